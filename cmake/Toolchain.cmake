@@ -1,0 +1,20 @@
+# Warnings, sanitizers and compiler cache, the same for every target.
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+
+add_library(benchfs_flags INTERFACE)
+target_compile_options(benchfs_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wswitch-enum
+  -Wconversion -Wold-style-cast -Wno-missing-field-initializers
+  -fno-omit-frame-pointer)
+if(BENCHFS_WERROR)
+  target_compile_options(benchfs_flags INTERFACE -Werror)
+endif()
+if(BENCHFS_SANITIZE)
+  target_compile_options(benchfs_flags INTERFACE -fsanitize=${BENCHFS_SANITIZE}
+    -fno-sanitize-recover=undefined)
+  target_link_options(benchfs_flags INTERFACE -fsanitize=${BENCHFS_SANITIZE})
+endif()

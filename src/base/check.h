@@ -1,0 +1,22 @@
+// Checks for wrong programs: they abort with the place and the values. Never for input or faults.
+#pragma once
+
+namespace benchfs {
+[[noreturn]] void check_failed(const char* file, int line, const char* expression);
+}  // namespace benchfs
+
+// Always on.
+#define BENCHFS_CHECK(expression)                                  \
+  do {                                                             \
+    if (!(expression)) [[unlikely]]                                \
+      ::benchfs::check_failed(__FILE__, __LINE__, #expression);    \
+  } while (false)
+
+// For the data path: on in debug builds only.
+#ifdef NDEBUG
+#define BENCHFS_DCHECK(expression) \
+  do {                             \
+  } while (false)
+#else
+#define BENCHFS_DCHECK(expression) BENCHFS_CHECK(expression)
+#endif

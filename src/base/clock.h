@@ -1,0 +1,46 @@
+// Time. Monotonic time decides, wall time is only shown to people and stored in inodes.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <ctime>
+
+namespace benchfs {
+
+using Nanos = std::chrono::nanoseconds;
+using MonoTime = std::chrono::time_point<std::chrono::steady_clock, Nanos>;
+
+inline MonoTime mono_now() { return std::chrono::steady_clock::now(); }
+
+// Nanoseconds since the epoch, for inode times.
+inline std::int64_t wall_now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+// A point in monotonic time by which something must have ended.
+class Deadline {
+ public:
+  static Deadline after(Nanos span) { return Deadline(mono_now() + span); }
+  static Deadline at(MonoTime when) { return Deadline(when); }
+  // For shutdown paths that have their own bound; never for calls to a peer.
+  static Deadline never() { return Deadline(MonoTime::max()); }
+
+  [[nodiscard]] MonoTime when() const { return when_; }
+  [[nodiscard]] bool is_never() const { return when_ == MonoTime::max(); }
+  [[nodiscard]] bool passed(MonoTime now) const { return now >= when_; }
+  [[nodiscard]] bool passed() const { return !is_never() && passed(mono_now()); }
+  // Zero once passed.
+  [[nodiscard]] Nanos remaining(MonoTime now) const {
+    return when_ > now ? when_ - now : Nanos::zero();
+  }
+  [[nodiscard]] Nanos remaining() const { return remaining(mono_now()); }
+  [[nodiscard]] Deadline earlier(Deadline other) const { return when_ < other.when_ ? *this : other; }
+
+ private:
+  explicit Deadline(MonoTime when) : when_(when) {}
+  MonoTime when_;
+};
+
+}  // namespace benchfs

@@ -1,0 +1,102 @@
+// The headers in front of every message. Little-endian, trivially copyable, checked for size.
+//
+// An active message has a header part and a data part. The header part of a request is
+// RequestHeader, then the operation's fixed struct (wire/messages.h), then names without separators.
+// The header part of a reply is ReplyHeader, then the operation's fixed reply. Bulk bytes, listings
+// and link targets travel in the data part. Registration has headers of its own, given by the
+// requirement.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "wire/ids.h"
+#include "wire/limits.h"
+#include "wire/opcode.h"
+
+namespace benchfs::wire {
+
+static_assert(std::endian::native == std::endian::little,
+              "the wire format is little-endian and copied as it is");
+
+struct RequestHeader {
+  std::uint64_t request_id = 0;   // RequestId
+  std::uint64_t session_id = 0;   // SessionId
+  std::uint16_t opcode = 0;       // Opcode; must equal the active-message id
+  std::uint16_t flags = 0;        // 0 for now; unknown flags are malformed
+  std::uint32_t deadline_us = 0;  // time the caller will still wait, microseconds
+};
+static_assert(sizeof(RequestHeader) == 24 && std::is_trivially_copyable_v<RequestHeader>);
+
+struct ReplyHeader {
+  std::uint64_t request_id = 0;
+  std::uint16_t transport = 0;  // Errc of the RPC layer; kOk when the operation ran
+  std::uint16_t flags = 0;
+  std::int32_t status = 0;  // 0 or a positive errno: the file system's answer
+};
+static_assert(sizeof(ReplyHeader) == 16 && std::is_trivially_copyable_v<ReplyHeader>);
+
+// --- Registration (requirement section 3.4; extended at the end) ---------------------------------
+
+// Data part: the client id, client_id_len bytes of text.
+struct RegisterClientRequestHeader {
+  std::uint32_t client_id_len = 0;
+  std::uint32_t padding = 0;
+  std::uint32_t version = kProtocolVersion;
+  std::uint32_t flags = 0;
+  std::uint64_t run_id = 0;      // of the server list; 0 = any
+  std::uint64_t client_uid = 0;  // random, made once in the life of the client
+  std::uint64_t attempt = 0;     // echoed in the response
+  std::uint8_t nonce[16] = {};   // reserved for the proof of the cluster secret
+  std::uint8_t proof[32] = {};
+};
+static_assert(sizeof(RegisterClientRequestHeader) == 88);
+
+struct RegisterClientResponseHeader {
+  std::uint32_t status = 0;      // 0 success, 1 error
+  std::uint32_t error_code = 0;  // Errc when status is 1
+  std::uint32_t version = kProtocolVersion;
+  std::uint32_t window = 0;  // requests the client may have outstanding here
+  std::uint64_t attempt = 0;
+  std::uint64_t session_id = 0;
+  std::uint64_t run_id = 0;
+  std::uint32_t shard = 0;        // this server's shard index
+  std::uint32_t shard_count = 0;  // shards in the file system
+  std::uint32_t chunk_bytes = 0;  // of new files
+  std::uint32_t max_transfer_bytes = 0;  // largest data part of one request or reply
+  std::uint64_t window_bytes = 0;  // bulk bytes the client may have outstanding here
+};
+static_assert(sizeof(RegisterClientResponseHeader) == 64);
+
+enum class CloseReason : std::uint32_t { kEviction = 0, kShutdown = 1, kError = 2, kReplaced = 3 };
+
+struct ConnectionCloseRequestHeader {
+  std::uint32_t reason = 0;  // CloseReason
+  std::uint32_t padding = 0;
+  std::uint64_t session_id = 0;
+};
+static_assert(sizeof(ConnectionCloseRequestHeader) == 16);
+
+struct GoodbyeHeader {
+  std::uint64_t session_id = 0;
+};
+
+// A server asks a client to forget the cached entry `name` (follows) of directory `parent`, or every
+// cached entry when parent is 0. The client answers with the same sequence.
+struct InvalidateHeader {
+  std::uint64_t sequence = 0;
+  std::uint64_t session_id = 0;
+  std::uint64_t parent = 0;
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding[3] = {};
+};
+static_assert(sizeof(InvalidateHeader) == 32);
+
+struct InvalidateAckHeader {
+  std::uint64_t sequence = 0;
+  std::uint64_t session_id = 0;
+};
+
+}  // namespace benchfs::wire

@@ -1,0 +1,43 @@
+// Fixed limits of the protocol and the file system, related by static assertions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace benchfs::wire {
+
+inline constexpr std::uint32_t kProtocolVersion = 1;
+
+// Longest component of a path and longest path, as in Linux (NAME_MAX, PATH_MAX without the NUL).
+inline constexpr std::size_t kMaxNameBytes = 255;
+inline constexpr std::size_t kMaxPathBytes = 4095;
+inline constexpr int kMaxSymlinkDepth = 40;
+
+// An active-message header (ours plus the operation's fixed part and names). UCX 1.13 allows 8100
+// bytes with every transport and aborts above its limit, so ours is far below.
+inline constexpr std::size_t kMaxHeaderBytes = 4096;
+
+// Longest client id (the text a client registers with).
+inline constexpr std::size_t kMaxClientIdBytes = 255;
+
+// Chunk sizes a file may have: powers of two.
+inline constexpr std::uint32_t kMinChunkBytes = 64U << 10;
+inline constexpr std::uint32_t kMaxChunkBytes = 64U << 20;
+inline constexpr std::uint32_t kDefaultChunkBytes = 4U << 20;
+
+// Largest file: chunk indexes and offsets stay within int64.
+inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 62;
+
+// Requests one client may have outstanding at one server; the slot part of a request id. The limit
+// of 64 keeps a client that sleeps from filling its shared-memory FIFO of 256 entries.
+inline constexpr std::uint32_t kMaxWindow = 64;
+
+inline constexpr std::uint32_t kMaxShards = 4096;
+
+// One page of a listing.
+inline constexpr std::uint32_t kMaxReaddirBytes = 256U << 10;
+
+static_assert(2 * kMaxNameBytes + 256 <= kMaxHeaderBytes, "a rename fits in one header");
+static_assert(kMaxFileBytes / kMinChunkBytes < (std::uint64_t{1} << 62));
+
+}  // namespace benchfs::wire

@@ -1,0 +1,311 @@
+// The fixed part of every operation's request and reply. See wire/header.h for what surrounds them.
+//
+// Each request type names its opcode and its reply type, so that a call and its handler cannot
+// disagree. Names follow the fixed part in the order of their length fields.
+#pragma once
+
+#include <cstdint>
+
+#include "wire/attr.h"
+#include "wire/header.h"
+
+namespace benchfs::wire {
+
+struct NoReply {
+  std::uint64_t unused = 0;
+};
+
+template <Opcode kOp, typename ReplyT>
+struct Message {
+  static constexpr Opcode kOpcode = kOp;
+  using Reply = ReplyT;
+};
+
+// --- Chunks --------------------------------------------------------------------------------------
+
+struct ReadChunkReply {
+  std::uint64_t bytes = 0;  // stored bytes from offset on, at most `length`; they are the data part
+};
+struct ReadChunkRequest : Message<Opcode::kReadChunk, ReadChunkReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t index = 0;
+  std::uint32_t offset = 0;  // within the chunk
+  std::uint32_t length = 0;
+};
+
+struct WriteChunkRequest : Message<Opcode::kWriteChunk, NoReply> {  // data part: the bytes
+  std::uint64_t inode = 0;
+  std::uint64_t index = 0;
+  std::uint32_t offset = 0;
+  std::uint32_t length = 0;  // must equal the size of the data part
+};
+
+struct FsyncChunksRequest : Message<Opcode::kFsyncChunks, NoReply> {
+  std::uint64_t inode = 0;
+};
+
+// Drops every stored byte at or beyond `size`. size 0 frees all chunks of the inode.
+struct TruncateChunksRequest : Message<Opcode::kTruncateChunks, NoReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t size = 0;
+  std::uint32_t chunk_bytes = 0;
+  std::uint32_t padding = 0;
+};
+
+struct QueryChunksReply {
+  std::uint64_t end = 0;       // highest byte stored + 1, as an offset in the file; 0 if none
+  std::int64_t mtime_ns = 0;   // last write to a chunk here; 0 if none
+  std::uint64_t chunk_count = 0;
+};
+struct QueryChunksRequest : Message<Opcode::kQueryChunks, QueryChunksReply> {
+  std::uint64_t inode = 0;
+  std::uint32_t chunk_bytes = 0;
+  std::uint32_t padding = 0;
+};
+
+// --- Names ---------------------------------------------------------------------------------------
+
+enum EntryFlags : std::uint32_t {
+  kEntryRemote = 1U << 0,  // attr holds only inode and file type; ask the inode's home
+  kEntryCreated = 1U << 1,  // this request created the file
+};
+
+struct EntryReply {
+  Attr attr;
+  std::uint32_t flags = 0;        // EntryFlags
+  std::uint32_t target_bytes = 0;  // symlinks: length of the target in the data part
+};
+static_assert(sizeof(EntryReply) == 88);
+
+struct LookupRequest : Message<Opcode::kLookup, EntryReply> {
+  std::uint64_t parent = 0;
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding[3] = {};
+};
+
+enum OpenFlags : std::uint32_t {
+  kOpenRead = 1U << 0,
+  kOpenWrite = 1U << 1,
+  kOpenCreate = 1U << 2,
+  kOpenExclusive = 1U << 3,
+  kOpenTruncate = 1U << 4,
+  kOpenAppend = 1U << 5,
+  kOpenNoFollow = 1U << 6,
+  kOpenDirectory = 1U << 7,
+};
+
+// Opens or creates. A regular file whose inode is here is registered as open by this client; a
+// directory or a symlink is only returned.
+struct OpenRequest : Message<Opcode::kOpen, EntryReply> {
+  std::uint64_t parent = 0;
+  std::uint32_t flags = 0;  // OpenFlags
+  std::uint32_t mode = 0;   // permission bits for a new file
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t chunk_bytes = 0;  // of a new file; 0 = the file system's
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding = 0;
+};
+
+struct OpenInodeRequest : Message<Opcode::kOpenInode, EntryReply> {
+  std::uint64_t inode = 0;
+  std::uint32_t flags = 0;
+  std::uint32_t padding = 0;
+};
+
+// `written_end` is the end of the last byte this client wrote since `truncation` (Attr) was read; if
+// the file was truncated by somebody else meanwhile, the home asks the chunk shards instead.
+struct CloseRequest : Message<Opcode::kClose, EntryReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t written_end = 0;
+  std::uint64_t truncation = 0;
+  std::int64_t mtime_ns = 0;  // of the last write; 0 = wrote nothing
+  std::uint32_t flags = 0;    // the OpenFlags it was opened with
+  std::uint32_t padding = 0;
+};
+
+// As Close, but the file stays open. The reply holds the settled attributes.
+struct FsyncRequest : Message<Opcode::kFsync, EntryReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t written_end = 0;
+  std::uint64_t truncation = 0;
+  std::int64_t mtime_ns = 0;
+};
+
+struct AppendReply {
+  std::uint64_t offset = 0;  // the reserved range is [offset, offset + length)
+  std::uint64_t truncation = 0;
+};
+struct AppendRequest : Message<Opcode::kAppend, AppendReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t length = 0;
+};
+
+struct MkdirRequest : Message<Opcode::kMkdir, EntryReply> {
+  std::uint64_t parent = 0;
+  std::uint32_t mode = 0;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding = 0;
+};
+
+struct SymlinkRequest : Message<Opcode::kSymlink, EntryReply> {  // data part: the target
+  std::uint64_t parent = 0;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint16_t target_bytes = 0;
+  std::uint16_t name_bytes = 0;
+  std::uint32_t padding = 0;
+};
+
+struct UnlinkRequest : Message<Opcode::kUnlink, NoReply> {
+  std::uint64_t parent = 0;
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding[3] = {};
+};
+
+struct RmdirRequest : Message<Opcode::kRmdir, NoReply> {
+  std::uint64_t parent = 0;
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding[3] = {};
+};
+
+enum RenameFlags : std::uint32_t { kRenameNoReplace = 1U << 0 };
+
+// Sent to the shard of the old name. Old name, then new name.
+struct RenameRequest : Message<Opcode::kRename, NoReply> {
+  std::uint64_t old_parent = 0;
+  std::uint64_t new_parent = 0;
+  std::uint32_t flags = 0;
+  std::uint16_t old_name_bytes = 0;
+  std::uint16_t new_name_bytes = 0;
+};
+
+// A page of a directory's entries on this shard, in byte order of the names, after `cursor` (the
+// name bytes; empty = from the start). The data part holds packed DirEntryHeader + name.
+struct ReaddirReply {
+  std::uint32_t entry_count = 0;
+  std::uint32_t at_end = 0;  // 1 when no entry follows
+};
+struct ReaddirRequest : Message<Opcode::kReaddir, ReaddirReply> {
+  std::uint64_t directory = 0;
+  std::uint32_t max_bytes = 0;  // of the data part, at most kMaxReaddirBytes
+  std::uint16_t cursor_bytes = 0;
+  std::uint16_t padding = 0;
+};
+struct DirEntryHeader {
+  std::uint64_t inode = 0;
+  std::uint32_t type = 0;  // S_IFMT bits
+  std::uint32_t name_bytes = 0;
+};
+static_assert(sizeof(DirEntryHeader) == 16);
+
+// --- Inodes --------------------------------------------------------------------------------------
+
+struct GetAttrRequest : Message<Opcode::kGetAttr, EntryReply> {
+  std::uint64_t inode = 0;
+};
+
+struct ReadlinkRequest : Message<Opcode::kReadlink, EntryReply> {
+  std::uint64_t inode = 0;
+};
+
+struct SetAttrRequest : Message<Opcode::kSetAttr, EntryReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t size = 0;
+  std::int64_t atime_ns = 0;
+  std::int64_t mtime_ns = 0;
+  std::uint32_t mask = 0;  // SetAttrMask
+  std::uint32_t mode = 0;  // permission bits
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+};
+
+// --- Administration and benchmarks ---------------------------------------------------------------
+
+// Data part of request and reply: any bytes; the reply returns reply_bytes of the request's data (or
+// of zeros beyond it).
+struct PingReply {
+  std::uint64_t sequence = 0;
+  std::uint64_t server_time_ns = 0;  // monotonic clock of the server
+};
+struct PingRequest : Message<Opcode::kPing, PingReply> {
+  std::uint64_t sequence = 0;
+  std::uint32_t reply_bytes = 0;
+  std::uint32_t padding = 0;
+};
+
+struct StatfsReply {
+  std::uint64_t total_bytes = 0;
+  std::uint64_t free_bytes = 0;  // available to an unprivileged user
+  std::uint64_t inode_count = 0;
+  std::uint64_t entry_count = 0;
+  std::uint64_t device = 0;  // identifies the device: shards on one device share its space
+};
+struct StatfsRequest : Message<Opcode::kStatfs, StatfsReply> {
+  std::uint64_t unused = 0;
+};
+
+struct StatsReply {
+  std::uint64_t text_bytes = 0;  // the data part: one JSON object
+};
+struct StatsRequest : Message<Opcode::kStats, StatsReply> {
+  std::uint64_t unused = 0;
+};
+
+inline constexpr std::uint64_t kShutdownMagic = 0xDEADBEEFCAFEBABEULL;
+struct ShutdownRequest : Message<Opcode::kShutdown, NoReply> {
+  std::uint64_t magic = 0;
+};
+
+// --- Shard to shard ------------------------------------------------------------------------------
+
+// Second half of a rename: put (parent, name) -> inode, replacing what POSIX allows.
+struct InstallEntryRequest : Message<Opcode::kInstallEntry, NoReply> {
+  std::uint64_t parent = 0;
+  std::uint64_t inode = 0;
+  std::uint32_t type = 0;   // S_IFMT bits
+  std::uint32_t flags = 0;  // RenameFlags
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding[3] = {};
+};
+
+// First half of rmdir, on every shard: refuse new entries in an empty directory for lease_ms.
+struct FreezeDirectoryRequest : Message<Opcode::kFreezeDirectory, NoReply> {
+  std::uint64_t directory = 0;
+  std::uint64_t owner = 0;  // unique id of this rmdir
+  std::uint32_t lease_ms = 0;
+  std::uint32_t padding = 0;
+};
+
+// Second half: either allow entries again, or remember that the directory is gone.
+struct ThawDirectoryRequest : Message<Opcode::kThawDirectory, NoReply> {
+  std::uint64_t directory = 0;
+  std::uint64_t owner = 0;
+  std::uint32_t removed = 0;
+  std::uint32_t padding = 0;
+};
+
+// Sent to an inode's home when its last name went away elsewhere.
+struct ForgetInodeRequest : Message<Opcode::kForgetInode, NoReply> {
+  std::uint64_t inode = 0;
+};
+
+// Sent to a directory's home after a rename moved it.
+struct SetParentRequest : Message<Opcode::kSetParent, NoReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t parent = 0;
+};
+
+// Directory renames are serialised by shard 0, so that no two of them can form a loop.
+struct LockRenamesRequest : Message<Opcode::kLockRenames, NoReply> {
+  std::uint64_t owner = 0;
+  std::uint32_t lease_ms = 0;
+  std::uint32_t padding = 0;
+};
+struct UnlockRenamesRequest : Message<Opcode::kUnlockRenames, NoReply> {
+  std::uint64_t owner = 0;
+};
+
+}  // namespace benchfs::wire

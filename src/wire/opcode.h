@@ -1,0 +1,117 @@
+// Operation numbers. The active-message id of a request is its opcode; the reply comes on
+// reply_am_id(). Numbers below 50 follow the earlier implementation where it had the operation.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace benchfs::wire {
+
+enum class Opcode : std::uint16_t {
+  // Chunks.
+  kReadChunk = 12,
+  kWriteChunk = 13,
+  kFsyncChunks = 14,     // all chunks of one inode on this shard
+  kTruncateChunks = 15,  // shard to shard
+  kQueryChunks = 16,     // shard to shard: highest byte stored
+
+  // Names and inodes.
+  kLookup = 20,
+  kOpen = 21,
+  kMkdir = 22,
+  kUnlink = 23,
+  kSetAttr = 24,
+  kReaddir = 26,
+  kRename = 27,
+  kRmdir = 28,
+  kSymlink = 29,
+  kGetAttr = 33,
+  kReadlink = 34,
+  kOpenInode = 35,
+  kClose = 36,
+  kAppend = 37,
+  kFsync = 38,
+
+  // Benchmarks and administration.
+  kShutdown = 25,
+  kPing = 30,
+  kStatfs = 39,
+  kStats = 40,
+
+  // Shard to shard, in the service of one of the above.
+  kInstallEntry = 41,
+  kFreezeDirectory = 42,
+  kThawDirectory = 43,
+  kForgetInode = 44,
+  kSetParent = 45,
+  kLockRenames = 46,
+  kUnlockRenames = 47,
+
+  // Connections. Register follows the requirement (50, reply 151).
+  kRegister = 50,
+  // One way, no reply.
+  kConnectionClose = 52,  // server to client
+  kInvalidate = 53,       // server to client
+  kInvalidateAck = 54,    // client to server
+  kGoodbye = 55,          // client to server: closing on purpose
+};
+
+inline constexpr std::uint16_t kMaxRequestOpcode = 99;
+inline constexpr std::uint16_t kRegisterReplyAmId = 151;
+
+constexpr std::uint16_t reply_am_id(Opcode opcode) {
+  return opcode == Opcode::kRegister ? kRegisterReplyAmId
+                                     : static_cast<std::uint16_t>(static_cast<int>(opcode) + 100);
+}
+
+// True when executing the operation a second time leaves the same state and the same answer.
+constexpr bool is_idempotent(Opcode opcode);
+
+// Lower-case name for messages, e.g. "write chunk".
+std::string_view to_string(Opcode opcode);
+
+constexpr bool is_idempotent(Opcode opcode) {
+  switch (opcode) {
+    case Opcode::kReadChunk:
+    case Opcode::kWriteChunk:
+    case Opcode::kFsyncChunks:
+    case Opcode::kTruncateChunks:
+    case Opcode::kQueryChunks:
+    case Opcode::kLookup:
+    case Opcode::kSetAttr:
+    case Opcode::kReaddir:
+    case Opcode::kGetAttr:
+    case Opcode::kReadlink:
+    case Opcode::kFsync:
+    case Opcode::kPing:
+    case Opcode::kStatfs:
+    case Opcode::kStats:
+    case Opcode::kShutdown:
+    case Opcode::kFreezeDirectory:
+    case Opcode::kThawDirectory:
+    case Opcode::kForgetInode:
+    case Opcode::kSetParent:
+    case Opcode::kUnlockRenames:
+      return true;
+    case Opcode::kOpen:
+    case Opcode::kOpenInode:
+    case Opcode::kClose:
+    case Opcode::kAppend:
+    case Opcode::kMkdir:
+    case Opcode::kUnlink:
+    case Opcode::kRename:
+    case Opcode::kRmdir:
+    case Opcode::kSymlink:
+    case Opcode::kInstallEntry:
+    case Opcode::kLockRenames:
+    case Opcode::kRegister:
+    case Opcode::kConnectionClose:
+    case Opcode::kInvalidate:
+    case Opcode::kInvalidateAck:
+    case Opcode::kGoodbye:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace benchfs::wire
