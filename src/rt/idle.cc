@@ -1,0 +1,43 @@
+#include "rt/idle.h"
+
+#include <sched.h>
+
+#include <algorithm>
+
+namespace benchfs::rt {
+namespace {
+inline void cpu_relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+}  // namespace
+
+bool IdleStrategy::on_idle() {
+  if (idle_passes_++ == 0) {
+    yielding_ = contended_ > 0;
+    idle_since_ = mono_now();
+  }
+  if (!yielding_) {
+    cpu_relax();
+    if (idle_passes_ % kClockEvery == 0 && mono_now() - idle_since_ >= config_.spin) {
+      yielding_ = true;
+    }
+    return false;
+  }
+  MonoTime before = mono_now();
+  if (before - idle_since_ >= config_.yield) {
+    return true;
+  }
+  sched_yield();
+  if (mono_now() - before > kLongYield) {
+    contended_ = kContendedYields;
+  } else if (contended_ > 0) {
+    --contended_;
+  }
+  return false;
+}
+
+}  // namespace benchfs::rt

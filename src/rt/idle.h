@@ -1,0 +1,48 @@
+// What a reactor does when nothing is ready: spin, then yield, then sleep.
+//
+// Spinning answers in a fraction of a microsecond but burns a core that may belong to the
+// application; sleeping costs tens of microseconds to wake. So: spin for `spin`, then give the core
+// away with sched_yield between polls until `yield` has passed, then sleep. When sched_yield takes
+// long, another process ran on this core: the machine is oversubscribed, spinning only keeps the
+// peer from running, and the strategy yields at once until yields become short again.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "base/clock.h"
+
+namespace benchfs::rt {
+
+struct IdleConfig {
+  Nanos spin = std::chrono::microseconds(20);   // poll without giving up the core
+  Nanos yield = std::chrono::microseconds(100);  // then poll with yields, measured from idle start
+};
+
+class IdleStrategy {
+ public:
+  explicit IdleStrategy(IdleConfig config) : config_(config) {}
+
+  // Work was found: the next idle phase starts anew.
+  void on_work() { idle_passes_ = 0; }
+
+  // No work was found. Waits a little in its way; true when it is time to sleep.
+  bool on_idle();
+
+  [[nodiscard]] bool is_contended() const { return contended_ > 0; }
+
+ private:
+  // A yield longer than this means somebody else ran on the core: an empty one takes 0.2-0.5 us,
+  // two context switches at least 1.5 us.
+  static constexpr Nanos kLongYield = std::chrono::nanoseconds(1200);
+  static constexpr int kContendedYields = 64;   // evidence kept after a long yield
+  static constexpr std::uint32_t kClockEvery = 32;  // spins between two looks at the clock
+
+  IdleConfig config_;
+  MonoTime idle_since_{};
+  std::uint32_t idle_passes_ = 0;
+  bool yielding_ = false;
+  int contended_ = 0;
+};
+
+}  // namespace benchfs::rt

@@ -1,0 +1,206 @@
+#include "rt/reactor.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace benchfs::rt {
+namespace {
+
+thread_local Reactor* bound_reactor = nullptr;
+
+// Coroutines resumed in one pass before the pollers are looked at again.
+constexpr std::size_t kResumeBudget = 256;
+// Timers are checked on every idle pass and on every 32nd busy one.
+constexpr std::uint32_t kTimerCheckEvery = 32;
+// A poller that refuses to arm although it has nothing to do (a peer's full shared-memory FIFO does
+// that to UCX) must not keep the daemon awake: after this long we sleep anyway, for kForcedSleep.
+constexpr Nanos kArmPatience = std::chrono::milliseconds(1);
+constexpr Nanos kForcedSleep = std::chrono::milliseconds(1);
+
+}  // namespace
+
+Reactor* Reactor::current() { return bound_reactor; }
+
+Reactor::Binding::Binding(Reactor& reactor) : previous_(bound_reactor) { bound_reactor = &reactor; }
+Reactor::Binding::~Binding() { bound_reactor = previous_; }
+
+Result<std::unique_ptr<Reactor>> Reactor::create(IdleConfig idle) {
+  std::unique_ptr<Reactor> reactor(new Reactor(idle));  // lint: allow new (private constructor)
+  reactor->wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  reactor->epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
+  if (reactor->wake_fd_ < 0 || reactor->epoll_fd_ < 0) {
+    return fail_system(errno, "creating the event descriptors of a reactor");
+  }
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = reactor.get();
+  if (epoll_ctl(reactor->epoll_fd_, EPOLL_CTL_ADD, reactor->wake_fd_, &event) != 0) {
+    return fail_system(errno, "watching the wake-up descriptor of a reactor");
+  }
+  return reactor;
+}
+
+Reactor::~Reactor() {
+  BENCHFS_CHECK(pollers_.empty());
+  if (epoll_fd_ >= 0) {
+    close(epoll_fd_);
+  }
+  if (wake_fd_ >= 0) {
+    close(wake_fd_);
+  }
+}
+
+void Reactor::add_poller(Poller& poller) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = &poller;
+  BENCHFS_CHECK(epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, poller.fd(), &event) == 0);
+  pollers_.push_back(&poller);
+}
+
+void Reactor::remove_poller(Poller& poller) {
+  epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, poller.fd(), nullptr);
+  std::erase(pollers_, &poller);
+}
+
+void Reactor::post(Mail& mail) {
+  Mail* head = mail_.load(std::memory_order_relaxed);
+  do {
+    mail.next_ = head;
+  } while (!mail_.compare_exchange_weak(
+      head, &mail, std::memory_order_seq_cst, std::memory_order_relaxed));
+  if (sleeping_.load(std::memory_order_seq_cst)) {
+    wake();
+  }
+}
+
+void Reactor::wake() {
+  std::uint64_t one = 1;
+  [[maybe_unused]] ssize_t written = write(wake_fd_, &one, sizeof one);
+}
+
+bool Reactor::deliver_mail() {
+  if (mail_.load(std::memory_order_relaxed) == nullptr) {
+    return false;
+  }
+  Mail* newest = mail_.exchange(nullptr, std::memory_order_acquire);
+  Mail* oldest = nullptr;
+  while (newest != nullptr) {  // the list is last in, first out: turn it round
+    Mail* next = newest->next_;
+    newest->next_ = oldest;
+    oldest = newest;
+    newest = next;
+  }
+  while (oldest != nullptr) {
+    Mail* next = oldest->next_;
+    oldest->on_mail();
+    oldest = next;
+  }
+  return true;
+}
+
+bool Reactor::resume_ready() {
+  std::size_t count = std::min(ready_.size(), kResumeBudget);
+  for (std::size_t i = 0; i < count; ++i) {
+    ready_.pop().resume();
+  }
+  stats_.resumed += count;
+  return count > 0;
+}
+
+bool Reactor::turn() {
+  ++stats_.passes;
+  bool worked = deliver_mail();
+  for (std::size_t i = 0; i < pollers_.size(); ++i) {
+    worked |= pollers_[i]->poll();
+  }
+  if (!timers_.empty() && (!worked || ++passes_since_timer_check_ >= kTimerCheckEvery)) {
+    passes_since_timer_check_ = 0;
+    worked |= timers_.fire(mono_now()) > 0;
+  }
+  worked |= resume_ready();
+  return worked;
+}
+
+bool Reactor::run_until(const bool& done, Deadline deadline) {
+  Binding binding(*this);
+  idle_.on_work();
+  while (!done) {
+    if (turn()) {
+      idle_.on_work();
+      arm_refused_since_.reset();
+      continue;
+    }
+    if (idle_.on_idle()) {
+      if (deadline.passed()) {
+        return done;
+      }
+      sleep(deadline);
+      idle_.on_work();
+    }
+  }
+  return true;
+}
+
+bool Reactor::prepare_to_sleep() {
+  if (!ready_.empty() || mail_.load(std::memory_order_seq_cst) != nullptr) {
+    return false;
+  }
+  return std::ranges::all_of(pollers_, [](Poller* poller) { return poller->prepare_to_sleep(); });
+}
+
+std::optional<MonoTime> Reactor::next_timer() const {
+  return timers_.empty() ? std::nullopt : std::optional(timers_.next());
+}
+
+void Reactor::sleep(Deadline deadline) {
+  set_sleeping(true);
+  MonoTime now = mono_now();
+  bool forced = false;
+  if (!prepare_to_sleep()) {
+    bool only_arm_refused = ready_.empty() && mail_.load(std::memory_order_seq_cst) == nullptr;
+    if (!only_arm_refused) {
+      arm_refused_since_.reset();
+    } else if (!arm_refused_since_) {
+      arm_refused_since_ = now;
+    }
+    forced = only_arm_refused && now - *arm_refused_since_ > kArmPatience;
+    if (!forced) {
+      set_sleeping(false);
+      return;
+    }
+  } else {
+    arm_refused_since_.reset();
+  }
+  if (!timers_.empty()) {
+    deadline = deadline.earlier(Deadline::at(timers_.next()));
+  }
+  if (forced) {
+    deadline = deadline.earlier(Deadline::at(now + kForcedSleep));
+  }
+  timespec timeout{};
+  if (!deadline.is_never()) {
+    Nanos left = deadline.remaining(now);
+    timeout.tv_sec = left.count() / 1'000'000'000;
+    timeout.tv_nsec = left.count() % 1'000'000'000;
+  }
+  ++stats_.sleeps;
+  epoll_event events[4];
+  int count = epoll_pwait2(epoll_fd_, events, 4, deadline.is_never() ? nullptr : &timeout, nullptr);
+  set_sleeping(false);
+  for (int i = 0; i < count; ++i) {
+    if (events[i].data.ptr == this) {
+      std::uint64_t drained = 0;
+      [[maybe_unused]] ssize_t got = read(wake_fd_, &drained, sizeof drained);
+    }
+  }
+}
+
+}  // namespace benchfs::rt

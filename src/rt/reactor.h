@@ -1,0 +1,178 @@
+// The event loop. One reactor a thread in daemons; in clients one that a single thread at a time
+// drives (client/driver.h).
+//
+// It polls its pollers, timers and mailbox, then resumes what they made ready. Completions never
+// resume a coroutine in place: they schedule it, the loop resumes it; so the stack is bounded and no
+// library is re-entered. When nothing happens it spins, then yields, then sleeps on one epoll set.
+//
+// Thread: everything but post() belongs to the thread that drives the reactor.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <coroutine>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "rt/idle.h"
+#include "rt/poller.h"
+#include "rt/run_queue.h"
+#include "rt/task.h"
+#include "rt/timer.h"
+
+namespace benchfs::rt {
+
+// A message to a reactor from another thread. The sender owns it until on_mail() has been called.
+class Mail {
+ public:
+  virtual ~Mail() = default;
+  virtual void on_mail() = 0;  // on the reactor's thread
+
+ private:
+  friend class Reactor;
+  Mail* next_ = nullptr;
+};
+
+class Reactor {
+ public:
+  static Result<std::unique_ptr<Reactor>> create(IdleConfig idle = {});
+  Reactor(const Reactor&) = delete;
+  Reactor& operator=(const Reactor&) = delete;
+  ~Reactor();
+
+  // The reactor the calling thread drives right now; nullptr outside.
+  static Reactor* current();
+
+  // Makes this reactor current() for the calling thread while it lives.
+  class Binding {
+   public:
+    explicit Binding(Reactor& reactor);
+    Binding(const Binding&) = delete;
+    Binding& operator=(const Binding&) = delete;
+    ~Binding();
+
+   private:
+    Reactor* previous_;
+  };
+
+  // Pollers are borrowed and must be removed before they die.
+  void add_poller(Poller& poller);
+  void remove_poller(Poller& poller);
+
+  // Resumes `handle` in the next pass. The coroutine must stay alive until then.
+  void schedule(std::coroutine_handle<> handle) { ready_.push(handle); }
+  void arm(Timer& timer, MonoTime when) { timers_.arm(timer, when); }
+
+  // From any thread: on_mail() runs on the driving thread, which is woken if it sleeps.
+  void post(Mail& mail);
+  // From any thread and from signal handlers: makes a sleeping reactor do one pass.
+  void wake();
+
+  // One pass over everything that is ready. True when anything was done.
+  bool turn();
+  // Passes until `done` is true, idling in between as configured.
+  void run_until(const bool& done) { run_until(done, Deadline::never()); }
+  // The same, bounded: returns `done`.
+  bool run_until(const bool& done, Deadline deadline);
+
+  // Runs one task to its end in the calling thread.
+  template <typename T>
+  T block_on(Task<T> task);
+
+  // A descriptor that is readable when a sleeping reactor has something to do; for the thread that
+  // watches an undriven reactor. Valid after prepare_to_sleep() returned true.
+  [[nodiscard]] int fd() const { return epoll_fd_; }
+  // Arms all pollers. False when something is pending: turn() first.
+  bool prepare_to_sleep();
+  // The next timer, if any.
+  [[nodiscard]] std::optional<MonoTime> next_timer() const;
+  [[nodiscard]] bool is_sleeping() const { return sleeping_.load(std::memory_order_relaxed); }
+  void set_sleeping(bool sleeping) { sleeping_.store(sleeping, std::memory_order_seq_cst); }
+
+  struct Stats {
+    std::uint64_t passes = 0;
+    std::uint64_t sleeps = 0;
+    std::uint64_t resumed = 0;
+  };
+  [[nodiscard]] const Stats& stats() const { return stats_; }
+  [[nodiscard]] const IdleStrategy& idle() const { return idle_; }
+
+ private:
+  explicit Reactor(IdleConfig idle) : idle_(idle) {}
+  bool deliver_mail();
+  bool resume_ready();
+  void sleep(Deadline deadline);
+
+  std::vector<Poller*> pollers_;
+  TimerQueue timers_;
+  RunQueue ready_;
+  IdleStrategy idle_;
+  Stats stats_;
+  MonoTime last_timer_check_{};
+  std::uint32_t passes_since_timer_check_ = 0;
+  std::optional<MonoTime> arm_refused_since_;
+
+  // Touched by other threads.
+  std::atomic<Mail*> mail_{nullptr};
+  std::atomic<bool> sleeping_{false};
+  int wake_fd_ = -1;
+  int epoll_fd_ = -1;
+};
+
+// Awaitable: lets everything else that is ready run first.
+struct Yield {
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> handle) const { Reactor::current()->schedule(handle); }
+  void await_resume() const noexcept {}
+};
+
+// A coroutine nobody awaits; its frame frees itself. Only Scope and block_on make one.
+struct DetachedTask {
+  struct promise_type {
+    static void* operator new(std::size_t size) { return allocate_frame(size); }
+    static void operator delete(void* frame, std::size_t size) noexcept {
+      free_frame(frame, size);
+    }
+    DetachedTask get_return_object() noexcept {
+      return {std::coroutine_handle<promise_type>::from_promise(*this)};
+    }
+    std::suspend_always initial_suspend() noexcept { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() noexcept {}
+    [[noreturn]] void unhandled_exception() noexcept { std::terminate(); }
+  };
+  std::coroutine_handle<promise_type> handle;
+};
+
+namespace internal {
+template <typename T>
+DetachedTask run_and_store(Task<T> task, std::optional<T>& out, bool& done) {
+  out.emplace(co_await std::move(task));
+  done = true;
+}
+inline DetachedTask run_and_flag(Task<void> task, bool& done) {
+  co_await std::move(task);
+  done = true;
+}
+}  // namespace internal
+
+template <typename T>
+T Reactor::block_on(Task<T> task) {
+  Binding binding(*this);
+  bool done = false;
+  if constexpr (std::is_void_v<T>) {
+    schedule(internal::run_and_flag(std::move(task), done).handle);
+    run_until(done);
+  } else {
+    std::optional<T> out;
+    schedule(internal::run_and_store(std::move(task), out, done).handle);
+    run_until(done);
+    return std::move(*out);
+  }
+}
+
+}  // namespace benchfs::rt

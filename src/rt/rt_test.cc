@@ -1,0 +1,355 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <thread>
+
+#include "rt/reactor.h"
+#include "rt/scope.h"
+#include "rt/sync.h"
+#include "rt/task.h"
+#include "rt/uring.h"
+
+namespace {
+std::atomic<std::uint64_t> allocation_count{0};
+}
+
+// Counts every allocation of the program, so that "no allocation" is a fact and not a belief.
+void* operator new(std::size_t size) {
+  allocation_count.fetch_add(1, std::memory_order_relaxed);
+  if (void* memory = std::malloc(size)) {
+    return memory;
+  }
+  std::abort();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace benchfs::rt {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::unique_ptr<Reactor> make_reactor() { return Reactor::create().value(); }
+
+Task<int> value(int v) { co_return v; }
+
+Task<std::uint64_t> await_many(std::uint64_t count) {
+  std::uint64_t sum = 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    sum += static_cast<std::uint64_t>(co_await value(1));
+  }
+  co_return sum;
+}
+
+Task<std::uint64_t> recurse(std::uint64_t depth, char* top, std::ptrdiff_t* deepest) {
+  // The address of a local would be in the coroutine's frame, on the heap.
+  *deepest = std::max(*deepest, std::abs(top - static_cast<char*>(__builtin_frame_address(0))));
+  if (depth == 0) {
+    co_return 0;
+  }
+  co_return 1 + co_await recurse(depth - 1, top, deepest);
+}
+
+TEST(Task, StackStaysFlatOverMillionsOfAwaits) {
+  auto reactor = make_reactor();
+  EXPECT_EQ(reactor->block_on(await_many(3'000'000)), 3'000'000U);
+}
+
+TEST(Task, StackStaysFlatThroughADeepChain) {
+  auto reactor = make_reactor();
+  char top = 0;
+  std::ptrdiff_t deepest = 0;
+  EXPECT_EQ(reactor->block_on(recurse(100'000, &top, &deepest)), 100'000U);
+#if !defined(__has_feature) || !(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+  EXPECT_LT(deepest, 64 << 10);
+#endif
+}
+
+Task<void> yield_many(int count) {
+  for (int i = 0; i < count; ++i) {
+    co_await Yield{};
+  }
+}
+
+TEST(Reactor, SteadyStateAwaitsAllocateNothing) {
+#if defined(__has_feature) && (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+  GTEST_SKIP() << "the frame pool is off under sanitizers";
+#endif
+  auto reactor = make_reactor();
+  reactor->block_on(await_many(10));
+  reactor->block_on(yield_many(10));
+  std::uint64_t before = allocation_count.load();
+  reactor->block_on(await_many(100'000));
+  reactor->block_on(yield_many(100'000));
+  EXPECT_EQ(allocation_count.load() - before, 0U);
+}
+
+Task<void> append_after(std::vector<int>* out, int v, Nanos delay) {
+  (void)co_await sleep_for(delay);
+  out->push_back(v);
+}
+
+Task<void> run_three(Scope* scope, std::vector<int>* out) {
+  scope->spawn(append_after(out, 3, milliseconds(15)));
+  scope->spawn(append_after(out, 1, milliseconds(1)));
+  scope->spawn(append_after(out, 2, milliseconds(8)));
+  co_await scope->join();
+}
+
+TEST(Timer, TasksWakeInTheOrderOfTheirDeadlines) {
+  auto reactor = make_reactor();
+  Scope scope;
+  std::vector<int> out;
+  reactor->block_on(run_three(&scope, &out));
+  EXPECT_EQ(out, (std::vector<int>{1, 2, 3}));
+}
+
+struct CountingTimer : Timer {
+  std::vector<int>* out = nullptr;
+  int id = 0;
+  void on_timer() override { out->push_back(id); }
+};
+
+TEST(Timer, DisarmedTimersDoNotFireAndOrderHolds) {
+  TimerQueue queue;
+  std::vector<int> out;
+  std::vector<CountingTimer> timers(100);
+  MonoTime start = mono_now();
+  for (int i = 0; i < 100; ++i) {
+    timers[static_cast<std::size_t>(i)].out = &out;
+    timers[static_cast<std::size_t>(i)].id = i;
+    queue.arm(timers[static_cast<std::size_t>(i)], start + milliseconds((i * 37) % 100));
+  }
+  for (std::size_t i = 0; i < 100; i += 2) {
+    timers[i].disarm();
+  }
+  queue.fire(start + milliseconds(200));
+  ASSERT_EQ(out.size(), 50U);
+  for (std::size_t i = 1; i < out.size(); ++i) {
+    EXPECT_LT((out[i - 1] * 37) % 100, (out[i] * 37) % 100);
+  }
+  EXPECT_TRUE(queue.empty());
+}
+
+Task<Wake> wait_event(Event* event, Deadline deadline, CancelSource* cancel) {
+  co_return co_await event->wait(deadline, cancel);
+}
+
+TEST(Event, WaitEndsAtItsDeadline) {
+  auto reactor = make_reactor();
+  Event event;
+  EXPECT_EQ(reactor->block_on(wait_event(&event, Deadline::after(milliseconds(2)), nullptr)),
+            Wake::kDeadline);
+}
+
+Task<void> cancel_later(CancelSource* cancel) {
+  co_await Yield{};
+  cancel->cancel();
+}
+
+Task<Wake> wait_and_cancel(Scope* scope, Event* event, CancelSource* cancel) {
+  scope->spawn(cancel_later(cancel));
+  Wake wake = co_await event->wait(Deadline::never(), cancel);
+  co_await scope->join();
+  co_return wake;
+}
+
+TEST(Event, WaitEndsWhenCancelledAndLaterWaitsEndAtOnce) {
+  auto reactor = make_reactor();
+  Scope scope;
+  Event event;
+  CancelSource cancel;
+  EXPECT_EQ(reactor->block_on(wait_and_cancel(&scope, &event, &cancel)), Wake::kCancelled);
+  EXPECT_EQ(reactor->block_on(wait_event(&event, Deadline::never(), &cancel)), Wake::kCancelled);
+}
+
+Task<void> take(Semaphore* semaphore, std::uint64_t units, int id, std::vector<int>* order) {
+  Wake wake = co_await semaphore->acquire(units, Deadline::after(std::chrono::seconds(10)));
+  if (wake == Wake::kReady) {
+    order->push_back(id);
+    co_await Yield{};
+    semaphore->release(units);
+  }
+}
+
+Task<void> contend(Scope* scope, Semaphore* semaphore, std::vector<int>* order) {
+  scope->spawn(take(semaphore, 1, 0, order));
+  scope->spawn(take(semaphore, 4, 1, order));  // the big one is not starved by the small ones
+  for (int i = 2; i < 8; ++i) {
+    scope->spawn(take(semaphore, 1, i, order));
+  }
+  co_await scope->join();
+}
+
+TEST(Semaphore, ServesFirstComeFirstServedAndReturnsEveryUnit) {
+  auto reactor = make_reactor();
+  Scope scope;
+  Semaphore semaphore(4);
+  std::vector<int> order;
+  reactor->block_on(contend(&scope, &semaphore, &order));
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(semaphore.available(), 4U);
+}
+
+Task<Wake> acquire_with_deadline(Semaphore* semaphore, std::uint64_t units) {
+  co_return co_await semaphore->acquire(units, Deadline::after(milliseconds(2)));
+}
+
+TEST(Semaphore, AWaiterThatGivesUpDoesNotBlockTheNext) {
+  auto reactor = make_reactor();
+  Semaphore semaphore(2);
+  EXPECT_EQ(reactor->block_on(acquire_with_deadline(&semaphore, 3)), Wake::kDeadline);
+  EXPECT_EQ(reactor->block_on(acquire_with_deadline(&semaphore, 2)), Wake::kReady);
+  EXPECT_EQ(semaphore.available(), 0U);
+  semaphore.release(2);
+}
+
+struct FlagMail : Mail {
+  std::atomic<bool>* delivered = nullptr;
+  bool* done = nullptr;
+  void on_mail() override {
+    delivered->store(true);
+    *done = true;
+  }
+};
+
+TEST(Mailbox, PostWakesASleepingReactor) {
+  auto reactor = Reactor::create({.spin = Nanos(0), .yield = Nanos(0)}).value();
+  std::atomic<bool> delivered{false};
+  bool done = false;
+  FlagMail mail;
+  mail.delivered = &delivered;
+  mail.done = &done;
+  std::thread poster([&] {
+    while (!reactor->is_sleeping()) {
+      std::this_thread::yield();
+    }
+    reactor->post(mail);
+  });
+  EXPECT_TRUE(reactor->run_until(done, Deadline::after(std::chrono::seconds(20))));
+  poster.join();
+  EXPECT_TRUE(delivered.load());
+}
+
+struct CountMail : Mail {
+  std::uint64_t* count = nullptr;
+  void on_mail() override { ++*count; }
+};
+
+TEST(Mailbox, ManyThreadsPostAndNothingIsLost) {
+  auto reactor = make_reactor();
+  constexpr std::size_t kThreads = 4;
+  constexpr std::size_t kEach = 2000;
+  std::uint64_t count = 0;
+  std::vector<CountMail> mail(kThreads * kEach);
+  for (CountMail& m : mail) {
+    m.count = &count;
+  }
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::size_t i = 0; i < kEach; ++i) {
+        reactor->post(mail[t * kEach + i]);
+      }
+    });
+  }
+  Deadline deadline = Deadline::after(std::chrono::seconds(60));
+  while (count < kThreads * kEach && !deadline.passed()) {
+    reactor->turn();
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(count, kThreads * kEach);
+}
+
+TEST(Reactor, AnIdleReactorUsesUnderOnePercentOfACore) {
+  auto reactor = make_reactor();
+  rusage before{};
+  getrusage(RUSAGE_THREAD, &before);
+  bool never = false;
+  reactor->run_until(never, Deadline::after(milliseconds(300)));
+  rusage after{};
+  getrusage(RUSAGE_THREAD, &after);
+  auto micros = [](const rusage& u) {
+    return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1'000'000L + u.ru_utime.tv_usec +
+           u.ru_stime.tv_usec;
+  };
+  EXPECT_LT(micros(after) - micros(before), 3000);
+}
+
+class UringTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    reactor_ = make_reactor();
+    auto ring = Uring::create(*reactor_, {.entries = 8});
+    ASSERT_TRUE(ring) << ring.error().message();
+    ring_ = std::move(*ring);
+    char name[] = "/tmp/benchfs-uring-XXXXXX";
+    fd_ = mkstemp(name);
+    ASSERT_GE(fd_, 0);
+    unlink(name);
+  }
+  void TearDown() override {
+    ring_.reset();
+    close(fd_);
+  }
+  std::unique_ptr<Reactor> reactor_;
+  std::unique_ptr<Uring> ring_;
+  int fd_ = -1;
+};
+
+Task<int> write_then_read(Uring* ring, Uring::File file, std::span<std::byte> buffer, int index) {
+  int written = co_await ring->write(file, buffer, 4096, index);
+  std::fill(buffer.begin(), buffer.end(), std::byte{0});
+  int got = co_await ring->read(file, buffer, 4096, index);
+  co_return written == got ? got : -1;
+}
+
+TEST_F(UringTest, ReadsBackWhatItWroteThroughRegisteredFilesAndBuffers) {
+  std::vector<std::byte> buffer(8192, std::byte{0x5a});
+  iovec vec{buffer.data(), buffer.size()};
+  ASSERT_TRUE(ring_->register_buffers({&vec, 1}));
+  ASSERT_TRUE(ring_->register_file_table(4));
+  ASSERT_TRUE(ring_->set_file(2, fd_));
+  EXPECT_EQ(reactor_->block_on(write_then_read(ring_.get(), {.fd = 2, .registered = true}, buffer, 0)),
+            8192);
+  EXPECT_EQ(buffer[8191], std::byte{0x5a});
+}
+
+Task<void> nop_once(Uring* ring, int* done) {
+  EXPECT_EQ(co_await ring->nop(), 0);
+  ++*done;
+}
+
+Task<void> many_nops(Scope* scope, Uring* ring, int count, int* done) {
+  for (int i = 0; i < count; ++i) {
+    scope->spawn(nop_once(ring, done));
+  }
+  co_await scope->join();
+}
+
+TEST_F(UringTest, MoreOperationsThanEntriesWaitTheirTurn) {
+  Scope scope;
+  int done = 0;
+  reactor_->block_on(many_nops(&scope, ring_.get(), 1000, &done));
+  EXPECT_EQ(done, 1000);
+  EXPECT_EQ(ring_->in_flight(), 0U);
+}
+
+Task<int> read_bad_fd(Uring* ring, std::span<std::byte> buffer) {
+  co_return co_await ring->read({.fd = -1}, buffer, 0);
+}
+
+TEST_F(UringTest, ErrorsComeBackAsNegativeErrno) {
+  std::vector<std::byte> buffer(16);
+  EXPECT_EQ(reactor_->block_on(read_bad_fd(ring_.get(), buffer)), -EBADF);
+}
+
+}  // namespace
+}  // namespace benchfs::rt
