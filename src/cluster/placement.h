@@ -1,0 +1,97 @@
+// Where things live. Every client and server computes the same answer from the same list.
+//
+// Directory entries are spread by hash of (parent, name). The chunks of a file go round the shards
+// from its inode's home, so that chunk 0 and the inode are together and the balance is exact.
+// The functions are frozen: a file system written with others could not be read. Pure, any thread.
+#pragma once
+
+#include <cstdint>
+#include <iterator>
+#include <string_view>
+
+#include "wire/attr.h"
+#include "wire/ids.h"
+
+namespace benchfs::cluster {
+
+// Maps a hash uniformly to [0, count) by multiplication: takes the high bits, needs no division.
+constexpr std::uint32_t scale_hash(std::uint64_t hash, std::uint32_t count) {
+  using Wide = unsigned __int128;
+  return static_cast<std::uint32_t>((Wide{hash} * count) >> 64);
+}
+
+// The shard of the entry `name` in directory `parent`. shard_count > 0.
+wire::ShardId entry_shard(wire::InodeId parent, std::string_view name, std::uint32_t shard_count);
+
+// False for a layout that no file can have; check layouts that come from a peer before use.
+bool is_valid_layout(const wire::Layout& layout);
+
+// The layout of a new file whose inode lives on `home`. chunk_bytes is a power of two within
+// wire::kMinChunkBytes and wire::kMaxChunkBytes; home < shard_count <= wire::kMaxShards.
+wire::Layout make_layout(wire::ShardId home, std::uint32_t shard_count, std::uint32_t chunk_bytes);
+
+// The shard of chunk `index`. The layout is valid.
+inline wire::ShardId chunk_shard(const wire::Layout& layout, std::uint64_t index) {
+  return wire::ShardId{static_cast<std::uint32_t>((layout.first_shard + index) % layout.width)};
+}
+
+// A piece of one chunk.
+struct ChunkSpan {
+  std::uint64_t index = 0;        // of the chunk
+  std::uint32_t offset = 0;       // bytes from the start of the chunk
+  std::uint32_t length = 0;       // bytes, > 0
+  std::uint64_t file_offset = 0;  // bytes from the start of the file
+  friend bool operator==(const ChunkSpan&, const ChunkSpan&) = default;
+};
+
+// The byte range [offset, offset + length) of a file, cut at chunk boundaries and, inside a chunk,
+// at multiples of max_bytes: only the first and the last piece can be unaligned.
+// Range-for gives the spans in order of offset; nothing is allocated. length 0 gives none.
+// The layout is valid, the range ends at or below wire::kMaxFileBytes, max_bytes > 0.
+class ChunkSpans {
+ public:
+  ChunkSpans(const wire::Layout& layout,
+             std::uint64_t offset,
+             std::uint64_t length,
+             std::uint32_t max_bytes);
+
+  class Iterator {
+   public:
+    using value_type = ChunkSpan;
+    using difference_type = std::ptrdiff_t;
+
+    Iterator(std::uint32_t chunk_bytes,
+             std::uint32_t max_bytes,
+             std::uint64_t begin,
+             std::uint64_t end);
+    const ChunkSpan& operator*() const { return span_; }
+    const ChunkSpan* operator->() const { return &span_; }
+    Iterator& operator++() {
+      move_to(span_.file_offset + span_.length);
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& it, std::default_sentinel_t) {
+      return it.span_.length == 0;
+    }
+
+   private:
+    void move_to(std::uint64_t file_offset);
+
+    std::uint32_t chunk_bytes_;
+    std::uint32_t max_bytes_;
+    std::uint64_t end_;
+    ChunkSpan span_;
+  };
+
+  [[nodiscard]] Iterator begin() const { return {chunk_bytes_, max_bytes_, offset_, end_}; }
+  [[nodiscard]] std::default_sentinel_t end() const { return {}; }
+
+ private:
+  std::uint32_t chunk_bytes_;
+  std::uint32_t max_bytes_;
+  std::uint64_t offset_;
+  std::uint64_t end_;
+};
+
+}  // namespace benchfs::cluster

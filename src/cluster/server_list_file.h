@@ -1,0 +1,46 @@
+// The server list as a file that several servers append to and clients wait for.
+//
+//   {dir}/server_list.txt          the list; every server appends its line under an exclusive flock
+//   {dir}/server_list.d/<node_id>  that server's own copy: header and its line, replaced atomically
+//
+// The list is never rewritten while servers are in it, so a reader needs no lock: it sees a prefix.
+// An unfinished last line belongs to a writer at work or to one that was killed; the next writer
+// cuts it off. All calls block: for start-up, never on a reactor. Any thread, any process.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "cluster/server_list.h"
+
+namespace benchfs::cluster {
+
+// What all servers of one run have in common.
+struct RunIdentity {
+  std::uint64_t run_id = 0;    // 0: that of the list, or a random one if the list is new
+  std::uint32_t expected = 1;  // servers of the complete list, 1 to wire::kMaxShards
+};
+
+// Adds `server` to the list in the existing directory `dir` and returns the run id in force.
+// A node id that is already there gets a new line, which supersedes the old one.
+// Errors: kDeadline (the lock was not free in time), kStaleRun (servers of another run, or of one
+// with another number of servers, are listed), kConfig (bad server or number; the list is full or
+// damaged beyond use), kSystem. After an error nothing was added.
+Result<std::uint64_t> append_server(const std::filesystem::path& dir,
+                                    const Server& server,
+                                    RunIdentity run,
+                                    Deadline deadline);
+
+// Reads the complete list. wanted_run_id 0 accepts any run. A damaged list is rebuilt from the
+// servers' own copies if they are all there; see ServerList::recovered.
+std::expected<ServerList, ServerListError> read_server_list(const std::filesystem::path& dir,
+                                                            std::uint64_t wanted_run_id = 0);
+
+// The same, but tries again while the error is transient. At the deadline the last error.
+std::expected<ServerList, ServerListError> read_server_list_until_complete(
+    const std::filesystem::path& dir, std::uint64_t wanted_run_id, Deadline deadline);
+
+}  // namespace benchfs::cluster
