@@ -1,0 +1,54 @@
+#include "meta/inode_table.h"
+
+#include "base/check.h"
+
+namespace benchfs::meta {
+
+InodeTable::InodeTable(wire::ShardId self)
+    : self_(self), next_counter_(self == wire::kRootInode.home() ? 2 : 1) {}
+
+Inode* InodeTable::find(wire::InodeId id) const {
+  if (id.home() != self_) {
+    return nullptr;
+  }
+  auto page = pages_.find(id.counter() / kPageInodes);
+  return page == pages_.end() ? nullptr : page->second->inodes[id.counter() % kPageInodes].get();
+}
+
+Inode& InodeTable::place(std::uint64_t counter) {
+  BENCHFS_CHECK(counter < std::uint64_t{1} << wire::InodeId::kCounterBits);
+  std::unique_ptr<Page>& page = pages_[counter / kPageInodes];
+  if (!page) {
+    page = std::make_unique<Page>();
+  }
+  std::unique_ptr<Inode>& slot = page->inodes[counter % kPageInodes];
+  BENCHFS_CHECK(!slot);
+  slot = std::make_unique<Inode>();
+  slot->attr.inode = wire::InodeId::make(self_, counter).value;
+  ++page->used;
+  ++size_;
+  return *slot;
+}
+
+Inode& InodeTable::make() {
+  return place(next_counter_++);
+}
+
+Inode& InodeTable::make_root() {
+  BENCHFS_CHECK(self_ == wire::kRootInode.home());
+  return place(wire::kRootInode.counter());
+}
+
+void InodeTable::erase(wire::InodeId id) {
+  auto page = pages_.find(id.counter() / kPageInodes);
+  BENCHFS_CHECK(id.home() == self_ && page != pages_.end());
+  std::unique_ptr<Inode>& slot = page->second->inodes[id.counter() % kPageInodes];
+  BENCHFS_CHECK(slot != nullptr);
+  slot.reset();
+  --size_;
+  if (--page.value()->used == 0) {
+    pages_.erase(page);
+  }
+}
+
+}  // namespace benchfs::meta

@@ -1,0 +1,67 @@
+// The inodes of one shard, found by number in constant time.
+//
+// Numbers are given out in order and never again, so the table is pages of pointers, indexed by the
+// counter; a page goes away with its last inode. Single-threaded. References stay valid until
+// erase().
+#pragma once
+
+#include <tsl/robin_map.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "wire/attr.h"
+#include "wire/ids.h"
+
+namespace benchfs::meta {
+
+struct Inode {
+  wire::Attr attr;  // nlink 0: unlinked, kept while it is open
+  // When attr.mtime_ns was decided: the time of a write, or of the call that set it. A write that
+  // is reported late but happened before a utimens() must not undo it.
+  std::int64_t mtime_decided_ns = 0;
+  std::unique_ptr<char[]> target;  // symlinks: attr.size bytes
+
+  [[nodiscard]] std::string_view target_text() const { return {target.get(), attr.size}; }
+};
+
+class InodeTable {
+ public:
+  explicit InodeTable(wire::ShardId self);
+  InodeTable(const InodeTable&) = delete;
+  InodeTable& operator=(const InodeTable&) = delete;
+
+  // nullptr when there is no such inode here.
+  [[nodiscard]] Inode* find(wire::InodeId id) const;
+  // A new inode with the next number in attr.inode, all else zero.
+  Inode& make();
+  // The root: only on shard 0, only once.
+  Inode& make_root();
+  // The inode must exist.
+  void erase(wire::InodeId id);
+
+  [[nodiscard]] std::uint64_t size() const { return size_; }
+
+ private:
+  static constexpr std::uint64_t kPageInodes = 64;
+  struct Page {
+    std::array<std::unique_ptr<Inode>, kPageInodes> inodes;
+    std::uint32_t used = 0;
+  };
+  struct PageHash {
+    std::size_t operator()(std::uint64_t page) const { return mix64(page); }
+  };
+
+  Inode& place(std::uint64_t counter);
+
+  wire::ShardId self_;
+  std::uint64_t next_counter_;
+  std::uint64_t size_ = 0;
+  tsl::robin_map<std::uint64_t, std::unique_ptr<Page>, PageHash>
+      pages_;  // by counter / kPageInodes
+};
+
+}  // namespace benchfs::meta

@@ -1,0 +1,214 @@
+// Inode attributes and the end of an inode. Entries and open files are in meta_store.cc.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "meta/meta_store.h"
+#include "wire/limits.h"
+
+namespace benchfs::meta {
+namespace {
+
+constexpr std::uint32_t kPermissionBits = 07777;
+
+void set_mtime(Inode& inode, std::int64_t mtime_ns, std::int64_t now_ns) {
+  inode.attr.mtime_ns = mtime_ns;
+  inode.mtime_decided_ns = now_ns;
+}
+
+}  // namespace
+
+wire::Attr MetaStore::make_root(std::uint32_t uid, std::uint32_t gid, std::int64_t now_ns) {
+  return fill(inodes_.make_root(),
+              {.mode = S_IFDIR | 0755, .uid = uid, .gid = gid},
+              wire::kRootInode,
+              now_ns);
+}
+
+wire::Attr MetaStore::fill(Inode& inode,
+                           const NewInode& from,
+                           wire::InodeId parent,
+                           std::int64_t now_ns) {
+  wire::Attr& attr = inode.attr;
+  attr.mode = from.mode & (S_IFMT | kPermissionBits);
+  BENCHFS_CHECK(attr.is_regular() || attr.is_directory() || attr.is_symlink());
+  attr.uid = from.uid;
+  attr.gid = from.gid;
+  attr.nlink = attr.is_directory() ? 2 : 1;
+  attr.atime_ns = attr.ctime_ns = now_ns;
+  set_mtime(inode, now_ns, now_ns);
+  if (attr.is_directory()) {
+    attr.parent = parent.value;
+  } else if (attr.is_symlink()) {
+    attr.size = from.target.size();
+    inode.target = std::make_unique_for_overwrite<char[]>(from.target.size());
+    std::memcpy(inode.target.get(), from.target.data(), from.target.size());
+  } else {
+    attr.layout = from.layout;
+  }
+  return attr;
+}
+
+Result<wire::Attr> MetaStore::attr(wire::InodeId id) const {
+  const Inode* inode = inodes_.find(id);
+  if (inode == nullptr) {
+    return fail_errno(ENOENT);
+  }
+  return inode->attr;
+}
+
+Result<std::string_view> MetaStore::target(wire::InodeId id) const {
+  const Inode* inode = inodes_.find(id);
+  if (inode == nullptr) {
+    return fail_errno(ENOENT);
+  }
+  if (!inode->attr.is_symlink()) {
+    return fail_errno(EINVAL);
+  }
+  return inode->target_text();
+}
+
+Result<wire::Attr> MetaStore::set_attr(wire::InodeId id,
+                                       const wire::SetAttrRequest& request,
+                                       std::int64_t now_ns) {
+  Inode* inode = inodes_.find(id);
+  if (inode == nullptr) {
+    return fail_errno(ENOENT);
+  }
+  wire::Attr& attr = inode->attr;
+  const std::uint32_t mask = request.mask;
+  if ((mask & wire::kSetMode) != 0) {
+    attr.mode = (attr.mode & S_IFMT) | (request.mode & kPermissionBits);
+  }
+  if ((mask & wire::kSetUid) != 0) {
+    attr.uid = request.uid;
+  }
+  if ((mask & wire::kSetGid) != 0) {
+    attr.gid = request.gid;
+  }
+  if ((mask & (wire::kSetAtime | wire::kSetAtimeNow)) != 0) {
+    attr.atime_ns = (mask & wire::kSetAtimeNow) != 0 ? now_ns : request.atime_ns;
+  }
+  if ((mask & (wire::kSetMtime | wire::kSetMtimeNow)) != 0) {
+    set_mtime(*inode, (mask & wire::kSetMtimeNow) != 0 ? now_ns : request.mtime_ns, now_ns);
+  }
+  if ((mask & ~std::uint32_t{wire::kSetSize}) != 0) {
+    attr.ctime_ns = now_ns;
+  }
+  return attr;
+}
+
+Result<Inode*> MetaStore::regular_file(wire::InodeId id) const {
+  Inode* inode = inodes_.find(id);
+  if (inode == nullptr) {
+    return fail_errno(ENOENT);
+  }
+  if (!inode->attr.is_regular()) {
+    return fail_errno(inode->attr.is_directory() ? EISDIR : EINVAL);
+  }
+  return inode;
+}
+
+Status MetaStore::set_size(wire::InodeId id, std::uint64_t size, std::int64_t now_ns) {
+  BENCHFS_TRY(Inode * inode, regular_file(id));
+  if (size > wire::kMaxFileBytes) {
+    return fail_errno(EFBIG);
+  }
+  inode->attr.size = size;
+  ++inode->attr.truncation;
+  inode->attr.ctime_ns = now_ns;
+  set_mtime(*inode, now_ns, now_ns);
+  return {};
+}
+
+Status MetaStore::settle(wire::InodeId id, std::uint64_t end, std::int64_t mtime_ns) {
+  BENCHFS_TRY(Inode * inode, regular_file(id));
+  if (end > wire::kMaxFileBytes) {
+    return fail_errno(EFBIG);
+  }
+  inode->attr.size = std::max(inode->attr.size, end);
+  inode->attr.ctime_ns = std::max(inode->attr.ctime_ns, mtime_ns);
+  if (mtime_ns > inode->mtime_decided_ns) {
+    set_mtime(*inode, mtime_ns, mtime_ns);
+  }
+  return {};
+}
+
+Result<wire::AppendReply> MetaStore::note_append(wire::InodeId id,
+                                                 std::uint64_t length,
+                                                 std::int64_t now_ns) {
+  BENCHFS_TRY(Inode * inode, regular_file(id));
+  wire::Attr& attr = inode->attr;
+  if (length > wire::kMaxFileBytes - attr.size) {
+    return fail_errno(EFBIG);
+  }
+  wire::AppendReply reply{.offset = attr.size, .truncation = attr.truncation};
+  if (length > 0) {
+    attr.size += length;
+    attr.ctime_ns = now_ns;
+    set_mtime(*inode, now_ns, now_ns);
+  }
+  return reply;
+}
+
+Status MetaStore::set_parent(wire::InodeId id, wire::InodeId parent) {
+  Inode* inode = inodes_.find(id);
+  if (inode == nullptr) {
+    return fail_errno(ENOENT);
+  }
+  if (!inode->attr.is_directory()) {
+    return fail_errno(ENOTDIR);
+  }
+  inode->attr.parent = parent.value;
+  return {};
+}
+
+void MetaStore::touch_entry_change(wire::InodeId directory, std::int64_t now_ns) {
+  Inode* inode = inodes_.find(directory);
+  if (inode != nullptr && inode->attr.is_directory()) {
+    inode->attr.ctime_ns = now_ns;
+    set_mtime(*inode, now_ns, now_ns);
+  }
+}
+
+Result<bool> MetaStore::unlink(wire::InodeId id, std::int64_t now_ns) {
+  if (id == wire::kRootInode) {
+    return fail_errno(EBUSY, "the root directory cannot be removed");
+  }
+  Inode* inode = inodes_.find(id);
+  if (inode == nullptr) {
+    return fail_errno(ENOENT);
+  }
+  if (!opens_.counts(id).any()) {
+    erase_inode(inode->attr);
+    return true;
+  }
+  if (inode->attr.nlink != 0) {
+    inode->attr.nlink = 0;
+    inode->attr.ctime_ns = now_ns;
+    ++orphan_count_;
+  }
+  return false;
+}
+
+bool MetaStore::erase_if_orphaned(const wire::Attr& attr) {
+  if (attr.nlink != 0 || opens_.counts(attr.id()).any()) {
+    return false;
+  }
+  --orphan_count_;
+  erase_inode(attr);
+  return true;
+}
+
+void MetaStore::erase_inode(const wire::Attr& attr) {
+  const wire::InodeId id = attr.id();
+  if (attr.is_directory()) {
+    directories_.forget(id);
+  }
+  inodes_.erase(id);
+}
+
+}  // namespace benchfs::meta
