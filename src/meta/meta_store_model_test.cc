@@ -1,0 +1,388 @@
+// Random operations on the store and on a plain model of it must give the same answers.
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/random.h"
+#include "meta/test_support.h"
+
+namespace benchfs::meta {
+namespace {
+
+constexpr int kOperations = 60'000;
+constexpr std::uint64_t kOwner = 1;
+
+struct ModelInode {
+  std::uint32_t type = S_IFREG;
+  std::uint32_t nlink = 1;
+  std::uint64_t size = 0;
+  std::uint64_t truncation = 0;
+  std::map<std::pair<std::uint64_t, std::uint32_t>, int> opens;  // (client, flags) -> count
+
+  [[nodiscard]] bool is_open() const { return !opens.empty(); }
+  [[nodiscard]] bool has_writers() const {
+    for (const auto& [key, count] : opens) {
+      if ((key.second & wire::kOpenWrite) != 0) {
+        return true;
+      }
+    }
+    return false;
+  }
+};
+
+class MetaStoreModelTest : public testing::Test {
+ protected:
+  MetaStoreModelTest() {
+    store_.make_root(0, 0, 1);
+    inodes_[wire::kRootInode] = {.type = S_IFDIR, .nlink = 2};
+    // Directories made on the way join them.
+    parents_ = {wire::kRootInode,
+                wire::InodeId::make(wire::ShardId{1}, 5),
+                wire::InodeId::make(wire::ShardId{2}, 5),
+                wire::InodeId::make(wire::ShardId{3}, 5)};
+  }
+
+  std::string random_name() {
+    // Few names of one directory, many of another: both collisions and wide directories.
+    return fmt::format("{:x}", mix64(random_.below(random_.below(2) == 0 ? 20 : 3000)));
+  }
+  wire::InodeId random_parent() { return parents_[random_.below(parents_.size())]; }
+  wire::InodeId random_inode() {
+    return wire::InodeId::make(kHere, 1 + random_.below(last_inode_.counter() + 2));
+  }
+
+  int expected_parent_error(wire::InodeId parent) const {
+    if (removed_.contains(parent)) {
+      return ESTALE;
+    }
+    if (parent.home() != kHere) {
+      return 0;
+    }
+    auto inode = inodes_.find(parent);
+    if (inode == inodes_.end() || inode->second.nlink == 0) {
+      return ESTALE;
+    }
+    return inode->second.type == S_IFDIR ? 0 : ENOTDIR;
+  }
+  bool frozen(wire::InodeId parent) const {
+    auto until = frozen_.find(parent);
+    return until != frozen_.end() && now_ < until->second;
+  }
+  bool model_has_entries(wire::InodeId parent) const {
+    auto first = entries_.lower_bound({parent, ""});
+    return first != entries_.end() && first->first.first == parent;
+  }
+
+  void do_create() {
+    wire::InodeId parent = random_parent();
+    std::string name = random_name();
+    bool directory = random_.below(20) == 0;
+    auto made = store_.create(parent, name, directory ? new_directory() : new_file(), 5, now_);
+    if (int error = expected_parent_error(parent); error != 0) {
+      ASSERT_EQ(errno_of(made), error);
+    } else if (frozen(parent)) {
+      ASSERT_TRUE(is_busy(made));
+    } else if (entries_.contains({parent, name})) {
+      ASSERT_EQ(errno_of(made), EEXIST);
+    } else {
+      ASSERT_TRUE(made.has_value()) << made.error().message();
+      ASSERT_GT(made->id(), last_inode_);
+      last_inode_ = made->id();
+      std::uint32_t type = directory ? S_IFDIR : S_IFREG;
+      entries_[{parent, name}] = {made->id(), type};
+      inodes_[made->id()] = {.type = type, .nlink = directory ? 2U : 1U};
+      if (directory) {
+        parents_.push_back(made->id());
+      }
+    }
+  }
+
+  void do_find() {
+    wire::InodeId parent = random_parent();
+    std::string name = random_name();
+    auto found = store_.find(parent, name);
+    auto entry = entries_.find({parent, name});
+    if (int error = expected_parent_error(parent); error != 0) {
+      ASSERT_EQ(errno_of(found), error);
+    } else if (entry == entries_.end()) {
+      ASSERT_EQ(errno_of(found), ENOENT);
+    } else {
+      ASSERT_TRUE(found.has_value());
+      ASSERT_EQ(*found, entry->second);
+    }
+  }
+
+  void do_put() {
+    wire::InodeId parent = random_parent();
+    std::string name = random_name();
+    Entry entry{wire::InodeId::make(wire::ShardId{1}, 1 + random_.below(1000)), S_IFREG};
+    auto put = store_.put_entry(parent, name, entry, now_);
+    if (int error = expected_parent_error(parent); error != 0) {
+      ASSERT_EQ(errno_of(put), error);
+    } else if (frozen(parent)) {
+      ASSERT_TRUE(is_busy(put));
+    } else {
+      ASSERT_TRUE(put.has_value());
+      entries_[{parent, name}] = entry;
+    }
+  }
+
+  void do_remove() {
+    wire::InodeId parent = random_parent();
+    std::string name = random_name();
+    bool existed = entries_.erase({parent, name}) > 0;
+    ASSERT_EQ(errno_of(store_.remove_entry(parent, name)), existed ? 0 : ENOENT);
+  }
+
+  void do_unlink() {
+    wire::InodeId id = random_inode();
+    auto unlinked = store_.unlink(id, 9);
+    auto inode = inodes_.find(id);
+    if (id == wire::kRootInode) {
+      ASSERT_EQ(errno_of(unlinked), EBUSY);
+    } else if (inode == inodes_.end()) {
+      ASSERT_EQ(errno_of(unlinked), ENOENT);
+    } else {
+      bool open = inode->second.is_open();
+      ASSERT_EQ(gone(unlinked), !open);
+      inode->second.nlink = 0;
+      if (!open) {
+        inodes_.erase(inode);
+      }
+    }
+  }
+
+  void do_open() {
+    wire::InodeId id = random_inode();
+    std::uint64_t client = random_.below(5);
+    std::uint32_t flags = random_flags();
+    auto opened = store_.open(id, client, flags);
+    auto inode = inodes_.find(id);
+    if (inode == inodes_.end() || inode->second.nlink == 0) {
+      ASSERT_EQ(errno_of(opened), ENOENT);
+    } else if (inode->second.type == S_IFDIR && (flags & wire::kOpenWrite) != 0) {
+      ASSERT_EQ(errno_of(opened), EISDIR);
+    } else {
+      ASSERT_TRUE(opened.has_value());
+      ++inode->second.opens[{client, flags}];
+    }
+  }
+
+  void do_close() {
+    wire::InodeId id = random_inode();
+    std::uint64_t client = random_.below(5);
+    std::uint32_t flags = random_flags();
+    auto closed = store_.close(id, client, flags);
+    auto inode = inodes_.find(id);
+    if (inode == inodes_.end() || !inode->second.opens.contains({client, flags})) {
+      ASSERT_EQ(errno_of(closed), EBADF);
+      return;
+    }
+    ASSERT_TRUE(closed.has_value());
+    if (--inode->second.opens[{client, flags}] == 0) {
+      inode->second.opens.erase({client, flags});
+    }
+    bool expect_gone = inode->second.nlink == 0 && !inode->second.is_open();
+    ASSERT_EQ(closed->gone, expect_gone);
+    if (expect_gone) {
+      inodes_.erase(inode);
+    }
+  }
+
+  void do_close_all() {
+    std::uint64_t client = random_.below(5);
+    std::vector<wire::InodeId> written;
+    std::vector<wire::InodeId> freed;
+    for (auto inode = inodes_.begin(); inode != inodes_.end();) {
+      auto& opens = inode->second.opens;
+      bool wrote = false;
+      bool had = std::erase_if(opens, [&](const auto& open) {
+                   bool mine = open.first.first == client;
+                   wrote = wrote || (mine && (open.first.second & wire::kOpenWrite) != 0);
+                   return mine;
+                 }) > 0;
+      if (had && opens.empty() && inode->second.nlink == 0) {
+        freed.push_back(inode->first);
+        inode = inodes_.erase(inode);
+        continue;
+      }
+      if (wrote) {
+        written.push_back(inode->first);
+      }
+      ++inode;
+    }
+    MetaStore::Abandoned abandoned = store_.close_all(client);
+    ASSERT_EQ(abandoned.written, written);
+    std::vector<wire::InodeId> gone_ids;
+    for (const wire::Attr& attr : abandoned.gone) {
+      gone_ids.push_back(attr.id());
+    }
+    ASSERT_EQ(gone_ids, freed);
+  }
+
+  void do_size() {
+    wire::InodeId id = random_inode();
+    std::uint64_t size = random_.below(1000);
+    auto inode = inodes_.find(id);
+    int expected = inode == inodes_.end() ? ENOENT : inode->second.type == S_IFDIR ? EISDIR : 0;
+    switch (random_.below(3)) {
+      case 0:
+        ASSERT_EQ(errno_of(store_.set_size(id, size, 9)), expected);
+        if (expected == 0) {
+          inode->second.size = size;
+          ++inode->second.truncation;
+        }
+        break;
+      case 1:
+        ASSERT_EQ(errno_of(store_.settle(id, size, 9)), expected);
+        if (expected == 0) {
+          inode->second.size = std::max(inode->second.size, size);
+        }
+        break;
+      default: {
+        auto range = store_.note_append(id, size, 9);
+        ASSERT_EQ(errno_of(range), expected);
+        if (expected == 0) {
+          ASSERT_EQ(range->offset, inode->second.size);
+          ASSERT_EQ(range->truncation, inode->second.truncation);
+          inode->second.size += size;
+        }
+      }
+    }
+  }
+
+  void do_freeze() {
+    wire::InodeId directory = random_parent();
+    auto froze = store_.freeze(directory, kOwner, now_ + std::chrono::seconds(5), now_);
+    if (directory == wire::kRootInode) {
+      ASSERT_EQ(errno_of(froze), EBUSY);
+    } else if (int error = expected_parent_error(directory); error != 0) {
+      ASSERT_EQ(errno_of(froze), error);
+    } else if (model_has_entries(directory)) {
+      ASSERT_EQ(errno_of(froze), ENOTEMPTY);
+    } else {
+      ASSERT_TRUE(froze.has_value());
+      frozen_[directory] = now_ + std::chrono::seconds(5);
+    }
+  }
+
+  void do_thaw() {
+    if (frozen_.empty()) {
+      return;
+    }
+    auto at =
+        std::next(frozen_.begin(), static_cast<std::ptrdiff_t>(random_.below(frozen_.size())));
+    wire::InodeId directory = at->first;
+    // Only directories of this shard are removed, the others serve until the end.
+    bool removed = directory.home() == kHere && random_.below(2) == 0;
+    store_.thaw(directory, kOwner, removed);
+    frozen_.erase(at);
+    if (removed) {
+      removed_.insert(directory);
+    }
+  }
+
+  std::uint32_t random_flags() {
+    constexpr std::uint32_t kFlags[] = {
+        wire::kOpenRead, wire::kOpenWrite, wire::kOpenWrite | wire::kOpenAppend};
+    return kFlags[random_.below(3)];
+  }
+
+  void step() {
+    now_ += std::chrono::milliseconds(100);
+    std::uint64_t dice = random_.below(100);
+    if (dice < 30) {
+      do_create();
+    } else if (dice < 40) {
+      do_find();
+    } else if (dice < 45) {
+      do_put();
+    } else if (dice < 60) {
+      do_remove();
+    } else if (dice < 68) {
+      do_unlink();
+    } else if (dice < 78) {
+      do_open();
+    } else if (dice < 88) {
+      do_close();
+    } else if (dice < 89) {
+      do_close_all();
+    } else if (dice < 94) {
+      do_size();
+    } else if (dice < 97) {
+      do_freeze();
+    } else {
+      do_thaw();
+    }
+  }
+
+  void check_listings() {
+    for (wire::InodeId parent : parents_) {
+      ASSERT_EQ(store_.has_entries(parent), model_has_entries(parent));
+      if (expected_parent_error(parent) != 0) {
+        continue;
+      }
+      std::vector<std::string> expected;
+      for (auto at = entries_.lower_bound({parent, ""});
+           at != entries_.end() && at->first.first == parent;
+           ++at) {
+        expected.push_back(at->first.second);
+      }
+      ASSERT_EQ(list_names(store_, parent, 64 + random_.below(8000)), expected);
+    }
+  }
+
+  void check_inodes() {
+    MetaStore::Stats expected{.inode_count = inodes_.size(), .entry_count = entries_.size()};
+    for (const auto& [id, model] : inodes_) {
+      auto attr = store_.attr(id);
+      ASSERT_TRUE(attr.has_value());
+      ASSERT_EQ(attr->mode & S_IFMT, model.type);
+      ASSERT_EQ(attr->nlink, model.nlink);
+      ASSERT_EQ(attr->size, model.size);
+      ASSERT_EQ(attr->truncation, model.truncation);
+      ASSERT_EQ(store_.has_writers(id), model.has_writers());
+      expected.orphan_count += model.nlink == 0 ? 1 : 0;
+      for (const auto& [key, count] : model.opens) {
+        expected.open_count += static_cast<std::uint64_t>(count);
+      }
+    }
+    MetaStore::Stats stats = store_.stats();
+    ASSERT_EQ(stats.inode_count, expected.inode_count);
+    ASSERT_EQ(stats.entry_count, expected.entry_count);
+    ASSERT_EQ(stats.open_count, expected.open_count);
+    ASSERT_EQ(stats.orphan_count, expected.orphan_count);
+  }
+
+  Random random_{test_seed()};
+  MetaStore store_{kHere, kShards, {}};
+  MonoTime now_ = kStart;
+  std::vector<wire::InodeId> parents_;
+  wire::InodeId last_inode_ = wire::kRootInode;
+
+  std::map<std::pair<wire::InodeId, std::string>, Entry> entries_;
+  std::map<wire::InodeId, ModelInode> inodes_;
+  std::map<wire::InodeId, MonoTime> frozen_;
+  std::set<wire::InodeId> removed_;
+};
+
+TEST_F(MetaStoreModelTest, RandomOperationsAnswerAsTheModelDoes) {
+  for (int i = 0; i < kOperations; ++i) {
+    ASSERT_NO_FATAL_FAILURE(step()) << "operation " << i;
+    if (i % 2000 == 0) {
+      ASSERT_NO_FATAL_FAILURE(check_listings()) << "operation " << i;
+      ASSERT_NO_FATAL_FAILURE(check_inodes()) << "operation " << i;
+    }
+  }
+  check_listings();
+  check_inodes();
+  // The run must have met what it is for.
+  EXPECT_GT(removed_.size(), 10U);
+  EXPECT_GT(entries_.size(), 1000U);
+}
+
+}  // namespace
+}  // namespace benchfs::meta
