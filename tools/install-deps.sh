@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages that BenchFS needs. Does nothing, quickly, when they are all there.
+#
+#   tools/install-deps.sh [GROUP…]           install (groups: build test bench; default: all)
+#   tools/install-deps.sh --check [GROUP…]   only say what is missing; exit 1 if anything is
+#   tools/install-deps.sh --list [GROUP…]    print group, package and reason
+set -euo pipefail
+
+# group  package               why
+readonly TABLE='
+build    ca-certificates       fetching packages and sources over https
+build    git                   the history, and the version of a build
+build    cmake                 build system (3.25)
+build    ninja-build           runs the build; the CMake presets select it
+build    ccache                repeated builds are nearly free; used if present
+build    pkg-config            finds liburing and xxhash
+build    clang-19              the compiler; g++ 12 miscompiles coroutines
+build    lld-19                linker of the presets, several times faster than ld
+build    libucx-dev            UCX: the network, from shared memory to InfiniBand
+build    liburing-dev          io_uring: files and wake-ups of the daemon
+build    libfmt-dev            text formatting; libstdc++ 12 has no <format>
+build    libxxhash-dev         XXH3: placement and checksums
+build    libboost-dev          Boost.Intrusive only: lists without allocation
+build    robin-map-dev         hash maps on the data path
+build    libcli11-dev          command lines of the programs
+build    libtomlplusplus-dev   the configuration file
+build    nlohmann-json3-dev    reading JSON in tools and tests
+test     libgtest-dev          unit tests
+test     libclang-rt-19-dev    run-time part of the sanitizers and of libFuzzer
+test     llvm-19               llvm-symbolizer: function names in sanitizer reports
+test     clang-tidy-19         static checks
+test     clang-format-19       layout of the source
+test     python3               the lint in tools/lint
+bench    libbenchmark-dev      micro benchmarks
+bench    ucx-utils             ucx_perftest: what the network can do without us
+bench    fio                   what the disk can do without us
+'
+
+usage() {
+  sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+}
+
+# Prints the table rows of the wanted groups.
+rows() {
+  local group package reason
+  while read -r group package reason; do
+    if [[ -n $group && " $groups " == *" $group "* ]]; then
+      printf '%-6s %-20s %s\n' "$group" "$package" "$reason"
+    fi
+  done <<<"$TABLE"
+}
+
+# Prints the wanted packages that are not installed.
+missing() {
+  local wanted installed
+  wanted=$(rows | awk '{print $2}' | sort)
+  # shellcheck disable=SC2086  # one argument a package
+  installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' $wanted 2>/dev/null |
+    awk '$1 == "ii" {print $2}' | sort -u || true)
+  comm -23 <(echo "$wanted") <(echo "$installed")
+}
+
+as_root() {
+  if [[ $(id -u) -eq 0 ]]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    echo "install-deps: packages are missing; run this as root, or install sudo" >&2
+    exit 1
+  fi
+}
+
+# Runs a command silently; shows its output if it fails.
+quietly() {
+  local output
+  if ! output=$("$@" 2>&1); then
+    echo "$output" >&2
+    echo "install-deps: failed: $*" >&2
+    exit 1
+  fi
+}
+
+mode=install
+groups=
+for argument in "$@"; do
+  case $argument in
+    --list) mode=list ;;
+    --check) mode=check ;;
+    -h | --help) usage; exit 0 ;;
+    build | test | bench) groups+=" $argument" ;;
+    *) echo "install-deps: unknown argument '$argument'" >&2; usage >&2; exit 2 ;;
+  esac
+done
+groups=${groups:-build test bench}
+
+if [[ $mode == list ]]; then
+  rows
+  exit 0
+fi
+if ! command -v dpkg-query >/dev/null; then
+  echo "install-deps: this is not a Debian system; the list of packages: $0 --list" >&2
+  exit 1
+fi
+mapfile -t packages < <(missing)
+if [[ ${#packages[@]} -eq 0 ]]; then
+  exit 0
+fi
+echo "missing packages: ${packages[*]}"
+if [[ $mode == check ]]; then
+  exit 1
+fi
+quietly as_root apt-get update -q
+quietly as_root env DEBIAN_FRONTEND=noninteractive \
+  apt-get install -q -y --no-install-recommends "${packages[@]}"
+echo "installed ${#packages[@]} packages"
