@@ -59,17 +59,25 @@ struct SessionId {
   friend auto operator<=>(const SessionId&, const SessionId&) = default;
 };
 
-// A request of one client at one server: its window slot in the low 8 bits, a sequence above.
+// A request of one client: its window slot in the low 8 bits, the shard it was sent to in the next 12
+// (a reply does not say where it came from), a sequence of the client above. Never repeats.
 struct RequestId {
   std::uint64_t value = 0;
   static constexpr int kSlotBits = 8;
-  static constexpr RequestId make(std::uint32_t slot, std::uint64_t sequence) {
-    return RequestId{(sequence << kSlotBits) | slot};
+  static constexpr int kShardBits = 12;
+  static constexpr RequestId make(std::uint32_t slot, ShardId shard, std::uint64_t sequence) {
+    return RequestId{(sequence << (kSlotBits + kShardBits)) |
+                     (std::uint64_t{shard.value} << kSlotBits) | slot};
   }
   [[nodiscard]] constexpr std::uint32_t slot() const {
     return static_cast<std::uint32_t>(value & ((1U << kSlotBits) - 1));
   }
-  [[nodiscard]] constexpr std::uint64_t sequence() const { return value >> kSlotBits; }
+  [[nodiscard]] constexpr ShardId shard() const {
+    return ShardId{static_cast<std::uint32_t>((value >> kSlotBits) & ((1U << kShardBits) - 1))};
+  }
+  [[nodiscard]] constexpr std::uint64_t sequence() const {
+    return value >> (kSlotBits + kShardBits);
+  }
   friend auto operator<=>(const RequestId&, const RequestId&) = default;
 };
 

@@ -13,9 +13,9 @@ inline constexpr std::size_t kMaxNameBytes = 255;
 inline constexpr std::size_t kMaxPathBytes = 4095;
 inline constexpr int kMaxSymlinkDepth = 40;
 
-// An active-message header (ours plus the operation's fixed part and names). UCX 1.13 allows 8100
-// bytes with every transport and aborts above its limit, so ours is far below.
-inline constexpr std::size_t kMaxHeaderBytes = 4096;
+// The header part of a message: our header, the operation's fixed part and at most two names. UCX 1.13
+// allows about 8100 bytes and aborts above, so ours is far below.
+inline constexpr std::size_t kMaxHeaderBytes = 1024;
 
 // Longest client id (the text a client registers with).
 inline constexpr std::size_t kMaxClientIdBytes = 255;

@@ -1,0 +1,129 @@
+#include "net/context.h"
+
+#include <fmt/format.h>
+#include <ucs/config/global_opts.h>
+
+#include <cstdlib>
+#include <utility>
+
+#include "base/log.h"
+
+namespace benchfs::net {
+namespace {
+
+struct Setting {
+  const char* name;
+  const char* value;
+};
+
+// Set in code and not by environment: a client whose environment differs can otherwise abort a
+// server, and UCX_* variables would also reach an MPI library in the same process.
+constexpr Setting kSettings[] = {
+    // Without these two, error handling mode PEER silently drops shared memory and cma.
+    {"MM_ERROR_HANDLING", "y"},
+    {"MEMORY_INVALIDATE", "y"},
+    // A keepalive is a message in the peer's FIFO; a client that computes fills it and keeps the
+    // server from sleeping. Dead peers are reported by the connection's socket, frozen ones by
+    // our own deadlines.
+    {"KEEPALIVE_INTERVAL", "inf"},
+    // Room for a full window of unread replies.
+    {"MM_FIFO_SIZE", "256"},
+    // One-sided differences in these abort or hang the connection set-up.
+    {"CM_USE_ALL_DEVICES", "y"},
+    {"PROTO_ENABLE", "n"},
+    {"UNIFIED_MODE", "n"},
+    {"RNDV_SCHEME", "auto"},
+    {"ADAPTIVE_PROGRESS", "y"},
+};
+
+Result<ucp_config_t*> make_config(const ContextConfig& wanted) {
+  ucp_config_t* config = nullptr;
+  ucs_status_t status = ucp_config_read(nullptr, nullptr, &config);
+  if (status != UCS_OK) {
+    return std::unexpected(ucx_error(status, "reading the UCX configuration (UCX_* variables)"));
+  }
+  for (const Setting& setting : kSettings) {
+    status = ucp_config_modify(config, setting.name, setting.value);
+    if (status != UCS_OK) {
+      ucp_config_release(config);
+      return std::unexpected(
+          ucx_error(status, fmt::format("setting UCX {} to {}", setting.name, setting.value)));
+    }
+  }
+  if (!wanted.devices.empty()) {
+    status = ucp_config_modify(config, "NET_DEVICES", wanted.devices.c_str());
+    if (status != UCS_OK) {
+      ucp_config_release(config);
+      return std::unexpected(
+          ucx_error(status, fmt::format("selecting network devices {}", wanted.devices)));
+    }
+  }
+  return config;
+}
+
+}  // namespace
+
+Error ucx_error(ucs_status_t status, std::string what) {
+  Errc code = Errc::kTransport;
+  if (status == UCS_ERR_CONNECTION_RESET || status == UCS_ERR_ENDPOINT_TIMEOUT ||
+      status == UCS_ERR_CANCELED) {
+    code = Errc::kDisconnected;
+  } else if (status == UCS_ERR_NOT_CONNECTED || status == UCS_ERR_UNREACHABLE ||
+             status == UCS_ERR_REJECTED) {
+    code = Errc::kUnreachable;
+  }
+  return Error{code, 0, fmt::format("{} ({})", what, ucs_status_string(status))};
+}
+
+MemoryRegion& MemoryRegion::operator=(MemoryRegion&& other) noexcept {
+  std::swap(context_, other.context_);
+  std::swap(handle_, other.handle_);
+  return *this;
+}
+
+MemoryRegion::~MemoryRegion() {
+  if (handle_ != nullptr) {
+    ucp_mem_unmap(context_, handle_);
+  }
+}
+
+Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
+  // Peers that die are an expected event here and reported by us; UCX would log each as an error.
+  if (std::getenv("UCX_LOG_LEVEL") == nullptr) {
+    ucs_global_opts_set_value("LOG_LEVEL", "fatal");
+  }
+  BENCHFS_TRY(ucp_config_t * ucx_config, make_config(config));
+  ucp_params_t params{};
+  params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME;
+  params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
+  params.name = "benchfs";
+  ucp_context_h handle = nullptr;
+  ucs_status_t status = ucp_init(&params, ucx_config, &handle);
+  ucp_config_release(ucx_config);
+  if (status != UCS_OK) {
+    return std::unexpected(ucx_error(
+        status,
+        fmt::format("initialising UCX (devices \"{}\", UCX_TLS \"{}\")",
+                    config.devices,
+                    std::getenv("UCX_TLS") == nullptr ? "" : std::getenv("UCX_TLS"))));
+  }
+  return std::unique_ptr<Context>(new Context(handle));  // lint: allow new (private constructor)
+}
+
+Context::~Context() { ucp_cleanup(handle_); }
+
+Result<MemoryRegion> Context::register_memory(std::span<std::byte> memory) {
+  ucp_mem_map_params_t params{};
+  params.field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS | UCP_MEM_MAP_PARAM_FIELD_LENGTH;
+  params.address = memory.data();
+  params.length = memory.size();
+  ucp_mem_h handle = nullptr;
+  ucs_status_t status = ucp_mem_map(handle_, &params, &handle);
+  if (status != UCS_OK) {
+    return std::unexpected(
+        ucx_error(status, fmt::format("registering {} bytes with UCX", memory.size())));
+  }
+  return MemoryRegion(handle_, handle);
+}
+
+}  // namespace benchfs::net

@@ -1,0 +1,193 @@
+#include "net/endpoint.h"
+
+#include <cstring>
+#include <memory>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "net/worker.h"
+
+namespace benchfs::net {
+
+bool Operation::started(ucs_status_ptr_t request) {
+  if (request == nullptr) {
+    status_ = UCS_OK;
+    return true;
+  }
+  if (UCS_PTR_IS_ERR(request)) {
+    status_ = UCS_PTR_STATUS(request);
+    return true;
+  }
+  status_ = UCS_INPROGRESS;
+  ++endpoint_.operations_;
+  return false;
+}
+
+void Operation::completed(void* request, ucs_status_t status) {
+  status_ = status;
+  Endpoint& endpoint = endpoint_;
+  --endpoint.operations_;
+  ucp_request_free(request);
+  endpoint.worker_.reactor().schedule(handle_);
+  endpoint.finish_if_drained();
+}
+
+bool Send::await_ready() {
+  if (!endpoint_.is_open()) {
+    status_ = UCS_ERR_CONNECTION_RESET;
+    return true;
+  }
+  BENCHFS_CHECK(message_.header.size() <= 4096);
+  ucp_request_param_t param;
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  param.cb.send = on_sent;
+  param.user_data = this;
+  std::uint32_t flags = message_.with_reply_endpoint ? UCP_AM_SEND_FLAG_REPLY : 0U;
+  if (message_.protocol == Protocol::kEager) {
+    flags |= UCP_AM_SEND_FLAG_EAGER;
+  } else if (message_.protocol == Protocol::kRendezvous) {
+    flags |= UCP_AM_SEND_FLAG_RNDV;
+  }
+  if (flags != 0) {
+    param.op_attr_mask |= UCP_OP_ATTR_FIELD_FLAGS;
+    param.flags = flags;
+  }
+  if (message_.region != nullptr) {
+    param.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
+    param.memh = message_.region->handle();
+  }
+  return started(ucp_am_send_nbx(endpoint_.handle_,
+                                 message_.id,
+                                 message_.header.data(),
+                                 message_.header.size(),
+                                 message_.data.data(),
+                                 message_.data.size(),
+                                 &param));
+}
+
+void Send::on_sent(void* request, ucs_status_t status, void* self) {
+  static_cast<Send*>(self)->completed(request, status);
+}
+
+bool Receive::await_ready() {
+  if (!endpoint_.is_open()) {
+    worker_.release(descriptor_);
+    status_ = UCS_ERR_CONNECTION_RESET;
+    return true;
+  }
+  ucp_request_param_t param;
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  param.cb.recv_am = on_received;
+  param.user_data = this;
+  if (region_ != nullptr) {
+    param.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
+    param.memh = region_->handle();
+  }
+  return started(ucp_am_recv_data_nbx(
+      worker_.handle(), descriptor_, into_.data(), into_.size(), &param));
+}
+
+void Receive::on_received(void* request, ucs_status_t status, std::size_t, void* self) {
+  static_cast<Receive*>(self)->completed(request, status);
+}
+
+void Endpoint::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
+  if (!is_open()) {
+    return;
+  }
+  struct Forgotten {
+    Endpoint* endpoint;
+    std::byte bytes[kMaxForgottenHeader];
+  };
+  BENCHFS_CHECK(header.size() <= sizeof(Forgotten::bytes));
+  auto message = std::make_unique<Forgotten>();
+  message->endpoint = this;
+  std::memcpy(message->bytes, header.data(), header.size());
+  ucp_request_param_t param;
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  param.cb.send = [](void* request, ucs_status_t, void* arg) {
+    std::unique_ptr<Forgotten> owner(static_cast<Forgotten*>(arg));
+    --owner->endpoint->operations_;
+    ucp_request_free(request);
+    owner->endpoint->finish_if_drained();
+  };
+  param.user_data = message.get();
+  ucs_status_ptr_t request =
+      ucp_am_send_nbx(handle_, id, message->bytes, header.size(), nullptr, 0, &param);
+  if (UCS_PTR_IS_PTR(request)) {
+    ++operations_;
+    (void)message.release();
+  }
+}
+
+void Endpoint::close(Nanos flush) {
+  if (state_ == State::kClosing || state_ == State::kClosed) {
+    return;
+  }
+  bool can_flush = state_ == State::kOpen && flush > Nanos::zero();
+  state_ = State::kClosing;
+  owner_ = nullptr;
+  worker_.by_handle_.erase(handle_);
+  if (can_flush) {
+    ucp_request_param_t param;
+    param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+    param.cb.send = on_flushed;
+    param.user_data = this;
+    ucs_status_ptr_t request = ucp_ep_flush_nbx(handle_, &param);
+    if (UCS_PTR_IS_PTR(request)) {
+      ++operations_;
+      worker_.reactor().arm(*this, mono_now() + flush);
+      return;
+    }
+  }
+  force_close();
+}
+
+void Endpoint::on_timer() { force_close(); }
+
+void Endpoint::on_flushed(void* request, ucs_status_t, void* self) {
+  auto* endpoint = static_cast<Endpoint*>(self);
+  ucp_request_free(request);
+  --endpoint->operations_;
+  if (endpoint->is_armed()) {  // else the force-close below completed the flush
+    endpoint->disarm();
+    endpoint->force_close();
+  }
+  endpoint->finish_if_drained();
+}
+
+void Endpoint::force_close() {
+  ucp_request_param_t param;
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK |
+                       UCP_OP_ATTR_FIELD_USER_DATA;
+  param.flags = UCP_EP_CLOSE_FLAG_FORCE;
+  param.cb.send = on_closed;
+  param.user_data = this;
+  ucs_status_ptr_t request = ucp_ep_close_nbx(handle_, &param);
+  if (UCS_PTR_IS_PTR(request)) {
+    return;
+  }
+  if (UCS_PTR_IS_ERR(request)) {
+    BENCHFS_LOG(kWarn,
+                "closing an endpoint failed ({}), its memory may be lost",
+                ucs_status_string(UCS_PTR_STATUS(request)));
+  }
+  handle_closed_ = true;
+  finish_if_drained();
+}
+
+void Endpoint::on_closed(void* request, ucs_status_t, void* self) {
+  auto* endpoint = static_cast<Endpoint*>(self);
+  ucp_request_free(request);
+  endpoint->handle_closed_ = true;
+  endpoint->finish_if_drained();
+}
+
+void Endpoint::finish_if_drained() {
+  if (state_ == State::kClosing && handle_closed_ && operations_ == 0) {
+    state_ = State::kClosed;
+    worker_.closed_.push_back(this);  // poll() frees it, outside UCX
+  }
+}
+
+}  // namespace benchfs::net

@@ -1,0 +1,257 @@
+#include "net/worker.h"
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace benchfs::net {
+namespace {
+
+// UCX 1.13 uses the id of a message as an index before it checks it: a peer that sends an id far above
+// the registered ones crashes the process. Registering the highest id makes the table cover them all.
+constexpr unsigned kTopMessageId = 65535;
+// Progress calls in one poll; each delivers a bounded batch.
+constexpr int kProgressBudget = 16;
+
+ucs_status_t ignore_message(
+    void*, const void*, std::size_t, void*, std::size_t, const ucp_am_recv_param_t*) {
+  return UCS_OK;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Worker>> Worker::create(Context& context,
+                                               rt::Reactor& reactor,
+                                               Threads threads) {
+  std::unique_ptr<Worker> worker(new Worker(context, reactor));  // lint: allow new
+  ucp_worker_params_t params{};
+  params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
+  params.thread_mode =
+      threads == Threads::kSingle ? UCS_THREAD_MODE_SINGLE : UCS_THREAD_MODE_SERIALIZED;
+  ucs_status_t status = ucp_worker_create(context.handle(), &params, &worker->handle_);
+  if (status != UCS_OK) {
+    worker->handle_ = nullptr;
+    return std::unexpected(ucx_error(status, "creating a UCX worker"));
+  }
+  status = ucp_worker_get_efd(worker->handle_, &worker->event_fd_);
+  if (status != UCS_OK) {
+    return std::unexpected(ucx_error(status, "getting the event descriptor of the UCX worker"));
+  }
+  ucp_am_handler_param_t guard{};
+  guard.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB;
+  guard.id = kTopMessageId;
+  guard.cb = ignore_message;
+  status = ucp_worker_set_am_recv_handler(worker->handle_, &guard);
+  if (status != UCS_OK) {
+    return std::unexpected(ucx_error(status, "registering the guard message id"));
+  }
+  reactor.add_poller(*worker);
+  return worker;
+}
+
+Worker::~Worker() {
+  stop_listening();
+  BENCHFS_CHECK(endpoints_.empty());
+  if (event_fd_ >= 0) {
+    reactor_.remove_poller(*this);
+  }
+  if (handle_ != nullptr) {
+    ucp_worker_destroy(handle_);
+  }
+}
+
+Status Worker::set_handler(std::uint16_t id, MessageHandler& handler, bool persistent) {
+  slots_.push_back(std::make_unique<Slot>(Slot{this, &handler, id}));
+  ucp_am_handler_param_t param{};
+  param.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
+                     UCP_AM_HANDLER_PARAM_FIELD_ARG | UCP_AM_HANDLER_PARAM_FIELD_FLAGS;
+  param.id = id;
+  param.cb = on_active_message;
+  param.arg = slots_.back().get();
+  param.flags = UCP_AM_FLAG_WHOLE_MSG;
+  if (persistent) {
+    param.flags |= UCP_AM_FLAG_PERSISTENT_DATA;
+  }
+  ucs_status_t status = ucp_worker_set_am_recv_handler(handle_, &param);
+  if (status != UCS_OK) {
+    return std::unexpected(ucx_error(status, fmt::format("registering message id {}", id)));
+  }
+  return {};
+}
+
+ucs_status_t Worker::on_active_message(void* arg,
+                                       const void* header,
+                                       std::size_t header_length,
+                                       void* data,
+                                       std::size_t length,
+                                       const ucp_am_recv_param_t* param) {
+  auto* slot = static_cast<Slot*>(arg);
+  Incoming message;
+  message.id = slot->id;
+  message.header = {static_cast<const std::byte*>(header), header_length};
+  message.data = data;
+  message.length = length;
+  message.is_rendezvous = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
+  message.can_hold =
+      message.is_rendezvous || (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA) != 0;
+  if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) != 0) {
+    message.reply_endpoint = param->reply_ep;
+  }
+  Disposition what = slot->handler->on_message(message);
+  return what == Disposition::kHold ? UCS_INPROGRESS : UCS_OK;
+}
+
+Result<SocketAddress> Worker::listen(const SocketAddress& address, ConnectionAcceptor& acceptor) {
+  BENCHFS_CHECK(listener_ == nullptr);
+  acceptor_ = &acceptor;
+  ucp_listener_params_t params{};
+  params.field_mask =
+      UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER;
+  params.sockaddr.addr = address.get();
+  params.sockaddr.addrlen = address.length;
+  params.conn_handler.cb = on_connection;
+  params.conn_handler.arg = this;
+  ucs_status_t status = ucp_listener_create(handle_, &params, &listener_);
+  if (status != UCS_OK) {
+    listener_ = nullptr;
+    return std::unexpected(
+        ucx_error(status, fmt::format("listening on {}", address.to_string())));
+  }
+  ucp_listener_attr_t attr{};
+  attr.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
+  status = ucp_listener_query(listener_, &attr);
+  if (status != UCS_OK) {
+    return std::unexpected(ucx_error(status, "asking the listener for its address"));
+  }
+  SocketAddress bound;
+  bound.storage = attr.sockaddr;
+  bound.length = address.length;
+  return bound;
+}
+
+void Worker::stop_listening() {
+  if (listener_ == nullptr) {
+    return;
+  }
+  for (ucp_conn_request_h request : requests_) {
+    reject(request);
+  }
+  requests_.clear();
+  ucp_listener_destroy(listener_);
+  listener_ = nullptr;
+}
+
+void Worker::on_connection(ucp_conn_request_h request, void* arg) {
+  static_cast<Worker*>(arg)->requests_.push_back(request);
+}
+
+void Worker::on_error(void* arg, ucp_ep_h, ucs_status_t status) {
+  auto* endpoint = static_cast<Endpoint*>(arg);
+  if (endpoint->state_ == Endpoint::State::kOpen) {
+    endpoint->state_ = Endpoint::State::kFailed;
+    endpoint->failure_ = status;
+    endpoint->worker_.failed_.push_back(endpoint);
+  }
+}
+
+Result<Endpoint*> Worker::make_endpoint(ucp_ep_params_t& params,
+                                        EndpointOwner& owner,
+                                        const char* what) {
+  auto endpoint = std::make_unique<Endpoint>(*this, owner);
+  params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
+  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+  params.err_handler.cb = on_error;
+  params.err_handler.arg = endpoint.get();
+  ucs_status_t status = ucp_ep_create(handle_, &params, &endpoint->handle_);
+  if (status != UCS_OK) {
+    return std::unexpected(ucx_error(status, what));
+  }
+  Endpoint* made = endpoint.get();
+  endpoints_.emplace(made, std::move(endpoint));
+  by_handle_.emplace(made->handle_, made);
+  return made;
+}
+
+Result<Endpoint*> Worker::connect(const SocketAddress& address, EndpointOwner& owner) {
+  ucp_ep_params_t params{};
+  params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
+  params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
+  params.sockaddr.addr = address.get();
+  params.sockaddr.addrlen = address.length;
+  return make_endpoint(params, owner, "creating an endpoint");
+}
+
+Result<Endpoint*> Worker::accept(ucp_conn_request_h request, EndpointOwner& owner) {
+  ucp_ep_params_t params{};
+  params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
+  params.conn_request = request;
+  return make_endpoint(params, owner, "accepting a connection");
+}
+
+void Worker::reject(ucp_conn_request_h request) { ucp_listener_reject(listener_, request); }
+
+Endpoint* Worker::find(ucp_ep_h handle) {
+  auto found = by_handle_.find(handle);
+  return found == by_handle_.end() ? nullptr : found->second;
+}
+
+bool Worker::deliver_events() {
+  bool worked = false;
+  for (std::size_t i = 0; i < failed_.size(); ++i) {
+    Endpoint* endpoint = failed_[i];
+    if (endpoint->owner_ != nullptr) {  // not closed meanwhile
+      endpoint->owner_->on_endpoint_failed(*endpoint, endpoint->failure_);
+    }
+    worked = true;
+  }
+  failed_.clear();
+  for (Endpoint* endpoint : closed_) {
+    endpoints_.erase(endpoint);
+    worked = true;
+  }
+  closed_.clear();
+  // The conn handler may run on UCX's progress of another call; take the batch that is there.
+  std::vector<ucp_conn_request_h> requests;
+  requests.swap(requests_);
+  for (ucp_conn_request_h request : requests) {
+    ucp_conn_request_attr_t attr{};
+    attr.field_mask = UCP_CONN_REQUEST_ATTR_FIELD_CLIENT_ADDR;
+    SocketAddress peer;
+    if (ucp_conn_request_query(request, &attr) == UCS_OK) {
+      peer.storage = attr.client_address;
+      peer.length = sizeof(sockaddr_storage);
+    }
+    acceptor_->on_connection_request(request, peer);
+    worked = true;
+  }
+  return worked;
+}
+
+bool Worker::poll() {
+  bool worked = false;
+  for (int i = 0; i < kProgressBudget && ucp_worker_progress(handle_) != 0; ++i) {
+    worked = true;
+  }
+  if (!failed_.empty() || !closed_.empty() || !requests_.empty()) [[unlikely]] {
+    worked |= deliver_events();
+  }
+  return worked;
+}
+
+bool Worker::prepare_to_sleep() {
+  if (!failed_.empty() || !closed_.empty() || !requests_.empty()) {
+    return false;
+  }
+  return ucp_worker_arm(handle_) == UCS_OK;
+}
+
+bool Worker::drain(Deadline deadline) {
+  rt::Reactor::Binding binding(reactor_);
+  while (!endpoints_.empty() && !deadline.passed()) {
+    reactor_.turn();
+  }
+  return endpoints_.empty();
+}
+
+}  // namespace benchfs::net

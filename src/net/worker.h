@@ -1,0 +1,144 @@
+// The UCX worker of one reactor: its listener, its endpoints, its active messages.
+//
+// UCX callbacks never act: they record what happened, and poll() delivers it afterwards, on the
+// reactor, outside UCX. Endpoints use peer error handling on both sides; when one fails its owner is
+// told once, and it is the owner who closes it.
+//
+// Thread: the one that drives the reactor (thread mode SINGLE in daemons, SERIALIZED in clients).
+#pragma once
+
+#include <ucp/api/ucp.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.h"
+#include "net/address.h"
+#include "net/context.h"
+#include "net/endpoint.h"
+#include "rt/poller.h"
+#include "rt/reactor.h"
+
+namespace benchfs::net {
+
+// An active message, valid during the handler only.
+struct Incoming {
+  std::uint16_t id = 0;
+  std::span<const std::byte> header;  // unaligned
+  void* data = nullptr;  // eager: the bytes, unaligned; rendezvous or can_hold: also the descriptor
+  std::size_t length = 0;
+  bool is_rendezvous = false;
+  bool can_hold = false;  // the handler may return kHold and keep `data`
+  ucp_ep_h reply_endpoint = nullptr;  // only when the sender asked for a reply endpoint
+};
+
+enum class Disposition : std::uint8_t {
+  kDone,  // the data was copied or is not wanted (a rendezvous is then dropped, its sender succeeds)
+  kHold,  // `data` is kept as a descriptor: give it to receive() or release()
+};
+
+class MessageHandler {
+ public:
+  virtual ~MessageHandler() = default;
+  virtual Disposition on_message(const Incoming& message) = 0;
+};
+
+// Somebody knocked at the listener.
+class ConnectionAcceptor {
+ public:
+  virtual ~ConnectionAcceptor() = default;
+  // Accept it with Worker::accept or refuse it with Worker::reject, at once.
+  virtual void on_connection_request(ucp_conn_request_h request, const SocketAddress& peer) = 0;
+};
+
+class Worker final : public rt::Poller {
+ public:
+  enum class Threads : std::uint8_t { kSingle, kSerialized };
+  static Result<std::unique_ptr<Worker>> create(Context& context,
+                                                rt::Reactor& reactor,
+                                                Threads threads);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  // All endpoints must have been closed (drain()).
+  ~Worker() override;
+
+  [[nodiscard]] rt::Reactor& reactor() { return reactor_; }
+
+  // Messages with this id go to `handler`, which must outlive the worker. `persistent`: eager data
+  // can always be held.
+  Status set_handler(std::uint16_t id, MessageHandler& handler, bool persistent);
+
+  // Starts to listen; returns the bound address (port 0 picks one).
+  Result<SocketAddress> listen(const SocketAddress& address, ConnectionAcceptor& acceptor);
+  void stop_listening();
+
+  // Starts to connect; a refusal is reported to the owner as a failure.
+  Result<Endpoint*> connect(const SocketAddress& address, EndpointOwner& owner);
+  Result<Endpoint*> accept(ucp_conn_request_h request, EndpointOwner& owner);
+  void reject(ucp_conn_request_h request);
+
+  // The endpoint with this UCX handle, or nullptr; for the reply endpoint of a registration.
+  [[nodiscard]] Endpoint* find(ucp_ep_h handle);
+
+  // Takes the bytes of a held message into `into` (at least `length` bytes). `length` must be the
+  // message's length: UCX aborts when the receiver offers less.
+  [[nodiscard]] Receive receive(Endpoint& endpoint,
+                                void* descriptor,
+                                std::span<std::byte> into,
+                                const MemoryRegion* region = nullptr) {
+    return {endpoint, *this, descriptor, into, region};
+  }
+  void release(void* descriptor) { ucp_am_data_release(handle_, descriptor); }
+
+  // Endpoints alive: open, failed or still closing.
+  [[nodiscard]] std::size_t endpoint_count() const { return endpoints_.size(); }
+  // Polls until every closed endpoint is gone or the deadline passes; true when none is left.
+  bool drain(Deadline deadline);
+
+  bool poll() override;
+  bool prepare_to_sleep() override;
+  [[nodiscard]] int fd() const override { return event_fd_; }
+  [[nodiscard]] ucp_worker_h handle() const { return handle_; }
+
+ private:
+  friend class Endpoint;
+  struct Slot {
+    Worker* worker = nullptr;
+    MessageHandler* handler = nullptr;
+    std::uint16_t id = 0;
+  };
+
+  Worker(Context& context, rt::Reactor& reactor) : context_(context), reactor_(reactor) {}
+  static ucs_status_t on_active_message(void* arg,
+                                        const void* header,
+                                        std::size_t header_length,
+                                        void* data,
+                                        std::size_t length,
+                                        const ucp_am_recv_param_t* param);
+  static void on_connection(ucp_conn_request_h request, void* arg);
+  static void on_error(void* arg, ucp_ep_h endpoint, ucs_status_t status);
+  Result<Endpoint*> make_endpoint(ucp_ep_params_t& params, EndpointOwner& owner, const char* what);
+  bool deliver_events();
+
+  Context& context_;
+  rt::Reactor& reactor_;
+  ucp_worker_h handle_ = nullptr;
+  ucp_listener_h listener_ = nullptr;
+  ConnectionAcceptor* acceptor_ = nullptr;
+  int event_fd_ = -1;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::unordered_map<Endpoint*, std::unique_ptr<Endpoint>> endpoints_;
+  // Only endpoints that are not closing: UCX may reuse a closed one's handle at once.
+  std::unordered_map<ucp_ep_h, Endpoint*> by_handle_;
+
+  // Filled by UCX callbacks, emptied by poll().
+  std::vector<ucp_conn_request_h> requests_;
+  std::vector<Endpoint*> failed_;
+  std::vector<Endpoint*> closed_;
+};
+
+}  // namespace benchfs::net

@@ -1,0 +1,64 @@
+// A call: what a client wants sent, and what comes back.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "net/context.h"
+#include "wire/codec.h"
+#include "wire/header.h"
+#include "wire/messages.h"
+
+namespace benchfs::rpc {
+
+// Fixed replies are small; everything larger is data.
+inline constexpr std::size_t kMaxReplyBody = 128;
+
+// One request. All spans are borrowed until the call returns; `into` may have been written to in part
+// when the call fails.
+struct Call {
+  wire::Opcode opcode = wire::Opcode::kPing;
+  std::span<const std::byte> body;  // the operation's fixed struct, as bytes
+  std::string_view name;            // follows the fixed struct
+  std::string_view second_name;
+  std::span<const std::byte> data;  // bulk to send
+  std::span<std::byte> into;        // room for bulk to receive
+  bool rendezvous = false;          // send `data` by rendezvous whatever its size
+  const net::MemoryRegion* region = nullptr;
+};
+
+struct Reply {
+  std::uint32_t body_bytes = 0;
+  std::uint32_t data_bytes = 0;  // of Call::into that were filled
+  std::array<std::byte, kMaxReplyBody> body;
+
+  // The operation's fixed reply; a shorter body is malformed.
+  template <typename T>
+  [[nodiscard]] Result<T> as() const {
+    static_assert(sizeof(T) <= kMaxReplyBody);
+    if (body_bytes < sizeof(T)) {
+      return fail(Errc::kMalformed, "the reply is shorter than its operation's");
+    }
+    T value;
+    std::memcpy(&value, body.data(), sizeof(T));
+    return value;
+  }
+};
+
+template <typename Request>
+Call make_call(const Request& request, std::string_view name = {}, std::string_view second = {}) {
+  Call call;
+  call.opcode = Request::kOpcode;
+  call.body = std::as_bytes(std::span(&request, 1));
+  call.name = name;
+  call.second_name = second;
+  return call;
+}
+
+}  // namespace benchfs::rpc

@@ -1,0 +1,130 @@
+// A client's connection to one server, and the calls that wait on it.
+//
+//   closed --establish()--> connecting --endpoint made--> registering --reply--> ready
+//   ready --ConnectionClose--> closed            (pending calls: not executed, safe to send again)
+//   any   --error, deadline while UCX holds memory--> closed   (pending calls: effect unknown)
+//
+// The whole life of the connection is in connection.cc. Every other message waits for the reply to
+// RegisterClient. A connection that closed is made again by the next call.
+//
+// Thread: the reactor's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "net/worker.h"
+#include "rpc/call.h"
+#include "rt/sync.h"
+
+namespace benchfs::rpc {
+
+// Who a client is; the same on all its connections.
+struct ClientIdentity {
+  std::string id;         // as registered, 1..255 bytes
+  std::uint64_t uid = 0;  // random, for the life of the client
+  std::uint64_t run_id = 0;
+};
+
+class Connection final : private net::EndpointOwner, private rt::Timer {
+ public:
+  enum class State : std::uint8_t { kClosed, kConnecting, kRegistering, kReady };
+
+  Connection(net::Worker& worker,
+             const ClientIdentity& identity,
+             wire::ShardId shard,
+             std::string name,
+             net::SocketAddress address);
+  ~Connection() override;
+
+  [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] wire::ShardId shard() const { return shard_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const net::SocketAddress& address() const { return address_; }
+  void set_address(const net::SocketAddress& address) { address_ = address; }
+  // What the server granted; valid once it was ready.
+  [[nodiscard]] const wire::RegisterClientResponseHeader& grant() const { return grant_; }
+
+  // Connects and registers unless that is done or under way; returns when ready or failed.
+  rt::CoStatus establish(Deadline deadline);
+
+  // Sends one request on the ready connection and waits for its reply. Errors: kDeadline;
+  // kUnknownSession (not executed: establish and send again); kDisconnected (effect unknown);
+  // kPosix (the file system's answer); what the server's RPC layer said.
+  rt::CoResult<Reply> exchange(const Call& call, Deadline deadline);
+
+  // Says goodbye when ready, and closes. Pending calls fail with kCancelled.
+  void close();
+
+  // From the pool's message handler.
+  void on_register_reply(const net::Incoming& message);
+  net::Disposition on_reply(const wire::ReplyHeader& header, const net::Incoming& message);
+  void on_connection_close(wire::CloseReason reason);
+
+  struct Stats {
+    std::uint64_t calls = 0;
+    std::uint64_t connects = 0;
+    std::uint64_t evictions = 0;     // ConnectionClose with reason eviction
+    std::uint64_t late_replies = 0;  // nobody waited any more
+    std::uint64_t deadline_misses = 0;
+  };
+  [[nodiscard]] const Stats& stats() const { return stats_; }
+  [[nodiscard]] bool has_session(std::uint64_t session) const {
+    return state_ == State::kReady && grant_.session_id == session;
+  }
+  [[nodiscard]] net::Endpoint* endpoint() { return endpoint_; }
+
+ private:
+  // One call in its slot of the window.
+  struct Pending {
+    enum class Phase : std::uint8_t { kSending, kWaiting, kReceiving, kDone };
+    wire::RequestId id;
+    const Call* call = nullptr;
+    Deadline deadline = Deadline::never();
+    Phase phase = Phase::kSending;
+    bool has_reply = false;
+    void* descriptor = nullptr;  // a rendezvous reply to be fetched
+    std::uint32_t descriptor_bytes = 0;
+    wire::ReplyHeader header;
+    Reply reply;
+    Error error{Errc::kOk};
+    std::coroutine_handle<> handle;
+  };
+  struct ReplyAwaiter;
+
+  void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
+  void on_timer() override;  // looks for calls past their deadline
+  rt::CoStatus do_establish(Deadline deadline);
+  rt::CoStatus send_registration(Deadline deadline);
+  void shut(const Error& why, Nanos flush);
+  void finish(Pending& pending, Error error);
+  void fill_header(const Pending& pending, wire::HeaderBuffer<>& header) const;
+  rt::Task<void> fetch_data(Pending& pending, std::uint64_t epoch);
+  Result<Reply> conclude(Pending& pending);
+
+  net::Worker& worker_;
+  const ClientIdentity& identity_;
+  wire::ShardId shard_;
+  std::string name_;
+  net::SocketAddress address_;
+
+  State state_ = State::kClosed;
+  std::uint64_t epoch_ = 0;  // grows with every connection made or lost
+  net::Endpoint* endpoint_ = nullptr;
+  wire::RegisterClientResponseHeader grant_;
+  std::uint64_t attempt_ = 0;
+  Error last_error_;
+  rt::WaitQueue state_changed_;
+
+  std::array<Pending*, wire::kMaxWindow> slots_{};
+  std::vector<std::uint8_t> free_slots_;
+  rt::WaitQueue slot_freed_;
+  std::uint32_t pending_count_ = 0;
+  std::uint64_t sequence_ = 0;
+  Stats stats_;
+};
+
+}  // namespace benchfs::rpc

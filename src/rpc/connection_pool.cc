@@ -1,0 +1,206 @@
+#include "rpc/connection_pool.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace benchfs::rpc {
+namespace {
+
+constexpr Nanos kFirstPause = std::chrono::milliseconds(1);
+constexpr Nanos kLongestPause = std::chrono::milliseconds(100);
+
+// The server did not execute the request, whatever the operation.
+bool was_not_executed(Errc code) {
+  return code == Errc::kUnknownSession || code == Errc::kNotReady || code == Errc::kBusy;
+}
+
+bool is_connection_trouble(Errc code) {
+  return code == Errc::kUnreachable || code == Errc::kDisconnected || code == Errc::kTransport;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ConnectionPool>> ConnectionPool::create(net::Worker& worker,
+                                                               ClientIdentity identity,
+                                                               Config config) {
+  if (identity.id.empty() || identity.id.size() > wire::kMaxClientIdBytes) {
+    return fail(Errc::kInvalidArgument,
+                fmt::format("a client id has 1 to {} bytes", wire::kMaxClientIdBytes));
+  }
+  // lint: allow new (private constructor)
+  std::unique_ptr<ConnectionPool> pool(
+      new ConnectionPool(worker, std::move(identity), std::move(config)));  // lint: allow new
+  for (std::uint16_t id = 101; id <= 100 + wire::kMaxRequestOpcode; ++id) {
+    BENCHFS_TRY_VOID(worker.set_handler(id, *pool, false));
+  }
+  for (wire::Opcode notice : {wire::Opcode::kConnectionClose, wire::Opcode::kInvalidate}) {
+    BENCHFS_TRY_VOID(worker.set_handler(static_cast<std::uint16_t>(notice), *pool, false));
+  }
+  return pool;
+}
+
+ConnectionPool::~ConnectionPool() = default;
+
+Status ConnectionPool::set_servers(const cluster::ServerList& list) {
+  BENCHFS_CHECK(connections_.empty());
+  identity_.run_id = list.run_id;
+  for (const cluster::Server& server : list.servers) {
+    BENCHFS_TRY(net::SocketAddress address, net::make_address(server.ip, server.port));
+    wire::ShardId shard{static_cast<std::uint32_t>(connections_.size())};
+    connections_.push_back(
+        std::make_unique<Connection>(worker_, identity_, shard, server.node_id, address));
+  }
+  return {};
+}
+
+void ConnectionPool::close() {
+  for (auto& connection : connections_) {
+    connection->close();
+  }
+}
+
+rt::CoStatus ConnectionPool::connect(wire::ShardId shard, Deadline deadline) {
+  wire::PingRequest ping;
+  Call call = make_call(ping);
+  Result<Reply> reply = co_await this->call(shard, call, deadline);
+  if (!reply) {
+    co_return std::unexpected(reply.error());
+  }
+  co_return Status{};
+}
+
+rt::CoResult<Reply> ConnectionPool::call(wire::ShardId shard, const Call& call, Deadline deadline) {
+  Connection& connection = *connections_[shard.value];
+  if (connection.state() != Connection::State::kReady) [[unlikely]] {
+    Status ready =
+        co_await connection.establish(deadline.earlier(Deadline::after(config_.connect_timeout)));
+    if (!ready) {
+      co_return co_await call_again(connection, call, deadline, ready.error(), false);
+    }
+  }
+  Result<Reply> reply = co_await connection.exchange(call, deadline);
+  if (!reply && reply.error().code != Errc::kPosix) [[unlikely]] {
+    co_return co_await call_again(connection, call, deadline, reply.error(), true);
+  }
+  co_return reply;
+}
+
+// Decides whether a failed call may be repeated, and repeats it until it succeeds or may not.
+rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
+                                               const Call& call,
+                                               Deadline deadline,
+                                               Error error,
+                                               bool was_sent) {
+  Nanos pause = kFirstPause;
+  Deadline patience = Deadline::after(config_.connect_patience);
+  for (;;) {
+    bool may_repeat = was_not_executed(error.code) ||
+                      (is_connection_trouble(error.code) &&
+                       (!was_sent || wire::is_idempotent(call.opcode))) ||
+                      (error.code == Errc::kDeadline && !was_sent);
+    bool gave_up = !was_sent && error.code != Errc::kNotReady && patience.passed();
+    if (!may_repeat || gave_up || deadline.passed()) {
+      co_return std::unexpected(std::move(error));
+    }
+    if (error.code != Errc::kUnknownSession || connection.state() != Connection::State::kClosed) {
+      (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(pause)));
+      pause = std::min(2 * pause, kLongestPause);
+    }
+    if (connection.state() != Connection::State::kReady) {
+      if (!was_sent) {
+        refresh_address(connection);
+      }
+      Status ready = co_await connection.establish(
+          deadline.earlier(Deadline::after(config_.connect_timeout)));
+      if (!ready) {
+        error = std::move(ready.error())
+                    .with_prefix(fmt::format("{}", wire::to_string(call.opcode)));
+        was_sent = false;
+        continue;
+      }
+    }
+    Result<Reply> reply = co_await connection.exchange(call, deadline);
+    if (reply || reply.error().code == Errc::kPosix) {
+      co_return reply;
+    }
+    was_sent = true;
+    patience = Deadline::after(config_.connect_patience);
+    error = std::move(reply.error());
+  }
+}
+
+void ConnectionPool::refresh_address(Connection& connection) {
+  if (!config_.resolve) {
+    return;
+  }
+  Result<net::SocketAddress> address = config_.resolve(connection.name());
+  if (address && address->to_string() != connection.address().to_string()) {
+    BENCHFS_LOG(kInfo, "{} moved to {}", connection.name(), address->to_string());
+    connection.set_address(*address);
+  }
+}
+
+net::Disposition ConnectionPool::on_message(const net::Incoming& message) {
+  wire::Reader reader(message.header);
+  if (message.id == wire::kRegisterReplyAmId) {
+    for (auto& connection : connections_) {
+      if (connection->state() == Connection::State::kRegistering) {
+        connection->on_register_reply(message);
+      }
+    }
+    return net::Disposition::kDone;
+  }
+  if (message.id == static_cast<std::uint16_t>(wire::Opcode::kConnectionClose)) {
+    wire::ConnectionCloseRequestHeader close;
+    if (reader.read(close)) {
+      for (auto& connection : connections_) {
+        if (connection->has_session(close.session_id)) {
+          connection->on_connection_close(static_cast<wire::CloseReason>(close.reason));
+        }
+      }
+    }
+    return net::Disposition::kDone;
+  }
+  if (message.id == static_cast<std::uint16_t>(wire::Opcode::kInvalidate)) {
+    on_invalidate(message);
+    return net::Disposition::kDone;
+  }
+  wire::ReplyHeader header;
+  if (!reader.read(header)) {
+    return net::Disposition::kDone;
+  }
+  wire::ShardId shard = wire::RequestId{header.request_id}.shard();
+  if (shard.value >= connections_.size()) {
+    return net::Disposition::kDone;
+  }
+  return connections_[shard.value]->on_reply(header, message);
+}
+
+void ConnectionPool::on_invalidate(const net::Incoming& message) {
+  wire::Reader reader(message.header);
+  wire::InvalidateHeader header;
+  if (!reader.read(header)) {
+    return;
+  }
+  std::string_view name = reader.read_text(header.name_bytes);
+  if (!reader.ok()) {
+    return;
+  }
+  if (notices_ != nullptr) {
+    notices_->on_invalidate(wire::InodeId{header.parent}, name);
+  }
+  wire::InvalidateAckHeader ack{header.sequence, header.session_id};
+  for (auto& connection : connections_) {
+    if (connection->has_session(header.session_id)) {
+      connection->endpoint()->send_and_forget(
+          static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),
+          std::as_bytes(std::span(&ack, 1)));
+    }
+  }
+}
+
+}  // namespace benchfs::rpc

@@ -1,0 +1,80 @@
+// All connections of one client, one a server, made on first use.
+//
+// call() is how a request reaches a server whatever happened to the connection meanwhile: it connects
+// and registers when needed, comes back after an eviction without the caller noticing, repeats
+// idempotent requests whose connection broke, and gives up at the deadline or when the server stays
+// unreachable for Config::connect_patience. Daemon shards use it too, to talk to each other.
+//
+// Thread: the reactor's.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cluster/server_list.h"
+#include "net/worker.h"
+#include "rpc/connection.h"
+#include "rt/scope.h"
+
+namespace benchfs::rpc {
+
+// What servers tell a client without being asked.
+class NoticeHandler {
+ public:
+  virtual ~NoticeHandler() = default;
+  // Forget the cached entry (parent, name), or everything when parent is 0. The acknowledgement is
+  // sent when this returns.
+  virtual void on_invalidate(wire::InodeId parent, std::string_view name) = 0;
+};
+
+class ConnectionPool final : private net::MessageHandler {
+ public:
+  struct Config {
+    Nanos connect_timeout = std::chrono::seconds(5);   // one attempt to connect and register
+    Nanos connect_patience = std::chrono::seconds(3);  // attempts are repeated for this long
+    // Asked for a server's address again when connecting failed (it may have restarted elsewhere).
+    std::function<Result<net::SocketAddress>(const std::string& node_id)> resolve;
+  };
+
+  static Result<std::unique_ptr<ConnectionPool>> create(net::Worker& worker,
+                                                        ClientIdentity identity,
+                                                        Config config);
+  ~ConnectionPool() override;
+
+  // The servers in shard order. Call once, before the first call().
+  Status set_servers(const cluster::ServerList& list);
+  void set_notice_handler(NoticeHandler* handler) { notices_ = handler; }
+
+  [[nodiscard]] rt::CoResult<Reply> call(wire::ShardId shard, const Call& call, Deadline deadline);
+  // Connects and registers if need be; for reading the grant.
+  [[nodiscard]] rt::CoStatus connect(wire::ShardId shard, Deadline deadline);
+
+  [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(connections_.size()); }
+  [[nodiscard]] Connection& at(wire::ShardId shard) { return *connections_[shard.value]; }
+  [[nodiscard]] const ClientIdentity& identity() const { return identity_; }
+
+  // Says goodbye to every server. No call may be under way.
+  void close();
+
+ private:
+  ConnectionPool(net::Worker& worker, ClientIdentity identity, Config config)
+      : worker_(worker), identity_(std::move(identity)), config_(std::move(config)) {}
+  net::Disposition on_message(const net::Incoming& message) override;
+  void on_invalidate(const net::Incoming& message);
+  void refresh_address(Connection& connection);
+  rt::CoResult<Reply> call_again(Connection& connection,
+                                 const Call& call,
+                                 Deadline deadline,
+                                 Error first_error,
+                                 bool was_sent);
+
+  net::Worker& worker_;
+  ClientIdentity identity_;
+  Config config_;
+  NoticeHandler* notices_ = nullptr;
+  std::vector<std::unique_ptr<Connection>> connections_;
+};
+
+}  // namespace benchfs::rpc

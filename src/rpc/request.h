@@ -1,0 +1,95 @@
+// A request being served: its header, its data, and the one reply it gets.
+//
+// Lives in the server's pool from the arrival of the message until its reply has left. The session may
+// end meanwhile (the client died): then receive() and reply() fail or drop, and the handler just ends.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "net/worker.h"
+#include "rpc/call.h"
+#include "rpc/client_registry.h"
+#include "rt/task.h"
+#include "wire/codec.h"
+#include "wire/header.h"
+
+namespace benchfs::rpc {
+
+class Server;
+
+class Request {
+ public:
+  Request() = default;
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+  [[nodiscard]] wire::Opcode opcode() const { return static_cast<wire::Opcode>(header_.opcode); }
+  [[nodiscard]] wire::SessionId session_id() const { return session_; }
+  [[nodiscard]] std::uint64_t client_uid() const { return client_uid_; }
+  // When the caller stops waiting; the work need not go on after that.
+  [[nodiscard]] Deadline deadline() const { return deadline_; }
+
+  // The operation's fixed struct and names; check ok() of the reader afterwards.
+  [[nodiscard]] wire::Reader reader() const {
+    return wire::Reader(std::span(bytes_).subspan(sizeof(wire::RequestHeader),
+                                                  header_bytes_ - sizeof(wire::RequestHeader)));
+  }
+
+  // The data part. Eager data can be looked at in place, unaligned, until the reply; rendezvous data
+  // only received.
+  [[nodiscard]] std::size_t data_bytes() const { return data_bytes_; }
+  [[nodiscard]] bool is_rendezvous() const { return is_rendezvous_; }
+  [[nodiscard]] std::span<const std::byte> eager_data() const {
+    return is_rendezvous_ ? std::span<const std::byte>()
+                          : std::span(static_cast<const std::byte*>(data_), data_bytes_);
+  }
+  // Brings the data into `into`, whose size must be data_bytes(). Call once. Suspends; `into` is
+  // UCX's until it returns. Errors: kDisconnected.
+  [[nodiscard]] rt::CoStatus receive(std::span<std::byte> into,
+                                     const net::MemoryRegion* region = nullptr);
+
+  // Sends the reply; exactly one a request. `data` is borrowed until it returns, which for bulk is
+  // when the client has it.
+  template <typename Body>
+  [[nodiscard]] rt::Task<void> reply(const Body& body,
+                                     std::span<const std::byte> data = {},
+                                     const net::MemoryRegion* region = nullptr) {
+    static_assert(sizeof(Body) <= kMaxReplyBody);
+    return send_reply(Errc::kOk, 0, std::as_bytes(std::span(&body, 1)), data, region);
+  }
+  // A failure: kPosix errors go as the file system's answer, others as the RPC layer's.
+  [[nodiscard]] rt::Task<void> reply_error(const Error& error);
+  [[nodiscard]] bool is_answered() const { return answered_; }
+
+ private:
+  friend class Server;
+  rt::Task<void> send_reply(Errc transport,
+                            int status,
+                            std::span<const std::byte> body,
+                            std::span<const std::byte> data,
+                            const net::MemoryRegion* region);
+  void drop_data();
+
+  Server* server_ = nullptr;
+  wire::RequestHeader header_;
+  wire::SessionId session_;
+  std::uint64_t client_uid_ = 0;
+  Deadline deadline_ = Deadline::never();
+  bool answered_ = false;
+  bool is_rendezvous_ = false;
+  bool holds_descriptor_ = false;
+  void* data_ = nullptr;
+  std::size_t data_bytes_ = 0;
+  std::size_t header_bytes_ = 0;
+  std::array<std::byte, wire::kMaxHeaderBytes> bytes_;
+  std::size_t reply_bytes_ = 0;
+  std::array<std::byte, sizeof(wire::ReplyHeader) + kMaxReplyBody> reply_;
+};
+
+}  // namespace benchfs::rpc

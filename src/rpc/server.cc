@@ -1,0 +1,371 @@
+#include "rpc/server.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace benchfs::rpc {
+namespace {
+
+// What a client was told before its endpoint is closed is given this long to arrive; then the close is
+// forced, because a client that sleeps would hold it for ever.
+constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
+constexpr Nanos kStrangerSweep = std::chrono::milliseconds(500);
+
+template <typename T>
+std::span<const std::byte> as_header(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
+
+}  // namespace
+
+Server::Server(net::Worker& worker, Service& service, const Config& config)
+    : worker_(worker), service_(service), config_(config), registry_(config.max_clients) {}
+
+Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
+                                               Service& service,
+                                               const Config& config) {
+  // lint: allow new (private constructor)
+  std::unique_ptr<Server> server(new Server(worker, service, config));  // lint: allow new
+  for (std::uint16_t id = 1; id <= wire::kMaxRequestOpcode; ++id) {
+    auto opcode = static_cast<wire::Opcode>(id);
+    if (opcode == wire::Opcode::kConnectionClose || opcode == wire::Opcode::kInvalidate) {
+      continue;  // these travel the other way
+    }
+    BENCHFS_TRY_VOID(worker.set_handler(id, *server, true));
+  }
+  return server;
+}
+
+Server::~Server() {
+  for (auto& [endpoint, stranger] : strangers_) {
+    endpoint->close();
+  }
+  for (auto& [endpoint, session] : sessions_) {
+    endpoint->close();
+  }
+}
+
+Result<net::SocketAddress> Server::listen(const net::SocketAddress& address) {
+  BENCHFS_TRY(net::SocketAddress bound, worker_.listen(address, *this));
+  background_.spawn(sweep_strangers());
+  return bound;
+}
+
+void Server::set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint64_t run_id) {
+  self_ = self;
+  shard_count_ = shard_count;
+  config_.run_id = run_id;
+  ready_ = true;
+}
+
+// --- Connections ---------------------------------------------------------------------------------
+
+void Server::on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) {
+  if (stopping_) {
+    worker_.reject(request);
+    return;
+  }
+  Result<net::Endpoint*> endpoint = worker_.accept(request, *this);
+  if (!endpoint) {
+    BENCHFS_LOG(kWarn, "{} from {}", endpoint.error().message(), peer.to_string());
+    return;
+  }
+  ++stats_.accepted;
+  strangers_.emplace(*endpoint, Stranger{peer, mono_now()});
+}
+
+void Server::on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) {
+  if (strangers_.erase(&endpoint) > 0) {
+    endpoint.close();
+    return;
+  }
+  auto found = sessions_.find(&endpoint);
+  BENCHFS_CHECK(found != sessions_.end());
+  Session* session = registry_.peek(found->second);
+  BENCHFS_LOG(
+      kDebug, "client {} is gone ({})", session->client_id, ucs_status_string(status));
+  end_session(*session, wire::CloseReason::kError, false);
+}
+
+rt::Task<void> Server::sweep_strangers() {
+  for (;;) {
+    rt::Wake wake = co_await rt::sleep_for(kStrangerSweep, &background_.cancel_source());
+    if (wake == rt::Wake::kCancelled) {
+      co_return;
+    }
+    MonoTime now = mono_now();
+    std::erase_if(strangers_, [&](const auto& entry) {
+      if (now - entry.second.accepted_at < config_.register_timeout) {
+        return false;
+      }
+      ++stats_.register_timeouts;
+      BENCHFS_LOG(kWarn, "{} connected but did not register", entry.second.address.to_string());
+      entry.first->close();
+      return true;
+    });
+  }
+}
+
+void Server::end_session(Session& session, wire::CloseReason reason, bool finally) {
+  net::Endpoint* endpoint = session.endpoint;
+  std::uint64_t uid = session.client_uid;
+  if (reason != wire::CloseReason::kError && !finally) {
+    wire::ConnectionCloseRequestHeader notice;
+    notice.reason = static_cast<std::uint32_t>(reason);
+    notice.session_id = session.id.value;
+    endpoint->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kConnectionClose),
+                              as_header(notice));
+  }
+  sessions_.erase(endpoint);
+  registry_.remove(session);
+  endpoint->close(reason == wire::CloseReason::kError ? Nanos::zero() : kCloseFlush);
+  service_.on_client_gone(uid, finally);
+}
+
+// --- Registration --------------------------------------------------------------------------------
+
+Errc Server::check_registration(const wire::RegisterClientRequestHeader& header,
+                                std::string_view client_id) const {
+  if (header.version != wire::kProtocolVersion) {
+    return Errc::kVersion;
+  }
+  if (client_id.empty() || client_id.size() > wire::kMaxClientIdBytes ||
+      client_id.size() != header.client_id_len || header.client_uid == 0) {
+    return Errc::kMalformed;
+  }
+  if (!ready_ || stopping_) {
+    return Errc::kNotReady;
+  }
+  if (header.run_id != 0 && header.run_id != config_.run_id) {
+    return Errc::kStaleRun;
+  }
+  return Errc::kOk;
+}
+
+void Server::on_register(const net::Incoming& message) {
+  net::Endpoint* endpoint =
+      message.reply_endpoint == nullptr ? nullptr : worker_.find(message.reply_endpoint);
+  auto stranger = endpoint == nullptr ? strangers_.end() : strangers_.find(endpoint);
+  wire::RegisterClientRequestHeader header;
+  wire::Reader reader(message.header);
+  if (stranger == strangers_.end() || !reader.read(header)) {
+    ++stats_.unattributed;
+    if (stranger != strangers_.end()) {
+      strangers_.erase(stranger);
+      endpoint->close();
+    }
+    return;
+  }
+  std::string client_id;
+  if (!message.is_rendezvous && message.length <= wire::kMaxClientIdBytes) {
+    client_id.assign(static_cast<const char*>(message.data), message.length);
+  }
+  Errc code = check_registration(header, client_id);
+  Session* session = nullptr;
+  if (code == Errc::kOk) {
+    Result<Session*> victim = registry_.make_room(client_id);
+    if (!victim) {
+      code = victim.error().code;
+    } else {
+      if (*victim != nullptr) {
+        bool replaced = (*victim)->client_id == client_id;
+        replaced ? registry_.count_replaced() : registry_.count_eviction();
+        end_session(**victim,
+                    replaced ? wire::CloseReason::kReplaced : wire::CloseReason::kEviction,
+                    false);
+      }
+      session = &registry_.add(client_id, header.client_uid, endpoint, stranger->second.address);
+      sessions_.emplace(endpoint, session->id);
+      strangers_.erase(stranger);
+      service_.on_client_registered(header.client_uid);
+      BENCHFS_LOG(kDebug, "registered client {}", client_id);
+    }
+  }
+  if (session == nullptr) {
+    registry_.count_rejected();
+  }
+  answer_registration(*endpoint, header, code, session);
+}
+
+void Server::answer_registration(net::Endpoint& endpoint,
+                                 const wire::RegisterClientRequestHeader& request,
+                                 Errc code,
+                                 const Session* session) {
+  wire::RegisterClientResponseHeader response;
+  response.status = code == Errc::kOk ? 0 : 1;
+  response.error_code = static_cast<std::uint32_t>(code);
+  response.attempt = request.attempt;
+  response.run_id = config_.run_id;
+  if (session != nullptr) {
+    response.session_id = session->id.value;
+    response.window = config_.window;
+    response.window_bytes = config_.window_bytes;
+    response.shard = self_.value;
+    response.shard_count = shard_count_;
+    response.chunk_bytes = config_.chunk_bytes;
+    response.max_transfer_bytes = config_.max_transfer_bytes;
+  }
+  endpoint.send_and_forget(wire::kRegisterReplyAmId, as_header(response));
+  if (session == nullptr) {
+    strangers_.erase(&endpoint);
+    endpoint.close(kCloseFlush);
+  }
+}
+
+// --- Messages ------------------------------------------------------------------------------------
+
+net::Disposition Server::on_message(const net::Incoming& message) {
+  auto opcode = static_cast<wire::Opcode>(message.id);
+  if (opcode == wire::Opcode::kRegister) {
+    on_register(message);
+  } else if (opcode == wire::Opcode::kGoodbye) {
+    on_goodbye(message);
+  } else if (opcode == wire::Opcode::kInvalidateAck) {
+    on_invalidate_ack(message);
+  } else {
+    return on_request(message);
+  }
+  return net::Disposition::kDone;
+}
+
+void Server::on_goodbye(const net::Incoming& message) {
+  wire::GoodbyeHeader header;
+  wire::Reader reader(message.header);
+  Session* session =
+      reader.read(header) ? registry_.peek(wire::SessionId{header.session_id}) : nullptr;
+  if (session == nullptr) {
+    ++stats_.unattributed;
+    return;
+  }
+  end_session(*session, wire::CloseReason::kShutdown, true);
+}
+
+void Server::on_invalidate_ack(const net::Incoming& message) {
+  wire::InvalidateAckHeader header;
+  wire::Reader reader(message.header);
+  if (!reader.read(header) || registry_.peek(wire::SessionId{header.session_id}) == nullptr) {
+    ++stats_.unattributed;
+    return;
+  }
+  service_.on_invalidate_ack(wire::SessionId{header.session_id}, header.sequence);
+}
+
+net::Disposition Server::on_request(const net::Incoming& message) {
+  wire::RequestHeader header;
+  wire::Reader reader(message.header);
+  Session* session =
+      reader.read(header) ? registry_.get(wire::SessionId{header.session_id}) : nullptr;
+  if (session == nullptr) {
+    ++stats_.unattributed;
+    if (message.reply_endpoint != nullptr) {  // an unregistered peer may only register
+      net::Endpoint* endpoint = worker_.find(message.reply_endpoint);
+      if (endpoint != nullptr && strangers_.erase(endpoint) > 0) {
+        endpoint->close();
+      }
+    }
+    return net::Disposition::kDone;
+  }
+  if (header.opcode != message.id || header.flags != 0 ||
+      message.header.size() > wire::kMaxHeaderBytes ||
+      message.length > config_.max_transfer_bytes) {
+    ++stats_.malformed;
+    header.opcode = message.id;
+    refuse(*session, header, Errc::kMalformed);
+    return net::Disposition::kDone;
+  }
+  if (session->in_flight >= 2 * config_.window || stats_.in_flight >= config_.max_requests) {
+    ++stats_.overloaded;
+    refuse(*session, header, Errc::kBusy);
+    return net::Disposition::kDone;
+  }
+  ++stats_.requests;
+  ++stats_.in_flight;
+  ++session->requests;
+  ++session->in_flight;
+  Request* request = take_request();
+  request->header_ = header;
+  request->session_ = session->id;
+  request->client_uid_ = session->client_uid;
+  request->deadline_ = Deadline::after(std::chrono::microseconds(header.deadline_us));
+  request->answered_ = false;
+  request->is_rendezvous_ = message.is_rendezvous;
+  request->data_ = message.data;
+  request->data_bytes_ = message.length;
+  request->header_bytes_ = message.header.size();
+  request->holds_descriptor_ = message.length > 0 && message.can_hold;
+  std::memcpy(request->bytes_.data(), message.header.data(), message.header.size());
+  BENCHFS_DCHECK(message.length == 0 || message.can_hold);
+  scope_.spawn(serve(request));
+  return request->holds_descriptor_ ? net::Disposition::kHold : net::Disposition::kDone;
+}
+
+// Answers without a request object.
+void Server::refuse(Session& session, const wire::RequestHeader& header, Errc code) {
+  wire::ReplyHeader reply;
+  reply.request_id = header.request_id;
+  reply.transport = static_cast<std::uint16_t>(code);
+  session.endpoint->send_and_forget(wire::reply_am_id(static_cast<wire::Opcode>(header.opcode)),
+                                    as_header(reply));
+}
+
+rt::Task<void> Server::serve(Request* request) {
+  co_await service_.handle(*request);
+  if (!request->answered_) {
+    BENCHFS_LOG(kError, "no reply to {}; answering for it", to_string(request->opcode()));
+    co_await request->reply_error(Error{Errc::kInternal, 0, {}});
+  }
+  request->drop_data();
+  --stats_.in_flight;
+  if (Session* session = registry_.peek(request->session_)) {
+    --session->in_flight;
+  }
+  give_request(request);
+}
+
+Request* Server::take_request() {
+  if (free_requests_.empty()) {
+    requests_.push_back(std::make_unique<Request>());
+    requests_.back()->server_ = this;
+    return requests_.back().get();
+  }
+  Request* request = free_requests_.back();
+  free_requests_.pop_back();
+  return request;
+}
+
+void Server::give_request(Request* request) { free_requests_.push_back(request); }
+
+bool Server::notify(wire::SessionId id,
+                    wire::Opcode opcode,
+                    std::span<const std::byte> header) {
+  Session* session = registry_.peek(id);
+  if (session == nullptr) {
+    return false;
+  }
+  session->endpoint->send_and_forget(static_cast<std::uint16_t>(opcode), header);
+  return true;
+}
+
+rt::Task<void> Server::shutdown(Deadline deadline) {
+  stopping_ = true;
+  worker_.stop_listening();
+  while (scope_.active() > 0 && !deadline.passed()) {
+    (void)co_await rt::sleep_for(std::chrono::milliseconds(1));
+  }
+  background_.close();
+  co_await background_.join();
+  while (Session* session = registry_.oldest()) {
+    end_session(*session, wire::CloseReason::kShutdown, false);
+  }
+  for (auto& [endpoint, stranger] : strangers_) {
+    endpoint->close();
+  }
+  strangers_.clear();
+  co_await scope_.join();
+}
+
+}  // namespace benchfs::rpc

@@ -1,0 +1,135 @@
+// The server side of the RPC layer of one shard: who is connected, who is registered, what is asked.
+//
+// A connection begins unregistered and may only register, within Config::register_timeout. After that
+// its requests carry the session id, are served side by side by coroutines, and are answered on the
+// registered endpoint, each exactly once. Messages that cannot be attributed to a session are counted
+// and dropped; malformed requests of a session are answered with kMalformed.
+//
+// Thread: the reactor's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.h"
+#include "net/worker.h"
+#include "rpc/client_registry.h"
+#include "rpc/request.h"
+#include "rt/scope.h"
+
+namespace benchfs::rpc {
+
+// What a server does with requests.
+class Service {
+ public:
+  virtual ~Service() = default;
+  // Serves one request; must answer it. Runs as a coroutine of its own.
+  virtual rt::Task<void> handle(Request& request) = 0;
+  // A client registered (again), or its session ended. `finally`: it said goodbye.
+  virtual void on_client_registered(std::uint64_t client_uid) = 0;
+  virtual void on_client_gone(std::uint64_t client_uid, bool finally) = 0;
+  virtual void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) = 0;
+};
+
+class Server final : private net::MessageHandler,
+                     private net::ConnectionAcceptor,
+                     private net::EndpointOwner {
+ public:
+  struct Config {
+    std::uint32_t max_clients = 1000;   // capacity of the registry
+    std::uint32_t window = wire::kMaxWindow;
+    std::uint64_t window_bytes = 64U << 20;
+    std::uint32_t max_requests = 16384;  // being served at a time, all clients together
+    std::uint32_t max_transfer_bytes = 1U << 20;
+    std::uint32_t chunk_bytes = wire::kDefaultChunkBytes;
+    std::uint32_t eager_reply_bytes = 16U << 10;  // larger reply data goes by rendezvous
+    std::uint64_t run_id = 0;
+    Nanos register_timeout = std::chrono::seconds(10);
+  };
+
+  static Result<std::unique_ptr<Server>> create(net::Worker& worker,
+                                                Service& service,
+                                                const Config& config);
+  ~Server() override;
+
+  Result<net::SocketAddress> listen(const net::SocketAddress& address);
+  // Registrations are refused with kNotReady until the shard knows its place.
+  void set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint64_t run_id);
+  [[nodiscard]] bool is_ready() const { return ready_; }
+
+  // Stops accepting, lets running requests end until the deadline, tells every client
+  // (ConnectionClose, reason shutdown), closes.
+  rt::Task<void> shutdown(Deadline deadline);
+
+  // Sends a one-way message to a client (see Endpoint::send_and_forget); false if its session is gone.
+  bool notify(wire::SessionId session, wire::Opcode opcode, std::span<const std::byte> header);
+
+  [[nodiscard]] ClientRegistry& registry() { return registry_; }
+  [[nodiscard]] const Config& config() const { return config_; }
+  [[nodiscard]] std::uint32_t unregistered() const {
+    return static_cast<std::uint32_t>(strangers_.size());
+  }
+
+  struct Stats {
+    std::uint64_t requests = 0;
+    std::uint64_t malformed = 0;       // answered with an error
+    std::uint64_t unattributed = 0;    // no valid session: dropped
+    std::uint64_t overloaded = 0;      // answered with kBusy
+    std::uint64_t replies_dropped = 0; // the client was gone
+    std::uint64_t accepted = 0;
+    std::uint64_t register_timeouts = 0;
+    std::uint32_t in_flight = 0;
+  };
+  [[nodiscard]] const Stats& stats() const { return stats_; }
+
+ private:
+  friend class Request;
+  // An accepted connection that has not registered yet.
+  struct Stranger {
+    net::SocketAddress address;
+    MonoTime accepted_at;
+  };
+
+  Server(net::Worker& worker, Service& service, const Config& config);
+  net::Disposition on_message(const net::Incoming& message) override;
+  void on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) override;
+  void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
+
+  net::Disposition on_request(const net::Incoming& message);
+  void on_register(const net::Incoming& message);
+  void on_goodbye(const net::Incoming& message);
+  void on_invalidate_ack(const net::Incoming& message);
+  Errc check_registration(const wire::RegisterClientRequestHeader& header,
+                          std::string_view client_id) const;
+  void answer_registration(net::Endpoint& endpoint,
+                           const wire::RegisterClientRequestHeader& header,
+                           Errc code,
+                           const Session* session);
+  void end_session(Session& session, wire::CloseReason reason, bool finally);
+  void refuse(Session& session, const wire::RequestHeader& header, Errc code);
+  rt::Task<void> serve(Request* request);
+  rt::Task<void> sweep_strangers();
+  Request* take_request();
+  void give_request(Request* request);
+
+  net::Worker& worker_;
+  Service& service_;
+  Config config_;
+  bool ready_ = false;
+  bool stopping_ = false;
+  wire::ShardId self_;
+  std::uint32_t shard_count_ = 0;
+  ClientRegistry registry_;
+  std::unordered_map<net::Endpoint*, Stranger> strangers_;
+  std::unordered_map<net::Endpoint*, wire::SessionId> sessions_;
+  std::vector<std::unique_ptr<Request>> requests_;
+  std::vector<Request*> free_requests_;
+  rt::Scope scope_;       // requests being served
+  rt::Scope background_;  // sweeps
+  Stats stats_;
+};
+
+}  // namespace benchfs::rpc
