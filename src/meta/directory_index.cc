@@ -100,9 +100,6 @@ void DirectoryIndex::merge_if_small(std::size_t at) {
   }
   if (leaves_[at]->records.empty()) {
     leaves_.erase(leaves_.begin() + static_cast<std::ptrdiff_t>(at));
-    if (!leaves_.empty()) {
-      leaves_.front()->lower.clear();
-    }
   }
 }
 

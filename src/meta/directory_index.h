@@ -64,7 +64,7 @@ class DirectoryIndex {
   void split(std::size_t at);
   void merge_if_small(std::size_t at);
 
-  std::vector<std::unique_ptr<Leaf>> leaves_;  // none is empty; the first has an empty lower
+  std::vector<std::unique_ptr<Leaf>> leaves_;  // none is empty; the first one's lower is not used
 };
 
 }  // namespace benchfs::meta

@@ -92,6 +92,22 @@ TEST_F(DirectoryIndexTest, NamesThatShareLongPrefixesSplitCorrectly) {
   EXPECT_EQ(names_after(prefix), expected_after(prefix));
 }
 
+TEST_F(DirectoryIndexTest, LeavesThatMergeBeforeTheyAreSortedAreListedInOrder) {
+  // Two leaves, the upper one in disorder; then nearly everything goes and they merge.
+  constexpr int kNames = static_cast<int>(DirectoryIndex::kMaxLeafEntries) + 1;
+  for (int i = 0; i < kNames; ++i) {
+    insert(fmt::format("{:04}", i));
+  }
+  insert("9998");
+  insert("9999");
+  insert("9997");
+  for (int i = 10; i < kNames; ++i) {
+    erase(fmt::format("{:04}", i));
+  }
+  EXPECT_EQ(names_after(""), expected_after(""));
+  EXPECT_EQ(names_after("9997"), expected_after("9997"));
+}
+
 TEST_F(DirectoryIndexTest, RandomChangesKeepTheOrder) {
   Random random(test_seed());
   std::vector<std::string> names;

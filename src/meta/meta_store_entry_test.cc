@@ -152,7 +152,7 @@ TEST_F(MetaStoreEntryTest, AListingHoldsInodeAndTypeOfEveryEntry) {
   wire::Attr directory = create(kRemoteDir, "d", new_directory());
   wire::Attr file = create(kRemoteDir, "f", new_file());
   std::vector<std::byte> out{std::byte{0xEE}};  // what is there already stays
-  auto page = store_.list(kRemoteDir, "", 4096, out);
+  auto page = store_.list(kRemoteDir, "", 2 * (sizeof(wire::DirEntryHeader) + 1), out);
   ASSERT_TRUE(page.has_value());
   EXPECT_TRUE(page->at_end);
   EXPECT_EQ(page->entry_count, 2U);
