@@ -36,7 +36,9 @@ class Deadline {
     return when_ > now ? when_ - now : Nanos::zero();
   }
   [[nodiscard]] Nanos remaining() const { return remaining(mono_now()); }
-  [[nodiscard]] Deadline earlier(Deadline other) const { return when_ < other.when_ ? *this : other; }
+  [[nodiscard]] Deadline earlier(Deadline other) const {
+    return when_ < other.when_ ? *this : other;
+  }
 
  private:
   explicit Deadline(MonoTime when) : when_(when) {}

@@ -61,7 +61,8 @@ int Error::to_errno() const {
 }
 
 std::string Error::message() const {
-  std::string what = posix > 0 ? std::generic_category().message(posix) : std::string(to_string(code));
+  std::string what =
+      posix > 0 ? std::generic_category().message(posix) : std::string(to_string(code));
   return context.empty() ? what : context + ": " + what;
 }
 

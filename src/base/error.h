@@ -1,10 +1,10 @@
 // The one error type of the project.
 //
-// An Error says what failed (`code`), the POSIX errno a file-system caller should see (`posix`), and
-// a sentence of context that names file, node and operation. The sentence is built only on failure.
-// Three kinds of trouble have three answers: a wrong program is a BENCHFS_CHECK (base/check.h), an
-// expected failure is a Result, an impossible start-up is one log line and an exit code.
-// No exception crosses a folder.
+// An Error says what failed (`code`), the POSIX errno a file-system caller should see (`posix`),
+// and a sentence of context that names file, node and operation. The sentence is built only on
+// failure. Three kinds of trouble have three answers: a wrong program is a BENCHFS_CHECK
+// (base/check.h), an expected failure is a Result, an impossible start-up is one log line and an
+// exit code. No exception crosses a folder.
 #pragma once
 
 #include <cstdint>

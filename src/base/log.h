@@ -1,9 +1,9 @@
 // Levelled logging to standard error, or to the sink a program injects.
 //
 // Levels: error = work stopped, warn = odd but going on, info = one line per event worth knowing,
-// debug grows with the number of objects, trace with requests. Nothing above trace on the data path.
-// BENCHFS_LOG=error|warn|info|debug|trace sets the level (default: warn in clients, info in daemons).
-// Lower case, no full stop, values after their noun. Any thread.
+// debug grows with the number of objects, trace with requests. Nothing above trace on the data
+// path. BENCHFS_LOG=error|warn|info|debug|trace sets the level (default: warn in clients, info in
+// daemons). Lower case, no full stop, values after their noun. Any thread.
 #pragma once
 
 #include <fmt/core.h>
@@ -26,7 +26,8 @@ bool init_log(LogLevel fallback);
 void set_log_level(LogLevel level);
 // Prefix of every line, for example the node id. Call before other threads log.
 void set_log_name(std::string_view name);
-// Replaces the sink; nullptr restores standard error. The function must be callable from any thread.
+// Replaces the sink; nullptr restores standard error. The function must be callable from any
+// thread.
 using LogSink = void (*)(LogLevel level, std::string_view line);
 void set_log_sink(LogSink sink);
 

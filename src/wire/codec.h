@@ -1,5 +1,5 @@
-// Copies wire structs out of and into byte ranges. Payload pointers of the transport are not aligned,
-// so nothing is ever read in place.
+// Copies wire structs out of and into byte ranges. Payload pointers of the transport are not
+// aligned, so nothing is ever read in place.
 #pragma once
 
 #include <array>

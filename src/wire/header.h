@@ -1,10 +1,10 @@
 // The headers in front of every message. Little-endian, trivially copyable, checked for size.
 //
 // An active message has a header part and a data part. The header part of a request is
-// RequestHeader, then the operation's fixed struct (wire/messages.h), then names without separators.
-// The header part of a reply is ReplyHeader, then the operation's fixed reply. Bulk bytes, listings
-// and link targets travel in the data part. Registration has headers of its own, given by the
-// requirement.
+// RequestHeader, then the operation's fixed struct (wire/messages.h), then names without
+// separators. The header part of a reply is ReplyHeader, then the operation's fixed reply. Bulk
+// bytes, listings and link targets travel in the data part. Registration has headers of its own,
+// given by the requirement.
 #pragma once
 
 #include <bit>
@@ -83,8 +83,8 @@ struct GoodbyeHeader {
   std::uint64_t session_id = 0;
 };
 
-// A server asks a client to forget the cached entry `name` (follows) of directory `parent`, or every
-// cached entry when parent is 0. The client answers with the same sequence.
+// A server asks a client to forget the cached entry `name` (follows) of directory `parent`, or
+// every cached entry when parent is 0. The client answers with the same sequence.
 struct InvalidateHeader {
   std::uint64_t sequence = 0;
   std::uint64_t session_id = 0;

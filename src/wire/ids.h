@@ -59,8 +59,8 @@ struct SessionId {
   friend auto operator<=>(const SessionId&, const SessionId&) = default;
 };
 
-// A request of one client: its window slot in the low 8 bits, the shard it was sent to in the next 12
-// (a reply does not say where it came from), a sequence of the client above. Never repeats.
+// A request of one client: its window slot in the low 8 bits, the shard it was sent to in the next
+// 12 (a reply does not say where it came from), a sequence of the client above. Never repeats.
 struct RequestId {
   std::uint64_t value = 0;
   static constexpr int kSlotBits = 8;

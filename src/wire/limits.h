@@ -13,8 +13,8 @@ inline constexpr std::size_t kMaxNameBytes = 255;
 inline constexpr std::size_t kMaxPathBytes = 4095;
 inline constexpr int kMaxSymlinkDepth = 40;
 
-// The header part of a message: our header, the operation's fixed part and at most two names. UCX 1.13
-// allows about 8100 bytes and aborts above, so ours is far below.
+// The header part of a message: our header, the operation's fixed part and at most two names.
+// UCX 1.13 allows about 8100 bytes and aborts above, so ours is far below.
 inline constexpr std::size_t kMaxHeaderBytes = 1024;
 
 // Longest client id (the text a client registers with).

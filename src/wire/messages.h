@@ -113,8 +113,8 @@ struct OpenInodeRequest : Message<Opcode::kOpenInode, EntryReply> {
   std::uint32_t padding = 0;
 };
 
-// `written_end` is the end of the last byte this client wrote since `truncation` (Attr) was read; if
-// the file was truncated by somebody else meanwhile, the home asks the chunk shards instead.
+// `written_end` is the end of the last byte this client wrote since `truncation` (Attr) was read;
+// if the file was truncated by somebody else meanwhile, the home asks the chunk shards instead.
 struct CloseRequest : Message<Opcode::kClose, EntryReply> {
   std::uint64_t inode = 0;
   std::uint64_t written_end = 0;
@@ -224,8 +224,8 @@ struct SetAttrRequest : Message<Opcode::kSetAttr, EntryReply> {
 
 // --- Administration and benchmarks ---------------------------------------------------------------
 
-// Data part of request and reply: any bytes; the reply returns reply_bytes of the request's data (or
-// of zeros beyond it).
+// Data part of request and reply: any bytes; the reply returns reply_bytes of the request's data
+// (or of zeros beyond it).
 struct PingReply {
   std::uint64_t sequence = 0;
   std::uint64_t server_time_ns = 0;  // monotonic clock of the server
