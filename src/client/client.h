@@ -1,0 +1,63 @@
+// A client of one file system: everything from the registry directory to the FileSystem.
+//
+// Several may live in one process. Thread-safe; made by connect(), which returns when the client is
+// registered with its first server.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "client/driver.h"
+#include "client/file_system.h"
+#include "net/context.h"
+#include "net/worker.h"
+#include "rpc/connection_pool.h"
+
+namespace benchfs::client {
+
+struct Options {
+  std::string registry_dir;
+  std::string client_id;      // empty: made from host, process and a random number
+  std::uint64_t run_id = 0;   // the run the caller expects; 0 = any
+  Nanos list_timeout = std::chrono::seconds(10);     // for the server list to be complete
+  Nanos connect_timeout = std::chrono::seconds(10);  // to be registered with the first server
+  bool helper_thread = true;
+  net::ContextConfig network;  // devices empty: "lo" when all servers are on loopback, else all
+  rt::IdleConfig idle;
+  FileSystemConfig file_system;
+  rpc::ConnectionPool::Config pool;
+};
+
+class Client {
+ public:
+  static Result<std::unique_ptr<Client>> connect(Options options);
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  // Says goodbye to all servers. No run() may be under way.
+  ~Client();
+
+  // Runs a task of fs() to its end, from any thread: client.run(client.fs().stat("/a")).
+  template <typename T>
+  Result<T> run(rt::CoResult<T> task) {
+    return driver_->run(std::move(task));
+  }
+  // Tasks may be created anywhere but run only through run().
+  FileSystem& fs() { return *file_system_; }
+  [[nodiscard]] const cluster::ServerList& servers() const { return servers_; }
+  [[nodiscard]] const std::string& id() const { return id_; }
+  [[nodiscard]] bool is_forked() const { return driver_->is_forked(); }
+
+ private:
+  Client() = default;
+
+  std::string id_;
+  cluster::ServerList servers_;
+  std::unique_ptr<Driver> driver_;
+  std::unique_ptr<net::Context> context_;
+  std::unique_ptr<net::Worker> worker_;
+  std::unique_ptr<rpc::ConnectionPool> pool_;
+  std::unique_ptr<FileSystem> file_system_;
+};
+
+}  // namespace benchfs::client

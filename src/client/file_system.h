@@ -1,0 +1,156 @@
+// The file system as a client sees it: paths, open files, data. All doors (C API, command line,
+// benchmarks) are thin over this.
+//
+// Paths are absolute ("/a/b"; a missing leading slash is added), any bytes but NUL; "." and ".." are
+// resolved by name, symlinks by target. Semantics are those of docs/semantics.md. Errors are POSIX
+// ones (Errc::kPosix) or say which node, operation and phase failed; on failure of a write some of its
+// bytes may have been stored.
+//
+// Thread: the client's reactor only; use Client::run from anywhere. Spans and strings passed in are
+// borrowed until the task completes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "client/directory_cache.h"
+#include "client/open_file.h"
+#include "rpc/connection_pool.h"
+#include "rt/scope.h"
+#include "wire/attr.h"
+#include "wire/messages.h"
+
+namespace benchfs::client {
+
+struct FileSystemConfig {
+  Nanos call_timeout = std::chrono::seconds(30);  // one operation, retries included
+  std::uint32_t eager_bytes = 16U << 10;      // writes up to this ride in the request
+  std::uint32_t parallel_transfers = 16;      // parts of one large read or write under way
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+};
+
+struct DirEntry {
+  std::string name;
+  wire::InodeId inode;
+  std::uint32_t type = 0;  // S_IFMT bits
+};
+
+struct Statfs {
+  std::uint64_t total_bytes = 0;
+  std::uint64_t free_bytes = 0;
+  std::uint64_t inode_count = 0;
+  std::uint32_t chunk_bytes = 0;
+  std::uint32_t shard_count = 0;
+};
+
+class FileSystem final : private rpc::NoticeHandler {
+ public:
+  FileSystem(rpc::ConnectionPool& pool, FileSystemConfig config);
+  FileSystem(const FileSystem&) = delete;
+  FileSystem& operator=(const FileSystem&) = delete;
+  ~FileSystem() override;
+
+  // --- names ---
+  rt::CoResult<wire::Attr> stat(std::string path);   // follows symlinks
+  rt::CoResult<wire::Attr> lstat(std::string path);  // does not
+  rt::CoResult<wire::Attr> mkdir(std::string path, std::uint32_t mode);
+  rt::CoStatus rmdir(std::string path);
+  rt::CoStatus unlink(std::string path);
+  // `flags`: wire::RenameFlags.
+  rt::CoStatus rename(std::string from, std::string to, std::uint32_t flags = 0);
+  rt::CoStatus symlink(std::string target, std::string path);
+  rt::CoResult<std::string> readlink(std::string path);
+  // Fields per request.mask (wire::SetAttrMask); request.inode is filled in. Size changes truncate.
+  rt::CoResult<wire::Attr> set_attr(std::string path, wire::SetAttrRequest request, bool follow = true);
+
+  // One page of a directory: up to about `max_entries` entries in byte order of their names, after
+  // `cursor` (the last name seen; empty = from the start). Entries that exist throughout a listing are
+  // seen exactly once. Asks all shards in parallel. Empty result = end.
+  rt::CoResult<std::vector<DirEntry>> list(std::string path,
+                                           std::string cursor,
+                                           std::size_t max_entries);
+  rt::CoResult<std::vector<DirEntry>> list(wire::InodeId directory,
+                                           std::string cursor,
+                                           std::size_t max_entries);
+
+  // --- open files ---
+  // `flags`: wire::OpenFlags. The file must be given to close(). Opening a directory works with
+  // kOpenRead alone; its OpenFile serves stat and list.
+  rt::CoResult<std::shared_ptr<OpenFile>> open(std::string path,
+                                               std::uint32_t flags,
+                                               std::uint32_t mode,
+                                               std::uint32_t chunk_bytes = 0);
+  // Settles size and times at the home shard. The file is unusable afterwards, also on error.
+  rt::CoStatus close(std::shared_ptr<OpenFile> file);
+  // Bytes read; fewer than asked only at the end of the file. Holes read as zeros.
+  rt::CoResult<std::size_t> read(OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
+  // Writes all of it or fails. ENOSPC, EFBIG.
+  rt::CoStatus write(OpenFile& file, std::uint64_t offset, std::span<const std::byte> from);
+  // Atomically at the end of the file, whoever else appends; returns the offset it went to.
+  rt::CoResult<std::uint64_t> append(OpenFile& file, std::span<const std::byte> from);
+  rt::CoStatus fsync(OpenFile& file);
+  rt::CoResult<wire::Attr> fstat(OpenFile& file);
+  rt::CoResult<wire::Attr> set_attr(OpenFile& file, wire::SetAttrRequest request);
+
+  // --- the whole ---
+  rt::CoResult<Statfs> statfs();
+  // One JSON object with the counters of a shard.
+  rt::CoResult<std::string> shard_stats(wire::ShardId shard);
+  rt::CoResult<wire::PingReply> ping(wire::ShardId shard,
+                                     std::span<const std::byte> data = {},
+                                     std::span<std::byte> into = {});
+  [[nodiscard]] std::uint32_t shard_count() const { return pool_.size(); }
+  [[nodiscard]] rpc::ConnectionPool& pool() { return pool_; }
+  // Waits for background work (none may be added any more).
+  rt::Task<void> close_all();
+
+ private:
+  // Where a path led: the directory that holds (or would hold) the last component, and its name.
+  // name is empty when the path is the root.
+  struct Place {
+    wire::InodeId parent;
+    std::string name;
+  };
+  enum class Follow : std::uint8_t { kNo, kYes };
+
+  void on_invalidate(wire::InodeId parent, std::string_view name) override;
+  [[nodiscard]] Deadline deadline() const { return Deadline::after(config_.call_timeout); }
+  [[nodiscard]] wire::ShardId shard_of(wire::InodeId parent, std::string_view name) const;
+
+  rt::CoResult<Place> resolve_parent(const std::string& path, int& links_left, Deadline deadline);
+  rt::CoResult<wire::Attr> resolve(std::string path, Follow follow, Deadline deadline);
+  struct Found {
+    wire::Attr attr;
+    std::string target;  // symlinks
+    std::uint32_t flags = 0;
+  };
+  rt::CoResult<Found> lookup(const Place& place, Deadline deadline);
+  rt::CoResult<Found> entry_call(wire::ShardId shard, rpc::Call call, Deadline deadline);
+  rt::CoResult<Found> get_attr(wire::InodeId inode, Deadline deadline);
+  rt::CoResult<std::string> read_target(wire::InodeId inode, Deadline deadline);
+
+  rt::CoResult<std::size_t> read_span(OpenFile& file,
+                                      std::uint64_t index,
+                                      std::uint32_t offset,
+                                      std::span<std::byte> into,
+                                      Deadline deadline);
+  rt::CoStatus write_span(OpenFile& file,
+                          std::uint64_t index,
+                          std::uint32_t offset,
+                          std::span<const std::byte> from,
+                          Deadline deadline);
+
+  rpc::ConnectionPool& pool_;
+  FileSystemConfig config_;
+  DirectoryCache directories_;
+  OpenInodeTable inodes_;
+  rt::Scope scope_;
+};
+
+}  // namespace benchfs::client

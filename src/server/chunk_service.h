@@ -1,0 +1,46 @@
+// Serves the chunk operations of one shard: bulk moves between the wire and the chunk store.
+//
+// Write: the store hands out the memory where the bytes belong (a chunk's own memory, or a registered
+// buffer), and only then the data is fetched: a server without a free buffer fetches nothing. Read: the
+// store lends the bytes, they leave from there. No copy of bulk data is made here.
+#pragma once
+
+#include "chunk/buffer_pool.h"
+#include "chunk/chunk_store.h"
+#include "net/context.h"
+#include "rpc/request.h"
+
+namespace benchfs::server {
+
+class ChunkService {
+ public:
+  // `region` covers the pool's memory; it may be null.
+  ChunkService(chunk::ChunkStore& store,
+               chunk::BufferPool& buffers,
+               const net::MemoryRegion* region,
+               std::uint32_t slot_bytes,
+               std::uint32_t max_transfer_bytes);
+
+  rt::Task<void> read(rpc::Request& request);
+  rt::Task<void> write(rpc::Request& request);
+  rt::Task<void> fsync(rpc::Request& request);
+  rt::Task<void> truncate(rpc::Request& request);
+  rt::Task<void> query(rpc::Request& request);
+
+  [[nodiscard]] chunk::ChunkStore& store() { return store_; }
+
+ private:
+  [[nodiscard]] const net::MemoryRegion* region_of(std::span<const std::byte> bytes) const;
+  [[nodiscard]] bool is_valid_range(std::uint64_t inode,
+                                    std::uint64_t index,
+                                    std::uint32_t offset,
+                                    std::uint32_t length) const;
+
+  chunk::ChunkStore& store_;
+  chunk::BufferPool& buffers_;
+  const net::MemoryRegion* region_;
+  std::uint32_t slot_bytes_;
+  std::uint32_t max_transfer_bytes_;
+};
+
+}  // namespace benchfs::server

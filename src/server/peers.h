@@ -1,0 +1,36 @@
+// The other shards, as a shard sees them: the connection pool, and itself.
+#pragma once
+
+#include "rpc/connection_pool.h"
+#include "rt/scope.h"
+
+namespace benchfs::server {
+
+struct Peers {
+  wire::ShardId self;
+  std::uint32_t shard_count = 1;
+  rpc::ConnectionPool* pool = nullptr;
+  rt::Scope* scope = nullptr;  // of the shard; fan-outs run in it
+
+  [[nodiscard]] bool is_self(wire::ShardId shard) const { return shard == self; }
+
+  // One typed call to another shard.
+  template <typename Request>
+  rt::CoResult<typename Request::Reply> call(wire::ShardId shard,
+                                             Request request,
+                                             Deadline deadline,
+                                             std::string_view name = {}) const {
+    rpc::Call call = rpc::make_call(request, name);
+    Result<rpc::Reply> reply = co_await pool->call(shard, call, deadline);
+    if (!reply) {
+      co_return std::unexpected(std::move(reply.error()));
+    }
+    if constexpr (std::is_same_v<typename Request::Reply, wire::NoReply>) {
+      co_return wire::NoReply{};
+    } else {
+      co_return reply->template as<typename Request::Reply>();
+    }
+  }
+};
+
+}  // namespace benchfs::server
