@@ -1,0 +1,53 @@
+#include "cli/command.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+namespace benchfs::cli {
+
+Nanos Context::timeout(Nanos fallback) const {
+  if (!timeout_s) {
+    return fallback;
+  }
+  return std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(*timeout_s));
+}
+
+Result<std::unique_ptr<client::Client>> Context::connect() const {
+  client::Options options;
+  options.list_timeout = timeout(options.list_timeout);
+  options.connect_timeout = timeout(options.connect_timeout);
+  options.file_system.call_timeout = timeout(options.file_system.call_timeout);
+  return connect(std::move(options));
+}
+
+Result<std::unique_ptr<client::Client>> Context::connect(client::Options options) const {
+  options.registry_dir = registry_dir;
+  options.file_system.uid = geteuid();
+  options.file_system.gid = getegid();
+  return client::Client::connect(std::move(options));
+}
+
+std::string default_registry_dir() {
+  const char* runtime_dir = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime_dir != nullptr && *runtime_dir == '/') {
+    return fmt::format("{}/benchfs", runtime_dir);
+  }
+  return fmt::format("/tmp/benchfs-{}", getuid());
+}
+
+int report(std::string_view command, std::string_view subject, std::string_view reason) {
+  std::string line = subject.empty() ? fmt::format("benchfs {}: {}\n", command, reason)
+                                     : fmt::format("benchfs {}: {}: {}\n", command, subject, reason);
+  std::fputs(line.c_str(), stderr);
+  return kExitFailed;
+}
+
+int report(std::string_view command, std::string_view subject, const Error& error) {
+  return report(command, subject, error.message());
+}
+
+}  // namespace benchfs::cli
