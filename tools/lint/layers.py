@@ -74,6 +74,8 @@ class Tree:
         for path in sorted(self.src.glob("*/CMakeLists.txt")):
             folder = path.parent.name
             text = path.read_text(encoding="utf-8")
+            if not any(calls(text, "benchfs_layer")):
+                continue
             self.uses[folder] = set()
             for line, words in calls(text, "benchfs_layer"):
                 if words[:1] != [folder]:
@@ -110,11 +112,15 @@ class Tree:
 
     def check_includes(self):
         folders = {path.name for path in self.src.iterdir() if path.is_dir()}
+        without_layer = set()
         for path in sorted(self.src.rglob("*")):
             if path.suffix not in (".h", ".cc", ".c"):
                 continue
             place = path.relative_to(self.src).as_posix()
             folder = place.split("/")[0]
+            if folder not in self.uses:
+                without_layer.add(folder)
+                continue
             is_test = path.stem.endswith("_test")
             direct = {folder} | (self.test_uses.get(folder, set()) if is_test else set())
             allowed = self.closure(direct)
@@ -122,6 +128,9 @@ class Tree:
                 match = INCLUDE.match(line)
                 if match:
                     self.check_include(path, number, place, match.group(2), folders, allowed)
+        for folder in sorted(without_layer):
+            self.report(self.src / folder / "CMakeLists.txt", 1,
+                        f"code without a layer: benchfs_layer({folder} SOURCES … USES …)")
 
     def check_include(self, path, number, place, header, folders, allowed):
         target = header.split("/")[0] if "/" in header else None

@@ -8,7 +8,10 @@ import layers
 
 
 class LayersTest(unittest.TestCase):
-    def check(self, files):
+    def check(self, files, layers_for=()):
+        files = dict(files)
+        for folder in layers_for:
+            files[f"src/{folder}/CMakeLists.txt"] = f"benchfs_layer({folder})"
         with tempfile.TemporaryDirectory() as name:
             root = pathlib.Path(name).resolve()
             for path, text in files.items():
@@ -94,13 +97,26 @@ class LayersTest(unittest.TestCase):
                 ("CLI/CLI.hpp", "src/cli/x.cc", "src/server/x.cc"),
                 ("tsl/robin_map.h", "src/rpc/x.cc", "src/client/x.cc")]:
             with self.subTest(header=header):
-                self.assertEqual(self.check({good: f"#include <{header}>\n"}), [])
-                self.assertEqual(len(self.check({bad: f"\n#include <{header}>\n"})), 1)
+                line = f"#include <{header}>\n"
+                folders = {path.split("/")[1] for path in (good, bad)}
+                self.assertEqual(self.check({good: line}, folders), [])
+                problems = self.check({bad: "\n" + line}, folders)
+                self.assertEqual(len(problems), 1)
+                self.assertTrue(problems[0].startswith(f"{bad}:2: {header} belongs to"))
 
     def test_libraries_without_a_place_are_allowed_everywhere(self):
         self.assertEqual(
-            self.check({"src/rpc/x.cc": "#include <boost/intrusive/list.hpp>\n#include <fmt/core.h>\n"}),
+            self.check({"src/rpc/x.cc": "#include <boost/intrusive/list.hpp>\n#include <fmt/core.h>\n"},
+                       ["rpc"]),
             [])
+
+    def test_code_without_a_layer_line_is_found_once(self):
+        files = self.tree()
+        files["src/net/CMakeLists.txt"] = "# benchfs_layer(net USES rt)\n"
+        files["src/net/n.h"] = '#include "rt/r.h"\n#include "base/a.h"\n'
+        problems = self.check(files)
+        self.assertEqual(len(problems), 1)
+        self.assertTrue(problems[0].startswith("src/net/CMakeLists.txt:1: code without a layer"))
 
 
 if __name__ == "__main__":
