@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/check.h"
-#include "base/hash.h"
 #include "meta/meta_store.h"
 
 namespace benchfs::meta {
@@ -46,12 +46,8 @@ void fill(MetaStore& store, const std::vector<std::string>& names) {
   }
 }
 
-void per_item(benchmark::State& state, std::uint64_t items) {
-  state.SetItemsProcessed(
-      static_cast<std::int64_t>(static_cast<std::uint64_t>(state.iterations()) * items));
-  state.counters["ns_per_item"] = benchmark::Counter(
-      static_cast<double>(items) / 1e9,
-      benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
+void count_items(benchmark::State& state, std::uint64_t items) {
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(items));
 }
 
 void create_wide(benchmark::State& state, Order order) {
@@ -70,7 +66,7 @@ void create_wide(benchmark::State& state, Order order) {
     store.reset();
     state.ResumeTiming();
   }
-  per_item(state, kFiles);
+  count_items(state, kFiles);
   state.counters["bytes_per_file"] = bytes_per_file;
 }
 BENCHMARK_CAPTURE(create_wide, ascending, Order::kAscending)->Unit(benchmark::kMillisecond);
@@ -101,7 +97,7 @@ void create_many_directories(benchmark::State& state) {
     store.reset();
     state.ResumeTiming();
   }
-  per_item(state, kDirectories * 11);
+  count_items(state, kDirectories * 11);
   state.counters["bytes_per_inode"] = bytes_per_inode;
 }
 BENCHMARK(create_many_directories)->Unit(benchmark::kMillisecond);
@@ -167,7 +163,7 @@ void list_wide(benchmark::State& state, Order order) {
     }
     BENCHFS_CHECK(seen == kFiles);
   }
-  per_item(state, kFiles);
+  count_items(state, kFiles);
 }
 BENCHMARK_CAPTURE(list_wide, ascending, Order::kAscending)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(list_wide, shuffled, Order::kShuffled)->Unit(benchmark::kMillisecond);
@@ -189,7 +185,7 @@ void remove_wide(benchmark::State& state, Order order) {
     store.reset();
     state.ResumeTiming();
   }
-  per_item(state, kFiles);
+  count_items(state, kFiles);
 }
 BENCHMARK_CAPTURE(remove_wide, ascending, Order::kAscending)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(remove_wide, shuffled, Order::kShuffled)->Unit(benchmark::kMillisecond);

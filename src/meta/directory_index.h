@@ -19,7 +19,7 @@ namespace benchfs::meta {
 
 class DirectoryIndex {
  public:
-  static constexpr std::size_t kMaxLeafEntries = 256;
+  static constexpr std::size_t kMaxLeafEntries = 512;
 
   // The name must not be in the index.
   void insert(const EntryRecord& record);
