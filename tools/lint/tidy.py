@@ -21,7 +21,7 @@ MAX_COLUMNS = 100
 
 
 def in_test(path):
-    return path.stem.endswith("_test") or path.parts[0] == "tests"
+    return path.stem.endswith("_test") or path.parts[0] == "tests" or "testing" in path.parts
 
 
 def owns_threads(path):

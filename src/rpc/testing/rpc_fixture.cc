@@ -1,0 +1,263 @@
+#include "rpc/testing/rpc_fixture.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <future>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "rt/sync.h"
+
+namespace benchfs::rpc::testing {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(10);
+
+std::byte pattern_byte(std::uint64_t seed, std::size_t index) {
+  return static_cast<std::byte>(mix64(seed + (index >> 3)) >> (8 * (index & 7)));
+}
+
+}  // namespace
+
+void fill_pattern(std::span<std::byte> bytes, std::uint64_t seed) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = pattern_byte(seed, i);
+  }
+}
+
+bool has_pattern(std::span<const std::byte> bytes, std::uint64_t seed) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (bytes[i] != pattern_byte(seed, i)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::size_t open_descriptors() {
+  std::error_code error;
+  std::size_t count = 0;
+  for (std::filesystem::directory_iterator entry("/proc/self/fd", error), end; entry != end;
+       entry.increment(error)) {
+    ++count;
+  }
+  return count;
+}
+
+// --- EchoService ---------------------------------------------------------------------------------
+
+rt::Task<void> EchoService::handle(Request& request) {
+  ++handled;
+  if (request.opcode() == wire::Opcode::kPing) {
+    co_await ping(request);
+  } else if (request.opcode() == wire::Opcode::kFsyncChunks) {
+    wire::FsyncChunksRequest body;
+    wire::Reader reader = request.reader();
+    if (!reader.read(body)) {
+      co_return co_await request.reply_error(Error{Errc::kMalformed, 0, {}});
+    }
+    (void)co_await rt::sleep_for(std::chrono::milliseconds(body.inode));
+    co_await request.reply(wire::NoReply{});
+  } else if (request.opcode() == wire::Opcode::kMkdir) {
+    wire::MkdirRequest body;
+    wire::Reader reader = request.reader();
+    if (!reader.read(body)) {
+      co_return co_await request.reply_error(Error{Errc::kMalformed, 0, {}});
+    }
+    ++mkdirs;
+    (void)co_await rt::sleep_for(std::chrono::milliseconds(body.parent));
+    co_await request.reply(wire::EntryReply{});
+  } else if (request.opcode() != wire::Opcode::kGetAttr) {
+    co_await request.reply_error(Error{Errc::kUnknownOpcode, 0, {}});
+  }
+}
+
+rt::Task<void> EchoService::ping(Request& request) {
+  wire::PingRequest body;
+  wire::Reader reader = request.reader();
+  if (!reader.read(body)) {
+    co_return co_await request.reply_error(Error{Errc::kMalformed, 0, {}});
+  }
+  wire::PingReply reply{.sequence = body.sequence};
+  if (request.data_bytes() == 0 && body.reply_bytes == 0) {
+    co_return co_await request.reply(reply);
+  }
+  std::vector<std::byte> data(std::max<std::size_t>(request.data_bytes(), body.reply_bytes));
+  Status received = co_await request.receive(std::span(data).first(request.data_bytes()));
+  if (!received) {
+    co_return co_await request.reply_error(received.error());
+  }
+  co_await request.reply(reply, std::span(data).first(body.reply_bytes));
+}
+
+// --- ServerThread --------------------------------------------------------------------------------
+
+ServerThread::ServerThread(Options options) : options_(std::move(options)) {
+  thread_ = std::thread([this] { main(); });
+  std::unique_lock lock(mutex_);
+  BENCHFS_CHECK(changed_.wait_for(lock, 3 * kPatience, [this] { return started_; }));
+}
+
+void ServerThread::main() {
+  auto context = net::Context::create({}).value();
+  auto reactor = rt::Reactor::create().value();
+  auto worker =
+      net::Worker::create(*context, *reactor, net::Worker::Threads::kSingle).value();
+  Service& service = options_.service == nullptr ? echo_ : *options_.service;
+  auto server = Server::create(*worker, service, options_.config).value();
+  {
+    rt::Reactor::Binding binding(*reactor);
+    address_ = server->listen(net::make_address("127.0.0.1", options_.port).value()).value();
+  }
+  if (options_.ready) {
+    server->set_ready(wire::ShardId{0}, 1, options_.config.run_id);
+  }
+  {
+    std::lock_guard lock(mutex_);
+    reactor_ = reactor.get();
+    worker_ = worker.get();
+    server_ = server.get();
+    started_ = true;
+    changed_.notify_all();
+  }
+  reactor->run_until(stopping_);
+  reactor->block_on(server->shutdown(Deadline::after(options_.shutdown_patience)));
+  BENCHFS_CHECK(worker->drain(Deadline::after(kPatience)));
+}
+
+void ServerThread::run(std::function<void(Server&, net::Worker&)> what) {
+  struct Job final : rt::Mail {
+    std::function<void()> work;
+    std::promise<void> done;
+    void on_mail() override {
+      work();
+      done.set_value();
+    }
+  } job;
+  job.work = [&] { what(*server_, *worker_); };
+  std::future<void> done = job.done.get_future();
+  reactor_->post(job);
+  BENCHFS_CHECK(done.wait_for(3 * kPatience) == std::future_status::ready);
+}
+
+Server::Stats ServerThread::stats() {
+  Server::Stats stats;
+  run([&](Server& server, net::Worker&) { stats = server.stats(); });
+  return stats;
+}
+
+ClientRegistry::Stats ServerThread::registry_stats() {
+  ClientRegistry::Stats stats;
+  run([&](Server& server, net::Worker&) { stats = server.registry().stats(); });
+  return stats;
+}
+
+std::uint32_t ServerThread::clients() {
+  std::uint32_t count = 0;
+  run([&](Server& server, net::Worker&) { count = server.registry().size(); });
+  return count;
+}
+
+bool ServerThread::eventually(const std::function<bool(Server&, net::Worker&)>& condition) {
+  Deadline deadline = Deadline::after(kPatience);
+  bool holds = false;
+  while (!holds && !deadline.passed()) {
+    run([&](Server& server, net::Worker& worker) { holds = condition(server, worker); });
+    std::this_thread::yield();
+  }
+  return holds;
+}
+
+void ServerThread::freeze() {
+  struct Freeze final : rt::Mail {
+    ServerThread* self = nullptr;
+    void on_mail() override {
+      std::unique_lock lock(self->mutex_);
+      self->frozen_ = true;
+      self->changed_.notify_all();
+      self->changed_.wait(lock, [this] { return !self->frozen_; });
+      self->changed_.notify_all();
+      delete this;
+    }
+  };
+  auto* mail = new Freeze;  // lint: allow new (outlives the caller of freeze)
+  mail->self = this;
+  reactor_->post(*mail);
+  std::unique_lock lock(mutex_);
+  BENCHFS_CHECK(changed_.wait_for(lock, kPatience, [this] { return frozen_; }));
+}
+
+void ServerThread::thaw() {
+  std::lock_guard lock(mutex_);
+  frozen_ = false;
+  changed_.notify_all();
+}
+
+void ServerThread::stop() {
+  if (!thread_.joinable()) {
+    return;
+  }
+  thaw();
+  run([this](Server&, net::Worker&) { stopping_ = true; });
+  thread_.join();
+}
+
+// --- Client --------------------------------------------------------------------------------------
+
+Client::Client(std::string id,
+               const std::vector<net::SocketAddress>& servers,
+               ConnectionPool::Config config,
+               std::uint64_t run_id)
+    : context_(net::Context::create({}).value()),
+      reactor_(rt::Reactor::create().value()),
+      worker_(
+          net::Worker::create(*context_, *reactor_, net::Worker::Threads::kSerialized).value()) {
+  ClientIdentity identity{.id = std::move(id), .uid = random_id(), .run_id = run_id};
+  pool_ = ConnectionPool::create(*worker_, std::move(identity), std::move(config)).value();
+  cluster::ServerList list;
+  list.run_id = run_id;
+  for (const net::SocketAddress& address : servers) {
+    std::string node = "node_" + std::to_string(list.servers.size());
+    list.servers.push_back({node, address.ip(), address.port()});
+  }
+  BENCHFS_CHECK(pool_->set_servers(list).has_value());
+}
+
+Client::~Client() {
+  rt::Reactor::Binding binding(*reactor_);
+  pool_->close();
+  BENCHFS_CHECK(worker_->drain(Deadline::after(kPatience)));
+}
+
+Result<Reply> Client::call(const Call& call, Deadline deadline, wire::ShardId shard) {
+  return reactor_->block_on(pool_->call(shard, call, deadline));
+}
+
+Status Client::ping(Deadline deadline) {
+  wire::PingRequest request;
+  Result<Reply> reply = call(make_call(request), deadline);
+  return reply ? Status{} : std::unexpected(reply.error());
+}
+
+Result<Reply> Client::echo(std::span<const std::byte> data,
+                           std::span<std::byte> into,
+                           bool rendezvous) {
+  wire::PingRequest request{.reply_bytes = static_cast<std::uint32_t>(into.size())};
+  Call call = make_call(request);
+  call.data = data;
+  call.into = into;
+  call.rendezvous = rendezvous;
+  return this->call(call);
+}
+
+bool Client::eventually(const std::function<bool()>& condition) {
+  rt::Reactor::Binding binding(*reactor_);
+  Deadline deadline = Deadline::after(kPatience);
+  while (!condition() && !deadline.passed()) {
+    reactor_->turn();
+  }
+  return condition();
+}
+
+}  // namespace benchfs::rpc::testing

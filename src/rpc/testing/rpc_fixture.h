@@ -1,0 +1,145 @@
+// What tests of the RPC layer and above need: a server shard on a thread of its own, a client on the
+// calling thread, and a service that echoes. Real UCX over loopback; nothing is faked.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "net/context.h"
+#include "net/worker.h"
+#include "rpc/connection_pool.h"
+#include "rpc/server.h"
+#include "rt/reactor.h"
+#include "wire/messages.h"
+
+namespace benchfs::rpc::testing {
+
+inline constexpr std::uint64_t kTestRun = 0x5eed;
+
+// Serves a few operations in ways a test can see. Counters may be read from any thread.
+//   ping            returns the first reply_bytes of the request's data, zeros beyond
+//   fsync chunks    sleeps for `inode` milliseconds, then replies
+//   mkdir           counts (not idempotent); sleeps for `parent` milliseconds first
+//   getattr         never replies
+//   anything else   kUnknownOpcode
+class EchoService : public Service {
+ public:
+  rt::Task<void> handle(Request& request) override;
+  void on_client_registered(std::uint64_t) override { ++registered; }
+  void on_client_gone(std::uint64_t, bool finally) override {
+    ++gone;
+    goodbyes += finally ? 1 : 0;
+  }
+  void on_invalidate_ack(wire::SessionId, std::uint64_t sequence) override { last_ack = sequence; }
+
+  std::atomic<std::uint64_t> handled{0};
+  std::atomic<std::uint64_t> mkdirs{0};
+  std::atomic<std::uint64_t> registered{0};
+  std::atomic<std::uint64_t> gone{0};
+  std::atomic<std::uint64_t> goodbyes{0};
+  std::atomic<std::uint64_t> last_ack{0};
+
+ private:
+  rt::Task<void> ping(Request& request);
+};
+
+// A server shard: context, worker, reactor and server live on its thread.
+class ServerThread {
+ public:
+  struct Options {
+    Server::Config config{.run_id = kTestRun};
+    bool ready = true;
+    Nanos shutdown_patience = std::chrono::seconds(2);
+    std::uint16_t port = 0;
+    Service* service = nullptr;  // instead of the EchoService
+  };
+  ServerThread() : ServerThread(Options()) {}
+  explicit ServerThread(Options options);
+  ServerThread(const ServerThread&) = delete;
+  ServerThread& operator=(const ServerThread&) = delete;
+  ~ServerThread() { stop(); }
+
+  [[nodiscard]] const net::SocketAddress& address() const { return address_; }
+  [[nodiscard]] EchoService& service() { return echo_; }
+
+  // Runs `what` on the server's thread and waits for it.
+  void run(std::function<void(Server&, net::Worker&)> what);
+  Server::Stats stats();
+  ClientRegistry::Stats registry_stats();
+  std::uint32_t clients();
+  // Waits until `condition` holds on the server's thread; false after ten seconds.
+  bool eventually(const std::function<bool(Server&, net::Worker&)>& condition);
+
+  // Stops driving the reactor: the server is alive but does nothing, as under SIGSTOP.
+  void freeze();
+  void thaw();
+  // Shuts down and joins. Idempotent.
+  void stop();
+
+ private:
+  void main();
+
+  Options options_;
+  EchoService echo_;
+  net::SocketAddress address_;
+  rt::Reactor* reactor_ = nullptr;
+  net::Worker* worker_ = nullptr;
+  Server* server_ = nullptr;
+  bool stopping_ = false;  // server's thread only
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool started_ = false;
+  bool frozen_ = false;
+  std::thread thread_;
+};
+
+// A client: one pool on a reactor that the calling thread drives inside the calls.
+class Client {
+ public:
+  explicit Client(std::string id,
+                  const std::vector<net::SocketAddress>& servers,
+                  ConnectionPool::Config config = {},
+                  std::uint64_t run_id = kTestRun);
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  ~Client();
+
+  Result<Reply> call(const Call& call,
+                     Deadline deadline = Deadline::after(std::chrono::seconds(10)),
+                     wire::ShardId shard = {});
+  // One ping without data.
+  Status ping(Deadline deadline = Deadline::after(std::chrono::seconds(10)));
+  // A ping that carries `data` and wants `reply_bytes` of it back into `into`.
+  Result<Reply> echo(std::span<const std::byte> data,
+                     std::span<std::byte> into,
+                     bool rendezvous = false);
+  // Drives the reactor until `condition` holds; false after ten seconds.
+  bool eventually(const std::function<bool()>& condition);
+
+  [[nodiscard]] ConnectionPool& pool() { return *pool_; }
+  [[nodiscard]] Connection& connection() { return pool_->at({}); }
+  [[nodiscard]] rt::Reactor& reactor() { return *reactor_; }
+  [[nodiscard]] net::Worker& worker() { return *worker_; }
+  [[nodiscard]] net::Context& context() { return *context_; }
+
+ private:
+  std::unique_ptr<net::Context> context_;
+  std::unique_ptr<rt::Reactor> reactor_;
+  std::unique_ptr<net::Worker> worker_;
+  std::unique_ptr<ConnectionPool> pool_;
+};
+
+// The bytes of message `seed`, and whether `bytes` are them.
+void fill_pattern(std::span<std::byte> bytes, std::uint64_t seed);
+bool has_pattern(std::span<const std::byte> bytes, std::uint64_t seed);
+
+// Open descriptors of this process.
+std::size_t open_descriptors();
+
+}  // namespace benchfs::rpc::testing
