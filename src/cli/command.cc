@@ -40,8 +40,9 @@ std::string default_registry_dir() {
 }
 
 int report(std::string_view command, std::string_view subject, std::string_view reason) {
-  std::string line = subject.empty() ? fmt::format("benchfs {}: {}\n", command, reason)
-                                     : fmt::format("benchfs {}: {}: {}\n", command, subject, reason);
+  std::string line = subject.empty()
+                         ? fmt::format("benchfs {}: {}\n", command, reason)
+                         : fmt::format("benchfs {}: {}: {}\n", command, subject, reason);
   std::fputs(line.c_str(), stderr);
   return kExitFailed;
 }

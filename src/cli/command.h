@@ -1,7 +1,7 @@
 // What the commands of `benchfs` share: registration, global options, exit codes, error lines.
 //
-// A command is one function that adds a subcommand to the application and sets Context::exit_code in
-// its callback. Single-threaded up to the client it connects.
+// A command is one function that adds a subcommand to the application and sets Context::exit_code
+// in its callback. Single-threaded up to the client it connects.
 #pragma once
 
 #include <chrono>
@@ -37,8 +37,8 @@ struct Context {
 // --registry-dir, else BENCHFS_REGISTRY_DIR, else this.
 std::string default_registry_dir();
 
-// Writes "benchfs COMMAND: SUBJECT: REASON" to standard error and returns kExitFailed. `subject` is a
-// path, a node id, …; an empty one is left out.
+// Writes "benchfs COMMAND: SUBJECT: REASON" to standard error and returns kExitFailed. `subject` is
+// a path, a node id, …; an empty one is left out.
 int report(std::string_view command, std::string_view subject, std::string_view reason);
 int report(std::string_view command, std::string_view subject, const Error& error);
 
