@@ -36,10 +36,11 @@ Result<SocketAddress> make_address(const std::string& ip, std::uint16_t port) {
 std::string SocketAddress::ip() const {
   char text[INET6_ADDRSTRLEN] = "?";
   if (storage.ss_family == AF_INET) {
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&storage)->sin_addr, text, sizeof text);
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&storage);
+    inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
   } else if (storage.ss_family == AF_INET6) {
-    inet_ntop(
-        AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_addr, text, sizeof text);
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&storage);
+    inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
   }
   return text;
 }
@@ -92,8 +93,9 @@ Result<std::string> routable_ip(std::string_view interface_name) {
       SocketAddress address;
       address.length = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
       std::memcpy(&address.storage, entry->ifa_addr, address.length);
-      if (family == AF_INET6 &&
-          IN6_IS_ADDR_LINKLOCAL(&reinterpret_cast<sockaddr_in6*>(&address.storage)->sin6_addr) != 0) {
+      // A link-local address means nothing without the interface of the reader.
+      const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
+      if (family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr) != 0) {
         continue;
       }
       return address.ip();

@@ -4,6 +4,7 @@
 #include <ucs/config/global_opts.h>
 
 #include <cstdlib>
+#include <mutex>
 #include <utility>
 
 #include "base/log.h"
@@ -89,9 +90,12 @@ MemoryRegion::~MemoryRegion() {
 
 Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
   // Peers that die are an expected event here and reported by us; UCX would log each as an error.
-  if (std::getenv("UCX_LOG_LEVEL") == nullptr) {
-    ucs_global_opts_set_value("LOG_LEVEL", "fatal");
-  }
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (std::getenv("UCX_LOG_LEVEL") == nullptr) {
+      ucs_global_opts_set_value("LOG_LEVEL", "fatal");
+    }
+  });
   BENCHFS_TRY(ucp_config_t * ucx_config, make_config(config));
   ucp_params_t params{};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME;
@@ -107,7 +111,8 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
                     config.devices,
                     std::getenv("UCX_TLS") == nullptr ? "" : std::getenv("UCX_TLS"))));
   }
-  return std::unique_ptr<Context>(new Context(handle));  // lint: allow new (private constructor)
+  return std::unique_ptr<Context>(
+      new Context(handle));  // lint: allow new (private constructor)
 }
 
 Context::~Context() { ucp_cleanup(handle_); }

@@ -1,5 +1,7 @@
 // The UCX context: one a process side (daemon shard or client), configured by one function so that
 // daemons and clients cannot disagree. The reasons for each setting are beside it in context.cc.
+//
+// Thread: one at a time.
 #pragma once
 
 #include <ucp/api/ucp.h>
@@ -14,13 +16,13 @@
 namespace benchfs::net {
 
 struct ContextConfig {
-  // Network devices for tcp, as UCX_NET_DEVICES ("eth0", "mlx5_0:1,eth0"); empty = all. One device is
-  // best: every active tcp device costs an epoll_wait of 0.25 us in each progress call.
+  // Network devices for tcp, as UCX_NET_DEVICES ("eth0", "mlx5_0:1,eth0"); empty = all. One device
+  // is best: every active tcp device costs an epoll_wait of 0.25 us in each progress call.
   std::string devices;
 };
 
-// Memory that UCX knows, so that it need not register it for each transfer. Unmapped when destroyed;
-// must not outlive its Context.
+// Memory that UCX knows, so that it need not register it for each transfer. Unmapped when
+// destroyed; must not outlive its Context.
 class MemoryRegion {
  public:
   MemoryRegion(ucp_context_h context, ucp_mem_h handle) : context_(context), handle_(handle) {}

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -124,11 +125,16 @@ void Endpoint::close(Nanos flush) {
   if (state_ == State::kClosing || state_ == State::kClosed) {
     return;
   }
-  bool can_flush = state_ == State::kOpen && flush > Nanos::zero();
+  flush_ = state_ == State::kOpen ? flush : Nanos::zero();
   state_ = State::kClosing;
   owner_ = nullptr;
   worker_.by_handle_.erase(handle_);
-  if (can_flush) {
+  worker_.defer(worker_.closing_, this);
+}
+
+void Endpoint::begin_close() {
+  Nanos flush = std::exchange(flush_, Nanos::zero());
+  if (flush > Nanos::zero()) {
     ucp_request_param_t param;
     param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
     param.cb.send = on_flushed;
@@ -149,11 +155,12 @@ void Endpoint::on_flushed(void* request, ucs_status_t, void* self) {
   auto* endpoint = static_cast<Endpoint*>(self);
   ucp_request_free(request);
   --endpoint->operations_;
-  if (endpoint->is_armed()) {  // else the force-close below completed the flush
+  if (endpoint->is_armed()) {
     endpoint->disarm();
-    endpoint->force_close();
+    endpoint->worker_.defer(endpoint->worker_.closing_, endpoint);
+  } else {  // on_timer() closed by force, which completed the flush
+    endpoint->finish_if_drained();
   }
-  endpoint->finish_if_drained();
 }
 
 void Endpoint::force_close() {
@@ -186,7 +193,7 @@ void Endpoint::on_closed(void* request, ucs_status_t, void* self) {
 void Endpoint::finish_if_drained() {
   if (state_ == State::kClosing && handle_closed_ && operations_ == 0) {
     state_ = State::kClosed;
-    worker_.closed_.push_back(this);  // poll() frees it, outside UCX
+    worker_.defer(worker_.closed_, this);  // poll() frees it, outside UCX
   }
 }
 

@@ -3,9 +3,9 @@
 //   open --error callback--> failed --close()--> closing --drained--> gone
 //   open --close()---------------------------------^
 //
-// An operation is an awaitable that lives in its caller's frame. Header, data and target memory belong
-// to UCX until it completes; there is no cancelling one operation: closing the endpoint by force
-// completes all of them with an error, which is how a caller gives up.
+// An operation is an awaitable that lives in its caller's frame. Header, data and target memory
+// belong to UCX until it completes; there is no cancelling one operation: closing the endpoint by
+// force completes all of them with an error, which is how a caller gives up.
 #pragma once
 
 #include <ucp/api/ucp.h>
@@ -82,7 +82,11 @@ class Receive final : public Operation {
           void* descriptor,
           std::span<std::byte> into,
           const MemoryRegion* region)
-      : Operation(endpoint), worker_(worker), descriptor_(descriptor), into_(into), region_(region) {}
+      : Operation(endpoint),
+        worker_(worker),
+        descriptor_(descriptor),
+        into_(into),
+        region_(region) {}
   bool await_ready();
 
  private:
@@ -115,7 +119,8 @@ class Endpoint final : private rt::Timer {
 
   // Gives the endpoint back. The owner hears nothing more of it and must forget the pointer; every
   // operation in flight completes. With `flush` > 0 what was sent is delivered first, for at most
-  // that long; then the endpoint is closed by force. Idempotent.
+  // that long; then the endpoint is closed by force. May be called anywhere, also in handlers: UCX
+  // is told in the next poll(). Idempotent.
   void close(Nanos flush = Nanos::zero());
 
  private:
@@ -125,6 +130,7 @@ class Endpoint final : private rt::Timer {
   friend class Receive;
 
   void on_timer() override;  // the flush took too long
+  void begin_close();
   void force_close();
   static void on_flushed(void* request, ucs_status_t status, void* self);
   static void on_closed(void* request, ucs_status_t status, void* self);
@@ -135,6 +141,7 @@ class Endpoint final : private rt::Timer {
   ucp_ep_h handle_ = nullptr;
   State state_ = State::kOpen;
   ucs_status_t failure_ = UCS_OK;
+  Nanos flush_ = Nanos::zero();   // that close() asked for and that has not begun
   std::uint32_t operations_ = 0;  // requests UCX has not completed
   bool handle_closed_ = false;
 };

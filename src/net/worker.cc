@@ -8,8 +8,9 @@
 namespace benchfs::net {
 namespace {
 
-// UCX 1.13 uses the id of a message as an index before it checks it: a peer that sends an id far above
-// the registered ones crashes the process. Registering the highest id makes the table cover them all.
+// UCX 1.13 uses the id of a message as an index before it checks it: a peer that sends an id far
+// above the registered ones crashes the process. Registering the highest id makes the table cover
+// them all.
 constexpr unsigned kTopMessageId = 65535;
 // Progress calls in one poll; each delivers a bounded batch.
 constexpr int kProgressBudget = 16;
@@ -19,12 +20,20 @@ ucs_status_t ignore_message(
   return UCS_OK;
 }
 
+// Takes the place of a handler that was removed.
+class DroppingHandler final : public MessageHandler {
+ public:
+  Disposition on_message(const Incoming&) override { return Disposition::kDone; }
+};
+DroppingHandler dropping_handler;
+
 }  // namespace
 
 Result<std::unique_ptr<Worker>> Worker::create(Context& context,
                                                rt::Reactor& reactor,
                                                Threads threads) {
-  std::unique_ptr<Worker> worker(new Worker(context, reactor));  // lint: allow new
+  std::unique_ptr<Worker> worker(
+      new Worker(context, reactor));  // lint: allow new (private constructor)
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   params.thread_mode =
@@ -80,6 +89,14 @@ Status Worker::set_handler(std::uint16_t id, MessageHandler& handler, bool persi
   return {};
 }
 
+void Worker::remove_handler(MessageHandler& handler) {
+  for (auto& slot : slots_) {
+    if (slot->handler == &handler) {
+      slot->handler = &dropping_handler;
+    }
+  }
+}
+
 ucs_status_t Worker::on_active_message(void* arg,
                                        const void* header,
                                        std::size_t header_length,
@@ -122,6 +139,7 @@ Result<SocketAddress> Worker::listen(const SocketAddress& address, ConnectionAcc
   attr.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
   status = ucp_listener_query(listener_, &attr);
   if (status != UCS_OK) {
+    stop_listening();
     return std::unexpected(ucx_error(status, "asking the listener for its address"));
   }
   SocketAddress bound;
@@ -143,7 +161,9 @@ void Worker::stop_listening() {
 }
 
 void Worker::on_connection(ucp_conn_request_h request, void* arg) {
-  static_cast<Worker*>(arg)->requests_.push_back(request);
+  auto* worker = static_cast<Worker*>(arg);
+  worker->requests_.push_back(request);
+  worker->has_events_ = true;
 }
 
 void Worker::on_error(void* arg, ucp_ep_h, ucs_status_t status) {
@@ -151,7 +171,7 @@ void Worker::on_error(void* arg, ucp_ep_h, ucs_status_t status) {
   if (endpoint->state_ == Endpoint::State::kOpen) {
     endpoint->state_ = Endpoint::State::kFailed;
     endpoint->failure_ = status;
-    endpoint->worker_.failed_.push_back(endpoint);
+    endpoint->worker_.defer(endpoint->worker_.failed_, endpoint);
   }
 }
 
@@ -165,6 +185,7 @@ Result<Endpoint*> Worker::make_endpoint(ucp_ep_params_t& params,
   params.err_handler.arg = endpoint.get();
   ucs_status_t status = ucp_ep_create(handle_, &params, &endpoint->handle_);
   if (status != UCS_OK) {
+    std::erase(failed_, endpoint.get());
     return std::unexpected(ucx_error(status, what));
   }
   Endpoint* made = endpoint.get();
@@ -196,8 +217,10 @@ Endpoint* Worker::find(ucp_ep_h handle) {
   return found == by_handle_.end() ? nullptr : found->second;
 }
 
+// Owners and acceptors may add to any of these lists meanwhile.
 bool Worker::deliver_events() {
   bool worked = false;
+  has_events_ = false;
   for (std::size_t i = 0; i < failed_.size(); ++i) {
     Endpoint* endpoint = failed_[i];
     if (endpoint->owner_ != nullptr) {  // not closed meanwhile
@@ -206,6 +229,11 @@ bool Worker::deliver_events() {
     worked = true;
   }
   failed_.clear();
+  for (std::size_t i = 0; i < closing_.size(); ++i) {
+    closing_[i]->begin_close();
+    worked = true;
+  }
+  closing_.clear();
   for (Endpoint* endpoint : closed_) {
     endpoints_.erase(endpoint);
     worked = true;
@@ -233,17 +261,14 @@ bool Worker::poll() {
   for (int i = 0; i < kProgressBudget && ucp_worker_progress(handle_) != 0; ++i) {
     worked = true;
   }
-  if (!failed_.empty() || !closed_.empty() || !requests_.empty()) [[unlikely]] {
+  if (has_events_) [[unlikely]] {
     worked |= deliver_events();
   }
   return worked;
 }
 
 bool Worker::prepare_to_sleep() {
-  if (!failed_.empty() || !closed_.empty() || !requests_.empty()) {
-    return false;
-  }
-  return ucp_worker_arm(handle_) == UCS_OK;
+  return !has_events_ && ucp_worker_arm(handle_) == UCS_OK;
 }
 
 bool Worker::drain(Deadline deadline) {

@@ -1,10 +1,12 @@
 // The UCX worker of one reactor: its listener, its endpoints, its active messages.
 //
-// UCX callbacks never act: they record what happened, and poll() delivers it afterwards, on the
-// reactor, outside UCX. Endpoints use peer error handling on both sides; when one fails its owner is
-// told once, and it is the owner who closes it.
+// Messages are handed to their handler inside UCX's progress: a handler may send, and close
+// endpoints. Everything else a UCX callback reports is recorded, and poll() acts on it afterwards,
+// outside UCX. Endpoints use peer error handling on both sides; when one fails its owner is told
+// once, and it is the owner who closes it.
 //
 // Thread: the one that drives the reactor (thread mode SINGLE in daemons, SERIALIZED in clients).
+// The context, the handlers and the acceptor are borrowed.
 #pragma once
 
 #include <ucp/api/ucp.h>
@@ -29,7 +31,7 @@ namespace benchfs::net {
 struct Incoming {
   std::uint16_t id = 0;
   std::span<const std::byte> header;  // unaligned
-  void* data = nullptr;  // eager: the bytes, unaligned; rendezvous or can_hold: also the descriptor
+  void* data = nullptr;  // eager: the bytes, unaligned; rendezvous or can_hold: the descriptor
   std::size_t length = 0;
   bool is_rendezvous = false;
   bool can_hold = false;  // the handler may return kHold and keep `data`
@@ -37,7 +39,7 @@ struct Incoming {
 };
 
 enum class Disposition : std::uint8_t {
-  kDone,  // the data was copied or is not wanted (a rendezvous is then dropped, its sender succeeds)
+  kDone,  // the data was copied or is not wanted (a rendezvous is dropped, its sender succeeds)
   kHold,  // `data` is kept as a descriptor: give it to receive() or release()
 };
 
@@ -68,9 +70,11 @@ class Worker final : public rt::Poller {
 
   [[nodiscard]] rt::Reactor& reactor() { return reactor_; }
 
-  // Messages with this id go to `handler`, which must outlive the worker. `persistent`: eager data
-  // can always be held.
+  // Messages with this id go to `handler` until remove_handler(). `persistent`: eager data can
+  // always be held.
   Status set_handler(std::uint16_t id, MessageHandler& handler, bool persistent);
+  // Messages for this handler are dropped from now on.
+  void remove_handler(MessageHandler& handler);
 
   // Starts to listen; returns the bound address (port 0 picks one).
   Result<SocketAddress> listen(const SocketAddress& address, ConnectionAcceptor& acceptor);
@@ -122,6 +126,10 @@ class Worker final : public rt::Poller {
   static void on_connection(ucp_conn_request_h request, void* arg);
   static void on_error(void* arg, ucp_ep_h endpoint, ucs_status_t status);
   Result<Endpoint*> make_endpoint(ucp_ep_params_t& params, EndpointOwner& owner, const char* what);
+  void defer(std::vector<Endpoint*>& queue, Endpoint* endpoint) {
+    queue.push_back(endpoint);
+    has_events_ = true;
+  }
   bool deliver_events();
 
   Context& context_;
@@ -135,9 +143,11 @@ class Worker final : public rt::Poller {
   // Only endpoints that are not closing: UCX may reuse a closed one's handle at once.
   std::unordered_map<ucp_ep_h, Endpoint*> by_handle_;
 
-  // Filled by UCX callbacks, emptied by poll().
+  // Filled at any time, also by UCX callbacks; emptied by poll().
+  bool has_events_ = false;
   std::vector<ucp_conn_request_h> requests_;
   std::vector<Endpoint*> failed_;
+  std::vector<Endpoint*> closing_;
   std::vector<Endpoint*> closed_;
 };
 

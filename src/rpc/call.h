@@ -20,8 +20,8 @@ namespace benchfs::rpc {
 // Fixed replies are small; everything larger is data.
 inline constexpr std::size_t kMaxReplyBody = 128;
 
-// One request. All spans are borrowed until the call returns; `into` may have been written to in part
-// when the call fails.
+// One request. All spans are borrowed until the call returns; `into` may have been written to in
+// part when the call fails.
 struct Call {
   wire::Opcode opcode = wire::Opcode::kPing;
   std::span<const std::byte> body;  // the operation's fixed struct, as bytes

@@ -50,6 +50,7 @@ Session& ClientRegistry::add(std::string client_id,
   session.connected_at = mono_now();
   session.requests = 0;
   session.in_flight = 0;
+  session.overrun = false;
   lru_.push_back(session);
   by_id_.emplace(session.client_id, &session);
   stats_.high_water = std::max(stats_.high_water, size());

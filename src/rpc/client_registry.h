@@ -1,9 +1,9 @@
 // The clients registered at one server shard, least recently used first to go.
 //
 // A slot per client: found in O(1) by session id (slot index + unpredictable generation) on every
-// request, and by client id at registration. Capacity is fixed at creation; when it is full, admit()
-// names the least recently used client without requests in flight, which the caller evicts. All
-// operations are O(1).
+// request, and by client id at registration. Capacity is fixed at creation; when it is full,
+// make_room() names the least recently used client without requests in flight, which the caller
+// evicts. Everything is O(1), but make_room() skips the busy clients at the old end.
 //
 // Thread: the shard's. Knows nothing of the transport but the pointer it keeps.
 #pragma once
@@ -37,6 +37,7 @@ struct Session {
   MonoTime connected_at;
   std::uint64_t requests = 0;
   std::uint32_t in_flight = 0;  // requests being served; such a client is never evicted
+  bool overrun = false;         // left too much unread; the server ends it soon
   boost::intrusive::list_member_hook<> lru_hook;
 };
 
@@ -61,8 +62,8 @@ class ClientRegistry {
   ~ClientRegistry();
 
   // Who must leave before `client_id` can be registered: the older session of the same id, or the
-  // least recently used idle one when full, or nobody. Error kBusy: full, and everybody has requests
-  // in flight.
+  // least recently used idle one when full, or nobody. Error kBusy: full, and everybody has
+  // requests in flight.
   Result<Session*> make_room(std::string_view client_id);
 
   // Registers; make_room() must have been called and its victim removed.

@@ -15,11 +15,23 @@ namespace {
 
 // How often pending calls are checked against their deadlines.
 constexpr Nanos kSweepEvery = std::chrono::milliseconds(5);
+// A registration whose caller has no deadline.
+constexpr Nanos kLongestRegistration = std::chrono::seconds(30);
 // What was sent before a close on purpose is given this long to leave.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(200);
 
 const char* phase_name(bool sending, bool receiving) {
-  return sending ? "sending the request" : receiving ? "receiving the reply" : "waiting for the reply";
+  return sending     ? "sending the request"
+         : receiving ? "receiving the reply"
+                     : "waiting for the reply";
+}
+
+// A code that a server sent as a refusal; what cannot be one counts as "refused".
+Errc refusal_code(std::uint32_t number) {
+  auto code = static_cast<Errc>(number);
+  bool is_one = code == Errc::kMalformed || code == Errc::kVersion || code == Errc::kStaleRun ||
+                code == Errc::kNotReady || code == Errc::kBusy;
+  return is_one ? code : Errc::kRefused;
 }
 
 }  // namespace
@@ -41,7 +53,8 @@ Connection::Connection(net::Worker& worker,
       identity_(identity),
       shard_(shard),
       name_(std::move(name)),
-      address_(address) {
+      address_(address),
+      sequence_(random_id()) {
   for (std::uint32_t slot = wire::kMaxWindow; slot > 0; --slot) {
     free_slots_.push_back(static_cast<std::uint8_t>(slot - 1));
   }
@@ -64,7 +77,8 @@ rt::CoStatus Connection::establish(Deadline deadline) {
   while (state_ == State::kConnecting || state_ == State::kRegistering) {
     rt::Wake wake = co_await state_changed_.wait(deadline);
     if (wake != rt::Wake::kReady) {
-      co_return fail(Errc::kDeadline, fmt::format("connecting to {} at {}", name_, address_.to_string()));
+      co_return fail(Errc::kDeadline,
+                     fmt::format("connecting to {} at {}", name_, address_.to_string()));
     }
   }
   if (state_ == State::kReady) {
@@ -79,8 +93,9 @@ rt::CoStatus Connection::do_establish(Deadline deadline) {
   ++stats_.connects;
   auto endpoint = worker_.connect(address_, *this);
   if (!endpoint) {
-    Error error = std::move(endpoint.error())
-                      .with_prefix(fmt::format("connecting to {} at {}", name_, address_.to_string()));
+    Error error =
+        std::move(endpoint.error())
+            .with_prefix(fmt::format("connecting to {} at {}", name_, address_.to_string()));
     shut(error, Nanos::zero());
     co_return std::unexpected(error);
   }
@@ -94,6 +109,31 @@ rt::CoStatus Connection::do_establish(Deadline deadline) {
   co_return Status{};
 }
 
+// A peer that accepts the connection and then says nothing must not hold the registration for ever:
+// the deadline closes the endpoint, which ends the send too.
+struct Connection::RegistrationGuard final : rt::Timer {
+  RegistrationGuard(Connection& connection, Deadline deadline)
+      : connection_(connection), epoch_(connection.epoch_) {
+    connection.worker_.reactor().arm(
+        *this, deadline.earlier(Deadline::after(kLongestRegistration)).when());
+  }
+  void on_timer() override {
+    if (connection_.epoch_ != epoch_ || connection_.state_ != State::kRegistering) {
+      return;
+    }
+    connection_.shut(Error{Errc::kDeadline,
+                           0,
+                           fmt::format("registering with {} at {}",
+                                       connection_.name_,
+                                       connection_.address_.to_string())},
+                     Nanos::zero());
+  }
+
+ private:
+  Connection& connection_;
+  std::uint64_t epoch_;
+};
+
 rt::CoStatus Connection::send_registration(Deadline deadline) {
   std::uint64_t epoch = epoch_;
   attempt_ = random_id();
@@ -102,23 +142,7 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   header.run_id = identity_.run_id;
   header.client_uid = identity_.uid;
   header.attempt = attempt_;
-  // A peer that accepts the connection and then says nothing must not hold the send for ever: the
-  // deadline closes the endpoint, which ends the send.
-  struct Guard final : rt::Timer {
-    Connection* connection = nullptr;
-    void on_timer() override {
-      connection->shut(
-          Error{Errc::kDeadline,
-                0,
-                fmt::format("registering with {} at {}",
-                            connection->name_,
-                            connection->address_.to_string())},
-          Nanos::zero());
-    }
-  } guard;
-  guard.connection = this;
-  worker_.reactor().arm(guard, deadline.is_never() ? mono_now() + std::chrono::seconds(30)
-                                                   : deadline.when());
+  RegistrationGuard guard(*this, deadline);
   ucs_status_t sent = co_await endpoint_->send({
       .id = static_cast<std::uint16_t>(wire::Opcode::kRegister),
       .header = std::as_bytes(std::span(&header, 1)),
@@ -139,18 +163,12 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
       sent, fmt::format("registering with {} at {}", name_, address_.to_string())));
 }
 
-void Connection::on_register_reply(const net::Incoming& message) {
-  wire::RegisterClientResponseHeader header;
-  wire::Reader reader(message.header);
-  if (!reader.read(header) || state_ != State::kRegistering || header.attempt != attempt_) {
-    ++stats_.late_replies;
-    return;
-  }
+void Connection::on_register_reply(const wire::RegisterClientResponseHeader& header) {
   if (header.status != 0) {
-    shut(Error{static_cast<Errc>(header.error_code),
+    shut(Error{refusal_code(header.error_code),
                0,
-               fmt::format("{} at {} refused the registration of {} (it runs {:016x}, the list says "
-                           "{:016x}; protocol {} and {})",
+               fmt::format("{} at {} refused the registration of {} (it runs {:016x}, the list "
+                           "says {:016x}; protocol {} and {})",
                            name_,
                            address_.to_string(),
                            identity_.id,
@@ -169,12 +187,14 @@ void Connection::on_register_reply(const net::Incoming& message) {
 }
 
 void Connection::on_connection_close(wire::CloseReason reason) {
-  if (reason == wire::CloseReason::kEviction) {
-    ++stats_.evictions;
-  }
-  // The server closes only sessions whose requests it has answered, so what still waits here was not
-  // executed.
-  shut(Error{Errc::kUnknownSession, 0, fmt::format("{} closed the connection", name_)}, Nanos::zero());
+  // Only sessions whose requests are all answered are evicted: what still waits here was not
+  // executed. For other reasons requests may be under way.
+  bool evicted = reason == wire::CloseReason::kEviction;
+  stats_.evictions += evicted ? 1 : 0;
+  shut(Error{evicted ? Errc::kUnknownSession : Errc::kDisconnected,
+             0,
+             fmt::format("{} closed the connection", name_)},
+       Nanos::zero());
 }
 
 void Connection::on_endpoint_failed(net::Endpoint&, ucs_status_t status) {
@@ -209,7 +229,9 @@ void Connection::shut(const Error& why, Nanos flush) {
     endpoint->close(flush);  // completes sends and receives in flight
   }
   state_changed_.wake_all();
-  slot_freed_.wake_all();
+  while (!slot_freed_.empty()) {
+    pass_slot_on();
+  }
 }
 
 // --- Calls ---------------------------------------------------------------------------------------
@@ -227,8 +249,14 @@ void Connection::finish(Pending& pending, Error error) {
   // Else UCX holds memory of the call; the coroutine is resumed when that operation ends.
 }
 
-rt::CoResult<Reply> Connection::exchange(const Call& call, Deadline deadline) {
-  while (state_ == State::kReady && pending_count_ >= grant_.window) {
+void Connection::pass_slot_on() {
+  if (slot_freed_.wake_one()) {
+    ++promised_;
+  }
+}
+
+rt::CoStatus Connection::wait_for_slot(const Call& call, Deadline deadline) {
+  while (state_ == State::kReady && pending_count_ + promised_ >= grant_.window) {
     rt::Wake wake = co_await slot_freed_.wait(deadline);
     if (wake != rt::Wake::kReady) {
       co_return fail(Errc::kDeadline,
@@ -236,9 +264,19 @@ rt::CoResult<Reply> Connection::exchange(const Call& call, Deadline deadline) {
                                  to_string(call.opcode),
                                  name_));
     }
+    --promised_;
   }
   if (state_ != State::kReady) {
-    co_return fail(Errc::kUnknownSession, fmt::format("connection to {} closed", name_));
+    pass_slot_on();
+    co_return fail(Errc::kUnknownSession,
+                   fmt::format("{}: connection to {} closed", to_string(call.opcode), name_));
+  }
+  co_return Status{};
+}
+
+rt::CoResult<Reply> Connection::exchange(const Call& call, Deadline deadline) {
+  if (state_ != State::kReady || pending_count_ + promised_ >= grant_.window) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await wait_for_slot(call, deadline));
   }
   std::uint8_t slot = free_slots_.back();
   free_slots_.pop_back();
@@ -280,7 +318,7 @@ rt::CoResult<Reply> Connection::exchange(const Call& call, Deadline deadline) {
   slots_[slot] = nullptr;
   free_slots_.push_back(slot);
   --pending_count_;
-  slot_freed_.wake_one();
+  pass_slot_on();
   co_return conclude(pending);
 }
 
@@ -304,6 +342,7 @@ rt::Task<void> Connection::fetch_data(Pending& pending, std::uint64_t epoch) {
   if (epoch_ != epoch) {
     worker_.release(pending.descriptor);
     pending.has_reply = false;
+    pending.error = Error{Errc::kDisconnected, 0, "the connection ended before the reply's data"};
     co_return;
   }
   pending.has_reply = false;
@@ -328,7 +367,9 @@ Result<Reply> Connection::conclude(Pending& pending) {
   }
   auto transport = static_cast<Errc>(pending.header.transport);
   if (transport != Errc::kOk) {
-    return fail(transport, fmt::format("{} on {}", to_string(pending.call->opcode), name_));
+    // A number below the blocks of the RPC layer would claim to be the file system's answer.
+    return fail(transport < Errc::kInvalidArgument ? Errc::kMalformed : transport,
+                fmt::format("{} on {}", to_string(pending.call->opcode), name_));
   }
   if (pending.header.status != 0) {
     return std::unexpected(Error::from_errno(pending.header.status));

@@ -1,8 +1,9 @@
 // A client's connection to one server, and the calls that wait on it.
 //
 //   closed --establish()--> connecting --endpoint made--> registering --reply--> ready
-//   ready --ConnectionClose--> closed            (pending calls: not executed, safe to send again)
-//   any   --error, deadline while UCX holds memory--> closed   (pending calls: effect unknown)
+//   ready --ConnectionClose(eviction)--> closed   (pending calls: not executed, may be sent again)
+//   any   --other ConnectionClose, error, deadline while UCX holds memory--> closed
+//                                                 (pending calls: effect unknown)
 //
 // The whole life of the connection is in connection.cc. Every other message waits for the reply to
 // RegisterClient. A connection that closed is made again by the next call.
@@ -60,7 +61,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   void close();
 
   // From the pool's message handler.
-  void on_register_reply(const net::Incoming& message);
+  void on_register_reply(const wire::RegisterClientResponseHeader& header);
   net::Disposition on_reply(const wire::ReplyHeader& header, const net::Incoming& message);
   void on_connection_close(wire::CloseReason reason);
 
@@ -74,6 +75,9 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   [[nodiscard]] const Stats& stats() const { return stats_; }
   [[nodiscard]] bool has_session(std::uint64_t session) const {
     return state_ == State::kReady && grant_.session_id == session;
+  }
+  [[nodiscard]] bool has_attempt(std::uint64_t attempt) const {
+    return state_ == State::kRegistering && attempt_ == attempt;
   }
   [[nodiscard]] net::Endpoint* endpoint() { return endpoint_; }
 
@@ -94,6 +98,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
     std::coroutine_handle<> handle;
   };
   struct ReplyAwaiter;
+  struct RegistrationGuard;
 
   void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
   void on_timer() override;  // looks for calls past their deadline
@@ -101,6 +106,8 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   rt::CoStatus send_registration(Deadline deadline);
   void shut(const Error& why, Nanos flush);
   void finish(Pending& pending, Error error);
+  rt::CoStatus wait_for_slot(const Call& call, Deadline deadline);
+  void pass_slot_on();
   void fill_header(const Pending& pending, wire::HeaderBuffer<>& header) const;
   rt::Task<void> fetch_data(Pending& pending, std::uint64_t epoch);
   Result<Reply> conclude(Pending& pending);
@@ -121,9 +128,12 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
 
   std::array<Pending*, wire::kMaxWindow> slots_{};
   std::vector<std::uint8_t> free_slots_;
+  // First come, first served: a freed slot is promised to the first that waits, so that callers who
+  // come back at once cannot take it.
   rt::WaitQueue slot_freed_;
   std::uint32_t pending_count_ = 0;
-  std::uint64_t sequence_ = 0;
+  std::uint32_t promised_ = 0;
+  std::uint64_t sequence_;  // starts anywhere: a peer cannot guess the ids of others' requests
   Stats stats_;
 };
 

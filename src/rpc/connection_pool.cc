@@ -31,9 +31,8 @@ Result<std::unique_ptr<ConnectionPool>> ConnectionPool::create(net::Worker& work
     return fail(Errc::kInvalidArgument,
                 fmt::format("a client id has 1 to {} bytes", wire::kMaxClientIdBytes));
   }
-  // lint: allow new (private constructor)
-  std::unique_ptr<ConnectionPool> pool(
-      new ConnectionPool(worker, std::move(identity), std::move(config)));  // lint: allow new
+  std::unique_ptr<ConnectionPool> pool(new ConnectionPool(  // lint: allow new (private constructor)
+      worker, std::move(identity), std::move(config)));
   for (std::uint16_t id = 101; id <= 100 + wire::kMaxRequestOpcode; ++id) {
     BENCHFS_TRY_VOID(worker.set_handler(id, *pool, false));
   }
@@ -43,7 +42,7 @@ Result<std::unique_ptr<ConnectionPool>> ConnectionPool::create(net::Worker& work
   return pool;
 }
 
-ConnectionPool::~ConnectionPool() = default;
+ConnectionPool::~ConnectionPool() { worker_.remove_handler(*this); }
 
 Status ConnectionPool::set_servers(const cluster::ServerList& list) {
   BENCHFS_CHECK(connections_.empty());
@@ -74,12 +73,21 @@ rt::CoStatus ConnectionPool::connect(wire::ShardId shard, Deadline deadline) {
 }
 
 rt::CoResult<Reply> ConnectionPool::call(wire::ShardId shard, const Call& call, Deadline deadline) {
+  if (shard.value >= connections_.size()) [[unlikely]] {
+    // Inode numbers come from servers; one of another file system must not lead astray.
+    co_return fail(Errc::kInvalidArgument,
+                   fmt::format("{} on shard {}: there are {}",
+                               wire::to_string(call.opcode),
+                               shard.value,
+                               connections_.size()));
+  }
   Connection& connection = *connections_[shard.value];
   if (connection.state() != Connection::State::kReady) [[unlikely]] {
     Status ready =
         co_await connection.establish(deadline.earlier(Deadline::after(config_.connect_timeout)));
     if (!ready) {
-      co_return co_await call_again(connection, call, deadline, ready.error(), false);
+      Error error = std::move(ready.error()).with_prefix(wire::to_string(call.opcode));
+      co_return co_await call_again(connection, call, deadline, std::move(error), false);
     }
   }
   Result<Reply> reply = co_await connection.exchange(call, deadline);
@@ -117,8 +125,7 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
       Status ready = co_await connection.establish(
           deadline.earlier(Deadline::after(config_.connect_timeout)));
       if (!ready) {
-        error = std::move(ready.error())
-                    .with_prefix(fmt::format("{}", wire::to_string(call.opcode)));
+        error = std::move(ready.error()).with_prefix(wire::to_string(call.opcode));
         was_sent = false;
         continue;
       }
@@ -147,9 +154,12 @@ void ConnectionPool::refresh_address(Connection& connection) {
 net::Disposition ConnectionPool::on_message(const net::Incoming& message) {
   wire::Reader reader(message.header);
   if (message.id == wire::kRegisterReplyAmId) {
-    for (auto& connection : connections_) {
-      if (connection->state() == Connection::State::kRegistering) {
-        connection->on_register_reply(message);
+    wire::RegisterClientResponseHeader response;
+    if (reader.read(response)) {
+      for (auto& connection : connections_) {
+        if (connection->has_attempt(response.attempt)) {
+          connection->on_register_reply(response);
+        }
       }
     }
     return net::Disposition::kDone;

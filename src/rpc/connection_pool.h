@@ -1,9 +1,10 @@
 // All connections of one client, one a server, made on first use.
 //
-// call() is how a request reaches a server whatever happened to the connection meanwhile: it connects
-// and registers when needed, comes back after an eviction without the caller noticing, repeats
-// idempotent requests whose connection broke, and gives up at the deadline or when the server stays
-// unreachable for Config::connect_patience. Daemon shards use it too, to talk to each other.
+// call() is how a request reaches a server whatever happened to the connection meanwhile: it
+// connects and registers when needed, comes back after an eviction without the caller noticing,
+// repeats idempotent requests whose connection broke, and gives up at the deadline or when the
+// server stays unreachable for Config::connect_patience. Daemon shards use it too, to talk to each
+// other.
 //
 // Thread: the reactor's.
 #pragma once
@@ -51,11 +52,14 @@ class ConnectionPool final : private net::MessageHandler {
   // Connects and registers if need be; for reading the grant.
   [[nodiscard]] rt::CoStatus connect(wire::ShardId shard, Deadline deadline);
 
-  [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(connections_.size()); }
+  [[nodiscard]] std::uint32_t size() const {
+    return static_cast<std::uint32_t>(connections_.size());
+  }
   [[nodiscard]] Connection& at(wire::ShardId shard) { return *connections_[shard.value]; }
   [[nodiscard]] const ClientIdentity& identity() const { return identity_; }
 
-  // Says goodbye to every server. No call may be under way.
+  // Says goodbye to every server; Worker::drain() waits until that is done. No call may be under
+  // way.
   void close();
 
  private:

@@ -1,7 +1,8 @@
 // A request being served: its header, its data, and the one reply it gets.
 //
-// Lives in the server's pool from the arrival of the message until its reply has left. The session may
-// end meanwhile (the client died): then receive() and reply() fail or drop, and the handler just ends.
+// Lives in the server's pool from the arrival of the message until its reply has left. The session
+// may end meanwhile (the client died): then receive() fails, reply() drops, and the handler ends. A
+// client that does not take part in a transfer loses its session some time after the deadline.
 #pragma once
 
 #include <array>
@@ -41,8 +42,8 @@ class Request {
                                                   header_bytes_ - sizeof(wire::RequestHeader)));
   }
 
-  // The data part. Eager data can be looked at in place, unaligned, until the reply; rendezvous data
-  // only received.
+  // The data part. Eager data can be looked at in place, unaligned, until handle() ends; rendezvous
+  // data only received.
   [[nodiscard]] std::size_t data_bytes() const { return data_bytes_; }
   [[nodiscard]] bool is_rendezvous() const { return is_rendezvous_; }
   [[nodiscard]] std::span<const std::byte> eager_data() const {
@@ -75,6 +76,10 @@ class Request {
                             std::span<const std::byte> data,
                             const net::MemoryRegion* region);
   void drop_data();
+  void begin_transfer() {
+    transferring_ = true;
+    transfer_sweeps_ = 0;
+  }
 
   Server* server_ = nullptr;
   wire::RequestHeader header_;
@@ -84,6 +89,8 @@ class Request {
   bool answered_ = false;
   bool is_rendezvous_ = false;
   bool holds_descriptor_ = false;
+  bool transferring_ = false;  // UCX moves data or the reply
+  std::uint8_t transfer_sweeps_ = 0;
   void* data_ = nullptr;
   std::size_t data_bytes_ = 0;
   std::size_t header_bytes_ = 0;

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -10,10 +12,19 @@
 namespace benchfs::rpc {
 namespace {
 
-// What a client was told before its endpoint is closed is given this long to arrive; then the close is
-// forced, because a client that sleeps would hold it for ever.
+// What a client was told before its endpoint is closed is given this long to arrive; then the close
+// is forced, because a client that sleeps would hold it for ever.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
-constexpr Nanos kStrangerSweep = std::chrono::milliseconds(500);
+constexpr Nanos kSweepEvery = std::chrono::milliseconds(500);
+// A transfer that has not ended this long after the caller's deadline, or after so many sweeps,
+// holds a buffer for a client that does not take part in it.
+constexpr Nanos kTransferGrace = std::chrono::seconds(1);
+constexpr int kMaxTransferSweeps = 60;
+// One-way messages and refusals queued for a client that does not read. Replies have their own
+// bound, the window.
+constexpr std::uint32_t kMaxQueuedMessages = 8 * wire::kMaxWindow;
+// Connections that may be unregistered at a time, at least.
+constexpr std::size_t kMinStrangers = 64;
 
 template <typename T>
 std::span<const std::byte> as_header(const T& value) {
@@ -28,8 +39,8 @@ Server::Server(net::Worker& worker, Service& service, const Config& config)
 Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
                                                Service& service,
                                                const Config& config) {
-  // lint: allow new (private constructor)
-  std::unique_ptr<Server> server(new Server(worker, service, config));  // lint: allow new
+  std::unique_ptr<Server> server(
+      new Server(worker, service, config));  // lint: allow new (private constructor)
   for (std::uint16_t id = 1; id <= wire::kMaxRequestOpcode; ++id) {
     auto opcode = static_cast<wire::Opcode>(id);
     if (opcode == wire::Opcode::kConnectionClose || opcode == wire::Opcode::kInvalidate) {
@@ -41,6 +52,7 @@ Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
 }
 
 Server::~Server() {
+  worker_.remove_handler(*this);
   for (auto& [endpoint, stranger] : strangers_) {
     endpoint->close();
   }
@@ -51,7 +63,7 @@ Server::~Server() {
 
 Result<net::SocketAddress> Server::listen(const net::SocketAddress& address) {
   BENCHFS_TRY(net::SocketAddress bound, worker_.listen(address, *this));
-  background_.spawn(sweep_strangers());
+  background_.spawn(sweep());
   return bound;
 }
 
@@ -65,7 +77,7 @@ void Server::set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint6
 // --- Connections ---------------------------------------------------------------------------------
 
 void Server::on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) {
-  if (stopping_) {
+  if (stopping_ || strangers_.size() >= std::max<std::size_t>(kMinStrangers, config_.max_clients)) {
     worker_.reject(request);
     return;
   }
@@ -91,22 +103,47 @@ void Server::on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) {
   end_session(*session, wire::CloseReason::kError, false);
 }
 
-rt::Task<void> Server::sweep_strangers() {
-  for (;;) {
-    rt::Wake wake = co_await rt::sleep_for(kStrangerSweep, &background_.cancel_source());
-    if (wake == rt::Wake::kCancelled) {
-      co_return;
-    }
+rt::Task<void> Server::sweep() {
+  while (co_await rt::sleep_for(kSweepEvery, &background_.cancel_source()) !=
+         rt::Wake::kCancelled) {
     MonoTime now = mono_now();
-    std::erase_if(strangers_, [&](const auto& entry) {
-      if (now - entry.second.accepted_at < config_.register_timeout) {
-        return false;
-      }
-      ++stats_.register_timeouts;
-      BENCHFS_LOG(kWarn, "{} connected but did not register", entry.second.address.to_string());
-      entry.first->close();
-      return true;
-    });
+    sweep_strangers(now);
+    sweep_sessions(now);
+  }
+}
+
+void Server::sweep_strangers(MonoTime now) {
+  std::erase_if(strangers_, [&](const auto& entry) {
+    if (now - entry.second.accepted_at < config_.register_timeout) {
+      return false;
+    }
+    ++stats_.register_timeouts;
+    BENCHFS_LOG(kWarn, "{} connected but did not register", entry.second.address.to_string());
+    entry.first->close();
+    return true;
+  });
+}
+
+// Ends the sessions of clients that are alive, but do not take part.
+void Server::sweep_sessions(MonoTime now) {
+  std::vector<wire::SessionId> stuck;
+  registry_.for_each([&](const Session& session) {
+    if (session.overrun) {
+      stuck.push_back(session.id);
+    }
+  });
+  for (auto& request : requests_) {
+    if (request->transferring_ && (++request->transfer_sweeps_ > kMaxTransferSweeps ||
+                                   request->deadline_.passed(now - kTransferGrace))) {
+      stuck.push_back(request->session_);
+    }
+  }
+  for (wire::SessionId id : stuck) {
+    if (Session* session = registry_.peek(id)) {
+      ++stats_.unresponsive;
+      BENCHFS_LOG(kWarn, "client {} does not take part, closing", session->client_id);
+      end_session(*session, wire::CloseReason::kError, false);
+    }
   }
 }
 
@@ -269,17 +306,10 @@ net::Disposition Server::on_request(const net::Incoming& message) {
     }
     return net::Disposition::kDone;
   }
-  if (header.opcode != message.id || header.flags != 0 ||
-      message.header.size() > wire::kMaxHeaderBytes ||
-      message.length > config_.max_transfer_bytes) {
-    ++stats_.malformed;
+  Errc code = check_request(header, *session, message);
+  if (code != Errc::kOk) [[unlikely]] {
     header.opcode = message.id;
-    refuse(*session, header, Errc::kMalformed);
-    return net::Disposition::kDone;
-  }
-  if (session->in_flight >= 2 * config_.window || stats_.in_flight >= config_.max_requests) {
-    ++stats_.overloaded;
-    refuse(*session, header, Errc::kBusy);
+    refuse(*session, header, code);
     return net::Disposition::kDone;
   }
   ++stats_.requests;
@@ -298,9 +328,38 @@ net::Disposition Server::on_request(const net::Incoming& message) {
   request->header_bytes_ = message.header.size();
   request->holds_descriptor_ = message.length > 0 && message.can_hold;
   std::memcpy(request->bytes_.data(), message.header.data(), message.header.size());
-  BENCHFS_DCHECK(message.length == 0 || message.can_hold);
   scope_.spawn(serve(request));
   return request->holds_descriptor_ ? net::Disposition::kHold : net::Disposition::kDone;
+}
+
+Errc Server::check_request(const wire::RequestHeader& header,
+                           const Session& session,
+                           const net::Incoming& message) {
+  if (header.opcode != message.id || header.flags != 0 ||
+      message.header.size() > wire::kMaxHeaderBytes ||
+      message.length > config_.max_transfer_bytes || (message.length > 0 && !message.can_hold))
+      [[unlikely]] {
+    ++stats_.malformed;
+    return Errc::kMalformed;
+  }
+  if (stopping_) [[unlikely]] {
+    return Errc::kNotReady;
+  }
+  if (session.in_flight >= 2 * config_.window || stats_.in_flight >= config_.max_requests)
+      [[unlikely]] {
+    ++stats_.overloaded;
+    return Errc::kBusy;
+  }
+  return Errc::kOk;
+}
+
+// Queues a message nobody waits for, unless the client has left too many unread.
+void Server::post(Session& session, std::uint16_t id, std::span<const std::byte> header) {
+  if (session.endpoint->operations() >= kMaxQueuedMessages) {
+    session.overrun = true;
+    return;
+  }
+  session.endpoint->send_and_forget(id, header);
 }
 
 // Answers without a request object.
@@ -308,8 +367,7 @@ void Server::refuse(Session& session, const wire::RequestHeader& header, Errc co
   wire::ReplyHeader reply;
   reply.request_id = header.request_id;
   reply.transport = static_cast<std::uint16_t>(code);
-  session.endpoint->send_and_forget(wire::reply_am_id(static_cast<wire::Opcode>(header.opcode)),
-                                    as_header(reply));
+  post(session, wire::reply_am_id(static_cast<wire::Opcode>(header.opcode)), as_header(reply));
 }
 
 rt::Task<void> Server::serve(Request* request) {
@@ -346,7 +404,7 @@ bool Server::notify(wire::SessionId id,
   if (session == nullptr) {
     return false;
   }
-  session->endpoint->send_and_forget(static_cast<std::uint16_t>(opcode), header);
+  post(*session, static_cast<std::uint16_t>(opcode), header);
   return true;
 }
 

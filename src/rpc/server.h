@@ -1,9 +1,11 @@
-// The server side of the RPC layer of one shard: who is connected, who is registered, what is asked.
+// The server side of the RPC layer of one shard: who is connected, who is registered, what is
+// asked.
 //
-// A connection begins unregistered and may only register, within Config::register_timeout. After that
-// its requests carry the session id, are served side by side by coroutines, and are answered on the
-// registered endpoint, each exactly once. Messages that cannot be attributed to a session are counted
-// and dropped; malformed requests of a session are answered with kMalformed.
+// A connection begins unregistered and may only register, within Config::register_timeout. After
+// that its requests carry the session id, are served side by side by coroutines, and are answered
+// on the registered endpoint, each exactly once. Messages that cannot be attributed to a session
+// are counted and dropped; malformed requests of a session are answered with kMalformed. A client
+// that stops reading, or does not take part in a transfer, loses its session.
 //
 // Thread: the reactor's.
 #pragma once
@@ -60,11 +62,12 @@ class Server final : private net::MessageHandler,
   void set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint64_t run_id);
   [[nodiscard]] bool is_ready() const { return ready_; }
 
-  // Stops accepting, lets running requests end until the deadline, tells every client
-  // (ConnectionClose, reason shutdown), closes.
+  // Stops accepting connections and requests (kNotReady), lets running requests end until the
+  // deadline, tells every client (ConnectionClose, reason shutdown), closes. Needed after listen().
   rt::Task<void> shutdown(Deadline deadline);
 
-  // Sends a one-way message to a client (see Endpoint::send_and_forget); false if its session is gone.
+  // Sends a one-way message to a client (see Endpoint::send_and_forget); false if its session is
+  // gone. When the client has left too many unread, its session ends soon.
   bool notify(wire::SessionId session, wire::Opcode opcode, std::span<const std::byte> header);
 
   [[nodiscard]] ClientRegistry& registry() { return registry_; }
@@ -75,12 +78,13 @@ class Server final : private net::MessageHandler,
 
   struct Stats {
     std::uint64_t requests = 0;
-    std::uint64_t malformed = 0;       // answered with an error
-    std::uint64_t unattributed = 0;    // no valid session: dropped
-    std::uint64_t overloaded = 0;      // answered with kBusy
-    std::uint64_t replies_dropped = 0; // the client was gone
+    std::uint64_t malformed = 0;     // answered with an error
+    std::uint64_t unattributed = 0;  // no valid session: dropped
+    std::uint64_t overloaded = 0;    // answered with kBusy
+    std::uint64_t replies_dropped = 0;  // the client was gone
     std::uint64_t accepted = 0;
     std::uint64_t register_timeouts = 0;
+    std::uint64_t unresponsive = 0;  // sessions ended because the client did not take part
     std::uint32_t in_flight = 0;
   };
   [[nodiscard]] const Stats& stats() const { return stats_; }
@@ -111,7 +115,13 @@ class Server final : private net::MessageHandler,
   void end_session(Session& session, wire::CloseReason reason, bool finally);
   void refuse(Session& session, const wire::RequestHeader& header, Errc code);
   rt::Task<void> serve(Request* request);
-  rt::Task<void> sweep_strangers();
+  Errc check_request(const wire::RequestHeader& header,
+                     const Session& session,
+                     const net::Incoming& message);
+  void post(Session& session, std::uint16_t id, std::span<const std::byte> header);
+  rt::Task<void> sweep();
+  void sweep_strangers(MonoTime now);
+  void sweep_sessions(MonoTime now);
   Request* take_request();
   void give_request(Request* request);
 

@@ -64,7 +64,9 @@ class HeaderBuffer {
   }
   void append_text(std::string_view text) {
     BENCHFS_CHECK(size_ + text.size() <= kCapacity);
-    std::memcpy(bytes_.data() + size_, text.data(), text.size());
+    if (!text.empty()) {
+      std::memcpy(bytes_.data() + size_, text.data(), text.size());
+    }
     size_ += text.size();
   }
   void clear() { size_ = 0; }

@@ -18,6 +18,11 @@ std::byte pattern_byte(std::uint64_t seed, std::size_t index) {
   return static_cast<std::byte>(mix64(seed + (index >> 3)) >> (8 * (index & 7)));
 }
 
+// What a slow server does; not a way to wait for something.
+rt::WaitQueue::Awaiter pause(std::uint64_t milliseconds) {
+  return rt::sleep_for(std::chrono::milliseconds(milliseconds));  // lint: allow sleep (see above)
+}
+
 }  // namespace
 
 void fill_pattern(std::span<std::byte> bytes, std::uint64_t seed) {
@@ -57,7 +62,7 @@ rt::Task<void> EchoService::handle(Request& request) {
     if (!reader.read(body)) {
       co_return co_await request.reply_error(Error{Errc::kMalformed, 0, {}});
     }
-    (void)co_await rt::sleep_for(std::chrono::milliseconds(body.inode));
+    (void)co_await pause(body.inode);
     co_await request.reply(wire::NoReply{});
   } else if (request.opcode() == wire::Opcode::kMkdir) {
     wire::MkdirRequest body;
@@ -66,7 +71,7 @@ rt::Task<void> EchoService::handle(Request& request) {
       co_return co_await request.reply_error(Error{Errc::kMalformed, 0, {}});
     }
     ++mkdirs;
-    (void)co_await rt::sleep_for(std::chrono::milliseconds(body.parent));
+    (void)co_await pause(body.parent);
     co_await request.reply(wire::EntryReply{});
   } else if (request.opcode() != wire::Opcode::kGetAttr) {
     co_await request.reply_error(Error{Errc::kUnknownOpcode, 0, {}});

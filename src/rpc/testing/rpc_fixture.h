@@ -1,5 +1,5 @@
-// What tests of the RPC layer and above need: a server shard on a thread of its own, a client on the
-// calling thread, and a service that echoes. Real UCX over loopback; nothing is faked.
+// What tests of the RPC layer and above need: a server shard on a thread of its own, a client on
+// the calling thread, and a service that echoes. Real UCX over loopback; nothing is faked.
 #pragma once
 
 #include <atomic>
