@@ -1,0 +1,21 @@
+// Attributes between C and the file system.
+#pragma once
+
+#include <ctime>
+
+#include "base/error.h"
+#include "benchfs/benchfs.h"
+#include "wire/attr.h"
+#include "wire/messages.h"
+
+namespace benchfs::capi {
+
+benchfs_stat_t to_stat(const wire::Attr& attr);
+
+// The request of utimensat(2) for two times, or for nullptr = both now.
+Result<wire::SetAttrRequest> parse_times(const timespec* times);
+
+// What access(2) says of this file to the calling user; `mode` of R_OK, W_OK, X_OK, F_OK.
+Status check_access(const wire::Attr& attr, int mode);
+
+}  // namespace benchfs::capi

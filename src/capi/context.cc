@@ -1,0 +1,174 @@
+// benchfs_connect, benchfs_init, benchfs_finalize.
+
+#include "capi/context.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "capi/last_error.h"
+#include "wire/limits.h"
+
+namespace benchfs::capi {
+
+Status check(const benchfs_context* context) {
+  if (context == nullptr) {
+    return fail_errno(EBADF, "the context is NULL");
+  }
+  if (context->client->is_forked()) {
+    return fail(Errc::kCancelled, "the context was made before fork(); make a new one");
+  }
+  return {};
+}
+
+Status check(const benchfs_file* file) {
+  if (file == nullptr) {
+    return fail_errno(EBADF, "the file is NULL");
+  }
+  return check(file->context);
+}
+
+Result<std::string> to_path(const char* path) {
+  if (path == nullptr) {
+    return fail_errno(EINVAL, "the path is NULL");
+  }
+  return std::string(path);
+}
+
+namespace {
+
+// The options as this version knows them: fields the caller does not know are 0; fields we do not
+// know must be 0.
+Result<benchfs_options_t> known_options(const benchfs_options_t* given) {
+  if (given == nullptr || given->struct_size < offsetof(benchfs_options_t, chunk_size)) {
+    return fail_errno(EINVAL, "options: NULL, or struct_size is not set");
+  }
+  benchfs_options_t known{};
+  std::memcpy(&known, given, std::min(given->struct_size, sizeof(known)));
+  if (given->struct_size > sizeof(known)) {
+    std::span all(reinterpret_cast<const unsigned char*>(given), given->struct_size);
+    for (unsigned char byte : all.subspan(sizeof(known))) {
+      if (byte != 0) {
+        return fail_errno(EINVAL, "options: a field that this version does not know is set");
+      }
+    }
+  }
+  return known;
+}
+
+Result<std::string> registry_dir_of(const benchfs_options_t& options) {
+  const char* directory = options.registry_dir;
+  if (directory == nullptr) {
+    directory = std::getenv("BENCHFS_REGISTRY_DIR");
+  }
+  if (directory == nullptr || *directory == '\0') {
+    return fail_errno(EINVAL, "no registry directory: BENCHFS_REGISTRY_DIR is not set either");
+  }
+  return std::string(directory);
+}
+
+Result<client::Options> client_options(const benchfs_options_t& options) {
+  client::Options out;
+  BENCHFS_TRY(out.registry_dir, registry_dir_of(options));
+  if (options.client_id != nullptr) {
+    out.client_id = options.client_id;
+    if (out.client_id.empty() || out.client_id.size() > wire::kMaxClientIdBytes) {
+      return fail_errno(EINVAL, "client_id: 1 to 255 bytes are allowed");
+    }
+  }
+  if (options.timeout_ms != 0) {
+    out.file_system.call_timeout = std::chrono::milliseconds(options.timeout_ms);
+  }
+  if (options.connect_timeout_ms != 0) {
+    out.list_timeout = std::chrono::milliseconds(options.connect_timeout_ms);
+    out.connect_timeout = out.list_timeout;
+  }
+  out.file_system.uid = geteuid();
+  out.file_system.gid = getegid();
+  return out;
+}
+
+Result<benchfs_context_t*> connect(const benchfs_options_t* given) {
+  // Once a process: the level is that of BENCHFS_LOG, and a library stays silent below warnings.
+  static const bool log_ready = init_log(LogLevel::kWarn);
+  (void)log_ready;
+
+  BENCHFS_TRY(benchfs_options_t options, known_options(given));
+  std::uint32_t chunk = options.chunk_size;
+  if (chunk != 0 && (!std::has_single_bit(chunk) || chunk < wire::kMinChunkBytes ||
+                     chunk > wire::kMaxChunkBytes)) {
+    return fail_errno(
+        EINVAL, fmt::format("chunk_size {}: not a power of two from 64 KiB to 64 MiB", chunk));
+  }
+  BENCHFS_TRY(client::Options settings, client_options(options));
+  auto context = std::make_unique<benchfs_context>();
+  context->chunk_bytes = chunk;
+  BENCHFS_TRY(context->client, client::Client::connect(std::move(settings)));
+  return context.release();
+}
+
+Status close_all(benchfs_context* context) {
+  Status first;
+  for (benchfs_file* file : std::vector(context->files.begin(), context->files.end())) {
+    Status closed = run(context, context->client->fs().close(std::move(file->open_file)));
+    if (first && !closed) {
+      first = std::move(closed);
+    }
+    delete file;
+  }
+  return first;
+}
+
+}  // namespace
+}  // namespace benchfs::capi
+
+using benchfs::Errc;
+using benchfs::Status;
+namespace capi = benchfs::capi;
+
+extern "C" {
+
+benchfs_context_t* benchfs_connect(const benchfs_options_t* options) noexcept {
+  return capi::answer_pointer([&] { return capi::connect(options); });
+}
+
+benchfs_context_t* benchfs_init(const char* node_id,
+                                const char* registry_dir,
+                                const char* data_dir,
+                                int is_server,
+                                size_t chunk_size) noexcept {
+  return capi::answer_pointer([&]() -> benchfs::Result<benchfs_context_t*> {
+    if (data_dir != nullptr || is_server != 0) {
+      return benchfs::fail_errno(
+          EINVAL, "benchfs_init: data_dir must be NULL and is_server 0; servers are benchfsd");
+    }
+    benchfs_options_t options{};
+    options.struct_size = sizeof(options);
+    options.client_id = node_id;
+    options.registry_dir = registry_dir;
+    // A size that does not fit is refused as one that is too large.
+    options.chunk_size = static_cast<std::uint32_t>(std::min<size_t>(chunk_size, UINT32_MAX));
+    return capi::connect(&options);
+  });
+}
+
+int benchfs_finalize(benchfs_context_t* context) noexcept {
+  if (context == nullptr) {
+    return 0;
+  }
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(context));
+    Status closed = capi::close_all(context);
+    delete context;
+    return closed;
+  });
+}
+}

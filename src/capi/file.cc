@@ -1,0 +1,219 @@
+// The functions of benchfs.h that take an open file.
+
+#include <climits>
+#include <cstddef>
+#include <span>
+
+#include "capi/attributes.h"
+#include "capi/context.h"
+#include "capi/last_error.h"
+#include "capi/open_flags.h"
+#include "wire/limits.h"
+
+namespace benchfs::capi {
+namespace {
+
+Result<benchfs_file_t*> open(benchfs_context* context, const char* path, int flags, mode_t mode) {
+  BENCHFS_TRY_VOID(check(context));
+  BENCHFS_TRY(std::string name, to_path(path));
+  BENCHFS_TRY(OpenMode open_mode, parse_open_flags(flags));
+  auto file = std::make_unique<benchfs_file>();
+  file->context = context;
+  file->is_synchronous = open_mode.is_synchronous;
+  client::FileSystem& fs = context->client->fs();
+  BENCHFS_TRY(
+      file->open_file,
+      run(context, fs.open(std::move(name), open_mode.flags, mode & 07777, context->chunk_bytes)));
+  std::lock_guard lock(context->mutex);
+  context->files.insert(file.get());
+  return file.release();
+}
+
+Status close(benchfs_file* file) {
+  BENCHFS_TRY_VOID(check(file));
+  benchfs_context* context = file->context;
+  {
+    std::lock_guard lock(context->mutex);
+    context->files.erase(file);
+  }
+  Status closed = run(context, context->client->fs().close(std::move(file->open_file)));
+  delete file;
+  return closed;
+}
+
+Status check_transfer(const benchfs_file* file, const void* buffer, size_t size, int64_t offset) {
+  BENCHFS_TRY_VOID(check(file));
+  if (buffer == nullptr && size > 0) {
+    return fail_errno(EINVAL, "the buffer is NULL");
+  }
+  if (offset < 0) {
+    return fail_errno(EINVAL, "the offset is negative");
+  }
+  if (size > SSIZE_MAX) {
+    return fail_errno(EINVAL, "more bytes than a ssize_t can tell");
+  }
+  return {};
+}
+
+Result<std::size_t> read_at(benchfs_file* file, void* buffer, size_t size, int64_t offset) {
+  BENCHFS_TRY_VOID(check_transfer(file, buffer, size, offset));
+  return run(file->context,
+             file->context->client->fs().read(*file->open_file,
+                                              static_cast<std::uint64_t>(offset),
+                                              {static_cast<std::byte*>(buffer), size}));
+}
+
+// Returns the end of what was written.
+Result<std::int64_t> write_at(benchfs_file* file, const void* buffer, size_t size, int64_t offset) {
+  BENCHFS_TRY_VOID(check_transfer(file, buffer, size, offset));
+  client::FileSystem& fs = file->context->client->fs();
+  client::OpenFile& open_file = *file->open_file;
+  std::span bytes(static_cast<const std::byte*>(buffer), size);
+  auto start = static_cast<std::uint64_t>(offset);
+  if (open_file.is_append()) {
+    BENCHFS_TRY(start, run(file->context, fs.append(open_file, bytes)));
+  } else {
+    BENCHFS_TRY_VOID(run(file->context, fs.write(open_file, start, bytes)));
+  }
+  if (file->is_synchronous) {
+    BENCHFS_TRY_VOID(run(file->context, fs.fsync(open_file)));
+  }
+  return static_cast<std::int64_t>(start + size);
+}
+
+Result<std::int64_t> base_of(benchfs_file* file, int whence) {
+  switch (whence) {
+    case SEEK_SET:
+      return 0;
+    case SEEK_CUR:
+      return file->position;
+    case SEEK_END: {
+      BENCHFS_TRY(wire::Attr attr,
+                  run(file->context, file->context->client->fs().fstat(*file->open_file)));
+      return static_cast<std::int64_t>(attr.size);
+    }
+    default:
+      return fail_errno(EINVAL, "whence: not one of SEEK_SET, SEEK_CUR, SEEK_END");
+  }
+}
+
+Result<std::int64_t> seek(benchfs_file* file, int64_t offset, int whence) {
+  BENCHFS_TRY_VOID(check(file));
+  std::lock_guard lock(file->mutex);
+  BENCHFS_TRY(std::int64_t base, base_of(file, whence));
+  std::int64_t target = 0;
+  if (__builtin_add_overflow(base, offset, &target)) {
+    return fail_errno(EOVERFLOW, "the position is too large");
+  }
+  if (target < 0) {
+    return fail_errno(EINVAL, "the position would be negative");
+  }
+  file->position = target;
+  return target;
+}
+
+}  // namespace
+}  // namespace benchfs::capi
+
+using benchfs::Result;
+using benchfs::Status;
+namespace capi = benchfs::capi;
+namespace wire = benchfs::wire;
+
+extern "C" {
+
+benchfs_file_t* benchfs_open(benchfs_context_t* context,
+                             const char* path,
+                             int flags,
+                             mode_t mode) noexcept {
+  return capi::answer_pointer([&] { return capi::open(context, path, flags, mode); });
+}
+
+benchfs_file_t* benchfs_create(benchfs_context_t* context,
+                               const char* path,
+                               int flags,
+                               mode_t mode) noexcept {
+  return benchfs_open(context, path, flags | O_CREAT, mode);
+}
+
+int benchfs_close(benchfs_file_t* file) noexcept {
+  return capi::answer<int>([&] { return capi::close(file); });
+}
+
+ssize_t benchfs_pread(benchfs_file_t* file, void* buffer, size_t size, int64_t offset) noexcept {
+  return capi::answer<ssize_t>([&] { return capi::read_at(file, buffer, size, offset); });
+}
+
+ssize_t benchfs_pwrite(benchfs_file_t* file,
+                       const void* buffer,
+                       size_t size,
+                       int64_t offset) noexcept {
+  return capi::answer<ssize_t>([&]() -> Result<std::size_t> {
+    BENCHFS_TRY_VOID(capi::write_at(file, buffer, size, offset));
+    return size;
+  });
+}
+
+ssize_t benchfs_read(benchfs_file_t* file, void* buffer, size_t size) noexcept {
+  return capi::answer<ssize_t>([&]() -> Result<std::size_t> {
+    BENCHFS_TRY_VOID(capi::check(file));
+    std::lock_guard lock(file->mutex);
+    BENCHFS_TRY(std::size_t bytes, capi::read_at(file, buffer, size, file->position));
+    file->position += static_cast<std::int64_t>(bytes);
+    return bytes;
+  });
+}
+
+ssize_t benchfs_write(benchfs_file_t* file, const void* buffer, size_t size) noexcept {
+  return capi::answer<ssize_t>([&]() -> Result<std::size_t> {
+    BENCHFS_TRY_VOID(capi::check(file));
+    std::lock_guard lock(file->mutex);
+    BENCHFS_TRY(std::int64_t end, capi::write_at(file, buffer, size, file->position));
+    file->position = end;
+    return size;
+  });
+}
+
+int64_t benchfs_lseek(benchfs_file_t* file, int64_t offset, int whence) noexcept {
+  return capi::answer<int64_t>([&] { return capi::seek(file, offset, whence); });
+}
+
+int benchfs_fsync(benchfs_file_t* file) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(file));
+    return capi::run(file->context, file->context->client->fs().fsync(*file->open_file));
+  });
+}
+
+int benchfs_ftruncate(benchfs_file_t* file, int64_t size) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(file));
+    if (size < 0) {
+      return benchfs::fail_errno(EINVAL, "the size is negative");
+    }
+    // As ftruncate(2), which refuses a descriptor that was opened for reading.
+    if (!file->open_file->can_write()) {
+      return benchfs::fail_errno(EINVAL, "the file is not open for writing");
+    }
+    wire::SetAttrRequest request;
+    request.mask = wire::kSetSize;
+    request.size = static_cast<std::uint64_t>(size);
+    BENCHFS_TRY_VOID(
+        capi::run(file->context, file->context->client->fs().set_attr(*file->open_file, request)));
+    return {};
+  });
+}
+
+int benchfs_fstat(benchfs_file_t* file, benchfs_stat_t* out) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(file));
+    if (out == nullptr) {
+      return benchfs::fail_errno(EINVAL, "the output is NULL");
+    }
+    BENCHFS_TRY(wire::Attr attr,
+                capi::run(file->context, file->context->client->fs().fstat(*file->open_file)));
+    *out = capi::to_stat(attr);
+    return {};
+  });
+}
+}

@@ -1,0 +1,243 @@
+// The functions of benchfs.h that take a path.
+
+#include <algorithm>
+#include <cstring>
+
+#include "capi/attributes.h"
+#include "capi/context.h"
+#include "capi/last_error.h"
+#include "wire/limits.h"
+
+namespace benchfs::capi {
+namespace {
+
+constexpr std::size_t kListPageEntries = 4096;
+constexpr std::uint64_t kStatfsBlockBytes = 4096;
+
+// What nearly all functions below have in common: `body` takes the file system and the path and
+// returns its task.
+template <typename Body>
+auto with_path(benchfs_context* context, const char* path, Body&& body)
+    -> decltype(run(context, body(context->client->fs(), std::string()))) {
+  BENCHFS_TRY_VOID(check(context));
+  BENCHFS_TRY(std::string name, to_path(path));
+  return run(context, body(context->client->fs(), std::move(name)));
+}
+
+template <typename T>
+Status drop_value(Result<T> result) {
+  BENCHFS_TRY_VOID(std::move(result));
+  return {};
+}
+
+Result<wire::Attr> stat(benchfs_context* context, const char* path) {
+  return with_path(context, path, [](client::FileSystem& fs, std::string name) {
+    return fs.stat(std::move(name));
+  });
+}
+
+Status set_attr(benchfs_context* context, const char* path, const wire::SetAttrRequest& request) {
+  return drop_value(with_path(context, path, [&](client::FileSystem& fs, std::string name) {
+    return fs.set_attr(std::move(name), request);
+  }));
+}
+
+Status require(const void* pointer) {
+  return pointer != nullptr ? Status{} : Status(fail_errno(EINVAL, "an argument is NULL"));
+}
+
+Result<std::int64_t> list(benchfs_context* context,
+                          const char* path,
+                          benchfs_filler_t filler,
+                          void* arg) {
+  if (filler == nullptr) {
+    return fail_errno(EINVAL, "the filler is NULL");
+  }
+  BENCHFS_TRY(wire::Attr directory, stat(context, path));
+  if (!directory.is_directory()) {
+    return fail_errno(ENOTDIR, path);
+  }
+  std::int64_t count = 0;
+  std::string cursor;
+  while (true) {
+    BENCHFS_TRY(std::vector<client::DirEntry> page,
+                run(context, context->client->fs().list(directory.id(), cursor, kListPageEntries)));
+    if (page.empty()) {
+      return count;
+    }
+    for (const client::DirEntry& entry : page) {
+      ++count;
+      if (filler(arg, entry.name.c_str(), entry.type, entry.inode.value) != 0) {
+        return count;
+      }
+    }
+    cursor = std::move(page.back().name);
+  }
+}
+
+}  // namespace
+}  // namespace benchfs::capi
+
+using benchfs::Result;
+using benchfs::Status;
+using benchfs::client::FileSystem;
+namespace capi = benchfs::capi;
+namespace wire = benchfs::wire;
+
+extern "C" {
+
+int benchfs_stat(benchfs_context_t* context, const char* path, benchfs_stat_t* out) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY_VOID(capi::require(out));
+    BENCHFS_TRY(wire::Attr attr, capi::stat(context, path));
+    *out = capi::to_stat(attr);
+    return {};
+  });
+}
+
+int benchfs_lstat(benchfs_context_t* context, const char* path, benchfs_stat_t* out) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY_VOID(capi::require(out));
+    BENCHFS_TRY(wire::Attr attr,
+                capi::with_path(context, path, [](FileSystem& fs, std::string name) {
+                  return fs.lstat(std::move(name));
+                }));
+    *out = capi::to_stat(attr);
+    return {};
+  });
+}
+
+int64_t benchfs_get_file_size(benchfs_context_t* context, const char* path) noexcept {
+  return capi::answer<int64_t>([&]() -> Result<std::uint64_t> {
+    BENCHFS_TRY(wire::Attr attr, capi::stat(context, path));
+    return attr.size;
+  });
+}
+
+int benchfs_access(benchfs_context_t* context, const char* path, int mode) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY(wire::Attr attr, capi::stat(context, path));
+    return capi::check_access(attr, mode);
+  });
+}
+
+int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    if (size < 0) {
+      return benchfs::fail_errno(EINVAL, "the size is negative");
+    }
+    wire::SetAttrRequest request;
+    request.mask = wire::kSetSize;
+    request.size = static_cast<std::uint64_t>(size);
+    return capi::set_attr(context, path, request);
+  });
+}
+
+int benchfs_chmod(benchfs_context_t* context, const char* path, mode_t mode) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    wire::SetAttrRequest request;
+    request.mask = wire::kSetMode;
+    request.mode = mode & 07777;
+    return capi::set_attr(context, path, request);
+  });
+}
+
+int benchfs_utimens(benchfs_context_t* context, const char* path, const timespec* times) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY(wire::SetAttrRequest request, capi::parse_times(times));
+    if (request.mask == 0) {
+      return capi::check(context);  // as utimensat(2): nothing to do, whatever the path
+    }
+    return capi::set_attr(context, path, request);
+  });
+}
+
+int benchfs_mkdir(benchfs_context_t* context, const char* path, mode_t mode) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    return capi::drop_value(capi::with_path(context, path, [&](FileSystem& fs, std::string name) {
+      return fs.mkdir(std::move(name), mode & 07777);
+    }));
+  });
+}
+
+int benchfs_rmdir(benchfs_context_t* context, const char* path) noexcept {
+  return capi::answer<int>([&] {
+    return capi::with_path(
+        context, path, [](FileSystem& fs, std::string name) { return fs.rmdir(std::move(name)); });
+  });
+}
+
+int benchfs_unlink(benchfs_context_t* context, const char* path) noexcept {
+  return capi::answer<int>([&] {
+    return capi::with_path(
+        context, path, [](FileSystem& fs, std::string name) { return fs.unlink(std::move(name)); });
+  });
+}
+
+int benchfs_remove(benchfs_context_t* context, const char* path) noexcept {
+  return benchfs_unlink(context, path);
+}
+
+int benchfs_rename(benchfs_context_t* context,
+                   const char* old_path,
+                   const char* new_path) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY(std::string to, capi::to_path(new_path));
+    return capi::with_path(context, old_path, [&](FileSystem& fs, std::string from) {
+      return fs.rename(std::move(from), std::move(to));
+    });
+  });
+}
+
+int benchfs_symlink(benchfs_context_t* context, const char* target, const char* path) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY(std::string text, capi::to_path(target));
+    return capi::with_path(context, path, [&](FileSystem& fs, std::string name) {
+      return fs.symlink(std::move(text), std::move(name));
+    });
+  });
+}
+
+ssize_t benchfs_readlink(benchfs_context_t* context,
+                         const char* path,
+                         char* buffer,
+                         size_t size) noexcept {
+  return capi::answer<ssize_t>([&]() -> Result<std::size_t> {
+    BENCHFS_TRY_VOID(capi::require(buffer));
+    if (size == 0) {
+      return benchfs::fail_errno(EINVAL, "no room for the target");
+    }
+    BENCHFS_TRY(std::string target,
+                capi::with_path(context, path, [](FileSystem& fs, std::string name) {
+                  return fs.readlink(std::move(name));
+                }));
+    std::size_t bytes = std::min(size, target.size());
+    std::memcpy(buffer, target.data(), bytes);
+    return bytes;
+  });
+}
+
+ssize_t benchfs_readdir(benchfs_context_t* context,
+                        const char* path,
+                        benchfs_filler_t filler,
+                        void* arg) noexcept {
+  return capi::answer<ssize_t>([&] { return capi::list(context, path, filler, arg); });
+}
+
+int benchfs_statfs(benchfs_context_t* context, benchfs_statfs_t* out) noexcept {
+  return capi::answer<int>([&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(context));
+    BENCHFS_TRY_VOID(capi::require(out));
+    BENCHFS_TRY(benchfs::client::Statfs whole, capi::run(context, context->client->fs().statfs()));
+    *out = benchfs_statfs_t{};
+    out->f_bsize = capi::kStatfsBlockBytes;
+    out->f_blocks = whole.total_bytes / capi::kStatfsBlockBytes;
+    out->f_bfree = whole.free_bytes / capi::kStatfsBlockBytes;
+    out->f_bavail = out->f_bfree;
+    out->f_files = whole.inode_count;
+    out->f_namemax = wire::kMaxNameBytes;
+    out->f_shards = whole.shard_count;
+    return {};
+  });
+}
+}
