@@ -1,0 +1,336 @@
+#include "daemon/daemon_config.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cstdlib>
+#include <utility>
+
+#include "base/hash.h"
+#include "cluster/server_list.h"
+#include "net/address.h"
+#include "wire/limits.h"
+
+namespace benchfs::daemon {
+namespace {
+
+constexpr std::uint64_t kKiB = 1024;
+constexpr std::uint64_t kMiB = 1024 * kKiB;
+constexpr std::uint64_t kTiB = kMiB * kMiB;
+// So that data dirs, threads and ports stay within reason.
+constexpr std::uint64_t kMaxShardsPerDaemon = 256;
+
+const TimeUnit& milliseconds() {
+  static const TimeUnit unit{std::chrono::milliseconds(1), "ms"};
+  return unit;
+}
+const TimeUnit& microseconds() {
+  static const TimeUnit unit{std::chrono::microseconds(1), "us"};
+  return unit;
+}
+
+// The setting with one more condition on its value; `check` looks at the stored one.
+template <typename Check>
+Setting checked(Setting setting, Check check) {
+  setting.set = [store = std::move(setting.set), check](const ConfigValue& value) -> Status {
+    BENCHFS_TRY_VOID(store(value));
+    return check();
+  };
+  return setting;
+}
+
+Status check_node_id(const std::string& id) {
+  Status status = cluster::check_server({.node_id = id, .ip = "127.0.0.1", .port = 1});
+  return status ? Status{} : fail(Errc::kConfig, status.error().context);
+}
+
+Status check_ip(const std::string& ip) {
+  if (!ip.empty() && !net::make_address(ip, 0)) {
+    return fail(Errc::kConfig, fmt::format("must be a numeric IPv4 or IPv6 address, not {}", ip));
+  }
+  return {};
+}
+
+Status check_power_of_two(std::uint64_t value) {
+  return std::has_single_bit(value) ? Status{} : fail(Errc::kConfig, "must be a power of two");
+}
+
+void add_places(DaemonConfig& c, std::vector<Setting>& out) {
+  out.push_back(checked(
+      text_setting({"node", "id", "Name of this daemon, unique in the file system. Required."},
+                   c.node_id),
+      [&c] { return check_node_id(c.node_id); }));
+  out.push_back(number_setting(
+      {"node", "shards", "Threads that each serve a part of the file system, as ID.0, ID.1, …"},
+      c.shards,
+      1,
+      kMaxShardsPerDaemon,
+      ""));
+
+  out.push_back(
+      text_setting({"registry", "dir", "Directory of the server list, shared by all. Required."},
+                   c.registry_dir));
+  out.push_back(number_setting({"registry",
+                                "expected_servers",
+                                "Shards of the whole file system; 0: those of this daemon alone."},
+                               c.expected_servers,
+                               0,
+                               wire::kMaxShards,
+                               ""));
+  out.push_back(hex_setting(
+      {"registry", "run_id", "Run this daemon belongs to; empty: that of the list, or a new one."},
+      c.run_id,
+      "text of up to 16 hexadecimal digits"));
+  out.push_back(time_setting({"registry",
+                              "list_timeout_ms",
+                              "How long to wait for the other servers to appear in the list."},
+                             c.list_timeout,
+                             1,
+                             86'400'000,
+                             milliseconds()));
+}
+
+void add_network(DaemonConfig& c, std::vector<Setting>& out) {
+  out.push_back(checked(
+      text_setting(
+          {"network", "listen", "Address to listen on."}, c.listen_ip, "numeric IP address"),
+      [&c] {
+        return c.listen_ip.empty() ? fail(Errc::kConfig, "must not be empty")
+                                   : check_ip(c.listen_ip);
+      }));
+  out.push_back(number_setting(
+      {"network", "port", "Port of the first shard, the others follow; 0: any free ports."},
+      c.listen_port,
+      0,
+      65535,
+      ""));
+  out.push_back(
+      checked(text_setting(
+                  {"network",
+                   "advertise",
+                   "Address written to the server list; empty: the one listened on, or found out."},
+                  c.advertise_ip,
+                  "numeric IP address"),
+              [&c] { return check_ip(c.advertise_ip); }));
+  out.push_back(text_setting(
+      {"network", "interface", "Interface whose address to advertise when listening on 0.0.0.0."},
+      c.interface_name,
+      "text, such as \"eth0\""));
+  out.push_back(text_setting(
+      {"network", "devices", "Network devices that UCX may use; empty: all. One is fastest."},
+      c.devices,
+      "text, such as \"eth0\" or \"mlx5_0:1\""));
+}
+
+void add_storage(DaemonConfig& c, std::vector<Setting>& out) {
+  out.push_back(choice_setting(
+      {"storage", "engine", "Where the bytes of files live."}, c.engine, {"file", "memory"}));
+  out.push_back(text_setting(
+      {"storage",
+       "data_dir",
+       "File engine: directory on a local disk; empty: one below /tmp/benchfs-UID, or TMPDIR."},
+      c.data_dir));
+  out.push_back(flag_setting(
+      {"storage", "keep_data", "File engine: leave the files there when the daemon stops."},
+      c.keep_data));
+  out.push_back(flag_setting(
+      {"storage", "direct_io", "File engine: go around the page cache where the disk allows it."},
+      c.direct_io));
+  out.push_back(size_setting(
+      {"storage", "memory_bytes", "Memory engine: most memory for the chunks of one shard."},
+      c.memory_bytes,
+      kMiB,
+      kTiB));
+  out.push_back(checked(
+      size_setting(
+          {"storage",
+           "chunk_bytes",
+           "Unit in which files are spread over the shards; a power of two, the same everywhere."},
+          c.chunk_bytes,
+          wire::kMinChunkBytes,
+          wire::kMaxChunkBytes),
+      [&c] { return check_power_of_two(c.chunk_bytes); }));
+  out.push_back(checked(
+      size_setting({"storage",
+                    "buffer_bytes",
+                    "Largest single transfer, and size of a transfer buffer; a power of two."},
+                   c.buffer_bytes,
+                   64 * kKiB,
+                   16 * kMiB),
+      [&c] { return check_power_of_two(c.buffer_bytes); }));
+  out.push_back(number_setting(
+      {"storage", "buffer_count", "Transfer buffers of one shard."}, c.buffer_count, 2, 4096, ""));
+  out.push_back(
+      number_setting({"storage", "ring_entries", "Disk operations one shard has under way."},
+                     c.ring_entries,
+                     8,
+                     4096,
+                     ""));
+}
+
+void add_service(DaemonConfig& c, std::vector<Setting>& out) {
+  out.push_back(
+      number_setting({"metadata", "max_inodes", "Most files and directories of one shard."},
+                     c.max_inodes,
+                     1024,
+                     std::uint64_t{1} << 32,
+                     ""));
+
+  out.push_back(
+      number_setting({"clients",
+                      "max_clients",
+                      "Most clients connected to one shard; the least recently used goes first."},
+                     c.max_clients,
+                     1,
+                     1'000'000,
+                     ""));
+  out.push_back(
+      number_setting({"clients", "window", "Requests one client may have under way at one shard."},
+                     c.window,
+                     1,
+                     wire::kMaxWindow,
+                     ""));
+  out.push_back(
+      size_setting({"clients", "window_bytes", "Bytes one client may have under way at one shard."},
+                   c.window_bytes,
+                   kMiB,
+                   16 * 1024 * kMiB));
+  out.push_back(
+      number_setting({"clients",
+                      "max_requests",
+                      "Requests one shard serves at a time; more are asked to come back."},
+                     c.max_requests,
+                     16,
+                     1'000'000,
+                     ""));
+  out.push_back(time_setting({"clients",
+                              "register_timeout_ms",
+                              "A connection that does not say who it is ends after this long."},
+                             c.register_timeout,
+                             100,
+                             600'000,
+                             milliseconds()));
+  out.push_back(
+      time_setting({"clients",
+                    "grace_ms",
+                    "How long the open files of a vanished client are kept for its return."},
+                   c.client_grace,
+                   0,
+                   86'400'000,
+                   milliseconds()));
+
+  out.push_back(
+      time_setting({"idle", "spin_us", "Without work, poll this long before giving up the core."},
+                   c.idle_spin,
+                   0,
+                   1'000'000,
+                   microseconds()));
+  out.push_back(
+      time_setting({"idle",
+                    "yield_us",
+                    "Then poll with the core on offer until this long without work, then sleep."},
+                   c.idle_yield,
+                   0,
+                   1'000'000,
+                   microseconds()));
+
+  out.push_back(
+      choice_setting({"log", "level", "What to log; BENCHFS_LOG in the environment wins."},
+                     c.log_level,
+                     {"error", "warn", "info", "debug", "trace"}));
+}
+
+}  // namespace
+
+std::vector<Setting> DaemonConfig::settings() {
+  std::vector<Setting> out;
+  add_places(*this, out);
+  add_network(*this, out);
+  add_storage(*this, out);
+  add_service(*this, out);
+  return out;
+}
+
+Status DaemonConfig::load(const std::string& path, std::span<const ConfigEntry> overrides) {
+  std::vector<Setting> table = settings();
+  if (!path.empty()) {
+    BENCHFS_TRY(std::vector<ConfigEntry> entries, read_config_file(path));
+    BENCHFS_TRY_VOID(apply_config(table, entries));
+  }
+  BENCHFS_TRY_VOID(apply_config(table, overrides));
+  if (listen_port != 0 && listen_port + shards - 1 > 65535) {
+    return fail(
+        Errc::kConfig,
+        fmt::format(
+            "network.port: {} leaves no room for the ports of {} shards", listen_port, shards));
+  }
+  if (buffer_bytes > chunk_bytes) {
+    return fail(Errc::kConfig,
+                fmt::format("storage.buffer_bytes: {} is more than a chunk of {}",
+                            format_size(buffer_bytes),
+                            format_size(chunk_bytes)));
+  }
+  if (expected_servers != 0 && shards > expected_servers) {
+    return fail(
+        Errc::kConfig,
+        fmt::format("registry.expected_servers: {} is less than the {} shards of this daemon",
+                    expected_servers,
+                    shards));
+  }
+  return {};
+}
+
+std::string DaemonConfig::shard_id(std::uint64_t index) const {
+  return shards == 1 ? node_id : fmt::format("{}.{}", node_id, index);
+}
+
+std::string DaemonConfig::effective_data_dir() const {
+  if (!data_dir.empty()) {
+    return data_dir;
+  }
+  const char* tmp = std::getenv("TMPDIR");
+  return fmt::format("{}/benchfs-{}/data-{:016x}",
+                     tmp != nullptr && *tmp == '/' ? tmp : "/tmp",
+                     getuid(),
+                     hash_text(registry_dir));
+}
+
+server::ShardConfig DaemonConfig::shard_config(std::uint64_t index) const {
+  auto u32 = [](std::uint64_t value) { return static_cast<std::uint32_t>(value); };
+  server::ShardConfig shard;
+  shard.node_id = shard_id(index);
+  shard.registry_dir = registry_dir;
+  shard.expected_servers = u32(expected_servers == 0 ? shards : expected_servers);
+  shard.run_id = run_id;
+  shard.listen_ip = listen_ip;
+  shard.listen_port = static_cast<std::uint16_t>(listen_port == 0 ? 0 : listen_port + index);
+  shard.advertise_ip = advertise_ip;
+  shard.interface_name = interface_name;
+  shard.network.devices = devices;
+
+  shard.engine = engine == 0 ? server::Engine::kFile : server::Engine::kMemory;
+  if (shard.engine == server::Engine::kFile) {
+    shard.data_dir = fmt::format("{}/{}", effective_data_dir(), shard.node_id);
+  }
+  shard.keep_data = keep_data;
+  shard.direct_io = direct_io;
+  shard.memory_bytes = memory_bytes;
+  shard.chunk_bytes = u32(chunk_bytes);
+  shard.buffer_bytes = u32(buffer_bytes);
+  shard.buffer_count = u32(buffer_count);
+  shard.ring_entries = u32(ring_entries);
+
+  shard.max_inodes = max_inodes;
+  shard.client_grace = client_grace;
+  shard.list_timeout = list_timeout;
+  shard.rpc.max_clients = u32(max_clients);
+  shard.rpc.window = u32(window);
+  shard.rpc.window_bytes = window_bytes;
+  shard.rpc.max_requests = u32(max_requests);
+  shard.rpc.register_timeout = register_timeout;
+  shard.idle = {.spin = idle_spin, .yield = idle_yield};
+  return shard;
+}
+
+}  // namespace benchfs::daemon
