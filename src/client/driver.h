@@ -24,11 +24,15 @@ namespace benchfs::client {
 
 class Driver {
  public:
-  Driver(std::unique_ptr<rt::Reactor> reactor, bool helper_thread);
+  explicit Driver(std::unique_ptr<rt::Reactor> reactor);
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
   // No run() may be under way.
   ~Driver();
+
+  // The helper thread runs between these two; before and after, only callers of run() drive.
+  void start_helper();
+  void stop_helper();
 
   [[nodiscard]] rt::Reactor& reactor() { return *reactor_; }
   // True in a child of fork(): nothing of the client may be touched any more.
@@ -51,7 +55,7 @@ class Driver {
     std::coroutine_handle<> start;
     Driver* driver = nullptr;
     bool done = false;      // written under the mutex, or by the leader for its own job
-    bool promoted = false;  // may take the lead
+    bool promoted = false;  // the lead was handed to it
     bool leads = false;
     std::condition_variable wake;
     void on_mail() override;
@@ -63,7 +67,8 @@ class Driver {
     job.driver->on_done(job);
   }
   void execute(Job& job);
-  void lead(Job& job, std::unique_lock<std::mutex>& lock);
+  void lead(Job& job);
+  bool hand_over();
   void on_done(Job& job);
   void help();
 

@@ -10,6 +10,7 @@
 // borrowed until the task completes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -20,6 +21,8 @@
 #include "base/error.h"
 #include "client/directory_cache.h"
 #include "client/open_file.h"
+#include "client/path_walk.h"
+#include "cluster/placement.h"
 #include "rpc/connection_pool.h"
 #include "rt/scope.h"
 #include "wire/attr.h"
@@ -105,52 +108,91 @@ class FileSystem final : private rpc::NoticeHandler {
   rt::CoResult<wire::PingReply> ping(wire::ShardId shard,
                                      std::span<const std::byte> data = {},
                                      std::span<std::byte> into = {});
+  // Registers with a shard, if that has not been done.
+  rt::CoResult<wire::PingReply> connect(wire::ShardId shard, Deadline deadline);
   [[nodiscard]] std::uint32_t shard_count() const { return pool_.size(); }
   [[nodiscard]] rpc::ConnectionPool& pool() { return pool_; }
   // Waits for background work (none may be added any more).
   rt::Task<void> close_all();
 
  private:
-  // Where a path led: the directory that holds (or would hold) the last component, and its name.
-  // name is empty when the path is the root.
-  struct Place {
-    wire::InodeId parent;
-    std::string name;
-  };
-  enum class Follow : std::uint8_t { kNo, kYes };
-
-  void on_invalidate(wire::InodeId parent, std::string_view name) override;
-  [[nodiscard]] Deadline deadline() const { return Deadline::after(config_.call_timeout); }
-  [[nodiscard]] wire::ShardId shard_of(wire::InodeId parent, std::string_view name) const;
-
-  rt::CoResult<Place> resolve_parent(const std::string& path, int& links_left, Deadline deadline);
-  rt::CoResult<wire::Attr> resolve(std::string path, Follow follow, Deadline deadline);
   struct Found {
     wire::Attr attr;
     std::string target;  // symlinks
     std::uint32_t flags = 0;
   };
-  rt::CoResult<Found> lookup(const Place& place, Deadline deadline);
-  rt::CoResult<Found> entry_call(wire::ShardId shard, rpc::Call call, Deadline deadline);
-  rt::CoResult<Found> get_attr(wire::InodeId inode, Deadline deadline);
-  rt::CoResult<std::string> read_target(wire::InodeId inode, Deadline deadline);
+  enum class Follow : std::uint8_t { kNo, kYes };
+  struct Transfer;
 
-  rt::CoResult<std::size_t> read_span(OpenFile& file,
-                                      std::uint64_t index,
-                                      std::uint32_t offset,
-                                      std::span<std::byte> into,
-                                      Deadline deadline);
-  rt::CoStatus write_span(OpenFile& file,
-                          std::uint64_t index,
-                          std::uint32_t offset,
-                          std::span<const std::byte> from,
-                          Deadline deadline);
+  void on_invalidate(wire::InodeId parent, std::string_view name) override;
+  [[nodiscard]] Deadline deadline() const { return Deadline::after(config_.call_timeout); }
+  [[nodiscard]] wire::ShardId shard_of(wire::InodeId parent, std::string_view name) const;
+
+  // Runs `operation`; when it says ESTALE (a cached directory is gone) forgets what is cached and runs
+  // it once more; a second ESTALE is ENOENT.
+  template <typename T, typename... Args>
+  rt::CoResult<T> with_fresh_cache(rt::CoResult<T> (FileSystem::*operation)(Args...), Args... args);
+
+  // Up to the last component of a path, through symlinks in between.
+  rt::CoStatus walk_to_last(PathWalk& walk, Deadline deadline);
+  rt::CoResult<Found> entry_call(wire::ShardId shard, rpc::Call& call, Deadline deadline);
+  rt::CoResult<Found> lookup(wire::InodeId parent, std::string name, Deadline deadline);
+  rt::CoResult<Found> get_inode(wire::InodeId inode, Deadline deadline);
+  rt::CoResult<wire::Attr> resolve(PathWalk& walk, Follow follow, Deadline deadline);
+
+  rt::CoResult<wire::Attr> do_stat(std::string path, Follow follow);
+  rt::CoResult<wire::Attr> do_mkdir(std::string path, std::uint32_t mode);
+  rt::CoStatus do_rmdir(std::string path);
+  rt::CoStatus do_unlink(std::string path);
+  rt::CoStatus do_rename(std::string from, std::string to, std::uint32_t flags);
+  rt::CoStatus do_symlink(std::string target, std::string path);
+  rt::CoResult<std::string> do_readlink(std::string path);
+  rt::CoResult<wire::Attr> do_set_attr(std::string path, wire::SetAttrRequest request, bool follow);
+  rt::CoResult<std::vector<DirEntry>> do_list(std::string path,
+                                              std::string cursor,
+                                              std::size_t max_entries);
+  rt::CoResult<std::shared_ptr<OpenFile>> do_open(std::string path,
+                                                  std::uint32_t flags,
+                                                  std::uint32_t mode,
+                                                  std::uint32_t chunk_bytes);
+  rt::CoResult<std::shared_ptr<OpenFile>> finish_open(Found found,
+                                                      std::uint32_t flags,
+                                                      Deadline deadline);
+
+  rt::CoResult<wire::Attr> set_inode_attr(wire::InodeId inode,
+                                          wire::SetAttrRequest request,
+                                          Deadline deadline);
+  rt::CoStatus settle(OpenInode& inode, Deadline deadline);
+  rt::Task<void> list_shard(wire::ShardId shard,
+                            wire::InodeId directory,
+                            std::string_view cursor,
+                            std::uint32_t max_bytes,
+                            Deadline deadline,
+                            Result<std::vector<DirEntry>>* entries,
+                            bool* at_end);
+  rt::Task<void> statfs_shard(wire::ShardId shard,
+                              Deadline deadline,
+                              Result<wire::StatfsReply>* out);
+  rt::Task<void> fsync_shard(wire::ShardId shard,
+                             wire::FsyncChunksRequest body,
+                             Deadline deadline,
+                             Status* out);
+
+  // --- data.cc ---
+  rt::CoStatus run_transfer(Transfer& transfer, std::size_t spans);
+  rt::Task<void> transfer_spans(Transfer* transfer);
+  rt::CoStatus transfer_span(Transfer& transfer, cluster::ChunkSpan span);
+  rt::CoStatus read_span(Transfer& transfer, cluster::ChunkSpan span);
+  rt::CoStatus write_span(Transfer& transfer, cluster::ChunkSpan span);
+  [[nodiscard]] std::uint32_t max_transfer() const;
 
   rpc::ConnectionPool& pool_;
   FileSystemConfig config_;
   DirectoryCache directories_;
   OpenInodeTable inodes_;
   rt::Scope scope_;
+  // Room for a symlink's target in a reply; almost never used, so it is kept and not made each time.
+  std::vector<std::unique_ptr<std::array<std::byte, wire::kMaxPathBytes>>> target_buffers_;
 };
 
 }  // namespace benchfs::client

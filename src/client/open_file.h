@@ -17,6 +17,16 @@ struct OpenInode {
   std::uint64_t truncation = 0;
   std::int64_t mtime_ns = 0;       // of the last write; 0 = none unsettled
 
+  // The home shard took up what was written until then.
+  void on_settled(const wire::Attr& now, std::uint64_t end, std::int64_t time) {
+    attr = now;
+    if (written_end == end && mtime_ns == time) {  // nothing was written meanwhile
+      written_end = 0;
+      mtime_ns = 0;
+      truncation = now.truncation;
+    }
+  }
+
   // The file was truncated by us.
   void on_truncated(const wire::Attr& now) {
     attr = now;

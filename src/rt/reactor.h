@@ -74,6 +74,9 @@ class Reactor {
 
   // One pass over everything that is ready. True when anything was done.
   bool turn();
+  // One pass, and when it found nothing, one step of idling: spin, yield, or sleep until something
+  // happens, wake() is called or the deadline passes.
+  void step(Deadline deadline = Deadline::never());
   // Passes until `done` is true, idling in between as configured.
   void run_until(const bool& done) { run_until(done, Deadline::never()); }
   // The same, bounded: returns `done`.

@@ -130,7 +130,7 @@ rt::Task<void> ChunkService::query(rpc::Request& request) {
     co_await request.reply_error(kBadMessage);
     co_return;
   }
-  chunk::ChunkStore::Extent extent = store_.query(wire::InodeId{body.inode}, body.chunk_bytes);
+  chunk::Extent extent = store_.query(wire::InodeId{body.inode}, body.chunk_bytes);
   co_await request.reply(
       wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count});
 }

@@ -58,10 +58,10 @@ void DirectoryLeases::on_acknowledged(std::uint64_t sequence) {
 }
 
 void DirectoryLeases::expire(MonoTime now) {
-  std::erase_if(leases_, [&](auto& entry) {
-    std::erase_if(entry.second, [&](const Lease& lease) { return lease.until <= now; });
-    return entry.second.empty();
-  });
+  for (auto entry = leases_.begin(); entry != leases_.end();) {
+    std::erase_if(entry->second, [&](const Lease& lease) { return lease.until <= now; });
+    entry = entry->second.empty() ? leases_.erase(entry) : std::next(entry);
+  }
 }
 
 }  // namespace benchfs::server

@@ -1,0 +1,126 @@
+#include "client/client.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "cluster/server_list_file.h"
+
+namespace benchfs::client {
+namespace {
+
+// Time for what is left to leave when the client closes.
+constexpr Nanos kDrain = std::chrono::seconds(1);
+
+std::string make_client_id() {
+  char host[256] = "?";
+  gethostname(host, sizeof host - 1);
+  return fmt::format("{:.200}:{}:{:08x}", host, getpid(), random_id() & 0xffffffffU);
+}
+
+bool all_on_loopback(const cluster::ServerList& list) {
+  return std::ranges::all_of(list.servers, [](const cluster::Server& server) {
+    auto address = net::make_address(server.ip, server.port);
+    return address && address->is_loopback();
+  });
+}
+
+Result<cluster::ServerList> find_servers(const Options& options) {
+  auto list = cluster::read_server_list_until_complete(
+      options.registry_dir, options.run_id, Deadline::after(options.list_timeout));
+  if (!list) {
+    return std::unexpected(list.error().to_error());
+  }
+  if (!list->recovered.empty()) {
+    BENCHFS_LOG(kWarn, "{}", list->recovered);
+  }
+  return std::move(*list);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Client>> Client::connect(Options options) {
+  std::unique_ptr<Client> client(new Client());  // lint: allow new private constructor
+  client->id_ = options.client_id.empty() ? make_client_id() : options.client_id;
+  BENCHFS_TRY(client->servers_, find_servers(options));
+  const cluster::ServerList& list = client->servers_;
+  if (options.network.devices.empty() && all_on_loopback(list)) {
+    options.network.devices = "lo";
+  }
+  BENCHFS_TRY(auto own_reactor, rt::Reactor::create(options.idle));
+  client->driver_ = std::make_unique<Driver>(std::move(own_reactor));
+  rt::Reactor& reactor = client->driver_->reactor();
+  BENCHFS_TRY(client->context_, net::Context::create(options.network));
+  BENCHFS_TRY(client->worker_,
+              net::Worker::create(*client->context_, reactor, net::Worker::Threads::kSerialized));
+  if (!options.pool.resolve) {
+    // A server that restarted has a new line in the list.
+    options.pool.resolve = [dir = options.registry_dir, run = list.run_id](
+                               const std::string& node_id) -> Result<net::SocketAddress> {
+      auto fresh = cluster::read_server_list(dir, run);
+      if (!fresh) {
+        return std::unexpected(fresh.error().to_error());
+      }
+      for (const cluster::Server& server : fresh->servers) {
+        if (server.node_id == node_id) {
+          return net::make_address(server.ip, server.port);
+        }
+      }
+      return fail(Errc::kConfig, fmt::format("{} is not in the server list", node_id));
+    };
+  }
+  rpc::ClientIdentity identity{client->id_, random_id(), list.run_id};
+  BENCHFS_TRY(client->pool_,
+              rpc::ConnectionPool::create(*client->worker_, identity, options.pool));
+  BENCHFS_TRY_VOID(client->pool_->set_servers(list));
+  client->file_system_ = std::make_unique<FileSystem>(*client->pool_, options.file_system);
+  if (options.helper_thread) {
+    client->driver_->start_helper();
+  }
+
+  wire::ShardId first = cluster::select_server_by_hash(client->id_, list);
+  Result<wire::PingReply> pong =
+      client->run(client->fs().connect(first, Deadline::after(options.connect_timeout)));
+  if (!pong) {
+    return std::unexpected(std::move(pong.error()).with_prefix("connecting to the file system"));
+  }
+  return client;
+}
+
+namespace {
+rt::CoStatus say_goodbye(FileSystem* fs, rpc::ConnectionPool* pool) {
+  co_await fs->close_all();
+  pool->close();
+  co_return Status{};
+}
+}  // namespace
+
+Client::~Client() {
+  if (driver_ == nullptr) {  // connect() failed before anything was made
+    return;
+  }
+  if (is_forked()) {
+    // Everything UCX belongs to the parent: leave it alone.
+    (void)file_system_.release();
+    (void)pool_.release();
+    (void)worker_.release();
+    (void)context_.release();
+    return;
+  }
+  if (file_system_ != nullptr) {
+    (void)driver_->run(say_goodbye(file_system_.get(), pool_.get()));
+  }
+  driver_->stop_helper();
+  file_system_.reset();
+  pool_.reset();
+  if (worker_ != nullptr) {
+    worker_->drain(Deadline::after(kDrain));
+  }
+  worker_.reset();
+  context_.reset();
+}
+
+}  // namespace benchfs::client

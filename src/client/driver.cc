@@ -1,0 +1,171 @@
+#include "client/driver.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/check.h"
+
+namespace benchfs::client {
+namespace {
+
+// Grows in every child of fork().
+std::atomic<std::uint64_t> fork_generation{0};
+
+void watch_forks() {
+  static const bool registered = [] {
+    pthread_atfork(nullptr, nullptr, [] { fork_generation.fetch_add(1); });
+    return true;
+  }();
+  (void)registered;
+}
+
+// While callers come and go the helper only looks in this often; once nobody came in between, it takes
+// over and sleeps on the descriptors.
+constexpr auto kHelperTick = std::chrono::milliseconds(10);
+// Passes without work after which the helper lets go.
+constexpr int kHelperIdlePasses = 4;
+
+}  // namespace
+
+Driver::Driver(std::unique_ptr<rt::Reactor> reactor) : reactor_(std::move(reactor)) {
+  watch_forks();
+  fork_generation_ = fork_generation.load();
+}
+
+Driver::~Driver() {
+  if (is_forked()) {
+    (void)reactor_.release();  // its descriptors and pollers are the parent's
+  }
+  stop_helper();
+}
+
+void Driver::start_helper() {
+  stop_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  BENCHFS_CHECK(stop_fd_ >= 0);
+  helper_ = std::thread([this] { help(); });
+}
+
+void Driver::stop_helper() {
+  if (!helper_.joinable()) {
+    return;
+  }
+  if (is_forked()) {
+    helper_.detach();  // it exists in the parent only
+    return;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    std::uint64_t one = 1;
+    [[maybe_unused]] ssize_t written = write(stop_fd_, &one, sizeof one);
+  }
+  helper_wake_.notify_one();
+  helper_.join();
+  ::close(stop_fd_);
+}
+
+bool Driver::is_forked() const { return fork_generation.load() != fork_generation_; }
+
+void Driver::Job::on_mail() { driver->reactor_->schedule(start); }
+
+// On the driving thread.
+void Driver::on_done(Job& job) {
+  if (job.leads) {
+    job.done = true;
+    return;
+  }
+  std::lock_guard lock(mutex_);
+  followers_.remove(&job);
+  job.done = true;
+  job.wake.notify_one();  // under the lock: the job dies when its owner gets it
+}
+
+void Driver::execute(Job& job) {
+  job.driver = this;
+  std::unique_lock lock(mutex_);
+  if (!driving_) {
+    driving_ = true;
+    job.leads = true;
+    lock.unlock();
+    reactor_->schedule(job.start);
+    lead(job);
+    return;
+  }
+  followers_.push_back(&job);
+  reactor_->post(job);
+  job.wake.wait(lock, [&] { return job.done || job.promoted; });
+  if (job.promoted) {
+    job.leads = true;
+    lock.unlock();
+    lead(job);
+  }
+}
+
+// Drives until the job is done, then lets somebody else drive.
+void Driver::lead(Job& job) {
+  reactor_->run_until(job.done);
+  std::lock_guard lock(mutex_);
+  ++activity_;
+  hand_over();
+}
+
+// Under the mutex, by the thread that drives: makes a follower drive, or nobody. The lead is never
+// free in between, so a newcomer cannot take it from the one it was given to.
+bool Driver::hand_over() {
+  if (followers_.empty()) {
+    driving_ = false;
+    return false;
+  }
+  Job* next = followers_.front();
+  followers_.pop_front();
+  next->promoted = true;
+  next->wake.notify_one();
+  return true;
+}
+
+void Driver::help() {
+  std::unique_lock lock(mutex_);
+  std::uint64_t seen = activity_;
+  while (!stopping_) {
+    helper_wake_.wait_for(lock, kHelperTick, [&] { return stopping_; });
+    bool idle = !driving_ && seen == activity_;
+    seen = activity_;
+    while (idle && !stopping_) {
+      driving_ = true;
+      lock.unlock();
+      bool armed = false;
+      std::optional<MonoTime> timer;
+      {
+        rt::Reactor::Binding binding(*reactor_);
+        for (int quiet = 0; quiet < kHelperIdlePasses;) {
+          quiet = reactor_->turn() ? 0 : quiet + 1;
+        }
+        armed = reactor_->prepare_to_sleep();
+        timer = reactor_->next_timer();
+      }
+      lock.lock();
+      if (hand_over()) {
+        break;
+      }
+      lock.unlock();
+      pollfd fds[2] = {{reactor_->fd(), POLLIN, 0}, {stop_fd_, POLLIN, 0}};
+      Nanos wait = timer ? std::max<Nanos>(*timer - mono_now(), Nanos::zero())
+                         : std::chrono::hours(1);
+      if (!armed) {  // something is pending, or a peer keeps UCX from arming: do not spin
+        wait = std::min<Nanos>(wait, std::chrono::milliseconds(1));
+      }
+      timespec timeout{wait.count() / 1'000'000'000, wait.count() % 1'000'000'000};
+      ppoll(fds, armed ? 2 : 0, &timeout, nullptr);
+      lock.lock();
+      idle = !driving_ && seen == activity_;
+      seen = activity_;
+    }
+  }
+}
+
+}  // namespace benchfs::client

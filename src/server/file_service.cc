@@ -1,0 +1,290 @@
+// Open files, exact sizes, truncation, freeing of chunks.
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cluster/placement.h"
+#include "server/decode.h"
+#include "server/meta_service.h"
+
+namespace benchfs::server {
+
+// --- What the chunk shards know ------------------------------------------------------------------
+
+rt::Task<void> MetaService::query_one(wire::ShardId shard,
+                                      wire::QueryChunksRequest query,
+                                      Deadline deadline,
+                                      Result<wire::QueryChunksReply>* out) {
+  if (peers_.is_self(shard)) {
+    chunk::Extent extent =
+        chunks_.query(wire::InodeId{query.inode}, query.chunk_bytes);
+    *out = wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count};
+    co_return;
+  }
+  *out = co_await peers_.call(shard, query, deadline);
+}
+
+rt::CoResult<wire::QueryChunksReply> MetaService::query_all(wire::InodeId inode,
+                                                            wire::Layout layout,
+                                                            Deadline deadline) {
+  wire::QueryChunksRequest query;
+  query.inode = inode.value;
+  query.chunk_bytes = layout.chunk_bytes;
+  std::vector<Result<wire::QueryChunksReply>> answers(layout.width, wire::QueryChunksReply{});
+  rt::Group group(*peers_.scope);
+  for (std::uint32_t shard = 0; shard < layout.width; ++shard) {
+    group.add(query_one(wire::ShardId{shard}, query, deadline, &answers[shard]));
+  }
+  if (!co_await group.wait()) {
+    co_return fail(Errc::kNotReady, "the server is stopping");
+  }
+  wire::QueryChunksReply sum;
+  for (Result<wire::QueryChunksReply>& answer : answers) {
+    if (!answer) {
+      co_return std::unexpected(std::move(answer.error()));
+    }
+    sum.end = std::max(sum.end, answer->end);
+    sum.mtime_ns = std::max(sum.mtime_ns, answer->mtime_ns);
+    sum.chunk_count += answer->chunk_count;
+  }
+  co_return sum;
+}
+
+rt::CoResult<wire::Attr> MetaService::exact_attr(wire::InodeId inode, Deadline deadline) {
+  Result<wire::Attr> attr = store_.attr(inode);
+  if (!attr || !attr->is_regular() || !store_.has_writers(inode)) {
+    co_return attr;
+  }
+  BENCHFS_CO_TRY(wire::QueryChunksReply known, co_await query_all(inode, attr->layout, deadline));
+  attr = store_.attr(inode);  // it may have changed while we asked
+  if (attr) {
+    attr->size = std::max(attr->size, known.end);
+    attr->mtime_ns = std::max(attr->mtime_ns, known.mtime_ns);
+  }
+  co_return attr;
+}
+
+// --- Truncation ----------------------------------------------------------------------------------
+
+rt::Task<void> MetaService::truncate_one(wire::ShardId shard,
+                                         wire::TruncateChunksRequest body,
+                                         Deadline deadline,
+                                         Status* out) {
+  if (peers_.is_self(shard)) {
+    *out = co_await chunks_.truncate(wire::InodeId{body.inode}, body.size, body.chunk_bytes);
+    co_return;
+  }
+  Result<wire::NoReply> reply = co_await peers_.call(shard, body, deadline);
+  if (!reply) {
+    *out = std::unexpected(std::move(reply.error()));
+  }
+}
+
+// Drops what is stored at or beyond `size` on every shard that may hold a chunk of the file;
+// `everywhere` when the size in `attr` does not bound what was written.
+rt::CoStatus MetaService::truncate_chunks(wire::Attr attr,
+                                          std::uint64_t size,
+                                          bool everywhere,
+                                          Deadline deadline) {
+  const wire::Layout& layout = attr.layout;
+  if (layout.width == 0 || (!everywhere && size >= attr.size)) {
+    co_return Status{};
+  }
+  std::uint64_t chunks = (attr.size + layout.chunk_bytes - 1) / layout.chunk_bytes;
+  auto shards =
+      static_cast<std::uint32_t>(everywhere ? layout.width : std::min<std::uint64_t>(chunks, layout.width));
+  wire::TruncateChunksRequest body;
+  body.inode = attr.inode;
+  body.size = size;
+  body.chunk_bytes = layout.chunk_bytes;
+  if (shards == 1 && peers_.is_self(cluster::chunk_shard(layout, 0))) {
+    co_return co_await chunks_.truncate(attr.id(), size, layout.chunk_bytes);
+  }
+  std::vector<Status> results(shards);
+  rt::Group group(*peers_.scope);
+  for (std::uint32_t i = 0; i < shards; ++i) {
+    group.add(truncate_one(cluster::chunk_shard(layout, i), body, deadline, &results[i]));
+  }
+  if (!co_await group.wait()) {
+    co_return fail(Errc::kNotReady, "the server is stopping");
+  }
+  for (Status& result : results) {
+    if (!result) {
+      co_return result;
+    }
+  }
+  co_return Status{};
+}
+
+rt::CoStatus MetaService::truncate(wire::InodeId inode, std::uint64_t size, Deadline deadline) {
+  BENCHFS_CO_TRY(InodeLocks::Guard guard, co_await inode_locks_.lock(inode, deadline));
+  BENCHFS_CO_TRY(wire::Attr attr, store_.attr(inode));
+  if (attr.is_directory()) {
+    co_return fail_errno(EISDIR);
+  }
+  if (!attr.is_regular()) {
+    co_return fail_errno(EINVAL);
+  }
+  if (size > wire::kMaxFileBytes) {
+    co_return fail_errno(EFBIG);
+  }
+  BENCHFS_CO_TRY_VOID(
+      co_await truncate_chunks(attr, size, store_.has_writers(inode), deadline));
+  co_return store_.set_size(inode, size, wall_now_ns());
+}
+
+// --- Open files ----------------------------------------------------------------------------------
+
+rt::CoResult<wire::Attr> MetaService::open_local(wire::InodeId inode,
+                                                 std::uint64_t client_uid,
+                                                 std::uint32_t flags,
+                                                 Deadline deadline) {
+  BENCHFS_CO_TRY_VOID(store_.open(inode, client_uid, flags));
+  if ((flags & wire::kOpenTruncate) != 0 && (flags & wire::kOpenWrite) != 0) {
+    Status done = co_await truncate(inode, 0, deadline);
+    if (!done) {
+      (void)store_.close(inode, client_uid, flags);
+      co_return std::unexpected(std::move(done.error()));
+    }
+  }
+  co_return co_await exact_attr(inode, deadline);
+}
+
+rt::Task<void> MetaService::open_inode(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::OpenInodeRequest>(request));
+  wire::InodeId inode{body.inode};
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(inode));
+  if (attr.is_regular()) {
+    BENCHFS_SERVE_TRY(attr,
+                      request,
+                      co_await open_local(
+                          inode, request.client_uid(), body.flags, request.deadline()));
+  }
+  co_await reply_entry(request, attr, 0);
+}
+
+// Takes up what a writer reports. When somebody truncated the file meanwhile, its word about the size
+// is worth nothing and the chunk shards are asked.
+rt::CoStatus MetaService::settle(wire::InodeId inode,
+                                 std::uint64_t written_end,
+                                 std::uint64_t truncation,
+                                 std::int64_t mtime_ns,
+                                 Deadline deadline) {
+  if (written_end == 0 && mtime_ns == 0) {
+    co_return Status{};
+  }
+  BENCHFS_CO_TRY(wire::Attr attr, store_.attr(inode));
+  if (attr.truncation != truncation) {
+    BENCHFS_CO_TRY(wire::QueryChunksReply known, co_await query_all(inode, attr.layout, deadline));
+    written_end = known.end;
+  }
+  co_return store_.settle(inode, written_end, mtime_ns);
+}
+
+rt::Task<void> MetaService::close(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::CloseRequest>(request));
+  wire::InodeId inode{body.inode};
+  Status settled = Status{};
+  if ((body.flags & wire::kOpenWrite) != 0) {
+    settled = co_await settle(
+        inode, body.written_end, body.truncation, body.mtime_ns, request.deadline());
+  }
+  BENCHFS_SERVE_TRY(meta::MetaStore::Closed closed,
+                    request,
+                    store_.close(inode, request.client_uid(), body.flags));
+  if (closed.gone && closed.attr.is_regular()) {
+    BENCHFS_SERVE_TRY_VOID(
+        request, co_await truncate_chunks(closed.attr, 0, true, request.deadline()));
+  }
+  BENCHFS_SERVE_TRY_VOID(request, std::move(settled));
+  co_await request.reply(wire::EntryReply{closed.attr, 0, 0});
+}
+
+rt::Task<void> MetaService::fsync(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::FsyncRequest>(request));
+  wire::InodeId inode{body.inode};
+  BENCHFS_SERVE_TRY_VOID(
+      request,
+      co_await settle(
+          inode, body.written_end, body.truncation, body.mtime_ns, request.deadline()));
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
+  co_await request.reply(wire::EntryReply{attr, 0, 0});
+}
+
+rt::Task<void> MetaService::append(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::AppendRequest>(request));
+  wire::InodeId inode{body.inode};
+  BENCHFS_SERVE_TRY(InodeLocks::Guard guard,
+                    request,
+                    co_await inode_locks_.lock(inode, request.deadline()));
+  if (store_.has_plain_writers(inode)) {
+    BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
+    BENCHFS_SERVE_TRY_VOID(request, store_.settle(inode, attr.size, attr.mtime_ns));
+  }
+  BENCHFS_SERVE_TRY(wire::AppendReply reply,
+                    request,
+                    store_.note_append(inode, body.length, wall_now_ns()));
+  guard.release();
+  co_await request.reply(reply);
+}
+
+// --- The end of inodes ---------------------------------------------------------------------------
+
+rt::CoStatus MetaService::drop_inode(wire::InodeId inode, Deadline deadline) {
+  if (peers_.is_self(inode.home())) {
+    co_return co_await drop_local_inode(inode, deadline);
+  }
+  wire::ForgetInodeRequest body;
+  body.inode = inode.value;
+  Result<wire::NoReply> reply = co_await peers_.call(inode.home(), body, deadline);
+  if (!reply) {
+    co_return std::unexpected(std::move(reply.error()));
+  }
+  co_return Status{};
+}
+
+rt::CoStatus MetaService::drop_local_inode(wire::InodeId inode, Deadline deadline) {
+  Result<wire::Attr> attr = store_.attr(inode);
+  if (!attr) {
+    co_return Status{};  // dropped before
+  }
+  bool written = store_.has_writers(inode);
+  BENCHFS_CO_TRY(bool gone, store_.unlink(inode, wall_now_ns()));
+  if (gone && attr->is_regular()) {
+    co_return co_await truncate_chunks(*attr, 0, written, deadline);
+  }
+  co_return Status{};
+}
+
+rt::Task<void> MetaService::abandon_client(std::uint64_t client_uid) {
+  meta::MetaStore::Abandoned abandoned = store_.close_all(client_uid);
+  Deadline deadline = Deadline::after(std::chrono::seconds(30));
+  for (wire::InodeId inode : abandoned.written) {
+    Result<wire::Attr> attr = store_.attr(inode);
+    if (!attr) {
+      continue;
+    }
+    Result<wire::QueryChunksReply> known =
+        co_await query_all(inode, attr->layout, deadline);
+    if (known) {
+      (void)store_.settle(inode, known->end, known->mtime_ns);
+    } else {
+      BENCHFS_LOG(kWarn,
+                  "size of inode {:x} could not be settled after its writer died: {}",
+                  inode.value,
+                  known.error().message());
+    }
+  }
+  for (const wire::Attr& attr : abandoned.gone) {
+    Status freed = co_await truncate_chunks(attr, 0, true, deadline);
+    if (!freed) {
+      BENCHFS_LOG(kWarn,
+                  "chunks of inode {:x} could not be freed: {}",
+                  attr.inode,
+                  freed.error().message());
+    }
+  }
+}
+
+}  // namespace benchfs::server

@@ -1,0 +1,140 @@
+// Serves names and inodes of one shard.
+//
+// The metadata store is local and atomic; what spans shards is here: exact sizes while a file is being
+// written (ask the chunk shards), truncation, freeing chunks, rename, rmdir. The source files follow
+// that: meta_service.cc one-shard operations, file_service.cc open files and sizes,
+// rename_service.cc rename and rmdir.
+//
+// Locks: an operation that spans shards locks the entry it changes on this shard; one-shard operations
+// on that entry wait. An entry on another shard is never waited for while a lock is held here: the
+// other shard says kBusy, the lock is dropped, and the operation starts again after a pause. So there
+// is no cycle of waiting.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "meta/meta_store.h"
+#include "rpc/request.h"
+#include "server/chunk_service.h"
+#include "server/directory_leases.h"
+#include "server/key_locks.h"
+#include "server/peers.h"
+
+namespace benchfs::server {
+
+class MetaService {
+ public:
+  MetaService(meta::MetaStore& store,
+              chunk::ChunkStore& chunks,
+              Peers& peers,
+              std::uint32_t chunk_bytes);
+
+  rt::Task<void> lookup(rpc::Request& request);
+  rt::Task<void> open(rpc::Request& request);
+  rt::Task<void> mkdir(rpc::Request& request);
+  rt::Task<void> symlink(rpc::Request& request);
+  rt::Task<void> unlink(rpc::Request& request);
+  rt::Task<void> rmdir(rpc::Request& request);
+  rt::Task<void> rename(rpc::Request& request);
+  rt::Task<void> readdir(rpc::Request& request);
+
+  rt::Task<void> get_attr(rpc::Request& request);
+  rt::Task<void> set_attr(rpc::Request& request);
+  rt::Task<void> readlink(rpc::Request& request);
+  rt::Task<void> open_inode(rpc::Request& request);
+  rt::Task<void> close(rpc::Request& request);
+  rt::Task<void> fsync(rpc::Request& request);
+  rt::Task<void> append(rpc::Request& request);
+
+  rt::Task<void> install_entry(rpc::Request& request);
+  rt::Task<void> freeze_directory(rpc::Request& request);
+  rt::Task<void> thaw_directory(rpc::Request& request);
+  rt::Task<void> forget_inode(rpc::Request& request);
+  rt::Task<void> set_parent(rpc::Request& request);
+  rt::Task<void> lock_renames(rpc::Request& request);
+  rt::Task<void> unlock_renames(rpc::Request& request);
+
+  // Closes what a client that went away had open.
+  rt::Task<void> abandon_client(std::uint64_t client_uid);
+
+  [[nodiscard]] DirectoryLeases& leases() { return leases_; }
+
+ private:
+  using EntryLocks = KeyLocks<EntryKey, EntryKeyHash>;
+  using InodeLocks = KeyLocks<wire::InodeId>;
+
+
+  // --- file_service.cc ---
+  rt::CoResult<wire::Attr> exact_attr(wire::InodeId inode, Deadline deadline);
+  rt::CoResult<wire::QueryChunksReply> query_all(wire::InodeId inode,
+                                                 wire::Layout layout,
+                                                 Deadline deadline);
+  rt::Task<void> query_one(wire::ShardId shard,
+                           wire::QueryChunksRequest query,
+                           Deadline deadline,
+                           Result<wire::QueryChunksReply>* out);
+  rt::CoStatus truncate_chunks(wire::Attr attr, std::uint64_t size, bool everywhere, Deadline deadline);
+  rt::Task<void> truncate_one(wire::ShardId shard,
+                              wire::TruncateChunksRequest body,
+                              Deadline deadline,
+                              Status* out);
+  rt::CoStatus truncate(wire::InodeId inode, std::uint64_t size, Deadline deadline);
+  rt::CoStatus settle(wire::InodeId inode,
+                      std::uint64_t written_end,
+                      std::uint64_t truncation,
+                      std::int64_t mtime_ns,
+                      Deadline deadline);
+  rt::CoResult<wire::Attr> open_local(wire::InodeId inode,
+                                      std::uint64_t client_uid,
+                                      std::uint32_t flags,
+                                      Deadline deadline);
+  // Drops a name's hold on an inode, here or on its home shard, and frees what is no longer needed.
+  rt::CoStatus drop_inode(wire::InodeId inode, Deadline deadline);
+  rt::CoStatus drop_local_inode(wire::InodeId inode, Deadline deadline);
+  rt::Task<void> reply_entry(rpc::Request& request, wire::Attr attr, std::uint32_t flags);
+
+  // --- rename_service.cc ---
+  rt::CoStatus remove_directory(EntryKey key, meta::Entry entry, Deadline deadline);
+  rt::CoStatus freeze_everywhere(wire::InodeId directory, std::uint64_t owner, Deadline deadline);
+  rt::Task<void> thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed);
+  rt::Task<void> freeze_one(wire::ShardId shard,
+                            wire::FreezeDirectoryRequest body,
+                            Deadline deadline,
+                            Status* out);
+  rt::Task<void> thaw_one(wire::ShardId shard, wire::ThawDirectoryRequest body);
+  Status freeze_local(const wire::FreezeDirectoryRequest& body);
+  rt::CoStatus try_rename(EntryKey from, EntryKey to, std::uint32_t flags, Deadline deadline);
+  rt::CoStatus rename_directory_checked(EntryKey from,
+                                        EntryKey to,
+                                        meta::Entry entry,
+                                        std::uint32_t flags,
+                                        Deadline deadline);
+  rt::CoStatus move_entry(EntryKey from,
+                          EntryKey to,
+                          meta::Entry entry,
+                          std::uint32_t flags,
+                          Deadline deadline);
+  rt::CoStatus check_no_loop(wire::InodeId moved, wire::InodeId new_parent, Deadline deadline);
+  rt::CoStatus install(EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline deadline);
+  rt::CoStatus install_at(wire::ShardId shard,
+                          EntryKey key,
+                          meta::Entry entry,
+                          std::uint32_t flags,
+                          Deadline deadline);
+  Status try_lock_renames(std::uint64_t owner, std::uint32_t lease_ms);
+  rt::CoStatus acquire_rename_lock(std::uint64_t owner, Deadline deadline);
+  rt::Task<void> release_rename_lock(std::uint64_t owner);
+
+  meta::MetaStore& store_;
+  chunk::ChunkStore& chunks_;
+  Peers& peers_;
+  std::uint32_t chunk_bytes_;
+  EntryLocks entry_locks_;
+  InodeLocks inode_locks_;
+  DirectoryLeases leases_;
+  std::uint64_t rename_owner_ = 0;  // shard 0: who may rename directories
+  MonoTime rename_lease_{};
+};
+
+}  // namespace benchfs::server

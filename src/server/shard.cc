@@ -1,0 +1,271 @@
+#include "server/shard.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "cluster/server_list_file.h"
+#include "meta/meta_store.h"
+#include "server/shard_service.h"
+
+namespace benchfs::server {
+namespace {
+
+constexpr Nanos kShutdownGrace = std::chrono::seconds(2);
+constexpr Nanos kDrain = std::chrono::seconds(1);
+constexpr Nanos kListPoll = std::chrono::milliseconds(5);
+constexpr Nanos kListLock = std::chrono::seconds(10);
+
+Status check(const ShardConfig& config) {
+  if (config.chunk_bytes < wire::kMinChunkBytes || config.chunk_bytes > wire::kMaxChunkBytes ||
+      (config.chunk_bytes & (config.chunk_bytes - 1)) != 0) {
+    return fail(Errc::kConfig,
+                fmt::format("chunk size {} is not a power of two between {} and {}",
+                            config.chunk_bytes,
+                            wire::kMinChunkBytes,
+                            wire::kMaxChunkBytes));
+  }
+  if (config.expected_servers == 0 || config.expected_servers > wire::kMaxShards) {
+    return fail(Errc::kConfig,
+                fmt::format("a file system has 1 to {} shards", wire::kMaxShards));
+  }
+  if (config.engine == Engine::kFile && config.data_dir.empty()) {
+    return fail(Errc::kConfig, "the file engine needs a data directory");
+  }
+  return {};
+}
+
+}  // namespace
+
+// Everything a shard is made of, in the order of construction; destroyed in reverse.
+struct Shard::Parts {
+  ShardConfig config;
+  std::atomic<int> stop_requests{0};
+  net::SocketAddress address;
+  std::uint64_t run_id = 0;
+
+  std::unique_ptr<rt::Reactor> reactor;
+  rt::Scope scope;       // work on behalf of requests
+  rt::Scope background;  // housekeeping, joining the list
+  std::unique_ptr<rt::Uring> ring;
+  std::unique_ptr<net::Context> context;
+  std::unique_ptr<net::Worker> worker;
+  std::unique_ptr<chunk::BufferPool> buffers;
+  std::optional<net::MemoryRegion> region;
+  std::unique_ptr<chunk::ChunkStore> chunks;
+  std::unique_ptr<meta::MetaStore> metadata;
+  std::unique_ptr<rpc::ConnectionPool> pool;
+  Peers peers;
+  std::optional<MetaService> meta_service;
+  std::optional<ChunkService> chunk_service;
+  std::optional<ShardService> service;
+  std::unique_ptr<rpc::Server> server;
+  Status outcome;
+  bool done = false;
+
+  Status open_storage();
+  Status open_network();
+  Status join_list();
+  Result<std::string> advertised_ip(const net::SocketAddress& bound) const;
+  Status set_up(const cluster::ServerList& list);
+  rt::Task<void> wait_for_list();
+  rt::Task<void> watch_stop();
+  rt::Task<void> wind_down();
+  void serve();
+};
+
+Shard::Shard() = default;
+Shard::~Shard() = default;
+const net::SocketAddress& Shard::address() const { return parts_->address; }
+std::uint64_t Shard::run_id() const { return parts_->run_id; }
+const ShardConfig& Shard::config() const { return parts_->config; }
+
+void Shard::stop() {
+  parts_->stop_requests.fetch_add(1);
+  parts_->reactor->wake();
+}
+
+// --- Set-up --------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<Shard>> Shard::create(ShardConfig config) {
+  BENCHFS_TRY_VOID(check(config));
+  std::unique_ptr<Shard> shard(new Shard());  // lint: allow new private constructor
+  shard->parts_ = std::make_unique<Parts>();
+  Parts& parts = *shard->parts_;
+  parts.config = std::move(config);
+  parts.config.rpc.chunk_bytes = parts.config.chunk_bytes;
+  parts.config.rpc.max_transfer_bytes = parts.config.buffer_bytes;
+  BENCHFS_TRY(parts.reactor, rt::Reactor::create(parts.config.idle));
+  rt::Reactor::Binding binding(*parts.reactor);
+  BENCHFS_TRY_VOID(parts.open_storage());
+  BENCHFS_TRY_VOID(parts.open_network());
+  BENCHFS_TRY_VOID(parts.join_list());
+  return shard;
+}
+
+Status Shard::Parts::open_storage() {
+  BENCHFS_TRY(buffers, chunk::BufferPool::create(config.buffer_bytes, config.buffer_count));
+  if (config.engine == Engine::kMemory) {
+    chunk::MemoryEngineConfig engine;
+    engine.slot_bytes = config.chunk_bytes;
+    engine.limit_bytes = config.memory_bytes;
+    BENCHFS_TRY(chunks, chunk::make_memory_store(engine));
+    return {};
+  }
+  BENCHFS_TRY(ring, rt::Uring::create(*reactor, {.entries = config.ring_entries}));
+  chunk::FileEngineConfig engine;
+  engine.directory = config.data_dir;
+  engine.slot_bytes = config.chunk_bytes;
+  engine.direct = config.direct_io;
+  engine.keep = config.keep_data;
+  BENCHFS_TRY(chunks, chunk::open_file_store(*reactor, *ring, *buffers, engine));
+  return {};
+}
+
+Status Shard::Parts::open_network() {
+  BENCHFS_TRY(net::SocketAddress wanted, net::make_address(config.listen_ip, config.listen_port));
+  BENCHFS_TRY(context, net::Context::create(config.network));
+  BENCHFS_TRY(worker, net::Worker::create(*context, *reactor, net::Worker::Threads::kSingle));
+  BENCHFS_TRY(region, context->register_memory(buffers->region()));
+
+  rpc::ClientIdentity identity{"shard:" + config.node_id, random_id(), 0};
+  BENCHFS_TRY(pool, rpc::ConnectionPool::create(*worker, identity, {}));
+  peers.pool = pool.get();
+  peers.scope = &scope;
+  service.emplace(ShardService::Parts{.config = config,
+                                      .reactor = *reactor,
+                                      .buffers = *buffers,
+                                      .peers = peers,
+                                      .background = background});
+  BENCHFS_TRY(server, rpc::Server::create(*worker, *service, config.rpc));
+  service->set_server(*server);
+  BENCHFS_TRY(address, server->listen(wanted));
+  return {};
+}
+
+Result<std::string> Shard::Parts::advertised_ip(const net::SocketAddress& bound) const {
+  if (!config.advertise_ip.empty()) {
+    return config.advertise_ip;
+  }
+  if (!bound.is_any()) {
+    return bound.ip();
+  }
+  return net::routable_ip(config.interface_name);
+}
+
+Status Shard::Parts::join_list() {
+  BENCHFS_TRY(std::string ip, advertised_ip(address));
+  BENCHFS_TRY(address, net::make_address(ip, address.port()));
+  cluster::Server self{config.node_id, ip, address.port()};
+  BENCHFS_TRY(run_id,
+              cluster::append_server(config.registry_dir,
+                                     self,
+                                     {.run_id = config.run_id, .expected = config.expected_servers},
+                                     Deadline::after(kListLock)));
+  BENCHFS_LOG(kInfo,
+              "{} listens on {}, run {:016x}, {} engine",
+              config.node_id,
+              address.to_string(),
+              run_id,
+              config.engine == Engine::kFile ? "file" : "memory");
+  return {};
+}
+
+// The list is complete: the shard knows its index and its peers.
+Status Shard::Parts::set_up(const cluster::ServerList& list) {
+  if (!list.recovered.empty()) {
+    BENCHFS_LOG(kWarn, "{}", list.recovered);
+  }
+  auto self = std::ranges::find(list.servers, config.node_id, &cluster::Server::node_id);
+  if (self == list.servers.end() || self->port != address.port()) {
+    return fail(Errc::kConfig,
+                fmt::format("{} is no longer in the server list of {} with its address {}; another "
+                            "daemon uses the node id",
+                            config.node_id,
+                            config.registry_dir,
+                            address.to_string()));
+  }
+  peers.self = wire::ShardId{static_cast<std::uint32_t>(self - list.servers.begin())};
+  peers.shard_count = static_cast<std::uint32_t>(list.servers.size());
+  metadata = std::make_unique<meta::MetaStore>(
+      peers.self, peers.shard_count, meta::MetaStore::Config{.max_inodes = config.max_inodes});
+  if (peers.self == wire::ShardId{0}) {
+    metadata->make_root(getuid(), getgid(), wall_now_ns());
+  }
+  meta_service.emplace(*metadata, *chunks, peers, config.chunk_bytes);
+  chunk_service.emplace(*chunks, *buffers, &*region, config.chunk_bytes, config.buffer_bytes);
+  service->set_services(*metadata, *meta_service, *chunk_service);
+  background.spawn(service->housekeeping());
+  BENCHFS_TRY_VOID(pool->set_servers(list));
+  server->set_ready(peers.self, peers.shard_count, run_id);
+  BENCHFS_LOG(kInfo, "{} is ready as shard {} of {}", config.node_id, peers.self.value, peers.shard_count);
+  return {};
+}
+
+// --- Running -------------------------------------------------------------------------------------
+
+rt::Task<void> Shard::Parts::wait_for_list() {
+  Deadline deadline = Deadline::after(config.list_timeout);
+  for (;;) {
+    auto list = cluster::read_server_list(config.registry_dir, run_id);
+    if (list) {
+      outcome = set_up(*list);
+      done = !outcome.has_value();
+      co_return;
+    }
+    if (!list.error().is_transient() || deadline.passed()) {
+      outcome = std::unexpected(list.error().to_error());
+      done = true;
+      co_return;
+    }
+    if (co_await rt::sleep_for(kListPoll, &background.cancel_source()) == rt::Wake::kCancelled) {
+      co_return;
+    }
+  }
+}
+
+Status Shard::run() {
+  Parts& parts = *parts_;
+  parts.serve();
+  return parts.outcome;
+}
+
+void Shard::Parts::serve() {
+  rt::Reactor::Binding binding(*reactor);
+  background.spawn(wait_for_list());
+  // stop() only sets a flag and wakes the reactor: it may run in a signal handler.
+  while (!done && stop_requests.load(std::memory_order_relaxed) == 0 &&
+         !service->shutdown_requested()) {
+    reactor->step();
+  }
+  bool wound_down = false;
+  struct Flag {
+    static rt::DetachedTask run(rt::Task<void> task, bool& flag) {
+      co_await std::move(task);
+      flag = true;
+    }
+  };
+  reactor->schedule(Flag::run(wind_down(), wound_down).handle);
+  reactor->run_until(wound_down);
+  worker->drain(Deadline::after(kDrain));
+  BENCHFS_LOG(kInfo, "{} stopped", config.node_id);
+}
+
+rt::Task<void> Shard::Parts::wind_down() {
+  background.close();
+  Nanos grace = stop_requests.load() > 1 ? Nanos::zero() : kShutdownGrace;
+  co_await server->shutdown(Deadline::after(grace));
+  pool->close();
+  scope.close();
+  co_await scope.join();
+  co_await background.join();
+  Status closed = co_await chunks->close();
+  if (!closed) {
+    BENCHFS_LOG(kWarn, "closing the chunk store: {}", closed.error().message());
+  }
+}
+
+}  // namespace benchfs::server

@@ -1,0 +1,266 @@
+#include "server/shard_service.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "base/log.h"
+#include "server/decode.h"
+
+namespace benchfs::server {
+namespace {
+
+constexpr Nanos kHousekeepingEvery = std::chrono::seconds(1);
+
+std::uint64_t resident_bytes() {
+  std::uint64_t total = 0;
+  std::uint64_t resident = 0;
+  if (FILE* file = std::fopen("/proc/self/statm", "re")) {
+    if (std::fscanf(file, "%lu %lu", &total, &resident) != 2) {
+      resident = 0;
+    }
+    std::fclose(file);
+  }
+  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+double cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+}  // namespace
+
+ShardService::ShardService(const Parts& parts) : parts_(parts), started_at_(mono_now()) {}
+
+void ShardService::set_services(meta::MetaStore& metadata,
+                                MetaService& meta,
+                                ChunkService& chunks) {
+  metadata_ = &metadata;
+  meta_ = &meta;
+  chunks_ = &chunks;
+  meta_->leases().set_server(server_);
+}
+
+rt::Task<void> ShardService::handle(rpc::Request& request) {
+  switch (request.opcode()) {
+    case wire::Opcode::kReadChunk: return chunks_->read(request);
+    case wire::Opcode::kWriteChunk: return chunks_->write(request);
+    case wire::Opcode::kFsyncChunks: return chunks_->fsync(request);
+    case wire::Opcode::kTruncateChunks: return chunks_->truncate(request);
+    case wire::Opcode::kQueryChunks: return chunks_->query(request);
+    case wire::Opcode::kLookup: return meta_->lookup(request);
+    case wire::Opcode::kOpen: return meta_->open(request);
+    case wire::Opcode::kMkdir: return meta_->mkdir(request);
+    case wire::Opcode::kUnlink: return meta_->unlink(request);
+    case wire::Opcode::kSetAttr: return meta_->set_attr(request);
+    case wire::Opcode::kReaddir: return meta_->readdir(request);
+    case wire::Opcode::kRename: return meta_->rename(request);
+    case wire::Opcode::kRmdir: return meta_->rmdir(request);
+    case wire::Opcode::kSymlink: return meta_->symlink(request);
+    case wire::Opcode::kGetAttr: return meta_->get_attr(request);
+    case wire::Opcode::kReadlink: return meta_->readlink(request);
+    case wire::Opcode::kOpenInode: return meta_->open_inode(request);
+    case wire::Opcode::kClose: return meta_->close(request);
+    case wire::Opcode::kAppend: return meta_->append(request);
+    case wire::Opcode::kFsync: return meta_->fsync(request);
+    case wire::Opcode::kShutdown: return shutdown(request);
+    case wire::Opcode::kPing: return ping(request);
+    case wire::Opcode::kStatfs: return statfs(request);
+    case wire::Opcode::kStats: return stats(request);
+    case wire::Opcode::kInstallEntry: return meta_->install_entry(request);
+    case wire::Opcode::kFreezeDirectory: return meta_->freeze_directory(request);
+    case wire::Opcode::kThawDirectory: return meta_->thaw_directory(request);
+    case wire::Opcode::kForgetInode: return meta_->forget_inode(request);
+    case wire::Opcode::kSetParent: return meta_->set_parent(request);
+    case wire::Opcode::kLockRenames: return meta_->lock_renames(request);
+    case wire::Opcode::kUnlockRenames: return meta_->unlock_renames(request);
+    case wire::Opcode::kRegister:
+    case wire::Opcode::kConnectionClose:
+    case wire::Opcode::kInvalidate:
+    case wire::Opcode::kInvalidateAck:
+    case wire::Opcode::kGoodbye: break;
+  }
+  return request.reply_error(Error{Errc::kUnknownOpcode, 0, {}});
+}
+
+// --- Clients -------------------------------------------------------------------------------------
+
+void ShardService::on_client_registered(std::uint64_t client_uid) { vanished_.erase(client_uid); }
+
+void ShardService::on_client_gone(std::uint64_t client_uid, bool finally) {
+  if (finally) {
+    vanished_.erase(client_uid);
+    parts_.background.spawn(meta_->abandon_client(client_uid));
+    return;
+  }
+  vanished_.insert_or_assign(client_uid, mono_now());
+}
+
+void ShardService::on_invalidate_ack(wire::SessionId, std::uint64_t sequence) {
+  meta_->leases().on_acknowledged(sequence);
+}
+
+rt::Task<void> ShardService::housekeeping() {
+  for (;;) {
+    rt::Wake wake =
+        co_await rt::sleep_for(kHousekeepingEvery, &parts_.background.cancel_source());
+    if (wake == rt::Wake::kCancelled) {
+      co_return;
+    }
+    MonoTime now = mono_now();
+    meta_->leases().expire(now);
+    std::vector<std::uint64_t> expired;
+    std::erase_if(vanished_, [&](const auto& entry) {
+      bool over = now - entry.second >= parts_.config.client_grace;
+      if (over) {
+        expired.push_back(entry.first);
+      }
+      return over;
+    });
+    for (std::uint64_t uid : expired) {
+      co_await meta_->abandon_client(uid);
+    }
+  }
+}
+
+// --- Administration ------------------------------------------------------------------------------
+
+rt::Task<void> ShardService::ping(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::PingRequest>(request));
+  wire::PingReply reply;
+  reply.sequence = body.sequence;
+  reply.server_time_ns =
+      static_cast<std::uint64_t>(mono_now().time_since_epoch().count());
+  if (request.data_bytes() == 0 && body.reply_bytes == 0) {
+    co_await request.reply(reply);
+    co_return;
+  }
+  std::size_t in_place = request.is_rendezvous() ? 0 : request.data_bytes();
+  if (body.reply_bytes <= in_place) {
+    if (request.is_rendezvous()) {
+      BENCHFS_SERVE_TRY(chunk::BufferPool::Lease sink,
+                        request,
+                        co_await parts_.buffers.acquire(request.deadline()));
+      BENCHFS_SERVE_TRY_VOID(
+          request, co_await request.receive(sink.span().first(request.data_bytes())));
+      co_await request.reply(reply);
+      co_return;
+    }
+    co_await request.reply(reply, request.eager_data().first(body.reply_bytes));
+    co_return;
+  }
+  if (body.reply_bytes > parts_.buffers.buffer_bytes()) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  BENCHFS_SERVE_TRY(chunk::BufferPool::Lease buffer,
+                    request,
+                    co_await parts_.buffers.acquire(request.deadline()));
+  if (request.data_bytes() > 0) {
+    BENCHFS_SERVE_TRY_VOID(
+        request, co_await request.receive(buffer.span().first(request.data_bytes())));
+  }
+  if (body.reply_bytes > request.data_bytes()) {
+    std::ranges::fill(buffer.span().subspan(request.data_bytes(),
+                                            body.reply_bytes - request.data_bytes()),
+                      std::byte{0});
+  }
+  co_await request.reply(reply, buffer.span().first(body.reply_bytes));
+}
+
+rt::Task<void> ShardService::statfs(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(chunk::Space space, request, chunks_->store().space());
+  meta::MetaStore::Stats stats = metadata_->stats();
+  wire::StatfsReply reply;
+  reply.total_bytes = space.total_bytes;
+  reply.free_bytes = space.free_bytes;
+  reply.inode_count = stats.inode_count;
+  reply.entry_count = stats.entry_count;
+  reply.device = space.device_id;
+  co_await request.reply(reply);
+}
+
+std::string ShardService::stats_json() const {
+  rpc::ClientRegistry& registry = server_->registry();
+  const rpc::ClientRegistry::Stats& clients = registry.stats();
+  const rpc::Server::Stats& rpc = server_->stats();
+  meta::MetaStore::Stats metadata = metadata_->stats();
+  chunk::Space space = chunks_->store().space().value_or(chunk::Space{});
+  double uptime = std::chrono::duration<double>(mono_now() - started_at_).count();
+  // Node ids hold only characters that need no escape in JSON (cluster::check_server).
+  std::string text = fmt::format(R"({{"node_id":"{}","shard":{},"pid":{},"uptime_s":{:.3f},)"
+                                 R"("memory_bytes":{},"cpu_s":{:.6f},)",
+                                 parts_.config.node_id,
+                                 parts_.peers.self.value,
+                                 getpid(),
+                                 uptime,
+                                 resident_bytes(),
+                                 cpu_seconds());
+  text += fmt::format(R"("registry":{{"clients":{},"capacity":{},"hits":{},"misses":{},)"
+                      R"("evictions":{},"replaced":{},"rejected":{},"high_water":{},)"
+                      R"("hit_rate":{:.6f}}},)",
+                      registry.size(),
+                      registry.capacity(),
+                      clients.hits,
+                      clients.misses,
+                      clients.evictions,
+                      clients.replaced,
+                      clients.rejected,
+                      clients.high_water,
+                      clients.hit_rate());
+  text += fmt::format(R"("rpc":{{"requests":{},"in_flight":{},"malformed":{},"unattributed":{},)"
+                      R"("overloaded":{},"replies_dropped":{},"accepted":{},)"
+                      R"("register_timeouts":{}}},)",
+                      rpc.requests,
+                      rpc.in_flight,
+                      rpc.malformed,
+                      rpc.unattributed,
+                      rpc.overloaded,
+                      rpc.replies_dropped,
+                      rpc.accepted,
+                      rpc.register_timeouts);
+  text += fmt::format(R"("metadata":{{"inodes":{},"entries":{},"open":{},"orphans":{}}},)"
+                      R"("storage":{{"engine":"{}","total_bytes":{},"free_bytes":{},)"
+                      R"("buffers":{},"buffers_free":{}}},)"
+                      R"("reactor":{{"passes":{},"sleeps":{},"resumed":{}}}}})",
+                      metadata.inode_count,
+                      metadata.entry_count,
+                      metadata.open_count,
+                      metadata.orphan_count,
+                      parts_.config.engine == Engine::kFile ? "file" : "memory",
+                      space.total_bytes,
+                      space.free_bytes,
+                      parts_.buffers.count(),
+                      parts_.buffers.available(),
+                      parts_.reactor.stats().passes,
+                      parts_.reactor.stats().sleeps,
+                      parts_.reactor.stats().resumed);
+  return text;
+}
+
+rt::Task<void> ShardService::stats(rpc::Request& request) {
+  std::string text = stats_json();
+  co_await request.reply(wire::StatsReply{text.size()}, std::as_bytes(std::span(text)));
+}
+
+rt::Task<void> ShardService::shutdown(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::ShutdownRequest>(request));
+  if (body.magic != wire::kShutdownMagic) {
+    co_await request.reply_error(Error::from_errno(EPERM));
+    co_return;
+  }
+  co_await request.reply(wire::NoReply{});
+  shutdown_requested_ = true;
+}
+
+}  // namespace benchfs::server

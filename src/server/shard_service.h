@@ -1,0 +1,59 @@
+// Takes the requests of one shard to the service that serves them, and answers the administrative
+// ones itself.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+
+#include "rpc/server.h"
+#include "rt/reactor.h"
+#include "server/chunk_service.h"
+#include "server/config.h"
+#include "server/meta_service.h"
+
+namespace benchfs::server {
+
+class ShardService final : public rpc::Service {
+ public:
+  struct Parts {
+    const ShardConfig& config;
+    rt::Reactor& reactor;
+    chunk::BufferPool& buffers;
+    Peers& peers;
+    rt::Scope& background;
+  };
+  explicit ShardService(const Parts& parts);
+
+  void set_server(rpc::Server& server) { server_ = &server; }
+  // What serves the requests; made when the shard knows its place, before the first client can
+  // register.
+  void set_services(meta::MetaStore& metadata, MetaService& meta, ChunkService& chunks);
+  // Asked for by a Shutdown request.
+  [[nodiscard]] bool shutdown_requested() const { return shutdown_requested_; }
+
+  rt::Task<void> handle(rpc::Request& request) override;
+  void on_client_registered(std::uint64_t client_uid) override;
+  void on_client_gone(std::uint64_t client_uid, bool finally) override;
+  void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override;
+
+  // Background: closes what clients that stayed away had open, forgets expired leases.
+  rt::Task<void> housekeeping();
+
+ private:
+  rt::Task<void> ping(rpc::Request& request);
+  rt::Task<void> statfs(rpc::Request& request);
+  rt::Task<void> stats(rpc::Request& request);
+  rt::Task<void> shutdown(rpc::Request& request);
+  [[nodiscard]] std::string stats_json() const;
+
+  Parts parts_;
+  rpc::Server* server_ = nullptr;
+  meta::MetaStore* metadata_ = nullptr;
+  MetaService* meta_ = nullptr;
+  ChunkService* chunks_ = nullptr;
+  MonoTime started_at_;
+  bool shutdown_requested_ = false;
+  std::unordered_map<std::uint64_t, MonoTime> vanished_;  // client uid -> when
+};
+
+}  // namespace benchfs::server
