@@ -44,5 +44,6 @@ int report(std::string_view command, std::string_view subject, const Error& erro
 
 // --- one line a command: void add_<name>_command(CLI::App& app, Context& context), implemented in
 // cli/command_<name>.cc and called by main.cc in the order of the help ---
+void add_bench_command(CLI::App& app, Context& context);
 
 }  // namespace benchfs::cli

@@ -64,6 +64,14 @@ Result<ucp_config_t*> make_config(const ContextConfig& wanted) {
 
 }  // namespace
 
+std::string ucx_version() {
+  unsigned major = 0;
+  unsigned minor = 0;
+  unsigned release = 0;
+  ucp_get_version(&major, &minor, &release);
+  return fmt::format("{}.{}.{}", major, minor, release);
+}
+
 Error ucx_error(ucs_status_t status, std::string what) {
   Errc code = Errc::kTransport;
   if (status == UCS_ERR_CONNECTION_RESET || status == UCS_ERR_ENDPOINT_TIMEOUT ||

@@ -52,6 +52,9 @@ class Context {
   ucp_context_h handle_;
 };
 
+// Of the library in use, such as "1.13.1".
+std::string ucx_version();
+
 // "what: UCX's text" with Errc::kTransport, or kDisconnected/kUnreachable where the status says so.
 Error ucx_error(ucs_status_t status, std::string what);
 

@@ -1,0 +1,193 @@
+// benchfs bench rpc|io|md, and the hidden bench-worker that its client processes run.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/random.h"
+#include "cli/bench/io_bench.h"
+#include "cli/bench/md_bench.h"
+#include "cli/bench/rpc_bench.h"
+#include "cli/bench/run.h"
+#include "cli/bench/worker.h"
+#include "cli/command.h"
+
+namespace benchfs::cli {
+namespace {
+
+constexpr std::uint64_t kHardRequestBytes = 47008;  // of ior-hard
+
+template <typename Config>
+struct Arguments {
+  bench::RunOptions run;
+  Config config;
+};
+
+void add_run_options(CLI::App& command, bench::RunOptions& run) {
+  command.add_option("-c,--clients", run.clients, "Client processes, begun together")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command.add_option("--json", run.json_path, "Write the results to FILE; - is standard output")
+      ->type_name("FILE");
+  command.add_option("--limit", run.limit_s, "Kill the clients after this long")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->capture_default_str();
+}
+
+void add_depth(CLI::App& command, std::uint32_t& depth) {
+  command.add_option("-d,--depth", depth, "Operations outstanding per client")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+}
+
+// The same arguments twice, even on a cluster that still holds an earlier run's files, work.
+std::string fresh_directory(const char* benchmark) {
+  return fmt::format("/bench-{}-{:016x}", benchmark, random_id());
+}
+
+template <typename Config>
+void run(Arguments<Config>& arguments, Context& context) {
+  arguments.run.config = nlohmann::ordered_json(nlohmann::json(arguments.config));
+  context.exit_code = bench::run_and_report(arguments.run, context);
+}
+
+void add_rpc(CLI::App& bench, Context& context) {
+  auto arguments = std::make_shared<Arguments<bench::RpcConfig>>();
+  arguments->run.benchmark = "rpc";
+  bench::RpcConfig& config = arguments->config;
+  CLI::App* rpc = bench.add_subcommand("rpc", "Round trips: pings whose payload is checked");
+  add_run_options(*rpc, arguments->run);
+  rpc->add_option("-p,--payload", config.payload_bytes, "Payload sizes, comma-separated (4K, 1M)")
+      ->delimiter(',')
+      ->transform(CLI::AsSizeValue(false))
+      ->type_name("BYTES")
+      ->capture_default_str();
+  rpc->add_option("--direction",
+                  config.directions,
+                  "Where the payload travels: send (with the request), receive, echo (both)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"send", "receive", "echo"}))
+      ->capture_default_str();
+  rpc->add_option("-d,--depth", config.depths, "Pings outstanding per client, comma-separated")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  auto servers = std::make_shared<std::string>("all");
+  rpc->add_option("--servers", *servers, "all: in turn to every shard; one: to the first only")
+      ->check(CLI::IsMember({"all", "one"}))
+      ->capture_default_str();
+  auto* seconds = rpc->add_option("-s,--seconds", config.seconds, "Length of each phase")
+                      ->check(CLI::Range(0.01, 3600.0))
+                      ->capture_default_str();
+  rpc->add_option("-n,--operations", config.operations, "Pings per client and phase instead")
+      ->excludes(seconds);
+  rpc->add_option("--warmup", config.warmup, "Pings before each phase, for at most 0.5 s")
+      ->capture_default_str();
+  rpc->footer(
+      "Examples\n"
+      "  benchfs bench rpc                                        8 bytes, one client, one at a "
+      "time\n"
+      "  benchfs bench rpc -p 0,64,4K,64K,1M --direction send,receive\n"
+      "  benchfs bench rpc --clients 4 --depth 16 --servers one   message rate of one shard\n"
+      "  benchfs bench rpc --json result.json");
+  rpc->callback([arguments, servers, &context] {
+    arguments->config.all_servers = *servers == "all";
+    arguments->config.seed = random_id();
+    run(*arguments, context);
+  });
+}
+
+void add_io(CLI::App& bench, Context& context) {
+  auto arguments = std::make_shared<Arguments<bench::IoConfig>>();
+  arguments->run.benchmark = "io";
+  bench::IoConfig& config = arguments->config;
+  config.seed = 0;
+  CLI::App* io = bench.add_subcommand("io", "Large files: write, read, then compare every byte");
+  add_run_options(*io, arguments->run);
+  add_depth(*io, config.depth);
+  io->add_option("-s,--size", config.size_bytes, "Bytes per client (256M)")
+      ->transform(CLI::AsSizeValue(false))
+      ->type_name("BYTES")
+      ->capture_default_str();
+  auto* request = io->add_option("-r,--request", config.request_bytes, "Bytes per request (4M)")
+                      ->transform(CLI::AsSizeValue(false))
+                      ->type_name("BYTES")
+                      ->capture_default_str();
+  auto* shared = io->add_flag("--shared", config.shared, "One file, a segment per client");
+  io->add_flag_callback(
+        "--file-per-process", [&config] { config.shared = false; }, "One file per client (default)")
+      ->excludes(shared);
+  io->add_flag("--random", config.random, "Requests in random order");
+  io->add_flag("--fsync", config.fsync, "End the write phase with fsync");
+  io->add_flag_callback(
+        "--hard",
+        [&config] {
+          config.request_bytes = kHardRequestBytes;
+          config.shared = true;
+          config.interleaved = true;
+        },
+        "As ior-hard: 47008-byte requests of all clients interleaved in one file")
+      ->excludes(request)
+      ->excludes(shared);
+  io->add_option("--seed", config.seed, "Of data and order; default: a random one");
+  io->footer(
+      "Each client reads what its neighbour wrote. Read checks one word of every page while it is\n"
+      "timed; afterwards every byte is compared.\n\n"
+      "Examples\n"
+      "  benchfs bench io --size 1G                     sequential, 4 MiB requests, one client\n"
+      "  benchfs bench io --clients 4 --size 256M --shared --depth 4\n"
+      "  benchfs bench io --clients 4 --hard --size 64M --fsync\n"
+      "  benchfs bench io --request 4K --size 64M --random --depth 16");
+  io->callback([arguments, &context] {
+    bench::IoConfig& chosen = arguments->config;
+    if (chosen.request_bytes == 0 || chosen.request_bytes > (1U << 30)) {
+      throw CLI::ValidationError("--request", "must be from 1 byte to 1 GiB");
+    }
+    chosen.seed = chosen.seed == 0 ? random_id() : chosen.seed;
+    chosen.directory = fresh_directory("io");
+    run(*arguments, context);
+  });
+}
+
+void add_md(CLI::App& bench, Context& context) {
+  auto arguments = std::make_shared<Arguments<bench::MdConfig>>();
+  arguments->run.benchmark = "md";
+  bench::MdConfig& config = arguments->config;
+  CLI::App* md =
+      bench.add_subcommand("md", "Names: mkdir, create, stat, open, list, unlink, rmdir");
+  add_run_options(*md, arguments->run);
+  add_depth(*md, config.depth);
+  md->add_option("-n,--files", config.files, "Files, and as many directories, per client")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
+      ->capture_default_str();
+  md->add_flag("--shared-dir", config.shared_dir, "All clients in one directory");
+  md->footer(
+      "create is exclusive and includes close. readdir counts entries; its latency is that of a "
+      "page\n"
+      "of 1000. Everything is verified: what stat says, exactly the names made, nothing left.\n\n"
+      "Examples\n"
+      "  benchfs bench md\n"
+      "  benchfs bench md --clients 4 --files 20000 --shared-dir --depth 8");
+  md->callback([arguments, &context] {
+    arguments->config.directory = fresh_directory("md");
+    run(*arguments, context);
+  });
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app, Context& context) {
+  CLI::App* bench = app.add_subcommand("bench", "Measure round trips, file data or metadata");
+  bench->require_subcommand(1);
+  bench->fallthrough();
+  add_rpc(*bench, context);
+  add_io(*bench, context);
+  add_md(*bench, context);
+  CLI::App* worker = app.add_subcommand("bench-worker", "A client process of bench");
+  worker->group("");  // hidden
+  worker->callback([&context] { context.exit_code = bench::run_worker(context); });
+}
+
+}  // namespace benchfs::cli
