@@ -1,0 +1,91 @@
+// A fixed number of page-aligned buffers of equal size, for data on its way between network and
+// disk.
+//
+// All buffers lie in one contiguous mapping, so that io_uring and UCX each register it once. A
+// lease holds one buffer and gives it back when it dies. Who finds the pool empty waits, first
+// come, first served: this is the flow control of the data path.
+//
+// Thread: one reactor's. The pool must outlive its leases.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "chunk/mapping.h"
+#include "rt/sync.h"
+#include "rt/task.h"
+
+namespace benchfs::chunk {
+
+class BufferPool {
+ public:
+  class Lease {
+   public:
+    Lease() = default;
+    Lease(Lease&& other) noexcept
+        : pool_(std::exchange(other.pool_, nullptr)), index_(other.index_) {}
+    Lease& operator=(Lease&& other) noexcept {
+      std::swap(pool_, other.pool_);
+      std::swap(index_, other.index_);
+      return *this;
+    }
+    ~Lease() {
+      if (pool_ != nullptr) {
+        pool_->give_back(index_);
+      }
+    }
+
+    explicit operator bool() const { return pool_ != nullptr; }
+    // The whole buffer; its bytes are those of the last use.
+    [[nodiscard]] std::span<std::byte> span() const { return pool_->buffer(index_); }
+    // Below count().
+    [[nodiscard]] std::uint32_t index() const { return index_; }
+
+   private:
+    friend class BufferPool;
+    Lease(BufferPool* pool, std::uint32_t index) : pool_(pool), index_(index) {}
+    BufferPool* pool_ = nullptr;
+    std::uint32_t index_ = 0;
+  };
+
+  // buffer_bytes is rounded up to whole pages. Memory is used where it is touched or registered.
+  static Result<std::unique_ptr<BufferPool>> create(std::size_t buffer_bytes, std::size_t count);
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+  ~BufferPool();
+
+  // Suspends until a buffer is free. Error: kDeadline.
+  rt::Task<Result<Lease>> acquire(Deadline deadline);
+  // Does not overtake those who wait.
+  std::optional<Lease> try_acquire();
+
+  [[nodiscard]] std::span<std::byte> region() const { return mapping_.bytes(); }
+  [[nodiscard]] std::size_t buffer_bytes() const { return buffer_bytes_; }
+  [[nodiscard]] std::size_t count() const { return count_; }
+  // Free and promised to nobody.
+  [[nodiscard]] std::size_t available() const { return free_.size() - promised_; }
+
+ private:
+  BufferPool(Mapping mapping, std::size_t buffer_bytes, std::size_t count);
+  [[nodiscard]] std::span<std::byte> buffer(std::uint32_t index) const {
+    return mapping_.bytes().subspan(index * buffer_bytes_, buffer_bytes_);
+  }
+  Lease take();
+  void give_back(std::uint32_t index);
+
+  Mapping mapping_;
+  std::size_t buffer_bytes_;
+  std::size_t count_;
+  std::vector<std::uint32_t> free_;  // last in, first out: the warmest is used next
+  std::size_t promised_ = 0;         // free buffers that belong to waiters already woken
+  rt::WaitQueue waiters_;
+};
+
+}  // namespace benchfs::chunk

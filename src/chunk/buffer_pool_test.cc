@@ -1,0 +1,67 @@
+#include "chunk/buffer_pool.h"
+
+#include "chunk/store_fixture.h"
+
+namespace benchfs::chunk {
+namespace {
+
+TEST(BufferPool, BuffersArePageAlignedDisjointAndInOneRegion) {
+  auto pool = BufferPool::create(5000, 3).value();
+  EXPECT_EQ(pool->buffer_bytes(), 8192U);
+  EXPECT_EQ(pool->region().size(), 3 * 8192U);
+  std::vector<BufferPool::Lease> leases;
+  while (auto lease = pool->try_acquire()) {
+    std::byte* start = lease->span().data();
+    EXPECT_EQ(start, pool->region().data() + lease->index() * 8192);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(start) % 4096, 0U);
+    leases.push_back(*std::move(lease));
+  }
+  EXPECT_EQ(leases.size(), 3U);
+  leases.clear();
+  EXPECT_EQ(pool->available(), 3U);
+}
+
+TEST(BufferPool, AnEmptyPoolIsRefused) {
+  EXPECT_FALSE(BufferPool::create(4096, 0));
+  EXPECT_FALSE(BufferPool::create(0, 1));
+}
+
+TEST(BufferPool, ExhaustionEndsAtTheDeadline) {
+  Shard shard(1);
+  auto held = shard.pool().try_acquire();
+  auto late =
+      shard.reactor().block_on(shard.pool().acquire(Deadline::after(std::chrono::milliseconds(2))));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Errc::kDeadline);
+  held.reset();
+  EXPECT_TRUE(shard.reactor().block_on(shard.pool().acquire(soon())));
+}
+
+rt::Task<void> take_turn(BufferPool* pool, int id, std::vector<int>* order) {
+  auto lease = co_await pool->acquire(soon());
+  EXPECT_TRUE(lease);
+  order->push_back(id);
+  co_await rt::Yield{};
+}
+
+rt::Task<void> contend(rt::Scope* scope, BufferPool* pool, std::vector<int>* order) {
+  auto held = pool->try_acquire();
+  for (int id = 0; id < 5; ++id) {
+    scope->spawn(take_turn(pool, id, order));
+  }
+  co_await rt::Yield{};
+  held.reset();
+  EXPECT_FALSE(pool->try_acquire()) << "a newcomer overtook those who wait";
+  co_await scope->join();
+}
+
+TEST(BufferPool, WaitersAreServedInTheirOrder) {
+  Shard shard(1);
+  rt::Scope scope;
+  std::vector<int> order;
+  shard.reactor().block_on(contend(&scope, &shard.pool(), &order));
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4}));
+}
+
+}  // namespace
+}  // namespace benchfs::chunk

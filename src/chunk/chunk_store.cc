@@ -1,0 +1,24 @@
+#include "chunk/chunk_store.h"
+
+namespace benchfs::chunk {
+
+ChunkStore::~ChunkStore() = default;
+
+void ReadLease::swap(ReadLease& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  std::swap(owner_, other.owner_);
+  std::swap(slot_, other.slot_);
+  std::swap(copy_, other.copy_);
+  std::swap(buffer_, other.buffer_);
+}
+
+void WriteLease::swap(WriteLease& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  std::swap(owner_, other.owner_);
+  std::swap(key_, other.key_);
+  std::swap(write_id_, other.write_id_);
+  std::swap(slot_, other.slot_);
+  std::swap(buffer_, other.buffer_);
+}
+
+}  // namespace benchfs::chunk

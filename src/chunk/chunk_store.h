@@ -1,0 +1,215 @@
+// The chunks of one shard: bytes addressed by (inode, chunk index, offset), nothing else.
+//
+// Two engines behind one interface: segment files on io_uring, and memory. A store knows neither
+// RPC nor metadata. Whoever moves data borrows memory by a lease: the network sends from a
+// ReadLease and receives into a WriteLease, so the store adds no copy.
+//
+// What is stored: of every chunk the bytes [0, end), end being the highest committed byte + 1.
+// Bytes below end that were never written read as zeros; bytes of a former life of the memory or
+// the file are never seen.
+//
+// Concurrency: operations on different ranges do not disturb each other. A read or a write that
+// overlaps a write under way may see or leave a mixture of the bytes inside the overlap, nothing
+// else. A truncation takes every write that began before it as earlier: its later commit succeeds
+// but stores nothing beyond the cut (nothing at all in a chunk that was dropped).
+//
+// Thread: one reactor's. Every call may suspend but query() and space(). The store must outlive its
+// leases and the tasks it handed out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "chunk/buffer_pool.h"
+#include "rt/reactor.h"
+#include "rt/task.h"
+#include "rt/uring.h"
+#include "wire/ids.h"
+
+namespace benchfs::chunk {
+
+class ReadLease;
+class WriteLease;
+struct MemorySlot;
+
+namespace internal {
+// The store behind a lease, told when the lease dies.
+class LeaseOwner {
+ public:
+  virtual void end_lease(ReadLease& lease) = 0;
+  virtual void end_lease(WriteLease& lease) = 0;
+
+ protected:
+  ~LeaseOwner() = default;
+};
+}  // namespace internal
+
+// Bytes of a chunk to be sent; borrowed until the lease dies. Memory engine: the chunk's own
+// memory, which stays even if the chunk is dropped. File engine: a pool buffer.
+class ReadLease {
+ public:
+  ReadLease() = default;
+  ReadLease(ReadLease&& other) noexcept { swap(other); }
+  ReadLease& operator=(ReadLease&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~ReadLease() {
+    if (owner_ != nullptr) {
+      owner_->end_lease(*this);
+    }
+  }
+  [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  friend class FileStore;
+  friend class MemoryStore;
+  void swap(ReadLease& other) noexcept;
+
+  std::span<const std::byte> bytes_;
+  internal::LeaseOwner* owner_ = nullptr;
+  MemorySlot* slot_ = nullptr;         // memory engine
+  std::unique_ptr<std::byte[]> copy_;  // memory engine, range with a first write still under way
+  BufferPool::Lease buffer_;           // file engine
+};
+
+// Room for bytes about to be received; commit() makes them part of the chunk. If it dies without
+// commit, the chunk's end stays and holes stay zeros; where it was to overwrite stored bytes of a
+// memory chunk, these may be torn.
+class WriteLease {
+ public:
+  WriteLease() = default;
+  WriteLease(WriteLease&& other) noexcept { swap(other); }
+  WriteLease& operator=(WriteLease&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~WriteLease() {
+    if (owner_ != nullptr) {
+      owner_->end_lease(*this);
+    }
+  }
+  // Unspecified content until filled: fill all of it before commit().
+  [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+
+ private:
+  friend class FileStore;
+  friend class MemoryStore;
+  void swap(WriteLease& other) noexcept;
+
+  std::span<std::byte> bytes_;
+  internal::LeaseOwner* owner_ = nullptr;
+  wire::ChunkKey key_;
+  std::uint32_t write_id_ = 0;  // memory engine: in the slot's WriteSet
+  MemorySlot* slot_ = nullptr;  // memory engine
+  BufferPool::Lease buffer_;    // file engine; its index names the entry in open_writes_
+};
+
+// What is stored of an inode on this shard.
+struct Extent {
+  std::uint64_t end = 0;  // file offset of the highest stored byte + 1; 0 when nothing is stored
+  std::int64_t mtime_ns = 0;      // latest commit of the chunks that exist
+  std::uint64_t chunk_count = 0;  // chunks that take space
+};
+
+struct Space {
+  std::uint64_t total_bytes = 0;
+  std::uint64_t free_bytes = 0;
+  std::uint64_t device_id = 0;  // equal for stores that share the space
+};
+
+class ChunkStore {
+ public:
+  virtual ~ChunkStore();
+
+  // Largest length of one read or write, in bytes.
+  [[nodiscard]] virtual std::uint32_t max_transfer() const = 0;
+
+  // The stored bytes of [offset, offset + length), cut at the chunk's end: an empty span for an
+  // absent chunk and for an offset at or beyond the end. The deadline bounds the wait for a buffer.
+  // Errors: EINVAL (length above max_transfer), kDeadline, EIO, kNotReady (closed).
+  virtual rt::CoResult<ReadLease> read(wire::ChunkKey key,
+                                       std::uint32_t offset,
+                                       std::uint32_t length,
+                                       Deadline deadline) = 0;
+
+  // Room for [offset, offset + length), length > 0. The deadline bounds the wait: for a buffer
+  // (file), for a write from before a truncation that still fills memory in this range (memory).
+  // Errors: EINVAL (beyond the slot, above max_transfer), ENOSPC (memory), kDeadline, kNotReady.
+  virtual rt::CoResult<WriteLease> begin_write(wire::ChunkKey key,
+                                               std::uint32_t offset,
+                                               std::uint32_t length,
+                                               Deadline deadline) = 0;
+
+  // Stores the lease's bytes; when it returns, every read sees them. `mtime_ns` is the time of the
+  // write. After an error the range may hold old and new bytes, everything else is intact.
+  // Errors: kNotReady (closed); file: ENOSPC, EDQUOT, EFBIG, ENOMEM: the chunk stays usable; EIO
+  // and others: the chunk refuses every further write with EIO until it is dropped.
+  virtual rt::CoStatus commit(WriteLease lease, std::int64_t mtime_ns) = 0;
+
+  // Drops every byte of the inode at or beyond file offset `size`; 0 drops all. `chunk_bytes` is
+  // the file's chunk size. When it returns the space is free again. Waits for the I/O under way on
+  // what it drops. Errors (file): what the device answers when the tail of the last chunk cannot be
+  // zeroed.
+  virtual rt::CoStatus truncate(wire::InodeId inode,
+                                std::uint64_t size,
+                                std::uint32_t chunk_bytes) = 0;
+
+  [[nodiscard]] virtual Extent query(wire::InodeId inode, std::uint32_t chunk_bytes) const = 0;
+
+  // File engine: all that was committed of the inode before the call is on the device. Memory:
+  // nothing. After an error the segment concerned refuses further writes and syncs with EIO.
+  virtual rt::CoStatus sync(wire::InodeId inode) = 0;
+
+  // Blocks for one statvfs() in the file engine.
+  [[nodiscard]] virtual Result<Space> space() const = 0;
+
+  // Refuses new operations (kNotReady), waits for those under way, then closes and removes the
+  // files (unless told to keep them). Leases may die later.
+  virtual rt::CoStatus close() = 0;
+};
+
+// For tests: makes chosen ring operations fail or come back short. Set and changed by the test.
+struct IoFaults {
+  enum class Operation : std::uint8_t { kNone, kRead, kWrite, kPunch, kSync };
+  Operation operation = Operation::kNone;
+  std::uint64_t skip = 0;   // operations of the kind that pass first
+  std::uint64_t count = 1;  // how many are hit then
+  int result = 0;           // -errno; 0: half of the bytes are transferred
+  std::uint64_t hits = 0;   // how many were
+};
+
+struct FileEngineConfig {
+  std::string directory;         // made if missing; for this store alone
+  std::uint32_t slot_bytes = 0;  // the file system's chunk size
+  std::uint64_t segment_slots = 1024;
+  bool direct = true;          // O_DIRECT for aligned transfers, where the file system can
+  bool keep = false;           // leave the segment files behind
+  IoFaults* faults = nullptr;  // borrowed
+};
+
+// Opens the store in its directory: takes the lock (EBUSY-like kConfig error when another daemon
+// has it), removes segment files of an earlier run, registers the pool's region as buffer 0 of the
+// ring and a file table. Blocks. The reactor, the ring and the pool are borrowed; the ring's
+// registrations are the store's alone.
+Result<std::unique_ptr<ChunkStore>> open_file_store(rt::Reactor& reactor,
+                                                    rt::Uring& ring,
+                                                    BufferPool& pool,
+                                                    FileEngineConfig config);
+
+struct MemoryEngineConfig {
+  std::uint32_t slot_bytes = 0;   // the file system's chunk size
+  std::uint64_t limit_bytes = 0;  // memory for chunks, in touched pages
+  bool huge_pages = true;         // for chunks whose first write is not a small file's
+  std::uint64_t warm_bytes = std::uint64_t{256} << 20;  // freed memory kept mapped for reuse
+};
+
+Result<std::unique_ptr<ChunkStore>> make_memory_store(MemoryEngineConfig config);
+
+}  // namespace benchfs::chunk

@@ -1,0 +1,139 @@
+#include "chunk/memory_slots.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.h"
+
+namespace benchfs::chunk {
+namespace {
+
+// Address space taken at a time: few mappings, whatever the number of chunks.
+constexpr std::size_t kRegionBytes = std::size_t{1} << 30;
+
+}  // namespace
+
+MemorySlots::MemorySlots(const MemoryEngineConfig& config)
+    : slot_bytes_(config.slot_bytes),
+      limit_bytes_(config.limit_bytes),
+      max_warm_bytes_(config.warm_bytes) {
+  small_.is_small = true;
+  large_.huge_pages = config.huge_pages;
+  if (config.huge_pages) {
+    large_.page_bytes = std::min<std::uint64_t>(kHugePageBytes, config.slot_bytes);
+  }
+}
+
+std::uint64_t MemorySlots::cost(const MemorySlot& slot, std::uint32_t touched_end) const {
+  std::uint64_t page = slot.is_small ? small_.page_bytes : large_.page_bytes;
+  return std::min<std::uint64_t>(round_up(touched_end, page), slot_bytes_);
+}
+
+Status MemorySlots::reserve(std::uint64_t bytes) {
+  if (used_bytes_ + bytes > limit_bytes_) {
+    return fail_errno(
+        ENOSPC, fmt::format("{} of {} bytes of chunk memory in use", used_bytes_, limit_bytes_));
+  }
+  while (used_bytes_ + warm_bytes_ + bytes > limit_bytes_) {
+    if (!cool_oldest(large_) && !cool_oldest(small_)) {
+      break;
+    }
+  }
+  used_bytes_ += bytes;
+  return {};
+}
+
+bool MemorySlots::cool_oldest(Kind& kind) {
+  if (kind.warm.empty()) {
+    return false;
+  }
+  MemorySlot* slot = kind.warm.front();
+  kind.warm.pop_front();
+  kind.cold.push_back(slot);
+  warm_bytes_ -= cost(*slot, slot->touched_end);
+  discard(*slot, 0);
+  return true;
+}
+
+void MemorySlots::discard(MemorySlot& slot, std::uint32_t from) {
+  BENCHFS_CHECK(madvise(slot.data + from, slot_bytes_ - from, MADV_DONTNEED) == 0);
+  slot.touched_end = from;
+}
+
+Result<MemorySlot*> MemorySlots::make_slot(Kind& kind) {
+  if (kind.slots_left == 0) {
+    std::size_t slots = std::max<std::size_t>(1, kRegionBytes / slot_bytes_);
+    auto region = Mapping::create(slots * slot_bytes_, kind.huge_pages);
+    if (!region) {
+      return fail_errno(ENOSPC, region.error().message());
+    }
+    kind.regions.push_back(*std::move(region));
+    kind.slots_left = slots;
+  }
+  std::span<std::byte> region = kind.regions.back().bytes();
+  MemorySlot& slot = slots_.emplace_back();
+  slot.data = region.data() + (region.size() - kind.slots_left * slot_bytes_);
+  slot.is_small = kind.is_small;
+  --kind.slots_left;
+  return &slot;
+}
+
+Result<MemorySlot*> MemorySlots::allocate(std::uint32_t first_end) {
+  Kind& kind = first_end <= kSmallBytes ? small_ : large_;
+  if (!kind.warm.empty()) {
+    MemorySlot* slot = kind.warm.back();
+    std::uint64_t bytes = cost(*slot, slot->touched_end);
+    kind.warm.pop_back();
+    warm_bytes_ -= bytes;
+    if (used_bytes_ + bytes <= limit_bytes_) {
+      used_bytes_ += bytes;
+    } else {
+      discard(*slot, 0);
+    }
+    return slot;
+  }
+  if (!kind.cold.empty()) {
+    MemorySlot* slot = kind.cold.back();
+    kind.cold.pop_back();
+    return slot;
+  }
+  return make_slot(kind);
+}
+
+Status MemorySlots::touch(MemorySlot& slot, std::uint32_t end) {
+  if (end <= slot.touched_end) {
+    return {};
+  }
+  std::uint64_t more = cost(slot, end) - cost(slot, slot.touched_end);
+  if (more > 0) {
+    BENCHFS_TRY_VOID(reserve(more));
+  }
+  slot.touched_end = end;
+  return {};
+}
+
+void MemorySlots::release(MemorySlot& slot) {
+  BENCHFS_DCHECK(slot.leases == 0 && slot.writes.empty());
+  used_bytes_ -= cost(slot, slot.touched_end);
+  // A small slot that has grown would make the next small file pay for all of it.
+  if (slot.is_small && slot.touched_end > kSmallBytes) {
+    discard(slot, kSmallBytes);
+  }
+  slot.end = 0;
+  slot.claimed_end = 0;
+  slot.is_dropped = false;
+  Kind& kind = slot.is_small ? small_ : large_;
+  if (slot.touched_end == 0) {
+    kind.cold.push_back(&slot);
+    return;
+  }
+  kind.warm.push_back(&slot);
+  warm_bytes_ += cost(slot, slot.touched_end);
+  while (warm_bytes_ > max_warm_bytes_ && cool_oldest(kind)) {
+  }
+}
+
+}  // namespace benchfs::chunk

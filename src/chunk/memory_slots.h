@@ -1,0 +1,81 @@
+// Where the memory engine's chunks are: slots carved from large anonymous mappings.
+//
+// A slot takes slot_bytes of address space, and memory as far as it was touched. There are two
+// kinds: small slots, for chunks that begin as a small file, have 4 KiB pages, so that a file of a
+// few KiB does not cost a huge page; large slots have huge pages. The limit counts the touched
+// pages of slots in use. Freed slots stay mapped, the most recently freed one is used next; the
+// memory of the oldest goes back to the kernel when free slots hold more than warm_bytes, or when
+// the limit needs it.
+//
+// Thread: one reactor's. Slots are owned by the pool and stay where they are.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "base/error.h"
+#include "chunk/chunk_store.h"
+#include "chunk/mapping.h"
+#include "chunk/write_set.h"
+
+namespace benchfs::chunk {
+
+// end <= claimed_end <= touched_end. Bytes below claimed_end are committed, zero, or unsettled in
+// `writes`; [claimed_end, touched_end) is stale; beyond, memory is as the kernel gave it: zero.
+struct MemorySlot {
+  std::byte* data = nullptr;
+  std::uint32_t end = 0;
+  std::uint32_t claimed_end = 0;
+  std::uint32_t touched_end = 0;
+  std::uint32_t leases = 0;  // that point here
+  bool is_small = false;
+  bool is_dropped = false;  // in no index any more; free when its last lease dies
+  WriteSet writes;
+};
+
+class MemorySlots {
+ public:
+  // A chunk whose first write ends up to here gets a small slot.
+  static constexpr std::uint32_t kSmallBytes = 64U << 10;
+
+  explicit MemorySlots(const MemoryEngineConfig& config);
+
+  // A slot for a chunk whose first write ends at `first_end`. Errors: ENOSPC.
+  Result<MemorySlot*> allocate(std::uint32_t first_end);
+  // Makes [0, end) usable. Errors: ENOSPC.
+  Status touch(MemorySlot& slot, std::uint32_t end);
+  void release(MemorySlot& slot);
+
+  [[nodiscard]] std::uint64_t used_bytes() const { return used_bytes_; }
+  [[nodiscard]] std::uint64_t warm_bytes() const { return warm_bytes_; }
+
+ private:
+  struct Kind {
+    bool is_small = false;
+    bool huge_pages = false;
+    std::uint64_t page_bytes = kPageBytes;  // what a touch costs
+    std::vector<Mapping> regions;
+    std::size_t slots_left = 0;     // never used ones, at the end of the last region
+    std::deque<MemorySlot*> warm;   // free, touched; newest last
+    std::vector<MemorySlot*> cold;  // free, untouched
+  };
+
+  [[nodiscard]] std::uint64_t cost(const MemorySlot& slot, std::uint32_t touched_end) const;
+  Status reserve(std::uint64_t bytes);
+  bool cool_oldest(Kind& kind);
+  void discard(MemorySlot& slot, std::uint32_t from);
+  Result<MemorySlot*> make_slot(Kind& kind);
+
+  std::uint32_t slot_bytes_;
+  std::uint64_t limit_bytes_;
+  std::uint64_t max_warm_bytes_;
+  std::uint64_t used_bytes_ = 0;  // by slots in use
+  std::uint64_t warm_bytes_ = 0;  // by free slots
+  Kind small_;
+  Kind large_;
+  std::deque<MemorySlot> slots_;
+};
+
+}  // namespace benchfs::chunk

@@ -1,0 +1,218 @@
+#include "chunk/memory_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/random.h"
+
+namespace benchfs::chunk {
+namespace {
+
+// A private copy of `range` in which bytes of writes that have not committed are zeros.
+std::unique_ptr<std::byte[]> copy_settled(const MemorySlot& slot, Range range) {
+  auto copy = std::make_unique_for_overwrite<std::byte[]>(range.end - range.begin);
+  std::memcpy(copy.get(), slot.data + range.begin, range.end - range.begin);
+  for (Range hole : slot.writes.unsettled()) {
+    Range common{std::max(hole.begin, range.begin), std::min(hole.end, range.end)};
+    if (!common.empty()) {
+      std::memset(copy.get() + (common.begin - range.begin), 0, common.end - common.begin);
+    }
+  }
+  return copy;
+}
+
+}  // namespace
+
+MemoryStore::MemoryStore(const MemoryEngineConfig& config)
+    : config_(config), slots_(config), device_id_(random_id()) {}
+
+MemoryStore::~MemoryStore() {
+  BENCHFS_CHECK(leases_ == 0);
+}
+
+rt::CoResult<ReadLease> MemoryStore::read(wire::ChunkKey key,
+                                          std::uint32_t offset,
+                                          std::uint32_t length,
+                                          Deadline) {
+  if (is_closed_) {
+    co_return fail(Errc::kNotReady, "the chunk store is closed");
+  }
+  if (length > config_.slot_bytes) {
+    co_return fail_errno(EINVAL, fmt::format("a chunk read of {} bytes", length));
+  }
+  ReadLease lease;
+  MemorySlot* slot = index_.find(key);
+  if (slot == nullptr || offset >= slot->end || length == 0) {
+    co_return lease;
+  }
+  Range range{offset, offset + std::min(length, slot->end - offset)};
+  if (slot->writes.is_unsettled(range)) [[unlikely]] {
+    lease.copy_ = copy_settled(*slot, range);
+    lease.bytes_ = {lease.copy_.get(), range.end - range.begin};
+    co_return lease;
+  }
+  lease.bytes_ = {slot->data + range.begin, range.end - range.begin};
+  lease.owner_ = this;
+  lease.slot_ = slot;
+  ++slot->leases;
+  ++leases_;
+  co_return lease;
+}
+
+rt::CoResult<WriteLease> MemoryStore::begin_write(wire::ChunkKey key,
+                                                  std::uint32_t offset,
+                                                  std::uint32_t length,
+                                                  Deadline deadline) {
+  if (length == 0 || offset > config_.slot_bytes || length > config_.slot_bytes - offset) {
+    co_return fail_errno(EINVAL, fmt::format("a chunk write of {} bytes at {}", length, offset));
+  }
+  Range range{offset, offset + length};
+  while (!is_closed_) {
+    MemorySlot* slot = index_.find(key);
+    if (slot != nullptr &&
+        slot->writes.is_blocked({std::min(offset, slot->claimed_end), range.end})) [[unlikely]] {
+      rt::Wake wake = co_await write_ended_.wait(deadline);
+      BENCHFS_CO_TRY_VOID(
+          rt::wake_status(wake, "waiting for a write from before a truncation to end"));
+      continue;
+    }
+    co_return lease_for_write(key, slot, range);
+  }
+  co_return fail(Errc::kNotReady, "the chunk store is closed");
+}
+
+Result<WriteLease> MemoryStore::lease_for_write(wire::ChunkKey key, MemorySlot* slot, Range range) {
+  bool is_new = slot == nullptr;
+  if (is_new) {
+    BENCHFS_TRY(slot, slots_.allocate(range.end));
+  }
+  std::uint32_t stale_end = slot->touched_end;
+  if (Status touched = slots_.touch(*slot, range.end); !touched) {
+    if (is_new) {
+      slots_.release(*slot);
+    }
+    return std::unexpected(std::move(touched).error());
+  }
+  if (is_new) {
+    index_.insert(key, slot);
+  }
+  std::uint32_t gap_end = std::min(range.begin, stale_end);
+  if (gap_end > slot->claimed_end) {
+    std::memset(slot->data + slot->claimed_end, 0, gap_end - slot->claimed_end);
+  }
+  WriteLease lease;
+  lease.write_id_ = slot->writes.open(range, slot->claimed_end);
+  slot->claimed_end = std::max(slot->claimed_end, range.end);
+  lease.bytes_ = {slot->data + range.begin, range.end - range.begin};
+  lease.owner_ = this;
+  lease.key_ = key;
+  lease.slot_ = slot;
+  ++slot->leases;
+  ++leases_;
+  return lease;
+}
+
+rt::CoStatus MemoryStore::commit(WriteLease lease, std::int64_t mtime_ns) {
+  BENCHFS_CHECK(lease.owner_ == this);
+  lease.owner_ = nullptr;
+  MemorySlot& slot = *lease.slot_;
+  Range kept = slot.writes.commit(lease.write_id_);
+  if (!slot.is_dropped && !kept.empty()) {
+    slot.end = std::max(slot.end, kept.end);
+    index_.note_write(lease.key_.inode, mtime_ns);
+  }
+  end_write(lease.key_, slot);
+  co_return Status{};
+}
+
+void MemoryStore::end_lease(WriteLease& lease) {
+  MemorySlot& slot = *lease.slot_;
+  for (Range range : slot.writes.abandon(lease.write_id_)) {
+    std::memset(slot.data + range.begin, 0, range.end - range.begin);
+  }
+  end_write(lease.key_, slot);
+}
+
+void MemoryStore::end_lease(ReadLease& lease) {
+  unpin(*lease.slot_);
+}
+
+void MemoryStore::end_write(wire::ChunkKey key, MemorySlot& slot) {
+  if (!write_ended_.empty()) {
+    write_ended_.wake_all();
+  }
+  if (slot.end == 0 && slot.writes.empty() && !slot.is_dropped) {  // never came to be
+    index_.erase(key);
+    slot.is_dropped = true;
+  }
+  unpin(slot);
+}
+
+void MemoryStore::unpin(MemorySlot& slot) {
+  --leases_;
+  if (--slot.leases == 0 && slot.is_dropped) {
+    slots_.release(slot);
+  }
+}
+
+void MemoryStore::drop(MemorySlot& slot) {
+  slot.is_dropped = true;
+  if (slot.leases == 0) {
+    slots_.release(slot);
+  }
+}
+
+rt::CoStatus MemoryStore::truncate(wire::InodeId inode,
+                                   std::uint64_t size,
+                                   std::uint32_t chunk_bytes) {
+  std::uint64_t whole = size / chunk_bytes;
+  auto rest = static_cast<std::uint32_t>(size % chunk_bytes);
+  index_.cut(inode, whole + (rest > 0 ? 1 : 0), [this](MemorySlot& slot) { drop(slot); });
+  MemorySlot* slot = rest > 0 ? index_.find({inode, whole}) : nullptr;
+  if (slot != nullptr && slot->claimed_end > rest) {
+    // The bytes beyond become stale; whoever extends the chunk zeroes them.
+    slot->writes.cut(rest);
+    slot->end = std::min(slot->end, rest);
+    slot->claimed_end = rest;
+  }
+  co_return Status{};
+}
+
+Extent MemoryStore::query(wire::InodeId inode, std::uint32_t chunk_bytes) const {
+  return index_.query(inode, chunk_bytes);
+}
+
+rt::CoStatus MemoryStore::sync(wire::InodeId) {
+  co_return Status{};
+}
+
+Result<Space> MemoryStore::space() const {
+  return Space{.total_bytes = config_.limit_bytes,
+               .free_bytes = config_.limit_bytes - slots_.used_bytes(),
+               .device_id = device_id_};
+}
+
+rt::CoStatus MemoryStore::close() {
+  is_closed_ = true;
+  write_ended_.wake_all();
+  co_return Status{};
+}
+
+Result<std::unique_ptr<ChunkStore>> make_memory_store(MemoryEngineConfig config) {
+  if (config.slot_bytes == 0 || config.slot_bytes % kPageBytes != 0 ||
+      config.limit_bytes < config.slot_bytes) {
+    return fail(
+        Errc::kConfig,
+        fmt::format("memory engine with a limit of {} bytes and chunks of {} bytes: chunks are "
+                    "whole pages of 4096 bytes, the limit is at least one chunk",
+                    config.limit_bytes,
+                    config.slot_bytes));
+  }
+  return std::make_unique<MemoryStore>(config);
+}
+
+}  // namespace benchfs::chunk

@@ -1,0 +1,56 @@
+// The memory engine: chunks in slots of anonymous memory (memory_slots.h). Leases point straight at
+// the chunk, nothing is copied. Nothing suspends but a write that meets one from before a
+// truncation.
+#pragma once
+
+#include <cstdint>
+
+#include "chunk/chunk_index.h"
+#include "chunk/chunk_store.h"
+#include "chunk/memory_slots.h"
+#include "rt/sync.h"
+
+namespace benchfs::chunk {
+
+class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
+ public:
+  explicit MemoryStore(const MemoryEngineConfig& config);
+  ~MemoryStore() override;
+
+  [[nodiscard]] std::uint32_t max_transfer() const override { return config_.slot_bytes; }
+  rt::CoResult<ReadLease> read(wire::ChunkKey key,
+                               std::uint32_t offset,
+                               std::uint32_t length,
+                               Deadline deadline) override;
+  rt::CoResult<WriteLease> begin_write(wire::ChunkKey key,
+                                       std::uint32_t offset,
+                                       std::uint32_t length,
+                                       Deadline deadline) override;
+  rt::CoStatus commit(WriteLease lease, std::int64_t mtime_ns) override;
+  rt::CoStatus truncate(wire::InodeId inode,
+                        std::uint64_t size,
+                        std::uint32_t chunk_bytes) override;
+  [[nodiscard]] Extent query(wire::InodeId inode, std::uint32_t chunk_bytes) const override;
+  rt::CoStatus sync(wire::InodeId inode) override;
+  [[nodiscard]] Result<Space> space() const override;
+  rt::CoStatus close() override;
+
+ private:
+  void end_lease(ReadLease& lease) override;
+  void end_lease(WriteLease& lease) override;
+
+  Result<WriteLease> lease_for_write(wire::ChunkKey key, MemorySlot* slot, Range range);
+  void end_write(wire::ChunkKey key, MemorySlot& slot);
+  void unpin(MemorySlot& slot);
+  void drop(MemorySlot& slot);
+
+  MemoryEngineConfig config_;
+  MemorySlots slots_;
+  ChunkIndex<MemorySlot> index_;
+  rt::WaitQueue write_ended_;  // waiters: writes blocked by one from before a truncation
+  std::uint64_t device_id_;
+  std::uint64_t leases_ = 0;
+  bool is_closed_ = false;
+};
+
+}  // namespace benchfs::chunk

@@ -1,0 +1,144 @@
+// What only the memory engine does: its limit, its slots, writes that receive in place.
+#include <cstdlib>
+#include <new>
+
+#include "chunk/memory_slots.h"
+#include "chunk/store_fixture.h"
+#include "chunk/write_set.h"
+
+namespace benchfs::chunk {
+namespace {
+
+constexpr wire::InodeId kInode{7};
+constexpr wire::ChunkKey kKey{kInode, 0};
+
+std::unique_ptr<ChunkStore> make_store(std::uint64_t limit, std::uint64_t warm = 0) {
+  return make_memory_store({.slot_bytes = kSlot, .limit_bytes = limit, .warm_bytes = warm}).value();
+}
+
+TEST(MemoryStore, ALimitBelowOneChunkIsRefused) {
+  EXPECT_EQ(make_memory_store({.slot_bytes = kSlot, .limit_bytes = kSlot - 1}).error().code,
+            Errc::kConfig);
+  EXPECT_FALSE(make_memory_store({.slot_bytes = 1000, .limit_bytes = kSlot}));
+}
+
+TEST(MemoryStore, TheLimitAnswersEnospcAndFreedSpaceIsUsable) {
+  Shard shard;
+  for (std::uint64_t warm : {std::uint64_t{0}, std::uint64_t{1} << 30}) {
+    Driver driver(shard.reactor(), make_store(3 * kSlot, warm));
+    for (std::uint64_t index = 0; index < 3; ++index) {
+      ASSERT_TRUE(driver.fill({kInode, index}, 0, kSlot, 'a'));
+    }
+    EXPECT_EQ(driver.store().space()->free_bytes, 0U);
+    Status full = driver.fill({kInode, 3}, 0, 1, 'b');
+    ASSERT_FALSE(full);
+    EXPECT_TRUE(full.error().is_posix(ENOSPC));
+    EXPECT_EQ(driver.read({kInode, 2}), runs({{kSlot, 'a'}}));
+    ASSERT_TRUE(driver.fill({kInode, 2}, 0, kSlot, 'c'));
+    ASSERT_TRUE(driver.truncate(kInode, kSlot));
+    ASSERT_TRUE(driver.fill({kInode, 3}, kSlot - 1, 1, 'd'));
+    EXPECT_EQ(driver.read({kInode, 3}), runs({{kSlot - 1, 0}, {1, 'd'}}));
+  }
+}
+
+TEST(MemoryStore, SmallFilesTakeSmallPages) {
+  Shard shard;
+  Driver driver(shard.reactor(),
+                make_memory_store({.slot_bytes = 4U << 20, .limit_bytes = 8U << 20}).value());
+  for (std::uint64_t inode = 1; inode <= 2048; ++inode) {
+    ASSERT_TRUE(driver.fill({wire::InodeId{inode}, 0}, 0, 3000, 'e'));
+  }
+  EXPECT_EQ(driver.store().space()->free_bytes, 0U);
+  EXPECT_FALSE(driver.fill({wire::InodeId{5000}, 0}, 0, 1, 'f'));
+}
+
+TEST(MemoryStore, AWriteWaitsForOneFromBeforeATruncationOnlyWhereItMayStillFill) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  ASSERT_TRUE(driver.fill(kKey, 0, 100, 'g'));
+  Result<WriteLease> late = driver.begin(kKey, 1000, 1000);
+  ASSERT_TRUE(late);
+  ASSERT_TRUE(driver.truncate(kInode, 500));
+  ASSERT_TRUE(driver.truncate(kInode, 50));
+  ASSERT_TRUE(driver.fill(kKey, 60, 10, 'h'));
+  auto blocked = shard.reactor().block_on(
+      driver.store().begin_write(kKey, 3000, 10, Deadline::after(std::chrono::milliseconds(2))));
+  ASSERT_FALSE(blocked);
+  EXPECT_EQ(blocked.error().code, Errc::kDeadline);
+  std::ranges::fill(late->bytes(), std::byte{'X'});
+  ASSERT_TRUE(driver.commit(*std::move(late)));
+  ASSERT_TRUE(driver.fill(kKey, 3000, 10, 'i'));
+  EXPECT_EQ(driver.read(kKey), runs({{50, 'g'}, {10, 0}, {10, 'h'}, {2930, 0}, {10, 'i'}}));
+}
+
+TEST(MemorySlots, TheMostRecentlyFreedSlotIsUsedNext) {
+  MemorySlots slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 64 * kSlot});
+  std::array<MemorySlot*, 4> held{};
+  for (MemorySlot*& slot : held) {
+    slot = slots.allocate(kSlot).value();
+    ASSERT_TRUE(slots.touch(*slot, kSlot));
+  }
+  slots.release(*held[2]);
+  slots.release(*held[0]);
+  EXPECT_EQ(slots.allocate(1).value(), held[0]);
+  EXPECT_EQ(slots.allocate(1).value(), held[2]);
+}
+
+TEST(MemorySlots, NoMoreThanTheWarmBytesStayMapped) {
+  MemorySlots slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 2 * kSlot});
+  std::vector<MemorySlot*> held;
+  for (int i = 0; i < 8; ++i) {
+    held.push_back(slots.allocate(kSlot).value());
+    ASSERT_TRUE(slots.touch(*held.back(), kSlot));
+    held.back()->data[0] = std::byte{1};
+  }
+  for (MemorySlot* slot : held) {
+    slots.release(*slot);
+  }
+  EXPECT_EQ(slots.warm_bytes(), 2 * kSlot);
+  EXPECT_EQ(slots.used_bytes(), 0U);
+  EXPECT_EQ(held.front()->data[0], std::byte{0});
+  EXPECT_EQ(held.back()->data[0], std::byte{1});
+}
+
+TEST(WriteSet, ACommitSettlesItsPartOfAnothersBytes) {
+  WriteSet set;
+  std::uint32_t first = set.open({0, 100}, 0);
+  std::uint32_t second = set.open({20, 30}, 100);
+  EXPECT_EQ(set.commit(second), (Range{20, 30}));
+  EXPECT_TRUE(set.is_unsettled({0, 20}));
+  EXPECT_FALSE(set.is_unsettled({20, 30}));
+  EXPECT_TRUE(set.is_unsettled({30, 31}));
+  EXPECT_EQ(set.abandon(first).size(), 2U);
+  EXPECT_TRUE(set.empty());
+  EXPECT_FALSE(set.is_unsettled({0, 100}));
+}
+
+TEST(WriteSet, AbandoningHandsSharedBytesToTheOtherWrite) {
+  WriteSet set;
+  std::uint32_t first = set.open({0, 100}, 0);
+  std::uint32_t second = set.open({50, 150}, 100);
+  EXPECT_EQ(set.abandon(first), (std::vector<Range>{{0, 50}}));
+  EXPECT_TRUE(set.is_unsettled({50, 60}));
+  EXPECT_EQ(set.commit(second), (Range{50, 150}));
+  EXPECT_FALSE(set.is_unsettled({0, 150}));
+}
+
+TEST(WriteSet, ACutTakesTheTailOfWritesUnderWay) {
+  WriteSet set;
+  std::uint32_t first = set.open({10, 100}, 0);
+  std::uint32_t second = set.open({200, 300}, 100);
+  set.cut(40);
+  EXPECT_FALSE(set.is_blocked({0, 40}));
+  EXPECT_TRUE(set.is_blocked({40, 41}));
+  EXPECT_FALSE(set.is_blocked({100, 200}));
+  EXPECT_TRUE(set.is_blocked({299, 400}));
+  EXPECT_FALSE(set.is_unsettled({40, 300}));
+  EXPECT_EQ(set.commit(first), (Range{10, 40}));
+  EXPECT_TRUE(set.commit(second).empty());
+  EXPECT_TRUE(set.empty());
+  EXPECT_TRUE(set.unsettled().empty());
+}
+
+}  // namespace
+}  // namespace benchfs::chunk

@@ -1,0 +1,245 @@
+#include "chunk/segments.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <string_view>
+
+#include "base/log.h"
+#include "chunk/mapping.h"
+
+namespace benchfs::chunk {
+namespace {
+
+constexpr unsigned kFileTableSize = 256;
+constexpr std::uint32_t kDirectAlignment = 4096;
+
+bool is_segment_name(std::string_view name) {
+  constexpr std::string_view kPrefix = "segment_";
+  constexpr std::string_view kSuffix = ".dat";
+  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) {
+    return false;
+  }
+  std::string_view digits =
+      name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
+  return digits.size() >= 6 &&
+         std::ranges::all_of(digits, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+Status make_directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) {
+    return fail_system(error.value(), fmt::format("making data directory {}", path));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string Segments::path_of(std::uint32_t number) const {
+  return fmt::format("{}/segment_{:06}.dat", config_.directory, number);
+}
+
+Result<std::unique_ptr<Segments>> Segments::open(rt::Uring& ring, const FileEngineConfig& config) {
+  BENCHFS_TRY_VOID(make_directory(config.directory));
+  std::unique_ptr<Segments> segments(new Segments(ring, config));  // lint: allow new (private)
+  BENCHFS_TRY_VOID(segments->lock());
+  BENCHFS_TRY_VOID(segments->remove_leftovers());
+  if (Status table = ring.register_file_table(kFileTableSize); table) {
+    segments->table_size_ = kFileTableSize;
+  } else {
+    BENCHFS_LOG(kWarn, "going on with plain descriptors: {}", table.error().message());
+  }
+  BENCHFS_TRY_VOID(segments->add_segment());
+  return segments;
+}
+
+Segments::~Segments() {
+  close();
+}
+
+Status Segments::lock() {
+  std::string path = config_.directory + "/lock";
+  for (;;) {
+    int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+      return fail_system(errno, fmt::format("opening {}", path));
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+      int error = errno;
+      ::close(fd);
+      if (error == EWOULDBLOCK) {
+        return fail(Errc::kConfig,
+                    fmt::format("data directory {} is in use by another daemon (it holds {})",
+                                config_.directory,
+                                path));
+      }
+      return fail_system(error, fmt::format("locking {}", path));
+    }
+    // The former owner may have removed the file between our open and our lock.
+    struct stat locked{};
+    struct stat named{};
+    if (fstat(fd, &locked) == 0 && stat(path.c_str(), &named) == 0 &&
+        locked.st_ino == named.st_ino && locked.st_dev == named.st_dev) {
+      lock_fd_ = fd;
+      return {};
+    }
+    ::close(fd);
+  }
+}
+
+Status Segments::remove_leftovers() {
+  DIR* directory = opendir(config_.directory.c_str());
+  if (directory == nullptr) {
+    return fail_system(errno, fmt::format("reading data directory {}", config_.directory));
+  }
+  Status status;
+  while (dirent* entry = readdir(directory)) {
+    if (is_segment_name(entry->d_name) && unlinkat(dirfd(directory), entry->d_name, 0) != 0) {
+      status = fail_system(
+          errno, fmt::format("removing left-over {}/{}", config_.directory, entry->d_name));
+      break;
+    }
+  }
+  closedir(directory);
+  return status;
+}
+
+rt::Uring::File Segments::register_file(int fd) {
+  if (table_used_ < table_size_ && ring_.set_file(table_used_, fd)) {
+    return {.fd = static_cast<int>(table_used_++), .registered = true};
+  }
+  return {.fd = fd, .registered = false};
+}
+
+Status Segments::add_segment() {
+  auto segment = std::make_unique<Segment>();
+  segment->number = static_cast<std::uint32_t>(segments_.size());
+  std::string path = path_of(segment->number);
+  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) {
+    return fail_errno(errno, fmt::format("creating {}", path));
+  }
+  auto bytes = static_cast<off_t>(config_.segment_slots * config_.slot_bytes);
+  if (ftruncate(fd, bytes) != 0) {
+    int error = errno;
+    ::close(fd);
+    unlink(path.c_str());
+    return fail_errno(error, fmt::format("sizing {} to {} bytes", path, bytes));
+  }
+  segment->buffered_fd = fd;
+  segment->buffered = {.file = register_file(fd), .alignment = 1, .segment = segment->number};
+  if (config_.direct && (segment->number == 0 || direct_alignment_ > 0)) {
+    if (Status direct = open_direct(*segment, path); !direct) {
+      BENCHFS_LOG(kWarn, "going on without direct I/O: {}", direct.error().message());
+    }
+  }
+  segment->slots = std::make_unique<FileSlot[]>(config_.segment_slots);
+  for (std::uint32_t i = 0; i < config_.segment_slots; ++i) {
+    segment->slots[i].segment = segment.get();
+    segment->slots[i].index = i;
+  }
+  segments_.push_back(std::move(segment));
+  slots_used_ = 0;
+  return {};
+}
+
+Status Segments::open_direct(Segment& segment, const std::string& path) {
+  int fd = ::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) {
+    return fail_system(errno, fmt::format("opening {} with O_DIRECT", path));
+  }
+  if (segment.number == 0) {
+    std::uint32_t alignment = kDirectAlignment;
+#ifdef STATX_DIOALIGN
+    struct statx info{};
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &info) == 0 &&
+        (info.stx_mask & STATX_DIOALIGN) != 0) {
+      alignment = std::max({alignment, info.stx_dio_mem_align, info.stx_dio_offset_align});
+    }
+#endif
+    // Some file systems take the flag and refuse the transfer.
+    auto probe = Mapping::create(alignment, false);
+    if (!probe || pread(fd, probe->bytes().data(), alignment, 0) < 0 ||
+        config_.slot_bytes % alignment != 0) {
+      int error = errno;
+      ::close(fd);
+      return fail_system(error, fmt::format("reading {} directly", path));
+    }
+    direct_alignment_ = alignment;
+  }
+  segment.direct_fd = fd;
+  segment.direct = {
+      .file = register_file(fd), .alignment = direct_alignment_, .segment = segment.number};
+  return {};
+}
+
+Result<FileSlot*> Segments::allocate() {
+  while (!free_.empty()) {
+    FileSlot* slot = free_.back();
+    free_.pop_back();
+    if (!slot->segment->is_failed) {
+      return slot;
+    }
+  }
+  if (segments_.back()->is_failed || slots_used_ == config_.segment_slots) {
+    BENCHFS_TRY_VOID(add_segment());
+  }
+  return &segments_.back()->slots[slots_used_++];
+}
+
+void Segments::release(FileSlot& slot) {
+  if (slot.is_failed || slot.segment->is_failed) {
+    return;
+  }
+  slot.end = 0;
+  slot.is_dropped = false;
+  slot.is_cached = false;
+  free_.push_back(&slot);
+}
+
+Result<Space> Segments::space() const {
+  struct statvfs info{};
+  struct stat directory{};
+  if (statvfs(config_.directory.c_str(), &info) != 0 ||
+      stat(config_.directory.c_str(), &directory) != 0) {
+    return fail_system(errno, fmt::format("asking for the space of {}", config_.directory));
+  }
+  return Space{.total_bytes = std::uint64_t{info.f_blocks} * info.f_frsize,
+               .free_bytes = std::uint64_t{info.f_bavail} * info.f_frsize,
+               .device_id = directory.st_dev};
+}
+
+void Segments::close() {
+  for (unsigned i = 0; i < table_used_; ++i) {
+    (void)ring_.set_file(i, -1);
+  }
+  table_used_ = 0;
+  for (const std::unique_ptr<Segment>& segment : segments_) {
+    ::close(segment->buffered_fd);
+    if (segment->direct_fd >= 0) {
+      ::close(segment->direct_fd);
+    }
+    std::string path = path_of(segment->number);
+    if (!config_.keep && unlink(path.c_str()) != 0) {
+      BENCHFS_LOG(kWarn, "removing {}: {}", path, Error::from_system(errno, "").message());
+    }
+  }
+  segments_.clear();
+  if (lock_fd_ >= 0) {
+    unlink((config_.directory + "/lock").c_str());
+    ::close(lock_fd_);
+    lock_fd_ = -1;
+  }
+}
+
+}  // namespace benchfs::chunk
