@@ -28,6 +28,9 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();  // global options may follow the command
   add_global_options(app, context);
+  add_up_command(app, context);
+  add_down_command(app, context);
+  add_status_command(app, context);
   add_bench_command(app, context);
 
   app.footer("Remote paths are written bfs:/…; 'benchfs COMMAND --help' explains a command.");

@@ -1,0 +1,258 @@
+// benchfs up: a local cluster in the background, ready when the command returns.
+#include <CLI/CLI.hpp>
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "cli/cluster/launch.h"
+#include "cli/cluster/registry.h"
+#include "cli/command.h"
+
+namespace benchfs::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kName = "up";
+constexpr Nanos kTimeout = std::chrono::seconds(10);
+
+struct UpOptions {
+  std::uint32_t servers = 4;
+  std::uint32_t shards = 1;
+  std::optional<std::string> engine;
+  std::optional<std::string> data_dir;
+  std::optional<std::string> memory;
+  std::optional<std::string> chunk;
+  std::optional<std::string> config;
+  std::vector<std::string> sets;
+  bool json = false;
+};
+
+std::string absolute(const std::string& path) {
+  std::error_code error;
+  return fs::absolute(path, error).lexically_normal().native();
+}
+
+// Creates the directory; one that somebody else owns is not ours to start daemons in.
+Status prepare_directory(const std::string& dir) {
+  std::error_code error;
+  fs::create_directories(fs::path(dir).parent_path(), error);
+  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) {
+    return fail_system(errno, fmt::format("registry directory {}", dir));
+  }
+  struct stat info{};
+  if (::stat(dir.c_str(), &info) != 0) {
+    return fail_system(errno, fmt::format("registry directory {}", dir));
+  }
+  if (!S_ISDIR(info.st_mode) || info.st_uid != geteuid()) {
+    return fail(Errc::kConfig, fmt::format("{} is not a directory of yours", dir));
+  }
+  return {};
+}
+
+// No daemon may be alive there; what dead ones left is removed.
+Status take_over(const std::string& dir) {
+  std::string alive;
+  for (const DaemonInfo& daemon : find_daemons(dir)) {
+    if (daemon.state != DaemonState::kDead) {
+      alive += fmt::format("{}{} (process {} on {})",
+                           alive.empty() ? "" : ", ",
+                           daemon.node_id,
+                           daemon.process.pid,
+                           daemon.process.host);
+    }
+  }
+  if (!alive.empty()) {
+    return fail(Errc::kBusy,
+                fmt::format("a cluster is alive in {}: {}; benchfs down stops it", dir, alive));
+  }
+  clean_registry(dir, false);
+  return {};
+}
+
+LaunchPlan make_plan(const UpOptions& options, const std::string& dir, std::string program) {
+  LaunchPlan plan;
+  plan.program = std::move(program);
+  plan.registry_dir = dir;
+  plan.servers = options.servers;
+  plan.shards = options.shards;
+  plan.run_id = random_id();
+  auto add = [&plan](std::string option, std::string value) {
+    plan.arguments.push_back(std::move(option));
+    plan.arguments.push_back(std::move(value));
+  };
+  add("--listen", "127.0.0.1:0");
+  add("--set", "network.devices=lo");
+  if (options.config) {
+    add("--config", absolute(*options.config));
+  }
+  if (options.engine) {
+    add("--engine", *options.engine);
+  }
+  if (options.data_dir) {
+    add("--data-dir", absolute(*options.data_dir));
+  }
+  if (options.memory) {
+    add("--set", "storage.memory_bytes=" + *options.memory);
+  }
+  if (options.chunk) {
+    add("--set", "storage.chunk_bytes=" + *options.chunk);
+  }
+  for (const std::string& set : options.sets) {
+    add("--set", set);
+  }
+  return plan;
+}
+
+// A client reaches every shard. Returns the server list.
+Result<cluster::ServerList> check_service(const Context& context,
+                                          const LaunchPlan& plan,
+                                          Deadline deadline) {
+  client::Options options;
+  options.run_id = plan.run_id;
+  options.helper_thread = false;
+  options.list_timeout = deadline.remaining();
+  options.connect_timeout = deadline.remaining();
+  options.file_system.call_timeout = deadline.remaining();
+  BENCHFS_TRY(std::unique_ptr<client::Client> client, context.connect(std::move(options)));
+  for (std::uint32_t i = 0; i < client->fs().shard_count(); ++i) {
+    BENCHFS_TRY_VOID(client->run(client->fs().ping(wire::ShardId{i})));
+  }
+  return client->servers();
+}
+
+struct Cluster {
+  std::vector<LaunchedDaemon> daemons;
+  cluster::ServerList list;
+  Nanos took{};
+};
+
+Result<Cluster> bring_up(const Context& context, const UpOptions& options, MonoTime begin) {
+  const std::string& dir = context.registry_dir;
+  Deadline deadline = Deadline::at(begin + context.timeout(kTimeout));
+  BENCHFS_TRY(std::string program, find_daemon_program());
+  BENCHFS_TRY_VOID(prepare_directory(dir));
+  BENCHFS_TRY(RegistryLock lock, RegistryLock::acquire(dir));
+  BENCHFS_TRY_VOID(take_over(dir));
+  LaunchPlan plan = make_plan(options, dir, std::move(program));
+  Cluster cluster;
+  Result<std::vector<LaunchedDaemon>> daemons = launch_daemons(plan, deadline);
+  if (!daemons) {
+    remove_registry(dir, false);
+    return std::unexpected(std::move(daemons.error()));
+  }
+  cluster.daemons = *std::move(daemons);
+  Result<cluster::ServerList> list = check_service(context, plan, deadline);
+  if (!list) {
+    stop_launched(cluster.daemons);
+    clean_registry(dir, true);
+    return std::unexpected(
+        std::move(list.error()).with_prefix("the daemons run but do not answer"));
+  }
+  cluster.list = *std::move(list);
+  cluster.took = mono_now() - begin;
+  return cluster;
+}
+
+void print_json(const Cluster& cluster, const std::string& dir) {
+  nlohmann::json out;
+  out["registry_dir"] = dir;
+  out["run_id"] = fmt::format("{:016x}", cluster.list.run_id);
+  out["seconds"] = std::chrono::duration<double>(cluster.took).count();
+  out["daemons"] = nlohmann::json::array();
+  for (const LaunchedDaemon& daemon : cluster.daemons) {
+    out["daemons"].push_back(
+        {{"node_id", daemon.node_id}, {"pid", daemon.pid}, {"log", log_path(dir, daemon.node_id)}});
+  }
+  out["servers"] = nlohmann::json::array();
+  for (const cluster::Server& server : cluster.list.servers) {
+    out["servers"].push_back({{"node_id", server.node_id}, {"address", server.address()}});
+  }
+  fmt::print("{}\n", out.dump(2));
+}
+
+void print_summary(const Cluster& cluster, const std::string& dir) {
+  fmt::print("{:<12} {:<22} {}\n", "SERVER", "ADDRESS", "PROCESS");
+  for (const cluster::Server& server : cluster.list.servers) {
+    pid_t pid = 0;
+    for (const LaunchedDaemon& daemon : cluster.daemons) {
+      if (server.node_id == daemon.node_id || server.node_id.starts_with(daemon.node_id + ".")) {
+        pid = daemon.pid;
+      }
+    }
+    fmt::print("{:<12} {:<22} {}\n", server.node_id, server.address(), pid);
+  }
+  fmt::print("{} servers are ready after {:.2f} s; logs are in {}/log\n\n",
+             cluster.list.servers.size(),
+             std::chrono::duration<double>(cluster.took).count(),
+             dir);
+  if (dir != absolute(default_registry_dir())) {
+    fmt::print("  export BENCHFS_REGISTRY_DIR={}\n", dir);
+  }
+  fmt::print(
+      "  benchfs cp -r DIR bfs:/   copy a directory in\n"
+      "  benchfs status            see how the servers are\n"
+      "  benchfs down              stop them; what they store is gone then\n");
+}
+
+int run_up(Context& context, const UpOptions& options) {
+  MonoTime begin = mono_now();
+  context.registry_dir = absolute(context.registry_dir);
+  Result<Cluster> cluster = bring_up(context, options, begin);
+  if (!cluster) {
+    const Error& error = cluster.error();
+    // The log of a failed daemon says it all; the code's own text would only follow it.
+    bool has_log = error.context.ends_with('\n');
+    return report(kName, "", has_log ? error.context : error.message());
+  }
+  if (options.json) {
+    print_json(*cluster, context.registry_dir);
+  } else {
+    print_summary(*cluster, context.registry_dir);
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_up_command(CLI::App& app, Context& context) {
+  auto options = std::make_shared<UpOptions>();
+  CLI::App* up = app.add_subcommand("up", "Start a local cluster in the background");
+  up->add_option("--servers", options->servers, "Daemons to start")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  up->add_option("--shards", options->shards, "Shards (threads) of each daemon")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  up->add_option("--engine", options->engine, "Where data lives: file (default) or memory")
+      ->check(CLI::IsMember({"file", "memory"}));
+  up->add_option("--data-dir", options->data_dir, "File engine: directory on a local disk")
+      ->type_name("DIR");
+  up->add_option("--memory", options->memory, "Memory engine: limit of each shard, such as 2GiB")
+      ->type_name("SIZE");
+  up->add_option("--chunk", options->chunk, "Unit in which files are spread, such as 4MiB")
+      ->type_name("SIZE");
+  up->add_option("--config", options->config, "Configuration file of all daemons")
+      ->type_name("FILE");
+  up->add_option("--set", options->sets, "Set any key of the configuration; may be repeated")
+      ->type_name("SECTION.KEY=VALUE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  up->add_flag("--json", options->json, "Print one JSON object");
+  up->callback([&context, options] { context.exit_code = run_up(context, *options); });
+}
+
+}  // namespace benchfs::cli
