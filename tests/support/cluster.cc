@@ -71,7 +71,7 @@ void wait_for(sem_t* semaphore) {
 }  // namespace
 
 Cluster::Cluster(ClusterConfig config)
-    : config_(config), registry_dir_(directory_.path() + "/registry") {
+    : config_(std::move(config)), registry_dir_(directory_.path() + "/registry") {
   struct sigaction action{};
   action.sa_handler = on_freeze;
   action.sa_flags = SA_RESTART;
@@ -98,6 +98,9 @@ void Cluster::add_node(std::uint32_t server, std::uint32_t shard) {
   config.buffer_count = 8;
   config.list_timeout = std::chrono::seconds(60);
   config.network.devices = "lo";
+  if (config_.tweak) {
+    config_.tweak(config);
+  }
   nodes_.push_back(std::move(node));
 }
 

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -46,6 +47,8 @@ struct ClusterConfig {
   server::Engine engine = server::Engine::kMemory;
   std::uint64_t memory_bytes = std::uint64_t{256} << 20;  // of chunks, a shard
   std::uint32_t chunk_bytes = 64U << 10;
+  // Changes what else a test needs in the configuration of every shard.
+  std::function<void(server::ShardConfig&)> tweak;
 };
 
 class Cluster {
