@@ -20,6 +20,9 @@ function(benchfs_layer name)
   endforeach()
 endfunction()
 
+set(BENCHFS_TEST_ENV ${CMAKE_BINARY_DIR}/test_env.sh)
+configure_file(${CMAKE_SOURCE_DIR}/cmake/test_env.sh.in ${BENCHFS_TEST_ENV} @ONLY)
+
 # benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|slow] [TRANSPORTS])
 #
 # One test program a layer; every case becomes a ctest test. TRANSPORTS registers the program twice:
@@ -44,23 +47,16 @@ function(benchfs_test layer)
   foreach(other IN LISTS ARG_USES)
     target_link_libraries(${name} PRIVATE benchfs_${other})
   endforeach()
-  set(common "UCX_HANDLE_ERRORS=none" "UCX_ERROR_SIGNALS=" "UCX_WARN_UNUSED_ENV_VARS=n"
-    "ASAN_OPTIONS=detect_stack_use_after_return=1:abort_on_error=0"
-    "UBSAN_OPTIONS=print_stacktrace=1"
-    "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan.supp:halt_on_error=0:exitcode=66")
-  if(BENCHFS_SANITIZE)
-    # UCX patches mmap and friends in place, which crashes beside the sanitizers' own interceptors.
-    list(APPEND common "UCX_MEM_EVENTS=n")
-  endif()
+  # gtest_discover_tests cannot pass an environment of several variables; a wrapper can.
+  set_target_properties(${name} PROPERTIES CROSSCOMPILING_EMULATOR "${BENCHFS_TEST_ENV}")
   if(ARG_TRANSPORTS)
-    gtest_discover_tests(${name} TEST_PREFIX "shm." DISCOVERY_TIMEOUT 60
-      PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
-      ENVIRONMENT "${common};UCX_TLS=self,posix,sysv,cma,tcp")
-    gtest_discover_tests(${name} TEST_PREFIX "tcp." DISCOVERY_TIMEOUT 60
-      PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
-      ENVIRONMENT "${common};UCX_TLS=self,tcp")
+    foreach(transport IN ITEMS shm tcp)
+      gtest_discover_tests(${name} TEST_PREFIX "${transport}." EXTRA_ARGS "--transport=${transport}"
+        TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT 60
+        PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+    endforeach()
   else()
     gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
-      PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT "${common}")
+      PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
   endif()
 endfunction()
