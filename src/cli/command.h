@@ -42,11 +42,13 @@ std::string default_registry_dir();
 int report(std::string_view command, std::string_view subject, std::string_view reason);
 int report(std::string_view command, std::string_view subject, const Error& error);
 
-// --- one line a command: void add_<name>_command(CLI::App& app, Context& context), implemented in a
-// file command_<name>.cc and called by main.cc in the order of the help ---
+// --- one line a command: void add_<name>_command(CLI::App& app, Context& context), implemented in
+// command_<name>.cc and called by main.cc in the order of the help ---
 void add_up_command(CLI::App& app, Context& context);
 void add_down_command(CLI::App& app, Context& context);
 void add_status_command(CLI::App& app, Context& context);
+// ls, tree, stat, cat, cp, mv, rm, mkdir, rmdir, touch, truncate, df: see cli/files/commands.h.
+void add_file_commands(CLI::App& app, Context& context);
 void add_bench_command(CLI::App& app, Context& context);
 
 }  // namespace benchfs::cli

@@ -1,0 +1,398 @@
+#include "cli/files/copy.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "cli/files/remote_path.h"
+#include "cli/files/session.h"
+
+namespace benchfs::cli {
+
+// One file under way, shared by the workers that copy parts of it.
+struct Copier::Transfer {
+  explicit Transfer(Pair which) : pair(std::move(which)) {}
+
+  Pair pair;
+  std::unique_ptr<File> in;
+  std::unique_ptr<File> out;
+  std::uint64_t size = 0;  // to be copied in parts; what follows is copied at the end
+  bool size_is_known = true;
+  std::atomic<std::uint64_t> next{0};  // offset of the next part to take
+  std::atomic<unsigned> helpers{0};    // workers at it, or on their way
+  std::atomic<std::uint64_t> end{0};   // of what was read
+  std::atomic<bool> has_hole{false};
+
+  std::mutex mutex;
+  std::optional<Error> error;  // the first one; its subject
+  std::string subject;
+
+  bool has_failed() {
+    std::lock_guard lock(mutex);
+    return error.has_value();
+  }
+  void set_error(std::string where, Error first) {
+    std::lock_guard lock(mutex);
+    if (!error) {
+      error = std::move(first);
+      subject = std::move(where);
+    }
+  }
+};
+
+Copier::Copier(CopyOptions options, Progress& progress, ErrorHandler on_error)
+    : options_(options), progress_(progress), on_error_(std::move(on_error)) {
+  for (unsigned i = 0; i < std::max(1U, options_.jobs); ++i) {
+    workers_.emplace_back([this] { work(); });
+  }
+}
+
+Copier::~Copier() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  has_job_.notify_all();
+  for (std::thread& worker : workers_) {
+    worker.join();
+  }
+}
+
+void Copier::fail(const std::string& subject, const std::string& reason) {
+  std::lock_guard lock(error_mutex_);
+  on_error_(subject, reason);
+}
+
+void Copier::fail(const std::string& subject, const Error& error) {
+  fail(subject, reason_of(error));
+}
+
+// --- Workers -------------------------------------------------------------------------------------
+
+void Copier::work() {
+  std::vector<std::byte> buffer(kPartBytes);
+  std::unique_lock lock(mutex_);
+  while (true) {
+    has_job_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+    if (jobs_.empty()) {
+      return;
+    }
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    ++running_;
+    has_room_.notify_one();
+    lock.unlock();
+    job(buffer);
+    job = nullptr;
+    lock.lock();
+    if (--running_ == 0 && jobs_.empty()) {
+      is_idle_.notify_all();
+    }
+  }
+}
+
+// Parts of files that are open go before files that are not, and are bounded by the workers.
+void Copier::push(Job job, bool is_part) {
+  {
+    std::unique_lock lock(mutex_);
+    if (is_part) {
+      jobs_.push_front(std::move(job));
+    } else {
+      has_room_.wait(lock, [this] { return jobs_.size() < kMaxWaiting; });
+      jobs_.push_back(std::move(job));
+    }
+  }
+  has_job_.notify_one();
+}
+
+void Copier::finish() {
+  progress_.set_complete();
+  {
+    std::unique_lock lock(mutex_);
+    is_idle_.wait(lock, [this] { return jobs_.empty() && running_ == 0; });
+  }
+  if (!options_.preserve) {
+    return;
+  }
+  // Children first: copying into a directory changes its times.
+  for (auto pair = directories_.rbegin(); pair != directories_.rend(); ++pair) {
+    Status set = pair->target.set_attributes(pair->to, pair->info, keep());
+    if (!set) {
+      fail(pair->target.argument(pair->to), set.error());
+    }
+  }
+}
+
+// --- The walk ------------------------------------------------------------------------------------
+
+void Copier::copy(FileTree& source,
+                  const std::string& from,
+                  FileTree& target,
+                  const std::string& to) {
+  // A symlink among the arguments is followed, unless a tree is copied.
+  Result<FileInfo> info = options_.recursive ? source.lstat(from) : source.stat(from);
+  if (!info) {
+    fail(source.argument(from), info.error());
+    return;
+  }
+  at_root_ = true;
+  copy_any(Pair{source, target, from, to, *info});
+}
+
+void Copier::copy_any(const Pair& pair) {
+  if (InterruptGuard::is_interrupted()) {
+    return;
+  }
+  std::string subject = pair.source.argument(pair.from);
+  if (S_ISDIR(pair.info.mode)) {
+    if (options_.recursive) {
+      copy_directory(pair);
+    } else {
+      fail(subject, "is a directory, left out (-r copies directories)");
+    }
+  } else if (S_ISLNK(pair.info.mode)) {
+    copy_symlink(pair);
+  } else if (S_ISREG(pair.info.mode) || !options_.recursive) {
+    progress_.add_file(pair.info.size);
+    push([this, pair](std::span<std::byte> buffer) { copy_file(pair, buffer); }, false);
+  } else {
+    fail(subject, "not a regular file, directory or symbolic link; left out");
+  }
+}
+
+void Copier::copy_directory(const Pair& pair) {
+  bool same_tree = pair.source.is_remote() == pair.target.is_remote();
+  if (same_tree && std::ranges::any_of(target_roots_, [&](const FileInfo& root) {
+        return root.is_same_file(pair.info);
+      })) {
+    fail(pair.source.argument(pair.from), "cannot be copied into itself; left out");
+    return;
+  }
+  // Writable while it is filled; it gets its mode in the end.
+  Status made = pair.target.mkdir(pair.to, pair.info.mode | S_IRWXU);
+  Result<FileInfo> target = pair.target.stat(pair.to);
+  if (!made && !(made.error().is_posix(EEXIST) && target && S_ISDIR(target->mode))) {
+    fail(pair.target.argument(pair.to), made.error());
+    return;
+  }
+  if (std::exchange(at_root_, false) && target) {
+    target_roots_.push_back(*target);
+  }
+  if (made || options_.preserve) {
+    directories_.push_back(pair);
+  }
+  Result<std::vector<std::string>> names = pair.source.list(pair.from);
+  if (!names) {
+    fail(pair.source.argument(pair.from), names.error());
+    return;
+  }
+  for (const std::string& name : *names) {
+    std::string from = join_path(pair.from, name);
+    Result<FileInfo> info = pair.source.lstat(from);
+    if (!info) {
+      fail(pair.source.argument(from), info.error());
+      continue;
+    }
+    copy_any(Pair{pair.source, pair.target, std::move(from), join_path(pair.to, name), *info});
+  }
+}
+
+void Copier::copy_symlink(const Pair& pair) {
+  progress_.add_file(0);
+  Result<std::string> text = pair.source.readlink(pair.from);
+  if (!text) {
+    fail(pair.source.argument(pair.from), text.error());
+    return;
+  }
+  Status made = pair.target.symlink(*text, pair.to);
+  if (!made && made.error().is_posix(EEXIST) && pair.target.unlink(pair.to)) {
+    made = pair.target.symlink(*text, pair.to);
+  }
+  if (made && options_.preserve) {
+    made = pair.target.set_attributes(pair.to, pair.info, keep());
+  }
+  if (!made) {
+    fail(pair.target.argument(pair.to), made.error());
+    return;
+  }
+  progress_.on_file();
+}
+
+// --- Files ---------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<File>> Copier::create_target(const Pair& pair) {
+  if (pair.source.is_remote() == pair.target.is_remote()) {
+    Result<FileInfo> present = pair.target.stat(pair.to);
+    if (present && present->is_same_file(pair.info)) {
+      return benchfs::fail(Errc::kInvalidArgument,
+                           fmt::format("the same file as {}", pair.source.argument(pair.from)));
+    }
+  }
+  Result<std::unique_ptr<File>> out = pair.target.create(pair.to, pair.info.mode);
+  bool is_in_the_way = !out && out.error().code == Errc::kPosix && !out.error().is_posix(ENOENT) &&
+                       !out.error().is_posix(EISDIR);
+  if (is_in_the_way && options_.force && pair.target.unlink(pair.to)) {
+    out = pair.target.create(pair.to, pair.info.mode);
+  }
+  return out;
+}
+
+void Copier::copy_file(Pair pair, std::span<std::byte> buffer) {
+  if (InterruptGuard::is_interrupted()) {
+    return;
+  }
+  auto transfer = std::make_shared<Transfer>(std::move(pair));
+  const Pair& which = transfer->pair;
+  Result<std::unique_ptr<File>> in = which.source.open(which.from);
+  if (!in) {
+    fail(which.source.argument(which.from), in.error());
+    return;
+  }
+  Result<std::unique_ptr<File>> out = create_target(which);
+  if (!out) {
+    fail(which.target.argument(which.to), out.error());
+    return;
+  }
+  transfer->in = std::move(*in);
+  transfer->out = std::move(*out);
+  bool is_regular = S_ISREG(which.info.mode);
+  transfer->size = is_regular ? which.info.size : 0;
+  // A local file may have grown, and files of /proc say 0 whatever they hold.
+  transfer->size_is_known = which.source.is_remote();
+
+  std::uint64_t parts = transfer->size / kPartBytes + 1;
+  auto helpers = static_cast<unsigned>(std::min<std::uint64_t>(parts, options_.jobs));
+  transfer->helpers = helpers;
+  for (unsigned i = 1; i < helpers; ++i) {
+    push([this, transfer](std::span<std::byte> room) { help(transfer, room); }, true);
+  }
+  help(transfer, buffer);
+}
+
+void Copier::help(const std::shared_ptr<Transfer>& transfer, std::span<std::byte> buffer) {
+  while (!transfer->has_failed() && !InterruptGuard::is_interrupted()) {
+    std::uint64_t offset = transfer->next.fetch_add(kPartBytes);
+    if (offset >= transfer->size) {
+      break;
+    }
+    Status copied = copy_part(*transfer, offset, buffer);
+    if (!copied) {
+      break;
+    }
+  }
+  if (transfer->helpers.fetch_sub(1) > 1) {
+    return;
+  }
+  if (InterruptGuard::is_interrupted()) {
+    return;
+  }
+  Status done = complete(*transfer, buffer);
+  if (!done) {
+    fail(transfer->subject, done.error());
+    return;
+  }
+  progress_.on_file();
+}
+
+Status Copier::copy_part(Transfer& transfer, std::uint64_t offset, std::span<std::byte> buffer) {
+  const Pair& pair = transfer.pair;
+  std::uint64_t length = std::min<std::uint64_t>(buffer.size(), transfer.size - offset);
+  Result<std::size_t> count = transfer.in->read(offset, buffer.first(length));
+  if (!count) {
+    transfer.set_error(pair.source.argument(pair.from), count.error());
+    return std::unexpected(std::move(count.error()));
+  }
+  Status written = write_data(transfer, offset, buffer.first(*count));
+  if (!written) {
+    transfer.set_error(pair.target.argument(pair.to), written.error());
+    return written;
+  }
+  std::uint64_t end = offset + *count;
+  std::uint64_t seen = transfer.end;
+  while (seen < end && !transfer.end.compare_exchange_weak(seen, end)) {
+  }
+  progress_.on_bytes(*count);
+  return {};
+}
+
+// Blocks of zeros of a file that may have holes become holes.
+Status Copier::write_data(Transfer& transfer,
+                          std::uint64_t offset,
+                          std::span<const std::byte> data) {
+  if (!transfer.pair.info.may_have_holes) {
+    return transfer.out->write(offset, data);
+  }
+  auto is_zero = [](std::span<const std::byte> block) {
+    return block.front() == std::byte{0} &&
+           std::memcmp(block.data(), block.data() + 1, block.size() - 1) == 0;
+  };
+  std::size_t begin = 0;  // of the data not yet written
+  std::size_t at = 0;
+  while (at < data.size()) {
+    std::size_t length = std::min(kZeroBlockBytes, data.size() - at);
+    if (is_zero(data.subspan(at, length))) {
+      transfer.has_hole = true;
+      if (begin < at) {
+        BENCHFS_TRY_VOID(transfer.out->write(offset + begin, data.subspan(begin, at - begin)));
+      }
+      begin = at + length;
+    }
+    at += length;
+  }
+  if (begin < data.size()) {
+    return transfer.out->write(offset + begin, data.subspan(begin));
+  }
+  return {};
+}
+
+// What a file holds beyond the size it was said to have.
+Status Copier::copy_tail(Transfer& transfer, std::span<std::byte> buffer) {
+  const Pair& pair = transfer.pair;
+  std::uint64_t offset = transfer.end;
+  // A part came short: the file shrank, and there is no tail.
+  while (offset >= transfer.size && !InterruptGuard::is_interrupted()) {
+    Result<std::size_t> count = transfer.in->read(offset, buffer);
+    if (!count) {
+      transfer.set_error(pair.source.argument(pair.from), count.error());
+      return std::unexpected(std::move(count.error()));
+    }
+    if (*count == 0) {
+      break;
+    }
+    Status written = transfer.out->write(offset, buffer.first(*count));
+    if (!written) {
+      transfer.set_error(pair.target.argument(pair.to), written.error());
+      return written;
+    }
+    offset += *count;
+    transfer.end = offset;
+    progress_.on_bytes(*count);
+  }
+  return {};
+}
+
+// By the last worker at a file. On failure transfer.subject says what it is about.
+Status Copier::complete(Transfer& transfer, std::span<std::byte> buffer) {
+  if (transfer.error) {
+    return std::unexpected(*transfer.error);
+  }
+  if (!transfer.size_is_known) {
+    BENCHFS_TRY_VOID(copy_tail(transfer, buffer));
+  }
+  transfer.subject = transfer.pair.target.argument(transfer.pair.to);
+  if (transfer.has_hole) {  // a hole at the end leaves the file too short
+    BENCHFS_TRY_VOID(transfer.out->truncate(transfer.end));
+  }
+  if (options_.preserve) {
+    BENCHFS_TRY_VOID(transfer.out->set_attributes(transfer.pair.info, keep()));
+  }
+  return transfer.out->close();
+}
+
+}  // namespace benchfs::cli

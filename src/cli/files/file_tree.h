@@ -1,0 +1,70 @@
+// A tree of files as `cp` sees it, whether it is local or in BenchFS.
+//
+// Thread: any, several at a time; one File may be used by several threads too. Calls block.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace benchfs::cli {
+
+struct FileInfo {
+  std::uint32_t mode = 0;  // as st_mode
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint64_t size = 0;
+  std::int64_t atime_ns = 0;
+  std::int64_t mtime_ns = 0;
+  std::uint64_t device = 0;  // with inode: which file it is
+  std::uint64_t inode = 0;
+  bool may_have_holes = false;
+
+  [[nodiscard]] bool is_same_file(const FileInfo& other) const {
+    return device == other.device && inode == other.inode;
+  }
+};
+
+// Which attributes of a FileInfo to give to a copy: mode and times always, the owner if allowed.
+enum class Keep : std::uint8_t { kModeAndTimes, kOwnerToo };
+
+class File {
+ public:
+  virtual ~File() = default;  // closes
+  // Fewer bytes than asked only at the end of the file. A file that cannot seek is read on,
+  // whatever the offset.
+  virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) = 0;
+  virtual Status write(std::uint64_t offset, std::span<const std::byte> from) = 0;
+  virtual Status truncate(std::uint64_t size) = 0;
+  virtual Status set_attributes(const FileInfo& info, Keep keep) = 0;
+  // Reports what the destructor cannot.
+  virtual Status close() = 0;
+};
+
+class FileTree {
+ public:
+  virtual ~FileTree() = default;
+  [[nodiscard]] virtual bool is_remote() const = 0;
+  // How the user would write the path.
+  [[nodiscard]] virtual std::string argument(const std::string& path) const = 0;
+
+  virtual Result<FileInfo> stat(const std::string& path) = 0;   // follows symlinks
+  virtual Result<FileInfo> lstat(const std::string& path) = 0;  // does not
+  virtual Result<std::vector<std::string>> list(const std::string& path) = 0;
+  virtual Result<std::string> readlink(const std::string& path) = 0;
+  virtual Result<std::unique_ptr<File>> open(const std::string& path) = 0;
+  // Creates or empties a file. `mode` is subject to the umask.
+  virtual Result<std::unique_ptr<File>> create(const std::string& path, std::uint32_t mode) = 0;
+  virtual Status mkdir(const std::string& path, std::uint32_t mode) = 0;
+  virtual Status symlink(const std::string& target, const std::string& path) = 0;
+  virtual Status unlink(const std::string& path) = 0;
+  // Of a symlink itself, when it is one; then without the mode.
+  virtual Status set_attributes(const std::string& path, const FileInfo& info, Keep keep) = 0;
+};
+
+}  // namespace benchfs::cli

@@ -1,0 +1,153 @@
+#include "cli/files/remote_tree.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "cli/files/remote_path.h"
+#include "cli/files/session.h"
+
+namespace benchfs::cli {
+namespace {
+
+constexpr std::size_t kListPageEntries = 4096;
+
+FileInfo to_info(const wire::Attr& attr) {
+  FileInfo info;
+  info.mode = attr.mode;
+  info.uid = attr.uid;
+  info.gid = attr.gid;
+  info.size = attr.size;
+  info.atime_ns = attr.atime_ns;
+  info.mtime_ns = attr.mtime_ns;
+  info.inode = attr.inode;
+  info.may_have_holes = true;  // servers do not say
+  return info;
+}
+
+wire::SetAttrRequest to_request(const FileInfo& info, Keep keep) {
+  wire::SetAttrRequest request;
+  request.mask = wire::kSetAtime | wire::kSetMtime;
+  if (!S_ISLNK(info.mode)) {
+    request.mask |= wire::kSetMode;
+    request.mode = info.mode & 07777;
+  }
+  request.atime_ns = info.atime_ns;
+  request.mtime_ns = info.mtime_ns;
+  if (keep == Keep::kOwnerToo) {
+    request.mask |= wire::kSetUid | wire::kSetGid;
+    request.uid = info.uid;
+    request.gid = info.gid;
+  }
+  return request;
+}
+
+template <typename T>
+Status drop_value(Result<T> result) {
+  BENCHFS_TRY_VOID(std::move(result));
+  return {};
+}
+
+class RemoteFile final : public File {
+ public:
+  RemoteFile(client::Client& client, std::shared_ptr<client::OpenFile> file)
+      : client_(client), file_(std::move(file)) {}
+  RemoteFile(const RemoteFile&) = delete;
+  RemoteFile& operator=(const RemoteFile&) = delete;
+  ~RemoteFile() override { (void)close(); }
+
+  Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) override {
+    return client_.run(client_.fs().read(*file_, offset, into));
+  }
+  Status write(std::uint64_t offset, std::span<const std::byte> from) override {
+    return client_.run(client_.fs().write(*file_, offset, from));
+  }
+  Status truncate(std::uint64_t size) override {
+    wire::SetAttrRequest request;
+    request.mask = wire::kSetSize;
+    request.size = size;
+    return drop_value(client_.run(client_.fs().set_attr(*file_, request)));
+  }
+  Status set_attributes(const FileInfo& info, Keep keep) override {
+    return drop_value(client_.run(client_.fs().set_attr(*file_, to_request(info, keep))));
+  }
+  Status close() override {
+    if (file_ == nullptr) {
+      return {};
+    }
+    return client_.run(client_.fs().close(std::exchange(file_, nullptr)));
+  }
+
+ private:
+  client::Client& client_;
+  std::shared_ptr<client::OpenFile> file_;
+};
+
+}  // namespace
+
+RemoteTree::RemoteTree(client::Client& client) : client_(client), umask_(process_umask()) {}
+
+std::string RemoteTree::argument(const std::string& path) const {
+  return to_argument(path);
+}
+
+Result<FileInfo> RemoteTree::stat(const std::string& path) {
+  BENCHFS_TRY(wire::Attr attr, client_.run(client_.fs().stat(path)));
+  return to_info(attr);
+}
+
+Result<FileInfo> RemoteTree::lstat(const std::string& path) {
+  BENCHFS_TRY(wire::Attr attr, client_.run(client_.fs().lstat(path)));
+  return to_info(attr);
+}
+
+Result<std::vector<std::string>> RemoteTree::list(const std::string& path) {
+  std::vector<std::string> names;
+  while (true) {
+    std::string cursor = names.empty() ? std::string() : names.back();
+    BENCHFS_TRY(std::vector<client::DirEntry> page,
+                client_.run(client_.fs().list(path, std::move(cursor), kListPageEntries)));
+    if (page.empty()) {
+      return names;
+    }
+    for (client::DirEntry& entry : page) {
+      names.push_back(std::move(entry.name));
+    }
+  }
+}
+
+Result<std::string> RemoteTree::readlink(const std::string& path) {
+  return client_.run(client_.fs().readlink(path));
+}
+
+Result<std::unique_ptr<File>> RemoteTree::open(const std::string& path) {
+  BENCHFS_TRY(std::shared_ptr<client::OpenFile> file,
+              client_.run(client_.fs().open(path, wire::kOpenRead, 0)));
+  return std::make_unique<RemoteFile>(client_, std::move(file));
+}
+
+Result<std::unique_ptr<File>> RemoteTree::create(const std::string& path, std::uint32_t mode) {
+  std::uint32_t flags = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenTruncate;
+  BENCHFS_TRY(std::shared_ptr<client::OpenFile> file,
+              client_.run(client_.fs().open(path, flags, mode & 0777 & ~umask_)));
+  return std::make_unique<RemoteFile>(client_, std::move(file));
+}
+
+Status RemoteTree::mkdir(const std::string& path, std::uint32_t mode) {
+  return drop_value(client_.run(client_.fs().mkdir(path, mode & 07777 & ~umask_)));
+}
+
+Status RemoteTree::symlink(const std::string& target, const std::string& path) {
+  return client_.run(client_.fs().symlink(target, path));
+}
+
+Status RemoteTree::unlink(const std::string& path) {
+  return client_.run(client_.fs().unlink(path));
+}
+
+Status RemoteTree::set_attributes(const std::string& path, const FileInfo& info, Keep keep) {
+  return drop_value(client_.run(client_.fs().set_attr(path, to_request(info, keep), false)));
+}
+
+}  // namespace benchfs::cli
