@@ -92,6 +92,22 @@ void Receive::on_received(void* request, ucs_status_t status, std::size_t, void*
   static_cast<Receive*>(self)->completed(request, status);
 }
 
+bool Flush::await_ready() {
+  if (!endpoint_.is_open()) {
+    status_ = UCS_ERR_CONNECTION_RESET;
+    return true;
+  }
+  ucp_request_param_t param;
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  param.cb.send = on_flushed;
+  param.user_data = this;
+  return started(ucp_ep_flush_nbx(endpoint_.handle_, &param));
+}
+
+void Flush::on_flushed(void* request, ucs_status_t status, void* self) {
+  static_cast<Flush*>(self)->completed(request, status);
+}
+
 void Endpoint::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
   if (!is_open()) {
     return;

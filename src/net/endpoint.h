@@ -97,6 +97,15 @@ class Receive final : public Operation {
   const MemoryRegion* region_;
 };
 
+class Flush final : public Operation {
+ public:
+  explicit Flush(Endpoint& endpoint) : Operation(endpoint) {}
+  bool await_ready();
+
+ private:
+  static void on_flushed(void* request, ucs_status_t status, void* self);
+};
+
 class Endpoint final : private rt::Timer {
  public:
   enum class State : std::uint8_t { kOpen, kFailed, kClosing, kClosed };
@@ -112,6 +121,10 @@ class Endpoint final : private rt::Timer {
   [[nodiscard]] std::uint32_t operations() const { return operations_; }
 
   [[nodiscard]] Send send(const Send::Message& message) { return {*this, message}; }
+  // Ends when what was sent has left. An endpoint from Worker::connect() must see the end of a flush
+  // before its first message, and one from accept() a message: over shared memory UCX 1.13 otherwise
+  // loses a message that meets the wire-up of the lanes, or aborts.
+  [[nodiscard]] Flush flush() { return Flush(*this); }
   // Sends a message nobody waits for; the header is copied (at most
   // kMaxForgottenHeader bytes). Dropped when not open.
   static constexpr std::size_t kMaxForgottenHeader = 320;
@@ -128,6 +141,7 @@ class Endpoint final : private rt::Timer {
   friend class Operation;
   friend class Send;
   friend class Receive;
+  friend class Flush;
 
   void on_timer() override;  // the flush took too long
   void begin_close();

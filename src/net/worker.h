@@ -80,7 +80,8 @@ class Worker final : public rt::Poller {
   Result<SocketAddress> listen(const SocketAddress& address, ConnectionAcceptor& acceptor);
   void stop_listening();
 
-  // Starts to connect; a refusal is reported to the owner as a failure.
+  // Starts to connect; a refusal is reported to the owner as a failure. Flush before the first
+  // message (see Endpoint::flush).
   Result<Endpoint*> connect(const SocketAddress& address, EndpointOwner& owner);
   Result<Endpoint*> accept(ucp_conn_request_h request, EndpointOwner& owner);
   void reject(ucp_conn_request_h request);
@@ -131,6 +132,7 @@ class Worker final : public rt::Poller {
     has_events_ = true;
   }
   bool deliver_events();
+  Status guard_message_ids();
 
   Context& context_;
   rt::Reactor& reactor_;

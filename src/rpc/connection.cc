@@ -143,13 +143,16 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   header.client_uid = identity_.uid;
   header.attempt = attempt_;
   RegistrationGuard guard(*this, deadline);
-  ucs_status_t sent = co_await endpoint_->send({
-      .id = static_cast<std::uint16_t>(wire::Opcode::kRegister),
-      .header = std::as_bytes(std::span(&header, 1)),
-      .data = std::as_bytes(std::span(identity_.id)),
-      .protocol = net::Protocol::kEager,
-      .with_reply_endpoint = true,
-  });
+  ucs_status_t sent = co_await endpoint_->flush();  // connected
+  if (sent == UCS_OK && epoch_ == epoch) {
+    sent = co_await endpoint_->send({
+        .id = static_cast<std::uint16_t>(wire::Opcode::kRegister),
+        .header = std::as_bytes(std::span(&header, 1)),
+        .data = std::as_bytes(std::span(identity_.id)),
+        .protocol = net::Protocol::kEager,
+        .with_reply_endpoint = true,
+    });
+  }
   while (sent == UCS_OK && epoch_ == epoch && state_ == State::kRegistering) {
     (void)co_await state_changed_.wait(Deadline::never());  // bounded by the guard
   }
