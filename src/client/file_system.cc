@@ -102,7 +102,13 @@ rt::CoResult<FileSystem::Found> FileSystem::lookup(wire::InodeId parent,
 // --- Paths ---------------------------------------------------------------------------------------
 
 rt::CoStatus FileSystem::walk_to_last(PathWalk& walk, Deadline deadline) {
-  while (!walk.name().empty() && !walk.is_last()) {
+  while (!walk.name().empty()) {
+    if (walk.name().size() > wire::kMaxNameBytes) {
+      co_return fail_errno(ENAMETOOLONG);
+    }
+    if (walk.is_last()) {
+      break;
+    }
     wire::InodeId known = directories_.find(walk.directory(), walk.name(), mono_now());
     if (known.is_valid()) {
       walk.enter(known);

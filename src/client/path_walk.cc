@@ -33,9 +33,6 @@ Status PathWalk::push(std::string_view path) {
     std::size_t slash = path.rfind('/', end - 1);
     std::size_t begin = slash == std::string_view::npos ? 0 : slash + 1;
     std::string_view component = path.substr(begin, end - begin);
-    if (component.size() > wire::kMaxNameBytes) {
-      return fail_errno(ENAMETOOLONG);
-    }
     if (!component.empty()) {
       components_.emplace_back(component);
     }

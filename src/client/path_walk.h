@@ -12,7 +12,8 @@ namespace benchfs::client {
 
 class PathWalk {
  public:
-  // Errors: ENOENT (empty), ENAMETOOLONG, EINVAL (NUL inside).
+  // Errors: ENOENT (empty), ENAMETOOLONG (the path; names are checked when reached, as in Linux),
+  // EINVAL (NUL inside).
   static Result<PathWalk> start(std::string_view path);
 
   // The directory reached so far, and the next component, "" when there is none left: then the path

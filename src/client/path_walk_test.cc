@@ -1,0 +1,104 @@
+#include "client/path_walk.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "wire/limits.h"
+
+namespace benchfs::client {
+namespace {
+
+// The components a path is walked through when every one of them is a directory.
+std::vector<std::string> components(std::string_view path) {
+  Result<PathWalk> walk = PathWalk::start(path);
+  EXPECT_TRUE(walk) << walk.error().message();
+  std::vector<std::string> names;
+  std::uint64_t next = 100;
+  while (walk && !walk->name().empty()) {
+    names.push_back(walk->name());
+    walk->enter(wire::InodeId{next++});
+  }
+  return names;
+}
+
+int start_errno(std::string_view path) {
+  Result<PathWalk> walk = PathWalk::start(path);
+  return walk ? 0 : walk.error().to_errno();
+}
+
+using Names = std::vector<std::string>;
+
+TEST(PathWalk, SplitsAtSlashesAndIgnoresEmptyAndDotComponents) {
+  EXPECT_EQ(components("/a/b/c"), (Names{"a", "b", "c"}));
+  EXPECT_EQ(components("a//b/./c/"), (Names{"a", "b", "c"}));
+  EXPECT_EQ(components("/"), Names{});
+  EXPECT_EQ(components("/./."), Names{});
+}
+
+TEST(PathWalk, DotDotLeavesTheDirectoryThatWasEntered) {
+  Result<PathWalk> walk = PathWalk::start("/a/../b");
+  ASSERT_TRUE(walk);
+  EXPECT_EQ(walk->name(), "a");
+  walk->enter(wire::InodeId{7});
+  EXPECT_EQ(walk->name(), "b");
+  EXPECT_EQ(walk->directory(), wire::kRootInode);
+  EXPECT_EQ(components("/../../x"), Names{"x"});  // above the root is the root
+}
+
+TEST(PathWalk, RefusesWhatNoFileSystemTakes) {
+  EXPECT_EQ(start_errno(""), ENOENT);
+  EXPECT_EQ(start_errno(std::string(255, 'x')), 0);
+  EXPECT_EQ(start_errno(std::string(256, 'x')), ENAMETOOLONG);
+  std::string longest;
+  while (longest.size() + 2 <= wire::kMaxPathBytes) {
+    longest += "/y";
+  }
+  EXPECT_EQ(start_errno(longest), 0);
+  EXPECT_EQ(start_errno(longest + "/yy"), ENAMETOOLONG);
+  EXPECT_EQ(start_errno(std::string_view("a\0b", 3)), EINVAL);
+  EXPECT_EQ(start_errno("\xff\xfe/\x80"), 0);  // names are bytes
+}
+
+TEST(PathWalk, KnowsWhenThePathAsksForADirectory) {
+  EXPECT_FALSE(PathWalk::start("/a/b")->must_be_directory());
+  EXPECT_TRUE(PathWalk::start("/a/b/")->must_be_directory());
+  Result<PathWalk> walk = PathWalk::start("/a/.");
+  ASSERT_TRUE(walk);
+  walk->enter(wire::InodeId{7});
+  EXPECT_TRUE(walk->must_be_directory());
+}
+
+TEST(PathWalk, ASymlinkTakesThePlaceOfItsComponent) {
+  Result<PathWalk> walk = PathWalk::start("/dir/link/rest");
+  ASSERT_TRUE(walk);
+  walk->enter(wire::InodeId{7});
+  EXPECT_EQ(walk->name(), "link");
+  ASSERT_TRUE(walk->follow("x/y"));
+  EXPECT_EQ(walk->directory(), wire::InodeId{7});
+  EXPECT_EQ(walk->name(), "x");
+  walk->enter(wire::InodeId{8});
+  EXPECT_EQ(walk->name(), "y");
+  ASSERT_TRUE(walk->follow("/top"));
+  EXPECT_EQ(walk->directory(), wire::kRootInode);
+  EXPECT_EQ(walk->name(), "top");
+  walk->enter(wire::InodeId{9});
+  EXPECT_EQ(walk->name(), "rest");
+  EXPECT_TRUE(walk->is_last());
+}
+
+TEST(PathWalk, GivesUpAfterFortySymlinks) {
+  Result<PathWalk> walk = PathWalk::start("/loop");
+  ASSERT_TRUE(walk);
+  for (int i = 0; i < wire::kMaxSymlinkDepth; ++i) {
+    ASSERT_TRUE(walk->follow("loop"));
+  }
+  Status last = walk->follow("loop");
+  ASSERT_FALSE(last);
+  EXPECT_EQ(last.error().to_errno(), ELOOP);
+}
+
+}  // namespace
+}  // namespace benchfs::client
