@@ -416,7 +416,7 @@ TEST_P(ChunkStoreTest, RandomOperationsMatchTheModel) {
   std::uint64_t seed = test_seed();
   SCOPED_TRACE(fmt::format("BENCHFS_SEED={}", seed));
   Model model(*driver_, seed);
-  for (std::uint64_t version = 1; version <= 4000 && !HasFatalFailure(); ++version) {
+  for (std::uint64_t version = 1; version <= 1500 && !HasFatalFailure(); ++version) {
     model.step(version);
   }
 }

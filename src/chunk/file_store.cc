@@ -97,26 +97,22 @@ rt::CoResult<ReadLease> FileStore::read(wire::ChunkKey key,
     co_return lease;
   }
   BENCHFS_CO_TRY(lease.buffer_, co_await pool_.acquire(deadline));
-  for (;;) {
-    slot = index_.find(key);
-    if (slot == nullptr || offset >= slot->end) {
-      co_return ReadLease{};
-    }
-    std::uint32_t stored = std::min(length, slot->end - offset);
-    ReadPlan plan = plan_read(*slot, offset, stored);
-    SlotGuard::Hold hold = co_await slot->guard.enter(plan.access);
-    if (slot->is_dropped || slot->end < offset + stored) {
-      continue;  // truncated while we waited
-    }
-    std::span<std::byte> into = lease.buffer_.span().first(plan.end - plan.begin);
-    const Segment& segment = *slot->segment;
-    BENCHFS_CO_TRY_VOID(
-        co_await io_.read(plan.access == Access::kDirect ? segment.direct : segment.buffered,
-                          into,
-                          segments_->offset_of(*slot) + plan.begin));
-    lease.bytes_ = into.subspan(offset - plan.begin, stored);
-    co_return lease;
+  slot = index_.find(key);  // again: the wait may have been long
+  if (slot == nullptr || offset >= slot->end) {
+    co_return ReadLease{};
   }
+  std::uint32_t stored = std::min(length, slot->end - offset);
+  ReadPlan plan = plan_read(*slot, offset, stored);
+  // A truncation meanwhile queues behind: what it removes is still there for this read.
+  SlotGuard::Hold hold = co_await slot->guard.enter(plan.access);
+  std::span<std::byte> into = lease.buffer_.span().first(plan.end - plan.begin);
+  const Segment& segment = *slot->segment;
+  BENCHFS_CO_TRY_VOID(
+      co_await io_.read(plan.access == Access::kDirect ? segment.direct : segment.buffered,
+                        into,
+                        segments_->offset_of(*slot) + plan.begin));
+  lease.bytes_ = into.subspan(offset - plan.begin, stored);
+  co_return lease;
 }
 
 rt::CoResult<WriteLease> FileStore::begin_write(wire::ChunkKey key,

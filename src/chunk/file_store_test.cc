@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 
 #include "chunk/slot_guard.h"
@@ -262,6 +263,40 @@ TEST_P(FileStoreTest, ReadsWaitForABufferUntilTheirDeadline) {
   EXPECT_EQ(
       shard_.reactor().block_on(driver.store().begin_write(kKey, 0, 10, deadline)).error().code,
       Errc::kDeadline);
+}
+
+rt::Task<void> commit_lease(ChunkStore* store, WriteLease lease, Status* out) {
+  *out = co_await store->commit(std::move(lease), 1);
+}
+rt::Task<void> cut_file(ChunkStore* store, std::uint64_t size, Status* out) {
+  *out = co_await store->truncate(kInode, size, kSlot);
+}
+rt::Task<void> run_in_order(rt::Scope* scope,
+                            ChunkStore* store,
+                            std::array<WriteLease, 2>* leases,
+                            std::array<Status, 3>* out) {
+  scope->spawn(commit_lease(store, std::move((*leases)[0]), &(*out)[0]));
+  scope->spawn(commit_lease(store, std::move((*leases)[1]), &(*out)[1]));
+  scope->spawn(cut_file(store, 6000, &(*out)[2]));
+  co_await scope->join();
+}
+
+TEST_P(FileStoreTest, AWriteQueuedBehindTheOtherKindIsCutByATruncation) {
+  Driver driver = open();
+  ASSERT_TRUE(driver.fill(kKey, 0, 100, 'a'));
+  std::array<WriteLease, 2> leases{driver.begin(kKey, 200, 100).value(),
+                                   driver.begin(kKey, 4096, 4096).value()};
+  std::ranges::fill(leases[0].bytes(), std::byte{'b'});
+  std::ranges::fill(leases[1].bytes(), std::byte{'c'});
+  std::array<Status, 3> results;
+  rt::Scope scope;
+  shard_.reactor().block_on(run_in_order(&scope, &driver.store(), &leases, &results));
+  EXPECT_TRUE(results[0] && results[1] && results[2]);
+  EXPECT_EQ(driver.query(kInode).end, 6000U);
+  ASSERT_TRUE(driver.fill(kKey, 60'000, 1, 'd'));
+  EXPECT_EQ(
+      driver.read(kKey),
+      runs({{100, 'a'}, {100, 0}, {100, 'b'}, {3796, 0}, {1904, 'c'}, {54'000, 0}, {1, 'd'}}));
 }
 
 // Truncations, writes and reads of one inode at once: at the end no byte of a dropped chunk is

@@ -101,6 +101,18 @@ TEST(MemorySlots, NoMoreThanTheWarmBytesStayMapped) {
   EXPECT_EQ(held.back()->data[0], std::byte{1});
 }
 
+TEST(MemorySlots, ASmallSlotThatGrewIsSmallAgainWhenFreed) {
+  constexpr std::uint32_t kLarge = 4U << 20;
+  MemorySlots slots({.slot_bytes = kLarge, .limit_bytes = 4 * kLarge, .warm_bytes = 4 * kLarge});
+  MemorySlot* slot = slots.allocate(100).value();
+  ASSERT_TRUE(slots.touch(*slot, kLarge));
+  EXPECT_EQ(slots.used_bytes(), kLarge);
+  slots.release(*slot);
+  EXPECT_EQ(slots.warm_bytes(), MemorySlots::kSmallBytes);
+  EXPECT_EQ(slots.allocate(100).value(), slot);
+  EXPECT_EQ(slots.used_bytes(), MemorySlots::kSmallBytes);
+}
+
 TEST(WriteSet, ACommitSettlesItsPartOfAnothersBytes) {
   WriteSet set;
   std::uint32_t first = set.open({0, 100}, 0);
