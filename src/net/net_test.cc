@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -175,8 +176,12 @@ class Node final : public MessageHandler, public EndpointOwner, public Connectio
   bool refuse = false;
 
  private:
+  // False when it was closed after the task was spawned.
+  [[nodiscard]] bool is_ours(const Endpoint& endpoint) const {
+    return std::ranges::find(endpoints, &endpoint) != endpoints.end();
+  }
   rt::Task<void> send_task(Endpoint& endpoint, Send::Message message) {
-    sent.push_back(co_await endpoint.send(message));
+    sent.push_back(is_ours(endpoint) ? co_await endpoint.send(message) : UCS_ERR_CANCELED);
   }
   rt::Task<void> close_and_send_task(Endpoint& endpoint) {
     close(endpoint, seconds(5));
@@ -186,12 +191,18 @@ class Node final : public MessageHandler, public EndpointOwner, public Connectio
   rt::Task<void> close_and_receive_task(Endpoint& endpoint) {
     close(endpoint);
     for (Message& message : messages) {
-      co_await receive_task(endpoint, message, nullptr);
+      void* descriptor = std::exchange(message.descriptor, nullptr);
+      received.push_back(co_await worker->receive(endpoint, descriptor, message.data));
     }
   }
   rt::Task<void> flush_task(Endpoint& endpoint) { flushed.push_back(co_await endpoint.flush()); }
   rt::Task<void> receive_task(Endpoint& endpoint, Message& message, const MemoryRegion* region) {
     void* descriptor = std::exchange(message.descriptor, nullptr);
+    if (!is_ours(endpoint)) {
+      worker->release(descriptor);
+      received.push_back(UCS_ERR_CANCELED);
+      co_return;
+    }
     received.push_back(co_await worker->receive(endpoint, descriptor, message.data, region));
   }
 };
