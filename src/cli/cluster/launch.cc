@@ -98,7 +98,10 @@ Result<Starting> start_one(const LaunchPlan& plan, const std::string& node_id) {
   std::string log = log_path(plan.registry_dir, node_id);
 
   SpawnSettings spawn;
-  posix_spawnattr_setflags(&spawn.attributes, POSIX_SPAWN_SETSID);
+  // A group of its own keeps Ctrl-C and job control away. Not a session of its own: Linux schedules
+  // sessions as groups (autogroup), sched_yield() gives a core to the own group only, and a client
+  // beside four daemons then waits for the spinning of each: 2,400 instead of 145,000 pings/s.
+  posix_spawnattr_setflags(&spawn.attributes, POSIX_SPAWN_SETPGROUP);
   // The pipe's descriptor may already be kReadyFd and would keep its close-on-exec flag: dup2 to
   // itself clears it in posix_spawn.
   posix_spawn_file_actions_adddup2(&spawn.files, write_end.get(), kReadyFd);

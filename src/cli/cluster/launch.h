@@ -28,7 +28,7 @@ struct LaunchedDaemon {
 // benchfsd beside this program, else the one in PATH. Errors: kSystem.
 Result<std::string> find_daemon_program();
 
-// Starts node_0 … as sessions of their own, with output to the registry's log directory, and
+// Starts node_0 … as process groups of their own, with output to the registry's log directory, and
 // returns when all listen. On failure none is left running, and the context ends with what the
 // failed daemon said. Errors: kUnreachable (one ended), kDeadline, kSystem.
 Result<std::vector<LaunchedDaemon>> launch_daemons(const LaunchPlan& plan, Deadline deadline);
