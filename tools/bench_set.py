@@ -1,0 +1,313 @@
+#!/usr/bin/python3
+"""Measures BenchFS against what the network and the disk can do without it.
+
+Everything that is compared runs alternately in one run, for the machine's speed drifts. Values are
+medians over the rounds. A machine that does other things at the same time is named in the report.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BIN = pathlib.Path(os.environ.get("BENCHFS_BIN", ROOT / "build" / "release" / "bin"))
+TCP = {"UCX_TLS": "tcp", "UCX_NET_DEVICES": "lo"}
+STEP_LIMIT_S = 120
+
+
+class Failed(Exception):
+    pass
+
+
+def run(command, env=None, limit=STEP_LIMIT_S):
+    """Standard output of a command that must succeed."""
+    done = subprocess.run(command, env={**os.environ, **(env or {})}, timeout=limit,
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(map(str, command))}: exit status {done.returncode}\n"
+                     f"{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+class Cluster:
+    """A local cluster; stopped by the exit stack it was entered into."""
+
+    def __init__(self, servers, engine="memory", data_dir=None, env=None):
+        self.command = ["--servers", str(servers), "--engine", engine]
+        if data_dir is not None:
+            self.command += ["--data-dir", str(data_dir)]
+        self.registry = tempfile.mkdtemp(prefix="benchfs-bench.")
+        self.env = {**(env or {}), "BENCHFS_REGISTRY_DIR": self.registry}
+
+    def __enter__(self):
+        run([BIN / "benchfs", "up", *self.command], self.env)
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(Failed, subprocess.TimeoutExpired):
+            run([BIN / "benchfs", "down"], self.env)
+        shutil.rmtree(self.registry, ignore_errors=True)
+
+    def bench(self, *arguments):
+        """The report of one benchmark."""
+        return json.loads(run([BIN / "benchfs", "bench", *arguments, "--json", "-"], self.env))
+
+
+class Perftest:
+    """One run of ucx_perftest between two processes over loopback."""
+
+    port = 23400 + os.getpid() % 500
+
+    def __init__(self, test, size, iterations, env=None):
+        self.arguments = ["-t", test, "-s", str(size), "-n", str(iterations), "-f"]
+        self.arguments += ["-w", str(max(1, iterations // 10))]
+        self.env = {**os.environ, **(env or {})}
+
+    def run(self):
+        """The numbers of its last line."""
+        Perftest.port += 1
+        common = ["ucx_perftest", *self.arguments, "-p", str(Perftest.port)]
+        server = subprocess.Popen(common, env=self.env, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        try:
+            for _ in range(100):  # until it listens
+                time.sleep(0.05)
+                done = subprocess.run([common[0], "127.0.0.1", *common[1:]], env=self.env,
+                                      timeout=STEP_LIMIT_S, capture_output=True, text=True,
+                                      check=False)
+                if done.returncode == 0:
+                    break
+            server.wait(STEP_LIMIT_S)
+        finally:
+            server.kill()
+            server.wait()
+        numbers = [re.findall(r"[\d.]+", line) for line in done.stdout.splitlines()]
+        lines = [n for line, n in zip(done.stdout.splitlines(), numbers)
+                 if len(n) >= 8 and "|" not in line]
+        if not lines:
+            raise Failed(f"{' '.join(common)}: no result\n{done.stdout}{done.stderr}")
+        return [float(number) for number in lines[-1][-8:]]
+
+    def round_trip_us(self):
+        return 2 * self.run()[1]  # 50.0%ile of the one-way latency
+
+    def mib_per_s(self):
+        return self.run()[5]  # overall; ucx_perftest calls 2^20 bytes MB
+
+
+def fio(directory, mode, direct):
+    """MiB/s of one sequential pass over 1 GiB, 4 MiB blocks, one at a time."""
+    out = run(["fio", "--name=bench", f"--directory={directory}", f"--rw={mode}", "--bs=4M",
+               "--size=1G", "--ioengine=io_uring", "--iodepth=1", f"--direct={direct}",
+               "--fallocate=none", "--output-format=json"] +
+              (["--create_on_open=1"] if mode == "write" else []))
+    side = json.loads(out[out.index("{"):])["jobs"][0][mode]
+    return side["bw_bytes"] / 2**20
+
+
+class Series:
+    """Values of the rounds, by name."""
+
+    def __init__(self):
+        self.values = {}
+
+    def add(self, name, value):
+        self.values.setdefault(name, []).append(value)
+
+    def median(self, name):
+        return statistics.median(self.values[name])
+
+    def text(self, name, digits=2):
+        values = self.values[name]
+        return (f"{self.median(name):.{digits}f} "
+                f"({min(values):.{digits}f} to {max(values):.{digits}f})")
+
+
+class Row:
+    def __init__(self, what, ours, reference, ratio=None, target=None, met=None):
+        self.what, self.ours, self.reference = what, ours, reference
+        self.ratio, self.target, self.met = ratio, target, met
+
+
+def measure_ping(stack, rounds, progress, tcp):
+    env = TCP if tcp else {}
+    name = "tcp loopback" if tcp else "shared memory"
+    cluster = stack.enter_context(Cluster(1, env=env))
+    floor = Perftest("ucp_am_lat", 8, 20_000 if tcp else 200_000, env)
+    series = Series()
+    for _ in progress(rounds):
+        series.add("floor", floor.round_trip_us())
+        report = cluster.bench("rpc", "--seconds", "1")
+        series.add("ours", report["results"][0]["latency_ns"]["p50"] / 1000)
+        series.add("ratio", series.values["ours"][-1] / series.values["floor"][-1])
+    limit = 1.5 if tcp else 2.0
+    ratio = series.median("ours") / series.median("floor")
+    return series, [Row(f"ping, 8 bytes, {name}, p50 in us", series.text("ours"),
+                        f"ucx_perftest: {series.text('floor')}", f"{ratio:.2f}",
+                        f"at most {limit}", ratio <= limit)]
+
+
+def measure_stream(stack, rounds, progress):
+    cluster = stack.enter_context(Cluster(4))
+    floor = Perftest("ucp_am_bw", 4 << 20, 256)
+    series = Series()
+    for _ in progress(rounds):
+        series.add("floor", floor.mib_per_s())
+        for result in cluster.bench("io", "--size", "1G")["results"]:
+            series.add(result["phase"], result["mib_per_s"])
+    rows = []
+    for phase in ("write", "read"):
+        ratio = series.median(phase) / series.median("floor")
+        rows.append(Row(f"1 GiB sequential {phase}, 4 servers, memory, MiB/s",
+                        series.text(phase, 0), f"ucx_perftest: {series.text('floor', 0)}",
+                        f"{ratio:.2f}", "at least 0.5", ratio >= 0.5))
+    return series, rows
+
+
+def measure_files(stack, rounds, progress, parent, name, direct):
+    directory = pathlib.Path(stack.enter_context(
+        tempfile.TemporaryDirectory(prefix="benchfs-bench.", dir=parent)))
+    cluster = stack.enter_context(Cluster(4, "file", directory / "data"))
+    series = Series()
+    for _ in progress(rounds):
+        for mode in ("write", "read"):
+            series.add(f"fio {mode}", fio(directory, mode, direct))
+        (directory / "bench.0.0").unlink()
+        for result in cluster.bench("io", "--size", "1G")["results"]:
+            series.add(result["phase"], result["mib_per_s"])
+    rows = []
+    for phase in ("write", "read"):
+        ratio = series.median(phase) / series.median(f"fio {phase}")
+        rows.append(Row(f"1 GiB sequential {phase}, 4 servers, file engine on {name}, MiB/s",
+                        series.text(phase, 0), f"fio: {series.text(f'fio {phase}', 0)}",
+                        f"{ratio:.2f}"))
+    return series, rows
+
+
+def measure_daemons(stack, rounds, progress):
+    clusters = {n: stack.enter_context(Cluster(n)) for n in (1, 4)}
+    series = Series()
+    for _ in progress(rounds):
+        for depth in (1, 16):
+            for count, cluster in clusters.items():
+                report = cluster.bench("rpc", "--seconds", "1", "--depth", str(depth))
+                series.add(f"{count} at depth {depth}", report["results"][0]["ops_per_s"])
+    rows = []
+    for depth in (1, 16):
+        one, four = (f"{n} at depth {depth}" for n in (1, 4))
+        ratio = series.median(four) / series.median(one)
+        rows.append(Row(f"pings/s round 4 daemons, {depth} outstanding", series.text(four, 0),
+                        f"1 daemon: {series.text(one, 0)}", f"{ratio:.2f}", "at least 0.20",
+                        ratio >= 0.2))
+    return series, rows
+
+
+def measure_start(stack, rounds, progress):
+    series = Series()
+    for _ in progress(rounds):
+        with Cluster(1) as cluster:
+            system = cluster.bench("rpc", "--operations", "1", "--warmup", "0")["system"]
+            series.add("init", system["client_init_ms"])
+            series.add("client", system["client_rss_mib"])
+            series.add("daemon", system["server_rss_mib"])
+    rows = []
+    for key, what, limit in (("init", "client: connect to first completed operation, ms", 20),
+                             ("client", "client: resident memory, MiB", 40),
+                             ("daemon", "idle daemon: resident memory, MiB", 100)):
+        rows.append(Row(what, series.text(key, 1), "", None, f"at most {limit}",
+                        series.median(key) <= limit))
+    return series, rows
+
+
+MEASUREMENTS = {
+    "ping": lambda stack, n, p: measure_ping(stack, n, p, tcp=False),
+    "ping-tcp": lambda stack, n, p: measure_ping(stack, n, p, tcp=True),
+    "stream": measure_stream,
+    "tmpfs": lambda stack, n, p: measure_files(stack, n, p, "/dev/shm", "tmpfs", 0),
+    "disk": lambda stack, n, p: measure_files(stack, n, p, ROOT / "build", "disk", 1),
+    "daemons": measure_daemons,
+    "start": measure_start,
+}
+
+
+def describe(load):
+    """One cluster, asked once, for what the report says of the machine."""
+    with Cluster(1) as cluster:
+        system = cluster.bench("rpc", "--operations", "1", "--warmup", "0")["system"]
+    return {key: system[key] for key in ("host", "cores", "cpu", "kernel", "ucx_version",
+                                         "version", "commit", "build_type")} | {"load": load}
+
+
+def markdown(system, rounds, rows):
+    lines = [f"{system['cores']} cores, {system['cpu']}, Linux {system['kernel']}, "
+             f"UCX {system['ucx_version']}, BenchFS {system['version']} ({system['commit']}, "
+             f"{system['build_type']}). Medians of {rounds} rounds (smallest to largest); load "
+             f"of the machine before: {system['load']:.2f}.", "",
+             "| measurement | BenchFS | reference | ratio | target | |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        met = "" if row.met is None else "met" if row.met else "**missed**"
+        lines.append(f"| {row.what} | {row.ours} | {row.reference} | {row.ratio or ''} | "
+                     f"{row.target or ''} | {met} |")
+    return "\n".join(lines) + "\n"
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="tools/bench.sh", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default=",".join(MEASUREMENTS),
+                        help="comma-separated: " + ", ".join(MEASUREMENTS))
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "bench")
+    arguments = parser.parse_args()
+    arguments.only = arguments.only.split(",")
+    for name in arguments.only:
+        if name not in MEASUREMENTS:
+            parser.error(f"unknown measurement '{name}'; known: {', '.join(MEASUREMENTS)}")
+    if arguments.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the clusters on the way out
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"bench: the load is {load:.1f}: other work will show in the numbers", file=sys.stderr)
+    system = describe(load)
+    rows, raw = [], {}
+    for name in arguments.only:
+        def progress(rounds, name=name):
+            for number in range(rounds):
+                print(f"{name}: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+                yield number
+        with contextlib.ExitStack() as stack:
+            series, new_rows = MEASUREMENTS[name](stack, arguments.rounds, progress)
+        rows += new_rows
+        raw[name] = series.values
+    text = markdown(system, arguments.rounds, rows)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "results.md").write_text(text, encoding="utf-8")
+    (arguments.out / "results.json").write_text(
+        json.dumps({"system": system, "rounds": arguments.rounds, "values": raw}, indent=2) + "\n",
+        encoding="utf-8")
+    print(text)
+    print(f"written to {arguments.out}/results.md and results.json")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
