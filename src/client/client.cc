@@ -103,7 +103,8 @@ Client::~Client() {
     return;
   }
   if (is_forked()) {
-    // Everything UCX belongs to the parent: leave it alone.
+    // Everything belongs to the parent, also the thread that waits on the driver's condition.
+    (void)driver_.release();
     (void)file_system_.release();
     (void)pool_.release();
     (void)worker_.release();

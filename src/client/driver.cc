@@ -37,12 +37,7 @@ Driver::Driver(std::unique_ptr<rt::Reactor> reactor) : reactor_(std::move(reacto
   fork_generation_ = fork_generation.load();
 }
 
-Driver::~Driver() {
-  if (is_forked()) {
-    (void)reactor_.release();  // its descriptors and pollers are the parent's
-  }
-  stop_helper();
-}
+Driver::~Driver() { stop_helper(); }
 
 void Driver::start_helper() {
   stop_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -52,10 +47,6 @@ void Driver::start_helper() {
 
 void Driver::stop_helper() {
   if (!helper_.joinable()) {
-    return;
-  }
-  if (is_forked()) {
-    helper_.detach();  // it exists in the parent only
     return;
   }
   {

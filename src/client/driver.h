@@ -27,7 +27,7 @@ class Driver {
   explicit Driver(std::unique_ptr<rt::Reactor> reactor);
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
-  // No run() may be under way.
+  // No run() may be under way. Never in a child of fork(): leak it there.
   ~Driver();
 
   // The helper thread runs between these two; before and after, only callers of run() drive.

