@@ -5,7 +5,7 @@
 // memory given to an operation belongs to the kernel until it completes; a frame with an operation in
 // flight is never destroyed. Submissions are batched: the ring is entered once a pass.
 //
-// Thread: the reactor's (the ring is SINGLE_ISSUER with DEFER_TASKRUN).
+// Thread: the reactor's (the ring is SINGLE_ISSUER).
 #pragma once
 
 #include <liburing.h>
