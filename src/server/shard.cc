@@ -66,6 +66,7 @@ struct Shard::Parts {
   Status outcome;
   bool done = false;
 
+  Status begin();
   Status open_storage();
   Status open_network();
   Status join_list();
@@ -75,6 +76,7 @@ struct Shard::Parts {
   rt::Task<void> watch_stop();
   rt::Task<void> wind_down();
   void serve();
+  void finish();
 };
 
 Shard::Shard() = default;
@@ -100,10 +102,18 @@ Result<std::unique_ptr<Shard>> Shard::create(ShardConfig config) {
   parts.config.rpc.max_transfer_bytes = parts.config.buffer_bytes;
   BENCHFS_TRY(parts.reactor, rt::Reactor::create(parts.config.idle));
   rt::Reactor::Binding binding(*parts.reactor);
-  BENCHFS_TRY_VOID(parts.open_storage());
-  BENCHFS_TRY_VOID(parts.open_network());
-  BENCHFS_TRY_VOID(parts.join_list());
+  Status begun = parts.begin();
+  if (!begun) {
+    parts.finish();
+    return std::unexpected(std::move(begun.error()));
+  }
   return shard;
+}
+
+Status Shard::Parts::begin() {
+  BENCHFS_TRY_VOID(open_storage());
+  BENCHFS_TRY_VOID(open_network());
+  return join_list();
 }
 
 Status Shard::Parts::open_storage() {
@@ -241,6 +251,12 @@ void Shard::Parts::serve() {
          !service->shutdown_requested()) {
     reactor->step();
   }
+  finish();
+  BENCHFS_LOG(kInfo, "{} stopped", config.node_id);
+}
+
+// Ends all that was begun, which is not everything when create() failed.
+void Shard::Parts::finish() {
   bool wound_down = false;
   struct Flag {
     static rt::DetachedTask run(rt::Task<void> task, bool& flag) {
@@ -250,19 +266,27 @@ void Shard::Parts::serve() {
   };
   reactor->schedule(Flag::run(wind_down(), wound_down).handle);
   reactor->run_until(wound_down);
-  worker->drain(Deadline::after(kDrain));
-  BENCHFS_LOG(kInfo, "{} stopped", config.node_id);
+  if (worker != nullptr) {
+    worker->drain(Deadline::after(kDrain));
+  }
 }
 
 rt::Task<void> Shard::Parts::wind_down() {
   background.close();
   Nanos grace = stop_requests.load() > 1 ? Nanos::zero() : kShutdownGrace;
-  co_await server->shutdown(Deadline::after(grace));
-  pool->close();
+  if (server != nullptr) {
+    co_await server->shutdown(Deadline::after(grace));
+  }
+  if (pool != nullptr) {
+    pool->close();
+  }
   scope.close();
   co_await scope.join();
   co_await background.join();
-  Status closed = co_await chunks->close();
+  Status closed;
+  if (chunks != nullptr) {
+    closed = co_await chunks->close();
+  }
   if (!closed) {
     BENCHFS_LOG(kWarn, "closing the chunk store: {}", closed.error().message());
   }
