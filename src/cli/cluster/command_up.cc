@@ -214,9 +214,9 @@ int run_up(Context& context, const UpOptions& options) {
   Result<Cluster> cluster = bring_up(context, options, begin);
   if (!cluster) {
     const Error& error = cluster.error();
-    // The log of a failed daemon says it all; the code's own text would only follow it.
-    bool has_log = error.context.ends_with('\n');
-    return report(kName, "", has_log ? error.context : error.message());
+    // Where the sentence or the quoted log says it all, the text of the code would only follow it.
+    bool is_complete = error.code == Errc::kBusy || error.context.ends_with('\n');
+    return report(kName, "", is_complete ? error.context : error.message());
   }
   if (options.json) {
     print_json(*cluster, context.registry_dir);

@@ -215,6 +215,7 @@ Result<std::string> find_daemon_program() {
 }
 
 Result<std::vector<LaunchedDaemon>> launch_daemons(const LaunchPlan& plan, Deadline deadline) {
+  std::signal(SIGHUP, SIG_IGN);  // the daemons inherit it, and outlive the terminal
   std::string log_dir = fs::path(log_path(plan.registry_dir, "x")).parent_path().native();
   if (::mkdir(log_dir.c_str(), 0700) != 0 && errno != EEXIST) {
     return fail_system(errno, log_dir);

@@ -1,0 +1,179 @@
+// benchfs up, status and down.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <optional>
+
+#include "base/pid_file.h"
+#include "system/system_test.h"
+
+namespace benchfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+using ClusterCommands = SystemTest;
+
+std::size_t files_below(const std::string& directory) {
+  std::error_code error;
+  fs::recursive_directory_iterator it(directory, error);
+  return error ? 0
+               : static_cast<std::size_t>(std::distance(it, fs::recursive_directory_iterator()));
+}
+
+TEST_F(ClusterCommands, AClusterComesUpServesAndLeavesNothingBehind) {
+  // A /dev/shm of its own, if possible: other tests use the real one at the same time.
+  std::optional<TmpfsMount> shm;
+  if (enter_private_mounts()) {
+    shm.emplace("/dev/shm", 1U << 30);
+    ASSERT_TRUE(shm->is_mounted());
+  }
+  std::size_t shm_before = files_below("/dev/shm");
+  json cluster = up({"--servers", "4"});
+  ASSERT_EQ(cluster["daemons"].size(), 4U);
+  ASSERT_EQ(cluster["servers"].size(), 4U);
+
+  Ended status = benchfs({"status", "--json", "--timeout", "10"});
+  EXPECT_EQ(status.exit_code, 0) << status.err << status.out;
+  json seen = json::parse(status.out, nullptr, false);
+  ASSERT_TRUE(seen.is_object()) << status.out;
+  EXPECT_TRUE(seen["alive"].get<bool>());
+  EXPECT_EQ(seen["run_id"], cluster["run_id"]);
+  ASSERT_EQ(seen["servers"].size(), 4U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const json& server = seen["servers"][i];
+    EXPECT_EQ(server["node_id"], fmt::format("node_{}", i));
+    EXPECT_EQ(server["address"], cluster["servers"][i]["address"]);
+    EXPECT_EQ(server["pid"], pid_of(cluster, i));
+    EXPECT_EQ(server["stats"]["pid"], server["pid"]);
+    EXPECT_EQ(server["stats"]["shard"], i);
+    EXPECT_GT(server["stats"]["registry"]["capacity"], 0);
+  }
+  {
+    auto client = connect();
+    ASSERT_NE(client, nullptr);
+    std::vector<std::byte> data = pattern(9U << 20, 1);
+    Status written = write_whole(*client, "/file", data);
+    ASSERT_TRUE(written) << message(written);
+    EXPECT_EQ(read_whole(*client, "/file").value_or(std::vector<std::byte>{}), data);
+  }
+  Ended down = benchfs({"down"});
+  EXPECT_EQ(down.exit_code, 0) << down.err;
+  EXPECT_NE(down.out.find("4 of 4"), std::string::npos) << down.out;
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_FALSE(runs(pid_of(cluster, i)));
+  }
+  EXPECT_FALSE(fs::exists(registry()));
+  EXPECT_EQ(files_below(path("data")), 0U);
+  if (shm) {
+    EXPECT_EQ(files_below("/dev/shm"), shm_before);
+  }
+}
+
+TEST_F(ClusterCommands, ShardsOfADaemonAreServersOfTheirOwn) {
+  json cluster = up({"--servers", "2", "--shards", "2", "--engine", "memory"});
+  ASSERT_EQ(cluster["daemons"].size(), 2U);
+  ASSERT_EQ(cluster["servers"].size(), 4U);
+  EXPECT_EQ(cluster["servers"][3]["node_id"], "node_1.1");
+  auto client = connect();
+  ASSERT_NE(client, nullptr);
+  EXPECT_EQ(client->fs().shard_count(), 4U);
+  std::vector<std::byte> data = pattern(20U << 20, 2);
+  ASSERT_TRUE(write_whole(*client, "/file", data));
+  EXPECT_EQ(read_whole(*client, "/file").value_or(std::vector<std::byte>{}), data);
+  client.reset();
+  EXPECT_EQ(benchfs({"down"}).exit_code, 0);
+  EXPECT_FALSE(runs(pid_of(cluster, 0)));
+  EXPECT_FALSE(runs(pid_of(cluster, 1)));
+}
+
+TEST_F(ClusterCommands, ASecondClusterInTheSameRegistryIsRefused) {
+  json cluster = up({"--servers", "1", "--engine", "memory"});
+  Ended second = benchfs({"up", "--servers", "1"});
+  EXPECT_EQ(second.exit_code, 1);
+  EXPECT_NE(second.err.find(fmt::format("process {}", pid_of(cluster, 0))), std::string::npos)
+      << second.err;
+  EXPECT_EQ(benchfs({"status", "--timeout", "10"}).exit_code, 0) << "the first must be unharmed";
+}
+
+TEST_F(ClusterCommands, TheRegistryOfADeadClusterIsTakenOver) {
+  json cluster = up({"--servers", "2", "--engine", "memory"});
+  for (std::size_t i = 0; i < 2; ++i) {
+    ::kill(pid_of(cluster, i), SIGKILL);
+    ASSERT_TRUE(wait_for_end(pid_of(cluster, i), patience()));
+  }
+  write_file(registry() + "/notes.txt", "not ours");
+  json next = up({"--servers", "1", "--engine", "memory"});
+  EXPECT_NE(next["run_id"], cluster["run_id"]);
+  EXPECT_EQ(next["servers"].size(), 1U);
+  EXPECT_EQ(benchfs({"down"}).exit_code, 0);
+  EXPECT_EQ(read_file(registry() + "/notes.txt"), "not ours");
+  EXPECT_EQ(files_below(registry()), 1U);
+}
+
+TEST_F(ClusterCommands, StatusShowsADeadServerAndFails) {
+  json cluster = up({"--servers", "3", "--engine", "memory"});
+  ::kill(pid_of(cluster, 1), SIGKILL);
+  ASSERT_TRUE(wait_for_end(pid_of(cluster, 1), patience()));
+  Ended status = benchfs({"status", "--json", "--timeout", "5"});
+  EXPECT_EQ(status.exit_code, 1);
+  json seen = json::parse(status.out, nullptr, false);
+  ASSERT_TRUE(seen.is_object()) << status.out << status.err;
+  EXPECT_FALSE(seen["alive"].get<bool>());
+  EXPECT_TRUE(seen["servers"][0]["alive"].get<bool>());
+  EXPECT_FALSE(seen["servers"][1]["alive"].get<bool>());
+  EXPECT_TRUE(seen["servers"][2]["alive"].get<bool>());
+}
+
+TEST_F(ClusterCommands, AHungServerIsShownAsDeadAndKilledByDown) {
+  json cluster = up({"--servers", "2", "--engine", "memory"});
+  ::kill(pid_of(cluster, 0), SIGSTOP);
+  Ended status = benchfs({"status", "--json", "--timeout", "2"});
+  EXPECT_EQ(status.exit_code, 1);
+  json seen = json::parse(status.out, nullptr, false);
+  ASSERT_TRUE(seen.is_object()) << status.out << status.err;
+  EXPECT_FALSE(seen["servers"][0]["alive"].get<bool>());
+  EXPECT_TRUE(seen["servers"][1]["alive"].get<bool>()) << status.out;
+  Ended down = benchfs({"down", "--timeout", "3"});
+  EXPECT_EQ(down.exit_code, 1);
+  EXPECT_NE(down.err.find("node_0: did not stop in time"), std::string::npos) << down.err;
+  EXPECT_EQ(down.err.find("node_1"), std::string::npos) << down.err;
+  EXPECT_FALSE(runs(pid_of(cluster, 0)));
+  EXPECT_FALSE(runs(pid_of(cluster, 1)));
+}
+
+TEST_F(ClusterCommands, AFailedStartShowsWhyAndStopsTheRest) {
+  Ended ended = benchfs({"up", "--servers", "3", "--set", "storage.enigne=memory"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find("unknown key enigne in [storage]"), std::string::npos) << ended.err;
+  EXPECT_NE(ended.err.find("exit code 78"), std::string::npos) << ended.err;
+  EXPECT_FALSE(fs::exists(registry()));
+}
+
+TEST_F(ClusterCommands, DownSparesAStrangerThatGotTheProcessId) {
+  Process stranger({"/bin/sleep", "1000"}, path(""));
+  fs::create_directories(registry() + "/pid");
+  // A daemon died, and its id was given to another program that started later.
+  write_file(registry() + "/pid/node_0",
+             fmt::format("pid={} start=1 host={}\n", stranger.pid(), this_process().host));
+  // The same, but even the start time is right.
+  write_file(registry() + "/pid/node_1",
+             fmt::format("pid={} start={} host={}\n",
+                         stranger.pid(),
+                         process_start_ticks(stranger.pid()),
+                         this_process().host));
+  EXPECT_EQ(benchfs({"down"}).exit_code, 0);
+  EXPECT_TRUE(runs(stranger.pid()));
+}
+
+TEST_F(ClusterCommands, DownWithoutAClusterIsNoError) {
+  Ended ended = benchfs({"down"});
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_NE(ended.out.find("no cluster"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace benchfs::test
