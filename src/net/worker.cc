@@ -277,6 +277,10 @@ bool Worker::poll() {
   }
   if (has_events_) [[unlikely]] {
     worked |= deliver_events();
+    // UCX before 1.17 remembers events it could not deliver by descriptor, also of connections that
+    // were closed meanwhile, and aborts when another worker of this process has the descriptor by
+    // the time it looks. This is where it looks: at once after whatever may have closed some.
+    ucp_worker_progress(handle_);
   }
   return worked;
 }

@@ -54,6 +54,12 @@ std::size_t open_descriptors() {
 
 rt::Task<void> EchoService::handle(Request& request) {
   ++handled;
+  most_at_once = std::max(most_at_once.load(), ++at_once_);
+  co_await serve(request);
+  --at_once_;
+}
+
+rt::Task<void> EchoService::serve(Request& request) {
   if (request.opcode() == wire::Opcode::kPing) {
     co_await ping(request);
   } else if (request.opcode() == wire::Opcode::kFsyncChunks) {
@@ -237,6 +243,30 @@ Client::~Client() {
 
 Result<Reply> Client::call(const Call& call, Deadline deadline, wire::ShardId shard) {
   return reactor_->block_on(pool_->call(shard, call, deadline));
+}
+
+Client::Pending Client::start(const Call& call, Deadline deadline) {
+  struct Starter {
+    static rt::Task<void> run(ConnectionPool* pool, Call call, Deadline deadline, Pending out) {
+      *out = co_await pool->call({}, call, deadline);
+    }
+  };
+  rt::Reactor::Binding binding(*reactor_);
+  auto pending = std::make_shared<std::optional<Result<Reply>>>();
+  scope_.spawn(Starter::run(pool_.get(), call, deadline, pending));
+  return pending;
+}
+
+Status Client::sleep_there(std::uint64_t milliseconds, Deadline deadline) {
+  wire::FsyncChunksRequest request{.inode = milliseconds};
+  Result<Reply> reply = call(make_call(request), deadline);
+  return reply ? Status{} : std::unexpected(reply.error());
+}
+
+Status Client::mkdir_there(std::uint64_t milliseconds, Deadline deadline) {
+  wire::MkdirRequest request{.parent = milliseconds};
+  Result<Reply> reply = call(make_call(request), deadline);
+  return reply ? Status{} : std::unexpected(reply.error());
 }
 
 Status Client::ping(Deadline deadline) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -39,6 +40,7 @@ class EchoService : public Service {
   void on_invalidate_ack(wire::SessionId, std::uint64_t sequence) override { last_ack = sequence; }
 
   std::atomic<std::uint64_t> handled{0};
+  std::atomic<std::uint32_t> most_at_once{0};
   std::atomic<std::uint64_t> mkdirs{0};
   std::atomic<std::uint64_t> registered{0};
   std::atomic<std::uint64_t> gone{0};
@@ -46,7 +48,9 @@ class EchoService : public Service {
   std::atomic<std::uint64_t> last_ack{0};
 
  private:
+  rt::Task<void> serve(Request& request);
   rt::Task<void> ping(Request& request);
+  std::uint32_t at_once_ = 0;
 };
 
 // A server shard: context, worker, reactor and server live on its thread.
@@ -113,12 +117,21 @@ class Client {
   Result<Reply> call(const Call& call,
                      Deadline deadline = Deadline::after(std::chrono::seconds(10)),
                      wire::ShardId shard = {});
+  // Starts a call; the result appears while the client is driven. Body, data and into must live
+  // until then.
+  using Pending = std::shared_ptr<std::optional<Result<Reply>>>;
+  Pending start(const Call& call, Deadline deadline = Deadline::after(std::chrono::seconds(10)));
   // One ping without data.
   Status ping(Deadline deadline = Deadline::after(std::chrono::seconds(10)));
   // A ping that carries `data` and wants `reply_bytes` of it back into `into`.
   Result<Reply> echo(std::span<const std::byte> data,
                      std::span<std::byte> into,
                      bool rendezvous = false);
+  // Calls of EchoService's other operations.
+  Status sleep_there(std::uint64_t milliseconds,
+                     Deadline deadline = Deadline::after(std::chrono::seconds(10)));
+  Status mkdir_there(std::uint64_t milliseconds,
+                     Deadline deadline = Deadline::after(std::chrono::seconds(10)));
   // Drives the reactor until `condition` holds; false after ten seconds.
   bool eventually(const std::function<bool()>& condition);
 
@@ -133,6 +146,7 @@ class Client {
   std::unique_ptr<rt::Reactor> reactor_;
   std::unique_ptr<net::Worker> worker_;
   std::unique_ptr<ConnectionPool> pool_;
+  rt::Scope scope_;
 };
 
 // The bytes of message `seed`, and whether `bytes` are them.
