@@ -1,0 +1,376 @@
+// Deadlines, evictions, broken connections and servers that come and go.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "rpc/testing/rpc_fixture.h"
+
+namespace benchfs::rpc {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::Client;
+using testing::fill_pattern;
+using testing::has_pattern;
+using testing::ServerThread;
+
+bool contains(const Error& error, std::string_view part) {
+  return error.message().find(part) != std::string::npos;
+}
+
+// --- Deadlines -----------------------------------------------------------------------------------
+
+TEST(CallDeadline, NamesNodeOperationAndPhaseAndTheLateReplyIsDropped) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  ASSERT_TRUE(client.ping());
+  Status late = client.sleep_there(300, Deadline::after(milliseconds(30)));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Errc::kDeadline);
+  EXPECT_TRUE(contains(late.error(), "fsync chunks on node_0: waiting for the reply"))
+      << late.error().message();
+  EXPECT_EQ(client.connection().stats().deadline_misses, 1U);
+  EXPECT_TRUE(client.eventually([&] { return client.connection().stats().late_replies == 1; }));
+  EXPECT_TRUE(client.ping());
+  EXPECT_EQ(client.connection().stats().connects, 1U);
+}
+
+TEST(CallDeadline, EndsACallWhoseDataTheServerDoesNotTake) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  ASSERT_TRUE(client.ping());
+  server.freeze();
+  {
+    std::vector<std::byte> data(1 << 20);
+    wire::PingRequest request;
+    Call call = make_call(request);
+    call.data = data;
+    call.rendezvous = true;
+    Result<Reply> answer = client.call(call, Deadline::after(milliseconds(50)));
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, Errc::kDeadline);
+    EXPECT_TRUE(contains(answer.error(), "ping on node_0: sending the request"));
+  }  // the data is gone when the server wakes up
+  server.thaw();
+  Status answered = client.ping();
+  EXPECT_TRUE(answered) << answered.error().message();
+  EXPECT_EQ(client.connection().stats().connects, 2U);
+}
+
+TEST(CallDeadline, EndsACallWhoseReplyStopsArriving) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  ASSERT_TRUE(client.ping());
+  {
+    std::vector<std::byte> into(1 << 20);
+    wire::PingRequest request{.reply_bytes = static_cast<std::uint32_t>(into.size())};
+    Call call = make_call(request);
+    call.into = into;
+    auto pending = client.start(call, Deadline::after(milliseconds(300)));
+    std::uint64_t before = server.service().handled;
+    EXPECT_TRUE(client.eventually([&] { return server.service().handled > before; }));
+    server.freeze();
+    EXPECT_TRUE(client.eventually([&] { return pending->has_value(); }));
+    if (!(*pending)->has_value()) {  // cma needs nobody to take part
+      EXPECT_EQ((*pending)->error().code, Errc::kDeadline);
+    }
+  }
+  server.thaw();
+  EXPECT_TRUE(client.ping());
+}
+
+TEST(CallDeadline, HoldsWhileAllSlotsOfTheWindowAreTaken) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  wire::FsyncChunksRequest slow{.inode = 400};
+  std::vector<Client::Pending> slow_calls;
+  for (std::uint32_t i = 0; i < wire::kMaxWindow; ++i) {
+    slow_calls.push_back(client.start(make_call(slow)));
+  }
+  EXPECT_TRUE(client.eventually(
+      [&] { return server.service().most_at_once == wire::kMaxWindow; }));
+  Status waited = client.ping(Deadline::after(milliseconds(20)));
+  ASSERT_FALSE(waited);
+  EXPECT_EQ(waited.error().code, Errc::kDeadline);
+  EXPECT_TRUE(contains(waited.error(), "ping on node_0: waiting for a free slot"));
+  for (auto& call : slow_calls) {
+    EXPECT_TRUE(client.eventually([&] { return call->has_value(); }));
+    EXPECT_TRUE((*call)->has_value());
+  }
+  EXPECT_TRUE(client.ping());
+}
+
+TEST(CallDeadline, HoldsWhileTheServerDoesNotAnswerTheRegistration) {
+  ServerThread server;
+  server.freeze();
+  Client client("client_1", {server.address()});
+  Status answered = client.ping(Deadline::after(milliseconds(100)));
+  ASSERT_FALSE(answered);
+  EXPECT_EQ(answered.error().code, Errc::kDeadline);
+  EXPECT_TRUE(contains(answered.error(), "ping")) << answered.error().message();
+  EXPECT_TRUE(contains(answered.error(), "node_0")) << answered.error().message();
+  server.thaw();
+  EXPECT_TRUE(client.ping());
+}
+
+TEST(Server, EndsTheSessionOfAClientThatDoesNotTakeItsReply) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  ASSERT_TRUE(client.ping());
+  std::vector<std::byte> into(1 << 20);
+  wire::PingRequest request{.reply_bytes = static_cast<std::uint32_t>(into.size())};
+  Call call = make_call(request);
+  call.into = into;
+  auto pending = client.start(call, Deadline::after(milliseconds(100)));
+  // Driven until the request has left, which ends the pass: the reply cannot have been seen.
+  ASSERT_TRUE(client.eventually([&] { return client.connection().stats().calls == 2; }));
+  EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) {
+    return s.stats().in_flight == 0 && s.stats().unresponsive == 1;
+  }));
+  EXPECT_TRUE(client.eventually([&] { return pending->has_value(); }));
+  EXPECT_TRUE(client.ping());
+}
+
+TEST(Server, EndsTheSessionOfAClientThatLeavesTooMuchUnread) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  ASSERT_TRUE(client.ping());
+  // Not driven from here on: its notices pile up in queues, first UCX's, then ours.
+  EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) {
+    Session* session = s.registry().oldest();
+    wire::InvalidateHeader header;
+    for (int i = 0; session != nullptr && i < 20'000 && !session->overrun; ++i) {
+      (void)s.notify(session->id,
+                     wire::Opcode::kInvalidate,
+                     std::as_bytes(std::span(&header, 1)));
+    }
+    return session == nullptr && s.stats().unresponsive == 1;
+  }));
+  EXPECT_TRUE(client.ping());
+}
+
+// --- Eviction (requirement section 8.1) ----------------------------------------------------------
+
+TEST(Eviction, TheOldestClientLeavesAndComesBackUnnoticed) {
+  ServerThread server({.config = {.max_clients = 2, .run_id = testing::kTestRun}});
+  Client first("client_1", {server.address()});
+  Client second("client_2", {server.address()});
+  Client third("client_3", {server.address()});
+  ASSERT_TRUE(first.ping());
+  ASSERT_TRUE(second.ping());
+  ASSERT_TRUE(third.ping());
+  server.run([](Server& s, net::Worker&) {
+    EXPECT_EQ(s.registry().find("client_1"), nullptr);
+    EXPECT_NE(s.registry().find("client_2"), nullptr);
+    EXPECT_NE(s.registry().find("client_3"), nullptr);
+    EXPECT_EQ(s.registry().stats().evictions, 1U);
+  });
+  // Not idempotent: only because it is known not to have been executed may it be sent again.
+  Status made = first.mkdir_there(0);
+  EXPECT_TRUE(made) << made.error().message();
+  EXPECT_EQ(server.service().mkdirs, 1U);
+  EXPECT_EQ(first.connection().stats().evictions, 1U);
+  EXPECT_EQ(first.connection().stats().connects, 2U);
+  EXPECT_EQ(server.registry_stats().evictions, 2U);
+}
+
+TEST(Eviction, ReachesAClientThatIsIdle) {
+  ServerThread server({.config = {.max_clients = 1, .run_id = testing::kTestRun}});
+  Client first("client_1", {server.address()});
+  Client second("client_2", {server.address()});
+  ASSERT_TRUE(first.ping());
+  ASSERT_TRUE(second.ping());
+  EXPECT_TRUE(first.eventually(
+      [&] { return first.connection().state() == Connection::State::kClosed; }));
+  EXPECT_EQ(first.connection().stats().evictions, 1U);
+  EXPECT_TRUE(first.eventually([&] { return first.worker().endpoint_count() == 0; }));
+}
+
+TEST(Eviction, NeverHitsAClientWithARequestInFlight) {
+  ServerThread server({.config = {.max_clients = 1, .run_id = testing::kTestRun}});
+  Client busy("busy", {server.address()});
+  Client other("other", {server.address()});
+  wire::MkdirRequest request{.parent = 300};
+  auto pending = busy.start(make_call(request));
+  ASSERT_TRUE(busy.eventually([&] { return server.service().mkdirs == 1; }));
+  std::thread thread([&] {
+    Status answered = other.ping();  // waits for its turn
+    EXPECT_TRUE(answered) << answered.error().message();
+  });
+  EXPECT_TRUE(busy.eventually([&] { return pending->has_value(); }));
+  EXPECT_TRUE((*pending)->has_value());
+  EXPECT_EQ(busy.connection().stats().connects, 1U);
+  thread.join();
+  EXPECT_EQ(server.service().mkdirs, 1U);
+}
+
+TEST(Eviction, ManyClientsOverFewPlacesAllGetTheirAnswers) {
+  ServerThread server({.config = {.max_clients = 3, .run_id = testing::kTestRun}});
+  constexpr int kThreads = 2;
+  constexpr int kClients = 4;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      std::vector<std::unique_ptr<Client>> clients;
+      for (int i = 0; i < kClients; ++i) {
+        clients.push_back(std::make_unique<Client>(
+            "client_" + std::to_string(kClients * t + i), std::vector{server.address()}));
+      }
+      std::vector<std::byte> data(50'000);
+      std::vector<std::byte> back(data.size());
+      for (int round = 0; round < 10; ++round) {
+        for (auto& client : clients) {
+          fill_pattern(data, static_cast<std::uint64_t>(round));
+          Result<Reply> answer = client->echo(data, back, round % 2 == 0);
+          ASSERT_TRUE(answer) << answer.error().message();
+          ASSERT_TRUE(has_pattern(back, static_cast<std::uint64_t>(round)));
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_GE(server.registry_stats().evictions, 50U);
+  EXPECT_LE(server.registry_stats().high_water, 3U);
+}
+
+// --- Servers that come and go --------------------------------------------------------------------
+
+TEST(Restart, ShutdownIsToldToClientsThatAreIdle) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  ASSERT_TRUE(client.ping());
+  server.stop();
+  EXPECT_TRUE(client.eventually(
+      [&] { return client.connection().state() == Connection::State::kClosed; }));
+  EXPECT_EQ(client.connection().stats().evictions, 0U);
+}
+
+TEST(Restart, RequestsAreRefusedWhileTheServerStopsAndRunningOnesEnd) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  wire::MkdirRequest request{.parent = 200};
+  auto pending = client.start(make_call(request));
+  ASSERT_TRUE(client.eventually([&] { return server.service().mkdirs == 1; }));
+  std::thread stopper([&] { server.stop(); });
+  EXPECT_TRUE(client.eventually([&] { return pending->has_value(); }));
+  EXPECT_TRUE((*pending)->has_value());  // it was accepted, so it is answered
+  stopper.join();
+}
+
+TEST(Restart, AClientFindsTheServerAtItsNewAddress) {
+  auto server = std::make_unique<ServerThread>();
+  net::SocketAddress now = server->address();
+  ConnectionPool::Config config;
+  config.resolve = [&](const std::string& node) -> Result<net::SocketAddress> {
+    EXPECT_EQ(node, "node_0");
+    return now;
+  };
+  Client client("client_1", {server->address()}, config);
+  ASSERT_TRUE(client.ping());
+  server = nullptr;
+  server = std::make_unique<ServerThread>();
+  now = server->address();
+  Status answered = client.ping();
+  EXPECT_TRUE(answered) << answered.error().message();
+  EXPECT_EQ(client.connection().address().to_string(), now.to_string());
+}
+
+TEST(Restart, AServerThatIsGoneForGoodIsGivenUp) {
+  ServerThread server;
+  ConnectionPool::Config config;
+  config.connect_patience = milliseconds(200);
+  Client client("client_1", {server.address()}, config);
+  ASSERT_TRUE(client.ping());
+  server.stop();
+  for (int i = 0; i < 2; ++i) {  // with the connection, and without
+    Status answered = client.ping(Deadline::after(std::chrono::minutes(10)));
+    ASSERT_FALSE(answered);
+    EXPECT_TRUE(answered.error().code == Errc::kUnreachable ||
+                answered.error().code == Errc::kDisconnected)
+        << answered.error().message();
+    EXPECT_TRUE(contains(answered.error(), "ping")) << answered.error().message();
+    EXPECT_TRUE(contains(answered.error(), "node_0")) << answered.error().message();
+    EXPECT_TRUE(contains(answered.error(), server.address().to_string()));
+  }
+}
+
+// Ends the connection under a call that is being executed, and starts another server in its place.
+class BrokenCall : public ::testing::Test {
+ protected:
+  Result<Reply> run(const Call& call) {
+    ServerThread::Options options;
+    options.shutdown_patience = Nanos::zero();  // does not wait for running requests
+    ServerThread first(std::move(options));
+    net::SocketAddress now = first.address();
+    ConnectionPool::Config config;
+    config.resolve = [&](const std::string&) -> Result<net::SocketAddress> { return now; };
+    Client client("client_1", {now}, config);
+    auto pending = client.start(call);
+    EXPECT_TRUE(client.eventually([&] { return first.service().handled == 1; }));
+    second = std::make_unique<ServerThread>();
+    now = second->address();
+    std::thread stopper([&] { first.stop(); });
+    EXPECT_TRUE(client.eventually([&] { return pending->has_value(); }));
+    stopper.join();
+    EXPECT_TRUE(client.ping());
+    return **pending;
+  }
+  std::unique_ptr<ServerThread> second;
+};
+
+TEST_F(BrokenCall, IsNotRepeatedWhenThatCouldHaveTwoEffects) {
+  wire::MkdirRequest request{.parent = 300};
+  Result<Reply> answer = run(make_call(request));
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, Errc::kDisconnected);
+  EXPECT_TRUE(contains(answer.error(), "mkdir on node_0")) << answer.error().message();
+  EXPECT_EQ(second->service().mkdirs, 0U);
+}
+
+TEST_F(BrokenCall, IsRepeatedWhenItIsIdempotent) {
+  wire::FsyncChunksRequest request{.inode = 300};
+  Result<Reply> answer = run(make_call(request));
+  EXPECT_TRUE(answer) << answer.error().message();
+  EXPECT_EQ(second->service().handled, 2U);  // and the ping
+}
+
+TEST(Replacement, LeavesTheEffectOfRunningCallsUnknown) {
+  ServerThread server;
+  Client first("twin", {server.address()});
+  Client second("twin", {server.address()});
+  wire::MkdirRequest request{.parent = 200};
+  auto pending = first.start(make_call(request));
+  ASSERT_TRUE(first.eventually([&] { return server.service().mkdirs == 1; }));
+  ASSERT_TRUE(second.ping());
+  ASSERT_TRUE(first.eventually([&] { return pending->has_value(); }));
+  ASSERT_FALSE((*pending)->has_value());
+  EXPECT_EQ((*pending)->error().code, Errc::kDisconnected);
+  EXPECT_TRUE(server.eventually(
+      [](Server& s, net::Worker&) { return s.stats().in_flight == 0; }));
+  EXPECT_EQ(server.service().mkdirs, 1U);
+  EXPECT_EQ(server.stats().replies_dropped, 1U);
+}
+
+TEST(ClientDeath, EndsItsSessionWhileItsRequestsRun) {
+  ServerThread server;
+  {
+    Client client("client_1", {server.address()});
+    wire::MkdirRequest request{.parent = 100};
+    auto pending = client.start(make_call(request));
+    ASSERT_TRUE(client.eventually([&] { return server.service().mkdirs == 1; }));
+    rt::Reactor::Binding binding(client.reactor());
+    client.connection().close();
+    ASSERT_TRUE(client.eventually([&] { return pending->has_value(); }));
+    EXPECT_EQ((*pending)->error().code, Errc::kCancelled);
+  }
+  EXPECT_TRUE(server.eventually([](Server& s, net::Worker& worker) {
+    return s.stats().in_flight == 0 && worker.endpoint_count() == 0;
+  }));
+  EXPECT_EQ(server.service().gone, 1U);
+}
+
+}  // namespace
+}  // namespace benchfs::rpc
