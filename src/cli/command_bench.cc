@@ -59,7 +59,9 @@ void add_rpc(CLI::App& bench, Context& context) {
   bench::RpcConfig& config = arguments->config;
   CLI::App* rpc = bench.add_subcommand("rpc", "Round trips: pings whose payload is checked");
   add_run_options(*rpc, arguments->run);
-  rpc->add_option("-p,--payload", config.payload_bytes, "Payload sizes, comma-separated (4K, 1M)")
+  rpc->add_option("-p,--payload",
+                  config.payload_bytes,
+                  "Payload sizes, comma-separated, up to a server's buffer (1M)")
       ->delimiter(',')
       ->transform(CLI::AsSizeValue(false))
       ->type_name("BYTES")

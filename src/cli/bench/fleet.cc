@@ -136,7 +136,7 @@ Result<std::vector<nlohmann::json>> Fleet::gather(const std::function<void()>& o
     if (deadline_.passed()) {
       auto silent = static_cast<std::size_t>(std::ranges::find(heard, false) - heard.begin());
       return fail(Errc::kDeadline,
-                  fmt::format("{} of {} clients did not answer, the first is client {}",
+                  fmt::format("{} of {} clients did not answer in time, the first is client {}",
                               missing,
                               members_.size(),
                               silent));

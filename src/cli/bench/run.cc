@@ -226,7 +226,9 @@ int run_and_report(const RunOptions& options, const Context& context) {
   std::string command = fmt::format("bench {}", options.benchmark);
   Result<RunOutcome> outcome = run_benchmark(options, context);
   if (!outcome) {
-    return report(command, "", outcome.error());
+    // Other errors than those of our own system calls are whole sentences of the clients.
+    const Error& error = outcome.error();
+    return report(command, "", error.code == Errc::kSystem ? error.message() : error.context);
   }
   if (options.json_path != "-") {
     std::fputs(to_table(outcome->report).c_str(), stdout);
