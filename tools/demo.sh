@@ -122,7 +122,7 @@ copy_in() {
 
 list() {
   local want have
-  benchfs ls bfs:/ >"$work/listing"
+  benchfs ls bfs:/ >"$work/listing" || return 1
   want=$(find "$tree" -mindepth 1 | wc -l)
   have=$(benchfs tree bfs:/tree | grep -c '[─-] ' || true)
   [[ $have -eq $want ]] || { echo "demo: the listing shows $have names, $want exist" >&2; return 1; }
@@ -134,12 +134,14 @@ copy_out() {
 }
 
 compare() {
-  checksums "$tree" "$work/sums.before" && checksums "$work/back/tree" "$work/sums.after"
+  checksums "$tree" "$work/sums.before" || return 1
+  checksums "$work/back/tree" "$work/sums.after" || return 1
   same "$work/sums.before" "$work/sums.after" "contents" || return 1
-  attributes "$tree" "$work/attributes.before" && attributes "$work/back/tree" "$work/attributes.after"
+  attributes "$tree" "$work/attributes.before" || return 1
+  attributes "$work/back/tree" "$work/attributes.after" || return 1
   same "$work/attributes.before" "$work/attributes.after" "modes, times or links" || return 1
-  (cd "$work" && b2sum large.bin) >"$work/large.before"
-  (cd "$work/back" && b2sum large.bin) >"$work/large.after"
+  (cd "$work" && b2sum large.bin) >"$work/large.before" || return 1
+  (cd "$work/back" && b2sum large.bin) >"$work/large.after" || return 1
   same "$work/large.before" "$work/large.after" "checksums of large.bin"
 }
 
