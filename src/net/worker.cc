@@ -14,6 +14,9 @@ namespace {
 constexpr unsigned kTopMessageId = 65535;
 // Progress calls in one poll; each delivers a bounded batch.
 constexpr int kProgressBudget = 16;
+// A failure is told after the messages that came before it, so it waits for a poll that finds no
+// more messages; but under load for this many polls at most.
+constexpr std::uint32_t kMaxPostponedPolls = 64;
 
 ucs_status_t ignore_message(
     void*, const void*, std::size_t, void*, std::size_t, const ucp_am_recv_param_t*) {
@@ -271,11 +274,16 @@ bool Worker::deliver_events() {
 }
 
 bool Worker::poll() {
-  bool worked = false;
-  for (int i = 0; i < kProgressBudget && ucp_worker_progress(handle_) != 0; ++i) {
-    worked = true;
+  int calls = 0;
+  while (calls < kProgressBudget && ucp_worker_progress(handle_) != 0) {
+    ++calls;
   }
+  bool worked = calls > 0;
   if (has_events_) [[unlikely]] {
+    if (calls == kProgressBudget && ++postponed_polls_ < kMaxPostponedPolls) {
+      return true;
+    }
+    postponed_polls_ = 0;
     worked |= deliver_events();
     // UCX before 1.17 remembers events it could not deliver by descriptor, also of connections that
     // were closed meanwhile, and aborts when another worker of this process has the descriptor by

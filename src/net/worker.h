@@ -147,6 +147,7 @@ class Worker final : public rt::Poller {
 
   // Filled at any time, also by UCX callbacks; emptied by poll().
   bool has_events_ = false;
+  std::uint32_t postponed_polls_ = 0;
   std::vector<ucp_conn_request_h> requests_;
   std::vector<Endpoint*> failed_;
   std::vector<Endpoint*> closing_;

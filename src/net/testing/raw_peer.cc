@@ -1,5 +1,7 @@
 #include "net/testing/raw_peer.h"
 
+#include <thread>
+
 #include "base/check.h"
 #include "base/clock.h"
 
@@ -89,7 +91,9 @@ ucs_status_t RawPeer::send(unsigned id,
 bool RawPeer::wait(const std::function<bool()>& condition) {
   Deadline deadline = Deadline::after(kPatience);
   while (!condition() && !deadline.passed()) {
-    ucp_worker_progress(worker_);
+    if (ucp_worker_progress(worker_) == 0) {
+      std::this_thread::yield();
+    }
   }
   return condition();
 }

@@ -135,6 +135,8 @@ void ServerThread::main() {
   reactor->run_until(stopping_);
   reactor->block_on(server->shutdown(Deadline::after(options_.shutdown_patience)));
   BENCHFS_CHECK(worker->drain(Deadline::after(kPatience)));
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return released_; });
 }
 
 void ServerThread::run(std::function<void(Server&, net::Worker&)> what) {
@@ -211,6 +213,11 @@ void ServerThread::stop() {
   }
   thaw();
   run([this](Server&, net::Worker&) { stopping_ = true; });
+  {
+    std::lock_guard lock(mutex_);
+    released_ = true;
+    changed_.notify_all();
+  }
   thread_.join();
 }
 

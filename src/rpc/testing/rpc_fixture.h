@@ -100,6 +100,7 @@ class ServerThread {
   std::condition_variable changed_;
   bool started_ = false;
   bool frozen_ = false;
+  bool released_ = false;  // nobody uses the reactor any more
   std::thread thread_;
 };
 
