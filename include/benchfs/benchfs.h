@@ -72,7 +72,7 @@ typedef struct benchfs_options {
   const char* client_id;    /* name for logs and statistics, at most 255 bytes, unique in the
                                cluster; NULL: made from host, process and a random number */
   uint32_t chunk_size;      /* of files this context creates, in bytes: a power of two from 64 KiB
-                               to 64 MiB; 0: the cluster's */
+                               to the cluster's chunk size; 0: that size */
   uint32_t timeout_ms;      /* longest time one operation may take; 0: 30000. A large read or write
                                is many operations */
   uint32_t connect_timeout_ms; /* for the server list to be complete, and again for the first server
@@ -105,7 +105,8 @@ int benchfs_finalize(benchfs_context_t* context) BENCHFS_NOEXCEPT;
    O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_NOFOLLOW, O_DIRECTORY, O_SYNC, O_DSYNC. O_CLOEXEC,
    O_DIRECT, O_LARGEFILE, O_NOATIME, O_NOCTTY and O_NONBLOCK are accepted and change nothing.
    Others: EINVAL. `mode` are the permission bits of a new file. A directory opens with O_RDONLY,
-   for benchfs_fstat(). O_CREAT | O_EXCL succeeds for exactly one of many callers, on whatever node.
+   for benchfs_fstat(), which fails with -ENOENT once the directory is removed. O_CREAT | O_EXCL
+   succeeds for exactly one of many callers, on whatever node.
  */
 benchfs_file_t* benchfs_open(benchfs_context_t* context, const char* path, int flags, mode_t mode)
     BENCHFS_NOEXCEPT;

@@ -6,10 +6,10 @@ namespace benchfs {
 }  // namespace benchfs
 
 // Always on.
-#define BENCHFS_CHECK(expression)                                  \
-  do {                                                             \
-    if (!(expression)) [[unlikely]]                                \
-      ::benchfs::check_failed(__FILE__, __LINE__, #expression);    \
+#define BENCHFS_CHECK(expression)                               \
+  do {                                                          \
+    if (!(expression)) [[unlikely]]                             \
+      ::benchfs::check_failed(__FILE__, __LINE__, #expression); \
   } while (false)
 
 // For the data path: on in debug builds only.

@@ -10,7 +10,9 @@ namespace benchfs {
 using Nanos = std::chrono::nanoseconds;
 using MonoTime = std::chrono::time_point<std::chrono::steady_clock, Nanos>;
 
-inline MonoTime mono_now() { return std::chrono::steady_clock::now(); }
+inline MonoTime mono_now() {
+  return std::chrono::steady_clock::now();
+}
 
 // Nanoseconds since the epoch, for inode times.
 inline std::int64_t wall_now_ns() {

@@ -29,14 +29,14 @@ enum class Errc : std::uint16_t {
   kInternal = 105,         // a bug on the answering side
   kConfig = 106,           // configuration file or server list is wrong
 
-  kMalformed = 200,    // a message that does not parse; never retry
+  kMalformed = 200,      // a message that does not parse; never retry
   kUnknownOpcode = 201,  // the server does not know the operation
-  kVersion = 202,      // protocol versions differ
-  kStaleRun = 203,     // the server belongs to another run than the server list
+  kVersion = 202,        // protocol versions differ
+  kStaleRun = 203,       // the server belongs to another run than the server list
 
-  kUnreachable = 300,    // no connection could be made; retry may help
-  kDisconnected = 301,   // the connection broke; the effect may have happened
-  kTransport = 302,      // UCX reported another failure
+  kUnreachable = 300,   // no connection could be made; retry may help
+  kDisconnected = 301,  // the connection broke; the effect may have happened
+  kTransport = 302,     // UCX reported another failure
 
   kUnknownSession = 400,  // not registered, or evicted; register again and retry
   kRefused = 401,         // registration refused (identity, secret, capacity)
@@ -97,10 +97,10 @@ inline std::unexpected<Error> fail_system(int posix_errno, std::string context) 
 // The same inside a coroutine: BENCHFS_CO_TRY(auto value, co_await task()).
 #define BENCHFS_CO_TRY(decl, ...) \
   BENCHFS_TRY_IMPL(BENCHFS_CONCAT(benchfs_try_, __COUNTER__), co_return, decl, __VA_ARGS__)
-#define BENCHFS_TRY_IMPL(tmp, ret, decl, ...)         \
-  auto tmp = (__VA_ARGS__);                           \
-  if (!tmp) [[unlikely]]                              \
-    ret std::unexpected(std::move(tmp).error());      \
+#define BENCHFS_TRY_IMPL(tmp, ret, decl, ...)    \
+  auto tmp = (__VA_ARGS__);                      \
+  if (!tmp) [[unlikely]]                         \
+    ret std::unexpected(std::move(tmp).error()); \
   decl = *std::move(tmp)
 
 // The same for a Status, or for a Result whose value is not wanted.
@@ -108,6 +108,6 @@ inline std::unexpected<Error> fail_system(int posix_errno, std::string context) 
   BENCHFS_TRY_VOID_IMPL(BENCHFS_CONCAT(benchfs_try_, __COUNTER__), return, __VA_ARGS__)
 #define BENCHFS_CO_TRY_VOID(...) \
   BENCHFS_TRY_VOID_IMPL(BENCHFS_CONCAT(benchfs_try_, __COUNTER__), co_return, __VA_ARGS__)
-#define BENCHFS_TRY_VOID_IMPL(tmp, ret, ...)                      \
-  if (auto tmp = (__VA_ARGS__); !tmp) [[unlikely]]                \
+#define BENCHFS_TRY_VOID_IMPL(tmp, ret, ...)       \
+  if (auto tmp = (__VA_ARGS__); !tmp) [[unlikely]] \
   ret std::unexpected(std::move(tmp).error())

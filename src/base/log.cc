@@ -24,11 +24,16 @@ std::string& name() {
 
 std::string_view level_name(LogLevel value) {
   switch (value) {
-    case LogLevel::kError: return "error";
-    case LogLevel::kWarn: return "warn";
-    case LogLevel::kInfo: return "info";
-    case LogLevel::kDebug: return "debug";
-    case LogLevel::kTrace: return "trace";
+    case LogLevel::kError:
+      return "error";
+    case LogLevel::kWarn:
+      return "warn";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kDebug:
+      return "debug";
+    case LogLevel::kTrace:
+      return "trace";
   }
   return "?";
 }
@@ -76,8 +81,12 @@ bool init_log(LogLevel fallback) {
   return false;
 }
 
-void set_log_name(std::string_view value) { log_internal::name() = value; }
-void set_log_sink(LogSink value) { log_internal::sink.store(value, std::memory_order_release); }
+void set_log_name(std::string_view value) {
+  log_internal::name() = value;
+}
+void set_log_sink(LogSink value) {
+  log_internal::sink.store(value, std::memory_order_release);
+}
 
 void check_failed(const char* file, int line, const char* expression) {
   log_internal::write(LogLevel::kError,

@@ -38,8 +38,8 @@ inline bool log_enabled(LogLevel level) {
 }  // namespace benchfs
 
 // BENCHFS_LOG(kInfo, "listening on {}", address)
-#define BENCHFS_LOG(lvl, ...)                                                            \
-  do {                                                                                   \
-    if (::benchfs::log_enabled(::benchfs::LogLevel::lvl)) [[unlikely]]                   \
+#define BENCHFS_LOG(lvl, ...)                                                             \
+  do {                                                                                    \
+    if (::benchfs::log_enabled(::benchfs::LogLevel::lvl)) [[unlikely]]                    \
       ::benchfs::log_internal::write(::benchfs::LogLevel::lvl, fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -70,7 +70,7 @@ Result<std::int64_t> write_at(benchfs_file* file, const void* buffer, size_t siz
   client::OpenFile& open_file = *file->open_file;
   std::span bytes(static_cast<const std::byte*>(buffer), size);
   auto start = static_cast<std::uint64_t>(offset);
-  if (open_file.is_append()) {
+  if (open_file.is_append() && size > 0) {  // nothing appended moves no position
     BENCHFS_TRY(start, run(file->context, fs.append(open_file, bytes)));
   } else {
     BENCHFS_TRY_VOID(run(file->context, fs.write(open_file, start, bytes)));

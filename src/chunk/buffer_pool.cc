@@ -14,7 +14,7 @@ Result<std::unique_ptr<BufferPool>> BufferPool::create(std::size_t buffer_bytes,
   }
   buffer_bytes = round_up(buffer_bytes, kPageBytes);
   BENCHFS_TRY(Mapping mapping, Mapping::create(buffer_bytes * count, true));
-  auto* pool = new BufferPool(  // lint: allow new (private constructor)
+  auto* pool = new BufferPool(  // lint: allow new private constructor
       std::move(mapping),
       buffer_bytes,
       count);

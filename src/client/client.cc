@@ -73,8 +73,7 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
     };
   }
   rpc::ClientIdentity identity{client->id_, random_id(), list.run_id};
-  BENCHFS_TRY(client->pool_,
-              rpc::ConnectionPool::create(*client->worker_, identity, options.pool));
+  BENCHFS_TRY(client->pool_, rpc::ConnectionPool::create(*client->worker_, identity, options.pool));
   BENCHFS_TRY_VOID(client->pool_->set_servers(list));
   client->file_system_ = std::make_unique<FileSystem>(*client->pool_, options.file_system);
   if (options.helper_thread) {

@@ -18,8 +18,8 @@ namespace benchfs::client {
 
 struct Options {
   std::string registry_dir;
-  std::string client_id;      // empty: made from host, process and a random number
-  std::uint64_t run_id = 0;   // the run the caller expects; 0 = any
+  std::string client_id;     // empty: made from host, process and a random number
+  std::uint64_t run_id = 0;  // the run the caller expects; 0 = any
   Nanos list_timeout = std::chrono::seconds(10);     // for the server list to be complete
   Nanos connect_timeout = std::chrono::seconds(10);  // to be registered with the first server
   bool helper_thread = true;

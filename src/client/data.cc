@@ -29,7 +29,7 @@ struct FileSystem::Transfer {
   bool is_write = false;
 
   std::optional<Error> error;
-  std::uint64_t written_end = 0;           // write: end of the last part that is stored
+  std::uint64_t written_end = 0;            // write: end of the last part that is stored
   std::uint64_t complete_end = UINT64_MAX;  // read: where the first part that came short ends
 };
 
@@ -111,8 +111,7 @@ rt::CoStatus FileSystem::read_span(Transfer& transfer, cluster::ChunkSpan span) 
   }
   if (reply->data_bytes < span.length) {
     std::memset(call.into.data() + reply->data_bytes, 0, span.length - reply->data_bytes);
-    transfer.complete_end =
-        std::min(transfer.complete_end, span.file_offset + reply->data_bytes);
+    transfer.complete_end = std::min(transfer.complete_end, span.file_offset + reply->data_bytes);
   }
   co_return Status{};
 }
@@ -156,8 +155,8 @@ rt::CoResult<std::size_t> FileSystem::read(OpenFile& file,
       co_return into.size();
     }
     // Something was not stored: the end of the file, or a hole. Only the size tells. When it says
-    // that bytes should be there, they may have been written since: look once more, and what is still
-    // missing is a hole.
+    // that bytes should be there, they may have been written since: look once more, and what is
+    // still missing is a hole.
     bool looked_again = size.has_value();
     if (!looked_again) {
       BENCHFS_CO_TRY(Found found, co_await get_inode(file.id(), by));

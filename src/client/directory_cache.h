@@ -22,7 +22,9 @@ class DirectoryCache {
   static constexpr Nanos kLease = std::chrono::milliseconds(9500);
 
   // 0 when unknown.
-  [[nodiscard]] wire::InodeId find(wire::InodeId parent, std::string_view name, MonoTime now) const {
+  [[nodiscard]] wire::InodeId find(wire::InodeId parent,
+                                   std::string_view name,
+                                   MonoTime now) const {
     auto found = entries_.find(KeyView{parent, name});
     if (found == entries_.end() || found->second.until <= now) {
       return {};

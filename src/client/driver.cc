@@ -24,8 +24,8 @@ void watch_forks() {
   (void)registered;
 }
 
-// While callers come and go the helper only looks in this often; once nobody came in between, it takes
-// over and sleeps on the descriptors.
+// While callers come and go the helper only looks in this often; once nobody came in between, it
+// takes over and sleeps on the descriptors.
 constexpr auto kHelperTick = std::chrono::milliseconds(10);
 // Passes without work after which the helper lets go.
 constexpr int kHelperIdlePasses = 4;
@@ -37,7 +37,9 @@ Driver::Driver(std::unique_ptr<rt::Reactor> reactor) : reactor_(std::move(reacto
   fork_generation_ = fork_generation.load();
 }
 
-Driver::~Driver() { stop_helper(); }
+Driver::~Driver() {
+  stop_helper();
+}
 
 void Driver::start_helper() {
   stop_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -60,9 +62,13 @@ void Driver::stop_helper() {
   ::close(stop_fd_);
 }
 
-bool Driver::is_forked() const { return fork_generation.load() != fork_generation_; }
+bool Driver::is_forked() const {
+  return fork_generation.load() != fork_generation_;
+}
 
-void Driver::Job::on_mail() { driver->reactor_->schedule(start); }
+void Driver::Job::on_mail() {
+  driver->reactor_->schedule(start);
+}
 
 // On the driving thread.
 void Driver::on_done(Job& job) {
@@ -145,8 +151,8 @@ void Driver::help() {
       }
       lock.unlock();
       pollfd fds[2] = {{reactor_->fd(), POLLIN, 0}, {stop_fd_, POLLIN, 0}};
-      Nanos wait = timer ? std::max<Nanos>(*timer - mono_now(), Nanos::zero())
-                         : std::chrono::hours(1);
+      Nanos wait =
+          timer ? std::max<Nanos>(*timer - mono_now(), Nanos::zero()) : std::chrono::hours(1);
       if (!armed) {  // something is pending, or a peer keeps UCX from arming: do not spin
         wait = std::min<Nanos>(wait, std::chrono::milliseconds(1));
       }

@@ -1,10 +1,11 @@
 // Who drives a client's reactor: the thread that waits.
 //
-// run() starts a task and returns its result, from any thread. The first caller becomes the leader and
-// drives the reactor until its own task is done; callers that come meanwhile hand their task over and
-// sleep; a leader that leaves makes one of them the next leader. While no caller is inside, one helper
-// thread sleeps on the reactor's descriptors and serves what arrives (eviction notices, invalidations,
-// late replies), so that a client that computes for an hour delays no server.
+// run() starts a task and returns its result, from any thread. The first caller becomes the leader
+// and drives the reactor until its own task is done; callers that come meanwhile hand their task
+// over and sleep; a leader that leaves makes one of them the next leader. While no caller is
+// inside, one helper thread sleeps on the reactor's descriptors and serves what arrives (eviction
+// notices, invalidations, late replies), so that a client that computes for an hour delays no
+// server.
 //
 // After fork() the child's run() fails with Errc::kCancelled and touches nothing of the parent's.
 #pragma once

@@ -14,7 +14,19 @@ namespace benchfs::client {
 namespace {
 
 // Nothing can be done to the root, "." or "..".
-std::unexpected<Error> busy_root() { return fail_errno(EBUSY); }
+std::unexpected<Error> busy_root() {
+  return fail_errno(EBUSY);
+}
+
+// What rmdir() says of a path that ends in none of its own names.
+std::unexpected<Error> cannot_remove(std::string_view path) {
+  path = path.substr(0, path.find_last_not_of('/') + 1);
+  std::string_view last = path.substr(path.rfind('/') + 1);
+  if (last == ".") {
+    return fail_errno(EINVAL);
+  }
+  return last == ".." ? fail_errno(ENOTEMPTY) : busy_root();
+}
 
 }  // namespace
 
@@ -23,9 +35,13 @@ FileSystem::FileSystem(rpc::ConnectionPool& pool, FileSystemConfig config)
   pool_.set_notice_handler(this);
 }
 
-FileSystem::~FileSystem() { pool_.set_notice_handler(nullptr); }
+FileSystem::~FileSystem() {
+  pool_.set_notice_handler(nullptr);
+}
 
-rt::Task<void> FileSystem::close_all() { co_await scope_.join(); }
+rt::Task<void> FileSystem::close_all() {
+  co_await scope_.join();
+}
 
 void FileSystem::on_invalidate(wire::InodeId parent, std::string_view name) {
   if (parent.is_valid()) {
@@ -110,7 +126,7 @@ rt::CoStatus FileSystem::walk_to_last(PathWalk& walk, Deadline deadline) {
       break;
     }
     wire::InodeId known = directories_.find(walk.directory(), walk.name(), mono_now());
-    if (known.is_valid()) {
+    if (known.is_valid() && !walk.is_before_dots()) {
       walk.enter(known);
       continue;
     }
@@ -195,14 +211,13 @@ rt::CoStatus FileSystem::do_rmdir(std::string path) {
   BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(walk, by));
   if (walk.name().empty()) {
-    co_return busy_root();
+    co_return cannot_remove(path);
   }
   wire::RmdirRequest request;
   request.parent = walk.directory().value;
   request.name_bytes = static_cast<std::uint16_t>(walk.name().size());
   rpc::Call call = rpc::make_call(request, walk.name());
-  Result<rpc::Reply> reply =
-      co_await pool_.call(shard_of(walk.directory(), walk.name()), call, by);
+  Result<rpc::Reply> reply = co_await pool_.call(shard_of(walk.directory(), walk.name()), call, by);
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
@@ -229,8 +244,7 @@ rt::CoStatus FileSystem::do_unlink(std::string path) {
   request.parent = walk.directory().value;
   request.name_bytes = static_cast<std::uint16_t>(walk.name().size());
   rpc::Call call = rpc::make_call(request, walk.name());
-  Result<rpc::Reply> reply =
-      co_await pool_.call(shard_of(walk.directory(), walk.name()), call, by);
+  Result<rpc::Reply> reply = co_await pool_.call(shard_of(walk.directory(), walk.name()), call, by);
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
@@ -244,8 +258,8 @@ rt::CoStatus FileSystem::unlink(std::string path) {
 rt::CoStatus FileSystem::do_rename(std::string from, std::string to, std::uint32_t flags) {
   Deadline by = deadline();
   BENCHFS_CO_TRY(PathWalk old_walk, PathWalk::start(from));
-  BENCHFS_CO_TRY(PathWalk new_walk, PathWalk::start(to));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(old_walk, by));
+  BENCHFS_CO_TRY(PathWalk new_walk, PathWalk::start(to));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(new_walk, by));
   if (old_walk.name().empty() || new_walk.name().empty()) {
     co_return busy_root();
@@ -274,8 +288,7 @@ rt::CoStatus FileSystem::do_rename(std::string from, std::string to, std::uint32
 }
 
 rt::CoStatus FileSystem::rename(std::string from, std::string to, std::uint32_t flags) {
-  return with_fresh_cache(
-      &FileSystem::do_rename, std::move(from), std::move(to), std::move(flags));
+  return with_fresh_cache(&FileSystem::do_rename, std::move(from), std::move(to), std::move(flags));
 }
 
 rt::CoStatus FileSystem::do_symlink(std::string target, std::string path) {
@@ -292,7 +305,8 @@ rt::CoStatus FileSystem::do_symlink(std::string target, std::string path) {
     co_return fail_errno(EEXIST);
   }
   if (walk.must_be_directory()) {
-    co_return fail_errno(ENOENT);
+    BENCHFS_CO_TRY_VOID(co_await lookup(walk.directory(), walk.name(), by));
+    co_return fail_errno(EEXIST);
   }
   wire::SymlinkRequest request;
   request.parent = walk.directory().value;
@@ -315,6 +329,10 @@ rt::CoResult<std::string> FileSystem::do_readlink(std::string path) {
   BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(walk, by));
   if (walk.name().empty()) {
+    co_return fail_errno(EINVAL);
+  }
+  if (walk.must_be_directory()) {
+    BENCHFS_CO_TRY_VOID(co_await resolve(walk, Follow::kYes, by));
     co_return fail_errno(EINVAL);
   }
   BENCHFS_CO_TRY(Found found, co_await lookup(walk.directory(), walk.name(), by));
@@ -354,8 +372,7 @@ rt::CoResult<wire::Attr> FileSystem::do_set_attr(std::string path,
                                                  bool follow) {
   Deadline by = deadline();
   BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
-  BENCHFS_CO_TRY(wire::Attr attr,
-                 co_await resolve(walk, follow ? Follow::kYes : Follow::kNo, by));
+  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(walk, follow ? Follow::kYes : Follow::kNo, by));
   if ((request.mask & wire::kSetSize) != 0 && attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
@@ -386,6 +403,9 @@ rt::CoResult<std::shared_ptr<OpenFile>> FileSystem::do_open(std::string path,
                                                             std::uint32_t mode,
                                                             std::uint32_t chunk_bytes) {
   Deadline by = deadline();
+  if ((flags & wire::kOpenCreate) != 0 && (flags & wire::kOpenDirectory) != 0) {
+    co_return fail_errno(EINVAL);  // as Linux since 6.4: it never made a directory
+  }
   BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
   for (;;) {
     BENCHFS_CO_TRY_VOID(co_await walk_to_last(walk, by));
@@ -396,9 +416,10 @@ rt::CoResult<std::shared_ptr<OpenFile>> FileSystem::do_open(std::string path,
     if (walk.must_be_directory() && (flags & wire::kOpenCreate) != 0) {
       co_return fail_errno(EISDIR);
     }
+    std::uint32_t wanted = flags | (walk.must_be_directory() ? wire::kOpenDirectory : 0U);
     wire::OpenRequest request;
     request.parent = walk.directory().value;
-    request.flags = flags;
+    request.flags = wanted;
     request.mode = mode;
     request.uid = config_.uid;
     request.gid = config_.gid;
@@ -410,7 +431,7 @@ rt::CoResult<std::shared_ptr<OpenFile>> FileSystem::do_open(std::string path,
     if ((found.flags & wire::kEntryRemote) != 0) {
       wire::OpenInodeRequest at_home;
       at_home.inode = found.attr.inode;
-      at_home.flags = flags;
+      at_home.flags = wanted;
       rpc::Call home_call = rpc::make_call(at_home);
       BENCHFS_CO_TRY(found, co_await entry_call(found.attr.id().home(), home_call, by));
     }
@@ -421,12 +442,7 @@ rt::CoResult<std::shared_ptr<OpenFile>> FileSystem::do_open(std::string path,
       BENCHFS_CO_TRY_VOID(walk.follow(found.target));
       continue;
     }
-    Result<std::shared_ptr<OpenFile>> file = co_await finish_open(std::move(found), flags, by);
-    if (file && walk.must_be_directory() && !(*file)->inode->attr.is_directory()) {
-      (void)co_await close(*file);
-      co_return fail_errno(ENOTDIR);
-    }
-    co_return file;
+    co_return co_await finish_open(std::move(found), flags, by);
   }
 }
 
@@ -435,17 +451,14 @@ rt::CoResult<std::shared_ptr<OpenFile>> FileSystem::finish_open(Found found,
                                                                 Deadline) {
   bool is_directory = found.attr.is_directory();
   if (is_directory && (flags & (wire::kOpenWrite | wire::kOpenCreate)) != 0) {
-    co_return fail_errno(EISDIR);
+    bool exclusive = (flags & wire::kOpenCreate) != 0 && (flags & wire::kOpenExclusive) != 0;
+    co_return fail_errno(exclusive ? EEXIST : EISDIR);
   }
   auto file = std::make_shared<OpenFile>();
   file->flags = flags;
   file->inode = inodes_.get(found.attr);
   if ((flags & wire::kOpenTruncate) != 0 && (flags & wire::kOpenWrite) != 0) {
     file->inode->on_truncated(found.attr);
-  }
-  if (!is_directory && (flags & wire::kOpenDirectory) != 0) {
-    (void)co_await close(file);
-    co_return fail_errno(ENOTDIR);
   }
   if (!is_directory && !cluster::is_valid_layout(found.attr.layout)) {
     co_return fail(Errc::kMalformed, "the server sent an impossible file layout");
@@ -592,8 +605,8 @@ rt::CoResult<std::vector<DirEntry>> FileSystem::list(wire::InodeId directory,
   std::uint32_t shards = pool_.size();
   // Entries are spread evenly; ask for a little more than the even share.
   std::size_t share = (max_entries / shards + 8) * (sizeof(wire::DirEntryHeader) + 32);
-  auto max_bytes = static_cast<std::uint32_t>(
-      std::clamp<std::size_t>(share, 4096, wire::kMaxReaddirBytes));
+  auto max_bytes =
+      static_cast<std::uint32_t>(std::clamp<std::size_t>(share, 4096, wire::kMaxReaddirBytes));
   std::vector<Result<std::vector<DirEntry>>> pages(shards, std::vector<DirEntry>{});
   std::unique_ptr<bool[]> at_end(new bool[shards]());  // lint: allow new array of flags
   rt::Group group(scope_);

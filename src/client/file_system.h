@@ -1,10 +1,10 @@
 // The file system as a client sees it: paths, open files, data. All doors (C API, command line,
 // benchmarks) are thin over this.
 //
-// Paths are absolute ("/a/b"; a missing leading slash is added), any bytes but NUL; "." and ".." are
-// resolved by name, symlinks by target. Semantics are those of docs/semantics.md. Errors are POSIX
-// ones (Errc::kPosix) or say which node, operation and phase failed; on failure of a write some of its
-// bytes may have been stored.
+// Paths are absolute ("/a/b"; a missing leading slash is added), any bytes but NUL; "." and ".."
+// are resolved by name, symlinks by target. Semantics are those of docs/semantics.md. Errors are
+// POSIX ones (Errc::kPosix) or say which node, operation and phase failed; on failure of a write
+// some of its bytes may have been stored.
 //
 // Thread: the client's reactor only; use Client::run from anywhere. Spans and strings passed in are
 // borrowed until the task completes.
@@ -32,8 +32,8 @@ namespace benchfs::client {
 
 struct FileSystemConfig {
   Nanos call_timeout = std::chrono::seconds(30);  // one operation, retries included
-  std::uint32_t eager_bytes = 16U << 10;      // writes up to this ride in the request
-  std::uint32_t parallel_transfers = 16;      // parts of one large read or write under way
+  std::uint32_t eager_bytes = 16U << 10;          // writes up to this ride in the request
+  std::uint32_t parallel_transfers = 16;          // parts of one large read or write under way
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
 };
@@ -70,11 +70,13 @@ class FileSystem final : private rpc::NoticeHandler {
   rt::CoStatus symlink(std::string target, std::string path);
   rt::CoResult<std::string> readlink(std::string path);
   // Fields per request.mask (wire::SetAttrMask); request.inode is filled in. Size changes truncate.
-  rt::CoResult<wire::Attr> set_attr(std::string path, wire::SetAttrRequest request, bool follow = true);
+  rt::CoResult<wire::Attr> set_attr(std::string path,
+                                    wire::SetAttrRequest request,
+                                    bool follow = true);
 
   // One page of a directory: up to about `max_entries` entries in byte order of their names, after
-  // `cursor` (the last name seen; empty = from the start). Entries that exist throughout a listing are
-  // seen exactly once. Asks all shards in parallel. Empty result = end.
+  // `cursor` (the last name seen; empty = from the start). Entries that exist throughout a listing
+  // are seen exactly once. Asks all shards in parallel. Empty result = end.
   rt::CoResult<std::vector<DirEntry>> list(std::string path,
                                            std::string cursor,
                                            std::size_t max_entries);
@@ -128,8 +130,8 @@ class FileSystem final : private rpc::NoticeHandler {
   [[nodiscard]] Deadline deadline() const { return Deadline::after(config_.call_timeout); }
   [[nodiscard]] wire::ShardId shard_of(wire::InodeId parent, std::string_view name) const;
 
-  // Runs `operation`; when it says ESTALE (a cached directory is gone) forgets what is cached and runs
-  // it once more; a second ESTALE is ENOENT.
+  // Runs `operation`; when it says ESTALE (a cached directory is gone) forgets what is cached and
+  // runs it once more; a second ESTALE is ENOENT.
   template <typename T, typename... Args>
   rt::CoResult<T> with_fresh_cache(rt::CoResult<T> (FileSystem::*operation)(Args...), Args... args);
 
@@ -191,7 +193,8 @@ class FileSystem final : private rpc::NoticeHandler {
   DirectoryCache directories_;
   OpenInodeTable inodes_;
   rt::Scope scope_;
-  // Room for a symlink's target in a reply; almost never used, so it is kept and not made each time.
+  // Room for a symlink's target in a reply; almost never used, so it is kept and not made each
+  // time.
   std::vector<std::unique_ptr<std::array<std::byte, wire::kMaxPathBytes>>> target_buffers_;
 };
 

@@ -12,10 +12,10 @@ namespace benchfs::client {
 
 // Shared by all opens of one inode in this client: what has been written and not yet settled.
 struct OpenInode {
-  wire::Attr attr;                 // as last heard from the home shard
-  std::uint64_t written_end = 0;   // end of the last byte written since `truncation`
+  wire::Attr attr;                // as last heard from the home shard
+  std::uint64_t written_end = 0;  // end of the last byte written since `truncation`
   std::uint64_t truncation = 0;
-  std::int64_t mtime_ns = 0;       // of the last write; 0 = none unsettled
+  std::int64_t mtime_ns = 0;  // of the last write; 0 = none unsettled
 
   // The home shard took up what was written until then.
   void on_settled(const wire::Attr& now, std::uint64_t end, std::int64_t time) {

@@ -41,6 +41,10 @@ Status PathWalk::push(std::string_view path) {
   return {};
 }
 
+bool PathWalk::is_before_dots() const {
+  return !components_.empty() && (components_.back() == "." || components_.back() == "..");
+}
+
 void PathWalk::next() {
   while (!components_.empty()) {
     std::string component = std::move(components_.back());

@@ -21,6 +21,8 @@ class PathWalk {
   [[nodiscard]] wire::InodeId directory() const { return directories_.back(); }
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] bool is_last() const { return components_.empty(); }
+  // The next component is "." or "..", which leads on only if the current one still exists.
+  [[nodiscard]] bool is_before_dots() const;
   // The path ended in a slash (or "." or ".."): what it names must be a directory, and a symlink at
   // its end is followed.
   [[nodiscard]] bool must_be_directory() const { return must_be_directory_; }

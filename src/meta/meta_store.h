@@ -104,6 +104,10 @@ class MetaStore {
   // write; 0 = none). A write from before the last utimens() does not change mtime. Errors as
   // set_size().
   Status settle(wire::InodeId id, std::uint64_t end, std::int64_t mtime_ns);
+  // What attr() would be after settle(), which is not done.
+  [[nodiscard]] Result<wire::Attr> attr_if_settled(wire::InodeId id,
+                                                   std::uint64_t end,
+                                                   std::int64_t mtime_ns) const;
   // Reserves [offset, offset + length) at the end of a regular file. Errors as set_size(). The
   // caller settles the size first when has_plain_writers().
   Result<wire::AppendReply> note_append(wire::InodeId id,

@@ -19,6 +19,18 @@ void set_mtime(Inode& inode, std::int64_t mtime_ns, std::int64_t now_ns) {
   inode.mtime_decided_ns = now_ns;
 }
 
+// What a write up to `end` at mtime_ns changes.
+void take_up(wire::Attr& attr,
+             std::int64_t mtime_decided_ns,
+             std::uint64_t end,
+             std::int64_t mtime_ns) {
+  attr.size = std::max(attr.size, end);
+  attr.ctime_ns = std::max(attr.ctime_ns, mtime_ns);
+  if (mtime_ns > mtime_decided_ns) {
+    attr.mtime_ns = mtime_ns;
+  }
+}
+
 }  // namespace
 
 wire::Attr MetaStore::make_root(std::uint32_t uid, std::uint32_t gid, std::int64_t now_ns) {
@@ -129,12 +141,18 @@ Status MetaStore::settle(wire::InodeId id, std::uint64_t end, std::int64_t mtime
   if (end > wire::kMaxFileBytes) {
     return fail_errno(EFBIG);
   }
-  inode->attr.size = std::max(inode->attr.size, end);
-  inode->attr.ctime_ns = std::max(inode->attr.ctime_ns, mtime_ns);
-  if (mtime_ns > inode->mtime_decided_ns) {
-    set_mtime(*inode, mtime_ns, mtime_ns);
-  }
+  take_up(inode->attr, inode->mtime_decided_ns, end, mtime_ns);
+  inode->mtime_decided_ns = std::max(inode->mtime_decided_ns, mtime_ns);
   return {};
+}
+
+Result<wire::Attr> MetaStore::attr_if_settled(wire::InodeId id,
+                                              std::uint64_t end,
+                                              std::int64_t mtime_ns) const {
+  BENCHFS_TRY(Inode * inode, regular_file(id));
+  wire::Attr attr = inode->attr;
+  take_up(attr, inode->mtime_decided_ns, end, mtime_ns);
+  return attr;
 }
 
 Result<wire::AppendReply> MetaStore::note_append(wire::InodeId id,

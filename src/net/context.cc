@@ -113,17 +113,18 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
   ucs_status_t status = ucp_init(&params, ucx_config, &handle);
   ucp_config_release(ucx_config);
   if (status != UCS_OK) {
-    return std::unexpected(ucx_error(
-        status,
-        fmt::format("initialising UCX (devices \"{}\", UCX_TLS \"{}\")",
-                    config.devices,
-                    std::getenv("UCX_TLS") == nullptr ? "" : std::getenv("UCX_TLS"))));
+    return std::unexpected(
+        ucx_error(status,
+                  fmt::format("initialising UCX (devices \"{}\", UCX_TLS \"{}\")",
+                              config.devices,
+                              std::getenv("UCX_TLS") == nullptr ? "" : std::getenv("UCX_TLS"))));
   }
-  return std::unique_ptr<Context>(
-      new Context(handle));  // lint: allow new (private constructor)
+  return std::unique_ptr<Context>(new Context(handle));  // lint: allow new private constructor
 }
 
-Context::~Context() { ucp_cleanup(handle_); }
+Context::~Context() {
+  ucp_cleanup(handle_);
+}
 
 Result<MemoryRegion> Context::register_memory(std::span<std::byte> memory) {
   ucp_mem_map_params_t params{};

@@ -84,8 +84,8 @@ bool Receive::await_ready() {
     param.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
     param.memh = region_->handle();
   }
-  return started(ucp_am_recv_data_nbx(
-      worker_.handle(), descriptor_, into_.data(), into_.size(), &param));
+  return started(
+      ucp_am_recv_data_nbx(worker_.handle(), descriptor_, into_.data(), into_.size(), &param));
 }
 
 void Receive::on_received(void* request, ucs_status_t status, std::size_t, void* self) {
@@ -165,7 +165,9 @@ void Endpoint::begin_close() {
   force_close();
 }
 
-void Endpoint::on_timer() { force_close(); }
+void Endpoint::on_timer() {
+  force_close();
+}
 
 void Endpoint::on_flushed(void* request, ucs_status_t, void* self) {
   auto* endpoint = static_cast<Endpoint*>(self);
@@ -181,8 +183,8 @@ void Endpoint::on_flushed(void* request, ucs_status_t, void* self) {
 
 void Endpoint::force_close() {
   ucp_request_param_t param;
-  param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK |
-                       UCP_OP_ATTR_FIELD_USER_DATA;
+  param.op_attr_mask =
+      UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   param.flags = UCP_EP_CLOSE_FLAG_FORCE;
   param.cb.send = on_closed;
   param.user_data = this;

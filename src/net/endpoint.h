@@ -121,9 +121,9 @@ class Endpoint final : private rt::Timer {
   [[nodiscard]] std::uint32_t operations() const { return operations_; }
 
   [[nodiscard]] Send send(const Send::Message& message) { return {*this, message}; }
-  // Ends when what was sent has left. An endpoint from Worker::connect() must see the end of a flush
-  // before its first message, and one from accept() a message: over shared memory UCX 1.13 otherwise
-  // loses a message that meets the wire-up of the lanes, or aborts.
+  // Ends when what was sent has left. An endpoint from Worker::connect() must see the end of a
+  // flush before its first message, and one from accept() a message: over shared memory UCX 1.13
+  // otherwise loses a message that meets the wire-up of the lanes, or aborts.
   [[nodiscard]] Flush flush() { return Flush(*this); }
   // Sends a message nobody waits for; the header is copied (at most
   // kMaxForgottenHeader bytes). Dropped when not open.

@@ -232,18 +232,14 @@ class Pair : public ::testing::Test {
     client.flush(*to_server);
     ASSERT_TRUE(drive(client, server, [&] { return !client.flushed.empty(); }));
     client.send(*to_server, {.id = kDropped});
-    ASSERT_TRUE(drive(client, server, [&] {
-      return !server.messages.empty() && !client.sent.empty();
-    }));
+    ASSERT_TRUE(
+        drive(client, server, [&] { return !server.messages.empty() && !client.sent.empty(); }));
     to_client = server.endpoints.back();
     server.messages.clear();
     client.sent.clear();
   }
-  std::vector<std::byte> exchange(Node& from,
-                                  Endpoint& endpoint,
-                                  Node& to,
-                                  Endpoint& back,
-                                  Send::Message message) {
+  std::vector<std::byte> exchange(
+      Node& from, Endpoint& endpoint, Node& to, Endpoint& back, Send::Message message) {
     to.messages.clear();
     from.sent.clear();
     to.received.clear();
@@ -395,9 +391,9 @@ TEST_F(Pair, SendingOnAClosedEndpointFailsAtOnce) {
 
 TEST_F(Pair, MessagesOfEverySizeArriveIntactBothWays) {
   std::uint64_t seed = 0;
-  for (std::size_t size : {0U,    1U,    7U,     8U,     92U,     93U,     94U,      128U,
-                           255U,  4096U, 8128U,  8192U,  8256U,   8257U,   16384U,   65535U,
-                           65536U, 65537U, 262144U, 1048576U, 8388608U}) {
+  for (std::size_t size :
+       {0U,    1U,    7U,    8U,     92U,    93U,    94U,    128U,    255U,     4096U,   8128U,
+        8192U, 8256U, 8257U, 16384U, 65535U, 65536U, 65537U, 262144U, 1048576U, 8388608U}) {
     for (Protocol protocol : {Protocol::kAuto, Protocol::kEager, Protocol::kRendezvous}) {
       for (std::uint16_t id : {kCopied, kPersistent}) {
         std::vector<std::byte> header = make_bytes(size % 97, ++seed);
@@ -448,9 +444,8 @@ TEST(Connect, AfterAFlushTheFirstMessageMayBeOfAnyKind) {
       ASSERT_TRUE(drive(client, server, [&] { return !server.messages.empty(); })) << size;
       server.send(*server.endpoints[0], message);  // having heard from the client
       ASSERT_TRUE(drive(client, server, [&] { return !client.messages.empty(); })) << size;
-      ASSERT_TRUE(drive(client, server, [&] {
-        return client.sent.size() == 1 && server.sent.size() == 1;
-      }));
+      ASSERT_TRUE(drive(
+          client, server, [&] { return client.sent.size() == 1 && server.sent.size() == 1; }));
     }
   }
 }
@@ -478,9 +473,8 @@ TEST_F(Pair, HeldMessagesKeepTheirBytesWhileOthersArrive) {
     std::vector<std::byte> data = make_bytes(1 + (i * 37) % 20'000, i);
     client.sent.clear();
     client.send(*to_server, {.id = kPersistent, .data = data, .protocol = Protocol::kEager});
-    ASSERT_TRUE(drive(client, server, [&] {
-      return !client.sent.empty() && server.messages.size() == i + 1;
-    }));
+    ASSERT_TRUE(drive(
+        client, server, [&] { return !client.sent.empty() && server.messages.size() == i + 1; }));
   }
   for (std::size_t i = 0; i < kCount; ++i) {
     std::vector<std::byte> data = make_bytes(1 + (i * 37) % 20'000, i);
@@ -516,9 +510,8 @@ TEST_F(Pair, TheReplyEndpointIsTheAcceptedOne) {
     std::vector<std::byte> data = make_bytes(5000, 5);
     watcher.reply = nullptr;
     client.sent.clear();
-    client.send(
-        *to_server,
-        {.id = 10, .data = data, .protocol = protocol, .with_reply_endpoint = true});
+    client.send(*to_server,
+                {.id = 10, .data = data, .protocol = protocol, .with_reply_endpoint = true});
     ASSERT_TRUE(drive(client, server, [&] { return !client.sent.empty() && watcher.reply; }));
     EXPECT_EQ(server.worker->find(watcher.reply), to_client);
   }
@@ -659,14 +652,19 @@ TEST_F(Pair, ClosingDuringTransfersIsCleanAtAnyPoint) {
       }
     }
     server_closes ? server.close_all(flush) : client.close_all(flush);
-    ASSERT_TRUE(drive(client, server, [&] {
-      return client.worker->endpoint_count() == 0 && server.worker->endpoint_count() == 0 &&
-             client.sent.size() == sends && server.sent.size() == sends &&
-             client.received.size() == started[0] && server.received.size() == started[1];
-    })) << "round " << round << ": endpoints " << client.worker->endpoint_count() << " "
+    ASSERT_TRUE(drive(client,
+                      server,
+                      [&] {
+                        return client.worker->endpoint_count() == 0 &&
+                               server.worker->endpoint_count() == 0 &&
+                               client.sent.size() == sends && server.sent.size() == sends &&
+                               client.received.size() == started[0] &&
+                               server.received.size() == started[1];
+                      }))
+        << "round " << round << ": endpoints " << client.worker->endpoint_count() << " "
         << server.worker->endpoint_count() << ", sent " << client.sent.size() << " "
-        << server.sent.size() << ", received " << client.received.size() << "/" << started[0]
-        << " " << server.received.size() << "/" << started[1];
+        << server.sent.size() << ", received " << client.received.size() << "/" << started[0] << " "
+        << server.received.size() << "/" << started[1];
     client.release_all();
     server.release_all();
     connect();
@@ -773,8 +771,8 @@ TEST(Kill, APeerThatIsKilledIsReported) {
   std::string also = "--gtest_also_run_disabled_tests";
   char* arguments[] = {program.data(), filter.data(), also.data(), nullptr};
   pid_t child = 0;
-  ASSERT_EQ(
-      posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environment.data()), 0);
+  ASSERT_EQ(posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environment.data()),
+            0);
   ASSERT_TRUE(drive(server, unused, [&] { return server.messages.size() == 4; }));
   // Two transfers are under way when it dies, two are not begun.
   server.receive(*server.endpoints[0], server.messages[0]);

@@ -36,7 +36,7 @@ Result<std::unique_ptr<Worker>> Worker::create(Context& context,
                                                rt::Reactor& reactor,
                                                Threads threads) {
   std::unique_ptr<Worker> worker(
-      new Worker(context, reactor));  // lint: allow new (private constructor)
+      new Worker(context, reactor));  // lint: allow new private constructor
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   params.thread_mode =
@@ -105,8 +105,7 @@ ucs_status_t Worker::on_active_message(void* arg,
   message.data = data;
   message.length = length;
   message.is_rendezvous = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
-  message.can_hold =
-      message.is_rendezvous || (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA) != 0;
+  message.can_hold = message.is_rendezvous || (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA) != 0;
   if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) != 0) {
     message.reply_endpoint = param->reply_ep;
   }
@@ -140,8 +139,7 @@ Result<SocketAddress> Worker::listen(const SocketAddress& address, ConnectionAcc
   BENCHFS_TRY_VOID(guard_message_ids());
   acceptor_ = &acceptor;
   ucp_listener_params_t params{};
-  params.field_mask =
-      UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER;
+  params.field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER;
   params.sockaddr.addr = address.get();
   params.sockaddr.addrlen = address.length;
   params.conn_handler.cb = on_connection;
@@ -149,8 +147,7 @@ Result<SocketAddress> Worker::listen(const SocketAddress& address, ConnectionAcc
   ucs_status_t status = ucp_listener_create(handle_, &params, &listener_);
   if (status != UCS_OK) {
     listener_ = nullptr;
-    return std::unexpected(
-        ucx_error(status, fmt::format("listening on {}", address.to_string())));
+    return std::unexpected(ucx_error(status, fmt::format("listening on {}", address.to_string())));
   }
   ucp_listener_attr_t attr{};
   attr.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
@@ -227,7 +224,9 @@ Result<Endpoint*> Worker::accept(ucp_conn_request_h request, EndpointOwner& owne
   return make_endpoint(params, owner, "accepting a connection");
 }
 
-void Worker::reject(ucp_conn_request_h request) { ucp_listener_reject(listener_, request); }
+void Worker::reject(ucp_conn_request_h request) {
+  ucp_listener_reject(listener_, request);
+}
 
 Endpoint* Worker::find(ucp_ep_h handle) {
   auto found = by_handle_.find(handle);

@@ -34,7 +34,7 @@ struct Incoming {
   void* data = nullptr;  // eager: the bytes, unaligned; rendezvous or can_hold: the descriptor
   std::size_t length = 0;
   bool is_rendezvous = false;
-  bool can_hold = false;  // the handler may return kHold and keep `data`
+  bool can_hold = false;              // the handler may return kHold and keep `data`
   ucp_ep_h reply_endpoint = nullptr;  // only when the sender asked for a reply endpoint
 };
 

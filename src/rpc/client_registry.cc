@@ -13,7 +13,9 @@ ClientRegistry::ClientRegistry(std::uint32_t capacity) : capacity_(capacity) {
   BENCHFS_CHECK(capacity > 0 && capacity < (1U << wire::SessionId::kSlotBits));
 }
 
-ClientRegistry::~ClientRegistry() { lru_.clear(); }
+ClientRegistry::~ClientRegistry() {
+  lru_.clear();
+}
 
 Result<Session*> ClientRegistry::make_room(std::string_view client_id) {
   if (Session* older = find(client_id)) {

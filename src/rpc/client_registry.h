@@ -44,11 +44,11 @@ struct Session {
 class ClientRegistry {
  public:
   struct Stats {
-    std::uint64_t hits = 0;       // requests whose session was found
-    std::uint64_t misses = 0;     // requests with an unknown session
+    std::uint64_t hits = 0;    // requests whose session was found
+    std::uint64_t misses = 0;  // requests with an unknown session
     std::uint64_t evictions = 0;
-    std::uint64_t replaced = 0;   // registrations of a client id that was there
-    std::uint64_t rejected = 0;   // registrations refused
+    std::uint64_t replaced = 0;  // registrations of a client id that was there
+    std::uint64_t rejected = 0;  // registrations refused
     std::uint32_t high_water = 0;
     [[nodiscard]] double hit_rate() const {
       std::uint64_t all = hits + misses;
@@ -111,10 +111,11 @@ class ClientRegistry {
   [[nodiscard]] Session* oldest() { return lru_.empty() ? nullptr : &lru_.front(); }
 
  private:
-  using Lru = boost::intrusive::list<
-      Session,
-      boost::intrusive::
-          member_hook<Session, boost::intrusive::list_member_hook<>, &Session::lru_hook>>;
+  using Lru =
+      boost::intrusive::list<Session,
+                             boost::intrusive::member_hook<Session,
+                                                           boost::intrusive::list_member_hook<>,
+                                                           &Session::lru_hook>>;
 
   std::uint32_t capacity_;
   std::vector<std::unique_ptr<Session>> slots_;

@@ -139,7 +139,9 @@ TEST(ClientRegistry, AgreesWithASimpleModel) {
     registry.remove(*registry.peek(client->session));
     model.erase(client);
   };
-  auto pick = [&] { return std::next(model.begin(), static_cast<long>(random.below(model.size()))); };
+  auto pick = [&] {
+    return std::next(model.begin(), static_cast<long>(random.below(model.size())));
+  };
   for (int step = 0; step < 50'000; ++step) {
     std::uint64_t what = random.below(10);
     if (what < 3 || model.empty()) {

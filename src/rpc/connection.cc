@@ -162,8 +162,8 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   if (epoch_ != epoch) {
     co_return std::unexpected(last_error_);
   }
-  co_return std::unexpected(net::ucx_error(
-      sent, fmt::format("registering with {} at {}", name_, address_.to_string())));
+  co_return std::unexpected(
+      net::ucx_error(sent, fmt::format("registering with {} at {}", name_, address_.to_string())));
 }
 
 void Connection::on_register_reply(const wire::RegisterClientResponseHeader& header) {
@@ -262,10 +262,10 @@ rt::CoStatus Connection::wait_for_slot(const Call& call, Deadline deadline) {
   while (state_ == State::kReady && pending_count_ + promised_ >= grant_.window) {
     rt::Wake wake = co_await slot_freed_.wait(deadline);
     if (wake != rt::Wake::kReady) {
-      co_return fail(Errc::kDeadline,
-                     fmt::format("{} on {}: waiting for a free slot of the window",
-                                 to_string(call.opcode),
-                                 name_));
+      co_return fail(
+          Errc::kDeadline,
+          fmt::format(
+              "{} on {}: waiting for a free slot of the window", to_string(call.opcode), name_));
     }
     --promised_;
   }

@@ -31,8 +31,10 @@ Result<std::unique_ptr<ConnectionPool>> ConnectionPool::create(net::Worker& work
     return fail(Errc::kInvalidArgument,
                 fmt::format("a client id has 1 to {} bytes", wire::kMaxClientIdBytes));
   }
-  std::unique_ptr<ConnectionPool> pool(new ConnectionPool(  // lint: allow new (private constructor)
-      worker, std::move(identity), std::move(config)));
+  std::unique_ptr<ConnectionPool> pool(new ConnectionPool(  // lint: allow new private constructor
+      worker,
+      std::move(identity),
+      std::move(config)));
   for (std::uint16_t id = 101; id <= 100 + wire::kMaxRequestOpcode; ++id) {
     BENCHFS_TRY_VOID(worker.set_handler(id, *pool, false));
   }
@@ -42,7 +44,9 @@ Result<std::unique_ptr<ConnectionPool>> ConnectionPool::create(net::Worker& work
   return pool;
 }
 
-ConnectionPool::~ConnectionPool() { worker_.remove_handler(*this); }
+ConnectionPool::~ConnectionPool() {
+  worker_.remove_handler(*this);
+}
 
 Status ConnectionPool::set_servers(const cluster::ServerList& list) {
   BENCHFS_CHECK(connections_.empty());
@@ -98,18 +102,15 @@ rt::CoResult<Reply> ConnectionPool::call(wire::ShardId shard, const Call& call, 
 }
 
 // Decides whether a failed call may be repeated, and repeats it until it succeeds or may not.
-rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
-                                               const Call& call,
-                                               Deadline deadline,
-                                               Error error,
-                                               bool was_sent) {
+rt::CoResult<Reply> ConnectionPool::call_again(
+    Connection& connection, const Call& call, Deadline deadline, Error error, bool was_sent) {
   Nanos pause = kFirstPause;
   Deadline patience = Deadline::after(config_.connect_patience);
   for (;;) {
-    bool may_repeat = was_not_executed(error.code) ||
-                      (is_connection_trouble(error.code) &&
-                       (!was_sent || wire::is_idempotent(call.opcode))) ||
-                      (error.code == Errc::kDeadline && !was_sent);
+    bool may_repeat =
+        was_not_executed(error.code) ||
+        (is_connection_trouble(error.code) && (!was_sent || wire::is_idempotent(call.opcode))) ||
+        (error.code == Errc::kDeadline && !was_sent);
     bool gave_up = !was_sent && error.code != Errc::kNotReady && patience.passed();
     if (!may_repeat || gave_up || deadline.passed()) {
       co_return std::unexpected(std::move(error));
@@ -122,8 +123,8 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
       if (!was_sent) {
         refresh_address(connection);
       }
-      Status ready = co_await connection.establish(
-          deadline.earlier(Deadline::after(config_.connect_timeout)));
+      Status ready =
+          co_await connection.establish(deadline.earlier(Deadline::after(config_.connect_timeout)));
       if (!ready) {
         error = std::move(ready.error()).with_prefix(wire::to_string(call.opcode));
         was_sent = false;

@@ -23,8 +23,7 @@ rt::CoStatus Request::receive(std::span<std::byte> into, const net::MemoryRegion
   BENCHFS_CHECK(holds_descriptor_);
   holds_descriptor_ = false;
   begin_transfer();
-  ucs_status_t status =
-      co_await server_->worker_.receive(*session->endpoint, data_, into, region);
+  ucs_status_t status = co_await server_->worker_.receive(*session->endpoint, data_, into, region);
   transferring_ = false;
   if (status != UCS_OK) {
     co_return std::unexpected(net::ucx_error(status, "receiving the data of a request"));
@@ -72,7 +71,7 @@ rt::Task<void> Request::send_reply(Errc transport,
       .id = wire::reply_am_id(opcode()),
       .header = std::span(reply_).first(reply_bytes_),
       .data = data,
-      .protocol = data.empty()                                      ? net::Protocol::kAuto
+      .protocol = data.empty()                                       ? net::Protocol::kAuto
                   : data.size() > server_->config_.eager_reply_bytes ? net::Protocol::kRendezvous
                                                                      : net::Protocol::kEager,
       .region = region,

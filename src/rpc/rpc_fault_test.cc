@@ -88,8 +88,7 @@ TEST(CallDeadline, HoldsWhileAllSlotsOfTheWindowAreTaken) {
   for (std::uint32_t i = 0; i < wire::kMaxWindow; ++i) {
     slow_calls.push_back(client.start(make_call(slow)));
   }
-  EXPECT_TRUE(client.eventually(
-      [&] { return server.service().most_at_once == wire::kMaxWindow; }));
+  EXPECT_TRUE(client.eventually([&] { return server.service().most_at_once == wire::kMaxWindow; }));
   Status waited = client.ping(Deadline::after(milliseconds(20)));
   ASSERT_FALSE(waited);
   EXPECT_EQ(waited.error().code, Errc::kDeadline);
@@ -141,9 +140,7 @@ TEST(Server, EndsTheSessionOfAClientThatLeavesTooMuchUnread) {
     Session* session = s.registry().oldest();
     wire::InvalidateHeader header;
     for (int i = 0; session != nullptr && i < 20'000 && !session->overrun; ++i) {
-      (void)s.notify(session->id,
-                     wire::Opcode::kInvalidate,
-                     std::as_bytes(std::span(&header, 1)));
+      (void)s.notify(session->id, wire::Opcode::kInvalidate, std::as_bytes(std::span(&header, 1)));
     }
     return session == nullptr && s.stats().unresponsive == 1;
   }));
@@ -181,8 +178,8 @@ TEST(Eviction, ReachesAClientThatIsIdle) {
   Client second("client_2", {server.address()});
   ASSERT_TRUE(first.ping());
   ASSERT_TRUE(second.ping());
-  EXPECT_TRUE(first.eventually(
-      [&] { return first.connection().state() == Connection::State::kClosed; }));
+  EXPECT_TRUE(
+      first.eventually([&] { return first.connection().state() == Connection::State::kClosed; }));
   EXPECT_EQ(first.connection().stats().evictions, 1U);
   EXPECT_TRUE(first.eventually([&] { return first.worker().endpoint_count() == 0; }));
 }
@@ -214,8 +211,8 @@ TEST(Eviction, ManyClientsOverFewPlacesAllGetTheirAnswers) {
     threads.emplace_back([&, t] {
       std::vector<std::unique_ptr<Client>> clients;
       for (int i = 0; i < kClients; ++i) {
-        clients.push_back(std::make_unique<Client>(
-            "client_" + std::to_string(kClients * t + i), std::vector{server.address()}));
+        clients.push_back(std::make_unique<Client>("client_" + std::to_string(kClients * t + i),
+                                                   std::vector{server.address()}));
       }
       std::vector<std::byte> data(50'000);
       std::vector<std::byte> back(data.size());
@@ -243,8 +240,8 @@ TEST(Restart, ShutdownIsToldToClientsThatAreIdle) {
   Client client("client_1", {server.address()});
   ASSERT_TRUE(client.ping());
   server.stop();
-  EXPECT_TRUE(client.eventually(
-      [&] { return client.connection().state() == Connection::State::kClosed; }));
+  EXPECT_TRUE(
+      client.eventually([&] { return client.connection().state() == Connection::State::kClosed; }));
   EXPECT_EQ(client.connection().stats().evictions, 0U);
 }
 
@@ -348,8 +345,7 @@ TEST(Replacement, LeavesTheEffectOfRunningCallsUnknown) {
   ASSERT_TRUE(first.eventually([&] { return pending->has_value(); }));
   ASSERT_FALSE((*pending)->has_value());
   EXPECT_EQ((*pending)->error().code, Errc::kDisconnected);
-  EXPECT_TRUE(server.eventually(
-      [](Server& s, net::Worker&) { return s.stats().in_flight == 0; }));
+  EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) { return s.stats().in_flight == 0; }));
   EXPECT_EQ(server.service().mkdirs, 1U);
   EXPECT_EQ(server.stats().replies_dropped, 1U);
 }

@@ -45,8 +45,7 @@ class Hostile : public ::testing::Test {
     header.client_uid = 7;
     auto bytes = bytes_of(header);
     std::string id = "evil";
-    EXPECT_EQ(
-        peer.send(50, bytes, std::as_bytes(std::span(id)), UCP_AM_SEND_FLAG_REPLY), UCS_OK);
+    EXPECT_EQ(peer.send(50, bytes, std::as_bytes(std::span(id)), UCP_AM_SEND_FLAG_REPLY), UCS_OK);
     EXPECT_TRUE(peer.wait([&] { return !peer.messages().empty(); }));
     wire::RegisterClientResponseHeader response;
     if (peer.messages().empty() || peer.messages()[0].header.size() != sizeof response) {
@@ -222,7 +221,9 @@ TEST_F(Hostile, GarbageOnAllIdsIsHarmless) {
   std::vector<std::byte> bytes(20'000);
   int sent = 0;
   for (unsigned id = 0; id <= 300; ++id) {
-    for (unsigned flags : {0U, unsigned{UCP_AM_SEND_FLAG_EAGER}, unsigned{UCP_AM_SEND_FLAG_RNDV},
+    for (unsigned flags : {0U,
+                           unsigned{UCP_AM_SEND_FLAG_EAGER},
+                           unsigned{UCP_AM_SEND_FLAG_RNDV},
                            unsigned{UCP_AM_SEND_FLAG_REPLY}}) {
       if (flags == UCP_AM_SEND_FLAG_REPLY && id % 7 != 1) {
         continue;  // most of these end the connection, and a new one takes time
@@ -293,9 +294,8 @@ TEST_F(Hostile, RegisteringTwiceOnOneConnectionIsIgnored) {
   header.client_id_len = 5;
   header.client_uid = 8;
   std::string id = "evil2";
-  EXPECT_EQ(
-      peer.send(50, bytes_of(header), std::as_bytes(std::span(id)), UCP_AM_SEND_FLAG_REPLY),
-      UCS_OK);
+  EXPECT_EQ(peer.send(50, bytes_of(header), std::as_bytes(std::span(id)), UCP_AM_SEND_FLAG_REPLY),
+            UCS_OK);
   EXPECT_EQ(peer.send(kPing, ping_of(session)), UCS_OK);
   EXPECT_EQ(answer(peer), Errc::kOk);
   EXPECT_EQ(server.clients(), 2U);
@@ -312,8 +312,8 @@ TEST_F(Hostile, ATruncatedRegistrationEndsTheConnection) {
 }
 
 TEST(Stranger, WhoSaysNothingIsDropped) {
-  ServerThread server({.config = {.run_id = testing::kTestRun,
-                                  .register_timeout = milliseconds(200)}});
+  ServerThread server(
+      {.config = {.run_id = testing::kTestRun, .register_timeout = milliseconds(200)}});
   RawPeer peer(server.address());
   EXPECT_TRUE(peer.wait([&] { return peer.is_broken(); }));
   EXPECT_EQ(server.stats().register_timeouts, 1U);

@@ -109,8 +109,7 @@ TEST(Registration, ARefusalIsTheErrorOfTheCallAndNamesBothSides) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::kStaleRun);
   for (const char* part : {"ping", "node_0", "client_1", "0000000000000bad", "0000000000005eed"}) {
-    EXPECT_NE(refused.error().message().find(part), std::string::npos)
-        << refused.error().message();
+    EXPECT_NE(refused.error().message().find(part), std::string::npos) << refused.error().message();
   }
 }
 
@@ -161,8 +160,8 @@ TEST(Registration, TheSameIdReplacesTheOlderSession) {
   ASSERT_TRUE(second.ping());
   EXPECT_EQ(server.clients(), 1U);
   EXPECT_EQ(server.registry_stats().replaced, 1U);
-  EXPECT_TRUE(first.eventually(
-      [&] { return first.connection().state() == Connection::State::kClosed; }));
+  EXPECT_TRUE(
+      first.eventually([&] { return first.connection().state() == Connection::State::kClosed; }));
   EXPECT_EQ(first.connection().stats().evictions, 0U);
   EXPECT_TRUE(first.ping());
   EXPECT_EQ(server.registry_stats().replaced, 2U);
@@ -399,9 +398,10 @@ TEST(Connections, MadeAndClosedAHundredTimesLeaveNothingBehind) {
   EXPECT_TRUE(server.eventually([](Server& s, net::Worker& worker) {
     return worker.endpoint_count() == 0 && s.registry().size() == 0 && s.unregistered() == 0;
   }));
-  EXPECT_TRUE(server.eventually(
-      [&](Server&, net::Worker&) { return testing::open_descriptors() <= descriptors; }))
-      << testing::open_descriptors() << " instead of " << descriptors;
+  EXPECT_TRUE(server.eventually([&](Server&, net::Worker&) {
+    return testing::open_descriptors() <= descriptors;
+  })) << testing::open_descriptors()
+      << " instead of " << descriptors;
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
                                                Service& service,
                                                const Config& config) {
   std::unique_ptr<Server> server(
-      new Server(worker, service, config));  // lint: allow new (private constructor)
+      new Server(worker, service, config));  // lint: allow new private constructor
   for (std::uint16_t id = 1; id <= wire::kMaxRequestOpcode; ++id) {
     auto opcode = static_cast<wire::Opcode>(id);
     if (opcode == wire::Opcode::kConnectionClose || opcode == wire::Opcode::kInvalidate) {
@@ -98,8 +98,7 @@ void Server::on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) {
   auto found = sessions_.find(&endpoint);
   BENCHFS_CHECK(found != sessions_.end());
   Session* session = registry_.peek(found->second);
-  BENCHFS_LOG(
-      kDebug, "client {} is gone ({})", session->client_id, ucs_status_string(status));
+  BENCHFS_LOG(kDebug, "client {} is gone ({})", session->client_id, ucs_status_string(status));
   end_session(*session, wire::CloseReason::kError, false);
 }
 
@@ -395,11 +394,11 @@ Request* Server::take_request() {
   return request;
 }
 
-void Server::give_request(Request* request) { free_requests_.push_back(request); }
+void Server::give_request(Request* request) {
+  free_requests_.push_back(request);
+}
 
-bool Server::notify(wire::SessionId id,
-                    wire::Opcode opcode,
-                    std::span<const std::byte> header) {
+bool Server::notify(wire::SessionId id, wire::Opcode opcode, std::span<const std::byte> header) {
   Session* session = registry_.peek(id);
   if (session == nullptr) {
     return false;

@@ -41,7 +41,7 @@ class Server final : private net::MessageHandler,
                      private net::EndpointOwner {
  public:
   struct Config {
-    std::uint32_t max_clients = 1000;   // capacity of the registry
+    std::uint32_t max_clients = 1000;  // capacity of the registry
     std::uint32_t window = wire::kMaxWindow;
     std::uint64_t window_bytes = 64U << 20;
     std::uint32_t max_requests = 16384;  // being served at a time, all clients together
@@ -78,9 +78,9 @@ class Server final : private net::MessageHandler,
 
   struct Stats {
     std::uint64_t requests = 0;
-    std::uint64_t malformed = 0;     // answered with an error
-    std::uint64_t unattributed = 0;  // no valid session: dropped
-    std::uint64_t overloaded = 0;    // answered with kBusy
+    std::uint64_t malformed = 0;        // answered with an error
+    std::uint64_t unattributed = 0;     // no valid session: dropped
+    std::uint64_t overloaded = 0;       // answered with kBusy
     std::uint64_t replies_dropped = 0;  // the client was gone
     std::uint64_t accepted = 0;
     std::uint64_t register_timeouts = 0;

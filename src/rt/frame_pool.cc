@@ -14,7 +14,7 @@ namespace benchfs::rt {
 namespace {
 
 constexpr std::size_t kClassBytes = 128;
-constexpr std::size_t kClassCount = 32;       // frames up to 4 KiB are pooled
+constexpr std::size_t kClassCount = 32;           // frames up to 4 KiB are pooled
 constexpr std::uint32_t kMaxFreePerClass = 4096;  // bounds what a burst leaves behind
 
 struct FreeBlock {
@@ -80,12 +80,20 @@ void* allocate_frame(std::size_t size) {
   ++pool.stats().allocations;
   return ::operator new(size);
 }
-void free_frame(void* frame, std::size_t) noexcept { ::operator delete(frame); }
+void free_frame(void* frame, std::size_t) noexcept {
+  ::operator delete(frame);
+}
 #else
-void* allocate_frame(std::size_t size) { return pool.take(size); }
-void free_frame(void* frame, std::size_t size) noexcept { pool.give(frame, size); }
+void* allocate_frame(std::size_t size) {
+  return pool.take(size);
+}
+void free_frame(void* frame, std::size_t size) noexcept {
+  pool.give(frame, size);
+}
 #endif
 
-FramePoolStats frame_pool_stats() { return pool.stats(); }
+FramePoolStats frame_pool_stats() {
+  return pool.stats();
+}
 
 }  // namespace benchfs::rt

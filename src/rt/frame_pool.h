@@ -1,8 +1,8 @@
 // Memory for coroutine frames: free lists of size classes, one set a thread.
 //
-// In steady state a frame costs no allocation: a finished frame of the same class is reused. A block
-// may be freed on another thread than the one that took it; it joins that thread's list. Sanitizer
-// builds pass everything through to the allocator, so that a use after free is seen.
+// In steady state a frame costs no allocation: a finished frame of the same class is reused. A
+// block may be freed on another thread than the one that took it; it joins that thread's list.
+// Sanitizer builds pass everything through to the allocator, so that a use after free is seen.
 #pragma once
 
 #include <cstddef>

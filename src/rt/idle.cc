@@ -18,9 +18,17 @@ inline void cpu_relax() {
 bool IdleStrategy::on_idle() {
   if (idle_passes_++ == 0) {
     yielding_ = contended_ > 0;
-    idle_since_ = mono_now();
+    if (yielding_) {
+      idle_since_ = mono_now();
+    }
   }
   if (!yielding_) {
+    if (idle_passes_ < kBusyPasses) {
+      return false;
+    }
+    if (idle_passes_ == kBusyPasses) {
+      idle_since_ = mono_now();
+    }
     cpu_relax();
     if (idle_passes_ % kClockEvery == 0 && mono_now() - idle_since_ >= config_.spin) {
       yielding_ = true;

@@ -15,7 +15,7 @@
 namespace benchfs::rt {
 
 struct IdleConfig {
-  Nanos spin = std::chrono::microseconds(20);   // poll without giving up the core
+  Nanos spin = std::chrono::microseconds(20);    // poll without giving up the core
   Nanos yield = std::chrono::microseconds(100);  // then poll with yields, measured from idle start
 };
 
@@ -30,13 +30,18 @@ class IdleStrategy {
   bool on_idle();
 
   [[nodiscard]] bool is_contended() const { return contended_ > 0; }
+  // Between work and the first yield: passes are short.
+  [[nodiscard]] bool is_spinning() const { return idle_passes_ == 0 || !yielding_; }
 
  private:
   // A yield longer than this means somebody else ran on the core: an empty one takes 0.2-0.5 us,
   // two context switches at least 1.5 us.
   static constexpr Nanos kLongYield = std::chrono::nanoseconds(1200);
-  static constexpr int kContendedYields = 64;   // evidence kept after a long yield
+  static constexpr int kContendedYields = 64;       // evidence kept after a long yield
   static constexpr std::uint32_t kClockEvery = 32;  // spins between two looks at the clock
+  // First spins, about a microsecond: neither clock nor pause, each of which would cost an answer
+  // that is on its way 50 ns.
+  static constexpr std::uint32_t kBusyPasses = 64;
 
   IdleConfig config_;
   MonoTime idle_since_{};

@@ -17,8 +17,10 @@ thread_local Reactor* bound_reactor = nullptr;
 
 // Coroutines resumed in one pass before the pollers are looked at again.
 constexpr std::size_t kResumeBudget = 256;
-// Timers are checked on every idle pass and on every 32nd busy one.
-constexpr std::uint32_t kTimerCheckEvery = 32;
+// Passes between two looks at the timers, which cost a look at the clock: while there is work, while
+// spinning; when yielding or after a sleep they are looked at in every pass.
+constexpr std::uint32_t kTimerCheckBusy = 32;
+constexpr std::uint32_t kTimerCheckSpinning = 16;
 // A poller that refuses to arm although it has nothing to do (a peer's full shared-memory FIFO does
 // that to UCX) must not keep the daemon awake: after this long we sleep anyway, for kForcedSleep.
 constexpr Nanos kArmPatience = std::chrono::milliseconds(1);
@@ -26,13 +28,19 @@ constexpr Nanos kForcedSleep = std::chrono::milliseconds(1);
 
 }  // namespace
 
-Reactor* Reactor::current() { return bound_reactor; }
+Reactor* Reactor::current() {
+  return bound_reactor;
+}
 
-Reactor::Binding::Binding(Reactor& reactor) : previous_(bound_reactor) { bound_reactor = &reactor; }
-Reactor::Binding::~Binding() { bound_reactor = previous_; }
+Reactor::Binding::Binding(Reactor& reactor) : previous_(bound_reactor) {
+  bound_reactor = &reactor;
+}
+Reactor::Binding::~Binding() {
+  bound_reactor = previous_;
+}
 
 Result<std::unique_ptr<Reactor>> Reactor::create(IdleConfig idle) {
-  std::unique_ptr<Reactor> reactor(new Reactor(idle));  // lint: allow new (private constructor)
+  std::unique_ptr<Reactor> reactor(new Reactor(idle));  // lint: allow new private constructor
   reactor->wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   reactor->epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
   if (reactor->wake_fd_ < 0 || reactor->epoll_fd_ < 0) {
@@ -121,7 +129,10 @@ bool Reactor::turn() {
   for (std::size_t i = 0; i < pollers_.size(); ++i) {
     worked |= pollers_[i]->poll();
   }
-  if (!timers_.empty() && (!worked || ++passes_since_timer_check_ >= kTimerCheckEvery)) {
+  std::uint32_t check_every = worked                ? kTimerCheckBusy
+                              : idle_.is_spinning() ? kTimerCheckSpinning
+                                                    : 1;
+  if (!timers_.empty() && ++passes_since_timer_check_ >= check_every) {
     passes_since_timer_check_ = 0;
     worked |= timers_.fire(mono_now()) > 0;
   }
@@ -145,7 +156,8 @@ bool Reactor::run_until(const bool& done, Deadline deadline) {
   std::uint64_t sleeps = stats_.sleeps;
   while (!done) {
     step(deadline);
-    // The clock is only looked at after a sleep; a busy reactor is bounded by its callers' deadlines.
+    // The clock is only looked at after a sleep; a busy reactor is bounded by its callers'
+    // deadlines.
     if (stats_.sleeps != sleeps) {
       sleeps = stats_.sleeps;
       if (deadline.passed()) {
@@ -201,6 +213,7 @@ void Reactor::sleep(Deadline deadline) {
   ++stats_.sleeps;
   epoll_event events[4];
   int count = epoll_pwait2(epoll_fd_, events, 4, deadline.is_never() ? nullptr : &timeout, nullptr);
+  passes_since_timer_check_ = kTimerCheckBusy;
   set_sleeping(false);
   for (int i = 0; i < count; ++i) {
     if (events[i].data.ptr == this) {

@@ -2,8 +2,9 @@
 // drives (client/driver.h).
 //
 // It polls its pollers, timers and mailbox, then resumes what they made ready. Completions never
-// resume a coroutine in place: they schedule it, the loop resumes it; so the stack is bounded and no
-// library is re-entered. When nothing happens it spins, then yields, then sleeps on one epoll set.
+// resume a coroutine in place: they schedule it, the loop resumes it; so the stack is bounded and
+// no library is re-entered. When nothing happens it spins, then yields, then sleeps on one epoll
+// set.
 //
 // Thread: everything but post() belongs to the thread that drives the reactor.
 #pragma once
@@ -137,9 +138,7 @@ struct Yield {
 struct DetachedTask {
   struct promise_type {
     static void* operator new(std::size_t size) { return allocate_frame(size); }
-    static void operator delete(void* frame, std::size_t size) noexcept {
-      free_frame(frame, size);
-    }
+    static void operator delete(void* frame, std::size_t size) noexcept { free_frame(frame, size); }
     DetachedTask get_return_object() noexcept {
       return {std::coroutine_handle<promise_type>::from_promise(*this)};
     }

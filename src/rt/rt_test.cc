@@ -26,17 +26,25 @@ void* operator new(std::size_t size) {
   }
   std::abort();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
 
 namespace benchfs::rt {
 namespace {
 
 using std::chrono::milliseconds;
 
-std::unique_ptr<Reactor> make_reactor() { return Reactor::create().value(); }
+std::unique_ptr<Reactor> make_reactor() {
+  return Reactor::create().value();
+}
 
-Task<int> value(int v) { co_return v; }
+Task<int> value(int v) {
+  co_return v;
+}
 
 Task<std::uint64_t> await_many(std::uint64_t count) {
   std::uint64_t sum = 0;
@@ -65,7 +73,8 @@ TEST(Task, StackStaysFlatThroughADeepChain) {
   char top = 0;
   std::ptrdiff_t deepest = 0;
   EXPECT_EQ(reactor->block_on(recurse(100'000, &top, &deepest)), 100'000U);
-#if !defined(__has_feature) || !(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#if !defined(__has_feature) || \
+    !(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
   EXPECT_LT(deepest, 64 << 10);
 #endif
 }
@@ -317,8 +326,9 @@ TEST_F(UringTest, ReadsBackWhatItWroteThroughRegisteredFilesAndBuffers) {
   ASSERT_TRUE(ring_->register_buffers({&vec, 1}));
   ASSERT_TRUE(ring_->register_file_table(4));
   ASSERT_TRUE(ring_->set_file(2, fd_));
-  EXPECT_EQ(reactor_->block_on(write_then_read(ring_.get(), {.fd = 2, .registered = true}, buffer, 0)),
-            8192);
+  EXPECT_EQ(
+      reactor_->block_on(write_then_read(ring_.get(), {.fd = 2, .registered = true}, buffer, 0)),
+      8192);
   EXPECT_EQ(buffer[8191], std::byte{0x5a});
 }
 
@@ -344,7 +354,8 @@ TEST_F(UringTest, MoreOperationsThanEntriesWaitTheirTurn) {
 
 Task<int> allocate_and_sync(Uring* ring, int fd, int rounds) {
   for (int i = 0; i < rounds; ++i) {
-    int code = co_await ring->fallocate({.fd = fd}, 0, static_cast<std::uint64_t>(i) << 20, 1 << 20);
+    int code =
+        co_await ring->fallocate({.fd = fd}, 0, static_cast<std::uint64_t>(i) << 20, 1 << 20);
     if (code == 0) {
       code = co_await ring->fsync({.fd = fd}, true);
     }

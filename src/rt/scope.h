@@ -1,8 +1,8 @@
 // A home for background tasks: nothing runs that nobody waits for.
 //
-// The component that owns a Scope spawns into it and, before it dies, closes it: new work is refused,
-// the cancel source tells what runs to stop, and join() waits for the last one. The destructor checks
-// that it is empty. A spawned task returns void and has handled its errors.
+// The component that owns a Scope spawns into it and, before it dies, closes it: new work is
+// refused, the cancel source tells what runs to stop, and join() waits for the last one. The
+// destructor checks that it is empty. A spawned task returns void and has handled its errors.
 #pragma once
 
 #include <cstddef>

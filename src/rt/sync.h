@@ -1,7 +1,7 @@
 // Waiting inside one reactor: wait queues, events, semaphores, mutexes, sleeping, cancellation.
 //
-// Nothing here crosses threads. Every wait takes a deadline; most can also be cancelled. Wake-ups are
-// scheduled, never resumed in place, and first come, first served.
+// Nothing here crosses threads. Every wait takes a deadline; most can also be cancelled. Wake-ups
+// are scheduled, never resumed in place, and first come, first served.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -21,9 +21,12 @@ enum class Wake : std::uint8_t { kReady, kDeadline, kCancelled };
 // The error of a wait that did not end in kReady.
 inline Status wake_status(Wake wake, const char* what) {
   switch (wake) {
-    case Wake::kReady: return {};
-    case Wake::kDeadline: return fail(Errc::kDeadline, what);
-    case Wake::kCancelled: return fail(Errc::kCancelled, what);
+    case Wake::kReady:
+      return {};
+    case Wake::kDeadline:
+      return fail(Errc::kDeadline, what);
+    case Wake::kCancelled:
+      return fail(Errc::kCancelled, what);
   }
   return fail(Errc::kInternal, what);
 }
@@ -32,14 +35,14 @@ class CancelSource;
 
 namespace internal {
 
-// A suspended coroutine that may be woken by its queue, its deadline or its cancel source, whichever
-// comes first. Lives in the coroutine's frame.
+// A suspended coroutine that may be woken by its queue, its deadline or its cancel source,
+// whichever comes first. Lives in the coroutine's frame.
 class Waiter : public Timer {
  public:
-  boost::intrusive::list_member_hook<
-      boost::intrusive::link_mode<boost::intrusive::auto_unlink>> queue_hook;
-  boost::intrusive::list_member_hook<
-      boost::intrusive::link_mode<boost::intrusive::auto_unlink>> cancel_hook;
+  boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
+      queue_hook;
+  boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
+      cancel_hook;
 
   void on_timer() override { finish(Wake::kDeadline); }
   void finish(Wake wake) {
@@ -67,19 +70,17 @@ class Waiter : public Timer {
 
 using WaiterQueue = boost::intrusive::list<
     Waiter,
-    boost::intrusive::member_hook<
-        Waiter,
-        boost::intrusive::list_member_hook<
-            boost::intrusive::link_mode<boost::intrusive::auto_unlink>>,
-        &Waiter::queue_hook>,
+    boost::intrusive::member_hook<Waiter,
+                                  boost::intrusive::list_member_hook<
+                                      boost::intrusive::link_mode<boost::intrusive::auto_unlink>>,
+                                  &Waiter::queue_hook>,
     boost::intrusive::constant_time_size<false>>;
 using CancelQueue = boost::intrusive::list<
     Waiter,
-    boost::intrusive::member_hook<
-        Waiter,
-        boost::intrusive::list_member_hook<
-            boost::intrusive::link_mode<boost::intrusive::auto_unlink>>,
-        &Waiter::cancel_hook>,
+    boost::intrusive::member_hook<Waiter,
+                                  boost::intrusive::list_member_hook<
+                                      boost::intrusive::link_mode<boost::intrusive::auto_unlink>>,
+                                  &Waiter::cancel_hook>,
     boost::intrusive::constant_time_size<false>>;
 
 }  // namespace internal

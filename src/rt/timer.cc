@@ -4,7 +4,9 @@
 
 namespace benchfs::rt {
 
-Timer::~Timer() { disarm(); }
+Timer::~Timer() {
+  disarm();
+}
 
 void Timer::disarm() {
   if (queue_ != nullptr) {
@@ -12,7 +14,9 @@ void Timer::disarm() {
   }
 }
 
-TimerQueue::~TimerQueue() { BENCHFS_CHECK(heap_.empty()); }
+TimerQueue::~TimerQueue() {
+  BENCHFS_CHECK(heap_.empty());
+}
 
 void TimerQueue::place(std::size_t index, Timer* timer) {
   heap_[index] = timer;

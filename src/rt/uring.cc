@@ -9,11 +9,11 @@
 namespace benchfs::rt {
 
 Result<std::unique_ptr<Uring>> Uring::create(Reactor& reactor, Config config) {
-  std::unique_ptr<Uring> ring(new Uring(reactor));  // lint: allow new (private constructor)
+  std::unique_ptr<Uring> ring(new Uring(reactor));  // lint: allow new private constructor
   io_uring_params params{};
-  // Not DEFER_TASKRUN: with it, a completion from a kernel worker thread (buffered writes, fallocate,
-  // fsync) does not make the ring's descriptor readable for epoll, and a sleeping reactor misses it
-  // (measured on Linux 6.18: 9 of 30 sleeps; with COOP_TASKRUN none of 2131).
+  // Not DEFER_TASKRUN: with it, a completion from a kernel worker thread (buffered writes,
+  // fallocate, fsync) does not make the ring's descriptor readable for epoll, and a sleeping
+  // reactor misses it (measured on Linux 6.18: 9 of 30 sleeps; with COOP_TASKRUN none of 2131).
   params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
   int code = io_uring_queue_init_params(config.entries, &ring->ring_, &params);
   if (code == -EINVAL) {  // kernels before 6.1
@@ -21,10 +21,11 @@ Result<std::unique_ptr<Uring>> Uring::create(Reactor& reactor, Config config) {
     code = io_uring_queue_init_params(config.entries, &ring->ring_, &params);
   }
   if (code < 0) {
-    return fail_system(-code,
-                       fmt::format("setting up io_uring with {} entries (check "
-                                   "/proc/sys/kernel/io_uring_disabled and container seccomp rules)",
-                                   config.entries));
+    return fail_system(
+        -code,
+        fmt::format("setting up io_uring with {} entries (check "
+                    "/proc/sys/kernel/io_uring_disabled and container seccomp rules)",
+                    config.entries));
   }
   ring->is_open_ = true;
   ring->entries_ = params.sq_entries;
@@ -63,7 +64,9 @@ void Uring::Operation::fill(io_uring_sqe* sqe) const {
       io_uring_prep_fallocate(
           sqe, file_.fd, mode_, static_cast<off_t>(offset_), static_cast<off_t>(range_));
       break;
-    case Kind::kNop: io_uring_prep_nop(sqe); break;
+    case Kind::kNop:
+      io_uring_prep_nop(sqe);
+      break;
   }
   if (file_.registered) {
     sqe->flags |= IOSQE_FIXED_FILE;
@@ -121,7 +124,8 @@ bool Uring::poll() {
     if (submitted > 0) {
       unsubmitted_ -= std::min(unsubmitted_, static_cast<unsigned>(submitted));
     }
-    // -EAGAIN and -EBUSY: the kernel is short of memory or completions wait; the entries stay queued.
+    // -EAGAIN and -EBUSY: the kernel is short of memory or completions wait; the entries stay
+    // queued.
   } else if (needs_kernel) {
     io_uring_get_events(&ring_);
   }
@@ -148,7 +152,10 @@ bool Uring::prepare_to_sleep() {
          (IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN) == 0;
 }
 
-Uring::Operation Uring::read(File file, std::span<std::byte> into, std::uint64_t offset, int buffer) {
+Uring::Operation Uring::read(File file,
+                             std::span<std::byte> into,
+                             std::uint64_t offset,
+                             int buffer) {
   Operation operation;
   operation.ring_ = this;
   operation.kind_ = Operation::Kind::kRead;
@@ -184,10 +191,7 @@ Uring::Operation Uring::fsync(File file, bool data_only) {
   return operation;
 }
 
-Uring::Operation Uring::fallocate(File file,
-                                  int mode,
-                                  std::uint64_t offset,
-                                  std::uint64_t length) {
+Uring::Operation Uring::fallocate(File file, int mode, std::uint64_t offset, std::uint64_t length) {
   Operation operation;
   operation.ring_ = this;
   operation.kind_ = Operation::Kind::kFallocate;
@@ -205,7 +209,8 @@ Uring::Operation Uring::nop() {
 }
 
 Status Uring::register_buffers(std::span<const iovec> buffers) {
-  int code = io_uring_register_buffers(&ring_, buffers.data(), static_cast<unsigned>(buffers.size()));
+  int code =
+      io_uring_register_buffers(&ring_, buffers.data(), static_cast<unsigned>(buffers.size()));
   if (code < 0) {
     return fail_system(-code, "registering I/O buffers with io_uring (see ulimit -l)");
   }

@@ -2,8 +2,8 @@
 //
 // Operations are awaitables that live in the caller's frame: no allocation. Results are as of the
 // system call: >= 0, or -errno; short transfers are possible and are the caller's to continue. The
-// memory given to an operation belongs to the kernel until it completes; a frame with an operation in
-// flight is never destroyed. Submissions are batched: the ring is entered once a pass.
+// memory given to an operation belongs to the kernel until it completes; a frame with an operation
+// in flight is never destroyed. Submissions are batched: the ring is entered once a pass.
 //
 // Thread: the reactor's (the ring is SINGLE_ISSUER).
 #pragma once
@@ -78,7 +78,10 @@ class Uring final : public Poller {
                                 std::uint64_t offset,
                                 int buffer = kNoBuffer);
   [[nodiscard]] Operation fsync(File file, bool data_only);
-  [[nodiscard]] Operation fallocate(File file, int mode, std::uint64_t offset, std::uint64_t length);
+  [[nodiscard]] Operation fallocate(File file,
+                                    int mode,
+                                    std::uint64_t offset,
+                                    std::uint64_t length);
   [[nodiscard]] Operation nop();
 
   // Pins the buffers (they count against the locked-memory limit of users without CAP_IPC_LOCK).

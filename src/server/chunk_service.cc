@@ -114,8 +114,7 @@ rt::Task<void> ChunkService::truncate(rpc::Request& request) {
     co_await request.reply_error(kBadMessage);
     co_return;
   }
-  Status done =
-      co_await store_.truncate(wire::InodeId{body.inode}, body.size, body.chunk_bytes);
+  Status done = co_await store_.truncate(wire::InodeId{body.inode}, body.size, body.chunk_bytes);
   if (!done) {
     co_await request.reply_error(done.error());
     co_return;
@@ -131,8 +130,7 @@ rt::Task<void> ChunkService::query(rpc::Request& request) {
     co_return;
   }
   chunk::Extent extent = store_.query(wire::InodeId{body.inode}, body.chunk_bytes);
-  co_await request.reply(
-      wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count});
+  co_await request.reply(wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count});
 }
 
 }  // namespace benchfs::server

@@ -1,8 +1,9 @@
 // Serves the chunk operations of one shard: bulk moves between the wire and the chunk store.
 //
-// Write: the store hands out the memory where the bytes belong (a chunk's own memory, or a registered
-// buffer), and only then the data is fetched: a server without a free buffer fetches nothing. Read: the
-// store lends the bytes, they leave from there. No copy of bulk data is made here.
+// Write: the store hands out the memory where the bytes belong (a chunk's own memory, or a
+// registered buffer), and only then the data is fetched: a server without a free buffer fetches
+// nothing. Read: the store lends the bytes, they leave from there. No copy of bulk data is made
+// here.
 #pragma once
 
 #include "chunk/buffer_pool.h"

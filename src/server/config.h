@@ -13,18 +13,18 @@ namespace benchfs::server {
 enum class Engine : std::uint8_t { kFile, kMemory };
 
 struct ShardConfig {
-  std::string node_id;                   // unique; shards of one daemon are "node_3.0", "node_3.1", …
-  std::string registry_dir;              // holds the server list
-  std::uint32_t expected_servers = 1;    // shards of the whole file system
-  std::uint64_t run_id = 0;              // 0: adopt the list's, or make one
+  std::string node_id;                 // unique; shards of one daemon are "node_3.0", "node_3.1", …
+  std::string registry_dir;            // holds the server list
+  std::uint32_t expected_servers = 1;  // shards of the whole file system
+  std::uint64_t run_id = 0;            // 0: adopt the list's, or make one
   std::string listen_ip = "0.0.0.0";
-  std::uint16_t listen_port = 0;         // 0: any free port
-  std::string advertise_ip;              // written to the list; empty: the listen address, or found out
-  std::string interface_name;            // where to find it when listening on 0.0.0.0
+  std::uint16_t listen_port = 0;  // 0: any free port
+  std::string advertise_ip;       // written to the list; empty: the listen address, or found out
+  std::string interface_name;     // where to find it when listening on 0.0.0.0
 
   Engine engine = Engine::kFile;
-  std::string data_dir;                  // file engine: this shard's own directory
-  bool keep_data = false;                // leave segment files behind at shutdown
+  std::string data_dir;    // file engine: this shard's own directory
+  bool keep_data = false;  // leave segment files behind at shutdown
   bool direct_io = true;
   std::uint64_t memory_bytes = std::uint64_t{4} << 30;  // memory engine: limit of chunk memory
   std::uint32_t chunk_bytes = wire::kDefaultChunkBytes;
@@ -33,7 +33,7 @@ struct ShardConfig {
   std::uint32_t ring_entries = 256;
 
   std::uint64_t max_inodes = std::uint64_t{64} << 20;
-  Nanos client_grace = std::chrono::seconds(30);  // opens of a vanished client are kept this long
+  Nanos client_grace = std::chrono::seconds(30);   // opens of a vanished client are kept this long
   Nanos list_timeout = std::chrono::seconds(120);  // for the other servers to appear in the list
   rpc::Server::Config rpc;
   net::ContextConfig network;

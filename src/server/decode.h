@@ -7,7 +7,9 @@
 
 namespace benchfs::server {
 
-inline Error malformed() { return Error{Errc::kMalformed, 0, {}}; }
+inline Error malformed() {
+  return Error{Errc::kMalformed, 0, {}};
+}
 
 // The fixed struct alone.
 template <typename Body>
@@ -52,8 +54,8 @@ Result<EntryKey> decode_entry(const rpc::Request& request, Body& body) {
 // The same for a Status.
 #define BENCHFS_SERVE_TRY_VOID(request, ...) \
   BENCHFS_SERVE_TRY_VOID_IMPL(BENCHFS_CONCAT(benchfs_serve_, __COUNTER__), request, __VA_ARGS__)
-#define BENCHFS_SERVE_TRY_VOID_IMPL(tmp, request, ...)     \
-  if (auto tmp = (__VA_ARGS__); !tmp) [[unlikely]] {       \
-    co_await (request).reply_error(tmp.error());           \
-    co_return;                                             \
+#define BENCHFS_SERVE_TRY_VOID_IMPL(tmp, request, ...) \
+  if (auto tmp = (__VA_ARGS__); !tmp) [[unlikely]] {   \
+    co_await (request).reply_error(tmp.error());       \
+    co_return;                                         \
   }

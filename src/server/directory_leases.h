@@ -1,7 +1,7 @@
 // Which clients may have an entry of a directory in their cache, and how to make them forget it.
 //
-// A client may use what a lookup of a directory told it for kDirectoryLease. Before a rename of that
-// directory is answered, everybody who may still use the old name is told over the registered
+// A client may use what a lookup of a directory told it for kDirectoryLease. Before a rename of
+// that directory is answered, everybody who may still use the old name is told over the registered
 // connection, and waited for: until the acknowledgement, the end of the session, or the end of the
 // lease, whichever comes first.
 #pragma once

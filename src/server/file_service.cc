@@ -17,8 +17,7 @@ rt::Task<void> MetaService::query_one(wire::ShardId shard,
                                       Deadline deadline,
                                       Result<wire::QueryChunksReply>* out) {
   if (peers_.is_self(shard)) {
-    chunk::Extent extent =
-        chunks_.query(wire::InodeId{query.inode}, query.chunk_bytes);
+    chunk::Extent extent = chunks_.query(wire::InodeId{query.inode}, query.chunk_bytes);
     *out = wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count};
     co_return;
   }
@@ -52,17 +51,18 @@ rt::CoResult<wire::QueryChunksReply> MetaService::query_all(wire::InodeId inode,
 }
 
 rt::CoResult<wire::Attr> MetaService::exact_attr(wire::InodeId inode, Deadline deadline) {
-  Result<wire::Attr> attr = store_.attr(inode);
-  if (!attr || !attr->is_regular() || !store_.has_writers(inode)) {
-    co_return attr;
+  for (;;) {
+    Result<wire::Attr> attr = store_.attr(inode);
+    if (!attr || !attr->is_regular() || !store_.has_writers(inode)) {
+      co_return attr;
+    }
+    BENCHFS_CO_TRY(wire::QueryChunksReply known, co_await query_all(inode, attr->layout, deadline));
+    Result<wire::Attr> exact = store_.attr_if_settled(inode, known.end, known.mtime_ns);
+    // After a truncation in between the answers may be from before it: ask again.
+    if (!exact || exact->truncation == attr->truncation) {
+      co_return exact;
+    }
   }
-  BENCHFS_CO_TRY(wire::QueryChunksReply known, co_await query_all(inode, attr->layout, deadline));
-  attr = store_.attr(inode);  // it may have changed while we asked
-  if (attr) {
-    attr->size = std::max(attr->size, known.end);
-    attr->mtime_ns = std::max(attr->mtime_ns, known.mtime_ns);
-  }
-  co_return attr;
 }
 
 // --- Truncation ----------------------------------------------------------------------------------
@@ -92,8 +92,8 @@ rt::CoStatus MetaService::truncate_chunks(wire::Attr attr,
     co_return Status{};
   }
   std::uint64_t chunks = (attr.size + layout.chunk_bytes - 1) / layout.chunk_bytes;
-  auto shards =
-      static_cast<std::uint32_t>(everywhere ? layout.width : std::min<std::uint64_t>(chunks, layout.width));
+  auto shards = static_cast<std::uint32_t>(
+      everywhere ? layout.width : std::min<std::uint64_t>(chunks, layout.width));
   wire::TruncateChunksRequest body;
   body.inode = attr.inode;
   body.size = size;
@@ -129,17 +129,20 @@ rt::CoStatus MetaService::truncate(wire::InodeId inode, std::uint64_t size, Dead
   if (size > wire::kMaxFileBytes) {
     co_return fail_errno(EFBIG);
   }
-  BENCHFS_CO_TRY_VOID(
-      co_await truncate_chunks(attr, size, store_.has_writers(inode), deadline));
+  BENCHFS_CO_TRY_VOID(co_await truncate_chunks(attr, size, store_.has_writers(inode), deadline));
   co_return store_.set_size(inode, size, wall_now_ns());
 }
 
 // --- Open files ----------------------------------------------------------------------------------
 
+// The inode is a regular file.
 rt::CoResult<wire::Attr> MetaService::open_local(wire::InodeId inode,
                                                  std::uint64_t client_uid,
                                                  std::uint32_t flags,
                                                  Deadline deadline) {
+  if ((flags & wire::kOpenDirectory) != 0) {
+    co_return fail_errno(ENOTDIR);  // here, because it must not be truncated either
+  }
   BENCHFS_CO_TRY_VOID(store_.open(inode, client_uid, flags));
   if ((flags & wire::kOpenTruncate) != 0 && (flags & wire::kOpenWrite) != 0) {
     Status done = co_await truncate(inode, 0, deadline);
@@ -156,16 +159,16 @@ rt::Task<void> MetaService::open_inode(rpc::Request& request) {
   wire::InodeId inode{body.inode};
   BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(inode));
   if (attr.is_regular()) {
-    BENCHFS_SERVE_TRY(attr,
-                      request,
-                      co_await open_local(
-                          inode, request.client_uid(), body.flags, request.deadline()));
+    BENCHFS_SERVE_TRY(
+        attr,
+        request,
+        co_await open_local(inode, request.client_uid(), body.flags, request.deadline()));
   }
   co_await reply_entry(request, attr, 0);
 }
 
-// Takes up what a writer reports. When somebody truncated the file meanwhile, its word about the size
-// is worth nothing and the chunk shards are asked.
+// Takes up what a writer reports. When somebody truncated the file meanwhile, its word about the
+// size is worth nothing and the chunk shards are asked.
 rt::CoStatus MetaService::settle(wire::InodeId inode,
                                  std::uint64_t written_end,
                                  std::uint64_t truncation,
@@ -194,8 +197,8 @@ rt::Task<void> MetaService::close(rpc::Request& request) {
                     request,
                     store_.close(inode, request.client_uid(), body.flags));
   if (closed.gone && closed.attr.is_regular()) {
-    BENCHFS_SERVE_TRY_VOID(
-        request, co_await truncate_chunks(closed.attr, 0, true, request.deadline()));
+    BENCHFS_SERVE_TRY_VOID(request,
+                           co_await truncate_chunks(closed.attr, 0, true, request.deadline()));
   }
   BENCHFS_SERVE_TRY_VOID(request, std::move(settled));
   co_await request.reply(wire::EntryReply{closed.attr, 0, 0});
@@ -206,8 +209,7 @@ rt::Task<void> MetaService::fsync(rpc::Request& request) {
   wire::InodeId inode{body.inode};
   BENCHFS_SERVE_TRY_VOID(
       request,
-      co_await settle(
-          inode, body.written_end, body.truncation, body.mtime_ns, request.deadline()));
+      co_await settle(inode, body.written_end, body.truncation, body.mtime_ns, request.deadline()));
   BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
   co_await request.reply(wire::EntryReply{attr, 0, 0});
 }
@@ -215,16 +217,14 @@ rt::Task<void> MetaService::fsync(rpc::Request& request) {
 rt::Task<void> MetaService::append(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::AppendRequest>(request));
   wire::InodeId inode{body.inode};
-  BENCHFS_SERVE_TRY(InodeLocks::Guard guard,
-                    request,
-                    co_await inode_locks_.lock(inode, request.deadline()));
+  BENCHFS_SERVE_TRY(
+      InodeLocks::Guard guard, request, co_await inode_locks_.lock(inode, request.deadline()));
   if (store_.has_plain_writers(inode)) {
     BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
     BENCHFS_SERVE_TRY_VOID(request, store_.settle(inode, attr.size, attr.mtime_ns));
   }
-  BENCHFS_SERVE_TRY(wire::AppendReply reply,
-                    request,
-                    store_.note_append(inode, body.length, wall_now_ns()));
+  BENCHFS_SERVE_TRY(
+      wire::AppendReply reply, request, store_.note_append(inode, body.length, wall_now_ns()));
   guard.release();
   co_await request.reply(reply);
 }
@@ -265,8 +265,7 @@ rt::Task<void> MetaService::abandon_client(std::uint64_t client_uid) {
     if (!attr) {
       continue;
     }
-    Result<wire::QueryChunksReply> known =
-        co_await query_all(inode, attr->layout, deadline);
+    Result<wire::QueryChunksReply> known = co_await query_all(inode, attr->layout, deadline);
     if (known) {
       (void)store_.settle(inode, known->end, known->mtime_ns);
     } else {

@@ -63,8 +63,7 @@ rt::Task<void> MetaService::lookup(rpc::Request& request) {
     co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote, 0});
     co_return;
   }
-  BENCHFS_SERVE_TRY(
-      wire::Attr attr, request, co_await exact_attr(entry.inode, request.deadline()));
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(entry.inode, request.deadline()));
   co_await reply_entry(request, attr, 0);
 }
 
@@ -104,21 +103,20 @@ rt::Task<void> MetaService::open(rpc::Request& request) {
         co_await reply_entry(request, attr, 0);
         co_return;
       }
-      BENCHFS_SERVE_TRY(wire::Attr attr,
-                        request,
-                        co_await open_local(
-                            entry->inode, request.client_uid(), body.flags, request.deadline()));
+      BENCHFS_SERVE_TRY(
+          wire::Attr attr,
+          request,
+          co_await open_local(entry->inode, request.client_uid(), body.flags, request.deadline()));
       co_await request.reply(wire::EntryReply{attr, 0, 0});
       co_return;
     }
-    meta::NewInode inode{.mode = S_IFREG | (body.mode & kPermissionBits),
-                         .uid = body.uid,
-                         .gid = body.gid,
-                         .layout = cluster::make_layout(
-                             peers_.self, peers_.shard_count, chunk_bytes),
-                         .target = {}};
-    Result<wire::Attr> made =
-        store_.create(key.parent, key.name, inode, wall_now_ns(), mono_now());
+    meta::NewInode inode{
+        .mode = S_IFREG | (body.mode & kPermissionBits),
+        .uid = body.uid,
+        .gid = body.gid,
+        .layout = cluster::make_layout(peers_.self, peers_.shard_count, chunk_bytes),
+        .target = {}};
+    Result<wire::Attr> made = store_.create(key.parent, key.name, inode, wall_now_ns(), mono_now());
     if (!made && made.error().code == Errc::kBusy && !request.deadline().passed()) {
       (void)co_await rt::sleep_for(kBusyPause);
       continue;
@@ -170,17 +168,14 @@ rt::Task<void> MetaService::symlink(rpc::Request& request) {
     co_return;
   }
   std::string target(body.target_bytes, '\0');
-  BENCHFS_SERVE_TRY_VOID(
-      request, co_await request.receive(std::as_writable_bytes(std::span(target))));
+  BENCHFS_SERVE_TRY_VOID(request,
+                         co_await request.receive(std::as_writable_bytes(std::span(target))));
   if (target.empty() || target.find('\0') != std::string::npos) {
     co_await request.reply_error(Error::from_errno(target.empty() ? ENOENT : EINVAL));
     co_return;
   }
-  meta::NewInode inode{.mode = S_IFLNK | 0777U,
-                       .uid = body.uid,
-                       .gid = body.gid,
-                       .layout = {},
-                       .target = target};
+  meta::NewInode inode{
+      .mode = S_IFLNK | 0777U, .uid = body.uid, .gid = body.gid, .layout = {}, .target = target};
   Result<wire::Attr> made = fail(Errc::kBusy, {});
   while (!made && made.error().code == Errc::kBusy && !request.deadline().passed()) {
     if (entry_locks_.is_locked(key)) {
@@ -224,18 +219,16 @@ rt::Task<void> MetaService::readdir(rpc::Request& request) {
     co_return;
   }
   std::vector<std::byte> entries;
-  BENCHFS_SERVE_TRY(
-      meta::MetaStore::Page page,
-      request,
-      store_.list(wire::InodeId{body.directory}, cursor, body.max_bytes, entries));
+  BENCHFS_SERVE_TRY(meta::MetaStore::Page page,
+                    request,
+                    store_.list(wire::InodeId{body.directory}, cursor, body.max_bytes, entries));
   co_await request.reply(wire::ReaddirReply{page.entry_count, page.at_end ? 1U : 0U}, entries);
 }
 
 rt::Task<void> MetaService::get_attr(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::GetAttrRequest>(request));
-  BENCHFS_SERVE_TRY(wire::Attr attr,
-                    request,
-                    co_await exact_attr(wire::InodeId{body.inode}, request.deadline()));
+  BENCHFS_SERVE_TRY(
+      wire::Attr attr, request, co_await exact_attr(wire::InodeId{body.inode}, request.deadline()));
   co_await reply_entry(request, attr, 0);
 }
 
@@ -264,15 +257,15 @@ rt::Task<void> MetaService::set_attr(rpc::Request& request) {
 
 rt::Task<void> MetaService::set_parent(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::SetParentRequest>(request));
-  BENCHFS_SERVE_TRY_VOID(
-      request, store_.set_parent(wire::InodeId{body.inode}, wire::InodeId{body.parent}));
+  BENCHFS_SERVE_TRY_VOID(request,
+                         store_.set_parent(wire::InodeId{body.inode}, wire::InodeId{body.parent}));
   co_await request.reply(wire::NoReply{});
 }
 
 rt::Task<void> MetaService::forget_inode(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::ForgetInodeRequest>(request));
-  BENCHFS_SERVE_TRY_VOID(
-      request, co_await drop_local_inode(wire::InodeId{body.inode}, request.deadline()));
+  BENCHFS_SERVE_TRY_VOID(request,
+                         co_await drop_local_inode(wire::InodeId{body.inode}, request.deadline()));
   co_await request.reply(wire::NoReply{});
 }
 

@@ -1,14 +1,14 @@
 // Serves names and inodes of one shard.
 //
-// The metadata store is local and atomic; what spans shards is here: exact sizes while a file is being
-// written (ask the chunk shards), truncation, freeing chunks, rename, rmdir. The source files follow
-// that: meta_service.cc one-shard operations, file_service.cc open files and sizes,
+// The metadata store is local and atomic; what spans shards is here: exact sizes while a file is
+// being written (ask the chunk shards), truncation, freeing chunks, rename, rmdir. The source files
+// follow that: meta_service.cc one-shard operations, file_service.cc open files and sizes,
 // rename_service.cc rename and rmdir.
 //
-// Locks: an operation that spans shards locks the entry it changes on this shard; one-shard operations
-// on that entry wait. An entry on another shard is never waited for while a lock is held here: the
-// other shard says kBusy, the lock is dropped, and the operation starts again after a pause. So there
-// is no cycle of waiting.
+// Locks: an operation that spans shards locks the entry it changes on this shard; one-shard
+// operations on that entry wait. An entry on another shard is never waited for while a lock is held
+// here: the other shard says kBusy, the lock is dropped, and the operation starts again after a
+// pause. So there is no cycle of waiting.
 #pragma once
 
 #include <string>
@@ -64,7 +64,6 @@ class MetaService {
   using EntryLocks = KeyLocks<EntryKey, EntryKeyHash>;
   using InodeLocks = KeyLocks<wire::InodeId>;
 
-
   // --- file_service.cc ---
   rt::CoResult<wire::Attr> exact_attr(wire::InodeId inode, Deadline deadline);
   rt::CoResult<wire::QueryChunksReply> query_all(wire::InodeId inode,
@@ -74,7 +73,10 @@ class MetaService {
                            wire::QueryChunksRequest query,
                            Deadline deadline,
                            Result<wire::QueryChunksReply>* out);
-  rt::CoStatus truncate_chunks(wire::Attr attr, std::uint64_t size, bool everywhere, Deadline deadline);
+  rt::CoStatus truncate_chunks(wire::Attr attr,
+                               std::uint64_t size,
+                               bool everywhere,
+                               Deadline deadline);
   rt::Task<void> truncate_one(wire::ShardId shard,
                               wire::TruncateChunksRequest body,
                               Deadline deadline,
@@ -105,23 +107,15 @@ class MetaService {
   rt::Task<void> thaw_one(wire::ShardId shard, wire::ThawDirectoryRequest body);
   Status freeze_local(const wire::FreezeDirectoryRequest& body);
   rt::CoStatus try_rename(EntryKey from, EntryKey to, std::uint32_t flags, Deadline deadline);
-  rt::CoStatus rename_directory_checked(EntryKey from,
-                                        EntryKey to,
-                                        meta::Entry entry,
-                                        std::uint32_t flags,
-                                        Deadline deadline);
-  rt::CoStatus move_entry(EntryKey from,
-                          EntryKey to,
-                          meta::Entry entry,
-                          std::uint32_t flags,
-                          Deadline deadline);
+  rt::CoStatus rename_directory_checked(
+      EntryKey from, EntryKey to, meta::Entry entry, std::uint32_t flags, Deadline deadline);
+  rt::CoStatus move_entry(
+      EntryKey from, EntryKey to, meta::Entry entry, std::uint32_t flags, Deadline deadline);
+  rt::CoResult<wire::InodeId> parent_of(wire::InodeId directory, Deadline deadline);
   rt::CoStatus check_no_loop(wire::InodeId moved, wire::InodeId new_parent, Deadline deadline);
   rt::CoStatus install(EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline deadline);
-  rt::CoStatus install_at(wire::ShardId shard,
-                          EntryKey key,
-                          meta::Entry entry,
-                          std::uint32_t flags,
-                          Deadline deadline);
+  rt::CoStatus install_at(
+      wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline deadline);
   Status try_lock_renames(std::uint64_t owner, std::uint32_t lease_ms);
   rt::CoStatus acquire_rename_lock(std::uint64_t owner, Deadline deadline);
   rt::Task<void> release_rename_lock(std::uint64_t owner);

@@ -1,13 +1,13 @@
 // Rename and rmdir: the operations that change entries on more than one shard.
 //
-// rename: the shard of the old name coordinates. It locks the old entry, asks the shard of the new name
-// to install the entry there (that is the moment the rename happens), removes the old entry, and
-// unlocks; lookups of the old name wait meanwhile, so nobody sees both names or neither. Directory
-// renames are serialised by a lease on shard 0, so that no two of them can build a loop.
+// rename: the shard of the old name coordinates. It locks the old entry, asks the shard of the new
+// name to install the entry there (that is the moment the rename happens), removes the old entry,
+// and unlocks; lookups of the old name wait meanwhile, so nobody sees both names or neither.
+// Directory renames are serialised by a lease on shard 0, so that no two of them can build a loop.
 //
 // rmdir: every shard first freezes the directory, which fails where it has entries; then the entry
-// goes, and every shard remembers that the directory is gone. A coordinator that dies leaves freezes
-// that end by themselves.
+// goes, and every shard remembers that the directory is gone. A coordinator that dies leaves
+// freezes that end by themselves.
 
 #include <algorithm>
 
@@ -84,8 +84,7 @@ rt::Task<void> MetaService::thaw_one(wire::ShardId shard, wire::ThawDirectoryReq
     store_.thaw(wire::InodeId{body.directory}, body.owner, body.removed != 0);
     co_return;
   }
-  Result<wire::NoReply> reply =
-      co_await peers_.call(shard, body, Deadline::after(kThawPatience));
+  Result<wire::NoReply> reply = co_await peers_.call(shard, body, Deadline::after(kThawPatience));
   if (!reply) {
     BENCHFS_LOG(kWarn,
                 "shard {} was not told that directory {:x} is {}: {}",
@@ -129,9 +128,8 @@ rt::Task<void> MetaService::rmdir(rpc::Request& request) {
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   Nanos pause = kFirstPause;
   for (;;) {
-    BENCHFS_SERVE_TRY(EntryLocks::Guard guard,
-                      request,
-                      co_await entry_locks_.lock(key, request.deadline()));
+    BENCHFS_SERVE_TRY(
+        EntryLocks::Guard guard, request, co_await entry_locks_.lock(key, request.deadline()));
     BENCHFS_SERVE_TRY(meta::Entry entry, request, store_.find(key.parent, key.name));
     if (!S_ISDIR(entry.type)) {
       co_await request.reply_error(Error::from_errno(ENOTDIR));
@@ -224,11 +222,8 @@ rt::CoStatus MetaService::try_rename(EntryKey from,
 }
 
 // Holds the rename lock; no directory moves meanwhile.
-rt::CoStatus MetaService::rename_directory_checked(EntryKey from,
-                                                   EntryKey to,
-                                                   meta::Entry expected,
-                                                   std::uint32_t flags,
-                                                   Deadline deadline) {
+rt::CoStatus MetaService::rename_directory_checked(
+    EntryKey from, EntryKey to, meta::Entry expected, std::uint32_t flags, Deadline deadline) {
   BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await entry_locks_.lock(from, deadline));
   BENCHFS_CO_TRY(meta::Entry entry, store_.find(from.parent, from.name));
   if (entry.inode != expected.inode) {
@@ -251,11 +246,8 @@ rt::CoStatus MetaService::rename_directory_checked(EntryKey from,
 }
 
 // The old entry is locked.
-rt::CoStatus MetaService::move_entry(EntryKey from,
-                                     EntryKey to,
-                                     meta::Entry entry,
-                                     std::uint32_t flags,
-                                     Deadline deadline) {
+rt::CoStatus MetaService::move_entry(
+    EntryKey from, EntryKey to, meta::Entry entry, std::uint32_t flags, Deadline deadline) {
   if (from == to) {
     co_return Status{};
   }
@@ -264,6 +256,17 @@ rt::CoStatus MetaService::move_entry(EntryKey from,
   (void)store_.remove_entry(from.parent, from.name);
   store_.touch_entry_change(from.parent, wall_now_ns());
   co_return Status{};
+}
+
+rt::CoResult<wire::InodeId> MetaService::parent_of(wire::InodeId directory, Deadline deadline) {
+  if (peers_.is_self(directory.home())) {
+    BENCHFS_CO_TRY(wire::Attr attr, store_.attr(directory));
+    co_return wire::InodeId{attr.parent};
+  }
+  wire::GetAttrRequest body;
+  body.inode = directory.value;
+  BENCHFS_CO_TRY(wire::EntryReply reply, co_await peers_.call(directory.home(), body, deadline));
+  co_return wire::InodeId{reply.attr.parent};
 }
 
 // Walks from the new parent to the root; the moved directory must not be on the way.
@@ -278,24 +281,17 @@ rt::CoStatus MetaService::check_no_loop(wire::InodeId moved,
     if (at == wire::kRootInode) {
       co_return Status{};
     }
-    if (peers_.is_self(at.home())) {
-      BENCHFS_CO_TRY(wire::Attr attr, store_.attr(at));
-      at = wire::InodeId{attr.parent};
-    } else {
-      wire::GetAttrRequest body;
-      body.inode = at.value;
-      BENCHFS_CO_TRY(wire::EntryReply reply, co_await peers_.call(at.home(), body, deadline));
-      at = wire::InodeId{reply.attr.parent};
+    Result<wire::InodeId> parent = co_await parent_of(at, deadline);
+    if (!parent && parent.error().is_posix(ENOENT)) {
+      co_return fail_errno(ESTALE);  // the new parent is gone: the client's cache is old
     }
+    BENCHFS_CO_TRY(at, std::move(parent));
   }
   co_return fail_errno(ELOOP);
 }
 
-rt::CoStatus MetaService::install_at(wire::ShardId shard,
-                                     EntryKey key,
-                                     meta::Entry entry,
-                                     std::uint32_t flags,
-                                     Deadline deadline) {
+rt::CoStatus MetaService::install_at(
+    wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline deadline) {
   if (peers_.is_self(shard)) {
     co_return co_await install(key, entry, flags, deadline);
   }

@@ -29,8 +29,7 @@ Status check(const ShardConfig& config) {
                             wire::kMaxChunkBytes));
   }
   if (config.expected_servers == 0 || config.expected_servers > wire::kMaxShards) {
-    return fail(Errc::kConfig,
-                fmt::format("a file system has 1 to {} shards", wire::kMaxShards));
+    return fail(Errc::kConfig, fmt::format("a file system has 1 to {} shards", wire::kMaxShards));
   }
   if (config.engine == Engine::kFile && config.data_dir.empty()) {
     return fail(Errc::kConfig, "the file engine needs a data directory");
@@ -81,9 +80,15 @@ struct Shard::Parts {
 
 Shard::Shard() = default;
 Shard::~Shard() = default;
-const net::SocketAddress& Shard::address() const { return parts_->address; }
-std::uint64_t Shard::run_id() const { return parts_->run_id; }
-const ShardConfig& Shard::config() const { return parts_->config; }
+const net::SocketAddress& Shard::address() const {
+  return parts_->address;
+}
+std::uint64_t Shard::run_id() const {
+  return parts_->run_id;
+}
+const ShardConfig& Shard::config() const {
+  return parts_->config;
+}
 
 void Shard::stop() {
   parts_->stop_requests.fetch_add(1);
@@ -211,7 +216,8 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
   background.spawn(service->housekeeping());
   BENCHFS_TRY_VOID(pool->set_servers(list));
   server->set_ready(peers.self, peers.shard_count, run_id);
-  BENCHFS_LOG(kInfo, "{} is ready as shard {} of {}", config.node_id, peers.self.value, peers.shard_count);
+  BENCHFS_LOG(
+      kInfo, "{} is ready as shard {} of {}", config.node_id, peers.self.value, peers.shard_count);
   return {};
 }
 

@@ -1,8 +1,8 @@
-// One shard: one thread that owns a reactor, a UCX worker and listener, an io_uring, a metadata table,
-// a chunk store and a client registry. One line of the server list.
+// One shard: one thread that owns a reactor, a UCX worker and listener, an io_uring, a metadata
+// table, a chunk store and a client registry. One line of the server list.
 //
-// create() and run() belong to the same thread. A shard shares no mutable state with other shards, of
-// this process or another; it talks to them as a client.
+// create() and run() belong to the same thread. A shard shares no mutable state with other shards,
+// of this process or another; it talks to them as a client.
 #pragma once
 
 #include <atomic>
@@ -17,8 +17,8 @@ namespace benchfs::server {
 
 class Shard {
  public:
-  // Opens everything, listens, and adds the shard to the server list. After it returned, clients can
-  // connect as soon as run() is under way and the list is complete.
+  // Opens everything, listens, and adds the shard to the server list. After it returned, clients
+  // can connect as soon as run() is under way and the list is complete.
   static Result<std::unique_ptr<Shard>> create(ShardConfig config);
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
@@ -28,8 +28,8 @@ class Shard {
   // this shard.
   Status run();
 
-  // From any thread or a signal handler. First call: finish requests under way (at most 2 s), tell the
-  // clients, end. Second call: end at once.
+  // From any thread or a signal handler. First call: finish requests under way (at most 2 s), tell
+  // the clients, end. Second call: end at once.
   void stop();
 
   [[nodiscard]] const net::SocketAddress& address() const;  // as in the server list

@@ -53,49 +53,83 @@ void ShardService::set_services(meta::MetaStore& metadata,
 
 rt::Task<void> ShardService::handle(rpc::Request& request) {
   switch (request.opcode()) {
-    case wire::Opcode::kReadChunk: return chunks_->read(request);
-    case wire::Opcode::kWriteChunk: return chunks_->write(request);
-    case wire::Opcode::kFsyncChunks: return chunks_->fsync(request);
-    case wire::Opcode::kTruncateChunks: return chunks_->truncate(request);
-    case wire::Opcode::kQueryChunks: return chunks_->query(request);
-    case wire::Opcode::kLookup: return meta_->lookup(request);
-    case wire::Opcode::kOpen: return meta_->open(request);
-    case wire::Opcode::kMkdir: return meta_->mkdir(request);
-    case wire::Opcode::kUnlink: return meta_->unlink(request);
-    case wire::Opcode::kSetAttr: return meta_->set_attr(request);
-    case wire::Opcode::kReaddir: return meta_->readdir(request);
-    case wire::Opcode::kRename: return meta_->rename(request);
-    case wire::Opcode::kRmdir: return meta_->rmdir(request);
-    case wire::Opcode::kSymlink: return meta_->symlink(request);
-    case wire::Opcode::kGetAttr: return meta_->get_attr(request);
-    case wire::Opcode::kReadlink: return meta_->readlink(request);
-    case wire::Opcode::kOpenInode: return meta_->open_inode(request);
-    case wire::Opcode::kClose: return meta_->close(request);
-    case wire::Opcode::kAppend: return meta_->append(request);
-    case wire::Opcode::kFsync: return meta_->fsync(request);
-    case wire::Opcode::kShutdown: return shutdown(request);
-    case wire::Opcode::kPing: return ping(request);
-    case wire::Opcode::kStatfs: return statfs(request);
-    case wire::Opcode::kStats: return stats(request);
-    case wire::Opcode::kInstallEntry: return meta_->install_entry(request);
-    case wire::Opcode::kFreezeDirectory: return meta_->freeze_directory(request);
-    case wire::Opcode::kThawDirectory: return meta_->thaw_directory(request);
-    case wire::Opcode::kForgetInode: return meta_->forget_inode(request);
-    case wire::Opcode::kSetParent: return meta_->set_parent(request);
-    case wire::Opcode::kLockRenames: return meta_->lock_renames(request);
-    case wire::Opcode::kUnlockRenames: return meta_->unlock_renames(request);
+    case wire::Opcode::kReadChunk:
+      return chunks_->read(request);
+    case wire::Opcode::kWriteChunk:
+      return chunks_->write(request);
+    case wire::Opcode::kFsyncChunks:
+      return chunks_->fsync(request);
+    case wire::Opcode::kTruncateChunks:
+      return chunks_->truncate(request);
+    case wire::Opcode::kQueryChunks:
+      return chunks_->query(request);
+    case wire::Opcode::kLookup:
+      return meta_->lookup(request);
+    case wire::Opcode::kOpen:
+      return meta_->open(request);
+    case wire::Opcode::kMkdir:
+      return meta_->mkdir(request);
+    case wire::Opcode::kUnlink:
+      return meta_->unlink(request);
+    case wire::Opcode::kSetAttr:
+      return meta_->set_attr(request);
+    case wire::Opcode::kReaddir:
+      return meta_->readdir(request);
+    case wire::Opcode::kRename:
+      return meta_->rename(request);
+    case wire::Opcode::kRmdir:
+      return meta_->rmdir(request);
+    case wire::Opcode::kSymlink:
+      return meta_->symlink(request);
+    case wire::Opcode::kGetAttr:
+      return meta_->get_attr(request);
+    case wire::Opcode::kReadlink:
+      return meta_->readlink(request);
+    case wire::Opcode::kOpenInode:
+      return meta_->open_inode(request);
+    case wire::Opcode::kClose:
+      return meta_->close(request);
+    case wire::Opcode::kAppend:
+      return meta_->append(request);
+    case wire::Opcode::kFsync:
+      return meta_->fsync(request);
+    case wire::Opcode::kShutdown:
+      return shutdown(request);
+    case wire::Opcode::kPing:
+      return ping(request);
+    case wire::Opcode::kStatfs:
+      return statfs(request);
+    case wire::Opcode::kStats:
+      return stats(request);
+    case wire::Opcode::kInstallEntry:
+      return meta_->install_entry(request);
+    case wire::Opcode::kFreezeDirectory:
+      return meta_->freeze_directory(request);
+    case wire::Opcode::kThawDirectory:
+      return meta_->thaw_directory(request);
+    case wire::Opcode::kForgetInode:
+      return meta_->forget_inode(request);
+    case wire::Opcode::kSetParent:
+      return meta_->set_parent(request);
+    case wire::Opcode::kLockRenames:
+      return meta_->lock_renames(request);
+    case wire::Opcode::kUnlockRenames:
+      return meta_->unlock_renames(request);
     case wire::Opcode::kRegister:
     case wire::Opcode::kConnectionClose:
     case wire::Opcode::kInvalidate:
     case wire::Opcode::kInvalidateAck:
-    case wire::Opcode::kGoodbye: break;
+    case wire::Opcode::kGoodbye:
+      break;
   }
   return request.reply_error(Error{Errc::kUnknownOpcode, 0, {}});
 }
 
 // --- Clients -------------------------------------------------------------------------------------
 
-void ShardService::on_client_registered(std::uint64_t client_uid) { vanished_.erase(client_uid); }
+void ShardService::on_client_registered(std::uint64_t client_uid) {
+  vanished_.erase(client_uid);
+}
 
 void ShardService::on_client_gone(std::uint64_t client_uid, bool finally) {
   if (finally) {
@@ -112,8 +146,7 @@ void ShardService::on_invalidate_ack(wire::SessionId, std::uint64_t sequence) {
 
 rt::Task<void> ShardService::housekeeping() {
   for (;;) {
-    rt::Wake wake =
-        co_await rt::sleep_for(kHousekeepingEvery, &parts_.background.cancel_source());
+    rt::Wake wake = co_await rt::sleep_for(kHousekeepingEvery, &parts_.background.cancel_source());
     if (wake == rt::Wake::kCancelled) {
       co_return;
     }
@@ -139,8 +172,7 @@ rt::Task<void> ShardService::ping(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::PingRequest>(request));
   wire::PingReply reply;
   reply.sequence = body.sequence;
-  reply.server_time_ns =
-      static_cast<std::uint64_t>(mono_now().time_since_epoch().count());
+  reply.server_time_ns = static_cast<std::uint64_t>(mono_now().time_since_epoch().count());
   if (request.data_bytes() == 0 && body.reply_bytes == 0) {
     co_await request.reply(reply);
     co_return;
@@ -151,8 +183,8 @@ rt::Task<void> ShardService::ping(rpc::Request& request) {
       BENCHFS_SERVE_TRY(chunk::BufferPool::Lease sink,
                         request,
                         co_await parts_.buffers.acquire(request.deadline()));
-      BENCHFS_SERVE_TRY_VOID(
-          request, co_await request.receive(sink.span().first(request.data_bytes())));
+      BENCHFS_SERVE_TRY_VOID(request,
+                             co_await request.receive(sink.span().first(request.data_bytes())));
       co_await request.reply(reply);
       co_return;
     }
@@ -167,13 +199,13 @@ rt::Task<void> ShardService::ping(rpc::Request& request) {
                     request,
                     co_await parts_.buffers.acquire(request.deadline()));
   if (request.data_bytes() > 0) {
-    BENCHFS_SERVE_TRY_VOID(
-        request, co_await request.receive(buffer.span().first(request.data_bytes())));
+    BENCHFS_SERVE_TRY_VOID(request,
+                           co_await request.receive(buffer.span().first(request.data_bytes())));
   }
   if (body.reply_bytes > request.data_bytes()) {
-    std::ranges::fill(buffer.span().subspan(request.data_bytes(),
-                                            body.reply_bytes - request.data_bytes()),
-                      std::byte{0});
+    std::ranges::fill(
+        buffer.span().subspan(request.data_bytes(), body.reply_bytes - request.data_bytes()),
+        std::byte{0});
   }
   co_await request.reply(reply, buffer.span().first(body.reply_bytes));
 }

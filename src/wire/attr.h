@@ -21,8 +21,8 @@ static_assert(sizeof(Layout) == 8);
 
 struct Attr {
   std::uint64_t inode = 0;
-  std::uint64_t parent = 0;  // directories: the directory that holds it (root: itself); else 0
-  std::uint64_t size = 0;    // bytes; directories: number of entries is not kept, 0
+  std::uint64_t parent = 0;   // directories: the directory that holds it (root: itself); else 0
+  std::uint64_t size = 0;     // bytes; directories: number of entries is not kept, 0
   std::int64_t atime_ns = 0;  // nanoseconds since the epoch
   std::int64_t mtime_ns = 0;
   std::int64_t ctime_ns = 0;
@@ -30,7 +30,7 @@ struct Attr {
   std::uint32_t nlink = 0;
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  Layout layout;             // files only
+  Layout layout;                 // files only
   std::uint64_t truncation = 0;  // grows with every truncation of the file; see CloseRequest
 
   [[nodiscard]] InodeId id() const { return InodeId{inode}; }

@@ -62,11 +62,11 @@ struct RegisterClientResponseHeader {
   std::uint64_t attempt = 0;
   std::uint64_t session_id = 0;
   std::uint64_t run_id = 0;
-  std::uint32_t shard = 0;        // this server's shard index
-  std::uint32_t shard_count = 0;  // shards in the file system
-  std::uint32_t chunk_bytes = 0;  // of new files
+  std::uint32_t shard = 0;               // this server's shard index
+  std::uint32_t shard_count = 0;         // shards in the file system
+  std::uint32_t chunk_bytes = 0;         // of new files
   std::uint32_t max_transfer_bytes = 0;  // largest data part of one request or reply
-  std::uint64_t window_bytes = 0;  // bulk bytes the client may have outstanding here
+  std::uint64_t window_bytes = 0;        // bulk bytes the client may have outstanding here
 };
 static_assert(sizeof(RegisterClientResponseHeader) == 64);
 

@@ -53,8 +53,8 @@ struct TruncateChunksRequest : Message<Opcode::kTruncateChunks, NoReply> {
 };
 
 struct QueryChunksReply {
-  std::uint64_t end = 0;       // highest byte stored + 1, as an offset in the file; 0 if none
-  std::int64_t mtime_ns = 0;   // last write to a chunk here; 0 if none
+  std::uint64_t end = 0;      // highest byte stored + 1, as an offset in the file; 0 if none
+  std::int64_t mtime_ns = 0;  // last write to a chunk here; 0 if none
   std::uint64_t chunk_count = 0;
 };
 struct QueryChunksRequest : Message<Opcode::kQueryChunks, QueryChunksReply> {
@@ -66,13 +66,13 @@ struct QueryChunksRequest : Message<Opcode::kQueryChunks, QueryChunksReply> {
 // --- Names ---------------------------------------------------------------------------------------
 
 enum EntryFlags : std::uint32_t {
-  kEntryRemote = 1U << 0,  // attr holds only inode and file type; ask the inode's home
+  kEntryRemote = 1U << 0,   // attr holds only inode and file type; ask the inode's home
   kEntryCreated = 1U << 1,  // this request created the file
 };
 
 struct EntryReply {
   Attr attr;
-  std::uint32_t flags = 0;        // EntryFlags
+  std::uint32_t flags = 0;         // EntryFlags
   std::uint32_t target_bytes = 0;  // symlinks: length of the target in the data part
 };
 static_assert(sizeof(EntryReply) == 88);

@@ -142,8 +142,8 @@ TEST_F(ManyClients, ExclusiveCreationHasExactlyOneWinner) {
     std::vector<std::thread> threads;
     for (std::size_t i = 0; i < 4; ++i) {
       threads.emplace_back([&, i] {
-        auto file = at(i).run(
-            fs(i).open("/x" + std::to_string(round), kReadWriteCreate | wire::kOpenExclusive, 0600));
+        auto file = at(i).run(fs(i).open(
+            "/x" + std::to_string(round), kReadWriteCreate | wire::kOpenExclusive, 0600));
         if (file) {
           ++winners;
           EXPECT_TRUE(at(i).run(fs(i).close(*file)));
@@ -185,10 +185,9 @@ TEST_F(ManyClients, AppendsFromManyClientsNeverOverlap) {
   ASSERT_EQ(text.size(), 4 * kEach * kRecord);
   std::vector<int> records(5);
   for (std::size_t at = 0; at < text.size(); at += kRecord) {
-    EXPECT_EQ(static_cast<std::size_t>(std::count(
-                  text.begin() + static_cast<long>(at),
-                  text.begin() + static_cast<long>(at + kRecord),
-                  text[at])),
+    EXPECT_EQ(static_cast<std::size_t>(std::count(text.begin() + static_cast<long>(at),
+                                                  text.begin() + static_cast<long>(at + kRecord),
+                                                  text[at])),
               kRecord);
     ++records[static_cast<std::size_t>(text[at])];
   }
@@ -332,7 +331,8 @@ TEST_F(ManyClients, ThreadsOfOneClientDoNotDisturbEachOther) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 20; ++i) {
         std::string path = "/t" + std::to_string(t) + "-" + std::to_string(i);
-        std::string text(static_cast<std::size_t>(t * 997 + i * 131 + 1), static_cast<char>('a' + t));
+        std::string text(static_cast<std::size_t>(t * 997 + i * 131 + 1),
+                         static_cast<char>('a' + t));
         make_file(0, path, text);
         EXPECT_EQ(read_file(0, path), text);
       }

@@ -1,6 +1,7 @@
 // A peer that speaks UCX and nothing else: it can send what our own code never would.
 //
-// Uses the same UCX configuration as everybody. Thread: one; every call progresses the peer's worker.
+// Uses the same UCX configuration as everybody. Thread: one; every call progresses the peer's
+// worker.
 #pragma once
 
 #include <ucp/api/ucp.h>
@@ -25,7 +26,8 @@ class RawPeer {
     std::size_t data_bytes = 0;  // the data itself is dropped
   };
 
-  // Connects; the other side must be driven meanwhile. Messages with an id below `handled_ids` are kept in messages().
+  // Connects; the other side must be driven meanwhile. Messages with an id below `handled_ids` are
+  // kept in messages().
   explicit RawPeer(const SocketAddress& address, unsigned handled_ids = 256);
   RawPeer(const RawPeer&) = delete;
   RawPeer& operator=(const RawPeer&) = delete;

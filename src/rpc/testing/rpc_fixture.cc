@@ -113,8 +113,7 @@ ServerThread::ServerThread(Options options) : options_(std::move(options)) {
 void ServerThread::main() {
   auto context = net::Context::create({}).value();
   auto reactor = rt::Reactor::create().value();
-  auto worker =
-      net::Worker::create(*context, *reactor, net::Worker::Threads::kSingle).value();
+  auto worker = net::Worker::create(*context, *reactor, net::Worker::Threads::kSingle).value();
   Service& service = options_.service == nullptr ? echo_ : *options_.service;
   auto server = Server::create(*worker, service, options_.config).value();
   {
