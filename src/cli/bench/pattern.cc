@@ -15,7 +15,7 @@ constexpr std::size_t kWord = sizeof(std::uint64_t);
 std::optional<Difference> first_difference(std::span<const std::byte> expected,
                                            std::span<const std::byte> got,
                                            std::uint64_t offset) {
-  if (std::memcmp(expected.data(), got.data(), got.size()) == 0) {
+  if (got.empty() || std::memcmp(expected.data(), got.data(), got.size()) == 0) {
     return std::nullopt;
   }
   auto [wanted, found] = std::ranges::mismatch(expected.first(got.size()), got);
