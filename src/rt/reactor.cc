@@ -17,8 +17,8 @@ thread_local Reactor* bound_reactor = nullptr;
 
 // Coroutines resumed in one pass before the pollers are looked at again.
 constexpr std::size_t kResumeBudget = 256;
-// Passes between two looks at the timers, which cost a look at the clock: while there is work, while
-// spinning; when yielding or after a sleep they are looked at in every pass.
+// Passes between two looks at the timers, which cost a look at the clock: while there is work, and
+// while spinning; when yielding or after a sleep they are looked at in every pass.
 constexpr std::uint32_t kTimerCheckBusy = 32;
 constexpr std::uint32_t kTimerCheckSpinning = 16;
 // A poller that refuses to arm although it has nothing to do (a peer's full shared-memory FIFO does
