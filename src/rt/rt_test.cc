@@ -18,6 +18,7 @@ namespace {
 std::atomic<std::uint64_t> allocation_count{0};
 }
 
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
 // Counts every allocation of the program, so that "no allocation" is a fact and not a belief.
 void* operator new(std::size_t size) {
   allocation_count.fetch_add(1, std::memory_order_relaxed);
@@ -32,6 +33,7 @@ void operator delete(void* memory) noexcept {
 void operator delete(void* memory, std::size_t) noexcept {
   std::free(memory);
 }
+#endif
 
 namespace benchfs::rt {
 namespace {
