@@ -50,7 +50,11 @@ class Cluster:
         self.env = {**(env or {}), "BENCHFS_REGISTRY_DIR": self.registry}
 
     def __enter__(self):
-        run([BIN / "benchfs", "up", *self.command], self.env)
+        try:
+            run([BIN / "benchfs", "up", *self.command], self.env)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
