@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <ostream>
 
 #include "model/fixture.h"
 #include "model/model.h"
@@ -25,6 +26,12 @@ struct ClusterShape {
   server::Engine engine;
   std::size_t clients;
 };
+
+// For messages; googletest would show the bytes.
+void PrintTo(const ClusterShape& shape, std::ostream* out) {
+  *out << shape.servers << " servers of " << shape.shards << " shards, " << shape.clients
+       << " clients";
+}
 
 std::string name_of(const ::testing::TestParamInfo<ClusterShape>& info) {
   const ClusterShape& shape = info.param;
