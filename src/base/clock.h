@@ -14,6 +14,14 @@ inline MonoTime mono_now() {
   return std::chrono::steady_clock::now();
 }
 
+// The same clock as of the last kernel tick: up to 10 ms behind (4 ms with Linux's usual 250 Hz),
+// and four times cheaper to read. For deadlines on the path of every request.
+inline MonoTime mono_now_coarse() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return MonoTime(std::chrono::seconds(now.tv_sec) + Nanos(now.tv_nsec));
+}
+
 // Nanoseconds since the epoch, for inode times.
 inline std::int64_t wall_now_ns() {
   timespec now{};

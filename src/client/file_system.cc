@@ -713,9 +713,9 @@ rt::CoResult<std::string> FileSystem::shard_stats(wire::ShardId shard) {
   co_return text;
 }
 
-rt::CoResult<wire::PingReply> FileSystem::ping(wire::ShardId shard,
-                                               std::span<const std::byte> data,
-                                               std::span<std::byte> into) {
+rt::CoStatus FileSystem::ping(wire::ShardId shard,
+                              std::span<const std::byte> data,
+                              std::span<std::byte> into) {
   wire::PingRequest request;
   request.reply_bytes = static_cast<std::uint32_t>(into.size());
   rpc::Call call = rpc::make_call(request);
@@ -726,17 +726,17 @@ rt::CoResult<wire::PingReply> FileSystem::ping(wire::ShardId shard,
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
-  co_return reply->as<wire::PingReply>();
+  co_return Status{};
 }
 
-rt::CoResult<wire::PingReply> FileSystem::connect(wire::ShardId shard, Deadline by) {
+rt::CoStatus FileSystem::connect(wire::ShardId shard, Deadline by) {
   wire::PingRequest request;
   rpc::Call call = rpc::make_call(request);
   Result<rpc::Reply> reply = co_await pool_.call(shard, call, by);
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
-  co_return reply->as<wire::PingReply>();
+  co_return Status{};
 }
 
 }  // namespace benchfs::client

@@ -107,11 +107,11 @@ class FileSystem final : private rpc::NoticeHandler {
   rt::CoResult<Statfs> statfs();
   // One JSON object with the counters of a shard.
   rt::CoResult<std::string> shard_stats(wire::ShardId shard);
-  rt::CoResult<wire::PingReply> ping(wire::ShardId shard,
-                                     std::span<const std::byte> data = {},
-                                     std::span<std::byte> into = {});
+  rt::CoStatus ping(wire::ShardId shard,
+                    std::span<const std::byte> data = {},
+                    std::span<std::byte> into = {});
   // Registers with a shard, if that has not been done.
-  rt::CoResult<wire::PingReply> connect(wire::ShardId shard, Deadline deadline);
+  rt::CoStatus connect(wire::ShardId shard, Deadline deadline);
   [[nodiscard]] std::uint32_t shard_count() const { return pool_.size(); }
   [[nodiscard]] rpc::ConnectionPool& pool() { return pool_; }
   // Waits for background work (none may be added any more).

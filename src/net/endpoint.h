@@ -55,6 +55,14 @@ class Operation {
   std::coroutine_handle<> handle_;
 };
 
+// Awaits an operation that was begun with await_ready().
+struct Completion {
+  Operation& operation;
+  [[nodiscard]] bool await_ready() const { return !operation.is_pending(); }
+  void await_suspend(std::coroutine_handle<> handle) const { operation.await_suspend(handle); }
+  [[nodiscard]] ucs_status_t await_resume() const { return operation.await_resume(); }
+};
+
 enum class Protocol : std::uint8_t { kAuto, kEager, kRendezvous };
 
 class Send final : public Operation {

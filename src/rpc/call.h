@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -34,14 +35,31 @@ struct Call {
 };
 
 struct Reply {
+  static constexpr std::size_t kShortBody = 32;
   std::uint32_t body_bytes = 0;
   std::uint32_t data_bytes = 0;  // of Call::into that were filled
   std::array<std::byte, kMaxReplyBody> body;
+
+  // Copies what is there: replies pass through several hands, and most are short.
+  Reply() = default;
+  Reply(const Reply& other) { *this = other; }
+  Reply& operator=(const Reply& other) {
+    body_bytes = other.body_bytes;
+    data_bytes = other.data_bytes;
+    std::memcpy(body.data(), other.body.data(), kShortBody);
+    if (body_bytes > kShortBody) {
+      std::memcpy(body.data(), other.body.data(), kMaxReplyBody);
+    }
+    return *this;
+  }
 
   // The operation's fixed reply; a shorter body is malformed.
   template <typename T>
   [[nodiscard]] Result<T> as() const {
     static_assert(sizeof(T) <= kMaxReplyBody);
+    if constexpr (std::is_empty_v<T>) {
+      return T{};
+    }
     if (body_bytes < sizeof(T)) {
       return fail(Errc::kMalformed, "the reply is shorter than its operation's");
     }

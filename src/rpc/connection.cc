@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -38,9 +37,9 @@ Errc refusal_code(std::uint32_t number) {
 
 // Suspends the calling coroutine until its reply, its deadline or the end of the connection.
 struct Connection::ReplyAwaiter {
-  Pending& pending;
-  [[nodiscard]] bool await_ready() const { return pending.phase == Pending::Phase::kDone; }
-  void await_suspend(std::coroutine_handle<> handle) const { pending.handle = handle; }
+  Exchange& exchange;
+  [[nodiscard]] bool await_ready() const { return exchange.phase_ == Exchange::Phase::kDone; }
+  void await_suspend(std::coroutine_handle<> handle) const { exchange.handle_ = handle; }
   void await_resume() const {}
 };
 
@@ -223,9 +222,9 @@ void Connection::shut(const Error& why, Nanos flush) {
   ++epoch_;
   last_error_ = why;
   net::Endpoint* endpoint = std::exchange(endpoint_, nullptr);
-  for (Pending* pending : slots_) {
-    if (pending != nullptr) {
-      finish(*pending, why);
+  for (Exchange* exchange : slots_) {
+    if (exchange != nullptr) {
+      finish(*exchange, why);
     }
   }
   if (endpoint != nullptr) {
@@ -239,15 +238,14 @@ void Connection::shut(const Error& why, Nanos flush) {
 
 // --- Calls ---------------------------------------------------------------------------------------
 
-void Connection::finish(Pending& pending, Error error) {
-  bool was_waiting = pending.phase == Pending::Phase::kWaiting;
-  if (pending.phase == Pending::Phase::kDone || pending.has_reply) {
+void Connection::finish(Exchange& exchange, Error error) {
+  if (exchange.phase_ == Exchange::Phase::kDone || exchange.has_reply_) {
     return;
   }
-  pending.error = std::move(error);
-  if (was_waiting) {
-    pending.phase = Pending::Phase::kDone;
-    worker_.reactor().schedule(pending.handle);
+  exchange.error_ = std::move(error);
+  if (exchange.phase_ == Exchange::Phase::kWaiting) {
+    exchange.phase_ = Exchange::Phase::kDone;
+    worker_.reactor().schedule(exchange.handle_);
   }
   // Else UCX holds memory of the call; the coroutine is resumed when that operation ends.
 }
@@ -259,7 +257,7 @@ void Connection::pass_slot_on() {
 }
 
 rt::CoStatus Connection::wait_for_slot(const Call& call, Deadline deadline) {
-  while (state_ == State::kReady && pending_count_ + promised_ >= grant_.window) {
+  while (state_ == State::kReady && !has_free_slot()) {
     rt::Wake wake = co_await slot_freed_.wait(deadline);
     if (wake != rt::Wake::kReady) {
       co_return fail(
@@ -277,160 +275,193 @@ rt::CoStatus Connection::wait_for_slot(const Call& call, Deadline deadline) {
   co_return Status{};
 }
 
-rt::CoResult<Reply> Connection::exchange(const Call& call, Deadline deadline) {
-  if (state_ != State::kReady || pending_count_ + promised_ >= grant_.window) [[unlikely]] {
-    BENCHFS_CO_TRY_VOID(co_await wait_for_slot(call, deadline));
-  }
+void Connection::take_slot(Exchange& exchange) {
   std::uint8_t slot = free_slots_.back();
   free_slots_.pop_back();
-  Pending pending;
-  pending.id = wire::RequestId::make(slot, shard_, ++sequence_);
-  pending.call = &call;
-  pending.deadline = deadline;
-  slots_[slot] = &pending;
+  slots_[slot] = &exchange;
+  exchange.has_slot_ = true;
+  exchange.id_ = wire::RequestId::make(slot, shard_, ++sequence_);
+  exchange.epoch_ = epoch_;
   ++pending_count_;
   ++stats_.calls;
   if (!is_armed()) {
     worker_.reactor().arm(*this, mono_now() + kSweepEvery);
   }
-
-  std::uint64_t epoch = epoch_;
-  wire::HeaderBuffer<> header;
-  fill_header(pending, header);
-  ucs_status_t sent = co_await endpoint_->send({
-      .id = static_cast<std::uint16_t>(call.opcode),
-      .header = std::as_const(header).bytes(),
-      .data = call.data,
-      .protocol = call.rendezvous     ? net::Protocol::kRendezvous
-                  : call.data.empty() ? net::Protocol::kAuto
-                                      : net::Protocol::kEager,
-      .region = call.region,
-  });
-  if (sent != UCS_OK && epoch_ == epoch) {
-    shut(net::ucx_error(sent, fmt::format("sending to {}", name_)), Nanos::zero());
-  }
-  if (!pending.has_reply && sent == UCS_OK && epoch_ == epoch) {
-    pending.phase = Pending::Phase::kWaiting;
-    co_await ReplyAwaiter{pending};
-  }
-  if (pending.descriptor != nullptr) {
-    co_await fetch_data(pending, epoch);
-  }
-  pending.phase = Pending::Phase::kDone;
-
-  slots_[slot] = nullptr;
-  free_slots_.push_back(slot);
-  --pending_count_;
-  pass_slot_on();
-  co_return conclude(pending);
 }
 
-void Connection::fill_header(const Pending& pending, wire::HeaderBuffer<>& header) const {
-  const Call& call = *pending.call;
+void Connection::give_slot(Exchange& exchange) {
+  std::uint32_t slot = exchange.id_.slot();
+  slots_[slot] = nullptr;
+  free_slots_.push_back(static_cast<std::uint8_t>(slot));
+  --pending_count_;
+  pass_slot_on();
+}
+
+// UCS_INPROGRESS: the operation in `send_` goes on.
+ucs_status_t Connection::begin_send(Exchange& exchange) {
+  const Call& call = exchange.call_;
   wire::RequestHeader request;
-  request.request_id = pending.id.value;
+  request.request_id = exchange.id_.value;
   request.session_id = grant_.session_id;
-  request.opcode = static_cast<std::uint16_t>(call.opcode);
-  auto left = std::chrono::duration_cast<std::chrono::microseconds>(pending.deadline.remaining());
-  request.deadline_us = static_cast<std::uint32_t>(
-      std::clamp<std::int64_t>(left.count(), 0, std::numeric_limits<std::uint32_t>::max()));
+  auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(exchange.deadline_.remaining(mono_now_coarse()));
+  request.deadline_ms =
+      static_cast<std::uint32_t>(std::min<std::int64_t>(left.count(), wire::kLongestDeadlineMs));
+  wire::HeaderBuffer<>& header = exchange.header_;
   header.append(request);
   header.append_text({reinterpret_cast<const char*>(call.body.data()), call.body.size()});
   header.append_text(call.name);
   header.append_text(call.second_name);
+  exchange.send_.emplace(*endpoint_,
+                         net::Send::Message{
+                             .id = static_cast<std::uint16_t>(call.opcode),
+                             .header = std::as_const(header).bytes(),
+                             .data = call.data,
+                             .protocol = call.rendezvous     ? net::Protocol::kRendezvous
+                                         : call.data.empty() ? net::Protocol::kAuto
+                                                             : net::Protocol::kEager,
+                             .region = call.region,
+                         });
+  return exchange.send_->await_ready() ? exchange.send_->await_resume() : UCS_INPROGRESS;
+}
+
+std::coroutine_handle<> Connection::Exchange::await_suspend(std::coroutine_handle<> caller) {
+  if (connection_.has_free_slot()) [[likely]] {
+    connection_.take_slot(*this);
+    if (connection_.begin_send(*this) == UCS_OK) [[likely]] {
+      phase_ = Phase::kWaiting;
+      handle_ = caller;
+      return std::noop_coroutine();
+    }
+  }
+  detour_.emplace(connection_.exchange_slowly(*this));
+  return detour_->start(caller);
+}
+
+// No slot was free, or the request did not leave at once.
+rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
+  if (!exchange.has_slot_) {
+    Status free = co_await wait_for_slot(exchange.call_, exchange.deadline_);
+    if (!free) {
+      exchange.error_ = std::move(free.error());
+      co_return;
+    }
+    take_slot(exchange);
+    begin_send(exchange);
+  }
+  ucs_status_t sent = co_await net::Completion{*exchange.send_};
+  bool is_current = epoch_ == exchange.epoch_;  // else shut() has said why
+  if (is_current && sent != UCS_OK) {
+    shut(net::ucx_error(sent, fmt::format("sending to {}", name_)), Nanos::zero());
+  } else if (is_current && !exchange.has_reply_) {
+    exchange.phase_ = Exchange::Phase::kWaiting;
+    co_await ReplyAwaiter{exchange};
+  }
+  if (exchange.descriptor_ != nullptr) {
+    co_await fetch_data(exchange);
+  }
 }
 
 // The second half of a rendezvous reply: pulls the bytes into the caller's memory.
-rt::Task<void> Connection::fetch_data(Pending& pending, std::uint64_t epoch) {
-  if (epoch_ != epoch) {
-    worker_.release(pending.descriptor);
-    pending.has_reply = false;
-    pending.error = Error{Errc::kDisconnected, 0, "the connection ended before the reply's data"};
+rt::Task<void> Connection::fetch_data(Exchange& exchange) {
+  exchange.has_reply_ = false;
+  if (epoch_ != exchange.epoch_) {
+    worker_.release(exchange.descriptor_);
+    exchange.error_ = Error{Errc::kDisconnected, 0, "the connection ended before the reply's data"};
     co_return;
   }
-  pending.has_reply = false;
-  pending.phase = Pending::Phase::kReceiving;
+  exchange.phase_ = Exchange::Phase::kReceiving;
   ucs_status_t received =
       co_await worker_.receive(*endpoint_,
-                               pending.descriptor,
-                               pending.call->into.first(pending.descriptor_bytes),
-                               pending.call->region);
+                               exchange.descriptor_,
+                               exchange.call_.into.first(exchange.descriptor_bytes_),
+                               exchange.call_.region);
   if (received == UCS_OK) {
-    pending.has_reply = true;
-  } else if (epoch_ == epoch) {
-    pending.error = net::ucx_error(received, "receiving the reply");
+    exchange.has_reply_ = true;
+  } else if (epoch_ == exchange.epoch_) {
+    exchange.error_ = net::ucx_error(received, "receiving the reply");
   }
 }
 
-Result<Reply> Connection::conclude(Pending& pending) {
-  if (!pending.has_reply) {
-    Error error = pending.error.code == Errc::kOk ? last_error_ : std::move(pending.error);
-    return std::unexpected(std::move(error).with_prefix(
-        fmt::format("{} on {}", to_string(pending.call->opcode), name_)));
+Result<Reply> Connection::conclude(Exchange& exchange) {
+  exchange.phase_ = Exchange::Phase::kDone;
+  if (!exchange.has_slot_) [[unlikely]] {
+    return std::unexpected(std::move(exchange.error_));
   }
-  auto transport = static_cast<Errc>(pending.header.transport);
-  if (transport != Errc::kOk) {
+  give_slot(exchange);
+  if (!exchange.has_reply_) [[unlikely]] {
+    Error error = exchange.error_.code == Errc::kOk ? last_error_ : std::move(exchange.error_);
+    return std::unexpected(std::move(error).with_prefix(
+        fmt::format("{} on {}", to_string(exchange.call_.opcode), name_)));
+  }
+  auto transport = static_cast<Errc>(exchange.reply_header_.transport);
+  if (transport != Errc::kOk) [[unlikely]] {
     // A number below the blocks of the RPC layer would claim to be the file system's answer.
     return fail(transport < Errc::kInvalidArgument ? Errc::kMalformed : transport,
-                fmt::format("{} on {}", to_string(pending.call->opcode), name_));
+                fmt::format("{} on {}", to_string(exchange.call_.opcode), name_));
   }
-  if (pending.header.status != 0) {
-    return std::unexpected(Error::from_errno(pending.header.status));
+  if (exchange.reply_header_.status != 0) {
+    return std::unexpected(Error::from_errno(exchange.reply_header_.status));
   }
-  return pending.reply;
+  return exchange.reply_;
 }
 
 net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
                                       const net::Incoming& message) {
   wire::RequestId id{header.request_id};
-  Pending* pending = id.slot() < slots_.size() ? slots_[id.slot()] : nullptr;
-  if (pending == nullptr || pending->id != id || pending->has_reply ||
-      pending->phase == Pending::Phase::kDone) {
+  Exchange* exchange = id.slot() < slots_.size() ? slots_[id.slot()] : nullptr;
+  if (exchange == nullptr || exchange->id_ != id || exchange->has_reply_ ||
+      exchange->phase_ == Exchange::Phase::kDone) {
     ++stats_.late_replies;
     return net::Disposition::kDone;
   }
   auto body = message.header.subspan(sizeof(wire::ReplyHeader));
   net::Disposition disposition = net::Disposition::kDone;
-  pending->header = header;
-  pending->reply.body_bytes = static_cast<std::uint32_t>(std::min(body.size(), kMaxReplyBody));
-  std::memcpy(pending->reply.body.data(), body.data(), pending->reply.body_bytes);
-  pending->reply.data_bytes = static_cast<std::uint32_t>(message.length);
-  if (message.length > pending->call->into.size()) {
-    pending->header.transport = static_cast<std::uint16_t>(Errc::kMalformed);
+  exchange->reply_header_ = header;
+  exchange->reply_.body_bytes = static_cast<std::uint32_t>(std::min(body.size(), kMaxReplyBody));
+  std::memcpy(exchange->reply_.body.data(), body.data(), exchange->reply_.body_bytes);
+  exchange->reply_.data_bytes = static_cast<std::uint32_t>(message.length);
+  if (message.length > exchange->call_.into.size()) {
+    exchange->reply_header_.transport = static_cast<std::uint16_t>(Errc::kMalformed);
   } else if (message.is_rendezvous) {
-    pending->descriptor = message.data;
-    pending->descriptor_bytes = static_cast<std::uint32_t>(message.length);
+    exchange->descriptor_ = message.data;
+    exchange->descriptor_bytes_ = static_cast<std::uint32_t>(message.length);
     disposition = net::Disposition::kHold;
   } else if (message.length > 0) {
-    std::memcpy(pending->call->into.data(), message.data, message.length);
+    std::memcpy(exchange->call_.into.data(), message.data, message.length);
   }
-  pending->has_reply = true;
-  if (pending->phase == Pending::Phase::kWaiting) {
-    pending->phase = Pending::Phase::kDone;
-    worker_.reactor().schedule(pending->handle);
+  exchange->has_reply_ = true;
+  if (exchange->phase_ == Exchange::Phase::kWaiting) {
+    exchange->phase_ = Exchange::Phase::kDone;
+    std::coroutine_handle<> next = exchange->handle_;
+    if (exchange->descriptor_ != nullptr && !exchange->detour_) {
+      exchange->detour_.emplace(fetch_data(*exchange));
+      next = exchange->detour_->start(next);
+    }
+    worker_.reactor().schedule(next);
   }
   return disposition;
 }
 
 void Connection::on_timer() {
   MonoTime now = mono_now();
-  for (Pending* pending : slots_) {
-    if (pending == nullptr || pending->phase == Pending::Phase::kDone ||
-        !pending->deadline.passed(now)) {
+  for (Exchange* exchange : slots_) {
+    if (exchange == nullptr || exchange->phase_ == Exchange::Phase::kDone ||
+        !exchange->deadline_.passed(now)) {
       continue;
     }
-    bool sending = pending->phase == Pending::Phase::kSending;
-    bool receiving = pending->phase == Pending::Phase::kReceiving;
+    bool sending = exchange->phase_ == Exchange::Phase::kSending;
+    bool receiving = exchange->phase_ == Exchange::Phase::kReceiving;
     ++stats_.deadline_misses;
     Error error{Errc::kDeadline, 0, phase_name(sending, receiving)};
-    finish(*pending, error);
+    finish(*exchange, error);
     if (sending || receiving) {
       // UCX still holds the caller's memory; only closing the endpoint gives it back.
-      pending->error = error;
-      pending->has_reply = true;  // keeps shut() from overwriting the error
+      exchange->error_ = error;
+      exchange->has_reply_ = true;  // keeps shut() from overwriting the error
       shut(Error{Errc::kDisconnected, 0, fmt::format("{} does not take part", name_)},
            Nanos::zero());
-      pending->has_reply = false;
+      exchange->has_reply_ = false;
       break;
     }
   }

@@ -12,7 +12,9 @@
 #pragma once
 
 #include <array>
+#include <coroutine>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,10 +54,11 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   // Connects and registers unless that is done or under way; returns when ready or failed.
   rt::CoStatus establish(Deadline deadline);
 
-  // Sends one request on the ready connection and waits for its reply. Errors: kDeadline;
-  // kUnknownSession (not executed: establish and send again); kDisconnected (effect unknown);
-  // kPosix (the file system's answer); what the server's RPC layer said.
-  rt::CoResult<Reply> exchange(const Call& call, Deadline deadline);
+  class Exchange;
+  // Sends one request on the ready connection; awaited, gives its reply as a Result<Reply>. Errors:
+  // kDeadline; kUnknownSession (not executed: establish and send again); kDisconnected (effect
+  // unknown); kPosix (the file system's answer); what the server's RPC layer said.
+  [[nodiscard]] Exchange exchange(const Call& call, Deadline deadline);
 
   // Says goodbye when ready, and closes. Pending calls fail with kCancelled.
   void close();
@@ -82,21 +85,6 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   [[nodiscard]] net::Endpoint* endpoint() { return endpoint_; }
 
  private:
-  // One call in its slot of the window.
-  struct Pending {
-    enum class Phase : std::uint8_t { kSending, kWaiting, kReceiving, kDone };
-    wire::RequestId id;
-    const Call* call = nullptr;
-    Deadline deadline = Deadline::never();
-    Phase phase = Phase::kSending;
-    bool has_reply = false;
-    void* descriptor = nullptr;  // a rendezvous reply to be fetched
-    std::uint32_t descriptor_bytes = 0;
-    wire::ReplyHeader header;
-    Reply reply;
-    Error error{Errc::kOk};
-    std::coroutine_handle<> handle;
-  };
   struct ReplyAwaiter;
   struct RegistrationGuard;
 
@@ -105,12 +93,18 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   rt::CoStatus do_establish(Deadline deadline);
   rt::CoStatus send_registration(Deadline deadline);
   void shut(const Error& why, Nanos flush);
-  void finish(Pending& pending, Error error);
+  void finish(Exchange& exchange, Error error);
+  [[nodiscard]] bool has_free_slot() const {
+    return state_ == State::kReady && pending_count_ + promised_ < grant_.window;
+  }
   rt::CoStatus wait_for_slot(const Call& call, Deadline deadline);
   void pass_slot_on();
-  void fill_header(const Pending& pending, wire::HeaderBuffer<>& header) const;
-  rt::Task<void> fetch_data(Pending& pending, std::uint64_t epoch);
-  Result<Reply> conclude(Pending& pending);
+  void take_slot(Exchange& exchange);
+  void give_slot(Exchange& exchange);
+  ucs_status_t begin_send(Exchange& exchange);
+  rt::Task<void> exchange_slowly(Exchange& exchange);
+  rt::Task<void> fetch_data(Exchange& exchange);
+  Result<Reply> conclude(Exchange& exchange);
 
   net::Worker& worker_;
   const ClientIdentity& identity_;
@@ -126,7 +120,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   Error last_error_;
   rt::WaitQueue state_changed_;
 
-  std::array<Pending*, wire::kMaxWindow> slots_{};
+  std::array<Exchange*, wire::kMaxWindow> slots_{};
   std::vector<std::uint8_t> free_slots_;
   // First come, first served: a freed slot is promised to the first that waits, so that callers who
   // come back at once cannot take it.
@@ -136,5 +130,45 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   std::uint64_t sequence_;  // starts anywhere: a peer cannot guess the ids of others' requests
   Stats stats_;
 };
+
+// One call in its slot of the window. Lives in its caller's frame, which a request that leaves at
+// once and a reply that arrives whole never leave; everything else is exchange_slowly().
+class Connection::Exchange {
+ public:
+  Exchange(Connection& connection, const Call& call, Deadline deadline)
+      : connection_(connection), call_(call), deadline_(deadline) {}
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  [[nodiscard]] bool await_ready() const { return false; }
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller);
+  Result<Reply> await_resume() { return connection_.conclude(*this); }
+
+ private:
+  friend class Connection;
+  enum class Phase : std::uint8_t { kSending, kWaiting, kReceiving, kDone };
+
+  Connection& connection_;
+  const Call& call_;
+  Deadline deadline_;
+  wire::RequestId id_;
+  std::uint64_t epoch_ = 0;  // of the connection it was sent on
+  Phase phase_ = Phase::kSending;
+  bool has_slot_ = false;
+  bool has_reply_ = false;
+  std::uint32_t descriptor_bytes_ = 0;
+  void* descriptor_ = nullptr;      // a rendezvous reply to be fetched
+  std::coroutine_handle<> handle_;  // resumed when it is over
+  std::optional<net::Send> send_;
+  std::optional<rt::Task<void>> detour_;  // the coroutine of what did not go at once
+  Error error_{Errc::kOk};
+  wire::ReplyHeader reply_header_;
+  Reply reply_;
+  wire::HeaderBuffer<> header_;
+};
+
+inline Connection::Exchange Connection::exchange(const Call& call, Deadline deadline) {
+  return {*this, call, deadline};
+}
 
 }  // namespace benchfs::rpc

@@ -38,22 +38,17 @@ void Request::drop_data() {
   }
 }
 
-rt::Task<void> Request::reply_error(const Error& error) {
-  if (error.code == Errc::kPosix || error.code == Errc::kSystem) {
-    return send_reply(Errc::kOk, error.to_errno(), {}, {}, nullptr);
-  }
-  return send_reply(error.code, 0, {}, {}, nullptr);
+Request::ReplySend Request::reply_error(const Error& error) {
+  bool is_answer = error.code == Errc::kPosix || error.code == Errc::kSystem;
+  set_reply(is_answer ? Errc::kOk : error.code, is_answer ? error.to_errno() : 0, {});
+  return {*this, {}, nullptr};
 }
 
-rt::Task<void> Request::send_reply(Errc transport,
-                                   int status,
-                                   std::span<const std::byte> body,
-                                   std::span<const std::byte> data,
-                                   const net::MemoryRegion* region) {
+void Request::set_reply(Errc transport, int status, std::span<const std::byte> body) {
   BENCHFS_CHECK(!answered_);
   answered_ = true;
   wire::ReplyHeader header;
-  header.request_id = header_.request_id;
+  header.request_id = id_.value;
   header.transport = static_cast<std::uint16_t>(transport);
   header.status = status;
   std::memcpy(reply_.data(), &header, sizeof header);
@@ -61,24 +56,32 @@ rt::Task<void> Request::send_reply(Errc transport,
     std::memcpy(reply_.data() + sizeof header, body.data(), body.size());
   }
   reply_bytes_ = sizeof header + body.size();
-  Session* session = server_->registry_.peek(session_);
+}
+
+bool Request::ReplySend::await_ready() {
+  Session* session = request_.server_->registry_.peek(request_.session_);
   if (session == nullptr) {
-    ++server_->stats_.replies_dropped;
-    co_return;
+    return true;
   }
-  begin_transfer();
-  ucs_status_t sent = co_await session->endpoint->send({
-      .id = wire::reply_am_id(opcode()),
-      .header = std::span(reply_).first(reply_bytes_),
-      .data = data,
-      .protocol = data.empty()                                       ? net::Protocol::kAuto
-                  : data.size() > server_->config_.eager_reply_bytes ? net::Protocol::kRendezvous
-                                                                     : net::Protocol::kEager,
-      .region = region,
-  });
-  transferring_ = false;
-  if (sent != UCS_OK) {
-    ++server_->stats_.replies_dropped;
+  request_.begin_transfer();
+  std::size_t eager_bytes = request_.server_->config_.eager_reply_bytes;
+  send_.emplace(*session->endpoint,
+                net::Send::Message{
+                    .id = wire::reply_am_id(request_.opcode()),
+                    .header = std::span(request_.reply_).first(request_.reply_bytes_),
+                    .data = data_,
+                    .protocol = data_.empty()                ? net::Protocol::kAuto
+                                : data_.size() > eager_bytes ? net::Protocol::kRendezvous
+                                                             : net::Protocol::kEager,
+                    .region = region_,
+                });
+  return send_->await_ready();
+}
+
+void Request::ReplySend::await_resume() {
+  request_.transferring_ = false;
+  if (!send_ || send_->await_resume() != UCS_OK) {
+    ++request_.server_->stats_.replies_dropped;
   }
 }
 

@@ -6,10 +6,13 @@
 #pragma once
 
 #include <array>
+#include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -30,7 +33,7 @@ class Request {
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
-  [[nodiscard]] wire::Opcode opcode() const { return static_cast<wire::Opcode>(header_.opcode); }
+  [[nodiscard]] wire::Opcode opcode() const { return opcode_; }
   [[nodiscard]] wire::SessionId session_id() const { return session_; }
   [[nodiscard]] std::uint64_t client_uid() const { return client_uid_; }
   // When the caller stops waiting; the work need not go on after that.
@@ -57,24 +60,18 @@ class Request {
 
   // Sends the reply; exactly one a request. `data` is borrowed until it returns, which for bulk is
   // when the client has it.
+  class ReplySend;
   template <typename Body>
-  [[nodiscard]] rt::Task<void> reply(const Body& body,
-                                     std::span<const std::byte> data = {},
-                                     const net::MemoryRegion* region = nullptr) {
-    static_assert(sizeof(Body) <= kMaxReplyBody);
-    return send_reply(Errc::kOk, 0, std::as_bytes(std::span(&body, 1)), data, region);
-  }
+  [[nodiscard]] ReplySend reply(const Body& body,
+                                std::span<const std::byte> data = {},
+                                const net::MemoryRegion* region = nullptr);
   // A failure: kPosix errors go as the file system's answer, others as the RPC layer's.
-  [[nodiscard]] rt::Task<void> reply_error(const Error& error);
+  [[nodiscard]] ReplySend reply_error(const Error& error);
   [[nodiscard]] bool is_answered() const { return answered_; }
 
  private:
   friend class Server;
-  rt::Task<void> send_reply(Errc transport,
-                            int status,
-                            std::span<const std::byte> body,
-                            std::span<const std::byte> data,
-                            const net::MemoryRegion* region);
+  void set_reply(Errc transport, int status, std::span<const std::byte> body);
   void drop_data();
   void begin_transfer() {
     transferring_ = true;
@@ -82,7 +79,8 @@ class Request {
   }
 
   Server* server_ = nullptr;
-  wire::RequestHeader header_;
+  wire::Opcode opcode_ = wire::Opcode::kPing;
+  wire::RequestId id_;
   wire::SessionId session_;
   std::uint64_t client_uid_ = 0;
   Deadline deadline_ = Deadline::never();
@@ -98,5 +96,37 @@ class Request {
   std::size_t reply_bytes_ = 0;
   std::array<std::byte, sizeof(wire::ReplyHeader) + kMaxReplyBody> reply_;
 };
+
+// A reply on its way; awaited once, at once.
+class Request::ReplySend {
+ public:
+  ReplySend(Request& request, std::span<const std::byte> data, const net::MemoryRegion* region)
+      : request_(request), data_(data), region_(region) {}
+  ReplySend(const ReplySend&) = delete;
+  ReplySend& operator=(const ReplySend&) = delete;
+
+  bool await_ready();
+  void await_suspend(std::coroutine_handle<> handle) { send_->await_suspend(handle); }
+  void await_resume();
+
+ private:
+  Request& request_;
+  std::span<const std::byte> data_;
+  const net::MemoryRegion* region_;
+  std::optional<net::Send> send_;
+};
+
+template <typename Body>
+Request::ReplySend Request::reply(const Body& body,
+                                  std::span<const std::byte> data,
+                                  const net::MemoryRegion* region) {
+  static_assert(sizeof(Body) <= kMaxReplyBody);
+  if constexpr (std::is_empty_v<Body>) {
+    set_reply(Errc::kOk, 0, {});
+  } else {
+    set_reply(Errc::kOk, 0, std::as_bytes(std::span(&body, 1)));
+  }
+  return {*this, data, region};
+}
 
 }  // namespace benchfs::rpc

@@ -57,15 +57,12 @@ class Hostile : public ::testing::Test {
   }
 
   // A well-formed ping.
-  std::vector<std::byte> ping_of(std::uint64_t session,
-                                 std::uint16_t opcode = kPing,
-                                 std::uint16_t flags = 0) {
+  std::vector<std::byte> ping_of(std::uint64_t session, std::uint8_t flags = 0) {
     wire::RequestHeader header{.request_id = ++request_id, .session_id = session};
-    header.opcode = opcode;
     header.flags = flags;
-    header.deadline_us = 1'000'000;
+    header.deadline_ms = 1000;
     auto bytes = bytes_of(header);
-    auto body = bytes_of(wire::PingRequest{.sequence = request_id});
+    auto body = bytes_of(wire::PingRequest{});
     bytes.insert(bytes.end(), body.begin(), body.end());
     return bytes;
   }
@@ -110,17 +107,15 @@ TEST_F(Hostile, AnUnknownOperationIsAnswered) {
   EXPECT_EQ(peer.send(kPing, ping_of(session)), UCS_OK);
   EXPECT_EQ(answer(peer), Errc::kOk);
   for (std::uint16_t id : std::initializer_list<std::uint16_t>{1, 11, 49, 51, 99}) {
-    EXPECT_EQ(peer.send(id, ping_of(session, id)), UCS_OK);
+    EXPECT_EQ(peer.send(id, ping_of(session)), UCS_OK);
     EXPECT_EQ(answer(peer, static_cast<std::uint16_t>(100 + id)), Errc::kUnknownOpcode) << id;
   }
 }
 
-TEST_F(Hostile, HeadersThatContradictThemselvesAreMalformed) {
+TEST_F(Hostile, FlagsItDoesNotKnowAndOversizedHeadersAreMalformed) {
   RawPeer peer(server.address());
   std::uint64_t session = register_peer(peer);
-  EXPECT_EQ(peer.send(kPing, ping_of(session, kPing + 1)), UCS_OK);
-  EXPECT_EQ(answer(peer), Errc::kMalformed);
-  EXPECT_EQ(peer.send(kPing, ping_of(session, kPing, 1)), UCS_OK);
+  EXPECT_EQ(peer.send(kPing, ping_of(session, 1)), UCS_OK);
   EXPECT_EQ(answer(peer), Errc::kMalformed);
   std::vector<std::byte> large = ping_of(session);
   large.resize(4096);
@@ -132,7 +127,7 @@ TEST_F(Hostile, HeadersThatContradictThemselvesAreMalformed) {
   large.resize(wire::kMaxHeaderBytes);  // what follows the operation's part is its own affair
   EXPECT_EQ(peer.send(kPing, large), UCS_OK);
   EXPECT_EQ(answer(peer), Errc::kOk);
-  EXPECT_EQ(server.stats().malformed, 4U);
+  EXPECT_EQ(server.stats().malformed, 3U);
 }
 
 TEST_F(Hostile, TruncatedHeadersAreHarmless) {
@@ -144,7 +139,7 @@ TEST_F(Hostile, TruncatedHeadersAreHarmless) {
     EXPECT_EQ(peer.send(kPing, std::span(whole).first(size)), UCS_OK);
   }
   // Long enough to say whose request it is, too short for a ping: the service answers.
-  EXPECT_EQ(peer.send(kPing, std::span(whole).first(sizeof(wire::RequestHeader))), UCS_OK);
+  EXPECT_EQ(peer.send(kPing, std::span(whole).first(sizeof(wire::RequestHeader) + 1)), UCS_OK);
   EXPECT_EQ(answer(peer), Errc::kMalformed);
   EXPECT_EQ(server.stats().unattributed - unattributed, sizeof(wire::RequestHeader));
 }
@@ -199,13 +194,12 @@ TEST_F(Hostile, ARequestFloodIsBounded) {
   std::uint64_t session = register_peer(peer);
   // Slow requests, and nobody reads the replies meanwhile: the peer ignores its window.
   wire::RequestHeader header{.session_id = session};
-  header.opcode = static_cast<std::uint16_t>(wire::Opcode::kFsyncChunks);
-  header.deadline_us = 1'000'000;
+  header.deadline_ms = 1000;
   std::vector<std::byte> bytes = bytes_of(header);
   auto body = bytes_of(wire::FsyncChunksRequest{.inode = 100});
   bytes.insert(bytes.end(), body.begin(), body.end());
   for (int i = 0; i < 1000; ++i) {
-    (void)peer.send(header.opcode, bytes);
+    (void)peer.send(static_cast<std::uint16_t>(wire::Opcode::kFsyncChunks), bytes);
   }
   EXPECT_TRUE(peer.wait([&] { return peer.messages().size() == 1000 || peer.is_broken(); }));
   EXPECT_LE(server.service().most_at_once, 2 * wire::kMaxWindow);
@@ -257,7 +251,7 @@ TEST_F(Hostile, GarbageAfterAGoodSessionIsHarmless) {
     if (id >= 50 && id <= 55) {
       continue;  // other headers; and a goodbye would be obeyed
     }
-    std::vector<std::byte> bytes = ping_of(session, id, random.below(4) == 0 ? 1 : 0);
+    std::vector<std::byte> bytes = ping_of(session, random.below(4) == 0 ? 1 : 0);
     bytes.resize(sizeof(wire::RequestHeader) + random.below(200));
     for (std::size_t at = sizeof(wire::RequestHeader); at < bytes.size(); ++at) {
       bytes[at] = static_cast<std::byte>(random.next());

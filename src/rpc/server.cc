@@ -263,7 +263,7 @@ net::Disposition Server::on_message(const net::Incoming& message) {
   } else if (opcode == wire::Opcode::kInvalidateAck) {
     on_invalidate_ack(message);
   } else {
-    return on_request(message);
+    return on_request(opcode, message);
   }
   return net::Disposition::kDone;
 }
@@ -290,7 +290,7 @@ void Server::on_invalidate_ack(const net::Incoming& message) {
   service_.on_invalidate_ack(wire::SessionId{header.session_id}, header.sequence);
 }
 
-net::Disposition Server::on_request(const net::Incoming& message) {
+net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& message) {
   wire::RequestHeader header;
   wire::Reader reader(message.header);
   Session* session =
@@ -307,8 +307,7 @@ net::Disposition Server::on_request(const net::Incoming& message) {
   }
   Errc code = check_request(header, *session, message);
   if (code != Errc::kOk) [[unlikely]] {
-    header.opcode = message.id;
-    refuse(*session, header, code);
+    refuse(*session, message.id, header, code);
     return net::Disposition::kDone;
   }
   ++stats_.requests;
@@ -316,26 +315,38 @@ net::Disposition Server::on_request(const net::Incoming& message) {
   ++session->requests;
   ++session->in_flight;
   Request* request = take_request();
-  request->header_ = header;
+  request->opcode_ = opcode;
+  request->id_ = wire::RequestId{header.request_id};
   request->session_ = session->id;
   request->client_uid_ = session->client_uid;
-  request->deadline_ = Deadline::after(std::chrono::microseconds(header.deadline_us));
+  request->deadline_ =
+      Deadline::at(mono_now_coarse() + std::chrono::milliseconds(header.deadline_ms));
   request->answered_ = false;
   request->is_rendezvous_ = message.is_rendezvous;
-  request->data_ = message.data;
   request->data_bytes_ = message.length;
   request->header_bytes_ = message.header.size();
-  request->holds_descriptor_ = message.length > 0 && message.can_hold;
+  std::byte* after_header = request->bytes_.data() + message.header.size();
   std::memcpy(request->bytes_.data(), message.header.data(), message.header.size());
-  scope_.spawn(serve(request));
-  return request->holds_descriptor_ ? net::Disposition::kHold : net::Disposition::kDone;
+  bool is_short =
+      !message.is_rendezvous && message.header.size() + message.length <= request->bytes_.size();
+  request->holds_descriptor_ = !is_short;
+  if (is_short) {
+    if (message.length > 0) {
+      std::memcpy(after_header, message.data, message.length);
+    }
+    request->data_ = after_header;
+    serve(request).handle.resume();
+    return net::Disposition::kDone;
+  }
+  request->data_ = message.data;
+  worker_.reactor().schedule(serve(request).handle);
+  return net::Disposition::kHold;
 }
 
 Errc Server::check_request(const wire::RequestHeader& header,
                            const Session& session,
                            const net::Incoming& message) {
-  if (header.opcode != message.id || header.flags != 0 ||
-      message.header.size() > wire::kMaxHeaderBytes ||
+  if (header.flags != 0 || message.header.size() > wire::kMaxHeaderBytes ||
       message.length > config_.max_transfer_bytes || (message.length > 0 && !message.can_hold))
       [[unlikely]] {
     ++stats_.malformed;
@@ -362,25 +373,30 @@ void Server::post(Session& session, std::uint16_t id, std::span<const std::byte>
 }
 
 // Answers without a request object.
-void Server::refuse(Session& session, const wire::RequestHeader& header, Errc code) {
+void Server::refuse(Session& session,
+                    std::uint16_t message_id,
+                    const wire::RequestHeader& header,
+                    Errc code) {
   wire::ReplyHeader reply;
   reply.request_id = header.request_id;
   reply.transport = static_cast<std::uint16_t>(code);
-  post(session, wire::reply_am_id(static_cast<wire::Opcode>(header.opcode)), as_header(reply));
+  post(session, wire::reply_am_id(static_cast<wire::Opcode>(message_id)), as_header(reply));
 }
 
-rt::Task<void> Server::serve(Request* request) {
+rt::DetachedTask Server::serve(Request* request) {
   co_await service_.handle(*request);
   if (!request->answered_) {
     BENCHFS_LOG(kError, "no reply to {}; answering for it", to_string(request->opcode()));
     co_await request->reply_error(Error{Errc::kInternal, 0, {}});
   }
   request->drop_data();
-  --stats_.in_flight;
   if (Session* session = registry_.peek(request->session_)) {
     --session->in_flight;
   }
   give_request(request);
+  if (--stats_.in_flight == 0) {
+    idle_.wake_all();
+  }
 }
 
 Request* Server::take_request() {
@@ -410,7 +426,7 @@ bool Server::notify(wire::SessionId id, wire::Opcode opcode, std::span<const std
 rt::Task<void> Server::shutdown(Deadline deadline) {
   stopping_ = true;
   worker_.stop_listening();
-  while (scope_.active() > 0 && !deadline.passed()) {
+  while (stats_.in_flight > 0 && !deadline.passed()) {
     (void)co_await rt::sleep_for(std::chrono::milliseconds(1));
   }
   background_.close();
@@ -422,7 +438,9 @@ rt::Task<void> Server::shutdown(Deadline deadline) {
     endpoint->close();
   }
   strangers_.clear();
-  co_await scope_.join();
+  while (stats_.in_flight > 0) {
+    (void)co_await idle_.wait(Deadline::never());
+  }
 }
 
 }  // namespace benchfs::rpc

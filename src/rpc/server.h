@@ -28,7 +28,8 @@ namespace benchfs::rpc {
 class Service {
  public:
   virtual ~Service() = default;
-  // Serves one request; must answer it. Runs as a coroutine of its own.
+  // Serves one request; must answer it. Runs as a coroutine of its own, which begins where the
+  // message was found: it must not block, nor count on anything but Request until it first waits.
   virtual rt::Task<void> handle(Request& request) = 0;
   // A client registered (again), or its session ended. `finally`: it said goodbye.
   virtual void on_client_registered(std::uint64_t client_uid) = 0;
@@ -102,7 +103,7 @@ class Server final : private net::MessageHandler,
   void on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) override;
   void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
 
-  net::Disposition on_request(const net::Incoming& message);
+  net::Disposition on_request(wire::Opcode opcode, const net::Incoming& message);
   void on_register(const net::Incoming& message);
   void on_goodbye(const net::Incoming& message);
   void on_invalidate_ack(const net::Incoming& message);
@@ -113,8 +114,11 @@ class Server final : private net::MessageHandler,
                            Errc code,
                            const Session* session);
   void end_session(Session& session, wire::CloseReason reason, bool finally);
-  void refuse(Session& session, const wire::RequestHeader& header, Errc code);
-  rt::Task<void> serve(Request* request);
+  void refuse(Session& session,
+              std::uint16_t message_id,
+              const wire::RequestHeader& header,
+              Errc code);
+  rt::DetachedTask serve(Request* request);
   Errc check_request(const wire::RequestHeader& header,
                      const Session& session,
                      const net::Incoming& message);
@@ -137,7 +141,7 @@ class Server final : private net::MessageHandler,
   std::unordered_map<net::Endpoint*, wire::SessionId> sessions_;
   std::vector<std::unique_ptr<Request>> requests_;
   std::vector<Request*> free_requests_;
-  rt::Scope scope_;       // requests being served
+  rt::WaitQueue idle_;    // no request is being served
   rt::Scope background_;  // sweeps
   Stats stats_;
 };

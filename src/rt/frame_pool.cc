@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <utility>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -21,19 +22,18 @@ struct FreeBlock {
   FreeBlock* next;
 };
 
+void* allocate_new(std::size_t size);
+
+// Trivially constructed and destroyed, so that using it needs no check whether it was.
 class Pool {
  public:
-  Pool() = default;
-  Pool(const Pool&) = delete;
-  Pool& operator=(const Pool&) = delete;
-  ~Pool() {
-    for (FreeBlock* block : heads_) {
-      while (block != nullptr) {
-        FreeBlock* next = block->next;
-        ::operator delete(block);
-        block = next;
+  void empty() {
+    for (FreeBlock*& head : heads_) {
+      while (head != nullptr) {
+        ::operator delete(std::exchange(head, head->next));
       }
     }
+    counts_.fill(kMaxFreePerClass);  // a frame freed later in the thread's end is not kept
   }
 
   void* take(std::size_t size) {
@@ -46,8 +46,7 @@ class Pool {
       ++stats_.reuses;
       return block;
     }
-    ++stats_.allocations;
-    return ::operator new(index < kClassCount ? (index + 1) * kClassBytes : size);
+    return allocate_new(index < kClassCount ? (index + 1) * kClassBytes : size);
   }
 
   void give(void* frame, std::size_t size) noexcept {
@@ -71,14 +70,29 @@ class Pool {
   FramePoolStats stats_;
 };
 
-thread_local Pool pool;
+constinit thread_local Pool pool;
+
+// Empties the thread's pool when the thread ends.
+struct PoolEnd {
+  PoolEnd() = default;
+  PoolEnd(const PoolEnd&) = delete;
+  PoolEnd& operator=(const PoolEnd&) = delete;
+  ~PoolEnd() { pool.empty(); }
+  void touch() {}
+};
+thread_local PoolEnd pool_end;
+
+void* allocate_new(std::size_t size) {
+  pool_end.touch();
+  ++pool.stats().allocations;
+  return ::operator new(size);
+}
 
 }  // namespace
 
 #ifdef BENCHFS_FRAME_POOL_OFF
 void* allocate_frame(std::size_t size) {
-  ++pool.stats().allocations;
-  return ::operator new(size);
+  return allocate_new(size);
 }
 void free_frame(void* frame, std::size_t) noexcept {
   ::operator delete(frame);

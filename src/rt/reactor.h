@@ -134,7 +134,8 @@ struct Yield {
   void await_resume() const noexcept {}
 };
 
-// A coroutine nobody awaits; its frame frees itself. Only Scope and block_on make one.
+// A coroutine nobody awaits; its frame frees itself. Who makes one counts it: Scope, block_on, and
+// the server its requests.
 struct DetachedTask {
   struct promise_type {
     static void* operator new(std::size_t size) { return allocate_frame(size); }

@@ -94,6 +94,13 @@ class [[nodiscard]] Task {
     return Awaiter{handle_};
   }
 
+  // For awaitables that are part coroutine: resume the handle that is returned to begin; `then` is
+  // resumed at the end. The Task must live until then.
+  [[nodiscard]] Handle start(std::coroutine_handle<> then) noexcept {
+    handle_.promise().continuation = then;
+    return handle_;
+  }
+
  private:
   void reset() noexcept {
     if (handle_) {

@@ -122,7 +122,11 @@ rt::Task<void> ShardService::handle(rpc::Request& request) {
     case wire::Opcode::kGoodbye:
       break;
   }
-  return request.reply_error(Error{Errc::kUnknownOpcode, 0, {}});
+  return refuse(request);
+}
+
+rt::Task<void> ShardService::refuse(rpc::Request& request) {
+  co_await request.reply_error(Error{Errc::kUnknownOpcode, 0, {}});
 }
 
 // --- Clients -------------------------------------------------------------------------------------
@@ -169,10 +173,13 @@ rt::Task<void> ShardService::housekeeping() {
 // --- Administration ------------------------------------------------------------------------------
 
 rt::Task<void> ShardService::ping(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::PingRequest>(request));
-  wire::PingReply reply;
-  reply.sequence = body.sequence;
-  reply.server_time_ns = static_cast<std::uint64_t>(mono_now().time_since_epoch().count());
+  wire::PingRequest body;
+  wire::Reader reader = request.reader();
+  if (reader.left() > 0 && !reader.read(body)) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  wire::NoReply reply;
   if (request.data_bytes() == 0 && body.reply_bytes == 0) {
     co_await request.reply(reply);
     co_return;

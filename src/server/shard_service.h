@@ -40,6 +40,7 @@ class ShardService final : public rpc::Service {
   rt::Task<void> housekeeping();
 
  private:
+  rt::Task<void> refuse(rpc::Request& request);
   rt::Task<void> ping(rpc::Request& request);
   rt::Task<void> statfs(rpc::Request& request);
   rt::Task<void> stats(rpc::Request& request);

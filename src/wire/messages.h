@@ -11,9 +11,7 @@
 
 namespace benchfs::wire {
 
-struct NoReply {
-  std::uint64_t unused = 0;
-};
+struct NoReply {};
 
 template <Opcode kOp, typename ReplyT>
 struct Message {
@@ -225,15 +223,9 @@ struct SetAttrRequest : Message<Opcode::kSetAttr, EntryReply> {
 // --- Administration and benchmarks ---------------------------------------------------------------
 
 // Data part of request and reply: any bytes; the reply returns reply_bytes of the request's data
-// (or of zeros beyond it).
-struct PingReply {
-  std::uint64_t sequence = 0;
-  std::uint64_t server_time_ns = 0;  // monotonic clock of the server
-};
-struct PingRequest : Message<Opcode::kPing, PingReply> {
-  std::uint64_t sequence = 0;
+// (or of zeros beyond it). A ping may come without this struct and then wants nothing back.
+struct PingRequest : Message<Opcode::kPing, NoReply> {
   std::uint32_t reply_bytes = 0;
-  std::uint32_t padding = 0;
 };
 
 struct StatfsReply {

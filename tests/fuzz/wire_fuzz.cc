@@ -75,8 +75,7 @@ void read_ids(Bytes bytes) {
   BENCHFS_CHECK(RequestId::make(request.slot(), request.shard(), request.sequence()) == request);
   SessionId session{header.session_id};
   BENCHFS_CHECK(session.slot() < (1U << SessionId::kSlotBits));
-  BENCHFS_CHECK(!to_string(static_cast<Opcode>(header.opcode)).empty());
-  (void)is_idempotent(static_cast<Opcode>(header.opcode));
+  BENCHFS_CHECK(header.deadline_ms <= kLongestDeadlineMs);
 }
 
 void read_all(Bytes bytes) {

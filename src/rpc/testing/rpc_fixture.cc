@@ -87,10 +87,10 @@ rt::Task<void> EchoService::serve(Request& request) {
 rt::Task<void> EchoService::ping(Request& request) {
   wire::PingRequest body;
   wire::Reader reader = request.reader();
-  if (!reader.read(body)) {
+  if (reader.left() > 0 && !reader.read(body)) {
     co_return co_await request.reply_error(Error{Errc::kMalformed, 0, {}});
   }
-  wire::PingReply reply{.sequence = body.sequence};
+  wire::NoReply reply;
   if (request.data_bytes() == 0 && body.reply_bytes == 0) {
     co_return co_await request.reply(reply);
   }
