@@ -305,13 +305,15 @@ TEST_F(Hostile, ATruncatedRegistrationEndsTheConnection) {
   EXPECT_EQ(server.clients(), 1U);
 }
 
-TEST(Stranger, WhoSaysNothingIsDropped) {
+TEST(Unregistered, WhoSaysNothingIsDropped) {
   ServerThread server(
       {.config = {.run_id = testing::kTestRun, .register_timeout = milliseconds(200)}});
   RawPeer peer(server.address());
   EXPECT_TRUE(peer.wait([&] { return peer.is_broken(); }));
-  EXPECT_EQ(server.stats().register_timeouts, 1U);
-  server.run([](Server& s, net::Worker&) { EXPECT_EQ(s.unregistered(), 0U); });
+  server.run([](Server& s, net::Worker&) {
+    EXPECT_EQ(s.admission().stats().register_timeouts, 1U);
+    EXPECT_EQ(s.admission().size(), 0U);
+  });
   Client good("good", {server.address()});
   EXPECT_TRUE(good.ping());
 }

@@ -396,7 +396,7 @@ TEST(Connections, MadeAndClosedAHundredTimesLeaveNothingBehind) {
   rt::Reactor::Binding binding(client.reactor());
   EXPECT_TRUE(client.worker().drain(Deadline::after(seconds(10))));
   EXPECT_TRUE(server.eventually([](Server& s, net::Worker& worker) {
-    return worker.endpoint_count() == 0 && s.registry().size() == 0 && s.unregistered() == 0;
+    return worker.endpoint_count() == 0 && s.registry().size() == 0 && s.admission().size() == 0;
   }));
   EXPECT_TRUE(server.eventually([&](Server&, net::Worker&) {
     return testing::open_descriptors() <= descriptors;

@@ -24,7 +24,7 @@ constexpr int kMaxTransferSweeps = 60;
 // bound, the window.
 constexpr std::uint32_t kMaxQueuedMessages = 8 * wire::kMaxWindow;
 // Connections that may be unregistered at a time, at least.
-constexpr std::size_t kMinStrangers = 64;
+constexpr std::uint32_t kMinUnregistered = 64;
 
 template <typename T>
 std::span<const std::byte> as_header(const T& value) {
@@ -34,7 +34,14 @@ std::span<const std::byte> as_header(const T& value) {
 }  // namespace
 
 Server::Server(net::Worker& worker, Service& service, const Config& config)
-    : worker_(worker), service_(service), config_(config), registry_(config.max_clients) {}
+    : worker_(worker),
+      service_(service),
+      config_(config),
+      admission_(worker,
+                 *this,
+                 {.max_unregistered = std::max(kMinUnregistered, config.max_clients),
+                  .register_timeout = config.register_timeout}),
+      registry_(config.max_clients) {}
 
 Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
                                                Service& service,
@@ -53,16 +60,13 @@ Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
 
 Server::~Server() {
   worker_.remove_handler(*this);
-  for (auto& [endpoint, stranger] : strangers_) {
-    endpoint->close();
-  }
   for (auto& [endpoint, session] : sessions_) {
     endpoint->close();
   }
 }
 
 Result<net::SocketAddress> Server::listen(const net::SocketAddress& address) {
-  BENCHFS_TRY(net::SocketAddress bound, worker_.listen(address, *this));
+  BENCHFS_TRY(net::SocketAddress bound, worker_.listen(address, admission_));
   background_.spawn(sweep());
   return bound;
 }
@@ -71,28 +75,13 @@ void Server::set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint6
   self_ = self;
   shard_count_ = shard_count;
   config_.run_id = run_id;
-  ready_ = true;
+  admission_.open(run_id);
 }
 
 // --- Connections ---------------------------------------------------------------------------------
 
-void Server::on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) {
-  if (stopping_ || strangers_.size() >= std::max<std::size_t>(kMinStrangers, config_.max_clients)) {
-    worker_.reject(request);
-    return;
-  }
-  Result<net::Endpoint*> endpoint = worker_.accept(request, *this);
-  if (!endpoint) {
-    BENCHFS_LOG(kWarn, "{} from {}", endpoint.error().message(), peer.to_string());
-    return;
-  }
-  ++stats_.accepted;
-  strangers_.emplace(*endpoint, Stranger{peer, mono_now()});
-}
-
 void Server::on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) {
-  if (strangers_.erase(&endpoint) > 0) {
-    endpoint.close();
+  if (admission_.drop(endpoint)) {
     return;
   }
   auto found = sessions_.find(&endpoint);
@@ -106,21 +95,9 @@ rt::Task<void> Server::sweep() {
   while (co_await rt::sleep_for(kSweepEvery, &background_.cancel_source()) !=
          rt::Wake::kCancelled) {
     MonoTime now = mono_now();
-    sweep_strangers(now);
+    admission_.sweep(now);
     sweep_sessions(now);
   }
-}
-
-void Server::sweep_strangers(MonoTime now) {
-  std::erase_if(strangers_, [&](const auto& entry) {
-    if (now - entry.second.accepted_at < config_.register_timeout) {
-      return false;
-    }
-    ++stats_.register_timeouts;
-    BENCHFS_LOG(kWarn, "{} connected but did not register", entry.second.address.to_string());
-    entry.first->close();
-    return true;
-  });
 }
 
 // Ends the sessions of clients that are alive, but do not take part.
@@ -164,92 +141,56 @@ void Server::end_session(Session& session, wire::CloseReason reason, bool finall
 
 // --- Registration --------------------------------------------------------------------------------
 
-Errc Server::check_registration(const wire::RegisterClientRequestHeader& header,
-                                std::string_view client_id) const {
-  if (header.version != wire::kProtocolVersion) {
-    return Errc::kVersion;
-  }
-  if (client_id.empty() || client_id.size() > wire::kMaxClientIdBytes ||
-      client_id.size() != header.client_id_len || header.client_uid == 0) {
-    return Errc::kMalformed;
-  }
-  if (!ready_ || stopping_) {
-    return Errc::kNotReady;
-  }
-  if (header.run_id != 0 && header.run_id != config_.run_id) {
-    return Errc::kStaleRun;
-  }
-  return Errc::kOk;
-}
-
 void Server::on_register(const net::Incoming& message) {
-  net::Endpoint* endpoint =
-      message.reply_endpoint == nullptr ? nullptr : worker_.find(message.reply_endpoint);
-  auto stranger = endpoint == nullptr ? strangers_.end() : strangers_.find(endpoint);
-  wire::RegisterClientRequestHeader header;
-  wire::Reader reader(message.header);
-  if (stranger == strangers_.end() || !reader.read(header)) {
+  std::optional<Registration> registration = admission_.examine(message);
+  if (!registration) {
     ++stats_.unattributed;
-    if (stranger != strangers_.end()) {
-      strangers_.erase(stranger);
-      endpoint->close();
-    }
     return;
   }
-  std::string client_id;
-  if (!message.is_rendezvous && message.length <= wire::kMaxClientIdBytes) {
-    client_id.assign(static_cast<const char*>(message.data), message.length);
-  }
-  Errc code = check_registration(header, client_id);
-  Session* session = nullptr;
+  Errc code = registration->verdict;
   if (code == Errc::kOk) {
-    Result<Session*> victim = registry_.make_room(client_id);
-    if (!victim) {
-      code = victim.error().code;
-    } else {
-      if (*victim != nullptr) {
-        bool replaced = (*victim)->client_id == client_id;
-        replaced ? registry_.count_replaced() : registry_.count_eviction();
-        end_session(**victim,
-                    replaced ? wire::CloseReason::kReplaced : wire::CloseReason::kEviction,
-                    false);
-      }
-      session = &registry_.add(client_id, header.client_uid, endpoint, stranger->second.address);
-      sessions_.emplace(endpoint, session->id);
-      strangers_.erase(stranger);
-      service_.on_client_registered(header.client_uid);
-      BENCHFS_LOG(kDebug, "registered client {}", client_id);
+    Result<Session*> session = add_session(*registration);
+    if (session) {
+      admission_.admit(*registration);
+      service_.on_client_registered((*session)->client_uid);
+      BENCHFS_LOG(kDebug, "registered client {}", (*session)->client_id);
+      return grant(**session, *registration);
     }
+    code = session.error().code;
   }
-  if (session == nullptr) {
-    registry_.count_rejected();
-  }
-  answer_registration(*endpoint, header, code, session);
+  registry_.count_rejected();
+  admission_.refuse(*registration, code);
 }
 
-void Server::answer_registration(net::Endpoint& endpoint,
-                                 const wire::RegisterClientRequestHeader& request,
-                                 Errc code,
-                                 const Session* session) {
+// Makes the session of a client, at the expense of another one if need be.
+Result<Session*> Server::add_session(const Registration& registration) {
+  BENCHFS_TRY(Session * victim, registry_.make_room(registration.client_id));
+  if (victim != nullptr) {
+    bool replaced = victim->client_id == registration.client_id;
+    replaced ? registry_.count_replaced() : registry_.count_eviction();
+    end_session(
+        *victim, replaced ? wire::CloseReason::kReplaced : wire::CloseReason::kEviction, false);
+  }
+  Session& session = registry_.add(registration.client_id,
+                                   registration.header.client_uid,
+                                   registration.endpoint,
+                                   registration.address);
+  sessions_.emplace(registration.endpoint, session.id);
+  return &session;
+}
+
+void Server::grant(const Session& session, const Registration& registration) {
   wire::RegisterClientResponseHeader response;
-  response.status = code == Errc::kOk ? 0 : 1;
-  response.error_code = static_cast<std::uint32_t>(code);
-  response.attempt = request.attempt;
+  response.attempt = registration.header.attempt;
   response.run_id = config_.run_id;
-  if (session != nullptr) {
-    response.session_id = session->id.value;
-    response.window = config_.window;
-    response.window_bytes = config_.window_bytes;
-    response.shard = self_.value;
-    response.shard_count = shard_count_;
-    response.chunk_bytes = config_.chunk_bytes;
-    response.max_transfer_bytes = config_.max_transfer_bytes;
-  }
-  endpoint.send_and_forget(wire::kRegisterReplyAmId, as_header(response));
-  if (session == nullptr) {
-    strangers_.erase(&endpoint);
-    endpoint.close(kCloseFlush);
-  }
+  response.session_id = session.id.value;
+  response.window = config_.window;
+  response.window_bytes = config_.window_bytes;
+  response.shard = self_.value;
+  response.shard_count = shard_count_;
+  response.chunk_bytes = config_.chunk_bytes;
+  response.max_transfer_bytes = config_.max_transfer_bytes;
+  session.endpoint->send_and_forget(wire::kRegisterReplyAmId, as_header(response));
 }
 
 // --- Messages ------------------------------------------------------------------------------------
@@ -297,12 +238,7 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
       reader.read(header) ? registry_.get(wire::SessionId{header.session_id}) : nullptr;
   if (session == nullptr) {
     ++stats_.unattributed;
-    if (message.reply_endpoint != nullptr) {  // an unregistered peer may only register
-      net::Endpoint* endpoint = worker_.find(message.reply_endpoint);
-      if (endpoint != nullptr && strangers_.erase(endpoint) > 0) {
-        endpoint->close();
-      }
-    }
+    admission_.drop_sender(message);
     return net::Disposition::kDone;
   }
   Errc code = check_request(header, *session, message);
@@ -425,6 +361,7 @@ bool Server::notify(wire::SessionId id, wire::Opcode opcode, std::span<const std
 
 rt::Task<void> Server::shutdown(Deadline deadline) {
   stopping_ = true;
+  admission_.close();
   worker_.stop_listening();
   while (stats_.in_flight > 0 && !deadline.passed()) {
     (void)co_await rt::sleep_for(std::chrono::milliseconds(1));
@@ -434,10 +371,7 @@ rt::Task<void> Server::shutdown(Deadline deadline) {
   while (Session* session = registry_.oldest()) {
     end_session(*session, wire::CloseReason::kShutdown, false);
   }
-  for (auto& [endpoint, stranger] : strangers_) {
-    endpoint->close();
-  }
-  strangers_.clear();
+  admission_.clear();
   while (stats_.in_flight > 0) {
     (void)co_await idle_.wait(Deadline::never());
   }

@@ -1,8 +1,7 @@
-// The server side of the RPC layer of one shard: who is connected, who is registered, what is
-// asked.
+// The server side of the RPC layer of one shard: who is registered, and what is asked.
 //
-// A connection begins unregistered and may only register, within Config::register_timeout. After
-// that its requests carry the session id, are served side by side by coroutines, and are answered
+// A connection begins unregistered and may only register (rpc/admission.h). After that its requests
+// carry the session id, are served side by side by coroutines, and are answered
 // on the registered endpoint, each exactly once. Messages that cannot be attributed to a session
 // are counted and dropped; malformed requests of a session are answered with kMalformed. A client
 // that stops reading, or does not take part in a transfer, loses its session.
@@ -18,6 +17,7 @@
 
 #include "base/error.h"
 #include "net/worker.h"
+#include "rpc/admission.h"
 #include "rpc/client_registry.h"
 #include "rpc/request.h"
 #include "rt/scope.h"
@@ -37,9 +37,7 @@ class Service {
   virtual void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) = 0;
 };
 
-class Server final : private net::MessageHandler,
-                     private net::ConnectionAcceptor,
-                     private net::EndpointOwner {
+class Server final : private net::MessageHandler, private net::EndpointOwner {
  public:
   struct Config {
     std::uint32_t max_clients = 1000;  // capacity of the registry
@@ -61,7 +59,7 @@ class Server final : private net::MessageHandler,
   Result<net::SocketAddress> listen(const net::SocketAddress& address);
   // Registrations are refused with kNotReady until the shard knows its place.
   void set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint64_t run_id);
-  [[nodiscard]] bool is_ready() const { return ready_; }
+  [[nodiscard]] bool is_ready() const { return admission_.is_open(); }
 
   // Stops accepting connections and requests (kNotReady), lets running requests end until the
   // deadline, tells every client (ConnectionClose, reason shutdown), closes. Needed after listen().
@@ -73,9 +71,7 @@ class Server final : private net::MessageHandler,
 
   [[nodiscard]] ClientRegistry& registry() { return registry_; }
   [[nodiscard]] const Config& config() const { return config_; }
-  [[nodiscard]] std::uint32_t unregistered() const {
-    return static_cast<std::uint32_t>(strangers_.size());
-  }
+  [[nodiscard]] const Admission& admission() const { return admission_; }
 
   struct Stats {
     std::uint64_t requests = 0;
@@ -83,36 +79,24 @@ class Server final : private net::MessageHandler,
     std::uint64_t unattributed = 0;     // no valid session: dropped
     std::uint64_t overloaded = 0;       // answered with kBusy
     std::uint64_t replies_dropped = 0;  // the client was gone
-    std::uint64_t accepted = 0;
-    std::uint64_t register_timeouts = 0;
-    std::uint64_t unresponsive = 0;  // sessions ended because the client did not take part
+    std::uint64_t unresponsive = 0;     // sessions ended because the client did not take part
     std::uint32_t in_flight = 0;
   };
   [[nodiscard]] const Stats& stats() const { return stats_; }
 
  private:
   friend class Request;
-  // An accepted connection that has not registered yet.
-  struct Stranger {
-    net::SocketAddress address;
-    MonoTime accepted_at;
-  };
 
   Server(net::Worker& worker, Service& service, const Config& config);
   net::Disposition on_message(const net::Incoming& message) override;
-  void on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) override;
   void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
 
   net::Disposition on_request(wire::Opcode opcode, const net::Incoming& message);
   void on_register(const net::Incoming& message);
   void on_goodbye(const net::Incoming& message);
   void on_invalidate_ack(const net::Incoming& message);
-  Errc check_registration(const wire::RegisterClientRequestHeader& header,
-                          std::string_view client_id) const;
-  void answer_registration(net::Endpoint& endpoint,
-                           const wire::RegisterClientRequestHeader& header,
-                           Errc code,
-                           const Session* session);
+  Result<Session*> add_session(const Registration& registration);
+  void grant(const Session& session, const Registration& registration);
   void end_session(Session& session, wire::CloseReason reason, bool finally);
   void refuse(Session& session,
               std::uint16_t message_id,
@@ -124,7 +108,6 @@ class Server final : private net::MessageHandler,
                      const net::Incoming& message);
   void post(Session& session, std::uint16_t id, std::span<const std::byte> header);
   rt::Task<void> sweep();
-  void sweep_strangers(MonoTime now);
   void sweep_sessions(MonoTime now);
   Request* take_request();
   void give_request(Request* request);
@@ -132,12 +115,11 @@ class Server final : private net::MessageHandler,
   net::Worker& worker_;
   Service& service_;
   Config config_;
-  bool ready_ = false;
   bool stopping_ = false;
   wire::ShardId self_;
   std::uint32_t shard_count_ = 0;
+  Admission admission_;
   ClientRegistry registry_;
-  std::unordered_map<net::Endpoint*, Stranger> strangers_;
   std::unordered_map<net::Endpoint*, wire::SessionId> sessions_;
   std::vector<std::unique_ptr<Request>> requests_;
   std::vector<Request*> free_requests_;

@@ -233,6 +233,7 @@ std::string ShardService::stats_json() const {
   rpc::ClientRegistry& registry = server_->registry();
   const rpc::ClientRegistry::Stats& clients = registry.stats();
   const rpc::Server::Stats& rpc = server_->stats();
+  const rpc::Admission::Stats& admission = server_->admission().stats();
   meta::MetaStore::Stats metadata = metadata_->stats();
   chunk::Space space = chunks_->store().space().value_or(chunk::Space{});
   double uptime = std::chrono::duration<double>(mono_now() - started_at_).count();
@@ -266,8 +267,8 @@ std::string ShardService::stats_json() const {
                       rpc.unattributed,
                       rpc.overloaded,
                       rpc.replies_dropped,
-                      rpc.accepted,
-                      rpc.register_timeouts);
+                      admission.accepted,
+                      admission.register_timeouts);
   text += fmt::format(R"("metadata":{{"inodes":{},"entries":{},"open":{},"orphans":{}}},)"
                       R"("storage":{{"engine":"{}","total_bytes":{},"free_bytes":{},)"
                       R"("buffers":{},"buffers_free":{}}},)"

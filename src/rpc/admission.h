@@ -1,0 +1,101 @@
+// Who may become a client of a server: the connections that are accepted and not registered yet,
+// and what a registration must show.
+//
+//   (nobody) --connection request--> unregistered --examine(), admit()--> the server's, a session
+//                                    unregistered --refuse(), malformed message, time--> closed
+//
+// Unregistered peers can only register. They are bounded in number and in time, so that peers who
+// only connect cannot use the server's memory or descriptors up.
+//
+// Thread: the reactor's. Worker and owner are borrowed; unregistered endpoints are ours.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "net/worker.h"
+#include "wire/header.h"
+
+namespace benchfs::rpc {
+
+// A RegisterClient of an unregistered peer, and whether it may register.
+struct Registration {
+  net::Endpoint* endpoint = nullptr;
+  net::SocketAddress address;
+  wire::RegisterClientRequestHeader header;
+  std::string client_id;
+  Errc verdict = Errc::kOk;
+};
+
+class Admission final : public net::ConnectionAcceptor {
+ public:
+  struct Config {
+    std::uint32_t max_unregistered = 1000;  // connections; more are rejected
+    Nanos register_timeout = std::chrono::seconds(10);
+  };
+  struct Stats {
+    std::uint64_t accepted = 0;
+    std::uint64_t register_timeouts = 0;
+  };
+
+  // `owner` hears of failed endpoints, registered or not; it passes the news on to drop().
+  Admission(net::Worker& worker, net::EndpointOwner& owner, const Config& config)
+      : worker_(worker), owner_(owner), config_(config) {}
+  Admission(const Admission&) = delete;
+  Admission& operator=(const Admission&) = delete;
+  ~Admission() override { clear(); }
+
+  // Registrations are refused with kNotReady before open() and after close(); after close(), new
+  // connections are rejected.
+  void open(std::uint64_t run_id);
+  void close() { state_ = State::kClosed; }
+  [[nodiscard]] bool is_open() const { return state_ == State::kOpen; }
+  // Closes every unregistered endpoint.
+  void clear();
+
+  void on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) override;
+
+  // Looks at a RegisterClient. Nothing when it is not one of an unregistered peer or is malformed;
+  // else the caller ends it with admit() or refuse().
+  std::optional<Registration> examine(const net::Incoming& message);
+  // The endpoint is the caller's from now on.
+  void admit(const Registration& registration);
+  // Answers with `code` and closes.
+  void refuse(const Registration& registration, Errc code);
+
+  // Closes an unregistered endpoint; false if it is none.
+  bool drop(net::Endpoint& endpoint);
+  // The same for who sent `message` and showed its endpoint: it may only register.
+  void drop_sender(const net::Incoming& message);
+  // Closes those that took too long.
+  void sweep(MonoTime now);
+
+  [[nodiscard]] std::uint32_t size() const {
+    return static_cast<std::uint32_t>(unregistered_.size());
+  }
+  [[nodiscard]] const Stats& stats() const { return stats_; }
+
+ private:
+  enum class State : std::uint8_t { kStarting, kOpen, kClosed };
+  struct Unregistered {
+    net::SocketAddress address;
+    MonoTime accepted_at;
+  };
+
+  [[nodiscard]] Errc judge(const Registration& registration) const;
+
+  net::Worker& worker_;
+  net::EndpointOwner& owner_;
+  Config config_;
+  State state_ = State::kStarting;
+  std::uint64_t run_id_ = 0;
+  std::unordered_map<net::Endpoint*, Unregistered> unregistered_;
+  Stats stats_;
+};
+
+}  // namespace benchfs::rpc
