@@ -20,6 +20,7 @@ build    libucx-dev            UCX: the network, from shared memory to InfiniBan
 build    liburing-dev          io_uring: files and wake-ups of the daemon
 build    libfmt-dev            text formatting; libstdc++ 12 has no <format>
 build    libxxhash-dev         XXH3: placement and checksums
+build    libsodium-dev         random bytes and MAC: the proof of the cluster secret
 build    libboost-dev          Boost.Intrusive only: lists without allocation
 build    robin-map-dev         hash maps on the data path
 build    libcli11-dev          command lines of the programs

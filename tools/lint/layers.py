@@ -29,6 +29,7 @@ LEVELS = {
 FOREIGN = [
     (re.compile(r"(ucp|uct|ucs)/"), ("net/",)),
     (re.compile(r"liburing(\.h$|/)"), ("rt/",)),
+    (re.compile(r"sodium(\.h$|/)"), ("cluster/secret.cc",)),
     (re.compile(r"mpi\.h$"), ("daemon/",)),
     (re.compile(r"fuse"), ("fuse/",)),
     (re.compile(r"toml\+\+(/|\.h$)"), ("base/config.cc",)),
