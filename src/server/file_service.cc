@@ -9,6 +9,14 @@
 #include "server/meta_service.h"
 
 namespace benchfs::server {
+namespace {
+
+// How long it is tried to free what nobody uses any more.
+constexpr Nanos kCleanUpPatience = std::chrono::seconds(30);
+// Clean-ups that run beside the requests at a time; more wait for their own.
+constexpr std::size_t kMaxCleanUps = 4096;
+
+}  // namespace
 
 // --- What the chunk shards know ------------------------------------------------------------------
 
@@ -244,22 +252,70 @@ rt::CoStatus MetaService::drop_inode(wire::InodeId inode, Deadline deadline) {
   co_return Status{};
 }
 
-rt::CoStatus MetaService::drop_local_inode(wire::InodeId inode, Deadline deadline) {
+// Takes its name from an inode of this shard. Its attributes when its chunks are to be freed now,
+// on all shards if `everywhere`.
+Result<std::optional<MetaService::Unused>> MetaService::unlink_local(wire::InodeId inode) {
   Result<wire::Attr> attr = store_.attr(inode);
   if (!attr) {
-    co_return Status{};  // dropped before
+    return std::nullopt;  // dropped before
   }
   bool written = store_.has_writers(inode);
-  BENCHFS_CO_TRY(bool gone, store_.unlink(inode, wall_now_ns()));
-  if (gone && attr->is_regular()) {
-    co_return co_await truncate_chunks(*attr, 0, written, deadline);
+  BENCHFS_TRY(bool gone, store_.unlink(inode, wall_now_ns()));
+  if (!gone || !attr->is_regular()) {
+    return std::nullopt;
+  }
+  return Unused{*attr, written};
+}
+
+rt::CoStatus MetaService::drop_local_inode(wire::InodeId inode, Deadline deadline) {
+  BENCHFS_CO_TRY(std::optional<Unused> unused, unlink_local(inode));
+  if (unused) {
+    co_return co_await truncate_chunks(unused->attr, 0, unused->everywhere, deadline);
   }
   co_return Status{};
 }
 
+rt::Task<void> MetaService::free_chunks(Unused unused) {
+  Status freed = co_await truncate_chunks(
+      unused.attr, 0, unused.everywhere, Deadline::after(kCleanUpPatience));
+  if (!freed) {
+    BENCHFS_LOG(kWarn,
+                "chunks of inode {:x} could not be freed: {}",
+                unused.attr.inode,
+                freed.error().message());
+  }
+}
+
+rt::Task<void> MetaService::forget_inode(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::ForgetInodeRequest>(request));
+  BENCHFS_SERVE_TRY(std::optional<Unused> unused, request, unlink_local(wire::InodeId{body.inode}));
+  if (unused) {
+    co_await run_later(free_chunks(*unused));
+  }
+  co_await request.reply(wire::NoReply{});
+}
+
+rt::Task<void> MetaService::drop_replaced(wire::InodeId inode) {
+  Status dropped = co_await drop_inode(inode, Deadline::after(kCleanUpPatience));
+  if (!dropped) {
+    BENCHFS_LOG(kWarn,
+                "inode {:x}, replaced by a rename, could not be dropped: {}",
+                inode.value,
+                dropped.error().message());
+  }
+}
+
+rt::Task<void> MetaService::run_later(rt::Task<void> task) {
+  if (peers_.scope->active() < kMaxCleanUps) {
+    (void)peers_.scope->spawn(std::move(task));
+    co_return;
+  }
+  co_await std::move(task);
+}
+
 rt::Task<void> MetaService::abandon_client(std::uint64_t client_uid) {
   meta::MetaStore::Abandoned abandoned = store_.close_all(client_uid);
-  Deadline deadline = Deadline::after(std::chrono::seconds(30));
+  Deadline deadline = Deadline::after(kCleanUpPatience);
   for (wire::InodeId inode : abandoned.written) {
     Result<wire::Attr> attr = store_.attr(inode);
     if (!attr) {
@@ -276,13 +332,7 @@ rt::Task<void> MetaService::abandon_client(std::uint64_t client_uid) {
     }
   }
   for (const wire::Attr& attr : abandoned.gone) {
-    Status freed = co_await truncate_chunks(attr, 0, true, deadline);
-    if (!freed) {
-      BENCHFS_LOG(kWarn,
-                  "chunks of inode {:x} could not be freed: {}",
-                  attr.inode,
-                  freed.error().message());
-    }
+    co_await free_chunks({attr, true});
   }
 }
 

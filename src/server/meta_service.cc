@@ -262,11 +262,4 @@ rt::Task<void> MetaService::set_parent(rpc::Request& request) {
   co_await request.reply(wire::NoReply{});
 }
 
-rt::Task<void> MetaService::forget_inode(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::ForgetInodeRequest>(request));
-  BENCHFS_SERVE_TRY_VOID(request,
-                         co_await drop_local_inode(wire::InodeId{body.inode}, request.deadline()));
-  co_await request.reply(wire::NoReply{});
-}
-
 }  // namespace benchfs::server

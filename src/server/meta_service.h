@@ -8,9 +8,12 @@
 // Locks: an operation that spans shards locks the entry it changes on this shard; one-shard
 // operations on that entry wait. An entry on another shard is never waited for while a lock is held
 // here: the other shard says kBusy, the lock is dropped, and the operation starts again after a
-// pause. So there is no cycle of waiting.
+// pause. So there is no cycle of waiting. For the same reason requests that only shards send do not
+// wait for further shards (a window full of such requests would wait for one behind it): what they
+// leave to clean up runs beside them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -94,6 +97,15 @@ class MetaService {
   // Drops a name's hold on an inode, here or on its home shard, and frees what is no longer needed.
   rt::CoStatus drop_inode(wire::InodeId inode, Deadline deadline);
   rt::CoStatus drop_local_inode(wire::InodeId inode, Deadline deadline);
+  struct Unused {
+    wire::Attr attr;
+    bool everywhere = false;  // its size does not bound what was written
+  };
+  Result<std::optional<Unused>> unlink_local(wire::InodeId inode);
+  rt::Task<void> free_chunks(Unused unused);
+  rt::Task<void> drop_replaced(wire::InodeId inode);
+  // Runs `task` beside the request.
+  rt::Task<void> run_later(rt::Task<void> task);
   rt::Task<void> reply_entry(rpc::Request& request, wire::Attr attr, std::uint32_t flags);
 
   // --- rename_service.cc ---

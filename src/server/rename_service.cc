@@ -356,13 +356,7 @@ rt::CoStatus MetaService::install(EntryKey key,
   BENCHFS_CO_TRY_VOID(store_.put_entry(key.parent, key.name, entry, mono_now()));
   store_.touch_entry_change(key.parent, wall_now_ns());
   if (old) {
-    Status dropped = co_await drop_inode(old->inode, deadline);
-    if (!dropped) {
-      BENCHFS_LOG(kWarn,
-                  "inode {:x}, replaced by a rename, could not be dropped: {}",
-                  old->inode.value,
-                  dropped.error().message());
-    }
+    co_await run_later(drop_replaced(old->inode));
   }
   co_return Status{};
 }

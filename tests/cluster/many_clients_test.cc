@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "cluster/placement.h"
 #include "support/cluster.h"
 
 namespace benchfs {
@@ -217,6 +218,53 @@ TEST_F(ManyClients, CrossedRenamesNeitherHangNorLoseAName) {
   bool at_c = stat_errno(0, "/c") == 0;
   EXPECT_NE(at_b, at_c);
   EXPECT_EQ(read_file(1, at_b ? "/b" : "/c"), "B");
+}
+
+// A new version of many files at once, as checkpoints are written: the name is on one shard, the
+// inode that is replaced on the other, with chunks on both, and there are more than a window of
+// them.
+TEST_F(ManyClients, RenamesOverFilesOfAnotherShardDoNotWaitForEachOther) {
+  start({.servers = 2}, 0);
+  for (int i = 0; i < 3; ++i) {
+    client::Options options = cluster_->client_options();
+    options.file_system.call_timeout = std::chrono::seconds(20);
+    auto client = client::Client::connect(options);
+    ASSERT_TRUE(client) << client.error().message();
+    clients_.push_back(std::move(*client));
+  }
+  constexpr std::size_t kFiles = 150;
+  auto names_on = [](std::uint32_t shard, const std::string& prefix) {
+    std::vector<std::string> names;
+    for (int i = 0; names.size() < kFiles; ++i) {
+      std::string name = prefix + std::to_string(i);
+      if (cluster::entry_shard(wire::kRootInode, name, 2).value == shard) {
+        names.push_back("/" + name);
+      }
+    }
+    return names;
+  };
+  std::vector<std::string> from = names_on(0, "new");
+  std::vector<std::string> to = names_on(1, "file");
+  std::string text(128U << 10, 'x');
+  for (std::size_t i = 0; i < kFiles; ++i) {
+    make_file(0, from[i], text);
+    ASSERT_TRUE(at(0).run(fs(0).rename(from[i], to[i])));
+    make_file(0, from[i], text);
+  }
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < kFiles; ++i) {
+    threads.emplace_back([&, i] {
+      Status done = at(i % 3).run(fs(i % 3).rename(from[i], to[i]));
+      EXPECT_TRUE(done) << done.error().message();
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  for (std::size_t i = 0; i < kFiles; ++i) {
+    EXPECT_EQ(stat_errno(0, from[i]), ENOENT) << from[i];
+    EXPECT_EQ(stat_errno(0, to[i]), 0) << to[i];
+  }
 }
 
 TEST_F(ManyClients, CrossedDirectoryMovesDoNotBuildALoop) {
