@@ -26,13 +26,24 @@ std::optional<std::uint64_t> take_number(std::string_view& text, char separator)
 
 }  // namespace
 
-std::uint64_t Histogram::middle_of(std::size_t index) {
+std::uint64_t Histogram::first_of(std::size_t index) {
   if (index < 2 * kSubBuckets) {
     return index;
   }
   std::uint64_t shift = (index >> kSubBucketBits) - 1;
-  std::uint64_t first = (index - (shift << kSubBucketBits)) << shift;
-  return first + (std::uint64_t{1} << shift) / 2;
+  return (index - (shift << kSubBucketBits)) << shift;
+}
+
+std::uint64_t Histogram::middle_of(std::size_t index) {
+  return (first_of(index) + first_of(index + 1)) / 2;
+}
+
+Histogram::Octaves Histogram::octaves() const {
+  Octaves octaves{};
+  for (std::size_t i = 0; i < kBuckets; ++i) {
+    octaves[static_cast<std::size_t>(std::bit_width(first_of(i)))] += buckets_[i];
+  }
+  return octaves;
 }
 
 void Histogram::merge(const Histogram& other) {

@@ -43,6 +43,11 @@ class Histogram {
   [[nodiscard]] double mean() const;
   // The value that `percent` (0..100) of the recorded ones do not exceed; 0 when empty.
   [[nodiscard]] std::uint64_t percentile(double percent) const;
+  [[nodiscard]] std::uint64_t sum() const { return sum_; }
+  // How many values have i significant bits, at index i: those in [2^(i-1), 2^i), at 0 the zeros.
+  // Values beyond kLimit count at kLimitBits.
+  using Octaves = std::array<std::uint64_t, kLimitBits + 1>;
+  [[nodiscard]] Octaves octaves() const;
 
   // One line of text without spaces: "h1;min;max;sum;index:count,…" with the used buckets only.
   [[nodiscard]] std::string serialise() const;
@@ -63,6 +68,7 @@ class Histogram {
     return static_cast<std::size_t>((static_cast<std::uint64_t>(shift) << kSubBucketBits) +
                                     (value >> shift));
   }
+  static std::uint64_t first_of(std::size_t index);
   static std::uint64_t middle_of(std::size_t index);
 
   std::array<std::uint64_t, kBuckets> buckets_{};

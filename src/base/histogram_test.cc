@@ -173,5 +173,24 @@ TEST(Histogram, TextThatIsNoHistogramIsRefused) {
   }
 }
 
+TEST(Histogram, OctavesCountTheValuesBetweenPowersOfTwo) {
+  Histogram histogram;
+  for (std::uint64_t value : {0U, 1U, 2U, 3U, 64U, 127U, 128U, 1023U, 1024U}) {
+    histogram.record(value);
+  }
+  histogram.record(4 * Histogram::kLimit);
+  Histogram::Octaves octaves = histogram.octaves();
+  Histogram::Octaves expected{};
+  expected[0] = 1;   // 0
+  expected[1] = 1;   // 1
+  expected[2] = 2;   // 2, 3
+  expected[7] = 2;   // 64, 127
+  expected[8] = 1;   // 128
+  expected[10] = 1;  // 1023
+  expected[11] = 1;  // 1024
+  expected[Histogram::kLimitBits] = 1;
+  EXPECT_EQ(octaves, expected);
+}
+
 }  // namespace
 }  // namespace benchfs

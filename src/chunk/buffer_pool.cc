@@ -46,15 +46,29 @@ std::optional<BufferPool::Lease> BufferPool::try_acquire() {
   return take();
 }
 
-rt::Task<Result<BufferPool::Lease>> BufferPool::acquire(Deadline deadline) {
+rt::Task<Result<BufferPool::Lease>> BufferPool::acquire(Deadline deadline, WaitObserver* observer) {
   if (available() == 0) {
-    rt::Wake wake = co_await waiters_.wait(deadline);
-    if (wake != rt::Wake::kReady) {
+    if (co_await wait(deadline, observer) != rt::Wake::kReady) {
       co_return fail(Errc::kDeadline, fmt::format("waiting for one of {} I/O buffers", count_));
     }
     --promised_;
   }
   co_return take();
+}
+
+rt::Task<rt::Wake> BufferPool::wait(Deadline deadline, WaitObserver* observer) {
+  ++stats_.waits;
+  ++stats_.waiting;
+  if (observer != nullptr) {
+    observer->on_wait_begins();
+  }
+  rt::Wake wake = co_await waiters_.wait(deadline);
+  if (observer != nullptr) {
+    observer->on_wait_ends();
+  }
+  --stats_.waiting;
+  stats_.timeouts += wake == rt::Wake::kReady ? 0 : 1;
+  co_return wake;
 }
 
 void BufferPool::give_back(std::uint32_t index) {

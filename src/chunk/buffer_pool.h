@@ -24,6 +24,17 @@
 
 namespace benchfs::chunk {
 
+// Told when somebody who asked for a buffer has to wait for it, and when that is over, with a
+// buffer or without.
+class WaitObserver {
+ public:
+  virtual void on_wait_begins() = 0;
+  virtual void on_wait_ends() = 0;
+
+ protected:
+  ~WaitObserver() = default;
+};
+
 class BufferPool {
  public:
   class Lease {
@@ -61,8 +72,8 @@ class BufferPool {
   BufferPool& operator=(const BufferPool&) = delete;
   ~BufferPool();
 
-  // Suspends until a buffer is free. Error: kDeadline.
-  rt::Task<Result<Lease>> acquire(Deadline deadline);
+  // Suspends until a buffer is free. The observer is borrowed. Error: kDeadline.
+  rt::Task<Result<Lease>> acquire(Deadline deadline, WaitObserver* observer = nullptr);
   // Does not overtake those who wait.
   std::optional<Lease> try_acquire();
 
@@ -72,12 +83,20 @@ class BufferPool {
   // Free and promised to nobody.
   [[nodiscard]] std::size_t available() const { return free_.size() - promised_; }
 
+  struct Stats {
+    std::uint64_t waits = 0;     // times that somebody had to wait for a buffer
+    std::uint64_t timeouts = 0;  // of these, without success
+    std::uint32_t waiting = 0;   // now
+  };
+  [[nodiscard]] const Stats& stats() const { return stats_; }
+
  private:
   BufferPool(Mapping mapping, std::size_t buffer_bytes, std::size_t count);
   [[nodiscard]] std::span<std::byte> buffer(std::uint32_t index) const {
     return mapping_.bytes().subspan(index * buffer_bytes_, buffer_bytes_);
   }
   Lease take();
+  rt::Task<rt::Wake> wait(Deadline deadline, WaitObserver* observer);
   void give_back(std::uint32_t index);
 
   Mapping mapping_;
@@ -86,6 +105,7 @@ class BufferPool {
   std::vector<std::uint32_t> free_;  // last in, first out: the warmest is used next
   std::size_t promised_ = 0;         // free buffers that belong to waiters already woken
   rt::WaitQueue waiters_;
+  Stats stats_;
 };
 
 }  // namespace benchfs::chunk

@@ -132,12 +132,14 @@ class ChunkStore {
   [[nodiscard]] virtual std::uint32_t max_transfer() const = 0;
 
   // The stored bytes of [offset, offset + length), cut at the chunk's end: an empty span for an
-  // absent chunk and for an offset at or beyond the end. The deadline bounds the wait for a buffer.
+  // absent chunk and for an offset at or beyond the end. The deadline bounds the wait for a buffer,
+  // the observer (borrowed) hears of it.
   // Errors: EINVAL (length above max_transfer), kDeadline, EIO, kNotReady (closed).
   virtual rt::CoResult<ReadLease> read(wire::ChunkKey key,
                                        std::uint32_t offset,
                                        std::uint32_t length,
-                                       Deadline deadline) = 0;
+                                       Deadline deadline,
+                                       WaitObserver* observer = nullptr) = 0;
 
   // Room for [offset, offset + length), length > 0. The deadline bounds the wait: for a buffer
   // (file), for a write from before a truncation that still fills memory in this range (memory).
@@ -145,7 +147,8 @@ class ChunkStore {
   virtual rt::CoResult<WriteLease> begin_write(wire::ChunkKey key,
                                                std::uint32_t offset,
                                                std::uint32_t length,
-                                               Deadline deadline) = 0;
+                                               Deadline deadline,
+                                               WaitObserver* observer = nullptr) = 0;
 
   // Stores the lease's bytes; when it returns, every read sees them. `mtime_ns` is the time of the
   // write. After an error the range may hold old and new bytes, everything else is intact.

@@ -83,7 +83,8 @@ FileStore::ReadPlan FileStore::plan_read(const FileSlot& slot,
 rt::CoResult<ReadLease> FileStore::read(wire::ChunkKey key,
                                         std::uint32_t offset,
                                         std::uint32_t length,
-                                        Deadline deadline) {
+                                        Deadline deadline,
+                                        WaitObserver* observer) {
   if (is_closed_) {
     co_return closed();
   }
@@ -96,7 +97,7 @@ rt::CoResult<ReadLease> FileStore::read(wire::ChunkKey key,
   if (slot == nullptr || offset >= slot->end || length == 0) {
     co_return lease;
   }
-  BENCHFS_CO_TRY(lease.buffer_, co_await pool_.acquire(deadline));
+  BENCHFS_CO_TRY(lease.buffer_, co_await pool_.acquire(deadline, observer));
   slot = index_.find(key);  // again: the wait may have been long
   if (slot == nullptr || offset >= slot->end) {
     co_return ReadLease{};
@@ -118,7 +119,8 @@ rt::CoResult<ReadLease> FileStore::read(wire::ChunkKey key,
 rt::CoResult<WriteLease> FileStore::begin_write(wire::ChunkKey key,
                                                 std::uint32_t offset,
                                                 std::uint32_t length,
-                                                Deadline deadline) {
+                                                Deadline deadline,
+                                                WaitObserver* observer) {
   if (is_closed_) {
     co_return closed();
   }
@@ -128,7 +130,7 @@ rt::CoResult<WriteLease> FileStore::begin_write(wire::ChunkKey key,
   }
   Activity activity(this);
   WriteLease lease;
-  BENCHFS_CO_TRY(lease.buffer_, co_await pool_.acquire(deadline));
+  BENCHFS_CO_TRY(lease.buffer_, co_await pool_.acquire(deadline, observer));
   if (is_closed_) {
     co_return closed();
   }

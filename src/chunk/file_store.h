@@ -30,11 +30,13 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
   rt::CoResult<ReadLease> read(wire::ChunkKey key,
                                std::uint32_t offset,
                                std::uint32_t length,
-                               Deadline deadline) override;
+                               Deadline deadline,
+                               WaitObserver* observer) override;
   rt::CoResult<WriteLease> begin_write(wire::ChunkKey key,
                                        std::uint32_t offset,
                                        std::uint32_t length,
-                                       Deadline deadline) override;
+                                       Deadline deadline,
+                                       WaitObserver* observer) override;
   rt::CoStatus commit(WriteLease lease, std::int64_t mtime_ns) override;
   rt::CoStatus truncate(wire::InodeId inode,
                         std::uint64_t size,

@@ -34,10 +34,8 @@ MemoryStore::~MemoryStore() {
   BENCHFS_CHECK(leases_ == 0);
 }
 
-rt::CoResult<ReadLease> MemoryStore::read(wire::ChunkKey key,
-                                          std::uint32_t offset,
-                                          std::uint32_t length,
-                                          Deadline) {
+rt::CoResult<ReadLease> MemoryStore::read(
+    wire::ChunkKey key, std::uint32_t offset, std::uint32_t length, Deadline, WaitObserver*) {
   if (is_closed_) {
     co_return fail(Errc::kNotReady, "the chunk store is closed");
   }
@@ -66,7 +64,8 @@ rt::CoResult<ReadLease> MemoryStore::read(wire::ChunkKey key,
 rt::CoResult<WriteLease> MemoryStore::begin_write(wire::ChunkKey key,
                                                   std::uint32_t offset,
                                                   std::uint32_t length,
-                                                  Deadline deadline) {
+                                                  Deadline deadline,
+                                                  WaitObserver*) {
   if (length == 0 || offset > config_.slot_bytes || length > config_.slot_bytes - offset) {
     co_return fail_errno(EINVAL, fmt::format("a chunk write of {} bytes at {}", length, offset));
   }

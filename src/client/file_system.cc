@@ -701,9 +701,20 @@ rt::CoResult<Statfs> FileSystem::statfs() {
 }
 
 rt::CoResult<std::string> FileSystem::shard_stats(wire::ShardId shard) {
+  return shard_section(shard, wire::StatsRequest{});
+}
+
+rt::CoResult<std::string> FileSystem::shard_requests(wire::ShardId shard, std::uint32_t limit) {
   wire::StatsRequest request;
+  request.section = static_cast<std::uint32_t>(wire::StatsSection::kRequests);
+  request.limit = limit;
+  return shard_section(shard, request);
+}
+
+rt::CoResult<std::string> FileSystem::shard_section(wire::ShardId shard,
+                                                    wire::StatsRequest request) {
   rpc::Call call = rpc::make_call(request);
-  std::string text(64U << 10, '\0');
+  std::string text(wire::kMaxStatsBytes, '\0');
   call.into = std::as_writable_bytes(std::span(text));
   Result<rpc::Reply> reply = co_await pool_.call(shard, call, deadline());
   if (!reply) {

@@ -105,8 +105,10 @@ class FileSystem final : private rpc::NoticeHandler {
 
   // --- the whole ---
   rt::CoResult<Statfs> statfs();
-  // One JSON object with the counters of a shard.
+  // What a shard tells about itself, as a JSON object: its counters, or the requests under way
+  // there, at most `limit` of them.
   rt::CoResult<std::string> shard_stats(wire::ShardId shard);
+  rt::CoResult<std::string> shard_requests(wire::ShardId shard, std::uint32_t limit);
   rt::CoStatus ping(wire::ShardId shard,
                     std::span<const std::byte> data = {},
                     std::span<std::byte> into = {});
@@ -172,6 +174,7 @@ class FileSystem final : private rpc::NoticeHandler {
                             Deadline deadline,
                             Result<std::vector<DirEntry>>* entries,
                             bool* at_end);
+  rt::CoResult<std::string> shard_section(wire::ShardId shard, wire::StatsRequest request);
   rt::Task<void> statfs_shard(wire::ShardId shard,
                               Deadline deadline,
                               Result<wire::StatfsReply>* out);

@@ -23,8 +23,10 @@ rt::CoStatus Request::receive(std::span<std::byte> into, const net::MemoryRegion
   BENCHFS_CHECK(holds_descriptor_);
   holds_descriptor_ = false;
   begin_transfer();
+  trace_.on_receiving();
   ucs_status_t status = co_await server_->worker_.receive(*session->endpoint, data_, into, region);
   transferring_ = false;
+  trace_.on_received();
   if (status != UCS_OK) {
     co_return std::unexpected(net::ucx_error(status, "receiving the data of a request"));
   }
@@ -40,6 +42,7 @@ void Request::drop_data() {
 
 Request::ReplySend Request::reply_error(const Error& error) {
   bool is_answer = error.code == Errc::kPosix || error.code == Errc::kSystem;
+  is_answer ? trace_.count_error() : trace_.count_failure();
   set_reply(is_answer ? Errc::kOk : error.code, is_answer ? error.to_errno() : 0, {});
   return {*this, {}, nullptr};
 }
@@ -59,6 +62,7 @@ void Request::set_reply(Errc transport, int status, std::span<const std::byte> b
 }
 
 bool Request::ReplySend::await_ready() {
+  request_.trace_.on_sending(data_.size());
   Session* session = request_.server_->registry_.peek(request_.session_);
   if (session == nullptr) {
     return true;
@@ -80,6 +84,7 @@ bool Request::ReplySend::await_ready() {
 
 void Request::ReplySend::await_resume() {
   request_.transferring_ = false;
+  request_.trace_.on_sent();
   if (!send_ || send_->await_resume() != UCS_OK) {
     ++request_.server_->stats_.replies_dropped;
   }

@@ -19,6 +19,7 @@
 #include "net/worker.h"
 #include "rpc/call.h"
 #include "rpc/client_registry.h"
+#include "rpc/request_stats.h"
 #include "rt/task.h"
 #include "wire/codec.h"
 #include "wire/header.h"
@@ -69,6 +70,10 @@ class Request {
   [[nodiscard]] ReplySend reply_error(const Error& error);
   [[nodiscard]] bool is_answered() const { return answered_; }
 
+  // How far it is. A handler says when it waits for a buffer, and when it has one.
+  [[nodiscard]] RequestTrace& trace() { return trace_; }
+  [[nodiscard]] const RequestTrace& trace() const { return trace_; }
+
  private:
   friend class Server;
   void set_reply(Errc transport, int status, std::span<const std::byte> body);
@@ -84,6 +89,7 @@ class Request {
   wire::SessionId session_;
   std::uint64_t client_uid_ = 0;
   Deadline deadline_ = Deadline::never();
+  RequestTrace trace_;
   bool answered_ = false;
   bool is_rendezvous_ = false;
   bool holds_descriptor_ = false;

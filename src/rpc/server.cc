@@ -232,6 +232,8 @@ void Server::on_invalidate_ack(const net::Incoming& message) {
 }
 
 net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& message) {
+  OperationStats& operation = request_stats_.operation(opcode);
+  MonoTime seen = operation.is_due() ? mono_now() : MonoTime();
   wire::RequestHeader header;
   wire::Reader reader(message.header);
   Session* session =
@@ -246,7 +248,6 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
     refuse(*session, message.id, header, code);
     return net::Disposition::kDone;
   }
-  ++stats_.requests;
   ++stats_.in_flight;
   ++session->requests;
   ++session->in_flight;
@@ -255,8 +256,8 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
   request->id_ = wire::RequestId{header.request_id};
   request->session_ = session->id;
   request->client_uid_ = session->client_uid;
-  request->deadline_ =
-      Deadline::at(mono_now_coarse() + std::chrono::milliseconds(header.deadline_ms));
+  MonoTime arrived = mono_now_coarse();
+  request->deadline_ = Deadline::at(arrived + std::chrono::milliseconds(header.deadline_ms));
   request->answered_ = false;
   request->is_rendezvous_ = message.is_rendezvous;
   request->data_bytes_ = message.length;
@@ -271,10 +272,12 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
       std::memcpy(after_header, message.data, message.length);
     }
     request->data_ = after_header;
+    request->trace_.begin(operation, message.length, arrived, seen);
     serve(request).handle.resume();
     return net::Disposition::kDone;
   }
   request->data_ = message.data;
+  request->trace_.begin(operation, message.length, arrived, seen);
   worker_.reactor().schedule(serve(request).handle);
   return net::Disposition::kHold;
 }
@@ -320,6 +323,7 @@ void Server::refuse(Session& session,
 }
 
 rt::DetachedTask Server::serve(Request* request) {
+  request->trace_.on_served();
   co_await service_.handle(*request);
   if (!request->answered_) {
     BENCHFS_LOG(kError, "no reply to {}; answering for it", to_string(request->opcode()));
@@ -347,6 +351,7 @@ Request* Server::take_request() {
 }
 
 void Server::give_request(Request* request) {
+  request->trace_.end();
   free_requests_.push_back(request);
 }
 

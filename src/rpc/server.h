@@ -74,7 +74,6 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   [[nodiscard]] const Admission& admission() const { return admission_; }
 
   struct Stats {
-    std::uint64_t requests = 0;
     std::uint64_t malformed = 0;        // answered with an error
     std::uint64_t unattributed = 0;     // no valid session: dropped
     std::uint64_t overloaded = 0;       // answered with kBusy
@@ -83,6 +82,16 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
     std::uint32_t in_flight = 0;
   };
   [[nodiscard]] const Stats& stats() const { return stats_; }
+  [[nodiscard]] const RequestStats& request_stats() const { return request_stats_; }
+  // The requests whose handler has not ended, in no order: visit(const Request&).
+  template <typename Visit>
+  void for_each_request(Visit visit) const {
+    for (const std::unique_ptr<Request>& request : requests_) {
+      if (request->trace().phase() != Phase::kNone) {
+        visit(*request);
+      }
+    }
+  }
 
  private:
   friend class Request;
@@ -126,6 +135,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   rt::WaitQueue idle_;    // no request is being served
   rt::Scope background_;  // sweeps
   Stats stats_;
+  RequestStats request_stats_;
 };
 
 }  // namespace benchfs::rpc

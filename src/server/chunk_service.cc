@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "server/buffer_wait.h"
 
 namespace benchfs::server {
 namespace {
@@ -48,11 +49,13 @@ rt::Task<void> ChunkService::read(rpc::Request& request) {
     co_await request.reply_error(kBadMessage);
     co_return;
   }
+  BufferWait wait(request);
   Result<chunk::ReadLease> lease =
       co_await store_.read(wire::ChunkKey{wire::InodeId{body.inode}, body.index},
                            body.offset,
                            body.length,
-                           request.deadline());
+                           request.deadline(),
+                           &wait);
   if (!lease) {
     co_await request.reply_error(lease.error());
     co_return;
@@ -70,11 +73,13 @@ rt::Task<void> ChunkService::write(rpc::Request& request) {
     co_await request.reply_error(kBadMessage);
     co_return;
   }
+  BufferWait wait(request);
   Result<chunk::WriteLease> lease =
       co_await store_.begin_write(wire::ChunkKey{wire::InodeId{body.inode}, body.index},
                                   body.offset,
                                   body.length,
-                                  request.deadline());
+                                  request.deadline(),
+                                  &wait);
   if (!lease) {
     co_await request.reply_error(lease.error());
     co_return;

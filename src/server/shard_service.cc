@@ -1,42 +1,17 @@
 #include "server/shard_service.h"
 
-#include <fmt/format.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
+#include <string>
 #include <vector>
 
-#include "base/log.h"
+#include "server/buffer_wait.h"
 #include "server/decode.h"
+#include "server/shard_stats.h"
 
 namespace benchfs::server {
 namespace {
 
 constexpr Nanos kHousekeepingEvery = std::chrono::seconds(1);
-
-std::uint64_t resident_bytes() {
-  std::uint64_t total = 0;
-  std::uint64_t resident = 0;
-  if (FILE* file = std::fopen("/proc/self/statm", "re")) {
-    if (std::fscanf(file, "%lu %lu", &total, &resident) != 2) {
-      resident = 0;
-    }
-    std::fclose(file);
-  }
-  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
-double cpu_seconds() {
-  rusage usage{};
-  getrusage(RUSAGE_THREAD, &usage);
-  auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 }  // namespace
 
@@ -184,12 +159,13 @@ rt::Task<void> ShardService::ping(rpc::Request& request) {
     co_await request.reply(reply);
     co_return;
   }
+  BufferWait wait(request);
   std::size_t in_place = request.is_rendezvous() ? 0 : request.data_bytes();
   if (body.reply_bytes <= in_place) {
     if (request.is_rendezvous()) {
       BENCHFS_SERVE_TRY(chunk::BufferPool::Lease sink,
                         request,
-                        co_await parts_.buffers.acquire(request.deadline()));
+                        co_await parts_.buffers.acquire(request.deadline(), &wait));
       BENCHFS_SERVE_TRY_VOID(request,
                              co_await request.receive(sink.span().first(request.data_bytes())));
       co_await request.reply(reply);
@@ -204,7 +180,7 @@ rt::Task<void> ShardService::ping(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY(chunk::BufferPool::Lease buffer,
                     request,
-                    co_await parts_.buffers.acquire(request.deadline()));
+                    co_await parts_.buffers.acquire(request.deadline(), &wait));
   if (request.data_bytes() > 0) {
     BENCHFS_SERVE_TRY_VOID(request,
                            co_await request.receive(buffer.span().first(request.data_bytes())));
@@ -229,67 +205,29 @@ rt::Task<void> ShardService::statfs(rpc::Request& request) {
   co_await request.reply(reply);
 }
 
-std::string ShardService::stats_json() const {
-  rpc::ClientRegistry& registry = server_->registry();
-  const rpc::ClientRegistry::Stats& clients = registry.stats();
-  const rpc::Server::Stats& rpc = server_->stats();
-  const rpc::Admission::Stats& admission = server_->admission().stats();
-  meta::MetaStore::Stats metadata = metadata_->stats();
-  chunk::Space space = chunks_->store().space().value_or(chunk::Space{});
-  double uptime = std::chrono::duration<double>(mono_now() - started_at_).count();
-  // Node ids hold only characters that need no escape in JSON (cluster::check_server).
-  std::string text = fmt::format(R"({{"node_id":"{}","shard":{},"pid":{},"uptime_s":{:.3f},)"
-                                 R"("memory_bytes":{},"cpu_s":{:.6f},)",
-                                 parts_.config.node_id,
-                                 parts_.peers.self.value,
-                                 getpid(),
-                                 uptime,
-                                 resident_bytes(),
-                                 cpu_seconds());
-  text += fmt::format(R"("registry":{{"clients":{},"capacity":{},"hits":{},"misses":{},)"
-                      R"("evictions":{},"replaced":{},"rejected":{},"high_water":{},)"
-                      R"("hit_rate":{:.6f}}},)",
-                      registry.size(),
-                      registry.capacity(),
-                      clients.hits,
-                      clients.misses,
-                      clients.evictions,
-                      clients.replaced,
-                      clients.rejected,
-                      clients.high_water,
-                      clients.hit_rate());
-  text += fmt::format(R"("rpc":{{"requests":{},"in_flight":{},"malformed":{},"unattributed":{},)"
-                      R"("overloaded":{},"replies_dropped":{},"accepted":{},)"
-                      R"("register_timeouts":{}}},)",
-                      rpc.requests,
-                      rpc.in_flight,
-                      rpc.malformed,
-                      rpc.unattributed,
-                      rpc.overloaded,
-                      rpc.replies_dropped,
-                      admission.accepted,
-                      admission.register_timeouts);
-  text += fmt::format(R"("metadata":{{"inodes":{},"entries":{},"open":{},"orphans":{}}},)"
-                      R"("storage":{{"engine":"{}","total_bytes":{},"free_bytes":{},)"
-                      R"("buffers":{},"buffers_free":{}}},)"
-                      R"("reactor":{{"passes":{},"sleeps":{},"resumed":{}}}}})",
-                      metadata.inode_count,
-                      metadata.entry_count,
-                      metadata.open_count,
-                      metadata.orphan_count,
-                      parts_.config.engine == Engine::kFile ? "file" : "memory",
-                      space.total_bytes,
-                      space.free_bytes,
-                      parts_.buffers.count(),
-                      parts_.buffers.available(),
-                      parts_.reactor.stats().passes,
-                      parts_.reactor.stats().sleeps,
-                      parts_.reactor.stats().resumed);
-  return text;
-}
-
 rt::Task<void> ShardService::stats(rpc::Request& request) {
-  std::string text = stats_json();
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::StatsRequest>(request));
+  StatsSources sources{.config = parts_.config,
+                       .shard = parts_.peers.self,
+                       .started_at = started_at_,
+                       .server = *server_,
+                       .metadata = *metadata_,
+                       .chunks = chunks_->store(),
+                       .buffers = parts_.buffers,
+                       .reactor = parts_.reactor};
+  std::string text;
+  switch (static_cast<wire::StatsSection>(body.section)) {
+    case wire::StatsSection::kCounters:
+      text = counters_json(sources);
+      break;
+    case wire::StatsSection::kRequests:
+      text = requests_json(sources, request, body.limit);
+      break;
+  }
+  if (text.empty()) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
   co_await request.reply(wire::StatsReply{text.size()}, std::as_bytes(std::span(text)));
 }
 

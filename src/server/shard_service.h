@@ -2,7 +2,6 @@
 // ones itself.
 #pragma once
 
-#include <string>
 #include <unordered_map>
 
 #include "rpc/server.h"
@@ -45,7 +44,6 @@ class ShardService final : public rpc::Service {
   rt::Task<void> statfs(rpc::Request& request);
   rt::Task<void> stats(rpc::Request& request);
   rt::Task<void> shutdown(rpc::Request& request);
-  [[nodiscard]] std::string stats_json() const;
 
   Parts parts_;
   rpc::Server* server_ = nullptr;

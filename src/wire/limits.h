@@ -34,6 +34,9 @@ inline constexpr std::uint32_t kMaxWindow = 64;
 
 inline constexpr std::uint32_t kMaxShards = 4096;
 
+// What a server tells about itself.
+inline constexpr std::uint32_t kMaxStatsBytes = 256U << 10;
+
 // One page of a listing.
 inline constexpr std::uint32_t kMaxReaddirBytes = 256U << 10;
 

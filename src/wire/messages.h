@@ -239,11 +239,17 @@ struct StatfsRequest : Message<Opcode::kStatfs, StatfsReply> {
   std::uint64_t unused = 0;
 };
 
+enum class StatsSection : std::uint32_t {
+  kCounters = 0,
+  kRequests = 1,  // those under way, oldest first
+};
+
 struct StatsReply {
-  std::uint64_t text_bytes = 0;  // the data part: one JSON object
+  std::uint64_t text_bytes = 0;  // the data part: one JSON object, at most kMaxStatsBytes
 };
 struct StatsRequest : Message<Opcode::kStats, StatsReply> {
-  std::uint64_t unused = 0;
+  std::uint32_t section = 0;  // StatsSection
+  std::uint32_t limit = 0;    // of the requests listed
 };
 
 inline constexpr std::uint64_t kShutdownMagic = 0xDEADBEEFCAFEBABEULL;

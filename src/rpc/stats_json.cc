@@ -1,0 +1,164 @@
+#include "rpc/stats_json.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace benchfs::rpc {
+namespace {
+
+// No request takes more: the longest client id with every byte escaped.
+constexpr std::size_t kMaxRequestText = 6 * wire::kMaxClientIdBytes + 512;
+
+// The name of an operation as a word: "write_chunk".
+std::string name_of(wire::Opcode opcode) {
+  std::string name(wire::to_string(opcode));
+  std::ranges::replace(name, ' ', '_');
+  return name;
+}
+
+std::int64_t milliseconds(Nanos time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+}
+
+void write_registry(JsonWriter& json, const ClientRegistry& registry) {
+  const ClientRegistry::Stats& stats = registry.stats();
+  json.begin_object("registry");
+  json.field("clients", registry.size());
+  json.field("capacity", registry.capacity());
+  json.field("hits", stats.hits);
+  json.field("misses", stats.misses);
+  json.field("hit_rate", stats.hit_rate());
+  json.field("evictions", stats.evictions);
+  json.field("replaced", stats.replaced);
+  json.field("rejected", stats.rejected);
+  json.field("high_water", stats.high_water);
+  json.end_object();
+}
+
+void write_rpc(JsonWriter& json, const Server& server) {
+  OperationStats sum;
+  server.request_stats().for_each([&](wire::Opcode, const OperationStats& operation) {
+    sum.requests += operation.requests;
+    sum.bytes_in += operation.bytes_in;
+    sum.bytes_out += operation.bytes_out;
+    sum.errors += operation.errors;
+    sum.failures += operation.failures;
+  });
+  const Server::Stats& stats = server.stats();
+  json.begin_object("rpc");
+  json.field("requests", sum.requests);
+  json.field("in_flight", stats.in_flight);
+  json.field("bytes_in", sum.bytes_in);
+  json.field("bytes_out", sum.bytes_out);
+  json.field("errors", sum.errors);
+  json.field("failures", sum.failures);
+  json.field("malformed", stats.malformed);
+  json.field("unattributed", stats.unattributed);
+  json.field("overloaded", stats.overloaded);
+  json.field("replies_dropped", stats.replies_dropped);
+  json.field("unresponsive", stats.unresponsive);
+  json.end_object();
+}
+
+void write_admission(JsonWriter& json, const Admission& admission) {
+  json.begin_object("admission");
+  json.field("unregistered", admission.size());
+  json.field("accepted", admission.stats().accepted);
+  json.field("register_timeouts", admission.stats().register_timeouts);
+  json.end_object();
+}
+
+void write_stage(JsonWriter& json, std::string_view name, const Histogram& histogram) {
+  json.begin_object(name);
+  json.field("count", histogram.count());
+  json.field("sum_ns", histogram.sum());
+  json.field("p50_ns", histogram.percentile(50));
+  json.field("p99_ns", histogram.percentile(99));
+  json.field("max_ns", histogram.max());
+  Histogram::Octaves octaves = histogram.octaves();
+  auto last = std::ranges::find_if(octaves.rbegin(), octaves.rend(), [](auto n) { return n > 0; });
+  json.begin_array("octaves");
+  for (auto octave = octaves.begin(); octave != last.base(); ++octave) {
+    json.element(*octave);
+  }
+  json.end_array();
+  json.end_object();
+}
+
+void write_operation(JsonWriter& json, wire::Opcode opcode, const OperationStats& stats) {
+  json.begin_object();
+  json.field("operation", name_of(opcode));
+  json.field("requests", stats.requests);
+  json.field("errors", stats.errors);
+  json.field("failures", stats.failures);
+  json.field("bytes_in", stats.bytes_in);
+  json.field("bytes_out", stats.bytes_out);
+  json.field("timed_one_in", stats.sample_every);
+  json.begin_object("stages");
+  for (std::size_t i = 0; stats.stages != nullptr && i < kStages; ++i) {
+    if ((*stats.stages)[i].count() > 0) {
+      write_stage(json, to_string(static_cast<Stage>(i)), (*stats.stages)[i]);
+    }
+  }
+  json.end_object();
+  json.end_object();
+}
+
+void write_request(JsonWriter& json, Server& server, const Request& request, MonoTime now) {
+  const Session* session = server.registry().peek(request.session_id());
+  json.begin_object();
+  if (session != nullptr) {
+    json.field("client", session->client_id);
+  }
+  json.field("client_uid", fmt::format("{:016x}", request.client_uid()));
+  json.field("operation", name_of(request.opcode()));
+  json.field("phase", to_string(request.trace().phase()));
+  json.field("age_ms", milliseconds(std::max(now - request.trace().arrived(), Nanos::zero())));
+  json.field("deadline_ms", milliseconds(request.deadline().when() - now));
+  json.field("data_bytes", request.data_bytes());
+  json.end_object();
+}
+
+}  // namespace
+
+void write_counters(JsonWriter& json, Server& server) {
+  write_registry(json, server.registry());
+  write_admission(json, server.admission());
+  write_rpc(json, server);
+  json.begin_array("operations");
+  server.request_stats().for_each([&](wire::Opcode opcode, const OperationStats& stats) {
+    write_operation(json, opcode, stats);
+  });
+  json.end_array();
+}
+
+void write_requests(JsonWriter& json,
+                    Server& server,
+                    const Request& asking,
+                    std::uint32_t limit,
+                    std::size_t max_bytes) {
+  std::vector<const Request*> requests;
+  server.for_each_request([&](const Request& request) {
+    if (&request != &asking) {
+      requests.push_back(&request);
+    }
+  });
+  std::size_t listed = std::min<std::size_t>(limit, requests.size());
+  auto end = requests.begin() + static_cast<std::ptrdiff_t>(listed);
+  std::ranges::partial_sort(
+      requests, end, {}, [](const Request* request) { return request->trace().arrived(); });
+  MonoTime now = mono_now();
+  json.field("in_flight", requests.size());
+  json.begin_array("requests");
+  for (auto request = requests.begin();
+       request != end && json.size() + kMaxRequestText <= max_bytes;
+       ++request) {
+    write_request(json, server, **request, now);
+  }
+  json.end_array();
+}
+
+}  // namespace benchfs::rpc

@@ -1,0 +1,114 @@
+#include "server/shard_stats.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <utility>
+
+#include "base/json_writer.h"
+#include "rpc/stats_json.h"
+
+namespace benchfs::server {
+namespace {
+
+// Left for what follows the list of requests.
+constexpr std::size_t kTailBytes = 64;
+
+std::uint64_t resident_bytes() {
+  std::uint64_t total = 0;
+  std::uint64_t resident = 0;
+  if (FILE* file = std::fopen("/proc/self/statm", "re")) {
+    if (std::fscanf(file, "%lu %lu", &total, &resident) != 2) {
+      resident = 0;
+    }
+    std::fclose(file);
+  }
+  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+double cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+void write_identity(JsonWriter& json, const StatsSources& from) {
+  json.field("node_id", from.config.node_id);
+  json.field("shard", from.shard.value);
+  json.field("pid", getpid());
+}
+
+void write_process(JsonWriter& json, const StatsSources& from) {
+  json.field("uptime_s", std::chrono::duration<double>(mono_now() - from.started_at).count());
+  json.field("memory_bytes", resident_bytes());
+  json.field("cpu_s", cpu_seconds());
+}
+
+void write_metadata(JsonWriter& json, const meta::MetaStore::Stats& stats) {
+  json.begin_object("metadata");
+  json.field("inodes", stats.inode_count);
+  json.field("entries", stats.entry_count);
+  json.field("open", stats.open_count);
+  json.field("orphans", stats.orphan_count);
+  json.end_object();
+}
+
+void write_storage(JsonWriter& json, Engine engine, const chunk::Space& space) {
+  json.begin_object("storage");
+  json.field("engine", engine == Engine::kFile ? "file" : "memory");
+  json.field("total_bytes", space.total_bytes);
+  json.field("free_bytes", space.free_bytes);
+  json.end_object();
+}
+
+void write_buffers(JsonWriter& json, const chunk::BufferPool& pool) {
+  json.begin_object("buffers");
+  json.field("count", pool.count());
+  json.field("free", pool.available());
+  json.field("bytes", pool.count() * pool.buffer_bytes());
+  json.field("waiting", pool.stats().waiting);
+  json.field("waits", pool.stats().waits);
+  json.field("timeouts", pool.stats().timeouts);
+  json.end_object();
+}
+
+void write_reactor(JsonWriter& json, const rt::Reactor::Stats& stats) {
+  json.begin_object("reactor");
+  json.field("passes", stats.passes);
+  json.field("sleeps", stats.sleeps);
+  json.field("resumed", stats.resumed);
+  json.end_object();
+}
+
+}  // namespace
+
+std::string counters_json(const StatsSources& from) {
+  JsonWriter json;
+  json.begin_object();
+  write_identity(json, from);
+  write_process(json, from);
+  rpc::write_counters(json, from.server);
+  write_metadata(json, from.metadata.stats());
+  write_storage(json, from.config.engine, from.chunks.space().value_or(chunk::Space{}));
+  write_buffers(json, from.buffers);
+  write_reactor(json, from.reactor.stats());
+  json.end_object();
+  return std::move(json).take();
+}
+
+std::string requests_json(const StatsSources& from,
+                          const rpc::Request& asking,
+                          std::uint32_t limit) {
+  JsonWriter json;
+  json.begin_object();
+  write_identity(json, from);
+  rpc::write_requests(json, from.server, asking, limit, wire::kMaxStatsBytes - kTailBytes);
+  json.end_object();
+  return std::move(json).take();
+}
+
+}  // namespace benchfs::server

@@ -1,0 +1,39 @@
+// What a shard answers to a Stats request: one JSON object, to which each of its components
+// contributes a section. The names are explained in docs/operations.md.
+//
+// Thread: the shard's.
+#pragma once
+
+#include <string>
+
+#include "base/clock.h"
+#include "chunk/buffer_pool.h"
+#include "chunk/chunk_store.h"
+#include "meta/meta_store.h"
+#include "rpc/server.h"
+#include "rt/reactor.h"
+#include "server/config.h"
+
+namespace benchfs::server {
+
+// Where the numbers come from; all borrowed.
+struct StatsSources {
+  const ShardConfig& config;
+  wire::ShardId shard;
+  MonoTime started_at;
+  rpc::Server& server;
+  const meta::MetaStore& metadata;
+  const chunk::ChunkStore& chunks;
+  const chunk::BufferPool& buffers;
+  const rt::Reactor& reactor;
+};
+
+// All counters. Blocks for what ChunkStore::space() does.
+std::string counters_json(const StatsSources& from);
+
+// The requests under way but `asking`, oldest first, at most `limit` of them.
+std::string requests_json(const StatsSources& from,
+                          const rpc::Request& asking,
+                          std::uint32_t limit);
+
+}  // namespace benchfs::server
