@@ -10,18 +10,14 @@
 
 namespace benchfs::client {
 
-// One read or write under way; its parts are taken by a few workers, in order of offset.
+// One read or write under way; its parts are taken by a few workers, in order of offset. Each part
+// is an operation with a deadline of its own: how long all take depends on the length.
 struct FileSystem::Transfer {
-  Transfer(OpenFile& f, std::uint64_t at, std::size_t length, std::uint32_t max_bytes, Deadline by)
-      : file(f),
-        offset(at),
-        deadline(by),
-        spans(f.layout(), at, length, max_bytes),
-        next(spans.begin()) {}
+  Transfer(OpenFile& f, std::uint64_t at, std::size_t length, std::uint32_t max_bytes)
+      : file(f), offset(at), spans(f.layout(), at, length, max_bytes), next(spans.begin()) {}
 
   OpenFile& file;
   std::uint64_t offset;
-  Deadline deadline;
   cluster::ChunkSpans spans;
   cluster::ChunkSpans::Iterator next;
   std::span<std::byte> into;        // read
@@ -88,7 +84,7 @@ rt::CoStatus FileSystem::write_span(Transfer& transfer, cluster::ChunkSpan span)
   call.data = transfer.from.subspan(span.file_offset - transfer.offset, span.length);
   call.rendezvous = span.length > config_.eager_bytes;
   Result<rpc::Reply> reply = co_await pool_.call(
-      cluster::chunk_shard(transfer.file.layout(), span.index), call, transfer.deadline);
+      cluster::chunk_shard(transfer.file.layout(), span.index), call, deadline());
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
@@ -105,7 +101,7 @@ rt::CoStatus FileSystem::read_span(Transfer& transfer, cluster::ChunkSpan span) 
   rpc::Call call = rpc::make_call(request);
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
   Result<rpc::Reply> reply = co_await pool_.call(
-      cluster::chunk_shard(transfer.file.layout(), span.index), call, transfer.deadline);
+      cluster::chunk_shard(transfer.file.layout(), span.index), call, deadline());
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
@@ -143,10 +139,9 @@ rt::CoResult<std::size_t> FileSystem::read(OpenFile& file,
   if (into.size() > wire::kMaxFileBytes - offset) {
     into = into.first(wire::kMaxFileBytes - offset);
   }
-  Deadline by = deadline();
   std::optional<std::uint64_t> size;
   for (;;) {
-    Transfer transfer(file, offset, into.size(), max_transfer(), by);
+    Transfer transfer(file, offset, into.size(), max_transfer());
     transfer.into = into;
     std::size_t spans = count_spans(transfer.spans);
     BENCHFS_CO_TRY_VOID(co_await run_transfer(transfer, spans));
@@ -159,7 +154,7 @@ rt::CoResult<std::size_t> FileSystem::read(OpenFile& file,
     // still missing is a hole.
     bool looked_again = size.has_value();
     if (!looked_again) {
-      BENCHFS_CO_TRY(Found found, co_await get_inode(file.id(), by));
+      BENCHFS_CO_TRY(Found found, co_await get_inode(file.id(), deadline()));
       file.inode->attr = found.attr;
       size = found.attr.size;
     }
@@ -183,15 +178,16 @@ rt::CoStatus FileSystem::write(OpenFile& file,
   if (offset > wire::kMaxFileBytes || from.size() > wire::kMaxFileBytes - offset) {
     co_return fail_errno(EFBIG);
   }
-  Transfer transfer(file, offset, from.size(), max_transfer(), deadline());
+  Transfer transfer(file, offset, from.size(), max_transfer());
   transfer.from = from;
   transfer.is_write = true;
   std::size_t spans = count_spans(transfer.spans);
   std::shared_ptr<OpenInode> inode = file.inode;
+  std::uint64_t truncation = inode->truncation;
   Status done = co_await run_transfer(transfer, spans);
-  if (transfer.written_end > 0) {
-    inode->written_end = std::max(inode->written_end, transfer.written_end);
-    inode->mtime_ns = wall_now_ns();
+  bool is_certain = done || done.error().code == Errc::kPosix;
+  if (transfer.written_end > 0 || !is_certain) {
+    inode->on_written(transfer.written_end, truncation, is_certain, wall_now_ns());
   }
   co_return done;
 }

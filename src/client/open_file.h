@@ -12,6 +12,9 @@ namespace benchfs::client {
 
 // Shared by all opens of one inode in this client: what has been written and not yet settled.
 struct OpenInode {
+  // No file has it: the home shard asks the chunk shards where the file ends.
+  static constexpr std::uint64_t kUnknownTruncation = UINT64_MAX;
+
   wire::Attr attr;                // as last heard from the home shard
   std::uint64_t written_end = 0;  // end of the last byte written since `truncation`
   std::uint64_t truncation = 0;
@@ -27,11 +30,20 @@ struct OpenInode {
     }
   }
 
-  // The file was truncated by us.
+  // A write that began when `truncation` had the value `before` stored bytes up to `end`, or may
+  // have. Nobody knows whether they are before or after a truncation that ended meanwhile.
+  void on_written(std::uint64_t end, std::uint64_t before, bool is_certain, std::int64_t time) {
+    written_end = written_end > end ? written_end : end;
+    mtime_ns = time;
+    if (!is_certain || truncation != before) {
+      truncation = kUnknownTruncation;
+    }
+  }
+
+  // The file was truncated by us, after what had been written was settled.
   void on_truncated(const wire::Attr& now) {
     attr = now;
-    truncation = now.truncation;
-    written_end = written_end < now.size ? written_end : now.size;
+    truncation = mtime_ns == 0 ? now.truncation : kUnknownTruncation;
   }
 };
 

@@ -58,6 +58,20 @@ rt::CoResult<wire::QueryChunksReply> MetaService::query_all(wire::InodeId inode,
   co_return sum;
 }
 
+// The answers are not from before a truncation.
+rt::CoResult<wire::QueryChunksReply> MetaService::query_current(wire::InodeId inode,
+                                                                Deadline deadline) {
+  BENCHFS_CO_TRY(wire::Attr attr, store_.attr(inode));
+  for (;;) {
+    BENCHFS_CO_TRY(wire::QueryChunksReply known, co_await query_all(inode, attr.layout, deadline));
+    std::uint64_t truncation = attr.truncation;
+    BENCHFS_CO_TRY(attr, store_.attr(inode));
+    if (attr.truncation == truncation) {
+      co_return known;
+    }
+  }
+}
+
 rt::CoResult<wire::Attr> MetaService::exact_attr(wire::InodeId inode, Deadline deadline) {
   for (;;) {
     Result<wire::Attr> attr = store_.attr(inode);
@@ -155,11 +169,25 @@ rt::CoResult<wire::Attr> MetaService::open_local(wire::InodeId inode,
   if ((flags & wire::kOpenTruncate) != 0 && (flags & wire::kOpenWrite) != 0) {
     Status done = co_await truncate(inode, 0, deadline);
     if (!done) {
-      (void)store_.close(inode, client_uid, flags);
+      co_await undo_open(inode, client_uid, flags);
       co_return std::unexpected(std::move(done.error()));
     }
   }
-  co_return co_await exact_attr(inode, deadline);
+  Result<wire::Attr> attr = co_await exact_attr(inode, deadline);
+  if (!attr) {
+    co_await undo_open(inode, client_uid, flags);
+  }
+  co_return attr;
+}
+
+// The caller got an error, and so has nothing that it could close.
+rt::Task<void> MetaService::undo_open(wire::InodeId inode,
+                                      std::uint64_t client_uid,
+                                      std::uint32_t flags) {
+  Result<meta::MetaStore::Closed> closed = store_.close(inode, client_uid, flags);
+  if (closed && closed->gone) {
+    co_await run_later(free_chunks({closed->attr, true}));
+  }
 }
 
 rt::Task<void> MetaService::open_inode(rpc::Request& request) {
@@ -187,7 +215,7 @@ rt::CoStatus MetaService::settle(wire::InodeId inode,
   }
   BENCHFS_CO_TRY(wire::Attr attr, store_.attr(inode));
   if (attr.truncation != truncation) {
-    BENCHFS_CO_TRY(wire::QueryChunksReply known, co_await query_all(inode, attr.layout, deadline));
+    BENCHFS_CO_TRY(wire::QueryChunksReply known, co_await query_current(inode, deadline));
     written_end = known.end;
   }
   co_return store_.settle(inode, written_end, mtime_ns);
@@ -317,14 +345,10 @@ rt::Task<void> MetaService::abandon_client(std::uint64_t client_uid) {
   meta::MetaStore::Abandoned abandoned = store_.close_all(client_uid);
   Deadline deadline = Deadline::after(kCleanUpPatience);
   for (wire::InodeId inode : abandoned.written) {
-    Result<wire::Attr> attr = store_.attr(inode);
-    if (!attr) {
-      continue;
-    }
-    Result<wire::QueryChunksReply> known = co_await query_all(inode, attr->layout, deadline);
+    Result<wire::QueryChunksReply> known = co_await query_current(inode, deadline);
     if (known) {
       (void)store_.settle(inode, known->end, known->mtime_ns);
-    } else {
+    } else if (!known.error().is_posix(ENOENT)) {
       BENCHFS_LOG(kWarn,
                   "size of inode {:x} could not be settled after its writer died: {}",
                   inode.value,

@@ -72,6 +72,7 @@ class MetaService {
   rt::CoResult<wire::QueryChunksReply> query_all(wire::InodeId inode,
                                                  wire::Layout layout,
                                                  Deadline deadline);
+  rt::CoResult<wire::QueryChunksReply> query_current(wire::InodeId inode, Deadline deadline);
   rt::Task<void> query_one(wire::ShardId shard,
                            wire::QueryChunksRequest query,
                            Deadline deadline,
@@ -94,6 +95,7 @@ class MetaService {
                                       std::uint64_t client_uid,
                                       std::uint32_t flags,
                                       Deadline deadline);
+  rt::Task<void> undo_open(wire::InodeId inode, std::uint64_t client_uid, std::uint32_t flags);
   // Drops a name's hold on an inode, here or on its home shard, and frees what is no longer needed.
   rt::CoStatus drop_inode(wire::InodeId inode, Deadline deadline);
   rt::CoStatus drop_local_inode(wire::InodeId inode, Deadline deadline);

@@ -135,6 +135,91 @@ TEST_F(ManyClients, SizesAreExactWhileAnotherClientWrites) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\0'), 299'900);
 }
 
+TEST_F(ManyClients, WritesBesideATruncationOfTheSameClientAreNotForgottenAtClose) {
+  start({.servers = 2}, 1);
+  std::vector<std::byte> data(100, std::byte{1});
+  wire::SetAttrRequest cut;
+  cut.mask = wire::kSetSize;
+  for (int round = 0; round < 300; ++round) {
+    auto file = open(0, "/f", kReadWriteCreate);
+    ASSERT_NE(file, nullptr);
+    std::thread cutter([&] {
+      for (int i = 0; i < 3; ++i) {
+        EXPECT_TRUE(at(0).run(fs(0).set_attr(*file, cut)));
+      }
+    });
+    for (int i = 0; i < 8; ++i) {
+      EXPECT_TRUE(at(0).run(fs(0).write(*file, 0, data)));
+    }
+    cutter.join();
+    std::uint64_t open_size = at(0).run(fs(0).fstat(*file)).value().size;
+    ASSERT_TRUE(at(0).run(fs(0).close(file)));
+    ASSERT_EQ(at(0).run(fs(0).stat("/f")).value().size, open_size) << "round " << round;
+  }
+}
+
+TEST_F(ManyClients, ALargeTransferMayTakeLongerThanOneOperation) {
+  start({.servers = 1}, 1);
+  constexpr Nanos kTimeout = std::chrono::seconds(1);
+  client::Options options = cluster_->client_options();
+  options.file_system.call_timeout = kTimeout;
+  auto writer = client::Client::connect(options);
+  ASSERT_TRUE(writer) << writer.error().message();
+  clients_.push_back(std::move(*writer));
+  auto file = open(1, "/f", kReadWriteCreate);
+  ASSERT_NE(file, nullptr);
+  std::vector<std::byte> data(128U << 20, std::byte{1});
+  Status written;
+  std::atomic<bool> done{false};
+  std::thread thread([&] {
+    written = at(1).run(fs(1).write(*file, 0, data));
+    done = true;
+  });
+  // The server stands still three times, and serves many parts in between.
+  for (int i = 0; i < 3; ++i) {
+    auto free_bytes = [&] { return at(0).run(fs(0).statfs()).value().free_bytes; };
+    std::uint64_t before = free_bytes();
+    while (!done && free_bytes() + (4U << 20) > before) {
+    }
+    EXPECT_FALSE(done) << "too fast to tell";
+    cluster_->freeze(0);
+    std::this_thread::sleep_for(kTimeout * 2 / 5);
+    cluster_->thaw(0);
+  }
+  thread.join();
+  EXPECT_TRUE(written) << written.error().message();
+  EXPECT_TRUE(at(1).run(fs(1).close(file)));
+}
+
+TEST_F(ManyClients, AnOpenThatFailsLeavesNothingOpen) {
+  start({.servers = 2}, 1);
+  client::Options options = cluster_->client_options();
+  options.file_system.call_timeout = std::chrono::milliseconds(500);
+  auto hasty = client::Client::connect(options);
+  ASSERT_TRUE(hasty) << hasty.error().message();
+  clients_.push_back(std::move(*hasty));
+  std::string name = "f";
+  while (cluster::entry_shard(wire::kRootInode, name, 2).value != 0) {
+    name += "f";
+  }
+  auto writer = open(0, "/" + name, kReadWriteCreate);
+  ASSERT_NE(writer, nullptr);
+  // While somebody writes, the size is asked of a shard that does not answer.
+  cluster_->freeze(1);
+  EXPECT_FALSE(at(1).run(fs(1).open("/" + name, wire::kOpenRead, 0)));
+  cluster_->thaw(1);
+  ASSERT_TRUE(at(0).run(fs(0).close(writer)));
+  auto has_none_open = [&] {
+    auto stats = at(0).run(fs(0).shard_stats(wire::ShardId{0}));
+    return stats && stats->find("\"open\":0,") != std::string::npos;
+  };
+  Deadline deadline = Deadline::after(std::chrono::seconds(10));
+  while (!has_none_open() && !deadline.passed()) {
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(has_none_open());
+}
+
 TEST_F(ManyClients, ExclusiveCreationHasExactlyOneWinner) {
   start({.servers = 2}, 4);
   for (int round = 0; round < 20; ++round) {
