@@ -27,6 +27,8 @@ class Endpoint;
 
 namespace benchfs::rpc {
 
+class ReplyHistory;
+
 // What the registry knows of one client (requirement section 3.2).
 struct Session {
   wire::SessionId id;
@@ -36,8 +38,10 @@ struct Session {
   net::SocketAddress address;
   MonoTime connected_at;
   std::uint64_t requests = 0;
-  std::uint32_t in_flight = 0;  // requests being served; such a client is never evicted
-  bool overrun = false;         // left too much unread; the server ends it soon
+  std::uint32_t in_flight = 0;      // requests being served; such a client is never evicted
+  ReplyHistory* history = nullptr;  // of the client; not ours
+  bool is_remembered = false;       // the history was there before the session
+  bool overrun = false;             // left too much unread; the server ends it soon
   boost::intrusive::list_member_hook<> lru_hook;
 };
 

@@ -53,7 +53,7 @@ Connection::Connection(net::Worker& worker,
       shard_(shard),
       name_(std::move(name)),
       address_(address),
-      sequence_(random_id()) {
+      sequence_(random_id() >> 24) {
   for (std::uint32_t slot = wire::kMaxWindow; slot > 0; --slot) {
     free_slots_.push_back(static_cast<std::uint8_t>(slot - 1));
   }
@@ -183,6 +183,10 @@ void Connection::on_register_reply(const wire::RegisterClientResponseHeader& hea
   }
   grant_ = header;
   grant_.window = std::clamp<std::uint32_t>(grant_.window, 1, wire::kMaxWindow);
+  if (was_registered_ && (header.flags & wire::kRegisterRemembered) == 0) {
+    ++memory_;
+  }
+  was_registered_ = true;
   state_ = State::kReady;
   state_changed_.wake_all();
   BENCHFS_LOG(kDebug, "registered with {} at {}", name_, address_.to_string());
@@ -193,9 +197,13 @@ void Connection::on_connection_close(wire::CloseReason reason) {
   // executed. For other reasons requests may be under way.
   bool evicted = reason == wire::CloseReason::kEviction;
   stats_.evictions += evicted ? 1 : 0;
-  shut(Error{evicted ? Errc::kUnknownSession : Errc::kDisconnected,
+  bool replaced = reason == wire::CloseReason::kReplaced;
+  shut(Error{evicted    ? Errc::kUnknownSession
+             : replaced ? Errc::kRefused
+                        : Errc::kDisconnected,
              0,
-             fmt::format("{} closed the connection", name_)},
+             replaced ? fmt::format("another client registered with {} as {}", name_, identity_.id)
+                      : fmt::format("{} closed the connection", name_)},
        Nanos::zero());
 }
 
@@ -281,7 +289,7 @@ void Connection::take_slot(Exchange& exchange) {
   slots_[slot] = &exchange;
   exchange.has_slot_ = true;
   exchange.id_ = wire::RequestId::make(slot, shard_, ++sequence_);
-  exchange.epoch_ = epoch_;
+  exchange.memory_ = memory_;
   ++pending_count_;
   ++stats_.calls;
   if (!is_armed()) {
@@ -299,6 +307,8 @@ void Connection::give_slot(Exchange& exchange) {
 
 // UCS_INPROGRESS: the operation in `send_` goes on.
 ucs_status_t Connection::begin_send(Exchange& exchange) {
+  exchange.epoch_ = epoch_;
+  exchange.phase_ = Exchange::Phase::kSending;
   const Call& call = exchange.call_;
   wire::RequestHeader request;
   request.request_id = exchange.id_.value;
@@ -326,7 +336,7 @@ ucs_status_t Connection::begin_send(Exchange& exchange) {
 }
 
 std::coroutine_handle<> Connection::Exchange::await_suspend(std::coroutine_handle<> caller) {
-  if (connection_.has_free_slot()) [[likely]] {
+  if (!has_slot_ && connection_.has_free_slot()) [[likely]] {
     connection_.take_slot(*this);
     if (connection_.begin_send(*this) == UCS_OK) [[likely]] {
       phase_ = Phase::kWaiting;
@@ -338,9 +348,18 @@ std::coroutine_handle<> Connection::Exchange::await_suspend(std::coroutine_handl
   return detour_->start(caller);
 }
 
-// No slot was free, or the request did not leave at once.
+// No slot was free, or the request did not leave at once, or it is sent again.
 rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
-  if (!exchange.has_slot_) {
+  if (exchange.phase_ == Exchange::Phase::kDone) {
+    exchange.has_reply_ = false;
+    exchange.descriptor_ = nullptr;
+    exchange.error_ = Error{Errc::kOk};
+    exchange.header_.clear();
+    if (state_ != State::kReady) {
+      co_return;
+    }
+    begin_send(exchange);
+  } else if (!exchange.has_slot_) {
     Status free = co_await wait_for_slot(exchange.call_, exchange.deadline_);
     if (!free) {
       exchange.error_ = std::move(free.error());
@@ -388,7 +407,6 @@ Result<Reply> Connection::conclude(Exchange& exchange) {
   if (!exchange.has_slot_) [[unlikely]] {
     return std::unexpected(std::move(exchange.error_));
   }
-  give_slot(exchange);
   if (!exchange.has_reply_) [[unlikely]] {
     Error error = exchange.error_.code == Errc::kOk ? last_error_ : std::move(exchange.error_);
     return std::unexpected(std::move(error).with_prefix(

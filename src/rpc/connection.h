@@ -55,10 +55,6 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   rt::CoStatus establish(Deadline deadline);
 
   class Exchange;
-  // Sends one request on the ready connection; awaited, gives its reply as a Result<Reply>. Errors:
-  // kDeadline; kUnknownSession (not executed: establish and send again); kDisconnected (effect
-  // unknown); kPosix (the file system's answer); what the server's RPC layer said.
-  [[nodiscard]] Exchange exchange(const Call& call, Deadline deadline);
 
   // Says goodbye when ready, and closes. Pending calls fail with kCancelled.
   void close();
@@ -117,6 +113,8 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   net::Endpoint* endpoint_ = nullptr;
   wire::RegisterClientResponseHeader grant_;
   std::uint64_t attempt_ = 0;
+  bool was_registered_ = false;
+  std::uint64_t memory_ = 0;  // grows when the server is found to have forgotten this client
   Error last_error_;
   rt::WaitQueue state_changed_;
 
@@ -131,14 +129,33 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   Stats stats_;
 };
 
-// One call in its slot of the window. Lives in its caller's frame, which a request that leaves at
-// once and a reply that arrives whole never leave; everything else is exchange_slowly().
+// One call on the ready connection: awaited, sends the request and gives its reply as a
+// Result<Reply>. Errors: kDeadline; kUnknownSession (not executed: establish and send again);
+// kDisconnected (effect unknown); kPosix (the file system's answer); what the server's RPC layer
+// said.
+//
+// It may be awaited again after an error, once the connection is ready again: it keeps its slot of
+// the window and its request id until it is destroyed, so that the server knows it again.
+//
+// Lives in its caller's frame, which a request that leaves at once and a reply that arrives whole
+// never leave; everything else is exchange_slowly().
 class Connection::Exchange {
  public:
   Exchange(Connection& connection, const Call& call, Deadline deadline)
       : connection_(connection), call_(call), deadline_(deadline) {}
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
+  ~Exchange() {
+    if (has_slot_) {
+      connection_.give_slot(*this);
+    }
+  }
+
+  // The last error came from the server: the request arrived, and sending it again changes nothing
+  // unless the error says so.
+  [[nodiscard]] bool is_answered() const { return has_reply_; }
+  // The server does not know any more whether it has executed the request.
+  [[nodiscard]] bool is_forgotten() const { return has_slot_ && connection_.memory_ != memory_; }
 
   [[nodiscard]] bool await_ready() const { return false; }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller);
@@ -152,7 +169,8 @@ class Connection::Exchange {
   const Call& call_;
   Deadline deadline_;
   wire::RequestId id_;
-  std::uint64_t epoch_ = 0;  // of the connection it was sent on
+  std::uint64_t epoch_ = 0;   // of the connection it was sent on
+  std::uint64_t memory_ = 0;  // of the server, when it was first sent
   Phase phase_ = Phase::kSending;
   bool has_slot_ = false;
   bool has_reply_ = false;
@@ -166,9 +184,5 @@ class Connection::Exchange {
   Reply reply_;
   wire::HeaderBuffer<> header_;
 };
-
-inline Connection::Exchange Connection::exchange(const Call& call, Deadline deadline) {
-  return {*this, call, deadline};
-}
 
 }  // namespace benchfs::rpc

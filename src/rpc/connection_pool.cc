@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -86,58 +87,78 @@ rt::CoResult<Reply> ConnectionPool::call(wire::ShardId shard, const Call& call, 
                                connections_.size()));
   }
   Connection& connection = *connections_[shard.value];
+  Connection::Exchange exchange(connection, call, deadline);
   if (connection.state() != Connection::State::kReady) [[unlikely]] {
-    Status ready =
-        co_await connection.establish(deadline.earlier(Deadline::after(config_.connect_timeout)));
-    if (!ready) {
-      Error error = std::move(ready.error()).with_prefix(wire::to_string(call.opcode));
-      co_return co_await call_again(connection, call, deadline, std::move(error), false);
-    }
+    co_return co_await call_again(connection, exchange, call, deadline, Error{Errc::kOk});
   }
-  Result<Reply> reply = co_await connection.exchange(call, deadline);
+  Result<Reply> reply = co_await exchange;
   if (!reply && reply.error().code != Errc::kPosix) [[unlikely]] {
-    co_return co_await call_again(connection, call, deadline, reply.error(), true);
+    co_return co_await call_again(connection, exchange, call, deadline, std::move(reply.error()));
   }
   co_return reply;
 }
 
-// Decides whether a failed call may be repeated, and repeats it until it succeeds or may not.
-rt::CoResult<Reply> ConnectionPool::call_again(
-    Connection& connection, const Call& call, Deadline deadline, Error error, bool was_sent) {
+// Connects and sends until there is an answer, or a reason to give up. `error` is that of the
+// attempt before, kOk if there was none.
+rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
+                                               Connection::Exchange& exchange,
+                                               const Call& call,
+                                               Deadline deadline,
+                                               Error error) {
   Nanos pause = kFirstPause;
   Deadline patience = Deadline::after(config_.connect_patience);
-  for (;;) {
-    bool may_repeat =
-        was_not_executed(error.code) ||
-        (is_connection_trouble(error.code) && (!was_sent || wire::is_idempotent(call.opcode))) ||
-        (error.code == Errc::kDeadline && !was_sent);
-    bool gave_up = !was_sent && error.code != Errc::kNotReady && patience.passed();
-    if (!may_repeat || gave_up || deadline.passed()) {
-      co_return std::unexpected(std::move(error));
+  bool is_reachable = true;      // in the last attempt
+  bool was_cut_off = false;      // the same: the server may have executed it
+  std::optional<Error> cut_off;  // in any attempt
+  auto judge = [&] {
+    was_cut_off = is_connection_trouble(error.code) && !exchange.is_answered();
+    if (was_cut_off) {
+      cut_off = error;
     }
-    if (error.code != Errc::kUnknownSession || connection.state() != Connection::State::kClosed) {
-      (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(pause)));
-      pause = std::min(2 * pause, kLongestPause);
+  };
+  judge();
+  for (;;) {
+    if (error.code != Errc::kOk) {
+      bool may_repeat =
+          was_not_executed(error.code) || was_cut_off ||
+          (!is_reachable && (is_connection_trouble(error.code) || error.code == Errc::kDeadline));
+      bool gave_up = !is_reachable && error.code != Errc::kNotReady && patience.passed();
+      bool is_lost = cut_off && exchange.is_forgotten() && !wire::is_idempotent(call.opcode);
+      if (!may_repeat || gave_up || is_lost || deadline.passed()) {
+        if (cut_off && (is_lost || is_connection_trouble(error.code))) {
+          cut_off->code = Errc::kDisconnected;  // the effect may have happened
+          co_return std::unexpected(*std::move(cut_off));
+        }
+        co_return std::unexpected(std::move(error));
+      }
+      if (error.code != Errc::kUnknownSession || connection.state() != Connection::State::kClosed) {
+        (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(pause)));
+        pause = std::min(2 * pause, kLongestPause);
+      }
     }
     if (connection.state() != Connection::State::kReady) {
-      if (!was_sent) {
+      if (!is_reachable) {
         refresh_address(connection);
       }
       Status ready =
           co_await connection.establish(deadline.earlier(Deadline::after(config_.connect_timeout)));
+      is_reachable = ready.has_value();
       if (!ready) {
+        was_cut_off = false;
         error = std::move(ready.error()).with_prefix(wire::to_string(call.opcode));
-        was_sent = false;
         continue;
       }
+      if (cut_off && exchange.is_forgotten() && !wire::is_idempotent(call.opcode)) {
+        continue;  // decided above
+      }
     }
-    Result<Reply> reply = co_await connection.exchange(call, deadline);
+    Result<Reply> reply = co_await exchange;
     if (reply || reply.error().code == Errc::kPosix) {
       co_return reply;
     }
-    was_sent = true;
     patience = Deadline::after(config_.connect_patience);
     error = std::move(reply.error());
+    judge();
   }
 }
 

@@ -69,10 +69,10 @@ class ConnectionPool final : private net::MessageHandler {
   void on_invalidate(const net::Incoming& message);
   void refresh_address(Connection& connection);
   rt::CoResult<Reply> call_again(Connection& connection,
+                                 Connection::Exchange& exchange,
                                  const Call& call,
                                  Deadline deadline,
-                                 Error first_error,
-                                 bool was_sent);
+                                 Error error);
 
   net::Worker& worker_;
   ClientIdentity identity_;

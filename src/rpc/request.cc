@@ -16,18 +16,20 @@ rt::CoStatus Request::receive(std::span<std::byte> into, const net::MemoryRegion
     std::memcpy(into.data(), data_, data_bytes_);
     co_return Status{};
   }
-  Session* session = server_->registry_.peek(session_);
+  Session* session = server_->registry_.peek(origin_);
   if (session == nullptr) {
+    lost_data_ = true;
     co_return fail(Errc::kDisconnected, "the client is gone");
   }
   BENCHFS_CHECK(holds_descriptor_);
   holds_descriptor_ = false;
-  begin_transfer();
+  begin_transfer(origin_);
   trace_.on_receiving();
   ucs_status_t status = co_await server_->worker_.receive(*session->endpoint, data_, into, region);
   transferring_ = false;
   trace_.on_received();
   if (status != UCS_OK) {
+    lost_data_ = true;
     co_return std::unexpected(net::ucx_error(status, "receiving the data of a request"));
   }
   co_return Status{};
@@ -50,6 +52,9 @@ Request::ReplySend Request::reply_error(const Error& error) {
 void Request::set_reply(Errc transport, int status, std::span<const std::byte> body) {
   BENCHFS_CHECK(!answered_);
   answered_ = true;
+  if (lost_data_) {
+    transport = Errc::kNotReady;  // to be sent again, if anybody still asks
+  }
   wire::ReplyHeader header;
   header.request_id = id_.value;
   header.transport = static_cast<std::uint16_t>(transport);
@@ -59,15 +64,24 @@ void Request::set_reply(Errc transport, int status, std::span<const std::byte> b
     std::memcpy(reply_.data() + sizeof header, body.data(), body.size());
   }
   reply_bytes_ = sizeof header + body.size();
+  if (kept_ != nullptr) [[unlikely]] {
+    if (lost_data_) {
+      ReplyHistory::forget(*kept_);
+    } else {
+      ReplyHistory::answer(*kept_, std::span(reply_).first(reply_bytes_));
+    }
+    kept_ = nullptr;
+  }
 }
 
 bool Request::ReplySend::await_ready() {
+  BENCHFS_DCHECK(data_.empty() || wire::is_idempotent(request_.opcode()));  // data is not kept
   request_.trace_.on_sending(data_.size());
   Session* session = request_.server_->registry_.peek(request_.session_);
   if (session == nullptr) {
     return true;
   }
-  request_.begin_transfer();
+  request_.begin_transfer(request_.session_);
   std::size_t eager_bytes = request_.server_->config_.eager_reply_bytes;
   send_.emplace(*session->endpoint,
                 net::Send::Message{

@@ -19,6 +19,7 @@
 #include "net/worker.h"
 #include "rpc/call.h"
 #include "rpc/client_registry.h"
+#include "rpc/reply_history.h"
 #include "rpc/request_stats.h"
 #include "rt/task.h"
 #include "wire/codec.h"
@@ -78,19 +79,24 @@ class Request {
   friend class Server;
   void set_reply(Errc transport, int status, std::span<const std::byte> body);
   void drop_data();
-  void begin_transfer() {
+  void begin_transfer(wire::SessionId with) {
     transferring_ = true;
     transfer_sweeps_ = 0;
+    transfer_session_ = with;
   }
 
   Server* server_ = nullptr;
   wire::Opcode opcode_ = wire::Opcode::kPing;
   wire::RequestId id_;
-  wire::SessionId session_;
+  wire::SessionId session_;  // that gets the reply
+  wire::SessionId origin_;   // that has the data: another one once the request was sent again
+  wire::SessionId transfer_session_;
   std::uint64_t client_uid_ = 0;
   Deadline deadline_ = Deadline::never();
   RequestTrace trace_;
+  ReplyHistory::Slot* kept_ = nullptr;  // where its reply is kept; null for idempotent operations
   bool answered_ = false;
+  bool lost_data_ = false;  // its data did not arrive: it was not executed
   bool is_rendezvous_ = false;
   bool holds_descriptor_ = false;
   bool transferring_ = false;  // UCX moves data or the reply

@@ -334,7 +334,34 @@ TEST_F(BrokenCall, IsRepeatedWhenItIsIdempotent) {
   EXPECT_EQ(second->service().handled, 2U);  // and the ping
 }
 
-TEST(Replacement, LeavesTheEffectOfRunningCallsUnknown) {
+// The connection ends under calls that are being executed, forty times; each comes again over a
+// new connection, and is answered once it has been executed, which is once.
+TEST(ExactlyOnce, ACallThatIsCutOffIsExecutedOnceAndAnswered) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  constexpr int kRounds = 40;
+  constexpr int kAtOnce = 8;
+  for (int round = 0; round < kRounds; ++round) {
+    wire::MkdirRequest slow{.parent = 5};
+    std::vector<Client::Pending> pending;
+    for (int i = 0; i < kAtOnce; ++i) {
+      pending.push_back(client.start(make_call(slow)));
+    }
+    std::uint64_t begun = static_cast<std::uint64_t>(round) * kAtOnce;
+    // Cut in every phase: before, while and after they are executed and answered.
+    std::uint64_t cut_at = begun + static_cast<std::uint64_t>(round % (kAtOnce + 1));
+    client.eventually([&] { return server.service().mkdirs >= cut_at; });
+    server.run([](Server& s, net::Worker&) { s.disconnect("client_1"); });
+    for (auto& call : pending) {
+      ASSERT_TRUE(client.eventually([&] { return call->has_value(); }));
+      ASSERT_TRUE((*call)->has_value()) << (*call)->error().message();
+    }
+    ASSERT_EQ(server.service().mkdirs, begun + kAtOnce) << "round " << round;
+  }
+  EXPECT_GT(server.stats().repeated, 0U);
+}
+
+TEST(Replacement, EndsTheRunningCallsOfTheOlderClient) {
   ServerThread server;
   Client first("twin", {server.address()});
   Client second("twin", {server.address()});
@@ -344,7 +371,8 @@ TEST(Replacement, LeavesTheEffectOfRunningCallsUnknown) {
   ASSERT_TRUE(second.ping());
   ASSERT_TRUE(first.eventually([&] { return pending->has_value(); }));
   ASSERT_FALSE((*pending)->has_value());
-  EXPECT_EQ((*pending)->error().code, Errc::kDisconnected);
+  EXPECT_EQ((*pending)->error().code, Errc::kRefused);
+  EXPECT_TRUE(contains((*pending)->error(), "another client registered with node_0 as twin"));
   EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) { return s.stats().in_flight == 0; }));
   EXPECT_EQ(server.service().mkdirs, 1U);
   EXPECT_EQ(server.stats().replies_dropped, 1U);

@@ -23,6 +23,8 @@ constexpr int kMaxTransferSweeps = 60;
 // One-way messages and refusals queued for a client that does not read. Replies have their own
 // bound, the window.
 constexpr std::uint32_t kMaxQueuedMessages = 8 * wire::kMaxWindow;
+// Clients that are remembered, for each that may be registered.
+constexpr std::uint32_t kHistoriesPerClient = 8;
 // Connections that may be unregistered at a time, at least.
 constexpr std::uint32_t kMinUnregistered = 64;
 
@@ -41,7 +43,8 @@ Server::Server(net::Worker& worker, Service& service, const Config& config)
                  *this,
                  {.max_unregistered = std::max(kMinUnregistered, config.max_clients),
                   .register_timeout = config.register_timeout}),
-      registry_(config.max_clients) {}
+      registry_(config.max_clients),
+      histories_(std::size_t{kHistoriesPerClient} * config.max_clients) {}
 
 Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
                                                Service& service,
@@ -97,6 +100,7 @@ rt::Task<void> Server::sweep() {
     MonoTime now = mono_now();
     admission_.sweep(now);
     sweep_sessions(now);
+    histories_.expire(now - config_.client_grace);
   }
 }
 
@@ -111,7 +115,7 @@ void Server::sweep_sessions(MonoTime now) {
   for (auto& request : requests_) {
     if (request->transferring_ && (++request->transfer_sweeps_ > kMaxTransferSweeps ||
                                    request->deadline_.passed(now - kTransferGrace))) {
-      stuck.push_back(request->session_);
+      stuck.push_back(request->transfer_session_);
     }
   }
   for (wire::SessionId id : stuck) {
@@ -136,6 +140,7 @@ void Server::end_session(Session& session, wire::CloseReason reason, bool finall
   sessions_.erase(endpoint);
   registry_.remove(session);
   endpoint->close(reason == wire::CloseReason::kError ? Nanos::zero() : kCloseFlush);
+  histories_.leave(uid, finally, mono_now());
   service_.on_client_gone(uid, finally);
 }
 
@@ -175,6 +180,9 @@ Result<Session*> Server::add_session(const Registration& registration) {
                                    registration.header.client_uid,
                                    registration.endpoint,
                                    registration.address);
+  ReplyHistories::Joined joined = histories_.join(session.client_uid);
+  session.history = joined.history;
+  session.is_remembered = joined.is_known;
   sessions_.emplace(registration.endpoint, session.id);
   return &session;
 }
@@ -184,6 +192,7 @@ void Server::grant(const Session& session, const Registration& registration) {
   response.attempt = registration.header.attempt;
   response.run_id = config_.run_id;
   response.session_id = session.id.value;
+  response.flags = session.is_remembered ? wire::kRegisterRemembered : 0;
   response.window = config_.window;
   response.window_bytes = config_.window_bytes;
   response.shard = self_.value;
@@ -248,6 +257,15 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
     refuse(*session, message.id, header, code);
     return net::Disposition::kDone;
   }
+  ReplyHistory::Slot* kept = nullptr;
+  if (!wire::is_idempotent(opcode)) {
+    ReplyHistory::Lookup found = session->history->find(wire::RequestId{header.request_id});
+    if (found.verdict != ReplyHistory::Verdict::kNew) [[unlikely]] {
+      on_repeated(opcode, *session, found);
+      return net::Disposition::kDone;
+    }
+    kept = found.slot;
+  }
   ++stats_.in_flight;
   ++session->requests;
   ++session->in_flight;
@@ -255,6 +273,12 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
   request->opcode_ = opcode;
   request->id_ = wire::RequestId{header.request_id};
   request->session_ = session->id;
+  request->origin_ = session->id;
+  request->kept_ = kept;
+  if (kept != nullptr) {
+    kept->running = request;
+  }
+  request->lost_data_ = false;
   request->client_uid_ = session->client_uid;
   MonoTime arrived = mono_now_coarse();
   request->deadline_ = Deadline::at(arrived + std::chrono::milliseconds(header.deadline_ms));
@@ -282,10 +306,28 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
   return net::Disposition::kHold;
 }
 
+// The request was seen before: over a connection that is gone, for a client waits for the reply.
+void Server::on_repeated(wire::Opcode opcode, Session& session, const ReplyHistory::Lookup& found) {
+  ++stats_.repeated;
+  if (found.verdict == ReplyHistory::Verdict::kAnswered) {
+    post(session,
+         wire::reply_am_id(opcode),
+         std::span(found.slot->reply).first(found.slot->reply_bytes));
+  } else if (found.verdict == ReplyHistory::Verdict::kRunning) {
+    Request& request = *found.slot->running;
+    if (Session* before = registry_.peek(request.session_)) {
+      --before->in_flight;
+    }
+    request.session_ = session.id;
+    ++session.in_flight;
+  }
+}
+
 Errc Server::check_request(const wire::RequestHeader& header,
                            const Session& session,
                            const net::Incoming& message) {
-  if (header.flags != 0 || message.header.size() > wire::kMaxHeaderBytes ||
+  if (header.flags != 0 || wire::RequestId{header.request_id}.slot() >= wire::kMaxWindow ||
+      message.header.size() > wire::kMaxHeaderBytes ||
       message.length > config_.max_transfer_bytes || (message.length > 0 && !message.can_hold))
       [[unlikely]] {
     ++stats_.malformed;
@@ -362,6 +404,12 @@ bool Server::notify(wire::SessionId id, wire::Opcode opcode, std::span<const std
   }
   post(*session, static_cast<std::uint16_t>(opcode), header);
   return true;
+}
+
+void Server::disconnect(std::string_view client_id) {
+  if (Session* session = registry_.find(client_id)) {
+    end_session(*session, wire::CloseReason::kError, false);
+  }
 }
 
 rt::Task<void> Server::shutdown(Deadline deadline) {

@@ -49,6 +49,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
     std::uint32_t eager_reply_bytes = 16U << 10;  // larger reply data goes by rendezvous
     std::uint64_t run_id = 0;
     Nanos register_timeout = std::chrono::seconds(10);
+    Nanos client_grace = std::chrono::seconds(30);  // what a client that is gone left is kept
   };
 
   static Result<std::unique_ptr<Server>> create(net::Worker& worker,
@@ -69,6 +70,9 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   // gone. When the client has left too many unread, its session ends soon.
   bool notify(wire::SessionId session, wire::Opcode opcode, std::span<const std::byte> header);
 
+  // Ends the connection of a client without notice, as a failure would; for tests.
+  void disconnect(std::string_view client_id);
+
   [[nodiscard]] ClientRegistry& registry() { return registry_; }
   [[nodiscard]] const Config& config() const { return config_; }
   [[nodiscard]] const Admission& admission() const { return admission_; }
@@ -76,6 +80,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   struct Stats {
     std::uint64_t malformed = 0;        // answered with an error
     std::uint64_t unattributed = 0;     // no valid session: dropped
+    std::uint64_t repeated = 0;         // sent again over a new connection: not executed again
     std::uint64_t overloaded = 0;       // answered with kBusy
     std::uint64_t replies_dropped = 0;  // the client was gone
     std::uint64_t unresponsive = 0;     // sessions ended because the client did not take part
@@ -112,6 +117,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
               const wire::RequestHeader& header,
               Errc code);
   rt::DetachedTask serve(Request* request);
+  void on_repeated(wire::Opcode opcode, Session& session, const ReplyHistory::Lookup& found);
   Errc check_request(const wire::RequestHeader& header,
                      const Session& session,
                      const net::Incoming& message);
@@ -129,6 +135,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   std::uint32_t shard_count_ = 0;
   Admission admission_;
   ClientRegistry registry_;
+  ReplyHistories histories_;
   std::unordered_map<net::Endpoint*, wire::SessionId> sessions_;
   std::vector<std::unique_ptr<Request>> requests_;
   std::vector<Request*> free_requests_;

@@ -71,8 +71,13 @@ struct RegisterClientResponseHeader {
   std::uint32_t chunk_bytes = 0;         // of new files
   std::uint32_t max_transfer_bytes = 0;  // largest data part of one request or reply
   std::uint64_t window_bytes = 0;        // bulk bytes the client may have outstanding here
+  std::uint32_t flags = 0;               // kRegisterRemembered or 0
+  std::uint32_t padding = 0;
 };
-static_assert(sizeof(RegisterClientResponseHeader) == 64);
+static_assert(sizeof(RegisterClientResponseHeader) == 72);
+
+// The server remembers what it answered to this client before: requests may be sent again.
+inline constexpr std::uint32_t kRegisterRemembered = 1;
 
 enum class CloseReason : std::uint32_t { kEviction = 0, kShutdown = 1, kError = 2, kReplaced = 3 };
 

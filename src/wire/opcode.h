@@ -64,7 +64,9 @@ constexpr std::uint16_t reply_am_id(Opcode opcode) {
                                      : static_cast<std::uint16_t>(static_cast<int>(opcode) + 100);
 }
 
-// True when executing the operation a second time leaves the same state and the same answer.
+// True when executing the operation a second time leaves the same state and the same answer,
+// whatever others did in between; for the data of a file: as if the write had come later. The
+// replies to all others are kept (rpc/reply_history.h).
 constexpr bool is_idempotent(Opcode opcode);
 
 // Lower-case name for messages, e.g. "write chunk".
@@ -78,7 +80,6 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kTruncateChunks:
     case Opcode::kQueryChunks:
     case Opcode::kLookup:
-    case Opcode::kSetAttr:
     case Opcode::kReaddir:
     case Opcode::kGetAttr:
     case Opcode::kReadlink:
@@ -93,6 +94,7 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kSetParent:
     case Opcode::kUnlockRenames:
       return true;
+    case Opcode::kSetAttr:
     case Opcode::kOpen:
     case Opcode::kOpenInode:
     case Opcode::kClose:

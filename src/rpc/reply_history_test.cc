@@ -1,0 +1,106 @@
+#include "rpc/reply_history.h"
+
+#include <gtest/gtest.h>
+
+namespace benchfs::rpc {
+namespace {
+
+using Verdict = ReplyHistory::Verdict;
+
+wire::RequestId id_of(std::uint32_t slot, std::uint64_t sequence) {
+  return wire::RequestId::make(slot, wire::ShardId{3}, sequence);
+}
+
+std::vector<std::byte> reply_of(int value) {
+  return std::vector<std::byte>(20, static_cast<std::byte>(value));
+}
+
+class History : public ::testing::Test {
+ protected:
+  // Any pointer will do: the history does not look behind it.
+  Request* const request_ = reinterpret_cast<Request*>(this);  // lint: allow cast
+  ReplyHistory history_;
+
+  ReplyHistory::Slot& take(std::uint32_t slot, std::uint64_t sequence) {
+    ReplyHistory::Lookup found = history_.find(id_of(slot, sequence));
+    EXPECT_EQ(found.verdict, Verdict::kNew);
+    found.slot->running = request_;
+    return *found.slot;
+  }
+};
+
+TEST_F(History, ARequestIsNewOnceThenRunningThenAnswered) {
+  ReplyHistory::Slot& slot = take(5, 100);
+  EXPECT_EQ(history_.find(id_of(5, 100)).verdict, Verdict::kRunning);
+  EXPECT_TRUE(history_.is_running());
+  ReplyHistory::answer(slot, reply_of(7));
+  EXPECT_FALSE(history_.is_running());
+  ReplyHistory::Lookup found = history_.find(id_of(5, 100));
+  ASSERT_EQ(found.verdict, Verdict::kAnswered);
+  EXPECT_EQ(found.slot->reply_bytes, 20U);
+  EXPECT_EQ(found.slot->reply[19], std::byte{7});
+}
+
+TEST_F(History, WhatWasNotExecutedIsNewAgain) {
+  ReplyHistory::Slot& slot = take(0, 1);
+  ReplyHistory::forget(slot);
+  EXPECT_EQ(history_.find(id_of(0, 1)).verdict, Verdict::kNew);
+}
+
+TEST_F(History, ACallThatHasEndedIsStale) {
+  ReplyHistory::answer(take(0, 1), reply_of(1));
+  ReplyHistory::answer(take(0, 2), reply_of(2));
+  EXPECT_EQ(history_.find(id_of(0, 1)).verdict, Verdict::kStale);
+  EXPECT_EQ(history_.find(id_of(0, 2)).verdict, Verdict::kAnswered);
+}
+
+TEST_F(History, ANewCallCannotTakeTheSlotOfOneThatRuns) {
+  take(0, 1);
+  EXPECT_EQ(history_.find(id_of(0, 2)).verdict, Verdict::kStale);
+}
+
+TEST_F(History, SlotsAreApart) {
+  ReplyHistory::answer(take(0, 9), reply_of(1));
+  ReplyHistory::answer(take(wire::kMaxWindow - 1, 3), reply_of(2));
+  EXPECT_EQ(history_.find(id_of(0, 9)).slot->reply[0], std::byte{1});
+  EXPECT_EQ(history_.find(id_of(wire::kMaxWindow - 1, 3)).slot->reply[0], std::byte{2});
+}
+
+TEST(Histories, AClientThatComesBackIsKnown) {
+  ReplyHistories histories(10);
+  MonoTime now = mono_now();
+  EXPECT_FALSE(histories.join(1).is_known);
+  histories.leave(1, false, now);
+  EXPECT_TRUE(histories.join(1).is_known);
+  histories.leave(1, true, now);
+  EXPECT_FALSE(histories.join(1).is_known);
+}
+
+TEST(Histories, ForgetThoseThatStayAway) {
+  ReplyHistories histories(10);
+  MonoTime now = mono_now();
+  histories.join(1);
+  histories.join(2);
+  histories.leave(1, false, now);
+  histories.expire(now);
+  EXPECT_EQ(histories.size(), 2U);
+  histories.expire(now + std::chrono::seconds(1));
+  EXPECT_EQ(histories.size(), 1U);  // the second is there
+}
+
+TEST(Histories, AreBoundedAndTheLongestAwayGoesFirst) {
+  ReplyHistories histories(3);
+  MonoTime now = mono_now();
+  for (std::uint64_t uid = 1; uid <= 3; ++uid) {
+    histories.join(uid);
+    histories.leave(uid, false, now + std::chrono::seconds(uid == 2 ? 0 : 1));
+  }
+  histories.join(4);
+  EXPECT_EQ(histories.size(), 3U);
+  EXPECT_TRUE(histories.join(1).is_known);
+  EXPECT_TRUE(histories.join(3).is_known);
+  EXPECT_FALSE(histories.join(2).is_known);
+}
+
+}  // namespace
+}  // namespace benchfs::rpc
