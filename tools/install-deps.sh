@@ -23,6 +23,7 @@ build    libxxhash-dev         XXH3: placement and checksums
 build    libsodium-dev         random bytes and MAC: the proof of the cluster secret
 build    libboost-dev          Boost.Intrusive only: lists without allocation
 build    robin-map-dev         hash maps on the data path
+build    libopenmpi-dev        MPI: benchfsd_mpi and benchfs_rpc_bench; without it they are left out
 build    libcli11-dev          command lines of the programs
 build    libtomlplusplus-dev   the configuration file
 build    nlohmann-json3-dev    reading JSON in tools and tests
@@ -31,6 +32,7 @@ test     libclang-rt-19-dev    run-time part of the sanitizers and of libFuzzer
 test     llvm-19               llvm-symbolizer: function names in sanitizer reports
 test     clang-tidy-19         static checks
 test     clang-format-19       layout of the source
+test     openmpi-bin           mpirun: the tests of the MPI programs
 test     python3               the lint in tools/lint
 bench    libbenchmark-dev      micro benchmarks
 bench    ucx-utils             ucx_perftest: what the network can do without us

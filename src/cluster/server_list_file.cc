@@ -144,6 +144,15 @@ Result<Fd> open_locked(const fs::path& path, Deadline deadline) {
               fmt::format("server list {} stayed locked by another process", path.native()));
 }
 
+Status check_expected(RunIdentity run) {
+  if (run.expected == 0 || run.expected > wire::kMaxShards) {
+    return fail(
+        Errc::kConfig,
+        fmt::format("expected servers must be 1 to {}, not {}", wire::kMaxShards, run.expected));
+  }
+  return {};
+}
+
 struct AppendPlan {
   std::size_t keep_bytes = 0;  // of the present text
   std::string text;            // to write behind them
@@ -303,16 +312,19 @@ std::expected<ServerList, ServerListError> repair(const fs::path& dir,
 
 }  // namespace
 
+Status begin_server_list(const fs::path& dir, RunIdentity run, Deadline deadline) {
+  BENCHFS_TRY_VOID(check_expected(run));
+  fs::path path = list_path(dir);
+  BENCHFS_TRY(Fd fd, open_locked(path, deadline));
+  return write_plan(fd.get(), path, {.text = format_server_list_header(run.run_id, run.expected)});
+}
+
 Result<std::uint64_t> append_server(const fs::path& dir,
                                     const Server& server,
                                     RunIdentity run,
                                     Deadline deadline) {
   BENCHFS_TRY_VOID(check_server(server));
-  if (run.expected == 0 || run.expected > wire::kMaxShards) {
-    return fail(
-        Errc::kConfig,
-        fmt::format("expected servers must be 1 to {}, not {}", wire::kMaxShards, run.expected));
-  }
+  BENCHFS_TRY_VOID(check_expected(run));
   fs::path path = list_path(dir);
   {
     BENCHFS_TRY(Fd fd, open_locked(path, deadline));

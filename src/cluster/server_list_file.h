@@ -24,6 +24,11 @@ struct RunIdentity {
   std::uint32_t expected = 1;  // servers of the complete list, 1 to wire::kMaxShards
 };
 
+// Makes the list in the existing directory `dir` an empty one of this run, whatever was there. For
+// who starts all servers of a run together, before any of them; nobody may be alive of another one.
+// Errors: kDeadline (the lock was not free in time), kConfig (bad number), kSystem.
+Status begin_server_list(const std::filesystem::path& dir, RunIdentity run, Deadline deadline);
+
 // Adds `server` to the list in the existing directory `dir` and returns the run id in force.
 // A node id that is already there gets a new line, which supersedes the old one.
 // Errors: kDeadline (the lock was not free in time), kStaleRun (servers of another run, or of one

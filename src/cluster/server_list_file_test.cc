@@ -330,6 +330,14 @@ TEST_F(ServerListFile, TheLockIsWaitedForUntilTheDeadline) {
   EXPECT_TRUE(append(0, 1));
 }
 
+TEST_F(ServerListFile, BegunAnewItHoldsNobodyOfAnEarlierRun) {
+  fill(3);
+  ASSERT_TRUE(begin_server_list(dir_, {0x99, 2}, Deadline::after(seconds(60))));
+  EXPECT_EQ(problem().problem, ServerListProblem::kEmpty);
+  EXPECT_EQ(problem().expected, 2U);
+  EXPECT_TRUE(append(0, 2, 0x99));
+}
+
 TEST_F(ServerListFile, AMissingDirectoryIsAnError) {
   auto result = append_server(
       dir_ / "no", {"node_0", "127.0.0.1", 1}, {kRun, 1}, Deadline::after(seconds(60)));

@@ -26,8 +26,11 @@ namespace fs = std::filesystem;
 // After the second signal the process ends after this long, whatever its shards do.
 constexpr Nanos kPatience = std::chrono::seconds(1);
 
+// While there are companions: how often they are asked.
+constexpr int kCompanionTickMs = 20;
+
 // Creates `path` and its parents; only the owner may enter those that are new.
-int make_directory(const fs::path& path, std::string_view what) {
+std::expected<void, Failure> make_directory(const fs::path& path, std::string_view what) {
   fs::path made;
   int error = 0;
   for (const fs::path& part : path) {
@@ -39,43 +42,46 @@ int make_directory(const fs::path& path, std::string_view what) {
     error = access(path.c_str(), W_OK | X_OK) == 0 ? 0 : errno;
   }
   if (error != 0) {
-    BENCHFS_LOG(kError,
-                "cannot use {} {}: {}; choose another one",
-                what,
-                path.native(),
-                std::generic_category().message(error));
-    return EX_CANTCREAT;
+    return std::unexpected(Failure{EX_CANTCREAT,
+                                   fmt::format("cannot use {} {}: {}; choose another one",
+                                               what,
+                                               path.native(),
+                                               std::generic_category().message(error))});
   }
-  return EX_OK;
+  return {};
 }
 
-struct Verdict {
-  int exit_code;
-  std::string next_step;
-};
-
-Verdict judge(const Error& error, const server::ShardConfig& config) {
+// Why a shard failed, with its name and what to do about it.
+Failure judge(const Error& error, const server::ShardConfig& config) {
   auto is = [&error](auto... codes) { return ((error.code == codes) || ...); };
+  int exit_code = is(Errc::kSystem) ? EX_OSERR : EX_SOFTWARE;
+  std::string next_step;
   if (is(Errc::kConfig, Errc::kInvalidArgument)) {
-    return {EX_CONFIG, ""};
+    exit_code = EX_CONFIG;
+  } else if (is(Errc::kStaleRun)) {
+    exit_code = EX_UNAVAILABLE;
+    next_step = fmt::format(
+        "; if no daemon of that run is alive, 'benchfs down --registry-dir {}' removes the list",
+        config.registry_dir);
+  } else if (is(Errc::kNotReady)) {
+    exit_code = EX_UNAVAILABLE;
+    next_step = "; start the missing servers, or correct registry.expected_servers";
+  } else if (is(Errc::kUnreachable, Errc::kTransport, Errc::kBusy)) {
+    exit_code = EX_UNAVAILABLE;
+    next_step = config.listen_port == 0
+                    ? "; check network.listen and network.devices"
+                    : fmt::format("; is port {} free? network.port = 0 takes any free port",
+                                  config.listen_port);
   }
-  if (is(Errc::kStaleRun)) {
-    return {EX_UNAVAILABLE,
-            fmt::format("; if no daemon of that run is alive, 'benchfs down --registry-dir {}' "
-                        "removes the list",
-                        config.registry_dir)};
-  }
-  if (is(Errc::kNotReady)) {
-    return {EX_UNAVAILABLE, "; start the missing servers, or correct registry.expected_servers"};
-  }
-  if (is(Errc::kUnreachable, Errc::kTransport, Errc::kBusy)) {
-    return {EX_UNAVAILABLE,
-            config.listen_port == 0
-                ? "; check network.listen and network.devices"
-                : fmt::format("; is port {} free? network.port = 0 takes any free port",
-                              config.listen_port)};
-  }
-  return {is(Errc::kSystem) ? EX_OSERR : EX_SOFTWARE, ""};
+  return {exit_code, fmt::format("{}: {}{}", config.node_id, error.message(), next_step)};
+}
+
+sigset_t stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
 }
 
 }  // namespace
@@ -88,10 +94,33 @@ Daemon::~Daemon() {
   }
 }
 
+void block_stop_signals() {
+  sigset_t signals = stop_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
 int Daemon::run() {
-  if (int code = prepare(); code != EX_OK) {
-    return code;
+  if (auto prepared = prepare(); !prepared) {
+    BENCHFS_LOG(kError, "{}", prepared.error().text);
+    return prepared.error().exit_code;
   }
+  return serve();
+}
+
+std::expected<void, Failure> Daemon::prepare() {
+  // Threads made from now on, UCX's too, inherit the mask: only the descriptor sees these signals.
+  block_stop_signals();
+  sigset_t signals = stop_signals();
+  signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+  event_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (signal_fd_ < 0 || event_fd_ < 0) {
+    return std::unexpected(Failure{
+        EX_OSERR, fmt::format("no descriptors: {}", std::generic_category().message(errno))});
+  }
+  std::string pid_dir = config_.registry_dir + "/pid";
+  BENCHFS_TRY_VOID(make_directory(config_.registry_dir, "registry directory"));
+  BENCHFS_TRY_VOID(make_directory(pid_dir, "registry directory"));
+  BENCHFS_TRY_VOID(take_node_id(pid_dir));
   for (std::uint64_t i = 0; i < config_.shards; ++i) {
     auto slot = std::make_unique<Slot>();
     slot->config = config_.shard_config(i);
@@ -99,11 +128,28 @@ int Daemon::run() {
   }
   for (auto& slot : slots_) {
     if (slot->config.engine == server::Engine::kFile) {
-      if (int code = make_directory(slot->config.data_dir, "data directory"); code != EX_OK) {
-        return code;
-      }
+      BENCHFS_TRY_VOID(make_directory(slot->config.data_dir, "data directory"));
     }
   }
+  return {};
+}
+
+std::expected<void, Failure> Daemon::take_node_id(const std::string& pid_dir) {
+  Result<PidFile> pid_file = PidFile::acquire(pid_dir + "/" + config_.node_id);
+  if (!pid_file) {
+    bool taken = pid_file.error().code == Errc::kBusy;
+    return std::unexpected(
+        Failure{taken ? EX_UNAVAILABLE : EX_CANTCREAT,
+                fmt::format("node id {}: {}{}",
+                            config_.node_id,
+                            taken ? pid_file.error().context : pid_file.error().message(),
+                            taken ? "; stop it, or choose another node id" : "")});
+  }
+  pid_file_.emplace(*std::move(pid_file));
+  return {};
+}
+
+int Daemon::serve() {
   for (auto& slot : slots_) {
     slot->thread = std::thread([this, own = slot.get()] { run_shard(*own); });
   }
@@ -113,41 +159,6 @@ int Daemon::run() {
   }
   remove_directories();
   return code;
-}
-
-// Signals, the registry directory, the node id.
-int Daemon::prepare() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  // Threads made from now on, UCX's too, inherit the mask: only the descriptor sees these signals.
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-  event_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (signal_fd_ < 0 || event_fd_ < 0) {
-    BENCHFS_LOG(kError, "no descriptors: {}", std::generic_category().message(errno));
-    return EX_OSERR;
-  }
-  std::string pid_dir = config_.registry_dir + "/pid";
-  if (int code = make_directory(config_.registry_dir, "registry directory"); code != EX_OK) {
-    return code;
-  }
-  if (int code = make_directory(pid_dir, "registry directory"); code != EX_OK) {
-    return code;
-  }
-  Result<PidFile> pid_file = PidFile::acquire(pid_dir + "/" + config_.node_id);
-  if (!pid_file) {
-    bool taken = pid_file.error().code == Errc::kBusy;
-    BENCHFS_LOG(kError,
-                "node id {}: {}{}",
-                config_.node_id,
-                taken ? pid_file.error().context : pid_file.error().message(),
-                taken ? "; stop it, or choose another node id" : "");
-    return taken ? EX_UNAVAILABLE : EX_CANTCREAT;
-  }
-  pid_file_.emplace(*std::move(pid_file));
-  return EX_OK;
 }
 
 void Daemon::run_shard(Slot& slot) {
@@ -181,6 +192,9 @@ void Daemon::change(Slot& slot, State state, server::Shard* shard, std::optional
 }
 
 void Daemon::stop_all() {
+  if (companions_ != nullptr) {
+    companions_->on_stopping(nullptr);
+  }
   std::lock_guard lock(mutex_);
   ++stops_;
   for (auto& slot : slots_) {
@@ -195,7 +209,7 @@ int Daemon::watch() {
   std::optional<Deadline> patience;
   for (;;) {
     std::array<pollfd, 2> fds{{{signal_fd_, POLLIN, 0}, {event_fd_, POLLIN, 0}}};
-    int timeout_ms = -1;
+    int timeout_ms = companions_ != nullptr ? kCompanionTickMs : -1;
     if (patience) {
       timeout_ms = static_cast<int>(patience->remaining() / std::chrono::milliseconds(1)) + 1;
     }
@@ -210,33 +224,48 @@ int Daemon::watch() {
     }
     eventfd_t count = 0;
     eventfd_read(event_fd_, &count);
-    if (look_at_shards()) {
+    bool ended = look_at_shards();
+    if (companions_ != nullptr && companions_->poll() && stops_ == 0) {
+      stop_all();
+    }
+    if (ended) {
       return exit_code_;
     }
   }
+}
+
+void Daemon::report(const Failure& failure) {
+  if (companions_ != nullptr) {
+    companions_->on_stopping(&failure);
+  } else {
+    BENCHFS_LOG(kError, "{}", failure.text);
+  }
+  exit_code_ = exit_code_ == EX_OK ? failure.exit_code : exit_code_;
 }
 
 // True when all shards have ended.
 bool Daemon::look_at_shards() {
   std::size_t serving = 0;
   std::size_t ended = 0;
+  std::vector<Failure> failures;
   {
     std::lock_guard lock(mutex_);
     for (auto& slot : slots_) {
       serving += slot->state == State::kServing ? 1 : 0;
       ended += slot->state == State::kEnded ? 1 : 0;
       if (slot->error) {
-        Verdict verdict = judge(*slot->error, slot->config);
-        std::string text = slot->error->message();
-        BENCHFS_LOG(kError, "{}: {}{}", slot->config.node_id, text, verdict.next_step);
-        exit_code_ = exit_code_ == EX_OK ? verdict.exit_code : exit_code_;
+        failures.push_back(judge(*slot->error, slot->config));
         slot->error.reset();
       }
     }
   }
+  for (const Failure& failure : failures) {
+    report(failure);
+  }
   if (ended > 0 && stops_ == 0) {
     stop_all();  // a file system without one of its shards is none
-  } else if (serving == slots_.size() && ready_fd_ >= 0) {
+  } else if (serving == slots_.size() && !listening_) {
+    listening_ = true;
     announce_ready();
   }
   return ended == slots_.size();
@@ -258,6 +287,12 @@ int Daemon::read_signals() {
 }
 
 void Daemon::announce_ready() {
+  if (companions_ != nullptr) {
+    companions_->on_listening();
+  }
+  if (ready_fd_ < 0) {
+    return;
+  }
   constexpr std::string_view kReady = "ready\n";
   if (::write(ready_fd_, kReady.data(), kReady.size()) < 0) {
     BENCHFS_LOG(

@@ -23,6 +23,7 @@ LEVELS = {
     "server": 5, "client": 5,
     "capi": 6,
     "fuse": 7, "preload": 7, "daemon": 7, "cli": 7,
+    "mpi": 8,
 }
 
 # (header, where it may be included below src/)
@@ -30,10 +31,10 @@ FOREIGN = [
     (re.compile(r"(ucp|uct|ucs)/"), ("net/",)),
     (re.compile(r"liburing(\.h$|/)"), ("rt/",)),
     (re.compile(r"sodium(\.h$|/)"), ("cluster/secret.cc",)),
-    (re.compile(r"mpi\.h$"), ("daemon/",)),
+    (re.compile(r"mpi\.h$"), ("mpi/",)),
     (re.compile(r"fuse"), ("fuse/",)),
     (re.compile(r"toml\+\+(/|\.h$)"), ("base/config.cc",)),
-    (re.compile(r"CLI/"), ("cli/", "daemon/")),
+    (re.compile(r"CLI/"), ("cli/", "daemon/", "mpi/")),
     (re.compile(r"tsl/"), ("meta/", "chunk/", "rpc/")),
 ]
 

@@ -90,7 +90,7 @@ class LayersTest(unittest.TestCase):
                 ("ucp/api/ucp.h", "src/net/x.cc", "src/rpc/x.cc"),
                 ("ucs/type/status.h", "src/net/x.h", "src/rt/x.h"),
                 ("liburing.h", "src/rt/x.cc", "src/chunk/x.cc"),
-                ("mpi.h", "src/daemon/x.cc", "src/cli/x.cc"),
+                ("mpi.h", "src/mpi/x.cc", "src/cli/x.cc"),
                 ("fuse_lowlevel.h", "src/fuse/x.cc", "src/client/x.cc"),
                 ("fuse3/fuse.h", "src/fuse/x.cc", "src/client/x.cc"),
                 ("toml++/toml.h", "src/base/config.cc", "src/base/error.cc"),

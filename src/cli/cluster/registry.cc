@@ -31,12 +31,13 @@ namespace fs = std::filesystem;
 constexpr Nanos kKillPatience = std::chrono::seconds(2);
 constexpr std::size_t kTailLines = 8;
 
-// True when the program of the process is benchfsd.
+// True when the program of the process is a daemon's.
 bool runs_daemon(pid_t pid) {
   std::ifstream file(fmt::format("/proc/{}/cmdline", pid), std::ios::binary);
   std::string program;
   std::getline(file, program, '\0');
-  return fs::path(program).filename() == "benchfsd";
+  fs::path name = fs::path(program).filename();
+  return name == "benchfsd" || name == "benchfsd_mpi";
 }
 
 DaemonState state_of(const ProcessRecord& process) {
