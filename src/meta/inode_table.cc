@@ -1,11 +1,15 @@
 #include "meta/inode_table.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace benchfs::meta {
 
-InodeTable::InodeTable(wire::ShardId self)
-    : self_(self), next_counter_(self == wire::kRootInode.home() ? 2 : 1) {}
+InodeTable::InodeTable(wire::ShardId self, std::uint64_t first_counter)
+    : self_(self),
+      next_counter_(
+          std::max<std::uint64_t>(first_counter, self == wire::kRootInode.home() ? 2 : 1)) {}
 
 Inode* InodeTable::find(wire::InodeId id) const {
   if (id.home() != self_) {

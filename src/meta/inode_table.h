@@ -30,7 +30,8 @@ struct Inode {
 
 class InodeTable {
  public:
-  explicit InodeTable(wire::ShardId self);
+  // New inodes are numbered from `first_counter` on, or from the lowest that is free.
+  InodeTable(wire::ShardId self, std::uint64_t first_counter);
   InodeTable(const InodeTable&) = delete;
   InodeTable& operator=(const InodeTable&) = delete;
 

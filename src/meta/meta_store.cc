@@ -12,7 +12,7 @@
 namespace benchfs::meta {
 
 MetaStore::MetaStore(wire::ShardId self, std::uint32_t shard_count, Config config)
-    : self_(self), shard_count_(shard_count), config_(config), inodes_(self) {
+    : self_(self), shard_count_(shard_count), config_(config), inodes_(self, config.first_counter) {
   BENCHFS_CHECK(self.value < shard_count && shard_count <= wire::kMaxShards);
   BENCHFS_CHECK(config.max_opens <= UINT32_MAX);
 }

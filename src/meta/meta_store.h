@@ -45,6 +45,10 @@ class MetaStore {
     std::uint64_t max_entries = std::uint64_t{64} << 20;
     // Opens not yet closed, of all clients; below 2^32. ENFILE beyond.
     std::uint64_t max_opens = std::uint64_t{16} << 20;
+    // The counter of the first new inode. A shard that starts again without its inodes must not
+    // give out their numbers once more: clients may have them open, and other shards still hold
+    // their chunks, their entries, and that they were removed.
+    std::uint64_t first_counter = 0;
   };
 
   MetaStore(wire::ShardId self, std::uint32_t shard_count, Config config);

@@ -207,7 +207,10 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
   peers.self = wire::ShardId{static_cast<std::uint32_t>(self - list.servers.begin())};
   peers.shard_count = static_cast<std::uint32_t>(list.servers.size());
   metadata = std::make_unique<meta::MetaStore>(
-      peers.self, peers.shard_count, meta::MetaStore::Config{.max_inodes = config.max_inodes});
+      peers.self,
+      peers.shard_count,
+      // 47 random bits: far from where another life of this shard began.
+      meta::MetaStore::Config{.max_inodes = config.max_inodes, .first_counter = random_id() >> 17});
   if (peers.self == wire::ShardId{0}) {
     metadata->make_root(getuid(), getgid(), wall_now_ns());
   }

@@ -414,6 +414,20 @@ TEST_F(ManyClients, MoreActiveClientsThanTheRegistryHoldsAllGetTheirWorkDone) {
   }
 }
 
+// A daemon that starts again has no inodes, but clients and other daemons remember its numbers.
+TEST_F(ManyClients, InodeNumbersOfAnEarlierLifeAreNotGivenOutAgain) {
+  std::set<std::uint64_t> seen;
+  for (int life = 0; life < 3; ++life) {
+    start({.servers = 2}, 1);
+    for (const char* path : {"/a", "/b", "/c", "/d"}) {
+      make_file(0, path, "x");
+      EXPECT_TRUE(seen.insert(at(0).run(fs(0).stat(path)).value().inode).second) << path;
+    }
+    clients_.clear();
+    ASSERT_TRUE(cluster_->stop());
+  }
+}
+
 TEST_F(ManyClients, AListingUnderChangeShowsWhatStaysExactlyOnce) {
   start({.servers = 3}, 2);
   ASSERT_TRUE(at(0).run(fs(0).mkdir("/d", 0755)));
