@@ -192,6 +192,9 @@ net::Disposition ConnectionPool::on_message(const net::Incoming& message) {
       for (auto& connection : connections_) {
         if (connection->has_session(close.session_id)) {
           connection->on_connection_close(static_cast<wire::CloseReason>(close.reason));
+          if (notices_ != nullptr) {  // this server cannot tell us any more what to forget
+            notices_->on_invalidate(wire::InodeId{}, {});
+          }
         }
       }
     }

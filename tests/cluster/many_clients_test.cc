@@ -92,6 +92,18 @@ TEST_F(ManyClients, ARenamedDirectoryIsForgottenByClientsThatHadItCached) {
   }
 }
 
+TEST_F(ManyClients, AnEvictedClientDoesNotGoOnUsingWhatItHadCached) {
+  start({.servers = 1, .tweak = [](server::ShardConfig& c) { c.rpc.max_clients = 2; }}, 2);
+  ASSERT_TRUE(at(0).run(fs(0).mkdir("/old", 0755)));
+  make_file(0, "/old/f", "data");
+  EXPECT_EQ(read_file(0, "/old/f"), "data");
+  EXPECT_EQ(stat_errno(1, "/"), 0);  // younger than client 0, which must give way to the next one
+  add_client();
+  ASSERT_TRUE(at(2).run(fs(2).rename("/old", "/new")));
+  EXPECT_EQ(stat_errno(0, "/old/f"), ENOENT);
+  EXPECT_EQ(read_file(0, "/new/f"), "data");
+}
+
 TEST_F(ManyClients, ARemovedAndRemadeDirectoryIsNoticed) {
   start({.servers = 3}, 2);
   ASSERT_TRUE(at(0).run(fs(0).mkdir("/d", 0755)));
