@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace benchfs::cli {
@@ -39,6 +42,20 @@ std::string default_registry_dir() {
   return fmt::format("/tmp/benchfs-{}", getuid());
 }
 
+bool has_server_list(const std::string& registry_dir) {
+  std::error_code ignored;
+  return std::filesystem::exists(registry_dir + "/server_list.txt", ignored);
+}
+
+std::string_view hint_for(const Error& error) {
+  if (error.posix == ENOENT && error.context.starts_with("server list ")) {
+    return "; 'benchfs up' starts a cluster, BENCHFS_REGISTRY_DIR or --registry-dir names another";
+  }
+  bool is_about_servers = error.code == Errc::kDeadline || error.code == Errc::kUnreachable ||
+                          error.code == Errc::kDisconnected;
+  return is_about_servers ? "; 'benchfs status' shows the servers" : "";
+}
+
 int report(std::string_view command, std::string_view subject, std::string_view reason) {
   std::string line = subject.empty()
                          ? fmt::format("benchfs {}: {}\n", command, reason)
@@ -48,7 +65,7 @@ int report(std::string_view command, std::string_view subject, std::string_view 
 }
 
 int report(std::string_view command, std::string_view subject, const Error& error) {
-  return report(command, subject, error.message());
+  return report(command, subject, error.message() + std::string(hint_for(error)));
 }
 
 }  // namespace benchfs::cli

@@ -37,8 +37,14 @@ struct Context {
 // --registry-dir, else BENCHFS_REGISTRY_DIR, else this.
 std::string default_registry_dir();
 
+// Whether servers have announced themselves there.
+bool has_server_list(const std::string& registry_dir);
+
+// What a user can do about it, as an addition to the message; "" where there is nothing to say.
+std::string_view hint_for(const Error& error);
+
 // Writes "benchfs COMMAND: SUBJECT: REASON" to standard error and returns kExitFailed. `subject` is
-// a path, a node id, …; an empty one is left out.
+// a path, a node id, …; an empty one is left out. An error's hint follows.
 int report(std::string_view command, std::string_view subject, std::string_view reason);
 int report(std::string_view command, std::string_view subject, const Error& error);
 

@@ -1,7 +1,11 @@
 // benchfs: a local cluster, its files, its benchmarks, from the command line.
 #include <CLI/CLI.hpp>
 
+#include <fmt/format.h>
+
 #include <csignal>
+#include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "cli/command.h"
@@ -11,13 +15,44 @@ namespace {
 
 void add_global_options(CLI::App& app, Context& context) {
   context.registry_dir = default_registry_dir();
-  app.add_option("--registry-dir", context.registry_dir, "Directory with the server list")
+  app.add_option("--registry-dir",
+                 context.registry_dir,
+                 "Directory with the server list: which cluster is meant")
       ->envname("BENCHFS_REGISTRY_DIR")
       ->type_name("DIR")
       ->capture_default_str();
-  app.add_option("--timeout", context.timeout_s, "Give up an operation after this long")
+  app.add_option("--timeout",
+                 context.timeout_s,
+                 "Longest wait for the cluster (default 10), and for each operation (30);\n"
+                 "of up and down for the daemons (10), of status for each server (0.4)")
       ->type_name("SECONDS")
       ->check(CLI::Range(0.001, 86400.0));
+}
+
+// The help of every command says that there are options beside its own.
+void mention_global_options(CLI::App& command) {
+  std::string footer = command.get_footer();
+  command.footer(footer + (footer.empty() ? "" : "\n\n") +
+                 "The options of 'benchfs --help' may be given too: --registry-dir, --timeout.");
+  for (CLI::App* below : command.get_subcommands([](const CLI::App*) { return true; })) {
+    mention_global_options(*below);
+  }
+}
+
+// "benchfs cp: PATH is required", and where to read on.
+std::string explain_usage(const CLI::App* app, const CLI::Error& error) {
+  std::vector<std::string> rest = app->remaining(true);
+  std::string command = app->get_name();
+  for (auto given = app->get_subcommands(); !given.empty(); given = app->get_subcommands()) {
+    app = given.back();
+    command += " " + app->get_name();
+  }
+  std::string reason = error.what();
+  if (app->get_require_subcommand_min() > 0 && !rest.empty()) {
+    const char* what = rest.front().starts_with('-') ? "option" : "command";
+    reason = fmt::format("unknown {} '{}'", what, rest.front());
+  }
+  return fmt::format("{}: {}\nTry: {} --help\n", command, reason, command);
 }
 
 int run(int argc, char** argv) {
@@ -34,7 +69,18 @@ int run(int argc, char** argv) {
   add_file_commands(app, context);
   add_bench_command(app, context);
 
-  app.footer("Remote paths are written bfs:/…; 'benchfs COMMAND --help' explains a command.");
+  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    mention_global_options(*command);
+  }
+  app.footer(
+      "Remote paths are written bfs:/…; 'benchfs COMMAND --help' explains a command.\n"
+      "Exit codes: 0 done, 1 something failed (standard error says what), 2 wrong usage.\n"
+      "\n"
+      "  benchfs up --engine memory      start a cluster on this machine\n"
+      "  benchfs cp -r ./input bfs:/     copy a directory in\n"
+      "  benchfs ls -l bfs:/input\n"
+      "  benchfs down                    stop it; what it stores is gone then");
+  app.failure_message(explain_usage);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

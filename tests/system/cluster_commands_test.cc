@@ -175,5 +175,14 @@ TEST_F(ClusterCommands, DownWithoutAClusterIsNoError) {
   EXPECT_NE(ended.out.find("no cluster"), std::string::npos);
 }
 
+TEST_F(ClusterCommands, DownLeavesADirectoryAloneThatIsNoRegistry) {
+  fs::create_directories(registry() + "/log");
+  write_file(registry() + "/log/simulation.log", "not ours");
+  Ended ended = benchfs({"down"});
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_NE(ended.out.find("no cluster"), std::string::npos) << ended.out;
+  EXPECT_EQ(read_file(registry() + "/log/simulation.log"), "not ours");
+}
+
 }  // namespace
 }  // namespace benchfs::test

@@ -208,7 +208,7 @@ TEST_F(FileCommands, MovingRenamesAndReplaces) {
   ok({"mv", "bfs:/d", "bfs:/e"});
   EXPECT_EQ(ok({"ls", "bfs:/e"}), "b\n");
   fails({"mv", "bfs:/x", "bfs:/y"}, "benchfs mv: bfs:/x: No such file or directory\n");
-  fails({"mv", "bfs:/e", "bfs:/e/in"}, "benchfs mv: bfs:/e: Invalid argument\n");
+  fails({"mv", "bfs:/e", "bfs:/e/in"}, "benchfs mv: bfs:/e: cannot be moved into itself\n");
   fails({"mv", path("a"), "bfs:/"},
         fmt::format("benchfs mv: {}: a local path; use 'benchfs cp' and remove the source\n",
                     path("a")),
@@ -218,7 +218,7 @@ TEST_F(FileCommands, MovingRenamesAndReplaces) {
 TEST_F(FileCommands, RemovingTakesFilesAndWithRTrees) {
   ok({"mkdir", "-p", "bfs:/d/e/f", "bfs:/d/g"});
   ok({"touch", "bfs:/d/1", "bfs:/d/e/2", "bfs:/d/e/f/3", "bfs:/4"});
-  fails({"rm", "bfs:/d"}, "benchfs rm: bfs:/d: Is a directory\n");
+  fails({"rm", "bfs:/d"}, "benchfs rm: bfs:/d: is a directory (-r removes directories)\n");
   fails({"rm", "bfs:/x", "bfs:/4"}, "benchfs rm: bfs:/x: No such file or directory\n");
   fails({"rmdir", "bfs:/d"}, "benchfs rmdir: bfs:/d: Directory not empty\n");
   ok({"rmdir", "bfs:/d/g"});
@@ -277,6 +277,11 @@ TEST_F(FileCommands, SpaceIsShown) {
   EXPECT_GT(whole["total_bytes"].get<std::uint64_t>(), 0U);
   EXPECT_EQ(whole["shards"], 2);
   EXPECT_NE(ok({"df", "-h"}).find("bfs:/"), std::string::npos);
+}
+
+TEST_F(FileCommands, AWrongUsageNamesTheMistakeAndTheHelp) {
+  fails({"cpp", "a", "bfs:/b"}, "benchfs: unknown command 'cpp'\nTry: benchfs --help\n", 2);
+  fails({"cp"}, "benchfs cp: PATH is required\nTry: benchfs cp --help\n", 2);
 }
 
 TEST_F(FileCommands, WithoutAClusterTheMessageNamesTheRegistry) {

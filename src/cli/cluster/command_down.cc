@@ -27,7 +27,12 @@ int run_down(const Context& context) {
     return report(kName, "", lock.error());
   }
   std::vector<DaemonInfo> daemons = find_daemons(dir);
+  if (daemons.empty() && !has_server_list(dir)) {
+    fmt::print("no cluster in {}\n", dir);
+    return kExitOk;
+  }
   std::size_t running = 0;
+  std::string dead;
   for (const DaemonInfo& daemon : daemons) {
     if (daemon.state == DaemonState::kElsewhere) {
       return report(kName,
@@ -38,7 +43,11 @@ int run_down(const Context& context) {
                                 pid_directory(dir),
                                 daemon.node_id));
     }
-    running += daemon.state == DaemonState::kRunning ? 1 : 0;
+    if (daemon.state == DaemonState::kRunning) {
+      ++running;
+    } else {
+      dead += (dead.empty() ? "; dead before: " : ", ") + daemon.node_id;
+    }
   }
   Result<std::vector<std::string>> killed =
       stop_daemons(daemons, Deadline::after(context.timeout(kTimeout)));
@@ -52,7 +61,7 @@ int run_down(const Context& context) {
            fmt::format("did not stop in time and was killed; its log is {}, its data files remain",
                        log_path(dir, node_id)));
   }
-  fmt::print("stopped {} of {} daemons\n", running - killed->size(), running);
+  fmt::print("stopped {} of {} daemons{}\n", running - killed->size(), running, dead);
   return killed->empty() ? kExitOk : kExitFailed;
 }
 
@@ -60,7 +69,10 @@ int run_down(const Context& context) {
 
 void add_down_command(CLI::App& app, Context& context) {
   CLI::App* down = app.add_subcommand("down", "Stop the local cluster");
-  down->footer("Daemons that do not stop within --timeout (10 s) are killed.");
+  down->footer(
+      "What the daemons store and their logs are gone then. Daemons of other hosts are not "
+      "touched:\n"
+      "stop them there, with SIGTERM. Those that do not stop within --timeout (10 s) are killed.");
   down->callback([&context] { context.exit_code = run_down(context); });
 }
 

@@ -232,6 +232,9 @@ int run_status(const Context& context, bool as_json) {
 void add_status_command(CLI::App& app, Context& context) {
   auto as_json = std::make_shared<bool>(false);
   CLI::App* status = app.add_subcommand("status", "Show how the servers are; 1 if any is dead");
+  status->footer(
+      "Exit code 1 when a server is dead: its process is gone, or it did not answer within\n"
+      "--timeout (0.4 s); a busy one may need more.");
   status->add_flag("--json", *as_json, "Print one JSON object with all counters");
   status->callback([&context, as_json] { context.exit_code = run_status(context, *as_json); });
 }

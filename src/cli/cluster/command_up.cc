@@ -215,7 +215,8 @@ int run_up(Context& context, const UpOptions& options) {
   if (!cluster) {
     const Error& error = cluster.error();
     // Where the sentence or the quoted log says it all, the text of the code would only follow it.
-    bool is_complete = error.code == Errc::kBusy || error.context.ends_with('\n');
+    bool is_complete =
+        error.code == Errc::kBusy || error.code == Errc::kConfig || error.context.ends_with('\n');
     return report(kName, "", is_complete ? error.context : error.message());
   }
   if (options.json) {
@@ -252,6 +253,12 @@ void add_up_command(CLI::App& app, Context& context) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   up->add_flag("--json", options->json, "Print one JSON object");
+  up->footer(
+      "Other commands find the cluster by its registry directory, which must be yours or not be\n"
+      "there. 'benchfsd --print-config' shows all keys of the configuration.\n"
+      "\n"
+      "  benchfs up --servers 4 --engine memory --memory 2GiB\n"
+      "  benchfs up --servers 2 --data-dir /local/nvme/benchfs --set clients.max_clients=100");
   up->callback([&context, options] { context.exit_code = run_up(context, *options); });
 }
 

@@ -121,7 +121,7 @@ void add_cp_command(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("cp", "Copy files to, from and within BenchFS");
   command->add_option("PATH", arguments->paths, "Sources, then the target")
       ->required()
-      ->expected(2, 1 << 20);
+      ->expected(2, -1);
   command->add_flag("-r,-R,--recursive",
                     arguments->recursive,
                     "Copy directories; keeps modes, times and symbolic links");
@@ -134,7 +134,8 @@ void add_cp_command(CLI::App& app, Context& context) {
   command->add_flag("-q,--quiet", arguments->quiet, "Show no progress");
   command->footer(
       "Paths that begin with bfs: are in BenchFS, others are local. What cannot be copied is\n"
-      "reported and left out; the exit code is then 1. Ctrl-C stops between two parts of a file.\n"
+      "reported and left out; the exit code is then 1. Ctrl-C stops between two parts of a file\n"
+      "(exit code 130): what was being copied stays behind incomplete.\n"
       "\n"
       "  benchfs cp input.dat bfs:/input.dat        into BenchFS\n"
       "  benchfs cp -r /usr/include bfs:/           a whole tree, as bfs:/include\n"

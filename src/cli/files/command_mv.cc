@@ -39,6 +39,10 @@ void move_all(Session& session, const Arguments& arguments) {
     if (moved) {
       continue;
     }
+    if (moved.error().is_posix(EINVAL) && to.starts_with(join_path(*from, ""))) {
+      session.fail(argument, "cannot be moved into itself");
+      continue;
+    }
     bool is_target = moved.error().is_posix(EEXIST) || moved.error().is_posix(ENOTEMPTY) ||
                      moved.error().is_posix(EISDIR);
     session.fail(is_target ? to_argument(to) : argument, moved.error());
@@ -67,7 +71,7 @@ void add_mv_command(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("mv", "Rename or move files and directories");
   command->add_option("PATH", arguments->paths, "Sources, then the target; all in BenchFS")
       ->required()
-      ->expected(2, 1 << 20);
+      ->expected(2, -1);
   command->add_flag("-n,--no-clobber", arguments->no_replace, "Fail rather than replace a file");
   command->footer(
       "Others see the old name or the new one, and a replaced file at every moment.\n"

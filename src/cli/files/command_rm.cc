@@ -42,6 +42,8 @@ class RemoveCommand {
     Status removed = session_.run(session_.fs().unlink(*path));
     if (!removed && removed.error().is_posix(EISDIR) && arguments_.recursive) {
       remove_tree(*path);
+    } else if (!removed && removed.error().is_posix(EISDIR)) {
+      session_.fail(argument, "is a directory (-r removes directories)");
     } else if (!removed && !(arguments_.force && removed.error().is_posix(ENOENT))) {
       session_.fail(argument, removed.error());
     }

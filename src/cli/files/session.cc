@@ -2,7 +2,10 @@
 
 #include <sys/stat.h>
 
+#include <fmt/format.h>
+
 #include <atomic>
+#include <chrono>
 #include <system_error>
 
 #include "cli/files/remote_path.h"
@@ -14,10 +17,20 @@ std::string reason_of(const Error& error) {
     return std::generic_category().message(error.to_errno());
   }
   // Our own hints are sentences of their own.
-  return error.code == Errc::kInvalidArgument ? error.context : error.message();
+  return error.code == Errc::kInvalidArgument ? error.context
+                                              : error.message() + std::string(hint_for(error));
 }
 
 std::optional<Session> Session::open(const Context& context, std::string_view command) {
+  // A job may start its servers and its clients at the same time; others wonder at the silence.
+  if (!has_server_list(context.registry_dir)) {
+    std::chrono::duration<double> wait = context.timeout(client::Options{}.list_timeout);
+    report(command,
+           "",
+           fmt::format("no cluster in {} yet, waiting {:.3g} s for one (--timeout)",
+                       context.registry_dir,
+                       wait.count()));
+  }
   Result<std::unique_ptr<client::Client>> client = context.connect();
   if (!client) {
     report(command, "", client.error());
