@@ -17,6 +17,9 @@ inline void cpu_relax() {
 
 bool IdleStrategy::on_idle() {
   if (idle_passes_++ == 0) {
+    if (yielding_) {  // and then work came
+      patience_ = std::min(2 * patience_, config_.yield);
+    }
     yielding_ = contended_ > 0;
     if (yielding_) {
       idle_since_ = mono_now();
@@ -36,7 +39,11 @@ bool IdleStrategy::on_idle() {
     return false;
   }
   MonoTime before = mono_now();
-  if (before - idle_since_ >= config_.yield) {
+  if (before - idle_since_ >= (contended_ > 0 ? patience_ : config_.yield)) {
+    if (contended_ > 0) {
+      patience_ = std::max(patience_ / 2, std::min(kLeastPatience, config_.yield));
+    }
+    yielding_ = false;
     return true;
   }
   sched_yield();

@@ -5,6 +5,11 @@
 // away with sched_yield between polls until `yield` has passed, then sleep. When sched_yield takes
 // long, another process ran on this core: the machine is oversubscribed, spinning only keeps the
 // peer from running, and the strategy yields at once until yields become short again.
+//
+// A yield gives the core to the own scheduling group only (Linux makes one of each session and each
+// cgroup), and the peer may be in another one, which gets the core when all of this group sleep.
+// So on a contended core yielding must pay: a phase that ends without work halves the time that the
+// next one may yield, a phase that ends with work doubles it.
 #pragma once
 
 #include <chrono>
@@ -21,7 +26,7 @@ struct IdleConfig {
 
 class IdleStrategy {
  public:
-  explicit IdleStrategy(IdleConfig config) : config_(config) {}
+  explicit IdleStrategy(IdleConfig config) : config_(config), patience_(config.yield) {}
 
   // Work was found: the next idle phase starts anew.
   void on_work() { idle_passes_ = 0; }
@@ -30,6 +35,8 @@ class IdleStrategy {
   bool on_idle();
 
   [[nodiscard]] bool is_contended() const { return contended_ > 0; }
+  // How long to yield on a contended core, at most config.yield.
+  [[nodiscard]] Nanos patience() const { return patience_; }
   // Between work and the first yield: passes are short.
   [[nodiscard]] bool is_spinning() const { return idle_passes_ == 0 || !yielding_; }
 
@@ -37,7 +44,10 @@ class IdleStrategy {
   // A yield longer than this means somebody else ran on the core: an empty one takes 0.2-0.5 us,
   // two context switches at least 1.5 us.
   static constexpr Nanos kLongYield = std::chrono::nanoseconds(1200);
-  static constexpr int kContendedYields = 64;       // evidence kept after a long yield
+  static constexpr int kContendedYields = 64;  // evidence kept after a long yield
+  // One or two yields: without any, peers of the same group would be waited for asleep, which costs
+  // five times as much.
+  static constexpr Nanos kLeastPatience = std::chrono::microseconds(2);
   static constexpr std::uint32_t kClockEvery = 32;  // spins between two looks at the clock
   // First spins, about a microsecond: neither clock nor pause, each of which would cost an answer
   // that is on its way 50 ns.
@@ -48,6 +58,7 @@ class IdleStrategy {
   std::uint32_t idle_passes_ = 0;
   bool yielding_ = false;
   int contended_ = 0;
+  Nanos patience_;
 };
 
 }  // namespace benchfs::rt

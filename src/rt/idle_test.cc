@@ -1,0 +1,72 @@
+#include "rt/idle.h"
+
+#include <gtest/gtest.h>
+#include <sched.h>
+
+#include <atomic>
+#include <thread>
+
+namespace benchfs::rt {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(30);
+
+// Another thread that wants the core of this one all the time.
+class Rival {
+ public:
+  Rival() {
+    sched_getaffinity(0, sizeof before_, &before_);
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(sched_getcpu(), &here);
+    sched_setaffinity(0, sizeof here, &here);  // the thread inherits it
+    thread_ = std::thread([this] {
+      while (!stop_.load(std::memory_order_relaxed)) {
+        sched_yield();
+      }
+    });
+  }
+  Rival(const Rival&) = delete;
+  Rival& operator=(const Rival&) = delete;
+  ~Rival() {
+    stop_ = true;
+    thread_.join();
+    sched_setaffinity(0, sizeof before_, &before_);
+  }
+
+ private:
+  cpu_set_t before_{};
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+void idle_to_the_end(IdleStrategy& idle) {
+  while (!idle.on_idle()) {
+  }
+  idle.on_work();
+}
+
+TEST(IdleStrategy, OnAContendedCoreItYieldsAsLongAsThatPays) {
+  IdleConfig config;
+  IdleStrategy idle(config);
+  Deadline deadline = Deadline::after(kPatience);
+  EXPECT_EQ(idle.patience(), config.yield);
+  {
+    Rival rival;
+    while (idle.patience() > config.yield / 8 && !deadline.passed()) {
+      idle_to_the_end(idle);
+    }
+    EXPECT_LE(idle.patience(), config.yield / 8) << "waiting in vain must become shorter";
+  }
+  Rival rival;
+  while (idle.patience() < config.yield && !deadline.passed()) {
+    while (idle.is_spinning() && !idle.on_idle()) {
+    }
+    idle.on_work();
+    idle.on_idle();  // the next phase looks at how the last one ended
+  }
+  EXPECT_EQ(idle.patience(), config.yield) << "waiting with success must become longer again";
+}
+
+}  // namespace
+}  // namespace benchfs::rt
