@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "cluster/secret.h"
 #include "cluster/server_list_file.h"
 
 namespace benchfs::client {
@@ -72,7 +73,10 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
       return fail(Errc::kConfig, fmt::format("{} is not in the server list", node_id));
     };
   }
-  rpc::ClientIdentity identity{client->id_, random_id(), list.run_id};
+  rpc::ClientIdentity identity{.id = client->id_,
+                               .uid = random_id(),
+                               .run_id = list.run_id,
+                               .secret = cluster::Secret::read(options.registry_dir)};
   BENCHFS_TRY(client->pool_, rpc::ConnectionPool::create(*client->worker_, identity, options.pool));
   BENCHFS_TRY_VOID(client->pool_->set_servers(list));
   client->file_system_ = std::make_unique<FileSystem>(*client->pool_, options.file_system);

@@ -204,6 +204,21 @@ void add_service(DaemonConfig& c, std::vector<Setting>& out) {
                      16,
                      1'000'000,
                      ""));
+  out.push_back(choice_setting(
+      {"clients",
+       "auth",
+       "What a client proves to register: that it can read the file secret of the registry "
+       "directory, or nothing."},
+      c.auth,
+      {"secret", "none"}));
+  out.push_back(number_setting({"clients",
+                                "max_unregistered",
+                                "Connections of one shard that have not registered; more are "
+                                "turned away."},
+                               c.max_unregistered,
+                               16,
+                               1'000'000,
+                               ""));
   out.push_back(time_setting({"clients",
                               "register_timeout_ms",
                               "A connection that does not say who it is ends after this long."},
@@ -328,6 +343,8 @@ server::ShardConfig DaemonConfig::shard_config(std::uint64_t index) const {
   shard.rpc.window = u32(window);
   shard.rpc.window_bytes = window_bytes;
   shard.rpc.max_requests = u32(max_requests);
+  shard.auth = auth == 0 ? server::Auth::kSecret : server::Auth::kNone;
+  shard.rpc.max_unregistered = u32(max_unregistered);
   shard.rpc.register_timeout = register_timeout;
   shard.idle = {.spin = idle_spin, .yield = idle_yield};
   return shard;

@@ -46,6 +46,8 @@ struct DaemonConfig {
   std::uint64_t window = wire::kMaxWindow;
   std::uint64_t window_bytes = 64U << 20;
   std::uint64_t max_requests = 16384;
+  std::size_t auth = 0;  // index of server::Auth
+  std::uint64_t max_unregistered = 1024;
   Nanos register_timeout = std::chrono::seconds(10);
   Nanos client_grace = std::chrono::seconds(30);
 

@@ -51,6 +51,8 @@ TEST(DaemonConfig, DefaultsAreThoseOfAShard) {
   EXPECT_EQ(shard.rpc.window, standard.rpc.window);
   EXPECT_EQ(shard.rpc.window_bytes, standard.rpc.window_bytes);
   EXPECT_EQ(shard.rpc.max_requests, standard.rpc.max_requests);
+  EXPECT_EQ(shard.auth, standard.auth);
+  EXPECT_EQ(shard.rpc.max_unregistered, standard.rpc.max_unregistered);
   EXPECT_EQ(shard.rpc.register_timeout, standard.rpc.register_timeout);
   EXPECT_EQ(shard.idle.spin, standard.idle.spin);
   EXPECT_EQ(shard.idle.yield, standard.idle.yield);
@@ -87,6 +89,13 @@ TEST(DaemonConfig, TheCommandLineWins) {
   EXPECT_EQ(config.shard_config(0).engine, server::Engine::kMemory);
 }
 
+TEST(DaemonConfig, ClientsProveTheSecretUnlessToldOtherwise) {
+  DaemonConfig config;
+  EXPECT_EQ(config.shard_config(0).auth, server::Auth::kSecret);
+  ASSERT_TRUE(load(config, "[clients]\nauth = \"none\"\n"));
+  EXPECT_EQ(config.shard_config(0).auth, server::Auth::kNone);
+}
+
 TEST(DaemonConfig, RefusesValuesThatCannotWork) {
   struct Case {
     const char* text;
@@ -107,6 +116,7 @@ TEST(DaemonConfig, RefusesValuesThatCannotWork) {
       {"[storage]\nchunk_bytes = \"64KiB\"\n", "storage.buffer_bytes"},
       {"[node]\nshards = 4\n[registry]\nexpected_servers = 3\n", "registry.expected_servers"},
       {"[node]\nshards = 4\n[network]\nport = 65533\n", "network.port"},
+      {"[clients]\nauth = \"no\"\n", "benchfs.toml:2:1: clients.auth"},
       {"[log]\nlevel = \"loud\"\n", "benchfs.toml:2:1: log.level"},
   };
   for (const Case& bad : cases) {

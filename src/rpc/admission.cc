@@ -1,15 +1,39 @@
 #include "rpc/admission.h"
 
+#include <algorithm>
+#include <bit>
+#include <cstring>
 #include <span>
+#include <utility>
 
 #include "base/log.h"
-#include "wire/codec.h"
+#include "wire/registration.h"
 
 namespace benchfs::rpc {
 namespace {
 
 // A refusal is given this long to arrive, then the close is forced.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
+
+// Whoever can connect can make these things happen: they must not fill the log.
+bool is_worth_a_line(std::uint64_t count) {
+  return std::has_single_bit(count);
+}
+
+// Text of an unknown peer, for the log.
+std::string printable(std::string text) {
+  std::ranges::replace_if(text, [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
+  return text;
+}
+
+// A header of another version may be shorter; its fixed fields say so.
+bool read_header(std::span<const std::byte> bytes, wire::RegisterClientRequestHeader& header) {
+  if (bytes.size() < wire::kRegisterFixedBytes) {
+    return false;
+  }
+  std::memcpy(&header, bytes.data(), std::min(bytes.size(), sizeof header));
+  return bytes.size() >= sizeof header || header.version != wire::kProtocolVersion;
+}
 
 }  // namespace
 
@@ -27,6 +51,7 @@ void Admission::clear() {
 
 void Admission::on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) {
   if (state_ == State::kClosed || unregistered_.size() >= config_.max_unregistered) {
+    stats_.turned_away += state_ == State::kClosed ? 0 : 1;
     worker_.reject(request);
     return;
   }
@@ -36,7 +61,7 @@ void Admission::on_connection_request(ucp_conn_request_h request, const net::Soc
     return;
   }
   ++stats_.accepted;
-  unregistered_.emplace(*endpoint, Unregistered{peer, mono_now()});
+  unregistered_.emplace(*endpoint, Unregistered{peer, mono_now(), std::nullopt});
 }
 
 std::optional<Registration> Admission::examine(const net::Incoming& message) {
@@ -44,13 +69,15 @@ std::optional<Registration> Admission::examine(const net::Incoming& message) {
       message.reply_endpoint == nullptr ? nullptr : worker_.find(message.reply_endpoint);
   auto found = endpoint == nullptr ? unregistered_.end() : unregistered_.find(endpoint);
   if (found == unregistered_.end()) {
+    ++stats_.malformed;
     return std::nullopt;
   }
+  Unregistered& peer = found->second;
   Registration registration;
   registration.endpoint = endpoint;
-  registration.address = found->second.address;
-  wire::Reader reader(message.header);
-  if (!reader.read(registration.header)) {
+  registration.address = peer.address;
+  if (!read_header(message.header, registration.header)) {
+    ++stats_.malformed;
     drop(*endpoint);
     return std::nullopt;
   }
@@ -58,6 +85,13 @@ std::optional<Registration> Admission::examine(const net::Incoming& message) {
     registration.client_id.assign(static_cast<const char*>(message.data), message.length);
   }
   registration.verdict = judge(registration);
+  if (registration.verdict == Errc::kOk && config_.secret) {
+    if (!peer.challenge) {
+      send_challenge(registration, peer);
+      return std::nullopt;
+    }
+    registration.verdict = check_proof(registration, peer);
+  }
   return registration;
 }
 
@@ -79,13 +113,41 @@ Errc Admission::judge(const Registration& registration) const {
   return Errc::kOk;
 }
 
+void Admission::send_challenge(const Registration& registration, Unregistered& peer) {
+  ++stats_.challenged;
+  cluster::fill_random(peer.challenge.emplace());
+  wire::RegisterClientResponseHeader response;
+  response.status = static_cast<std::uint32_t>(wire::RegisterStatus::kChallenge);
+  response.attempt = registration.header.attempt;
+  response.run_id = run_id_;
+  response.challenge = *peer.challenge;
+  registration.endpoint->send_and_forget(wire::kRegisterReplyAmId,
+                                         std::as_bytes(std::span(&response, 1)));
+}
+
+Errc Admission::check_proof(const Registration& registration, Unregistered& peer) {
+  auto message = wire::registration_to_prove(
+      *std::exchange(peer.challenge, std::nullopt), registration.header, registration.client_id);
+  if (config_.secret->verify(registration.header.proof, message.bytes())) {
+    return Errc::kOk;
+  }
+  if (is_worth_a_line(++stats_.wrong_proofs)) {
+    BENCHFS_LOG(kWarn,
+                "{} at {} does not know the cluster secret ({} refused so far)",
+                printable(registration.client_id),
+                registration.address.to_string(),
+                stats_.wrong_proofs);
+  }
+  return Errc::kRefused;
+}
+
 void Admission::admit(const Registration& registration) {
   unregistered_.erase(registration.endpoint);
 }
 
 void Admission::refuse(const Registration& registration, Errc code) {
   wire::RegisterClientResponseHeader response;
-  response.status = 1;
+  response.status = static_cast<std::uint32_t>(wire::RegisterStatus::kError);
   response.error_code = static_cast<std::uint32_t>(code);
   response.attempt = registration.header.attempt;
   response.run_id = run_id_;
@@ -117,7 +179,12 @@ void Admission::sweep(MonoTime now) {
       return false;
     }
     ++stats_.register_timeouts;
-    BENCHFS_LOG(kWarn, "{} connected but did not register", entry.second.address.to_string());
+    if (is_worth_a_line(stats_.register_timeouts)) {
+      BENCHFS_LOG(kWarn,
+                  "{} connected but did not register ({} so far)",
+                  entry.second.address.to_string(),
+                  stats_.register_timeouts);
+    }
     entry.first->close();
     return true;
   });

@@ -1,11 +1,14 @@
 // Who may become a client of a server: the connections that are accepted and not registered yet,
 // and what a registration must show.
 //
-//   (nobody) --connection request--> unregistered --examine(), admit()--> the server's, a session
-//                                    unregistered --refuse(), malformed message, time--> closed
+//   (nobody) --connection request--> unregistered --register--> challenged --proof, admit()--> the
+//   server's, a session
+//   unregistered, challenged --refuse(), malformed message, time--> closed
 //
 // Unregistered peers can only register. They are bounded in number and in time, so that peers who
-// only connect cannot use the server's memory or descriptors up.
+// only connect cannot use the server's memory or descriptors up. With a secret, a registration must
+// prove it over a challenge that is made for this connection and used once, so that a recorded
+// proof is worth nothing; all that is remembered is the challenge.
 //
 // Thread: the reactor's. Worker and owner are borrowed; unregistered endpoints are ours.
 #pragma once
@@ -18,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "cluster/secret.h"
 #include "net/worker.h"
 #include "wire/header.h"
 
@@ -37,9 +41,14 @@ class Admission final : public net::ConnectionAcceptor {
   struct Config {
     std::uint32_t max_unregistered = 1000;  // connections; more are rejected
     Nanos register_timeout = std::chrono::seconds(10);
+    std::optional<cluster::Secret> secret;  // without one anybody may register
   };
   struct Stats {
     std::uint64_t accepted = 0;
+    std::uint64_t turned_away = 0;  // too many were unregistered
+    std::uint64_t malformed = 0;    // registrations that do not parse or come at a wrong time
+    std::uint64_t challenged = 0;
+    std::uint64_t wrong_proofs = 0;
     std::uint64_t register_timeouts = 0;
   };
 
@@ -60,8 +69,8 @@ class Admission final : public net::ConnectionAcceptor {
 
   void on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) override;
 
-  // Looks at a RegisterClient. Nothing when it is not one of an unregistered peer or is malformed;
-  // else the caller ends it with admit() or refuse().
+  // Looks at a RegisterClient. Nothing when it is not one of an unregistered peer, is malformed, or
+  // was answered with a challenge; else the caller ends it with admit() or refuse().
   std::optional<Registration> examine(const net::Incoming& message);
   // The endpoint is the caller's from now on.
   void admit(const Registration& registration);
@@ -85,9 +94,12 @@ class Admission final : public net::ConnectionAcceptor {
   struct Unregistered {
     net::SocketAddress address;
     MonoTime accepted_at;
+    std::optional<wire::Challenge> challenge;
   };
 
   [[nodiscard]] Errc judge(const Registration& registration) const;
+  void send_challenge(const Registration& registration, Unregistered& peer);
+  Errc check_proof(const Registration& registration, Unregistered& peer);
 
   net::Worker& worker_;
   net::EndpointOwner& owner_;

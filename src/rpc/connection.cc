@@ -14,8 +14,6 @@ namespace {
 
 // How often pending calls are checked against their deadlines.
 constexpr Nanos kSweepEvery = std::chrono::milliseconds(5);
-// A registration whose caller has no deadline.
-constexpr Nanos kLongestRegistration = std::chrono::seconds(30);
 // What was sent before a close on purpose is given this long to leave.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(200);
 
@@ -23,14 +21,6 @@ const char* phase_name(bool sending, bool receiving) {
   return sending     ? "sending the request"
          : receiving ? "receiving the reply"
                      : "waiting for the reply";
-}
-
-// A code that a server sent as a refusal; what cannot be one counts as "refused".
-Errc refusal_code(std::uint32_t number) {
-  auto code = static_cast<Errc>(number);
-  bool is_one = code == Errc::kMalformed || code == Errc::kVersion || code == Errc::kStaleRun ||
-                code == Errc::kNotReady || code == Errc::kBusy;
-  return is_one ? code : Errc::kRefused;
 }
 
 }  // namespace
@@ -106,90 +96,6 @@ rt::CoStatus Connection::do_establish(Deadline deadline) {
     co_return registered;
   }
   co_return Status{};
-}
-
-// A peer that accepts the connection and then says nothing must not hold the registration for ever:
-// the deadline closes the endpoint, which ends the send too.
-struct Connection::RegistrationGuard final : rt::Timer {
-  RegistrationGuard(Connection& connection, Deadline deadline)
-      : connection_(connection), epoch_(connection.epoch_) {
-    connection.worker_.reactor().arm(
-        *this, deadline.earlier(Deadline::after(kLongestRegistration)).when());
-  }
-  void on_timer() override {
-    if (connection_.epoch_ != epoch_ || connection_.state_ != State::kRegistering) {
-      return;
-    }
-    connection_.shut(Error{Errc::kDeadline,
-                           0,
-                           fmt::format("registering with {} at {}",
-                                       connection_.name_,
-                                       connection_.address_.to_string())},
-                     Nanos::zero());
-  }
-
- private:
-  Connection& connection_;
-  std::uint64_t epoch_;
-};
-
-rt::CoStatus Connection::send_registration(Deadline deadline) {
-  std::uint64_t epoch = epoch_;
-  attempt_ = random_id();
-  wire::RegisterClientRequestHeader header;
-  header.client_id_len = static_cast<std::uint32_t>(identity_.id.size());
-  header.run_id = identity_.run_id;
-  header.client_uid = identity_.uid;
-  header.attempt = attempt_;
-  RegistrationGuard guard(*this, deadline);
-  ucs_status_t sent = co_await endpoint_->flush();  // connected
-  if (sent == UCS_OK && epoch_ == epoch) {
-    sent = co_await endpoint_->send({
-        .id = static_cast<std::uint16_t>(wire::Opcode::kRegister),
-        .header = std::as_bytes(std::span(&header, 1)),
-        .data = std::as_bytes(std::span(identity_.id)),
-        .protocol = net::Protocol::kEager,
-        .with_reply_endpoint = true,
-    });
-  }
-  while (sent == UCS_OK && epoch_ == epoch && state_ == State::kRegistering) {
-    (void)co_await state_changed_.wait(Deadline::never());  // bounded by the guard
-  }
-  if (epoch_ == epoch && state_ == State::kReady) {
-    co_return Status{};
-  }
-  if (epoch_ != epoch) {
-    co_return std::unexpected(last_error_);
-  }
-  co_return std::unexpected(
-      net::ucx_error(sent, fmt::format("registering with {} at {}", name_, address_.to_string())));
-}
-
-void Connection::on_register_reply(const wire::RegisterClientResponseHeader& header) {
-  if (header.status != 0) {
-    shut(Error{refusal_code(header.error_code),
-               0,
-               fmt::format("{} at {} refused the registration of {} (it runs {:016x}, the list "
-                           "says {:016x}; protocol {} and {})",
-                           name_,
-                           address_.to_string(),
-                           identity_.id,
-                           header.run_id,
-                           identity_.run_id,
-                           header.version,
-                           wire::kProtocolVersion)},
-         Nanos::zero());
-    return;
-  }
-  grant_ = header;
-  grant_.window = std::clamp<std::uint32_t>(grant_.window, 1, wire::kMaxWindow);
-  if (was_registered_ && (header.flags & wire::kRegisterRemembered) == 0) {
-    ++memory_;
-  }
-  was_registered_ = true;
-  state_ = State::kReady;
-  state_changed_.wake_all();
-  BENCHFS_LOG(kDebug, "registered with {} at {}", name_, address_.to_string());
 }
 
 void Connection::on_connection_close(wire::CloseReason reason) {

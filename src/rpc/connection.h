@@ -1,11 +1,13 @@
 // A client's connection to one server, and the calls that wait on it.
 //
 //   closed --establish()--> connecting --endpoint made--> registering --reply--> ready
+//   registering --challenge: proof of the cluster secret--> registering
 //   ready --ConnectionClose(eviction)--> closed   (pending calls: not executed, may be sent again)
 //   any   --other ConnectionClose, error, deadline while UCX holds memory--> closed
 //                                                 (pending calls: effect unknown)
 //
-// The whole life of the connection is in connection.cc. Every other message waits for the reply to
+// The whole life of the connection is in connection.cc, but registering, which is in
+// connection_register.cc. Every other message waits for the reply to
 // RegisterClient. A connection that closed is made again by the next call.
 //
 // Thread: the reactor's.
@@ -19,6 +21,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cluster/secret.h"
 #include "net/worker.h"
 #include "rpc/call.h"
 #include "rt/sync.h"
@@ -30,6 +33,8 @@ struct ClientIdentity {
   std::string id;         // as registered, 1..255 bytes
   std::uint64_t uid = 0;  // random, for the life of the client
   std::uint64_t run_id = 0;
+  // For servers that want it proved; else why there is none.
+  Result<cluster::Secret> secret = fail(Errc::kConfig, "this client has no cluster secret");
 };
 
 class Connection final : private net::EndpointOwner, private rt::Timer {
@@ -88,6 +93,9 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   void on_timer() override;  // looks for calls past their deadline
   rt::CoStatus do_establish(Deadline deadline);
   rt::CoStatus send_registration(Deadline deadline);
+  [[nodiscard]] net::Send send_register(const wire::RegisterClientRequestHeader& header);
+  bool prove_secret(wire::RegisterClientRequestHeader& header);
+  [[nodiscard]] Error refusal(const wire::RegisterClientResponseHeader& reply) const;
   void shut(const Error& why, Nanos flush);
   void finish(Exchange& exchange, Error error);
   [[nodiscard]] bool has_free_slot() const {
@@ -115,6 +123,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   std::uint64_t attempt_ = 0;
   bool was_registered_ = false;
   std::uint64_t memory_ = 0;  // grows when the server is found to have forgotten this client
+  std::optional<wire::Challenge> challenge_;  // of this attempt, not answered yet
   Error last_error_;
   rt::WaitQueue state_changed_;
 

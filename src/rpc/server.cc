@@ -25,8 +25,6 @@ constexpr int kMaxTransferSweeps = 60;
 constexpr std::uint32_t kMaxQueuedMessages = 8 * wire::kMaxWindow;
 // Clients that are remembered, for each that may be registered.
 constexpr std::uint32_t kHistoriesPerClient = 8;
-// Connections that may be unregistered at a time, at least.
-constexpr std::uint32_t kMinUnregistered = 64;
 
 template <typename T>
 std::span<const std::byte> as_header(const T& value) {
@@ -41,8 +39,9 @@ Server::Server(net::Worker& worker, Service& service, const Config& config)
       config_(config),
       admission_(worker,
                  *this,
-                 {.max_unregistered = std::max(kMinUnregistered, config.max_clients),
-                  .register_timeout = config.register_timeout}),
+                 {.max_unregistered = config.max_unregistered,
+                  .register_timeout = config.register_timeout,
+                  .secret = config.secret}),
       registry_(config.max_clients),
       histories_(std::size_t{kHistoriesPerClient} * config.max_clients) {}
 
@@ -149,7 +148,6 @@ void Server::end_session(Session& session, wire::CloseReason reason, bool finall
 void Server::on_register(const net::Incoming& message) {
   std::optional<Registration> registration = admission_.examine(message);
   if (!registration) {
-    ++stats_.unattributed;
     return;
   }
   Errc code = registration->verdict;

@@ -48,8 +48,10 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
     std::uint32_t chunk_bytes = wire::kDefaultChunkBytes;
     std::uint32_t eager_reply_bytes = 16U << 10;  // larger reply data goes by rendezvous
     std::uint64_t run_id = 0;
+    std::uint32_t max_unregistered = 1024;  // connections that have not registered yet
     Nanos register_timeout = std::chrono::seconds(10);
     Nanos client_grace = std::chrono::seconds(30);  // what a client that is gone left is kept
+    std::optional<cluster::Secret> secret;  // that clients must prove to know; none: anybody may
   };
 
   static Result<std::unique_ptr<Server>> create(net::Worker& worker,

@@ -68,6 +68,10 @@ void write_admission(JsonWriter& json, const Admission& admission) {
   json.field("unregistered", admission.size());
   json.field("accepted", admission.stats().accepted);
   json.field("register_timeouts", admission.stats().register_timeouts);
+  json.field("turned_away", admission.stats().turned_away);
+  json.field("malformed", admission.stats().malformed);
+  json.field("challenged", admission.stats().challenged);
+  json.field("wrong_proofs", admission.stats().wrong_proofs);
   json.end_object();
 }
 

@@ -10,6 +10,8 @@
 
 namespace benchfs::server {
 
+// What a client must prove to register: that it knows the cluster secret, or nothing.
+enum class Auth : std::uint8_t { kSecret, kNone };
 enum class Engine : std::uint8_t { kFile, kMemory };
 
 struct ShardConfig {
@@ -17,6 +19,7 @@ struct ShardConfig {
   std::string registry_dir;            // holds the server list
   std::uint32_t expected_servers = 1;  // shards of the whole file system
   std::uint64_t run_id = 0;            // 0: adopt the list's, or make one
+  Auth auth = Auth::kSecret;
   std::string listen_ip = "0.0.0.0";
   std::uint16_t listen_port = 0;  // 0: any free port
   std::string advertise_ip;       // written to the list; empty: the listen address, or found out

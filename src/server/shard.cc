@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "cluster/secret.h"
 #include "cluster/server_list_file.h"
 #include "meta/meta_store.h"
 #include "server/shard_service.h"
@@ -118,6 +119,9 @@ Result<std::unique_ptr<Shard>> Shard::create(ShardConfig config) {
 
 Status Shard::Parts::begin() {
   BENCHFS_TRY_VOID(open_storage());
+  if (config.auth == Auth::kSecret) {
+    BENCHFS_TRY(config.rpc.secret, cluster::Secret::read_or_make(config.registry_dir));
+  }
   BENCHFS_TRY_VOID(open_network());
   return join_list();
 }
@@ -147,7 +151,10 @@ Status Shard::Parts::open_network() {
   BENCHFS_TRY(worker, net::Worker::create(*context, *reactor, net::Worker::Threads::kSingle));
   BENCHFS_TRY(region, context->register_memory(buffers->region()));
 
-  rpc::ClientIdentity identity{"shard:" + config.node_id, random_id(), 0};
+  rpc::ClientIdentity identity{.id = "shard:" + config.node_id, .uid = random_id()};
+  if (config.rpc.secret) {
+    identity.secret = *config.rpc.secret;
+  }
   BENCHFS_TRY(pool, rpc::ConnectionPool::create(*worker, identity, {}));
   peers.pool = pool.get();
   peers.scope = &scope;

@@ -7,6 +7,7 @@
 // given by the requirement.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -44,23 +45,34 @@ static_assert(sizeof(ReplyHeader) == 16 && std::is_trivially_copyable_v<ReplyHea
 
 // --- Registration (requirement section 3.4; extended at the end) ---------------------------------
 
-// Data part: the client id, client_id_len bytes of text.
+// Data part: the client id, client_id_len bytes of text. The fields up to `attempt` stay where they
+// are in all versions, so that every version is told apart and gets an answer.
 struct RegisterClientRequestHeader {
   std::uint32_t client_id_len = 0;
   std::uint32_t padding = 0;
   std::uint32_t version = kProtocolVersion;
   std::uint32_t flags = 0;
-  std::uint64_t run_id = 0;      // of the server list; 0 = any
-  std::uint64_t client_uid = 0;  // random, made once in the life of the client
-  std::uint64_t attempt = 0;     // echoed in the response
-  std::uint8_t nonce[16] = {};   // reserved for the proof of the cluster secret
-  std::uint8_t proof[32] = {};
+  std::uint64_t run_id = 0;           // of the server list; 0 = any
+  std::uint64_t client_uid = 0;       // random, made once in the life of the client
+  std::uint64_t attempt = 0;          // echoed in the response
+  std::uint8_t nonce[16] = {};        // random, the client's part of what it proves
+  std::array<std::byte, 32> proof{};  // 0, or the answer to a challenge (wire/registration.h)
 };
 static_assert(sizeof(RegisterClientRequestHeader) == 88);
+inline constexpr std::size_t kRegisterFixedBytes = offsetof(RegisterClientRequestHeader, nonce);
+static_assert(kRegisterFixedBytes == 40);
+
+using Challenge = std::array<std::byte, 32>;
+
+enum class RegisterStatus : std::uint32_t {
+  kOk = 0,
+  kError = 1,
+  kChallenge = 2,  // prove the cluster secret: register again on this connection
+};
 
 struct RegisterClientResponseHeader {
-  std::uint32_t status = 0;      // 0 success, 1 error
-  std::uint32_t error_code = 0;  // Errc when status is 1
+  std::uint32_t status = 0;      // RegisterStatus
+  std::uint32_t error_code = 0;  // Errc when status is kError
   std::uint32_t version = kProtocolVersion;
   std::uint32_t window = 0;  // requests the client may have outstanding here
   std::uint64_t attempt = 0;
@@ -73,8 +85,9 @@ struct RegisterClientResponseHeader {
   std::uint64_t window_bytes = 0;        // bulk bytes the client may have outstanding here
   std::uint32_t flags = 0;               // kRegisterRemembered or 0
   std::uint32_t padding = 0;
+  Challenge challenge{};  // when status is kChallenge: random, used once
 };
-static_assert(sizeof(RegisterClientResponseHeader) == 72);
+static_assert(sizeof(RegisterClientResponseHeader) == 104);
 
 // The server remembers what it answered to this client before: requests may be sent again.
 inline constexpr std::uint32_t kRegisterRemembered = 1;

@@ -196,6 +196,7 @@ Result<std::vector<std::string>> stop_daemons(std::span<const DaemonInfo> daemon
 void clean_registry(const std::string& dir, bool keep_logs) {
   std::error_code ignored;
   fs::remove(dir + "/server_list.txt", ignored);
+  fs::remove(dir + "/secret", ignored);
   remove_files(dir + "/server_list.d", "");
   remove_files(pid_directory(dir), "");
   if (!keep_logs) {

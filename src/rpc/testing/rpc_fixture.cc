@@ -225,12 +225,16 @@ void ServerThread::stop() {
 Client::Client(std::string id,
                const std::vector<net::SocketAddress>& servers,
                ConnectionPool::Config config,
-               std::uint64_t run_id)
+               std::uint64_t run_id,
+               std::optional<cluster::Secret> secret)
     : context_(net::Context::create({}).value()),
       reactor_(rt::Reactor::create().value()),
       worker_(
           net::Worker::create(*context_, *reactor_, net::Worker::Threads::kSerialized).value()) {
   ClientIdentity identity{.id = std::move(id), .uid = random_id(), .run_id = run_id};
+  if (secret) {
+    identity.secret = *std::move(secret);
+  }
   pool_ = ConnectionPool::create(*worker_, std::move(identity), std::move(config)).value();
   cluster::ServerList list;
   list.run_id = run_id;

@@ -110,7 +110,8 @@ class Client {
   explicit Client(std::string id,
                   const std::vector<net::SocketAddress>& servers,
                   ConnectionPool::Config config = {},
-                  std::uint64_t run_id = kTestRun);
+                  std::uint64_t run_id = kTestRun,
+                  std::optional<cluster::Secret> secret = std::nullopt);
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
   ~Client();
