@@ -15,6 +15,10 @@ namespace {
 // A refusal is given this long to arrive, then the close is forced.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
 
+// How often silent connections are looked for, at most: with thousands of descriptors it takes
+// about a millisecond.
+constexpr Nanos kLookEvery = std::chrono::seconds(5);
+
 // Whoever can connect can make these things happen: they must not fill the log.
 bool is_worth_a_line(std::uint64_t count) {
   return std::has_single_bit(count);
@@ -37,6 +41,11 @@ bool read_header(std::span<const std::byte> bytes, wire::RegisterClientRequestHe
 
 }  // namespace
 
+Status Admission::watch(const net::SocketAddress& listener) {
+  BENCHFS_TRY(silent_, net::SilentConnections::create(listener.port()));
+  return {};
+}
+
 void Admission::open(std::uint64_t run_id) {
   run_id_ = run_id;
   state_ = State::kOpen;
@@ -50,6 +59,9 @@ void Admission::clear() {
 }
 
 void Admission::on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) {
+  if (silent_ != nullptr) {
+    silent_->has_spoken(peer);
+  }
   if (state_ == State::kClosed || unregistered_.size() >= config_.max_unregistered) {
     stats_.turned_away += state_ == State::kClosed ? 0 : 1;
     worker_.reject(request);
@@ -173,7 +185,20 @@ void Admission::drop_sender(const net::Incoming& message) {
   }
 }
 
+void Admission::end_silent(MonoTime now) {
+  if (silent_ == nullptr || now < next_look_) {
+    return;
+  }
+  next_look_ = now + std::min(kLookEvery, config_.register_timeout / 2);
+  std::size_t ended = silent_->sweep(now, config_.register_timeout, config_.max_unregistered);
+  stats_.silent += ended;
+  if (ended > 0) {
+    BENCHFS_LOG(kDebug, "ended {} connections that said nothing", ended);
+  }
+}
+
 void Admission::sweep(MonoTime now) {
+  end_silent(now);
   std::erase_if(unregistered_, [&](const auto& entry) {
     if (now - entry.second.accepted_at < config_.register_timeout) {
       return false;

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "cluster/secret.h"
+#include "net/silent_connections.h"
 #include "net/worker.h"
 #include "wire/header.h"
 
@@ -39,13 +41,15 @@ struct Registration {
 class Admission final : public net::ConnectionAcceptor {
  public:
   struct Config {
-    std::uint32_t max_unregistered = 1000;  // connections; more are rejected
+    std::uint32_t max_unregistered =
+        1000;  // connections; more are rejected. Silent ones count apart
     Nanos register_timeout = std::chrono::seconds(10);
     std::optional<cluster::Secret> secret;  // without one anybody may register
   };
   struct Stats {
     std::uint64_t accepted = 0;
     std::uint64_t turned_away = 0;  // too many were unregistered
+    std::uint64_t silent = 0;       // did not even speak UCX
     std::uint64_t malformed = 0;    // registrations that do not parse or come at a wrong time
     std::uint64_t challenged = 0;
     std::uint64_t wrong_proofs = 0;
@@ -58,6 +62,9 @@ class Admission final : public net::ConnectionAcceptor {
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;
   ~Admission() override { clear(); }
+
+  // Where the listener is: connections there that never become a connection request are ended too.
+  Status watch(const net::SocketAddress& listener);
 
   // Registrations are refused with kNotReady before open() and after close(); after close(), new
   // connections are rejected.
@@ -99,6 +106,7 @@ class Admission final : public net::ConnectionAcceptor {
 
   [[nodiscard]] Errc judge(const Registration& registration) const;
   void send_challenge(const Registration& registration, Unregistered& peer);
+  void end_silent(MonoTime now);
   Errc check_proof(const Registration& registration, Unregistered& peer);
 
   net::Worker& worker_;
@@ -107,6 +115,8 @@ class Admission final : public net::ConnectionAcceptor {
   State state_ = State::kStarting;
   std::uint64_t run_id_ = 0;
   std::unordered_map<net::Endpoint*, Unregistered> unregistered_;
+  std::unique_ptr<net::SilentConnections> silent_;
+  MonoTime next_look_;  // for silent connections
   Stats stats_;
 };
 

@@ -69,6 +69,7 @@ Server::~Server() {
 
 Result<net::SocketAddress> Server::listen(const net::SocketAddress& address) {
   BENCHFS_TRY(net::SocketAddress bound, worker_.listen(address, admission_));
+  BENCHFS_TRY_VOID(admission_.watch(bound));
   background_.spawn(sweep());
   return bound;
 }

@@ -69,6 +69,7 @@ void write_admission(JsonWriter& json, const Admission& admission) {
   json.field("accepted", admission.stats().accepted);
   json.field("register_timeouts", admission.stats().register_timeouts);
   json.field("turned_away", admission.stats().turned_away);
+  json.field("silent", admission.stats().silent);
   json.field("malformed", admission.stats().malformed);
   json.field("challenged", admission.stats().challenged);
   json.field("wrong_proofs", admission.stats().wrong_proofs);
