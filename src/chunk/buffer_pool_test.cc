@@ -37,6 +37,30 @@ TEST(BufferPool, ExhaustionEndsAtTheDeadline) {
   EXPECT_TRUE(shard.reactor().block_on(shard.pool().acquire(soon())));
 }
 
+class Listener final : public WaitObserver {
+ public:
+  void on_wait_begins() override { ++begun; }
+  void on_wait_ends() override { ++ended; }
+  int begun = 0;
+  int ended = 0;
+};
+
+TEST(BufferPool, OnlyWaitsAreCountedAndObserved) {
+  Shard shard(1);
+  Listener listener;
+  auto held = shard.reactor().block_on(shard.pool().acquire(soon(), &listener));
+  ASSERT_TRUE(held);
+  EXPECT_EQ(listener.begun + listener.ended, 0);
+  EXPECT_EQ(shard.pool().stats().waits, 0U);
+  EXPECT_FALSE(shard.reactor().block_on(
+      shard.pool().acquire(Deadline::after(std::chrono::milliseconds(2)), &listener)));
+  EXPECT_EQ(listener.begun, 1);
+  EXPECT_EQ(listener.ended, 1);
+  EXPECT_EQ(shard.pool().stats().waits, 1U);
+  EXPECT_EQ(shard.pool().stats().timeouts, 1U);
+  EXPECT_EQ(shard.pool().stats().waiting, 0U);
+}
+
 rt::Task<void> take_turn(BufferPool* pool, int id, std::vector<int>* order) {
   auto lease = co_await pool->acquire(soon());
   EXPECT_TRUE(lease);

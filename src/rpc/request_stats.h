@@ -13,8 +13,8 @@
 // served       the handler's work, waiting for disks and other servers included
 // sent         until UCX has taken the reply, or for large ones until the client has it
 //
-// Timing a request costs five clock readings (130 ns), so of the fast operations only one in 16 or
-// 64 is timed; the others, which wait for something anyway, always are.
+// Timing a request costs five clock readings (130 ns), so of the fast operations only one in 16 to
+// 256 is timed; the others, which wait for something anyway, always are.
 //
 // A RequestTrace follows one request: its phase can be seen while it is under way.
 //
@@ -59,8 +59,9 @@ struct OperationStats {
   std::uint32_t sample_every = 1;  // a power of two
   std::unique_ptr<Stages> stages;  // made with the first request that is timed
 
-  // Whether the next request is one of the sample.
-  [[nodiscard]] bool is_due() const { return (requests & (sample_every - 1)) == 0; }
+  // When the next request's message was seen, which is now; MonoTime() if it is not of the sample.
+  MonoTime stamp() { return (requests & (sample_every - 1)) == 0 ? stamp_timed() : MonoTime(); }
+  MonoTime stamp_timed();
   void record(Stage stage, Nanos time);
 };
 
@@ -87,8 +88,8 @@ class RequestStats {
 
 class RequestTrace {
  public:
-  // Counts the request. `arrived` may be coarse; `seen` is when its message was, MonoTime() unless
-  // it is timed. `operation` is borrowed.
+  // Counts the request. `arrived` may be coarse; `seen` is the operation's stamp() from when its
+  // message was seen. `operation` is borrowed.
   void begin(OperationStats& operation, std::size_t data_bytes, MonoTime arrived, MonoTime seen) {
     operation_ = &operation;
     arrived_ = arrived;

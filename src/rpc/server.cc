@@ -241,7 +241,7 @@ void Server::on_invalidate_ack(const net::Incoming& message) {
 
 net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& message) {
   OperationStats& operation = request_stats_.operation(opcode);
-  MonoTime seen = operation.is_due() ? mono_now() : MonoTime();
+  MonoTime seen = operation.stamp();
   wire::RequestHeader header;
   wire::Reader reader(message.header);
   Session* session =

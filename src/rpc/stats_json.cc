@@ -58,6 +58,7 @@ void write_rpc(JsonWriter& json, const Server& server) {
   json.field("malformed", stats.malformed);
   json.field("unattributed", stats.unattributed);
   json.field("overloaded", stats.overloaded);
+  json.field("repeated", stats.repeated);
   json.field("replies_dropped", stats.replies_dropped);
   json.field("unresponsive", stats.unresponsive);
   json.end_object();
