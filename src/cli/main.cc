@@ -66,6 +66,7 @@ int run(int argc, char** argv) {
   add_up_command(app, context);
   add_down_command(app, context);
   add_status_command(app, context);
+  add_stats_command(app, context);
   add_file_commands(app, context);
   add_bench_command(app, context);
 

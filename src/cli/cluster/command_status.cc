@@ -1,21 +1,18 @@
-// benchfs status: how every server of the list is.
+// benchfs status: how every server of the list is, and what waits there.
 #include <CLI/CLI.hpp>
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <cstdio>
+#include <iterator>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "base/random.h"
-#include "cli/cluster/registry.h"
+#include "cli/cluster/in_flight.h"
+#include "cli/cluster/survey.h"
 #include "cli/command.h"
-#include "cluster/server_list_file.h"
-#include "rt/scope.h"
+#include "cli/files/format.h"
 
 namespace benchfs::cli {
 namespace {
@@ -23,220 +20,137 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kName = "status";
-// A server that takes longer is shown as dead: the answer about the others must come within a
-// second.
-constexpr Nanos kTimeout = std::chrono::milliseconds(400);
+constexpr std::uint32_t kMaxLimit = 10'000;
 
-struct ServerStatus {
-  cluster::Server server;
-  pid_t pid = 0;         // 0: not known
-  bool is_dead = false;  // no use asking it
-  std::string problem;
-  json stats;
-
-  [[nodiscard]] bool is_alive() const { return problem.empty(); }
+struct StatusOptions {
+  bool as_json = false;
+  bool in_flight = false;
+  std::uint32_t limit = 100;
 };
 
-rt::Task<void> ask(client::FileSystem* fs, wire::ShardId shard, ServerStatus* out) {
-  Result<std::string> text = co_await fs->shard_stats(shard);
-  if (!text) {
-    out->problem = text.error().message();
-    co_return;
-  }
-  out->stats = json::parse(*text, nullptr, false);
-  if (!out->stats.is_object()) {
-    out->problem = "answered with something that is not a JSON object";
-  }
+std::string bytes_text(const json& stats, const char* pointer) {
+  return format_bytes(static_cast<std::uint64_t>(number(stats, pointer)));
 }
 
-rt::CoStatus ask_all(client::FileSystem* fs, std::span<ServerStatus> servers) {
-  rt::Scope scope;
-  rt::Group group(scope);
-  for (std::size_t i = 0; i < servers.size(); ++i) {
-    if (!servers[i].is_dead) {
-      group.add(ask(fs, wire::ShardId{static_cast<std::uint32_t>(i)}, &servers[i]));
-    }
-  }
-  (void)co_await group.wait();
-  co_await scope.join();
-  co_return Status{};
-}
-
-// A client starts at the server its id hashes to: here one that is not known to be dead.
-struct Start {
-  std::string client_id;
-  std::size_t server = 0;
-};
-Start pick_start(const cluster::ServerList& list, std::span<const ServerStatus> servers) {
-  for (;;) {
-    std::string id = fmt::format("status:{:016x}", random_id());
-    std::size_t server = cluster::select_server_by_hash(id, list).value;
-    if (!servers[server].is_dead) {
-      return {std::move(id), server};
-    }
-  }
-}
-
-// Each round ends the query or finds one more server dead.
-void query(const Context& context,
-           const cluster::ServerList& list,
-           std::span<ServerStatus> servers) {
-  Nanos timeout = context.timeout(kTimeout);
-  while (!std::ranges::all_of(servers, &ServerStatus::is_dead)) {
-    Start start = pick_start(list, servers);
-    client::Options options;
-    options.client_id = start.client_id;
-    options.helper_thread = false;
-    options.list_timeout = timeout;
-    options.connect_timeout = timeout;
-    options.file_system.call_timeout = timeout;
-    options.pool.connect_timeout = timeout;
-    options.pool.connect_patience = Nanos::zero();
-    Result<std::unique_ptr<client::Client>> client = context.connect(std::move(options));
-    if (client) {
-      (void)(*client)->run(ask_all(&(*client)->fs(), servers));
-      return;
-    }
-    servers[start.server].is_dead = true;
-    servers[start.server].problem = client.error().message();
-  }
-}
-
-std::vector<ServerStatus> look(const Context& context, const cluster::ServerList& list) {
-  std::vector<DaemonInfo> daemons = find_daemons(context.registry_dir);
-  std::vector<ServerStatus> servers;
-  for (const cluster::Server& server : list.servers) {
-    ServerStatus status{.server = server, .problem = {}, .stats = {}};
-    const DaemonInfo* daemon = daemon_of(daemons, server.node_id);
-    // A daemon removes its pid file when it stops, so none means that it did.
-    status.pid = daemon == nullptr ? 0 : daemon->process.pid;
-    status.is_dead = daemon == nullptr || daemon->state == DaemonState::kDead;
-    if (status.is_dead) {
-      status.problem =
-          daemon == nullptr ? "stopped" : fmt::format("process {} is gone", daemon->process.pid);
-    }
-    servers.push_back(std::move(status));
-  }
-  query(context, list, servers);
-  return servers;
-}
-
-void print_json(const Context& context,
-                const cluster::ServerList& list,
-                std::span<const ServerStatus> servers) {
-  json out;
-  out["registry_dir"] = context.registry_dir;
-  out["run_id"] = fmt::format("{:016x}", list.run_id);
-  out["alive"] = std::ranges::all_of(servers, &ServerStatus::is_alive);
-  out["servers"] = json::array();
-  for (const ServerStatus& status : servers) {
-    json one = {{"node_id", status.server.node_id},
-                {"address", status.server.address()},
-                {"pid", status.pid},
-                {"alive", status.is_alive()}};
-    if (status.is_alive()) {
-      one["stats"] = status.stats;
-    } else {
-      one["problem"] = status.problem;
-    }
-    out["servers"].push_back(std::move(one));
-  }
-  fmt::print("{}\n", out.dump(2));
-}
-
-std::string human_bytes(double bytes) {
-  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-  std::size_t unit = 0;
-  while (bytes >= 1024 && unit + 1 < std::size(units)) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, units[unit]);
-}
-
-std::string human_time(double seconds) {
-  auto s = static_cast<std::uint64_t>(seconds);
-  if (s < 60) {
-    return fmt::format("{:.1f} s", seconds);
-  }
-  return s < 3600 ? fmt::format("{} min {} s", s / 60, s % 60)
-                  : fmt::format("{} h {} min", s / 3600, s / 60 % 60);
-}
-
-double number(const json& stats, const char* pointer) {
-  json::json_pointer path(pointer);
-  const json found = stats.contains(path) ? stats.at(path) : json();
-  return found.is_number() ? found.get<double>() : 0.0;
-}
-
-void print_table(std::span<const ServerStatus> servers) {
+std::string status_table(std::span<const ServerStatus> servers) {
   constexpr std::string_view kRow =
       "{:<10} {:<21} {:>7} {:<5} {:>12} {:>10} {:>7} {:>10} {:>9} {}\n";
-  fmt::print(kRow,
-             "SERVER",
-             "ADDRESS",
-             "PROCESS",
-             "STATE",
-             "UPTIME",
-             "MEMORY",
-             "CLIENTS",
-             "REQUESTS",
-             "INODES",
-             "SPACE");
+  std::string text;
+  auto out = std::back_inserter(text);
+  fmt::format_to(out,
+                 kRow,
+                 "SERVER",
+                 "ADDRESS",
+                 "PROCESS",
+                 "STATE",
+                 "UPTIME",
+                 "MEMORY",
+                 "CLIENTS",
+                 "REQUESTS",
+                 "INODES",
+                 "SPACE");
   for (const ServerStatus& status : servers) {
     const std::string pid = status.pid == 0 ? "-" : fmt::to_string(status.pid);
     if (!status.is_alive()) {
-      fmt::print("{:<10} {:<21} {:>7} dead  {}\n",
-                 status.server.node_id,
-                 status.server.address(),
-                 pid,
-                 status.problem);
+      fmt::format_to(out,
+                     "{:<10} {:<21} {:>7} dead  {}\n",
+                     status.server.node_id,
+                     status.server.address(),
+                     pid,
+                     status.problem);
       continue;
     }
-    const json& stats = status.stats;
-    fmt::print(kRow,
-               status.server.node_id,
-               status.server.address(),
-               pid,
-               "alive",
-               human_time(number(stats, "/uptime_s")),
-               human_bytes(number(stats, "/memory_bytes")),
-               number(stats, "/registry/clients"),
-               number(stats, "/rpc/requests"),
-               number(stats, "/metadata/inodes"),
-               fmt::format("{} of {} free",
-                           human_bytes(number(stats, "/storage/free_bytes")),
-                           human_bytes(number(stats, "/storage/total_bytes"))));
+    const json& stats = status.answer;
+    fmt::format_to(out,
+                   kRow,
+                   status.server.node_id,
+                   status.server.address(),
+                   pid,
+                   "alive",
+                   human_time(number(stats, "/uptime_s")),
+                   bytes_text(stats, "/memory_bytes"),
+                   number(stats, "/registry/clients"),
+                   number(stats, "/rpc/requests"),
+                   number(stats, "/metadata/inodes"),
+                   fmt::format("{} of {} free",
+                               bytes_text(stats, "/storage/free_bytes"),
+                               bytes_text(stats, "/storage/total_bytes")));
   }
+  return text;
 }
 
-int run_status(const Context& context, bool as_json) {
-  auto list = cluster::read_server_list(context.registry_dir);
+void print_in_flight(const Context& context,
+                     const cluster::ServerList& list,
+                     std::span<const ServerStatus> servers,
+                     const StatusOptions& options) {
+  InFlight in_flight = merge_requests(servers, options.limit);
+  if (!options.as_json) {
+    std::fputs(in_flight_table(in_flight).c_str(), stdout);
+    for (const ServerStatus& status : servers) {
+      if (!status.is_alive()) {
+        report(kName, status.server.node_id, status.problem);
+      }
+    }
+    return;
+  }
+  json out = survey_json(context, list, servers, "answer");
+  for (json& server : out["servers"]) {
+    server.erase("answer");
+  }
+  out["in_flight"] = in_flight.total;
+  out["cut"] = in_flight.total - in_flight.requests.size();
+  out["requests"] = std::move(in_flight.requests);
+  std::puts(out.dump(2).c_str());
+}
+
+int run_status(const Context& context, const StatusOptions& options) {
+  Result<cluster::ServerList> list = read_list(context, kName);
   if (!list) {
-    return report(kName, "", list.error().to_error());
+    return report(kName, "", list.error());
   }
-  if (!list->recovered.empty()) {
-    report(kName, "", list->recovered);
+  Question question{.counters = !options.in_flight, .request_limit = options.limit};
+  Result<std::vector<ServerStatus>> servers = survey(context, *list, question);
+  if (!servers) {
+    return report(kName, "", servers.error());
   }
-  std::vector<ServerStatus> servers = look(context, *list);
-  if (as_json) {
-    print_json(context, *list, servers);
+  if (options.in_flight) {
+    print_in_flight(context, *list, *servers, options);
+  } else if (options.as_json) {
+    std::puts(survey_json(context, *list, *servers, "stats").dump(2).c_str());
   } else {
-    print_table(servers);
+    std::fputs(status_table(*servers).c_str(), stdout);
   }
-  return std::ranges::all_of(servers, &ServerStatus::is_alive) ? kExitOk : kExitFailed;
+  return all_alive(*servers) ? kExitOk : kExitFailed;
 }
 
 }  // namespace
 
 void add_status_command(CLI::App& app, Context& context) {
-  auto as_json = std::make_shared<bool>(false);
+  auto options = std::make_shared<StatusOptions>();
   CLI::App* status = app.add_subcommand("status", "Show how the servers are; 1 if any is dead");
+  status->add_flag("--json", options->as_json, "Print one JSON object with everything known");
+  CLI::Option* in_flight = status->add_flag("--in-flight",
+                                            options->in_flight,
+                                            "List the requests that wait on a server for their "
+                                            "reply, oldest first: what hangs, for whom, "
+                                            "how long, in which phase");
+  status->add_option("--limit", options->limit, "Requests to list")
+      ->needs(in_flight)
+      ->check(CLI::Range(1U, kMaxLimit))
+      ->capture_default_str();
   status->footer(
       "Exit code 1 when a server is dead: its process is gone, or it did not answer within\n"
-      "--timeout (0.4 s); a busy one may need more.");
-  status->add_flag("--json", *as_json, "Print one JSON object with all counters");
-  status->callback([&context, as_json] { context.exit_code = run_status(context, *as_json); });
+      "--timeout (0.4 s); a busy one may need more.\n\n"
+      "Phases: queued (the server has not begun), serving (waits for a disk, a lock or another "
+      "server),\nwaiting for a buffer (too many transfers at once), receiving data and sending the "
+      "reply (waits for\nthe client). 'benchfs stats' shows counters and latencies.");
+  status->callback([&context, options] {
+    try {
+      context.exit_code = run_status(context, *options);
+    } catch (const nlohmann::json::exception& error) {  // a server of another version
+      context.exit_code = report(kName, "an answer that is not understood", error.what());
+    }
+  });
 }
 
 }  // namespace benchfs::cli

@@ -1,0 +1,204 @@
+#include "cli/cluster/prometheus.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <iterator>
+#include <string_view>
+
+namespace benchfs::cli {
+namespace {
+
+using nlohmann::json;
+
+struct Metric {
+  const char* name;
+  const char* type;
+  const char* help;
+  const char* pointer;  // into the answer, or into one of its operations
+};
+
+constexpr Metric kServerMetrics[] = {
+    {"uptime_seconds", "gauge", "Time since the shard began.", "/uptime_s"},
+    {"cpu_seconds_total", "counter", "CPU time of the shard's thread.", "/cpu_s"},
+    {"memory_bytes", "gauge", "Resident memory of the daemon, all its shards.", "/memory_bytes"},
+    {"clients", "gauge", "Registered clients.", "/registry/clients"},
+    {"clients_capacity", "gauge", "Clients that may be registered.", "/registry/capacity"},
+    {"clients_high_water", "gauge", "Most clients at a time.", "/registry/high_water"},
+    {"registry_hits_total", "counter", "Requests of a known session.", "/registry/hits"},
+    {"registry_misses_total", "counter", "Requests of an unknown session.", "/registry/misses"},
+    {"registry_evictions_total", "counter", "Clients that made room.", "/registry/evictions"},
+    {"registry_replaced_total",
+     "counter",
+     "Registrations of an id that was there.",
+     "/registry/replaced"},
+    {"registry_rejected_total", "counter", "Registrations refused.", "/registry/rejected"},
+    {"connections_accepted_total", "counter", "Connections accepted.", "/admission/accepted"},
+    {"connections_unregistered",
+     "gauge",
+     "Connections not registered yet.",
+     "/admission/unregistered"},
+    {"register_timeouts_total",
+     "counter",
+     "Connections that did not register in time.",
+     "/admission/register_timeouts"},
+    {"clients_unresponsive_total",
+     "counter",
+     "Sessions ended because the client did not take part.",
+     "/rpc/unresponsive"},
+    {"requests_in_flight", "gauge", "Requests being served.", "/rpc/in_flight"},
+    {"requests_malformed_total", "counter", "Requests answered as malformed.", "/rpc/malformed"},
+    {"requests_overloaded_total", "counter", "Requests refused as too many.", "/rpc/overloaded"},
+    {"requests_repeated_total",
+     "counter",
+     "Requests that came again after their connection was cut.",
+     "/rpc/repeated"},
+    {"messages_unattributed_total",
+     "counter",
+     "Messages without a valid session, dropped.",
+     "/rpc/unattributed"},
+    {"replies_dropped_total", "counter", "Replies whose client was gone.", "/rpc/replies_dropped"},
+    {"inodes", "gauge", "Inodes.", "/metadata/inodes"},
+    {"entries", "gauge", "Directory entries.", "/metadata/entries"},
+    {"open_files", "gauge", "Opens of files, each client's.", "/metadata/open"},
+    {"orphan_inodes", "gauge", "Inodes without a name, but open.", "/metadata/orphans"},
+    {"storage_size_bytes", "gauge", "Space of the chunk store's device.", "/storage/total_bytes"},
+    {"storage_free_bytes", "gauge", "Free space on it.", "/storage/free_bytes"},
+    {"buffers", "gauge", "I/O buffers.", "/buffers/count"},
+    {"buffers_free", "gauge", "I/O buffers that are free.", "/buffers/free"},
+    {"buffers_waiting", "gauge", "Requests that wait for an I/O buffer.", "/buffers/waiting"},
+    {"buffer_waits_total", "counter", "Waits for an I/O buffer.", "/buffers/waits"},
+    {"buffer_timeouts_total",
+     "counter",
+     "Waits for an I/O buffer until the deadline.",
+     "/buffers/timeouts"},
+    {"reactor_passes_total", "counter", "Passes of the event loop.", "/reactor/passes"},
+    {"reactor_sleeps_total", "counter", "Sleeps of the event loop.", "/reactor/sleeps"},
+    {"reactor_resumed_total", "counter", "Coroutines resumed.", "/reactor/resumed"},
+};
+
+constexpr Metric kOperationMetrics[] = {
+    {"requests_total", "counter", "Requests.", "/requests"},
+    {"request_errors_total",
+     "counter",
+     "Requests the file system answered with an errno.",
+     "/errors"},
+    {"request_failures_total", "counter", "Requests the RPC layer answered.", "/failures"},
+    {"request_received_bytes_total", "counter", "Data that came with requests.", "/bytes_in"},
+    {"request_sent_bytes_total", "counter", "Data that left with replies.", "/bytes_out"},
+};
+
+constexpr std::string_view kStageMetric = "request_stage_seconds";
+constexpr std::string_view kStageHelp =
+    "Time in each stage, of the requests that were timed (of fast operations a sample).";
+// Upper bounds of the buckets, as powers of two of nanoseconds: 256 ns to 17 s.
+constexpr std::size_t kFirstBound = 8;
+constexpr std::size_t kLastBound = 34;
+constexpr std::size_t kBoundStep = 2;
+
+void begin_metric(std::string& text,
+                  std::string_view name,
+                  std::string_view type,
+                  std::string_view help) {
+  fmt::format_to(std::back_inserter(text),
+                 "# HELP benchfs_{} {}\n# TYPE benchfs_{} {}\n",
+                 name,
+                 help,
+                 name,
+                 type);
+}
+
+std::string label_value(std::string_view value) {
+  std::string escaped;
+  for (char c : value) {
+    if (c == '\\' || c == '"') {
+      escaped += '\\';
+    }
+    escaped += c == '\n' ? ' ' : c;
+  }
+  return escaped;
+}
+
+std::string labels_of(const ServerStatus& status) {
+  return fmt::format(
+      R"(node="{}",shard="{}")", label_value(status.server.node_id), status.shard.value);
+}
+
+std::string labels_of(const ServerStatus& status, const json& operation) {
+  return fmt::format(
+      R"({},op="{}")", labels_of(status), label_value(operation.value("operation", "unknown")));
+}
+
+void sample(std::string& text, std::string_view name, std::string_view labels, double value) {
+  // Counters are whole numbers, and stay so beyond a million.
+  if (value == std::floor(value) && std::abs(value) < 9e15) {
+    fmt::format_to(std::back_inserter(text), "benchfs_{}{{{}}} {:.0f}\n", name, labels, value);
+  } else {
+    fmt::format_to(std::back_inserter(text), "benchfs_{}{{{}}} {}\n", name, labels, value);
+  }
+}
+
+json operations_of(const ServerStatus& status) {
+  return status.is_alive() ? status.answer.value("operations", json::array()) : json::array();
+}
+
+void add_histogram(std::string& text, const std::string& labels, const json& stage) {
+  const json octaves = stage.value("octaves", json::array());
+  double below = 0;
+  std::size_t next = 0;
+  std::string name = fmt::format("{}_bucket", kStageMetric);
+  for (std::size_t bound = kFirstBound; bound <= kLastBound; bound += kBoundStep) {
+    for (; next <= bound && next < octaves.size(); ++next) {
+      below += octaves[next].get<double>();
+    }
+    double seconds = std::ldexp(1.0, static_cast<int>(bound)) * 1e-9;
+    sample(text, name, fmt::format(R"({},le="{:.9f}")", labels, seconds), below);
+  }
+  double count = number(stage, "/count");
+  sample(text, name, fmt::format(R"({},le="+Inf")", labels), count);
+  sample(text, fmt::format("{}_sum", kStageMetric), labels, number(stage, "/sum_ns") * 1e-9);
+  sample(text, fmt::format("{}_count", kStageMetric), labels, count);
+}
+
+void add_stages(std::string& text, std::span<const ServerStatus> servers) {
+  begin_metric(text, kStageMetric, "histogram", kStageHelp);
+  for (const ServerStatus& status : servers) {
+    for (const json& operation : operations_of(status)) {
+      const json stages = operation.value("stages", json::object());
+      for (const auto& [name, stage] : stages.items()) {
+        add_histogram(
+            text, fmt::format(R"({},stage="{}")", labels_of(status, operation), name), stage);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::string prometheus_text(std::span<const ServerStatus> servers) {
+  std::string text;
+  begin_metric(text, "up", "gauge", "Whether the server answered.");
+  for (const ServerStatus& status : servers) {
+    sample(text, "up", labels_of(status), status.is_alive() ? 1 : 0);
+  }
+  for (const Metric& metric : kServerMetrics) {
+    begin_metric(text, metric.name, metric.type, metric.help);
+    for (const ServerStatus& status : servers) {
+      if (status.is_alive()) {
+        sample(text, metric.name, labels_of(status), number(status.answer, metric.pointer));
+      }
+    }
+  }
+  for (const Metric& metric : kOperationMetrics) {
+    begin_metric(text, metric.name, metric.type, metric.help);
+    for (const ServerStatus& status : servers) {
+      for (const json& operation : operations_of(status)) {
+        sample(text, metric.name, labels_of(status, operation), number(operation, metric.pointer));
+      }
+    }
+  }
+  add_stages(text, servers);
+  return text;
+}
+
+}  // namespace benchfs::cli

@@ -1,0 +1,195 @@
+#include "cli/cluster/survey.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "base/random.h"
+#include "cli/cluster/registry.h"
+#include "cluster/server_list_file.h"
+#include "rt/scope.h"
+
+namespace benchfs::cli {
+namespace {
+
+using nlohmann::json;
+
+// A server that takes longer is shown as dead: the answer about the others must come within a
+// second.
+constexpr Nanos kTimeout = std::chrono::milliseconds(400);
+
+rt::Task<void> ask(client::FileSystem* fs, const Question* question, ServerStatus* out) {
+  Result<std::string> text = question->counters
+                                 ? co_await fs->shard_stats(out->shard)
+                                 : co_await fs->shard_requests(out->shard, question->request_limit);
+  if (!text) {
+    out->problem = text.error().message();
+    co_return;
+  }
+  out->answer = json::parse(*text, nullptr, false);
+  if (!out->answer.is_object()) {
+    out->problem = "answered with something that is not a JSON object";
+  }
+}
+
+rt::CoStatus ask_all(client::FileSystem* fs,
+                     const Question* question,
+                     std::span<ServerStatus> servers) {
+  rt::Scope scope;
+  rt::Group group(scope);
+  for (ServerStatus& server : servers) {
+    if (server.is_asked) {
+      group.add(ask(fs, question, &server));
+    }
+  }
+  (void)co_await group.wait();
+  co_await scope.join();
+  co_return Status{};
+}
+
+// A client starts at the server its id hashes to: here one that is to be asked.
+struct Start {
+  std::string client_id;
+  std::size_t server = 0;
+};
+Start pick_start(const cluster::ServerList& list, std::span<const ServerStatus> servers) {
+  for (;;) {
+    std::string id = fmt::format("status:{:016x}", random_id());
+    std::size_t server = cluster::select_server_by_hash(id, list).value;
+    if (servers[server].is_asked) {
+      return {std::move(id), server};
+    }
+  }
+}
+
+// Each round ends the query or finds one more server dead.
+void query(const Context& context,
+           const cluster::ServerList& list,
+           const Question& question,
+           std::span<ServerStatus> servers) {
+  Nanos timeout = context.timeout(kTimeout);
+  while (std::ranges::any_of(servers, &ServerStatus::is_asked)) {
+    Start start = pick_start(list, servers);
+    client::Options options;
+    options.client_id = start.client_id;
+    options.helper_thread = false;
+    options.list_timeout = timeout;
+    options.connect_timeout = timeout;
+    options.file_system.call_timeout = timeout;
+    options.pool.connect_timeout = timeout;
+    options.pool.connect_patience = Nanos::zero();
+    Result<std::unique_ptr<client::Client>> client = context.connect(std::move(options));
+    if (client) {
+      (void)(*client)->run(ask_all(&(*client)->fs(), &question, servers));
+      return;
+    }
+    servers[start.server].is_asked = false;
+    servers[start.server].problem = client.error().message();
+  }
+}
+
+std::vector<ServerStatus> look(const Context& context, const cluster::ServerList& list) {
+  std::vector<DaemonInfo> daemons = find_daemons(context.registry_dir);
+  std::vector<ServerStatus> servers;
+  for (const cluster::Server& server : list.servers) {
+    ServerStatus status{.server = server,
+                        .shard = {static_cast<std::uint32_t>(servers.size())},
+                        .problem = {},
+                        .answer = {}};
+    const DaemonInfo* daemon = daemon_of(daemons, server.node_id);
+    // A daemon removes its pid file when it stops, so none means that it did.
+    status.pid = daemon == nullptr ? 0 : daemon->process.pid;
+    status.is_asked = daemon != nullptr && daemon->state != DaemonState::kDead;
+    if (!status.is_asked) {
+      status.problem =
+          daemon == nullptr ? "stopped" : fmt::format("process {} is gone", daemon->process.pid);
+    }
+    servers.push_back(std::move(status));
+  }
+  return servers;
+}
+
+}  // namespace
+
+Result<cluster::ServerList> read_list(const Context& context, std::string_view command) {
+  auto list = cluster::read_server_list(context.registry_dir);
+  if (!list) {
+    return std::unexpected(list.error().to_error());
+  }
+  if (!list->recovered.empty()) {
+    report(command, "", list->recovered);
+  }
+  return std::move(*list);
+}
+
+Result<std::vector<ServerStatus>> survey(const Context& context,
+                                         const cluster::ServerList& list,
+                                         const Question& question) {
+  std::vector<ServerStatus> servers = look(context, list);
+  auto is_wanted = [&](const ServerStatus& status) {
+    return question.server.empty() || status.server.node_id == question.server;
+  };
+  if (std::ranges::none_of(servers, is_wanted)) {
+    return fail(Errc::kInvalidArgument,
+                fmt::format("{}: no such server; the list has {} to {}",
+                            question.server,
+                            servers.front().server.node_id,
+                            servers.back().server.node_id));
+  }
+  for (ServerStatus& status : servers) {
+    status.is_asked = status.is_asked && is_wanted(status);
+  }
+  query(context, list, question, servers);
+  std::erase_if(servers, [&](const ServerStatus& status) { return !is_wanted(status); });
+  return servers;
+}
+
+json survey_json(const Context& context,
+                 const cluster::ServerList& list,
+                 std::span<const ServerStatus> servers,
+                 const char* answer_key) {
+  json out;
+  out["registry_dir"] = context.registry_dir;
+  out["run_id"] = fmt::format("{:016x}", list.run_id);
+  out["alive"] = all_alive(servers);
+  out["servers"] = json::array();
+  for (const ServerStatus& status : servers) {
+    json one = {{"node_id", status.server.node_id},
+                {"address", status.server.address()},
+                {"pid", status.pid},
+                {"alive", status.is_alive()}};
+    if (status.is_alive()) {
+      one[answer_key] = status.answer;
+    } else {
+      one["problem"] = status.problem;
+    }
+    out["servers"].push_back(std::move(one));
+  }
+  return out;
+}
+
+bool all_alive(std::span<const ServerStatus> servers) {
+  return std::ranges::all_of(servers, &ServerStatus::is_alive);
+}
+
+double number(const json& answer, const char* pointer) {
+  json::json_pointer path(pointer);
+  if (!answer.contains(path)) {
+    return 0.0;
+  }
+  const json& found = answer.at(path);
+  return found.is_number() ? found.get<double>() : 0.0;
+}
+
+std::string human_time(double seconds) {
+  auto s = static_cast<std::uint64_t>(seconds);
+  if (s < 60) {
+    return fmt::format("{:.1f} s", seconds);
+  }
+  return s < 3600 ? fmt::format("{} min {} s", s / 60, s % 60)
+                  : fmt::format("{} h {} min", s / 3600, s / 60 % 60);
+}
+
+}  // namespace benchfs::cli

@@ -1,0 +1,61 @@
+// Asks the servers of a list about themselves, side by side: what `status` and `stats` show.
+//
+// Single-threaded, blocking. A server that does not answer in time delays nobody else.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "cluster/server_list.h"
+
+namespace benchfs::cli {
+
+struct ServerStatus {
+  cluster::Server server;
+  wire::ShardId shard;   // its line in the server list
+  pid_t pid = 0;         // 0: not known
+  bool is_asked = true;  // false: no use asking it, or nobody wants to know
+  std::string problem;
+  nlohmann::json answer;  // an object when it is alive
+
+  [[nodiscard]] bool is_alive() const { return problem.empty(); }
+};
+
+struct Question {
+  // Counters, else the requests under way, at most so many from each server.
+  bool counters = true;
+  std::uint32_t request_limit = 0;
+  // Node id of the only server to ask; empty: all of them.
+  std::string server = {};
+};
+
+// In the order of the list. Each has 0.4 s to connect and to answer, or --timeout. Errors: no
+// such server.
+Result<std::vector<ServerStatus>> survey(const Context& context,
+                                         const cluster::ServerList& list,
+                                         const Question& question);
+
+// The server list of the context; a recovered one is reported to standard error.
+Result<cluster::ServerList> read_list(const Context& context, std::string_view command);
+
+// {"registry_dir", "run_id", "alive", "servers": [{"node_id", "address", "pid", "alive", then
+// `answer_key` or "problem"}]}
+nlohmann::json survey_json(const Context& context,
+                           const cluster::ServerList& list,
+                           std::span<const ServerStatus> servers,
+                           const char* answer_key);
+
+bool all_alive(std::span<const ServerStatus> servers);
+
+// The number at a JSON pointer, 0 when there is none: a server of another version may not have it.
+double number(const nlohmann::json& answer, const char* pointer);
+// "12.3 s", "3 min 4 s", "2 h 5 min".
+std::string human_time(double seconds);
+
+}  // namespace benchfs::cli
