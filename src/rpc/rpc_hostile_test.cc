@@ -1,8 +1,12 @@
 // Peers that do not keep to the protocol: after each, a good client is still served.
 #include <gtest/gtest.h>
 
+#include <spawn.h>
+#include <sys/wait.h>
+
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "base/random.h"
 #include "net/testing/raw_peer.h"
@@ -304,6 +308,76 @@ TEST_F(Hostile, ATruncatedRegistrationEndsTheConnection) {
   }
   EXPECT_EQ(server.clients(), 1U);
 }
+
+TEST_F(Hostile, MessageIdsOfNoOperationAreHarmless) {
+  RawPeer peer(server.address());
+  std::uint64_t session = register_peer(peer);
+  std::vector<std::byte> data(20'000);
+  for (unsigned id : {200U, 256U, 1000U, 5000U, 20000U, 40000U, 65534U, 65535U}) {
+    EXPECT_EQ(peer.send(id, ping_of(session)), UCS_OK) << id;
+    EXPECT_EQ(peer.send(id, ping_of(session), data, UCP_AM_SEND_FLAG_EAGER), UCS_OK) << id;
+    EXPECT_EQ(peer.send(id, ping_of(session), data, UCP_AM_SEND_FLAG_RNDV), UCS_OK) << id;
+  }
+  EXPECT_EQ(peer.send(kPing, ping_of(session)), UCS_OK);
+  EXPECT_EQ(answer(peer), Errc::kOk);
+}
+
+// --- Peers with another UCX configuration, in processes of their own
+// ------------------------------
+
+constexpr const char* kPeerVariable = "BENCHFS_TEST_PEER";  // PORT NAME VALUE
+
+TEST(PeerProcess, DISABLED_ConnectsWithAnotherConfiguration) {
+  const char* variable = std::getenv(kPeerVariable);
+  if (variable == nullptr) {
+    GTEST_SKIP() << "started by WrongConfiguration";
+  }
+  char name[64] = "";
+  char value[64] = "";
+  unsigned port = 0;
+  int fields = std::sscanf(variable, "%u %63s %63s", &port, name, value);
+  ASSERT_GE(fields, 1);
+  RawPeer peer(net::make_address("127.0.0.1", static_cast<std::uint16_t>(port)).value(),
+               fields == 3 ? name : nullptr,
+               value);
+  std::vector<std::byte> data(100'000);
+  for (unsigned flags : {0U, unsigned{UCP_AM_SEND_FLAG_RNDV}, unsigned{UCP_AM_SEND_FLAG_REPLY}}) {
+    (void)peer.send(50, std::span(data).first(88), data, flags);
+  }
+}
+
+class WrongConfiguration : public Hostile, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(WrongConfiguration, DoesNotHarmTheServer) {
+  std::string setting =
+      std::string(kPeerVariable) + "=" + std::to_string(server.address().port()) + " " + GetParam();
+  std::vector<char*> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    environment.push_back(*entry);
+  }
+  environment.push_back(setting.data());
+  environment.push_back(nullptr);
+  std::string program = std::filesystem::read_symlink("/proc/self/exe");
+  std::string filter = "--gtest_filter=PeerProcess.*";
+  std::string also = "--gtest_also_run_disabled_tests";
+  char* arguments[] = {program.data(), filter.data(), also.data(), nullptr};
+  pid_t child = 0;
+  ASSERT_EQ(posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environment.data()),
+            0);
+  int status = 0;  // however it ends: UCX may abort it. Its waits are bounded.
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ucx,
+                         WrongConfiguration,
+                         ::testing::Values("",
+                                           "MM_ERROR_HANDLING y",
+                                           "MM_ERROR_HANDLING n",
+                                           "RNDV_SCHEME put_zcopy",
+                                           "CM_USE_ALL_DEVICES n",
+                                           "PROTO_ENABLE y",
+                                           "UNIFIED_MODE y",
+                                           "MM_FIFO_SIZE 64"));
 
 TEST(Unregistered, WhoSaysNothingIsDropped) {
   ServerThread server(

@@ -12,10 +12,27 @@ constexpr auto kPatience = std::chrono::seconds(5);
 
 RawPeer::RawPeer(const SocketAddress& address, unsigned handled_ids)
     : context_(Context::create({}).value()) {
+  start(context_->handle(), address, handled_ids);
+}
+
+RawPeer::RawPeer(const SocketAddress& address, const char* name, const char* value) {
+  ucp_config_t* config = nullptr;
+  BENCHFS_CHECK(ucp_config_read(nullptr, nullptr, &config) == UCS_OK);
+  BENCHFS_CHECK(name == nullptr || ucp_config_modify(config, name, value) == UCS_OK);
+  ucp_params_t params{};
+  params.field_mask = UCP_PARAM_FIELD_FEATURES;
+  params.features = UCP_FEATURE_AM;
+  ucp_context_h context = nullptr;  // left to the end of the process
+  BENCHFS_CHECK(ucp_init(&params, config, &context) == UCS_OK);
+  ucp_config_release(config);
+  start(context, address, 256);
+}
+
+void RawPeer::start(ucp_context_h context, const SocketAddress& address, unsigned handled_ids) {
   ucp_worker_params_t worker_params{};
   worker_params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   worker_params.thread_mode = UCS_THREAD_MODE_SINGLE;
-  BENCHFS_CHECK(ucp_worker_create(context_->handle(), &worker_params, &worker_) == UCS_OK);
+  BENCHFS_CHECK(ucp_worker_create(context, &worker_params, &worker_) == UCS_OK);
   for (unsigned id = 0; id < handled_ids; ++id) {
     slots_.push_back(std::make_unique<Slot>(Slot{this, id}));
     ucp_am_handler_param_t param{};

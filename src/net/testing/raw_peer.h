@@ -1,7 +1,7 @@
 // A peer that speaks UCX and nothing else: it can send what our own code never would.
 //
-// Uses the same UCX configuration as everybody. Thread: one; every call progresses the peer's
-// worker.
+// Uses the same UCX configuration as everybody, unless told otherwise. Thread: one; every call
+// progresses the peer's worker.
 #pragma once
 
 #include <ucp/api/ucp.h>
@@ -29,6 +29,9 @@ class RawPeer {
   // Connects; the other side must be driven meanwhile. Messages with an id below `handled_ids` are
   // kept in messages().
   explicit RawPeer(const SocketAddress& address, unsigned handled_ids = 256);
+  // With UCX's own defaults, but for the setting `name` (none if nullptr). May abort: for processes
+  // of their own.
+  RawPeer(const SocketAddress& address, const char* name, const char* value);
   RawPeer(const RawPeer&) = delete;
   RawPeer& operator=(const RawPeer&) = delete;
   ~RawPeer();
@@ -51,6 +54,7 @@ class RawPeer {
     RawPeer* peer;
     unsigned id;
   };
+  void start(ucp_context_h context, const SocketAddress& address, unsigned handled_ids);
   std::unique_ptr<Context> context_;
   ucp_worker_h worker_ = nullptr;
   ucp_ep_h endpoint_ = nullptr;
