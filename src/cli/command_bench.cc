@@ -1,17 +1,20 @@
-// benchfs bench rpc|io|md, and the hidden bench-worker that its client processes run.
+// benchfs bench rpc|io|md, and the hidden commands that its processes run.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/random.h"
-#include "cli/bench/io_bench.h"
-#include "cli/bench/md_bench.h"
-#include "cli/bench/rpc_bench.h"
-#include "cli/bench/run.h"
-#include "cli/bench/worker.h"
+#include "bench/baseline_process.h"
+#include "bench/io_bench.h"
+#include "bench/md_bench.h"
+#include "bench/rpc_bench.h"
+#include "bench/run.h"
+#include "bench/worker.h"
 #include "cli/command.h"
+#include "wire/ping.h"
 
 namespace benchfs::cli {
 namespace {
@@ -24,10 +27,13 @@ struct Arguments {
   Config config;
 };
 
-void add_run_options(CLI::App& command, bench::RunOptions& run) {
-  command.add_option("-c,--clients", run.clients, "Client processes, begun together")
+void add_clients(CLI::App& command, std::uint32_t& clients) {
+  command.add_option("-c,--clients", clients, "Client processes, begun together")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+}
+
+void add_run_options(CLI::App& command, bench::RunOptions& run) {
   command.add_option("--json", run.json_path, "Write the results to FILE; - is standard output")
       ->type_name("FILE");
   command.add_option("--limit", run.limit_s, "Kill the clients after this long")
@@ -49,54 +55,126 @@ std::string fresh_directory(const char* benchmark) {
 
 template <typename Config>
 void run(Arguments<Config>& arguments, Context& context) {
-  arguments.run.config = nlohmann::ordered_json(nlohmann::json(arguments.config));
-  context.exit_code = bench::run_and_report(arguments.run, context);
+  bench::RunOptions& run = arguments.run;
+  run.config = nlohmann::ordered_json(nlohmann::json(arguments.config));
+  run.registry_dir = context.registry_dir;
+  run.arguments = {"--registry-dir", context.registry_dir};
+  if (context.timeout_s) {
+    run.arguments.insert(run.arguments.end(), {"--timeout", fmt::format("{}", *context.timeout_s)});
+  }
+  Status done = bench::run_and_report(run);
+  if (!done) {
+    // Other errors than those of our own system calls are whole sentences of the clients.
+    const Error& error = done.error();
+    context.exit_code = report("bench " + run.benchmark,
+                               "",
+                               error.code == Errc::kSystem ? error.message() : error.context);
+  }
+}
+
+constexpr const char* kRpcFooter =
+    "Paths: how a reply finds its client\n"
+    "  persistent    BenchFS: the endpoint that was accepted when the client registered\n"
+    "  reply-ep      UCX's reply endpoint: connected by worker address, flag REPLY\n"
+    "  new-endpoint  the server makes an endpoint for each reply and closes it afterwards\n"
+    "  ucx-floor     a bare UCX echo on an accepted endpoint: what the network can do\n"
+    "The last three are UCX alone, in a server process that the benchmark starts on this host and\n"
+    "stops again. Paths take turns, --rounds times; values are medians, the JSON has the range "
+    "too.\n"
+    "What does not differ by more than its range is equal. new-endpoint leaks inside UCX, so it "
+    "is\n"
+    "stopped after few operations.\n\n"
+    "Columns: latency of one ping; cpu/op in us is also CPU seconds per million pings.\n\n"
+    "Examples\n"
+    "  benchfs bench rpc                                        8 bytes, one client, one at a "
+    "time\n"
+    "  benchfs bench rpc --path all --html report.html          the paths side by side, as a page\n"
+    "  benchfs bench rpc --path all -p 0,64,4K,64K,1M,4M --direction send,receive --seconds 0.3\n"
+    "  benchfs bench rpc --path persistent,ucx-floor --depth 1,4,16,64 --clients 1,4\n"
+    "  benchfs bench rpc --clients 4 --depth 16 --servers one   message rate of one shard\n"
+    "  benchfs bench rpc --json result.json";
+
+// "all" is every path; every path once, in the order given.
+std::vector<std::string> chosen_paths(const std::vector<std::string>& names) {
+  std::vector<std::string> paths;
+  for (const std::string& name : names) {
+    for (bench::ReplyPath path : bench::kAllPaths) {
+      std::string candidate(name_of(path));
+      if ((name == "all" || name == candidate) && std::ranges::count(paths, candidate) == 0) {
+        paths.push_back(candidate);
+      }
+    }
+  }
+  return paths;
+}
+
+// What to measure.
+void add_rpc_load(CLI::App& rpc, bench::RpcConfig& config) {
+  config.client_counts = {1};
+  rpc.add_option("--path", config.paths, "Reply paths, comma-separated, or all")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"persistent", "reply-ep", "new-endpoint", "ucx-floor", "all"}))
+      ->capture_default_str();
+  rpc.add_option("-p,--payload", config.payload_bytes, "Payload sizes, comma-separated, at most 4M")
+      ->delimiter(',')
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{wire::kMaxPingBytes}))
+      ->type_name("BYTES")
+      ->capture_default_str();
+  rpc.add_option("--direction",
+                 config.directions,
+                 "Where the payload travels: send (with the request), receive, echo (both)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"send", "receive", "echo"}))
+      ->capture_default_str();
+  rpc.add_option("-d,--depth", config.depths, "Pings outstanding per client, comma-separated")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  rpc.add_option(
+         "-c,--clients", config.client_counts, "Client processes that ping, comma-separated")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+}
+
+// How long, and against what.
+void add_rpc_conduct(CLI::App& rpc, bench::RpcConfig& config, std::string& servers) {
+  rpc.add_option("--servers", servers, "all: in turn to every shard; one: to the first only")
+      ->check(CLI::IsMember({"all", "one"}))
+      ->capture_default_str();
+  auto* seconds = rpc.add_option("-s,--seconds", config.seconds, "Length of each phase and round")
+                      ->check(CLI::Range(0.01, 3600.0))
+                      ->capture_default_str();
+  rpc.add_option("-n,--operations", config.operations, "Pings per client, phase and round instead")
+      ->excludes(seconds);
+  config.rounds = 0;
+  rpc.add_option("--rounds", config.rounds, "Turns of each path (5; with one path 1)")
+      ->check(CLI::Range(1, 1000));
+  rpc.add_option("--warmup", config.warmup, "Pings before each phase, for at most 0.5 s")
+      ->capture_default_str();
 }
 
 void add_rpc(CLI::App& bench, Context& context) {
   auto arguments = std::make_shared<Arguments<bench::RpcConfig>>();
   arguments->run.benchmark = "rpc";
-  bench::RpcConfig& config = arguments->config;
   CLI::App* rpc = bench.add_subcommand("rpc", "Round trips: pings whose payload is checked");
-  add_run_options(*rpc, arguments->run);
-  rpc->add_option("-p,--payload",
-                  config.payload_bytes,
-                  "Payload sizes, comma-separated, up to a server's buffer (1M)")
-      ->delimiter(',')
-      ->transform(CLI::AsSizeValue(false))
-      ->type_name("BYTES")
-      ->capture_default_str();
-  rpc->add_option("--direction",
-                  config.directions,
-                  "Where the payload travels: send (with the request), receive, echo (both)")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"send", "receive", "echo"}))
-      ->capture_default_str();
-  rpc->add_option("-d,--depth", config.depths, "Pings outstanding per client, comma-separated")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  add_rpc_load(*rpc, arguments->config);
   auto servers = std::make_shared<std::string>("all");
-  rpc->add_option("--servers", *servers, "all: in turn to every shard; one: to the first only")
-      ->check(CLI::IsMember({"all", "one"}))
-      ->capture_default_str();
-  auto* seconds = rpc->add_option("-s,--seconds", config.seconds, "Length of each phase")
-                      ->check(CLI::Range(0.01, 3600.0))
-                      ->capture_default_str();
-  rpc->add_option("-n,--operations", config.operations, "Pings per client and phase instead")
-      ->excludes(seconds);
-  rpc->add_option("--warmup", config.warmup, "Pings before each phase, for at most 0.5 s")
-      ->capture_default_str();
-  rpc->footer(
-      "Examples\n"
-      "  benchfs bench rpc                                        8 bytes, one client, one at a "
-      "time\n"
-      "  benchfs bench rpc -p 0,64,4K,64K,1M --direction send,receive\n"
-      "  benchfs bench rpc --clients 4 --depth 16 --servers one   message rate of one shard\n"
-      "  benchfs bench rpc --json result.json");
+  add_rpc_conduct(*rpc, arguments->config, *servers);
+  add_run_options(*rpc, arguments->run);
+  rpc->add_option("--html", arguments->run.html_path, "Write the report as one page to FILE")
+      ->type_name("FILE");
+  rpc->footer(kRpcFooter);
   rpc->callback([arguments, servers, &context] {
-    arguments->config.all_servers = *servers == "all";
-    arguments->config.seed = random_id();
+    bench::RpcConfig& chosen = arguments->config;
+    chosen.paths = chosen_paths(chosen.paths);
+    if (chosen.rounds == 0) {
+      chosen.rounds = chosen.paths.size() > 1 ? 5 : 1;
+    }
+    chosen.all_servers = *servers == "all";
+    chosen.seed = random_id();
+    arguments->run.clients = std::ranges::max(chosen.client_counts);
     run(*arguments, context);
   });
 }
@@ -107,6 +185,7 @@ void add_io(CLI::App& bench, Context& context) {
   bench::IoConfig& config = arguments->config;
   config.seed = 0;
   CLI::App* io = bench.add_subcommand("io", "Large files: write, read, then compare every byte");
+  add_clients(*io, arguments->run.clients);
   add_run_options(*io, arguments->run);
   add_depth(*io, config.depth);
   io->add_option("-s,--size", config.size_bytes, "Bytes per client (256M)")
@@ -159,6 +238,7 @@ void add_md(CLI::App& bench, Context& context) {
   bench::MdConfig& config = arguments->config;
   CLI::App* md =
       bench.add_subcommand("md", "Names: mkdir, create, stat, open, list, unlink, rmdir");
+  add_clients(*md, arguments->run.clients);
   add_run_options(*md, arguments->run);
   add_depth(*md, config.depth);
   md->add_option("-n,--files", config.files, "Files, and as many directories, per client")
@@ -189,7 +269,12 @@ void add_bench_command(CLI::App& app, Context& context) {
   add_md(*bench, context);
   CLI::App* worker = app.add_subcommand("bench-worker", "A client process of bench");
   worker->group("");  // hidden
-  worker->callback([&context] { context.exit_code = bench::run_worker(context); });
+  worker->callback([&context] {
+    context.exit_code = bench::run_worker([&context] { return context.connect(); });
+  });
+  CLI::App* baseline = app.add_subcommand("bench-baseline", "The server of the baselines of bench");
+  baseline->group("");
+  baseline->callback([&context] { context.exit_code = bench::run_baseline_process(); });
 }
 
 }  // namespace benchfs::cli

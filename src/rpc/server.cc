@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "wire/ping.h"
 
 namespace benchfs::rpc {
 namespace {
@@ -325,10 +326,14 @@ void Server::on_repeated(wire::Opcode opcode, Session& session, const ReplyHisto
 Errc Server::check_request(const wire::RequestHeader& header,
                            const Session& session,
                            const net::Incoming& message) {
-  if (header.flags != 0 || wire::RequestId{header.request_id}.slot() >= wire::kMaxWindow ||
-      message.header.size() > wire::kMaxHeaderBytes ||
-      message.length > config_.max_transfer_bytes || (message.length > 0 && !message.can_hold))
+  std::size_t most = config_.max_transfer_bytes;
+  if (message.length > most && message.id == static_cast<std::uint16_t>(wire::Opcode::kPing))
       [[unlikely]] {
+    most = wire::kMaxPingBytes;
+  }
+  if (header.flags != 0 || wire::RequestId{header.request_id}.slot() >= wire::kMaxWindow ||
+      message.header.size() > wire::kMaxHeaderBytes || message.length > most ||
+      (message.length > 0 && !message.can_hold)) [[unlikely]] {
     ++stats_.malformed;
     return Errc::kMalformed;
   }

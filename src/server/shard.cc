@@ -11,10 +11,12 @@
 #include "cluster/server_list_file.h"
 #include "meta/meta_store.h"
 #include "server/shard_service.h"
+#include "wire/ping.h"
 
 namespace benchfs::server {
 namespace {
 
+constexpr std::size_t kLargePings = 4;  // served at a time
 constexpr Nanos kShutdownGrace = std::chrono::seconds(2);
 constexpr Nanos kDrain = std::chrono::seconds(1);
 constexpr Nanos kListPoll = std::chrono::milliseconds(5);
@@ -54,6 +56,7 @@ struct Shard::Parts {
   std::unique_ptr<net::Context> context;
   std::unique_ptr<net::Worker> worker;
   std::unique_ptr<chunk::BufferPool> buffers;
+  std::unique_ptr<chunk::BufferPool> large_pings;
   std::optional<net::MemoryRegion> region;
   std::unique_ptr<chunk::ChunkStore> chunks;
   std::unique_ptr<meta::MetaStore> metadata;
@@ -128,6 +131,8 @@ Status Shard::Parts::begin() {
 
 Status Shard::Parts::open_storage() {
   BENCHFS_TRY(buffers, chunk::BufferPool::create(config.buffer_bytes, config.buffer_count));
+  // Memory that only a benchmark ever touches.
+  BENCHFS_TRY(large_pings, chunk::BufferPool::create(wire::kMaxPingBytes, kLargePings));
   if (config.engine == Engine::kMemory) {
     chunk::MemoryEngineConfig engine;
     engine.slot_bytes = config.chunk_bytes;
@@ -161,6 +166,7 @@ Status Shard::Parts::open_network() {
   service.emplace(ShardService::Parts{.config = config,
                                       .reactor = *reactor,
                                       .buffers = *buffers,
+                                      .large_pings = *large_pings,
                                       .peers = peers,
                                       .background = background});
   BENCHFS_TRY(server, rpc::Server::create(*worker, *service, config.rpc));

@@ -159,28 +159,20 @@ rt::Task<void> ShardService::ping(rpc::Request& request) {
     co_await request.reply(reply);
     co_return;
   }
-  BufferWait wait(request);
-  std::size_t in_place = request.is_rendezvous() ? 0 : request.data_bytes();
-  if (body.reply_bytes <= in_place) {
-    if (request.is_rendezvous()) {
-      BENCHFS_SERVE_TRY(chunk::BufferPool::Lease sink,
-                        request,
-                        co_await parts_.buffers.acquire(request.deadline(), &wait));
-      BENCHFS_SERVE_TRY_VOID(request,
-                             co_await request.receive(sink.span().first(request.data_bytes())));
-      co_await request.reply(reply);
-      co_return;
-    }
+  if (!request.is_rendezvous() && body.reply_bytes <= request.data_bytes()) {
     co_await request.reply(reply, request.eager_data().first(body.reply_bytes));
     co_return;
   }
-  if (body.reply_bytes > parts_.buffers.buffer_bytes()) {
+  std::size_t bytes = std::max<std::size_t>(body.reply_bytes, request.data_bytes());
+  if (bytes > parts_.large_pings.buffer_bytes()) {
     co_await request.reply_error(malformed());
     co_return;
   }
-  BENCHFS_SERVE_TRY(chunk::BufferPool::Lease buffer,
-                    request,
-                    co_await parts_.buffers.acquire(request.deadline(), &wait));
+  bool is_large = bytes > parts_.buffers.buffer_bytes();
+  chunk::BufferPool& pool = is_large ? parts_.large_pings : parts_.buffers;
+  BufferWait wait(request);
+  BENCHFS_SERVE_TRY(
+      chunk::BufferPool::Lease buffer, request, co_await pool.acquire(request.deadline(), &wait));
   if (request.data_bytes() > 0) {
     BENCHFS_SERVE_TRY_VOID(request,
                            co_await request.receive(buffer.span().first(request.data_bytes())));

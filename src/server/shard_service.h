@@ -18,6 +18,7 @@ class ShardService final : public rpc::Service {
     const ShardConfig& config;
     rt::Reactor& reactor;
     chunk::BufferPool& buffers;
+    chunk::BufferPool& large_pings;  // of kMaxPingBytes, for pings above a transfer
     Peers& peers;
     rt::Scope& background;
   };

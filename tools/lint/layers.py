@@ -21,14 +21,15 @@ LEVELS = {
     "net": 3, "chunk": 3, "meta": 3,
     "rpc": 4,
     "server": 5, "client": 5,
-    "capi": 6,
+    "bench": 6, "capi": 6,
     "fuse": 7, "preload": 7, "daemon": 7, "cli": 7,
     "mpi": 8,
 }
 
 # (header, where it may be included below src/)
 FOREIGN = [
-    (re.compile(r"(ucp|uct|ucs)/"), ("net/",)),
+    # The baselines of the benchmark are UCX without our layers.
+    (re.compile(r"(ucp|uct|ucs)/"), ("net/", "bench/baseline_")),
     (re.compile(r"liburing(\.h$|/)"), ("rt/",)),
     (re.compile(r"sodium(\.h$|/)"), ("cluster/secret.cc",)),
     (re.compile(r"mpi\.h$"), ("mpi/",)),

@@ -1,0 +1,53 @@
+// A UCX worker without anything of ours around it, for both sides of the baselines.
+//
+// The context is configured by net::Context as everywhere (facts about 1.13 there: without it peer
+// error handling loses shared memory), so that only what is built on UCX differs.
+#pragma once
+
+#include <ucp/api/ucp.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "bench/baseline_messages.h"
+#include "net/context.h"
+#include "rt/idle.h"
+
+namespace benchfs::bench {
+
+class BaselineWorker {
+ public:
+  static Result<std::unique_ptr<BaselineWorker>> create(const std::string& devices);
+  BaselineWorker(const BaselineWorker&) = delete;
+  BaselineWorker& operator=(const BaselineWorker&) = delete;
+  ~BaselineWorker();
+
+  [[nodiscard]] ucp_worker_h handle() const { return handle_; }
+  Status set_handler(BaselineMessage id, ucp_am_recv_callback_t callback, void* argument);
+  Result<std::vector<std::uint8_t>> address() const;
+
+  // Makes progress, or waits a little as a shard would. False when it slept without anything
+  // happening; a sleep ends after kSleep or when `other_fd` (may be -1) is readable.
+  bool progress_or_wait(int other_fd);
+  // Makes progress until `request` is over, then frees it.
+  ucs_status_t wait_for(ucs_status_ptr_t request, Deadline deadline);
+  // Delivers what was sent, for at most `patience`, then closes.
+  void close(ucp_ep_h endpoint, Nanos patience);
+
+ private:
+  BaselineWorker() : idle_(rt::IdleConfig{}) {}
+  bool sleep(int other_fd);
+
+  std::unique_ptr<net::Context> context_;
+  ucp_worker_h handle_ = nullptr;
+  int event_fd_ = -1;
+  rt::IdleStrategy idle_;
+};
+
+// Parameters of every endpoint here: peer error handling, as ours.
+ucp_ep_params_t endpoint_params(ucp_err_handler_cb_t on_error, void* argument);
+
+}  // namespace benchfs::bench

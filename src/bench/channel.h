@@ -1,0 +1,36 @@
+// Messages between the benchmark and its client processes: one JSON object a line over a socket
+// pair.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+namespace benchfs::bench {
+
+class Channel {
+ public:
+  // Takes the descriptor over.
+  explicit Channel(int fd) : fd_(fd) {}
+  Channel(Channel&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)), input_(std::move(other.input_)) {}
+  Channel& operator=(Channel&&) = delete;
+  ~Channel();
+
+  [[nodiscard]] int fd() const { return fd_; }
+  // kDisconnected when the other side is gone.
+  Status send(const nlohmann::json& message);
+  // Waits. kDeadline, kDisconnected, kMalformed.
+  Result<nlohmann::json> receive(Deadline deadline);
+  // Takes what has arrived, without waiting; nothing when no whole message is there yet.
+  Result<std::optional<nlohmann::json>> try_receive();
+
+ private:
+  int fd_;
+  std::string input_;
+};
+
+}  // namespace benchfs::bench

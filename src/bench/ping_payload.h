@@ -1,0 +1,66 @@
+// The bytes of one outstanding ping: what is sent, where the answer goes, whether it is right.
+//
+// The same for every reply path, so that they differ in nothing but the way of the reply.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "bench/pattern.h"
+#include "bench/phase.h"
+
+namespace benchfs::bench {
+
+enum class Direction : std::uint8_t { kSend, kReceive, kEcho };
+// "send", "receive", "echo"; anything else is echo.
+Direction direction_of(const std::string& name);
+
+// The pings of one client in one phase.
+struct PingShape {
+  Direction direction = Direction::kSend;
+  std::size_t payload_bytes = 0;
+  std::uint32_t depth = 1;
+  std::uint64_t seed = 0;
+  std::uint32_t rank = 0;
+  bool operator==(const PingShape&) const = default;
+};
+
+class PingPayload {
+ public:
+  PingPayload(const PingShape& shape, std::uint32_t lane);
+
+  // What ping `sequence` sends. Valid until the next call.
+  [[nodiscard]] std::span<const std::byte> request(std::uint64_t sequence);
+  // Makes the room for its answer, empty when none is wanted, so that nothing of an earlier answer
+  // can pass for it.
+  [[nodiscard]] std::span<std::byte> prepare(std::uint64_t sequence);
+  // What prepare() returned: compares all of a small answer, one word of every page of a large one.
+  [[nodiscard]] bool is_right(std::uint64_t sequence);
+  [[nodiscard]] std::size_t reply_bytes() const {
+    return direction_ == Direction::kSend ? 0 : received_.size();
+  }
+
+ private:
+  [[nodiscard]] std::size_t sent_bytes() const;
+
+  Direction direction_;
+  Pattern pattern_;
+  AlignedBuffer received_;
+};
+
+// Until `operations` were done (0: no limit) or the time has come.
+struct PingLimit {
+  std::uint64_t operations = 0;
+  MonoTime stop_at = MonoTime::max();
+};
+
+// Counts an answered ping.
+inline void count_ping(Measurement& measurement, const PingShape& shape, Nanos latency) {
+  measurement.latency.record(static_cast<std::uint64_t>(latency.count()));
+  ++measurement.operations;
+  measurement.bytes += shape.payload_bytes;
+}
+
+}  // namespace benchfs::bench

@@ -1,0 +1,67 @@
+// The RPC benchmark: pings whose payload is checked, over several reply paths side by side.
+//
+// Used by `benchfs bench rpc` and by the MPI program benchfs_rpc_bench (target benchfs_bench):
+//
+//   serving rank   runs a shard as any daemon does. One of them also makes a BaselineServer
+//                  (baseline_server.h) when config.needs_baseline(), sends its address() to the
+//                  calling ranks (to_message / baseline_address_from) and calls serve(stop_fd) in a
+//                  thread of its own until the benchmark is over.
+//   calling rank   client::Client::connect, then
+//                    Worker worker(coordinator, *client, caller_rank, callers);
+//                    run_rpc(config, worker, baseline_address);
+//                  with a Coordinator of its own: begin() is a barrier over the calling ranks,
+//                  finish() brings to_message(measurement) of each to the one that reports.
+//   reporting rank merges them (measurement_from, Measurement::merge) and hands each phase to a
+//                  Collector (collector.h); run_rpc goes through the same phases everywhere, so
+//                  finish() can do that in place. registry_totals(describe_shards(client)) before
+//                  and after gives Report::registry. Then to_json, to_table, to_html (report.h).
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bench/baseline_messages.h"
+#include "bench/worker.h"
+
+namespace benchfs::bench {
+
+struct RpcConfig {
+  std::vector<std::string> paths = {"persistent"};  // of name_of(ReplyPath)
+  std::vector<std::uint64_t> payload_bytes = {8};
+  // send: payload goes with the request; receive: with the reply; echo: both ways.
+  std::vector<std::string> directions = {"send"};
+  std::vector<std::uint32_t> depths = {1};
+  std::vector<std::uint32_t> client_counts = {};  // that ping at the same time; empty: all
+  std::uint32_t rounds = 1;                       // of all paths in turn
+  bool all_servers = true;       // round robin over all shards; false: shard 0 only
+  double seconds = 2;            // per phase and round, unless operations says otherwise
+  std::uint64_t operations = 0;  // per client, phase and round
+  std::uint64_t warmup = 1000;   // untimed operations before each phase, at most 0.5 s of them
+  std::uint64_t seed = 1;
+
+  [[nodiscard]] bool needs_baseline() const;
+  // Of one client in one phase and round over a new endpoint each: kMaxNewEndpoints shared out.
+  [[nodiscard]] std::uint64_t new_endpoint_operations(std::uint32_t clients) const;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RpcConfig,
+                                   paths,
+                                   payload_bytes,
+                                   directions,
+                                   depths,
+                                   client_counts,
+                                   rounds,
+                                   all_servers,
+                                   seconds,
+                                   operations,
+                                   warmup,
+                                   seed)
+
+// UCX leaks what a new endpoint per request needs, so the whole run makes at most this many.
+inline constexpr std::uint64_t kMaxNewEndpoints = 20000;
+
+// All phases of this client. `baseline` must be set when config.needs_baseline().
+Status run_rpc(const RpcConfig& config, Worker& worker, const BaselineAddress& baseline);
+
+}  // namespace benchfs::bench

@@ -1,0 +1,98 @@
+// One client of a benchmark, seen from inside.
+//
+// A benchmark is a sequence of phases that all its clients go through together. Worker runs them;
+// how clients wait for each other, and how their measurements reach the one that reports, is the
+// Coordinator's: a socket to the parent process in `benchfs bench`, MPI in benchfs_rpc_bench.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "base/error.h"
+#include "bench/phase.h"
+#include "client/client.h"
+
+namespace benchfs::bench {
+
+class Coordinator {
+ public:
+  virtual ~Coordinator() = default;
+  // Returns when every client has come to this phase, in all of them at about the same moment.
+  virtual Status begin(const Phase& phase) = 0;
+  // Hands over what this client measured in it.
+  virtual Status finish(const Phase& phase, const Measurement& measurement) = 0;
+};
+
+// What a benchmark gets to work with.
+class Worker {
+ public:
+  Worker(Coordinator& coordinator,
+         client::Client& client,
+         std::uint32_t rank,
+         std::uint32_t clients)
+      : coordinator_(coordinator), client_(client), rank_(rank), clients_(clients) {}
+
+  [[nodiscard]] client::Client& client() { return client_; }
+  [[nodiscard]] client::FileSystem& fs() { return client_.fs(); }
+  [[nodiscard]] std::uint32_t rank() const { return rank_; }
+  [[nodiscard]] std::uint32_t clients() const { return clients_; }
+  [[nodiscard]] bool takes_part(const Phase& phase) const {
+    return phase.clients == 0 || rank_ < phase.clients;
+  }
+
+  // Waits until every client has come to this phase, runs `load` and reports what it measured.
+  // `load` is a function (Measurement&) -> Status.
+  template <typename Load>
+  Status run_here(const Phase& phase, Load load) {
+    auto measurement = std::make_unique<Measurement>();
+    BENCHFS_TRY_VOID(coordinator_.begin(phase));
+    if (takes_part(phase)) {
+      start(*measurement);
+      Status done = load(*measurement);
+      if (!done) {
+        return std::unexpected(std::move(done).error().with_prefix(phase.name));
+      }
+      end(*measurement);
+    }
+    return coordinator_.finish(phase, *measurement);
+  }
+  // The same with a task, (Measurement&) -> rt::CoStatus, that runs in the client.
+  template <typename Load>
+  Status run(const Phase& phase, Load load) {
+    return run_here(phase,
+                    [&](Measurement& measurement) { return client_.run(load(measurement)); });
+  }
+  // The same for a phase that only rank 0 works in while the others wait.
+  template <typename Load>
+  Status run_alone(const Phase& phase, Load load) {
+    return run(phase, [&](Measurement& measurement) {
+      return rank_ == 0 ? load(measurement) : nothing();
+    });
+  }
+
+ private:
+  static void start(Measurement& measurement);
+  static void end(Measurement& measurement);
+  static rt::CoStatus nothing();
+
+  Coordinator& coordinator_;
+  client::Client& client_;
+  std::uint32_t rank_;
+  std::uint32_t clients_;
+};
+
+// What every shard says of itself, as parsed JSON; an empty object for one that does not answer.
+nlohmann::json describe_shards(client::Client& client);
+
+// A client process of `benchfs bench`: connects, then does what standard input tells. Returns the
+// exit code.
+using Connect = std::function<Result<std::unique_ptr<client::Client>>()>;
+int run_worker(const Connect& connect);
+
+// Runs lane(0) … lane(count - 1) side by side; the first error, if any. One lane is awaited
+// directly.
+rt::CoStatus run_lanes(std::uint32_t count, std::function<rt::CoStatus(std::uint32_t)> lane);
+
+}  // namespace benchfs::bench

@@ -1,0 +1,11 @@
+// How large a ping may be.
+#pragma once
+
+#include <cstdint>
+
+namespace benchfs::wire {
+
+// Data part of a ping and of its answer, whatever the largest transfer of the file system is.
+inline constexpr std::uint32_t kMaxPingBytes = 4U << 20;
+
+}  // namespace benchfs::wire
