@@ -34,6 +34,8 @@ test     clang-tidy-19         static checks
 test     clang-format-19       layout of the source
 test     openmpi-bin           mpirun: the tests of the MPI programs
 test     python3               the lint in tools/lint
+test     iproute2              ip: networks of their own for the failure tests
+test     nftables              nft: cuts, loss and resets in those networks
 bench    libbenchmark-dev      micro benchmarks
 bench    ucx-utils             ucx_perftest: what the network can do without us
 bench    fio                   what the disk can do without us

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "capi/last_error.h"
+#include "client/environment.h"
 #include "wire/limits.h"
 
 namespace benchfs::capi {
@@ -78,6 +79,7 @@ Result<std::string> registry_dir_of(const benchfs_options_t& options) {
 Result<client::Options> client_options(const benchfs_options_t& options) {
   client::Options out;
   BENCHFS_TRY(out.registry_dir, registry_dir_of(options));
+  BENCHFS_TRY_VOID(client::apply_environment(out));
   if (options.client_id != nullptr) {
     out.client_id = options.client_id;
     if (out.client_id.empty() || out.client_id.size() > wire::kMaxClientIdBytes) {
@@ -85,7 +87,7 @@ Result<client::Options> client_options(const benchfs_options_t& options) {
     }
   }
   if (options.timeout_ms != 0) {
-    out.file_system.call_timeout = std::chrono::milliseconds(options.timeout_ms);
+    out.file_system.timeouts = client::Timeouts::all(std::chrono::milliseconds(options.timeout_ms));
   }
   if (options.connect_timeout_ms != 0) {
     out.list_timeout = std::chrono::milliseconds(options.connect_timeout_ms);

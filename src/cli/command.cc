@@ -10,6 +10,8 @@
 #include <system_error>
 #include <utility>
 
+#include "client/environment.h"
+
 namespace benchfs::cli {
 
 Nanos Context::timeout(Nanos fallback) const {
@@ -21,9 +23,12 @@ Nanos Context::timeout(Nanos fallback) const {
 
 Result<std::unique_ptr<client::Client>> Context::connect() const {
   client::Options options;
+  BENCHFS_TRY_VOID(client::apply_environment(options));
   options.list_timeout = timeout(options.list_timeout);
   options.connect_timeout = timeout(options.connect_timeout);
-  options.file_system.call_timeout = timeout(options.file_system.call_timeout);
+  if (timeout_s) {
+    options.file_system.timeouts = client::Timeouts::all(timeout({}));
+  }
   return connect(std::move(options));
 }
 

@@ -58,20 +58,7 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   BENCHFS_TRY(client->worker_,
               net::Worker::create(*client->context_, reactor, net::Worker::Threads::kSerialized));
   if (!options.pool.resolve) {
-    // A server that restarted has a new line in the list.
-    options.pool.resolve = [dir = options.registry_dir, run = list.run_id](
-                               const std::string& node_id) -> Result<net::SocketAddress> {
-      auto fresh = cluster::read_server_list(dir, run);
-      if (!fresh) {
-        return std::unexpected(fresh.error().to_error());
-      }
-      for (const cluster::Server& server : fresh->servers) {
-        if (server.node_id == node_id) {
-          return net::make_address(server.ip, server.port);
-        }
-      }
-      return fail(Errc::kConfig, fmt::format("{} is not in the server list", node_id));
-    };
+    options.pool.resolve = rpc::ConnectionPool::look_in_list(options.registry_dir, list.run_id);
   }
   rpc::ClientIdentity identity{.id = client->id_,
                                .uid = random_id(),

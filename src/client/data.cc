@@ -84,7 +84,7 @@ rt::CoStatus FileSystem::write_span(Transfer& transfer, cluster::ChunkSpan span)
   call.data = transfer.from.subspan(span.file_offset - transfer.offset, span.length);
   call.rendezvous = span.length > config_.eager_bytes;
   Result<rpc::Reply> reply = co_await pool_.call(
-      cluster::chunk_shard(transfer.file.layout(), span.index), call, deadline());
+      cluster::chunk_shard(transfer.file.layout(), span.index), call, data_deadline());
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
@@ -101,7 +101,7 @@ rt::CoStatus FileSystem::read_span(Transfer& transfer, cluster::ChunkSpan span) 
   rpc::Call call = rpc::make_call(request);
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
   Result<rpc::Reply> reply = co_await pool_.call(
-      cluster::chunk_shard(transfer.file.layout(), span.index), call, deadline());
+      cluster::chunk_shard(transfer.file.layout(), span.index), call, data_deadline());
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
@@ -200,7 +200,7 @@ rt::CoResult<std::uint64_t> FileSystem::append(OpenFile& file, std::span<const s
   request.inode = file.id().value;
   request.length = from.size();
   rpc::Call call = rpc::make_call(request);
-  BENCHFS_CO_TRY(rpc::Reply reply, co_await pool_.call(file.id().home(), call, deadline()));
+  BENCHFS_CO_TRY(rpc::Reply reply, co_await pool_.call(file.id().home(), call, data_deadline()));
   BENCHFS_CO_TRY(wire::AppendReply place, reply.as<wire::AppendReply>());
   BENCHFS_CO_TRY_VOID(co_await write(file, place.offset, from));
   co_return place.offset;

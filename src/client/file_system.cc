@@ -535,7 +535,7 @@ rt::Task<void> FileSystem::fsync_shard(wire::ShardId shard,
 }
 
 rt::CoStatus FileSystem::fsync(OpenFile& file) {
-  Deadline by = deadline();
+  Deadline by = data_deadline();
   if (file.inode->attr.is_directory()) {
     co_return Status{};
   }
@@ -675,7 +675,7 @@ rt::Task<void> FileSystem::statfs_shard(wire::ShardId shard,
 }
 
 rt::CoResult<Statfs> FileSystem::statfs() {
-  Deadline by = deadline();
+  Deadline by = administration_deadline();
   std::vector<Result<wire::StatfsReply>> answers(pool_.size(), wire::StatfsReply{});
   rt::Group group(scope_);
   for (std::uint32_t shard = 0; shard < pool_.size(); ++shard) {
@@ -716,7 +716,7 @@ rt::CoResult<std::string> FileSystem::shard_section(wire::ShardId shard,
   rpc::Call call = rpc::make_call(request);
   std::string text(wire::kMaxStatsBytes, '\0');
   call.into = std::as_writable_bytes(std::span(text));
-  Result<rpc::Reply> reply = co_await pool_.call(shard, call, deadline());
+  Result<rpc::Reply> reply = co_await pool_.call(shard, call, administration_deadline());
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
@@ -733,7 +733,7 @@ rt::CoStatus FileSystem::ping(wire::ShardId shard,
   call.data = data;
   call.into = into;
   call.rendezvous = data.size() > config_.eager_bytes;
-  Result<rpc::Reply> reply = co_await pool_.call(shard, call, deadline());
+  Result<rpc::Reply> reply = co_await pool_.call(shard, call, administration_deadline());
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }

@@ -22,6 +22,7 @@
 #include "client/directory_cache.h"
 #include "client/open_file.h"
 #include "client/path_walk.h"
+#include "client/timeouts.h"
 #include "cluster/placement.h"
 #include "rpc/connection_pool.h"
 #include "rt/scope.h"
@@ -31,9 +32,9 @@
 namespace benchfs::client {
 
 struct FileSystemConfig {
-  Nanos call_timeout = std::chrono::seconds(30);  // one operation, retries included
-  std::uint32_t eager_bytes = 16U << 10;          // writes up to this ride in the request
-  std::uint32_t parallel_transfers = 16;          // parts of one large read or write under way
+  Timeouts timeouts;
+  std::uint32_t eager_bytes = 16U << 10;  // writes up to this ride in the request
+  std::uint32_t parallel_transfers = 16;  // parts of one large read or write under way
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
 };
@@ -129,7 +130,11 @@ class FileSystem final : private rpc::NoticeHandler {
   struct Transfer;
 
   void on_invalidate(wire::InodeId parent, std::string_view name) override;
-  [[nodiscard]] Deadline deadline() const { return Deadline::after(config_.call_timeout); }
+  [[nodiscard]] Deadline deadline() const { return Deadline::after(config_.timeouts.metadata); }
+  [[nodiscard]] Deadline data_deadline() const { return Deadline::after(config_.timeouts.data); }
+  [[nodiscard]] Deadline administration_deadline() const {
+    return Deadline::after(config_.timeouts.administration);
+  }
   [[nodiscard]] wire::ShardId shard_of(wire::InodeId parent, std::string_view name) const;
 
   // Runs `operation`; when it says ESTALE (a cached directory is gone) forgets what is cached and

@@ -18,6 +18,44 @@
 
 namespace benchfs::rpc {
 
+// Where a call is. What a caller is told when it fails names it.
+enum class CallPhase : std::uint8_t {
+  kConnecting,
+  kRegistering,
+  kWaitingForSlot,
+  kSending,
+  kWaitingForReply,
+  kReceiving,
+  kDone,
+};
+
+constexpr std::string_view to_string(CallPhase phase) {
+  switch (phase) {
+    case CallPhase::kConnecting:
+      return "connecting";
+    case CallPhase::kRegistering:
+      return "registering";
+    case CallPhase::kWaitingForSlot:
+      return "waiting for a slot";
+    case CallPhase::kSending:
+      return "sending";
+    case CallPhase::kWaitingForReply:
+      return "waiting for the reply";
+    case CallPhase::kReceiving:
+      return "receiving the reply";
+    case CallPhase::kDone:
+      return "done";
+  }
+  return "?";
+}
+
+// A call under way, as a list of them shows it.
+struct WaitingCall {
+  wire::Opcode opcode = wire::Opcode::kPing;
+  CallPhase phase = CallPhase::kWaitingForReply;
+  Nanos age{};
+};
+
 // Fixed replies are small; everything larger is data.
 inline constexpr std::size_t kMaxReplyBody = 128;
 

@@ -17,10 +17,8 @@ constexpr Nanos kSweepEvery = std::chrono::milliseconds(5);
 // What was sent before a close on purpose is given this long to leave.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(200);
 
-const char* phase_name(bool sending, bool receiving) {
-  return sending     ? "sending the request"
-         : receiving ? "receiving the reply"
-                     : "waiting for the reply";
+double seconds(Nanos span) {
+  return std::chrono::duration<double>(span).count();
 }
 
 }  // namespace
@@ -28,7 +26,7 @@ const char* phase_name(bool sending, bool receiving) {
 // Suspends the calling coroutine until its reply, its deadline or the end of the connection.
 struct Connection::ReplyAwaiter {
   Exchange& exchange;
-  [[nodiscard]] bool await_ready() const { return exchange.phase_ == Exchange::Phase::kDone; }
+  [[nodiscard]] bool await_ready() const { return exchange.phase_ == CallPhase::kDone; }
   void await_suspend(std::coroutine_handle<> handle) const { exchange.handle_ = handle; }
   void await_resume() const {}
 };
@@ -37,13 +35,15 @@ Connection::Connection(net::Worker& worker,
                        const ClientIdentity& identity,
                        wire::ShardId shard,
                        std::string name,
-                       net::SocketAddress address)
+                       net::SocketAddress address,
+                       Nanos silence_limit)
     : worker_(worker),
       identity_(identity),
       shard_(shard),
       name_(std::move(name)),
       address_(address),
-      sequence_(random_id() >> 24) {
+      sequence_(random_id() >> 24),
+      heartbeat_(silence_limit) {
   for (std::uint32_t slot = wire::kMaxWindow; slot > 0; --slot) {
     free_slots_.push_back(static_cast<std::uint8_t>(slot - 1));
   }
@@ -66,8 +66,7 @@ rt::CoStatus Connection::establish(Deadline deadline) {
   while (state_ == State::kConnecting || state_ == State::kRegistering) {
     rt::Wake wake = co_await state_changed_.wait(deadline);
     if (wake != rt::Wake::kReady) {
-      co_return fail(Errc::kDeadline,
-                     fmt::format("connecting to {} at {}", name_, address_.to_string()));
+      co_return fail(Errc::kDeadline, phase_text(mono_now()));
     }
   }
   if (state_ == State::kReady) {
@@ -78,6 +77,7 @@ rt::CoStatus Connection::establish(Deadline deadline) {
 
 rt::CoStatus Connection::do_establish(Deadline deadline) {
   state_ = State::kConnecting;
+  attempt_began_ = mono_now();
   ++epoch_;
   ++stats_.connects;
   auto endpoint = worker_.connect(address_, *this);
@@ -89,7 +89,6 @@ rt::CoStatus Connection::do_establish(Deadline deadline) {
     co_return std::unexpected(error);
   }
   endpoint_ = *endpoint;
-  state_ = State::kRegistering;
   Status registered = co_await send_registration(deadline);
   if (!registered) {
     shut(registered.error(), Nanos::zero());
@@ -133,6 +132,7 @@ void Connection::shut(const Error& why, Nanos flush) {
     return;
   }
   state_ = State::kClosed;
+  was_lost_ = why.code != Errc::kUnknownSession;
   ++epoch_;
   last_error_ = why;
   net::Endpoint* endpoint = std::exchange(endpoint_, nullptr);
@@ -150,15 +150,43 @@ void Connection::shut(const Error& why, Nanos flush) {
   }
 }
 
+// --- What a caller is told -----------------------------------------------------------------------
+
+// Of an attempt to connect.
+std::string Connection::phase_text(MonoTime now) const {
+  CallPhase phase =
+      state_ == State::kRegistering ? CallPhase::kRegistering : CallPhase::kConnecting;
+  return fmt::format("{} for {:.3f} s", to_string(phase), seconds(now - attempt_began_));
+}
+
+std::string Connection::phase_text(const Exchange& exchange, MonoTime now) const {
+  return fmt::format(
+      "{} for {:.3f} s", to_string(exchange.phase_), seconds(now - exchange.phase_began_));
+}
+
+std::vector<WaitingCall> Connection::waiting() const {
+  std::vector<WaitingCall> calls;
+  MonoTime now = mono_now();
+  for (const Exchange* exchange : slots_) {
+    if (exchange != nullptr && exchange->phase_ != CallPhase::kDone) {
+      calls.push_back({exchange->call_.opcode, exchange->phase_, now - exchange->began_});
+    }
+  }
+  return calls;
+}
+
 // --- Calls ---------------------------------------------------------------------------------------
 
 void Connection::finish(Exchange& exchange, Error error) {
-  if (exchange.phase_ == Exchange::Phase::kDone || exchange.has_reply_) {
+  if (exchange.phase_ == CallPhase::kDone || exchange.has_reply_) {
     return;
   }
+  if (error.code != Errc::kDeadline) {
+    error.context += ", " + phase_text(exchange, mono_now());
+  }
   exchange.error_ = std::move(error);
-  if (exchange.phase_ == Exchange::Phase::kWaiting) {
-    exchange.phase_ = Exchange::Phase::kDone;
+  if (exchange.phase_ == CallPhase::kWaitingForReply) {
+    exchange.phase_ = CallPhase::kDone;
     worker_.reactor().schedule(exchange.handle_);
   }
   // Else UCX holds memory of the call; the coroutine is resumed when that operation ends.
@@ -170,21 +198,19 @@ void Connection::pass_slot_on() {
   }
 }
 
-rt::CoStatus Connection::wait_for_slot(const Call& call, Deadline deadline) {
+rt::CoStatus Connection::wait_for_slot(Exchange& exchange) {
+  exchange.enter(CallPhase::kWaitingForSlot);
   while (state_ == State::kReady && !has_free_slot()) {
-    rt::Wake wake = co_await slot_freed_.wait(deadline);
+    rt::Wake wake = co_await slot_freed_.wait(exchange.deadline_);
     if (wake != rt::Wake::kReady) {
-      co_return fail(
-          Errc::kDeadline,
-          fmt::format(
-              "{} on {}: waiting for a free slot of the window", to_string(call.opcode), name_));
+      co_return fail(Errc::kDeadline, phase_text(exchange, mono_now()) + "; connected");
     }
     --promised_;
   }
   if (state_ != State::kReady) {
     pass_slot_on();
     co_return fail(Errc::kUnknownSession,
-                   fmt::format("{}: connection to {} closed", to_string(call.opcode), name_));
+                   "the connection closed, " + phase_text(exchange, mono_now()));
   }
   co_return Status{};
 }
@@ -199,7 +225,9 @@ void Connection::take_slot(Exchange& exchange) {
   ++pending_count_;
   ++stats_.calls;
   if (!is_armed()) {
-    worker_.reactor().arm(*this, mono_now() + kSweepEvery);
+    MonoTime now = mono_now();
+    heartbeat_.begin(now);
+    worker_.reactor().arm(*this, now + kSweepEvery);
   }
 }
 
@@ -214,13 +242,13 @@ void Connection::give_slot(Exchange& exchange) {
 // UCS_INPROGRESS: the operation in `send_` goes on.
 ucs_status_t Connection::begin_send(Exchange& exchange) {
   exchange.epoch_ = epoch_;
-  exchange.phase_ = Exchange::Phase::kSending;
+  exchange.phase_ = CallPhase::kSending;
   const Call& call = exchange.call_;
   wire::RequestHeader request;
   request.request_id = exchange.id_.value;
   request.session_id = grant_.session_id;
-  auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(exchange.deadline_.remaining(mono_now_coarse()));
+  auto left = std::chrono::ceil<std::chrono::milliseconds>(
+      exchange.deadline_.remaining(exchange.phase_began_));
   request.deadline_ms =
       static_cast<std::uint32_t>(std::min<std::int64_t>(left.count(), wire::kLongestDeadlineMs));
   wire::HeaderBuffer<>& header = exchange.header_;
@@ -245,7 +273,7 @@ std::coroutine_handle<> Connection::Exchange::await_suspend(std::coroutine_handl
   if (!has_slot_ && connection_.has_free_slot()) [[likely]] {
     connection_.take_slot(*this);
     if (connection_.begin_send(*this) == UCS_OK) [[likely]] {
-      phase_ = Phase::kWaiting;
+      phase_ = CallPhase::kWaitingForReply;
       handle_ = caller;
       return std::noop_coroutine();
     }
@@ -256,7 +284,16 @@ std::coroutine_handle<> Connection::Exchange::await_suspend(std::coroutine_handl
 
 // No slot was free, or the request did not leave at once, or it is sent again.
 rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
-  if (exchange.phase_ == Exchange::Phase::kDone) {
+  if (!exchange.has_slot_) {
+    Status free = co_await wait_for_slot(exchange);
+    if (!free) {
+      exchange.error_ = std::move(free.error());
+      co_return;
+    }
+    exchange.enter(CallPhase::kSending);
+    take_slot(exchange);
+    begin_send(exchange);
+  } else if (exchange.phase_ == CallPhase::kDone) {
     exchange.has_reply_ = false;
     exchange.descriptor_ = nullptr;
     exchange.error_ = Error{Errc::kOk};
@@ -264,14 +301,7 @@ rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
     if (state_ != State::kReady) {
       co_return;
     }
-    begin_send(exchange);
-  } else if (!exchange.has_slot_) {
-    Status free = co_await wait_for_slot(exchange.call_, exchange.deadline_);
-    if (!free) {
-      exchange.error_ = std::move(free.error());
-      co_return;
-    }
-    take_slot(exchange);
+    exchange.enter(CallPhase::kSending);
     begin_send(exchange);
   }
   ucs_status_t sent = co_await net::Completion{*exchange.send_};
@@ -279,7 +309,7 @@ rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
   if (is_current && sent != UCS_OK) {
     shut(net::ucx_error(sent, fmt::format("sending to {}", name_)), Nanos::zero());
   } else if (is_current && !exchange.has_reply_) {
-    exchange.phase_ = Exchange::Phase::kWaiting;
+    exchange.enter(CallPhase::kWaitingForReply);
     co_await ReplyAwaiter{exchange};
   }
   if (exchange.descriptor_ != nullptr) {
@@ -295,7 +325,7 @@ rt::Task<void> Connection::fetch_data(Exchange& exchange) {
     exchange.error_ = Error{Errc::kDisconnected, 0, "the connection ended before the reply's data"};
     co_return;
   }
-  exchange.phase_ = Exchange::Phase::kReceiving;
+  exchange.enter(CallPhase::kReceiving);
   ucs_status_t received =
       co_await worker_.receive(*endpoint_,
                                exchange.descriptor_,
@@ -304,25 +334,24 @@ rt::Task<void> Connection::fetch_data(Exchange& exchange) {
   if (received == UCS_OK) {
     exchange.has_reply_ = true;
   } else if (epoch_ == exchange.epoch_) {
-    exchange.error_ = net::ucx_error(received, "receiving the reply");
+    exchange.error_ = net::ucx_error(received, phase_text(exchange, mono_now()));
   }
 }
 
 Result<Reply> Connection::conclude(Exchange& exchange) {
-  exchange.phase_ = Exchange::Phase::kDone;
+  exchange.phase_ = CallPhase::kDone;
   if (!exchange.has_slot_) [[unlikely]] {
     return std::unexpected(std::move(exchange.error_));
   }
   if (!exchange.has_reply_) [[unlikely]] {
-    Error error = exchange.error_.code == Errc::kOk ? last_error_ : std::move(exchange.error_);
-    return std::unexpected(std::move(error).with_prefix(
-        fmt::format("{} on {}", to_string(exchange.call_.opcode), name_)));
+    return std::unexpected(exchange.error_.code == Errc::kOk ? last_error_
+                                                             : std::move(exchange.error_));
   }
   auto transport = static_cast<Errc>(exchange.reply_header_.transport);
   if (transport != Errc::kOk) [[unlikely]] {
     // A number below the blocks of the RPC layer would claim to be the file system's answer.
     return fail(transport < Errc::kInvalidArgument ? Errc::kMalformed : transport,
-                fmt::format("{} on {}", to_string(exchange.call_.opcode), name_));
+                "refused by the server");
   }
   if (exchange.reply_header_.status != 0) {
     return std::unexpected(Error::from_errno(exchange.reply_header_.status));
@@ -332,10 +361,14 @@ Result<Reply> Connection::conclude(Exchange& exchange) {
 
 net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
                                       const net::Incoming& message) {
+  heartbeat_.heard();
   wire::RequestId id{header.request_id};
+  if (id.slot() == Heartbeat::kSlot) [[unlikely]] {
+    return net::Disposition::kDone;
+  }
   Exchange* exchange = id.slot() < slots_.size() ? slots_[id.slot()] : nullptr;
   if (exchange == nullptr || exchange->id_ != id || exchange->has_reply_ ||
-      exchange->phase_ == Exchange::Phase::kDone) {
+      exchange->phase_ == CallPhase::kDone) {
     ++stats_.late_replies;
     return net::Disposition::kDone;
   }
@@ -355,8 +388,8 @@ net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
     std::memcpy(exchange->call_.into.data(), message.data, message.length);
   }
   exchange->has_reply_ = true;
-  if (exchange->phase_ == Exchange::Phase::kWaiting) {
-    exchange->phase_ = Exchange::Phase::kDone;
+  if (exchange->phase_ == CallPhase::kWaitingForReply) {
+    exchange->phase_ = CallPhase::kDone;
     std::coroutine_handle<> next = exchange->handle_;
     if (exchange->descriptor_ != nullptr && !exchange->detour_) {
       exchange->detour_.emplace(fetch_data(*exchange));
@@ -367,17 +400,30 @@ net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
   return disposition;
 }
 
+// --- While calls wait ----------------------------------------------------------------------------
+
 void Connection::on_timer() {
   MonoTime now = mono_now();
+  end_late_calls(now);
+  check_heartbeat(now);
+  if (pending_count_ > 0) {
+    worker_.reactor().arm(*this, now + kSweepEvery);
+  }
+}
+
+void Connection::end_late_calls(MonoTime now) {
   for (Exchange* exchange : slots_) {
-    if (exchange == nullptr || exchange->phase_ == Exchange::Phase::kDone ||
+    if (exchange == nullptr || exchange->phase_ == CallPhase::kDone ||
         !exchange->deadline_.passed(now)) {
       continue;
     }
-    bool sending = exchange->phase_ == Exchange::Phase::kSending;
-    bool receiving = exchange->phase_ == Exchange::Phase::kReceiving;
+    bool sending = exchange->phase_ == CallPhase::kSending;
+    bool receiving = exchange->phase_ == CallPhase::kReceiving;
     ++stats_.deadline_misses;
-    Error error{Errc::kDeadline, 0, phase_name(sending, receiving)};
+    std::string heard = heartbeat_.is_doubtful() ? fmt::format("nothing heard for {:.3f} s",
+                                                               seconds(heartbeat_.silence()))
+                                                 : "connected";
+    Error error{Errc::kDeadline, 0, phase_text(*exchange, now) + "; " + heard};
     finish(*exchange, error);
     if (sending || receiving) {
       // UCX still holds the caller's memory; only closing the endpoint gives it back.
@@ -389,9 +435,52 @@ void Connection::on_timer() {
       break;
     }
   }
-  if (pending_count_ > 0) {
-    worker_.reactor().arm(*this, now + kSweepEvery);
+}
+
+void Connection::check_heartbeat(MonoTime now) {
+  if (state_ != State::kReady || pending_count_ == 0) {
+    return;
   }
+  switch (heartbeat_.check(now)) {
+    case Heartbeat::Verdict::kAlive:
+      return;
+    case Heartbeat::Verdict::kAsk:
+      ask_for_a_sign_of_life();
+      return;
+    case Heartbeat::Verdict::kDead:
+      on_silence();
+      return;
+  }
+}
+
+// A ping beside the window: the server answers it whatever else it is busy with.
+void Connection::ask_for_a_sign_of_life() {
+  ++stats_.heartbeats;
+  wire::RequestHeader ping;
+  ping.request_id = wire::RequestId::make(Heartbeat::kSlot, shard_, ++sequence_).value;
+  ping.session_id = grant_.session_id;
+  ping.deadline_ms = wire::kLongestDeadlineMs;
+  endpoint_->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kPing),
+                             std::as_bytes(std::span(&ping, 1)));
+}
+
+void Connection::on_silence() {
+  ++stats_.silences;
+  std::string what = fmt::format("{} at {} has been silent for {:.3f} s",
+                                 name_,
+                                 address_.to_string(),
+                                 seconds(heartbeat_.silence()));
+  std::vector<WaitingCall> calls = waiting();
+  auto oldest = std::ranges::max_element(calls, {}, &WaitingCall::age);
+  if (oldest != calls.end()) {
+    BENCHFS_LOG(kWarn,
+                "{}, closing the connection; {} calls wait, the oldest, {}, for {:.3f} s",
+                what,
+                calls.size(),
+                to_string(oldest->opcode),
+                seconds(oldest->age));
+  }
+  shut(Error{Errc::kDisconnected, 0, what}, Nanos::zero());
 }
 
 }  // namespace benchfs::rpc

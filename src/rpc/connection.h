@@ -3,12 +3,18 @@
 //   closed --establish()--> connecting --endpoint made--> registering --reply--> ready
 //   registering --challenge: proof of the cluster secret--> registering
 //   ready --ConnectionClose(eviction)--> closed   (pending calls: not executed, may be sent again)
-//   any   --other ConnectionClose, error, deadline while UCX holds memory--> closed
+//   any   --other ConnectionClose, error, deadline while UCX holds memory, silence--> closed
 //                                                 (pending calls: effect unknown)
 //
 // The whole life of the connection is in connection.cc, but registering, which is in
 // connection_register.cc. Every other message waits for the reply to
 // RegisterClient. A connection that closed is made again by the next call.
+//
+// No transport reports a frozen server or a network that was cut. While a call waits, a silent
+// server is asked for a sign of life, and the connection to one that gives none is closed
+// (heartbeat.h). Nothing is sent and no timer runs while no call waits.
+//
+// Errors name the phase a call was in and for how long; the pool adds operation, node and total.
 //
 // Thread: the reactor's.
 #pragma once
@@ -24,6 +30,7 @@
 #include "cluster/secret.h"
 #include "net/worker.h"
 #include "rpc/call.h"
+#include "rpc/heartbeat.h"
 #include "rt/sync.h"
 
 namespace benchfs::rpc {
@@ -45,7 +52,8 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
              const ClientIdentity& identity,
              wire::ShardId shard,
              std::string name,
-             net::SocketAddress address);
+             net::SocketAddress address,
+             Nanos silence_limit);
   ~Connection() override;
 
   [[nodiscard]] State state() const { return state_; }
@@ -53,6 +61,8 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const net::SocketAddress& address() const { return address_; }
   void set_address(const net::SocketAddress& address) { address_ = address; }
+  // The server went away by itself: it may be found at another address now.
+  [[nodiscard]] bool was_lost() const { return was_lost_; }
   // What the server granted; valid once it was ready.
   [[nodiscard]] const wire::RegisterClientResponseHeader& grant() const { return grant_; }
 
@@ -68,6 +78,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   void on_register_reply(const wire::RegisterClientResponseHeader& header);
   net::Disposition on_reply(const wire::ReplyHeader& header, const net::Incoming& message);
   void on_connection_close(wire::CloseReason reason);
+  void on_notice() { heartbeat_.heard(); }
 
   struct Stats {
     std::uint64_t calls = 0;
@@ -75,8 +86,12 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
     std::uint64_t evictions = 0;     // ConnectionClose with reason eviction
     std::uint64_t late_replies = 0;  // nobody waited any more
     std::uint64_t deadline_misses = 0;
+    std::uint64_t heartbeats = 0;  // signs of life asked for
+    std::uint64_t silences = 0;    // connections closed for want of one
   };
   [[nodiscard]] const Stats& stats() const { return stats_; }
+  // Every call that holds a slot of the window now.
+  [[nodiscard]] std::vector<WaitingCall> waiting() const;
   [[nodiscard]] bool has_session(std::uint64_t session) const {
     return state_ == State::kReady && grant_.session_id == session;
   }
@@ -90,7 +105,11 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   struct RegistrationGuard;
 
   void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
-  void on_timer() override;  // looks for calls past their deadline
+  void on_timer() override;
+  void end_late_calls(MonoTime now);
+  void check_heartbeat(MonoTime now);
+  void ask_for_a_sign_of_life();
+  void on_silence();
   rt::CoStatus do_establish(Deadline deadline);
   rt::CoStatus send_registration(Deadline deadline);
   [[nodiscard]] net::Send send_register(const wire::RegisterClientRequestHeader& header);
@@ -98,10 +117,12 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   [[nodiscard]] Error refusal(const wire::RegisterClientResponseHeader& reply) const;
   void shut(const Error& why, Nanos flush);
   void finish(Exchange& exchange, Error error);
+  [[nodiscard]] std::string phase_text(MonoTime now) const;
+  [[nodiscard]] std::string phase_text(const Exchange& exchange, MonoTime now) const;
   [[nodiscard]] bool has_free_slot() const {
     return state_ == State::kReady && pending_count_ + promised_ < grant_.window;
   }
-  rt::CoStatus wait_for_slot(const Call& call, Deadline deadline);
+  rt::CoStatus wait_for_slot(Exchange& exchange);
   void pass_slot_on();
   void take_slot(Exchange& exchange);
   void give_slot(Exchange& exchange);
@@ -117,10 +138,12 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   net::SocketAddress address_;
 
   State state_ = State::kClosed;
+  bool was_lost_ = false;
   std::uint64_t epoch_ = 0;  // grows with every connection made or lost
   net::Endpoint* endpoint_ = nullptr;
   wire::RegisterClientResponseHeader grant_;
   std::uint64_t attempt_ = 0;
+  MonoTime attempt_began_;
   bool was_registered_ = false;
   std::uint64_t memory_ = 0;  // grows when the server is found to have forgotten this client
   std::optional<wire::Challenge> challenge_;  // of this attempt, not answered yet
@@ -135,6 +158,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   std::uint32_t pending_count_ = 0;
   std::uint32_t promised_ = 0;
   std::uint64_t sequence_;  // starts anywhere: a peer cannot guess the ids of others' requests
+  Heartbeat heartbeat_;
   Stats stats_;
 };
 
@@ -150,8 +174,9 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
 // never leave; everything else is exchange_slowly().
 class Connection::Exchange {
  public:
-  Exchange(Connection& connection, const Call& call, Deadline deadline)
-      : connection_(connection), call_(call), deadline_(deadline) {}
+  // `now` may be of the coarse clock.
+  Exchange(Connection& connection, const Call& call, Deadline deadline, MonoTime now)
+      : connection_(connection), call_(call), deadline_(deadline), began_(now), phase_began_(now) {}
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
   ~Exchange() {
@@ -160,6 +185,9 @@ class Connection::Exchange {
     }
   }
 
+  [[nodiscard]] MonoTime began() const { return began_; }
+  // Before the first attempt, when the connection had to be made first: sending begins now.
+  void begin_late() { enter(CallPhase::kSending); }
   // The last error came from the server: the request arrived, and sending it again changes nothing
   // unless the error says so.
   [[nodiscard]] bool is_answered() const { return has_reply_; }
@@ -172,15 +200,21 @@ class Connection::Exchange {
 
  private:
   friend class Connection;
-  enum class Phase : std::uint8_t { kSending, kWaiting, kReceiving, kDone };
+
+  void enter(CallPhase phase) {
+    phase_ = phase;
+    phase_began_ = mono_now();
+  }
 
   Connection& connection_;
   const Call& call_;
   Deadline deadline_;
+  MonoTime began_;
+  MonoTime phase_began_;
   wire::RequestId id_;
   std::uint64_t epoch_ = 0;   // of the connection it was sent on
   std::uint64_t memory_ = 0;  // of the server, when it was first sent
-  Phase phase_ = Phase::kSending;
+  CallPhase phase_ = CallPhase::kSending;
   bool has_slot_ = false;
   bool has_reply_ = false;
   std::uint32_t descriptor_bytes_ = 0;

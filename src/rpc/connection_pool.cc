@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "cluster/server_list_file.h"
 
 namespace benchfs::rpc {
 namespace {
@@ -21,6 +22,32 @@ bool was_not_executed(Errc code) {
 
 bool is_connection_trouble(Errc code) {
   return code == Errc::kUnreachable || code == Errc::kDisconnected || code == Errc::kTransport;
+}
+
+double seconds(Nanos span) {
+  return std::chrono::duration<double>(span).count();
+}
+
+// Completes the error of an attempt for the caller. `attempts`: how many there were.
+std::unexpected<Error> explain(Error error,
+                               const Call& call,
+                               const Connection& connection,
+                               Deadline deadline,
+                               MonoTime began,
+                               int attempts) {
+  std::string what = fmt::format("{} on {}: ", wire::to_string(call.opcode), connection.name());
+  std::string tries = attempts > 1 ? fmt::format(", {} attempts", attempts) : "";
+  if (error.code == Errc::kDeadline) {
+    error.context = fmt::format("{}no reply within {:.3f} s{} ({})",
+                                what,
+                                seconds(deadline.when() - began),
+                                tries,
+                                error.context);
+  } else {
+    error.context = fmt::format(
+        "{}{} (after {:.3f} s{})", what, error.context, seconds(mono_now() - began), tries);
+  }
+  return std::unexpected(std::move(error));
 }
 
 }  // namespace
@@ -55,8 +82,8 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
   for (const cluster::Server& server : list.servers) {
     BENCHFS_TRY(net::SocketAddress address, net::make_address(server.ip, server.port));
     wire::ShardId shard{static_cast<std::uint32_t>(connections_.size())};
-    connections_.push_back(
-        std::make_unique<Connection>(worker_, identity_, shard, server.node_id, address));
+    connections_.push_back(std::make_unique<Connection>(
+        worker_, identity_, shard, server.node_id, address, config_.silence_limit));
   }
   return {};
 }
@@ -87,7 +114,7 @@ rt::CoResult<Reply> ConnectionPool::call(wire::ShardId shard, const Call& call, 
                                connections_.size()));
   }
   Connection& connection = *connections_[shard.value];
-  Connection::Exchange exchange(connection, call, deadline);
+  Connection::Exchange exchange(connection, call, deadline, mono_now_coarse());
   if (connection.state() != Connection::State::kReady) [[unlikely]] {
     co_return co_await call_again(connection, exchange, call, deadline, Error{Errc::kOk});
   }
@@ -98,6 +125,26 @@ rt::CoResult<Reply> ConnectionPool::call(wire::ShardId shard, const Call& call, 
   co_return reply;
 }
 
+// Connected and registered, or the error of one attempt. kDeadline is the call's own deadline.
+rt::CoStatus ConnectionPool::reach(Connection& connection, Deadline deadline) {
+  if (connection.state() == Connection::State::kClosed && connection.was_lost()) {
+    refresh_address(connection);
+  }
+  Status ready =
+      co_await connection.establish(deadline.earlier(Deadline::after(config_.connect_timeout)));
+  if (!ready && ready.error().code == Errc::kDeadline) {
+    if (!deadline.passed()) {
+      co_return fail(Errc::kUnreachable,
+                     fmt::format("{} at {} does not answer, {}",
+                                 connection.name(),
+                                 connection.address().to_string(),
+                                 ready.error().context));
+    }
+    ready.error().context += "; not connected";
+  }
+  co_return ready;
+}
+
 // Connects and sends until there is an answer, or a reason to give up. `error` is that of the
 // attempt before, kOk if there was none.
 rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
@@ -105,6 +152,7 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
                                                const Call& call,
                                                Deadline deadline,
                                                Error error) {
+  int attempts = error.code == Errc::kOk ? 0 : 1;
   Nanos pause = kFirstPause;
   Deadline patience = Deadline::after(config_.connect_patience);
   bool is_reachable = true;      // in the last attempt
@@ -117,19 +165,19 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
     }
   };
   judge();
-  for (;;) {
+  for (;; ++attempts) {
     if (error.code != Errc::kOk) {
-      bool may_repeat =
-          was_not_executed(error.code) || was_cut_off ||
-          (!is_reachable && (is_connection_trouble(error.code) || error.code == Errc::kDeadline));
+      bool may_repeat = was_not_executed(error.code) || was_cut_off ||
+                        (!is_reachable && is_connection_trouble(error.code));
       bool gave_up = !is_reachable && error.code != Errc::kNotReady && patience.passed();
       bool is_lost = cut_off && exchange.is_forgotten() && !wire::is_idempotent(call.opcode);
       if (!may_repeat || gave_up || is_lost || deadline.passed()) {
         if (cut_off && (is_lost || is_connection_trouble(error.code))) {
           cut_off->code = Errc::kDisconnected;  // the effect may have happened
-          co_return std::unexpected(*std::move(cut_off));
+          error = *std::move(cut_off);
         }
-        co_return std::unexpected(std::move(error));
+        co_return explain(
+            std::move(error), call, connection, deadline, exchange.began(), attempts);
       }
       if (error.code != Errc::kUnknownSession || connection.state() != Connection::State::kClosed) {
         (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(pause)));
@@ -137,20 +185,19 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
       }
     }
     if (connection.state() != Connection::State::kReady) {
-      if (!is_reachable) {
-        refresh_address(connection);
-      }
-      Status ready =
-          co_await connection.establish(deadline.earlier(Deadline::after(config_.connect_timeout)));
+      Status ready = co_await reach(connection, deadline);
       is_reachable = ready.has_value();
       if (!ready) {
         was_cut_off = false;
-        error = std::move(ready.error()).with_prefix(wire::to_string(call.opcode));
+        error = std::move(ready.error());
         continue;
       }
       if (cut_off && exchange.is_forgotten() && !wire::is_idempotent(call.opcode)) {
         continue;  // decided above
       }
+    }
+    if (attempts == 0) {
+      exchange.begin_late();
     }
     Result<Reply> reply = co_await exchange;
     if (reply || reply.error().code == Errc::kPosix) {
@@ -160,6 +207,22 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
     error = std::move(reply.error());
     judge();
   }
+}
+
+std::function<Result<net::SocketAddress>(const std::string&)> ConnectionPool::look_in_list(
+    std::string registry_dir, std::uint64_t run_id) {
+  return [dir = std::move(registry_dir),
+          run_id](const std::string& node_id) -> Result<net::SocketAddress> {
+    auto list = cluster::read_server_list(dir, run_id);
+    if (!list) {
+      return std::unexpected(list.error().to_error());
+    }
+    auto server = std::ranges::find(list->servers, node_id, &cluster::Server::node_id);
+    if (server == list->servers.end()) {
+      return fail(Errc::kConfig, fmt::format("{} is not in the server list", node_id));
+    }
+    return net::make_address(server->ip, server->port);
+  };
 }
 
 void ConnectionPool::refresh_address(Connection& connection) {
@@ -231,6 +294,7 @@ void ConnectionPool::on_invalidate(const net::Incoming& message) {
   wire::InvalidateAckHeader ack{header.sequence, header.session_id};
   for (auto& connection : connections_) {
     if (connection->has_session(header.session_id)) {
+      connection->on_notice();
       connection->endpoint()->send_and_forget(
           static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),
           std::as_bytes(std::span(&ack, 1)));

@@ -3,8 +3,12 @@
 // call() is how a request reaches a server whatever happened to the connection meanwhile: it
 // connects and registers when needed, comes back after an eviction without the caller noticing,
 // repeats idempotent requests whose connection broke, and gives up at the deadline or when the
-// server stays unreachable for Config::connect_patience. Daemon shards use it too, to talk to each
-// other.
+// server stays unreachable for Config::connect_patience. The deadline covers all of that. A server
+// that was lost is looked up again before each attempt to reach it. Daemon shards use it too, to
+// talk to each other.
+//
+// Errors other than kPosix name operation, node, phase and elapsed time:
+//   open on node_3: no reply within 2.000 s (waiting for the reply for 1.998 s; connected)
 //
 // Thread: the reactor's.
 #pragma once
@@ -35,9 +39,15 @@ class ConnectionPool final : private net::MessageHandler {
   struct Config {
     Nanos connect_timeout = std::chrono::seconds(5);   // one attempt to connect and register
     Nanos connect_patience = std::chrono::seconds(3);  // attempts are repeated for this long
-    // Asked for a server's address again when connecting failed (it may have restarted elsewhere).
+    // A server from which nothing arrives for this long while a call waits is dead: 100 ms at
+    // least.
+    Nanos silence_limit = std::chrono::milliseconds(1800);
+    // Asked for the address of a server that was lost: it may have restarted elsewhere.
     std::function<Result<net::SocketAddress>(const std::string& node_id)> resolve;
   };
+  // A Config::resolve that reads the server list of a directory.
+  static std::function<Result<net::SocketAddress>(const std::string&)> look_in_list(
+      std::string registry_dir, std::uint64_t run_id);
 
   static Result<std::unique_ptr<ConnectionPool>> create(net::Worker& worker,
                                                         ClientIdentity identity,
@@ -68,6 +78,7 @@ class ConnectionPool final : private net::MessageHandler {
   net::Disposition on_message(const net::Incoming& message) override;
   void on_invalidate(const net::Incoming& message);
   void refresh_address(Connection& connection);
+  rt::CoStatus reach(Connection& connection, Deadline deadline);
   rt::CoResult<Reply> call_again(Connection& connection,
                                  Connection::Exchange& exchange,
                                  const Call& call,

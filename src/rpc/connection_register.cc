@@ -34,15 +34,10 @@ struct Connection::RegistrationGuard final : rt::Timer {
         *this, deadline.earlier(Deadline::after(kLongestRegistration)).when());
   }
   void on_timer() override {
-    if (connection_.epoch_ != epoch_ || connection_.state_ != State::kRegistering) {
+    if (connection_.epoch_ != epoch_ || connection_.state_ == State::kReady) {
       return;
     }
-    connection_.shut(Error{Errc::kDeadline,
-                           0,
-                           fmt::format("registering with {} at {}",
-                                       connection_.name_,
-                                       connection_.address_.to_string())},
-                     Nanos::zero());
+    connection_.shut(Error{Errc::kDeadline, 0, connection_.phase_text(mono_now())}, Nanos::zero());
   }
 
  private:
@@ -63,6 +58,7 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   RegistrationGuard guard(*this, deadline);
   ucs_status_t sent = co_await endpoint_->flush();  // connected
   if (sent == UCS_OK && epoch_ == epoch) {
+    state_ = State::kRegistering;
     sent = co_await send_register(header);
   }
   while (sent == UCS_OK && epoch_ == epoch && state_ == State::kRegistering) {
@@ -155,6 +151,8 @@ void Connection::on_register_reply(const wire::RegisterClientResponseHeader& hea
   }
   was_registered_ = true;
   state_ = State::kReady;
+  was_lost_ = false;
+  heartbeat_.heard();
   state_changed_.wake_all();
   BENCHFS_LOG(kDebug, "registered with {} at {}", name_, address_.to_string());
 }

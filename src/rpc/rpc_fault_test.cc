@@ -28,8 +28,10 @@ TEST(CallDeadline, NamesNodeOperationAndPhaseAndTheLateReplyIsDropped) {
   Status late = client.sleep_there(300, Deadline::after(milliseconds(30)));
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, Errc::kDeadline);
-  EXPECT_TRUE(contains(late.error(), "fsync chunks on node_0: waiting for the reply"))
+  EXPECT_TRUE(contains(late.error(), "fsync chunks on node_0: no reply within 0.03"))
       << late.error().message();
+  EXPECT_TRUE(contains(late.error(), "(waiting for the reply for 0.0")) << late.error().message();
+  EXPECT_TRUE(contains(late.error(), " s; connected)")) << late.error().message();
   EXPECT_EQ(client.connection().stats().deadline_misses, 1U);
   EXPECT_TRUE(client.eventually([&] { return client.connection().stats().late_replies == 1; }));
   EXPECT_TRUE(client.ping());
@@ -50,7 +52,8 @@ TEST(CallDeadline, EndsACallWhoseDataTheServerDoesNotTake) {
     Result<Reply> answer = client.call(call, Deadline::after(milliseconds(50)));
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code, Errc::kDeadline);
-    EXPECT_TRUE(contains(answer.error(), "ping on node_0: sending the request"));
+    EXPECT_TRUE(contains(answer.error(), "ping on node_0: no reply within 0.0"));
+    EXPECT_TRUE(contains(answer.error(), "(sending for 0.0")) << answer.error().message();
   }  // the data is gone when the server wakes up
   server.thaw();
   Status answered = client.ping();
@@ -92,7 +95,8 @@ TEST(CallDeadline, HoldsWhileAllSlotsOfTheWindowAreTaken) {
   Status waited = client.ping(Deadline::after(milliseconds(20)));
   ASSERT_FALSE(waited);
   EXPECT_EQ(waited.error().code, Errc::kDeadline);
-  EXPECT_TRUE(contains(waited.error(), "ping on node_0: waiting for a free slot"));
+  EXPECT_TRUE(contains(waited.error(), "ping on node_0: no reply within 0.02"));
+  EXPECT_TRUE(contains(waited.error(), "(waiting for a slot for 0.0")) << waited.error().message();
   for (auto& call : slow_calls) {
     EXPECT_TRUE(client.eventually([&] { return call->has_value(); }));
     EXPECT_TRUE((*call)->has_value());
@@ -107,10 +111,111 @@ TEST(CallDeadline, HoldsWhileTheServerDoesNotAnswerTheRegistration) {
   Status answered = client.ping(Deadline::after(milliseconds(100)));
   ASSERT_FALSE(answered);
   EXPECT_EQ(answered.error().code, Errc::kDeadline);
-  EXPECT_TRUE(contains(answered.error(), "ping")) << answered.error().message();
-  EXPECT_TRUE(contains(answered.error(), "node_0")) << answered.error().message();
+  EXPECT_TRUE(contains(answered.error(), "ping on node_0: no reply within 0.1"))
+      << answered.error().message();
+  EXPECT_TRUE(contains(answered.error(), "ing for 0.")) << answered.error().message();
+  EXPECT_TRUE(contains(answered.error(), "; not connected)")) << answered.error().message();
   server.thaw();
   EXPECT_TRUE(client.ping());
+}
+
+TEST(CallDeadline, AnswerOfTheServersRpcLayerNamesNodeAndOperation) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  Call unknown;
+  unknown.opcode = wire::Opcode::kStatfs;
+  Result<Reply> answer = client.call(unknown);
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, Errc::kUnknownOpcode);
+  EXPECT_TRUE(contains(answer.error(), "statfs on node_0: refused by the server (after 0."))
+      << answer.error().message();
+}
+
+// --- Silence -------------------------------------------------------------------------------------
+
+TEST(Silence, ClosesTheConnectionToAFrozenServerAndTheNextCallMakesANewOne) {
+  ServerThread server;
+  ConnectionPool::Config config;
+  config.connect_timeout = milliseconds(500);
+  config.connect_patience = Nanos::zero();
+  Client client("client_1", {server.address()}, config);
+  ASSERT_TRUE(client.ping());
+  server.freeze();
+  MonoTime begin = mono_now();
+  Status made = client.mkdir_there(0, Deadline::after(std::chrono::minutes(1)));
+  EXPECT_LT(mono_now() - begin, seconds(10));
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, Errc::kDisconnected);
+  EXPECT_TRUE(contains(made.error(), "mkdir on node_0: node_0 at ")) << made.error().message();
+  EXPECT_TRUE(contains(made.error(), "has been silent for ")) << made.error().message();
+  EXPECT_TRUE(contains(made.error(), "waiting for the reply for ")) << made.error().message();
+  EXPECT_EQ(client.connection().stats().heartbeats, 1U);
+  EXPECT_EQ(client.connection().stats().silences, 1U);
+  server.thaw();
+  Status answered = client.ping();
+  EXPECT_TRUE(answered) << answered.error().message();
+  EXPECT_EQ(client.connection().stats().connects, 3U) << "one attempt while it was frozen";
+}
+
+TEST(Silence, IsNotThatOfAServerThatIsSlowWithOneOperation) {
+  ServerThread server;
+  ConnectionPool::Config config;
+  config.silence_limit = milliseconds(300);
+  Client client("client_1", {server.address()}, config);
+  Status slept = client.sleep_there(1500);
+  EXPECT_TRUE(slept) << slept.error().message();
+  EXPECT_EQ(client.connection().stats().connects, 1U);
+  EXPECT_GE(client.connection().stats().heartbeats, 2U);
+  EXPECT_EQ(client.connection().stats().silences, 0U);
+  EXPECT_EQ(client.connection().stats().late_replies, 0U);
+}
+
+TEST(Silence, SendsNothingWhileNoCallWaits) {
+  ServerThread server;
+  ConnectionPool::Config config;
+  config.silence_limit = milliseconds(100);
+  Client client("client_1", {server.address()}, config);
+  ASSERT_TRUE(client.ping());
+  std::uint64_t requests = server.stats().requests;
+  MonoTime begin = mono_now();
+  EXPECT_TRUE(client.eventually([&] { return mono_now() - begin > milliseconds(500); }));
+  EXPECT_EQ(client.connection().stats().heartbeats, 0U);
+  EXPECT_EQ(server.stats().requests, requests);
+  EXPECT_EQ(client.connection().state(), Connection::State::kReady);
+}
+
+TEST(Silence, OfAServerThatIsFrozenWhileItsSuccessorListensElsewhereLeadsToTheSuccessor) {
+  ServerThread frozen;
+  ServerThread successor;
+  net::SocketAddress now = frozen.address();
+  ConnectionPool::Config config;
+  config.silence_limit = milliseconds(300);
+  config.resolve = [&](const std::string&) -> Result<net::SocketAddress> { return now; };
+  Client client("client_1", {now}, config);
+  ASSERT_TRUE(client.ping());
+  frozen.freeze();
+  now = successor.address();
+  Status answered = client.ping();
+  EXPECT_TRUE(answered) << answered.error().message();
+  EXPECT_EQ(client.connection().address().to_string(), now.to_string());
+  frozen.thaw();
+}
+
+TEST(WaitingCalls, AreListedWithOperationAndPhase) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  ASSERT_TRUE(client.ping());
+  EXPECT_TRUE(client.connection().waiting().empty());
+  wire::MkdirRequest request{.parent = 100};
+  auto pending = client.start(make_call(request));
+  ASSERT_TRUE(client.eventually([&] { return server.service().mkdirs == 1; }));
+  std::vector<WaitingCall> calls = client.connection().waiting();
+  ASSERT_EQ(calls.size(), 1U);
+  EXPECT_EQ(calls[0].opcode, wire::Opcode::kMkdir);
+  EXPECT_EQ(calls[0].phase, CallPhase::kWaitingForReply);
+  EXPECT_GE(calls[0].age, Nanos::zero());
+  EXPECT_TRUE(client.eventually([&] { return pending->has_value(); }));
+  EXPECT_TRUE(client.connection().waiting().empty());
 }
 
 TEST(Server, EndsTheSessionOfAClientThatDoesNotTakeItsReply) {

@@ -79,6 +79,9 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   [[nodiscard]] const Config& config() const { return config_; }
   [[nodiscard]] const Admission& admission() const { return admission_; }
 
+  // Of the worker: clients, unregistered connections, other shards, and those still closing.
+  [[nodiscard]] std::size_t endpoint_count() const { return worker_.endpoint_count(); }
+
   struct Stats {
     std::uint64_t malformed = 0;        // answered with an error
     std::uint64_t unattributed = 0;     // no valid session: dropped

@@ -160,7 +160,11 @@ Status Shard::Parts::open_network() {
   if (config.rpc.secret) {
     identity.secret = *config.rpc.secret;
   }
-  BENCHFS_TRY(pool, rpc::ConnectionPool::create(*worker, identity, {}));
+  rpc::ConnectionPool::Config to_peers;
+  to_peers.resolve = [this](const std::string& node_id) {
+    return rpc::ConnectionPool::look_in_list(config.registry_dir, run_id)(node_id);
+  };
+  BENCHFS_TRY(pool, rpc::ConnectionPool::create(*worker, identity, std::move(to_peers)));
   peers.pool = pool.get();
   peers.scope = &scope;
   service.emplace(ShardService::Parts{.config = config,

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
+#include <iterator>
 #include <utility>
 
 #include "base/json_writer.h"
@@ -46,6 +48,16 @@ void write_process(JsonWriter& json, const StatsSources& from) {
   json.field("uptime_s", std::chrono::duration<double>(mono_now() - from.started_at).count());
   json.field("memory_bytes", resident_bytes());
   json.field("cpu_s", cpu_seconds());
+}
+
+// Endpoints: of clients, unregistered connections, other shards, and those still closing.
+void write_network(JsonWriter& json, const rpc::Server& server) {
+  std::error_code ignored;
+  std::filesystem::directory_iterator descriptors("/proc/self/fd", ignored);
+  json.begin_object("net");
+  json.field("endpoints", server.endpoint_count());
+  json.field("descriptors", std::distance(descriptors, {}));
+  json.end_object();
 }
 
 void write_metadata(JsonWriter& json, const meta::MetaStore::Stats& stats) {
@@ -92,6 +104,7 @@ std::string counters_json(const StatsSources& from) {
   write_identity(json, from);
   write_process(json, from);
   rpc::write_counters(json, from.server);
+  write_network(json, from.server);
   write_metadata(json, from.metadata.stats());
   write_storage(json, from.config.engine, from.chunks.space().value_or(chunk::Space{}));
   write_buffers(json, from.buffers);

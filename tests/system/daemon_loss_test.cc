@@ -36,7 +36,7 @@ std::vector<std::string> names_on(wire::ShardId shard, client::Client& client, s
 TEST_F(DaemonLoss, EveryWaitingCallEndsWithAnErrorThatNamesTheNode) {
   json cluster = up({"--servers", "3", "--engine", "memory"});
   client::Options options = client_options();
-  options.file_system.call_timeout = kCallTimeout;
+  options.file_system.timeouts = client::Timeouts::all(kCallTimeout);
   Result<std::unique_ptr<client::Client>> connected = client::Client::connect(options);
   ASSERT_TRUE(connected) << message(connected);
   client::Client& client = **connected;

@@ -126,7 +126,7 @@ Result<cluster::ServerList> check_service(const Context& context,
   options.helper_thread = false;
   options.list_timeout = deadline.remaining();
   options.connect_timeout = deadline.remaining();
-  options.file_system.call_timeout = deadline.remaining();
+  options.file_system.timeouts = client::Timeouts::all(deadline.remaining());
   BENCHFS_TRY(std::unique_ptr<client::Client> client, context.connect(std::move(options)));
   for (std::uint32_t i = 0; i < client->fs().shard_count(); ++i) {
     BENCHFS_TRY_VOID(client->run(client->fs().ping(wire::ShardId{i})));

@@ -1,0 +1,46 @@
+#include "client/environment.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <string_view>
+
+namespace benchfs::client {
+namespace {
+
+constexpr std::uint32_t kLongestMs = 86'400'000;
+
+Status apply(const char* name, std::uint32_t least_ms, Nanos& setting) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) {
+    return {};
+  }
+  std::string_view digits(text);
+  std::uint32_t value = 0;
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc() || end != digits.data() + digits.size() || value < least_ms ||
+      value > kLongestMs) {
+    return fail(Errc::kConfig,
+                fmt::format("environment: {}=\"{}\" is not a number of milliseconds from {} to {}",
+                            name,
+                            digits,
+                            least_ms,
+                            kLongestMs));
+  }
+  setting = std::chrono::milliseconds(value);
+  return {};
+}
+
+}  // namespace
+
+Status apply_environment(Options& options) {
+  Timeouts& timeouts = options.file_system.timeouts;
+  BENCHFS_TRY_VOID(apply("BENCHFS_METADATA_TIMEOUT_MS", 1, timeouts.metadata));
+  BENCHFS_TRY_VOID(apply("BENCHFS_DATA_TIMEOUT_MS", 1, timeouts.data));
+  BENCHFS_TRY_VOID(apply("BENCHFS_ADMINISTRATION_TIMEOUT_MS", 1, timeouts.administration));
+  BENCHFS_TRY_VOID(apply("BENCHFS_CONNECT_TIMEOUT_MS", 1, options.pool.connect_timeout));
+  return apply("BENCHFS_SILENCE_LIMIT_MS", 100, options.pool.silence_limit);
+}
+
+}  // namespace benchfs::client

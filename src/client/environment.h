@@ -1,0 +1,16 @@
+// Settings of clients from the environment: for programs that set none themselves.
+//
+//   BENCHFS_METADATA_TIMEOUT_MS  BENCHFS_DATA_TIMEOUT_MS  BENCHFS_ADMINISTRATION_TIMEOUT_MS
+//   BENCHFS_CONNECT_TIMEOUT_MS   one attempt to connect and register
+//   BENCHFS_SILENCE_LIMIT_MS     a server that says nothing for so long while a call waits is dead
+#pragma once
+
+#include "base/error.h"
+#include "client/client.h"
+
+namespace benchfs::client {
+
+// Changes what the environment names. Errors: kConfig, a value that is no number in range.
+Status apply_environment(Options& options);
+
+}  // namespace benchfs::client

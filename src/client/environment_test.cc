@@ -1,0 +1,68 @@
+#include "client/environment.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+namespace benchfs::client {
+namespace {
+
+using std::chrono::milliseconds;
+
+// The environment as it was, after each test.
+class Environment : public testing::Test {
+ protected:
+  static constexpr const char* kNames[] = {"BENCHFS_METADATA_TIMEOUT_MS",
+                                           "BENCHFS_DATA_TIMEOUT_MS",
+                                           "BENCHFS_ADMINISTRATION_TIMEOUT_MS",
+                                           "BENCHFS_CONNECT_TIMEOUT_MS",
+                                           "BENCHFS_SILENCE_LIMIT_MS"};
+  Environment() {
+    for (const char* name : kNames) {
+      unsetenv(name);
+    }
+  }
+  ~Environment() override {
+    for (const char* name : kNames) {
+      unsetenv(name);
+    }
+  }
+  Options options;
+};
+
+TEST_F(Environment, LeavesTheDefaultsWhenItNamesNothing) {
+  ASSERT_TRUE(apply_environment(options));
+  EXPECT_EQ(options.file_system.timeouts.metadata, Timeouts{}.metadata);
+  EXPECT_EQ(options.file_system.timeouts.data, Timeouts{}.data);
+  EXPECT_EQ(options.file_system.timeouts.administration, Timeouts{}.administration);
+  EXPECT_EQ(options.pool.connect_timeout, rpc::ConnectionPool::Config{}.connect_timeout);
+  EXPECT_EQ(options.pool.silence_limit, rpc::ConnectionPool::Config{}.silence_limit);
+}
+
+TEST_F(Environment, SetsEachClassOfItsOwn) {
+  for (int i = 0; i < 5; ++i) {
+    setenv(kNames[i], std::to_string(1000 + i).c_str(), 1);
+  }
+  ASSERT_TRUE(apply_environment(options));
+  EXPECT_EQ(options.file_system.timeouts.metadata, milliseconds(1000));
+  EXPECT_EQ(options.file_system.timeouts.data, milliseconds(1001));
+  EXPECT_EQ(options.file_system.timeouts.administration, milliseconds(1002));
+  EXPECT_EQ(options.pool.connect_timeout, milliseconds(1003));
+  EXPECT_EQ(options.pool.silence_limit, milliseconds(1004));
+}
+
+TEST_F(Environment, RefusesWhatIsNoNumberInRangeAndNamesIt) {
+  for (const char* bad : {"", "1s", "-1", "0", "86400001", "99999999999999999999", " 5"}) {
+    setenv(kNames[1], bad, 1);
+    Status status = apply_environment(options);
+    ASSERT_FALSE(status) << bad;
+    EXPECT_EQ(status.error().code, Errc::kConfig);
+    EXPECT_NE(status.error().message().find(kNames[1]), std::string::npos);
+  }
+  unsetenv(kNames[1]);
+  setenv(kNames[4], "99", 1);
+  EXPECT_FALSE(apply_environment(options)) << "a shorter silence is no sign of anything";
+}
+
+}  // namespace
+}  // namespace benchfs::client
