@@ -176,8 +176,7 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
           cut_off->code = Errc::kDisconnected;  // the effect may have happened
           error = *std::move(cut_off);
         }
-        co_return explain(
-            std::move(error), call, connection, deadline, exchange.began(), attempts);
+        co_return explain(std::move(error), call, connection, deadline, exchange.began(), attempts);
       }
       if (error.code != Errc::kUnknownSession || connection.state() != Connection::State::kClosed) {
         (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(pause)));

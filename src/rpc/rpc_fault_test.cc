@@ -28,9 +28,9 @@ TEST(CallDeadline, NamesNodeOperationAndPhaseAndTheLateReplyIsDropped) {
   Status late = client.sleep_there(300, Deadline::after(milliseconds(30)));
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, Errc::kDeadline);
-  EXPECT_TRUE(contains(late.error(), "fsync chunks on node_0: no reply within 0.03"))
+  EXPECT_TRUE(contains(late.error(), "fsync chunks on node_0: no reply within 0."))
       << late.error().message();
-  EXPECT_TRUE(contains(late.error(), "(waiting for the reply for 0.0")) << late.error().message();
+  EXPECT_TRUE(contains(late.error(), "(waiting for the reply for ")) << late.error().message();
   EXPECT_TRUE(contains(late.error(), " s; connected)")) << late.error().message();
   EXPECT_EQ(client.connection().stats().deadline_misses, 1U);
   EXPECT_TRUE(client.eventually([&] { return client.connection().stats().late_replies == 1; }));
@@ -52,8 +52,8 @@ TEST(CallDeadline, EndsACallWhoseDataTheServerDoesNotTake) {
     Result<Reply> answer = client.call(call, Deadline::after(milliseconds(50)));
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code, Errc::kDeadline);
-    EXPECT_TRUE(contains(answer.error(), "ping on node_0: no reply within 0.0"));
-    EXPECT_TRUE(contains(answer.error(), "(sending for 0.0")) << answer.error().message();
+    EXPECT_TRUE(contains(answer.error(), "ping on node_0: no reply within 0."));
+    EXPECT_TRUE(contains(answer.error(), "(sending for ")) << answer.error().message();
   }  // the data is gone when the server wakes up
   server.thaw();
   Status answered = client.ping();
@@ -95,8 +95,8 @@ TEST(CallDeadline, HoldsWhileAllSlotsOfTheWindowAreTaken) {
   Status waited = client.ping(Deadline::after(milliseconds(20)));
   ASSERT_FALSE(waited);
   EXPECT_EQ(waited.error().code, Errc::kDeadline);
-  EXPECT_TRUE(contains(waited.error(), "ping on node_0: no reply within 0.02"));
-  EXPECT_TRUE(contains(waited.error(), "(waiting for a slot for 0.0")) << waited.error().message();
+  EXPECT_TRUE(contains(waited.error(), "ping on node_0: no reply within 0."));
+  EXPECT_TRUE(contains(waited.error(), "(waiting for a slot for ")) << waited.error().message();
   for (auto& call : slow_calls) {
     EXPECT_TRUE(client.eventually([&] { return call->has_value(); }));
     EXPECT_TRUE((*call)->has_value());
@@ -176,11 +176,11 @@ TEST(Silence, SendsNothingWhileNoCallWaits) {
   config.silence_limit = milliseconds(100);
   Client client("client_1", {server.address()}, config);
   ASSERT_TRUE(client.ping());
-  std::uint64_t requests = server.stats().requests;
+  std::uint64_t handled = server.service().handled;
   MonoTime begin = mono_now();
   EXPECT_TRUE(client.eventually([&] { return mono_now() - begin > milliseconds(500); }));
   EXPECT_EQ(client.connection().stats().heartbeats, 0U);
-  EXPECT_EQ(server.stats().requests, requests);
+  EXPECT_EQ(server.service().handled, handled);
   EXPECT_EQ(client.connection().state(), Connection::State::kReady);
 }
 

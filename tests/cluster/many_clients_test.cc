@@ -174,7 +174,7 @@ TEST_F(ManyClients, ALargeTransferMayTakeLongerThanOneOperation) {
   start({.servers = 1}, 1);
   constexpr Nanos kTimeout = std::chrono::seconds(1);
   client::Options options = cluster_->client_options();
-  options.file_system.call_timeout = kTimeout;
+  options.file_system.timeouts = client::Timeouts::all(kTimeout);
   auto writer = client::Client::connect(options);
   ASSERT_TRUE(writer) << writer.error().message();
   clients_.push_back(std::move(*writer));
@@ -206,7 +206,7 @@ TEST_F(ManyClients, ALargeTransferMayTakeLongerThanOneOperation) {
 TEST_F(ManyClients, AnOpenThatFailsLeavesNothingOpen) {
   start({.servers = 2}, 1);
   client::Options options = cluster_->client_options();
-  options.file_system.call_timeout = std::chrono::milliseconds(500);
+  options.file_system.timeouts = client::Timeouts::all(std::chrono::milliseconds(500));
   auto hasty = client::Client::connect(options);
   ASSERT_TRUE(hasty) << hasty.error().message();
   clients_.push_back(std::move(*hasty));
@@ -324,7 +324,7 @@ TEST_F(ManyClients, RenamesOverFilesOfAnotherShardDoNotWaitForEachOther) {
   start({.servers = 2}, 0);
   for (int i = 0; i < 3; ++i) {
     client::Options options = cluster_->client_options();
-    options.file_system.call_timeout = std::chrono::seconds(20);
+    options.file_system.timeouts = client::Timeouts::all(std::chrono::seconds(20));
     auto client = client::Client::connect(options);
     ASSERT_TRUE(client) << client.error().message();
     clients_.push_back(std::move(*client));

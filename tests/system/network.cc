@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -41,6 +42,25 @@ int open_tunnel() {
     return -1;
   }
   return fd;
+}
+
+// True when the device runs, which UCX wants to see: some time after it is up.
+bool runs_in_time() {
+  int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq request{};
+  std::strncpy(request.ifr_name, TestNetwork::kDevice, IFNAMSIZ - 1);
+  Deadline deadline = Deadline::after(kCommandPatience);
+  auto runs = [&] {
+    return ::ioctl(socket, SIOCGIFFLAGS, &request) == 0 &&
+           (static_cast<unsigned short>(request.ifr_flags) & IFF_RUNNING) != 0;
+  };
+  while (!runs() && !deadline.passed()) {
+    std::this_thread::sleep_for(  // lint: allow sleep the kernel's timer decides
+        std::chrono::milliseconds(2));
+  }
+  bool in_time = runs();
+  ::close(socket);
+  return in_time;
 }
 
 // One direction of the wire with delay.
@@ -98,13 +118,19 @@ Namespace::~Namespace() {
   close_if_open(mounts_fd_);
 }
 
-void Namespace::run(const std::function<void()>& what) const {
-  std::thread([&] {
-    BENCHFS_CHECK(::unshare(CLONE_FS) == 0);  // a mount namespace cannot be entered without
-    BENCHFS_CHECK(::setns(network_fd_, CLONE_NEWNET) == 0);
-    BENCHFS_CHECK(::setns(mounts_fd_, CLONE_NEWNS) == 0);
-    what();
-  }).join();
+Namespace::Visit::Visit(const Namespace& where)
+    : network_fd_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)),
+      mounts_fd_(::open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC)) {
+  BENCHFS_CHECK(::unshare(CLONE_FS) == 0);  // a mount namespace cannot be entered without
+  BENCHFS_CHECK(::setns(where.network_fd_, CLONE_NEWNET) == 0);
+  BENCHFS_CHECK(::setns(where.mounts_fd_, CLONE_NEWNS) == 0);
+}
+
+Namespace::Visit::~Visit() {
+  BENCHFS_CHECK(::setns(network_fd_, CLONE_NEWNET) == 0);
+  BENCHFS_CHECK(::setns(mounts_fd_, CLONE_NEWNS) == 0);
+  ::close(network_fd_);
+  ::close(mounts_fd_);
 }
 
 std::unique_ptr<TestNetwork> TestNetwork::create(const std::string& directory,
@@ -149,12 +175,17 @@ bool TestNetwork::join(Nanos delay, std::string& why_not) {
            run_in(side, fmt::format("/usr/sbin/ip link set {} up", kDevice)) &&
            run_in(side, "/usr/sbin/ip link set lo up");
   };
-  if (!set_up(server_, kServerIp) || !set_up(client_, kClientIp) ||
-      !run_in(server_,
-              fmt::format("/usr/sbin/ip address add {}/24 dev {}", kOtherServerIp, kDevice)) ||
-      !filter_server("accept") || !heal()) {
+  if (!set_up(server_, kServerIp) || !set_up(client_, kClientIp) || !filter_server("accept") ||
+      !heal()) {
     why_not = "this kernel does not take the settings: " + problem_;
     return false;
+  }
+  for (const Namespace* side : {&server_, &client_}) {
+    Namespace::Visit visit(*side);
+    if (!runs_in_time()) {
+      why_not = "the wire stays down";
+      return false;
+    }
   }
   if (delay > Nanos::zero()) {
     carrier_ = std::thread([this, delay] { carry(delay); });
@@ -163,8 +194,14 @@ bool TestNetwork::join(Nanos delay, std::string& why_not) {
 }
 
 bool TestNetwork::make_tunnels() {
-  server_.run([this] { tunnels_[0] = open_tunnel(); });
-  client_.run([this] { tunnels_[1] = open_tunnel(); });
+  {
+    Namespace::Visit visit(server_);
+    tunnels_[0] = open_tunnel();
+  }
+  {
+    Namespace::Visit visit(client_);
+    tunnels_[1] = open_tunnel();
+  }
   stop_fd_ = eventfd(0, EFD_CLOEXEC);
   problem_ = "/dev/net/tun";
   return tunnels_[0] >= 0 && tunnels_[1] >= 0;
@@ -209,6 +246,13 @@ bool TestNetwork::heal() {
   return true;
 }
 
+bool TestNetwork::change_server_ip() {
+  auto change = [this](const char* verb, const char* ip) {
+    return run_in(server_, fmt::format("/usr/sbin/ip address {} {}/24 dev {}", verb, ip, kDevice));
+  };
+  return change("del", kServerIp) && change("add", kOtherServerIp);
+}
+
 bool TestNetwork::run_in(const Namespace& side, const std::string& command) {
   std::vector<std::string> words;
   for (std::size_t begin = 0; begin < command.size();) {
@@ -216,8 +260,8 @@ bool TestNetwork::run_in(const Namespace& side, const std::string& command) {
     words.push_back(command.substr(begin, end - begin));
     begin = end + 1;
   }
-  Ended ended;
-  side.run([&] { ended = Process(words, directory_).wait(Deadline::after(kCommandPatience)); });
+  Namespace::Visit visit(side);
+  Ended ended = Process(words, directory_).wait(Deadline::after(kCommandPatience));
   if (ended.exit_code != 0) {
     problem_ = fmt::format("{}: {}", command, ended.err);
   }

@@ -3,7 +3,6 @@
 // descriptor inside is gone, however the test ends.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -20,9 +19,20 @@ class Namespace {
   Namespace& operator=(const Namespace&) = delete;
   ~Namespace();
   [[nodiscard]] bool is_valid() const { return network_fd_ >= 0 && mounts_fd_ >= 0; }
+
+  // The calling thread is inside while this lives, as are the threads and processes it starts.
+  class Visit {
+   public:
+    explicit Visit(const Namespace& where);
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+    ~Visit();
+
+   private:
+    int network_fd_;  // where it came from
+    int mounts_fd_;
+  };
   [[nodiscard]] int network_fd() const { return network_fd_; }
-  // Runs `what` to its end on a thread inside. Processes it starts are inside, too.
-  void run(const std::function<void()>& what) const;
 
  private:
   int network_fd_ = -1;
@@ -33,7 +43,7 @@ class TestNetwork {
  public:
   static constexpr const char* kDevice = "wire0";
   static constexpr const char* kServerIp = "10.99.0.1";
-  static constexpr const char* kOtherServerIp = "10.99.0.3";  // on the same host
+  static constexpr const char* kOtherServerIp = "10.99.0.3";
   static constexpr const char* kClientIp = "10.99.0.2";
 
   // Packets take `delay` each way. `directory` takes the output of the programs it runs. When this
@@ -45,8 +55,8 @@ class TestNetwork {
   TestNetwork& operator=(const TestNetwork&) = delete;
   ~TestNetwork();
 
-  void on_server(const std::function<void()>& what) const { server_.run(what); }
-  void on_client(const std::function<void()>& what) const { client_.run(what); }
+  [[nodiscard]] const Namespace& server() const { return server_; }
+  [[nodiscard]] const Namespace& client() const { return client_; }
 
   // Applies an nftables rule to the packets that reach one side, or both. Until heal(). False: it
   // did not work.
@@ -54,6 +64,8 @@ class TestNetwork {
   [[nodiscard]] bool filter_client(const std::string& rule) { return filter(client_, rule); }
   [[nodiscard]] bool cut() { return filter_server("drop") && filter_client("drop"); }
   [[nodiscard]] bool heal();
+  // The server's host has kOtherServerIp instead of kServerIp from now on.
+  [[nodiscard]] bool change_server_ip();
 
  private:
   explicit TestNetwork(std::string directory) : directory_(std::move(directory)) {}

@@ -3,6 +3,7 @@
 // tcp.
 #include <cstdlib>
 #include <future>
+#include <optional>
 
 #include "system/failure_test.h"
 #include "system/network.h"
@@ -23,14 +24,13 @@ class NetworkFailure : public FailureTest {
     }
     make_network();
   }
-  void TearDown() override { disconnect(); }
-
   void make_network() {
     std::string why_not;
     network_ = TestNetwork::create(path(""), delay_, why_not);
     if (network_ == nullptr) {
       GTEST_SKIP() << why_not;
     }
+    on_client_.emplace(network_->client());
     server_ = start_server(TestNetwork::kServerIp);
     ASSERT_TRUE(server_->wait_for_line("is ready", patience())) << server_->err();
   }
@@ -47,21 +47,15 @@ class NetworkFailure : public FailureTest {
                                           fmt::format("network.devices={}", TestNetwork::kDevice),
                                           "--engine",
                                           "memory"};
-    std::unique_ptr<Process> server;
-    network_->on_server([&] { server = std::make_unique<Process>(start_daemon(arguments)); });
-    return server;
+    Namespace::Visit visit(network_->server());
+    return std::make_unique<Process>(start_daemon(arguments));
   }
-  // Sets client_. Its threads are on the client's host.
+  // Sets client_.
   void connect_client(client::Options options) {
     options.network.devices = TestNetwork::kDevice;
-    network_->on_client([&] { client_ = connect_with(options); });
+    client_ = connect_with(options);
     ASSERT_NE(client_, nullptr);
     ASSERT_TRUE(ping());
-  }
-  void disconnect() {
-    if (client_ != nullptr) {
-      network_->on_client([&] { client_.reset(); });
-    }
   }
   Status ping() { return client_->run(client_->fs().ping(kFirst)); }
   // Pings until one fails; returns its error.
@@ -79,11 +73,12 @@ class NetworkFailure : public FailureTest {
   Nanos delay_ = Nanos::zero();
   std::unique_ptr<TestNetwork> network_;
   std::unique_ptr<Process> server_;
+  std::optional<Namespace::Visit> on_client_;  // the test itself runs on the client's host
   std::unique_ptr<client::Client> client_;
 };
 
 TEST_F(NetworkFailure, AResetIsNoticedAtOnceAndTheNextCallGoesThrough) {
-  connect_client(impatient());
+  ASSERT_NO_FATAL_FAILURE(connect_client(impatient()));
   Held before = held(*client_);
   std::ptrdiff_t descriptors_before = descriptors();
   ASSERT_TRUE(network_->filter_server("meta l4proto tcp reject with tcp reset"));
@@ -100,7 +95,7 @@ TEST_F(NetworkFailure, AResetIsNoticedAtOnceAndTheNextCallGoesThrough) {
 }
 
 TEST_F(NetworkFailure, ACutIsNoticedInTwoSecondsAndHealed) {
-  connect_client(impatient());
+  ASSERT_NO_FATAL_FAILURE(connect_client(impatient()));
   Held before = held(*client_);
   std::ptrdiff_t descriptors_before = descriptors();
   std::vector<std::byte> data = pattern(16U << 20, 5);
@@ -123,7 +118,7 @@ TEST_F(NetworkFailure, ACutIsNoticedInTwoSecondsAndHealed) {
 }
 
 TEST_F(NetworkFailure, ReadsUnderWayOutliveACutOfAFewSeconds) {
-  connect_client(client_options());
+  ASSERT_NO_FATAL_FAILURE(connect_client(client_options()));
   std::vector<std::byte> data = pattern(32U << 20, 6);
   ASSERT_TRUE(write_whole(*client_, "/file", data));
   auto file = client_->run(client_->fs().open("/file", wire::kOpenRead, 0));
@@ -144,7 +139,7 @@ TEST_F(NetworkFailure, ReadsUnderWayOutliveACutOfAFewSeconds) {
 }
 
 TEST_F(NetworkFailure, LossSlowsButBreaksNothing) {
-  connect_client(client_options());
+  ASSERT_NO_FATAL_FAILURE(connect_client(client_options()));
   Held before = held(*client_);
   ASSERT_TRUE(network_->filter_server("numgen random mod 100 < 3 drop"));
   ASSERT_TRUE(network_->filter_client("numgen random mod 100 < 3 drop"));
@@ -165,11 +160,9 @@ TEST_F(NetworkFailure, LossSlowsButBreaksNothing) {
 
 // The host of the server vanishes without a word; its successor has another address.
 TEST_F(NetworkFailure, AServerThatRestartedElsewhereIsFoundInTheListWithinOneCall) {
-  connect_client(client_options());
+  ASSERT_NO_FATAL_FAILURE(connect_client(client_options()));
   std::ptrdiff_t descriptors_before = descriptors();
-  std::string lost = TestNetwork::kServerIp;
-  ASSERT_TRUE(network_->filter_server("ip daddr " + lost + " drop"));
-  ASSERT_TRUE(network_->filter_client("ip saddr " + lost + " drop"));
+  ASSERT_TRUE(network_->change_server_ip());
   server_->signal(SIGKILL);
   EXPECT_EQ(server_->wait(patience()).signal, SIGKILL);
   std::unique_ptr<Process> successor = start_server(TestNetwork::kOtherServerIp);
@@ -185,7 +178,7 @@ TEST_F(NetworkFailure, AServerThatRestartedElsewhereIsFoundInTheListWithinOneCal
   EXPECT_TRUE(written) << message(written);
   EXPECT_EQ(read_whole(*client_, "/file").value_or(std::vector<std::byte>{}), data);
   EXPECT_EQ(descriptors(), descriptors_before);
-  disconnect();
+  client_.reset();  // says goodbye while the successor is there
 }
 
 class SlowNetwork : public NetworkFailure {
@@ -194,7 +187,7 @@ class SlowNetwork : public NetworkFailure {
 };
 
 TEST_F(SlowNetwork, ServesAllTheSame) {
-  connect_client(client_options());
+  ASSERT_NO_FATAL_FAILURE(connect_client(client_options()));
   Held before = held(*client_);
   MonoTime begin = mono_now();
   ASSERT_TRUE(ping());

@@ -77,7 +77,7 @@ void query(const Context& context,
     options.helper_thread = false;
     options.list_timeout = timeout;
     options.connect_timeout = timeout;
-    options.file_system.call_timeout = timeout;
+    options.file_system.timeouts = client::Timeouts::all(timeout);
     options.pool.connect_timeout = timeout;
     options.pool.connect_patience = Nanos::zero();
     Result<std::unique_ptr<client::Client>> client = context.connect(std::move(options));
