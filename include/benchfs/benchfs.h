@@ -73,9 +73,9 @@ typedef struct benchfs_options {
                                cluster; NULL: made from host, process and a random number */
   uint32_t chunk_size;      /* of files this context creates, in bytes: a power of two from 64 KiB
                                to the cluster's chunk size; 0: that size */
-  uint32_t timeout_ms;      /* longest time one call may take, retries included; 0: as the environment
-                               says (docs/configuration.md), else 60000 for reads, writes and fsync,
-                               30000 for the others */
+  uint32_t timeout_ms;      /* longest time one operation may take, retries included; 0: as the
+                               environment says (docs/configuration.md), else 60000 for data, 30000
+                               for the rest. A large read or write is many operations */
   uint32_t connect_timeout_ms; /* for the server list to be complete, and again for the first server
                                   to answer; 0: 10000 */
 } benchfs_options_t;

@@ -23,11 +23,19 @@ class Failure : public FailureTest {
   }
   void SetUp() override { ASSERT_NE(client_, nullptr); }
 
+  // Left by `benchfs up`, so it is a child of this process now.
   [[nodiscard]] pid_t server() const { return pid_of(cluster_, 0); }
+  // Returns when it stands still.
+  void freeze_server() {
+    ::kill(server(), SIGSTOP);
+    int status = 0;
+    ASSERT_EQ(::waitpid(server(), &status, WUNTRACED), server());
+    ASSERT_TRUE(WIFSTOPPED(status));
+  }
   void kill_server() {
     ::kill(server(), SIGKILL);
     ASSERT_TRUE(wait_for_end(server(), patience()));
-    ::waitpid(server(), nullptr, 0);  // left by `benchfs up`, so it is this process's child now
+    ::waitpid(server(), nullptr, 0);
   }
   Status ping() { return client_->run(client_->fs().ping(kFirst)); }
   // Waits until as many clients are registered.
@@ -82,7 +90,7 @@ TEST_F(Failure, AKilledClientIsForgottenAtOnceWithAllItHeld) {
 TEST_F(Failure, AKilledServerIsNoticedAtOnce) {
   ASSERT_TRUE(ping());
   std::ptrdiff_t descriptors_before = descriptors();
-  ::kill(server(), SIGSTOP);  // so that the call waits
+  freeze_server();  // so that the call waits
   auto call = std::async(std::launch::async, [&] { return ping(); });
   EXPECT_EQ(call.wait_for(milliseconds(100)), std::future_status::timeout);
   MonoTime killed = mono_now();
@@ -99,7 +107,7 @@ TEST_F(Failure, AFrozenServerIsNoticedInTwoSecondsAndServesAgainWhenItContinues)
   ASSERT_TRUE(ping());
   Held before = held(*client_);
   std::ptrdiff_t descriptors_before = descriptors();
-  ::kill(server(), SIGSTOP);
+  freeze_server();
   MonoTime frozen = mono_now();
   Status pong = ping();
   record("server frozen, until its caller is told", mono_now() - frozen);
@@ -123,7 +131,7 @@ TEST_F(Failure, CallsOutliveAServerThatIsFrozenForAFewSeconds) {
   ASSERT_NE(client, nullptr);
   std::vector<std::byte> data = pattern(8U << 20, 9);
   ASSERT_TRUE(write_whole(*client, "/file", data));
-  ::kill(server(), SIGSTOP);
+  freeze_server();
   auto reading = std::async(std::launch::async, [&] { return read_whole(*client, "/file"); });
   // Past the moment at which it is noticed.
   EXPECT_EQ(reading.wait_for(milliseconds(2500)), std::future_status::timeout);
@@ -142,7 +150,7 @@ TEST_F(Failure, AClientThatWasStoppedItselfDoesNotBlameTheServer) {
   ASSERT_TRUE(has_clients(2)) << bench.err();
   std::vector<pid_t> clients = workers(bench.pid());
   ASSERT_EQ(clients.size(), 1U);
-  ::kill(server(), SIGSTOP);  // so that calls wait
+  freeze_server();  // so that calls wait
   ::kill(clients[0], SIGSTOP);
   EXPECT_FALSE(wait_for_end(clients[0], Deadline::after(seconds(3)))) << "stopped, not ended";
   ::kill(clients[0], SIGCONT);
@@ -158,7 +166,7 @@ TEST_F(Failure, TheErrorOfADeadlineNamesOperationNodePhaseAndTimes) {
   std::unique_ptr<client::Client> client = connect_with(options);
   ASSERT_NE(client, nullptr);
   ASSERT_TRUE(client->run(client->fs().stat("/")));
-  ::kill(server(), SIGSTOP);
+  freeze_server();
   Result<wire::Attr> got = client->run(client->fs().stat("/"));
   ::kill(server(), SIGCONT);
   ASSERT_FALSE(got);
