@@ -740,6 +740,12 @@ rt::CoStatus FileSystem::ping(wire::ShardId shard,
   co_return Status{};
 }
 
+rt::CoStatus FileSystem::set_capacity(wire::ShardId shard, std::uint32_t max_clients) {
+  wire::SetCapacityRequest request{.max_clients = max_clients};
+  Result<rpc::Reply> reply = co_await pool_.call(shard, rpc::make_call(request), deadline());
+  co_return reply ? Status{} : std::unexpected(std::move(reply.error()));
+}
+
 rt::CoStatus FileSystem::connect(wire::ShardId shard, Deadline by) {
   wire::PingRequest request;
   rpc::Call call = rpc::make_call(request);

@@ -113,6 +113,8 @@ class FileSystem final : private rpc::NoticeHandler {
   rt::CoStatus ping(wire::ShardId shard,
                     std::span<const std::byte> data = {},
                     std::span<std::byte> into = {});
+  // Changes how many clients a shard registers at a time (1 to wire::kMaxClients).
+  rt::CoStatus set_capacity(wire::ShardId shard, std::uint32_t max_clients);
   // Registers with a shard, if that has not been done.
   rt::CoStatus connect(wire::ShardId shard, Deadline deadline);
   [[nodiscard]] std::uint32_t shard_count() const { return pool_.size(); }

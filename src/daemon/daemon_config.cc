@@ -186,6 +186,22 @@ void add_service(DaemonConfig& c, std::vector<Setting>& out) {
                      1'000'000,
                      ""));
   out.push_back(
+      time_setting({"clients",
+                    "turn_ms",
+                    "When all places are taken, a client that works keeps its own this long."},
+                   c.client_turn,
+                   0,
+                   600'000,
+                   milliseconds()));
+  out.push_back(
+      time_setting({"clients",
+                    "admission_wait_ms",
+                    "A newcomer waits for a place this long, then is asked to come back."},
+                   c.admission_wait,
+                   1,
+                   600'000,
+                   milliseconds()));
+  out.push_back(
       number_setting({"clients", "window", "Requests one client may have under way at one shard."},
                      c.window,
                      1,
@@ -341,6 +357,8 @@ server::ShardConfig DaemonConfig::shard_config(std::uint64_t index) const {
   shard.list_timeout = list_timeout;
   shard.rpc.max_clients = u32(max_clients);
   shard.rpc.window = u32(window);
+  shard.rpc.client_turn = client_turn;
+  shard.rpc.admission_wait = admission_wait;
   shard.rpc.window_bytes = window_bytes;
   shard.rpc.max_requests = u32(max_requests);
   shard.auth = auth == 0 ? server::Auth::kSecret : server::Auth::kNone;

@@ -43,6 +43,8 @@ struct DaemonConfig {
   std::uint64_t max_inodes = std::uint64_t{64} << 20;
 
   std::uint64_t max_clients = 1000;
+  Nanos client_turn = std::chrono::milliseconds(250);
+  Nanos admission_wait = std::chrono::seconds(4);
   std::uint64_t window = wire::kMaxWindow;
   std::uint64_t window_bytes = 64U << 20;
   std::uint64_t max_requests = 16384;

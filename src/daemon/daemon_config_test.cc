@@ -48,6 +48,8 @@ TEST(DaemonConfig, DefaultsAreThoseOfAShard) {
   EXPECT_EQ(shard.list_timeout, standard.list_timeout);
   EXPECT_EQ(shard.listen_ip, standard.listen_ip);
   EXPECT_EQ(shard.rpc.max_clients, standard.rpc.max_clients);
+  EXPECT_EQ(shard.rpc.client_turn, standard.rpc.client_turn);
+  EXPECT_EQ(shard.rpc.admission_wait, standard.rpc.admission_wait);
   EXPECT_EQ(shard.rpc.window, standard.rpc.window);
   EXPECT_EQ(shard.rpc.window_bytes, standard.rpc.window_bytes);
   EXPECT_EQ(shard.rpc.max_requests, standard.rpc.max_requests);

@@ -1,19 +1,29 @@
 // The clients registered at one server shard, least recently used first to go.
 //
 // A slot per client: found in O(1) by session id (slot index + unpredictable generation) on every
-// request, and by client id at registration. Capacity is fixed at creation; when it is full,
-// make_room() names the least recently used client without requests in flight, which the caller
-// evicts. Everything is O(1), but make_room() skips the busy clients at the old end.
+// request, and by client id at registration. Every operation is O(1), and none allocates once as
+// many clients have been there as there is room for.
+//
+// Who leaves when the registry is full and another client wants in (make_room):
+// - the least recently used client without requests in flight, if it has had its turn or has sent
+//   nothing for a fifth of one;
+// - else the client that registered first, once it has had its turn: at once if it has no requests
+//   in flight, otherwise it drains: its requests in flight are answered, further ones are not
+//   begun;
+// - else nobody for now: the newcomer waits.
+// A client has had its turn when it has been registered for `turn`. So when more clients work than
+// there is room for, each gets some work done before it has to leave.
 //
 // Thread: the shard's. Knows nothing of the transport but the pointer it keeps.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
+#include <boost/intrusive/unordered_set.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
@@ -37,12 +47,16 @@ struct Session {
   net::Endpoint* endpoint = nullptr;
   net::SocketAddress address;
   MonoTime connected_at;
+  MonoTime last_request_at;
   std::uint64_t requests = 0;
   std::uint32_t in_flight = 0;      // requests being served; such a client is never evicted
+  bool is_draining = false;         // leaves when they are answered; further ones are not begun
   ReplyHistory* history = nullptr;  // of the client; not ours
   bool is_remembered = false;       // the history was there before the session
   bool overrun = false;             // left too much unread; the server ends it soon
-  boost::intrusive::list_member_hook<> lru_hook;
+  boost::intrusive::list_member_hook<> use_hook;          // among the idle or the busy
+  boost::intrusive::list_member_hook<> age_hook;          // among all, by registration
+  boost::intrusive::unordered_set_member_hook<> id_hook;  // by client id
 };
 
 class ClientRegistry {
@@ -60,23 +74,40 @@ class ClientRegistry {
     }
   };
 
-  explicit ClientRegistry(std::uint32_t capacity);
+  struct Config {
+    std::uint32_t capacity = 1000;
+    Nanos turn = std::chrono::milliseconds(250);
+  };
+  explicit ClientRegistry(const Config& config);
   ClientRegistry(const ClientRegistry&) = delete;
   ClientRegistry& operator=(const ClientRegistry&) = delete;
   ~ClientRegistry();
 
-  // Who must leave before `client_id` can be registered: the older session of the same id, or the
-  // least recently used idle one when full, or nobody. Error kBusy: full, and everybody has
-  // requests in flight.
-  Result<Session*> make_room(std::string_view client_id);
+  struct Room {
+    enum class Kind : std::uint8_t {
+      kFree,     // add() may be called
+      kReplace,  // when `session` has left: it has the same client id
+      kEvict,    // when `session` has left
+      kDrain,    // when `session` has left: drain() it
+      kWait,     // ask again at `when`
+    };
+    Kind kind = Kind::kFree;
+    Session* session = nullptr;
+    MonoTime when;
+  };
+  // What has to happen before `client_id` can be registered.
+  Room make_room(std::string_view client_id, MonoTime now);
+  // Who has to leave because the registry is over its capacity: kFree when it is not.
+  Room shed();
 
-  // Registers; make_room() must have been called and its victim removed.
-  Session& add(std::string client_id,
+  // Registers; make_room() must have said kFree.
+  Session& add(std::string_view client_id,
                std::uint64_t client_uid,
                net::Endpoint* endpoint,
-               const net::SocketAddress& address);
+               const net::SocketAddress& address,
+               MonoTime now);
 
-  // The session of a request, moved to the young end of the order; nullptr if unknown.
+  // The session of a request, made the most recently used; nullptr if unknown.
   Session* get(wire::SessionId id) {
     Session* session = peek(id);
     if (session == nullptr) [[unlikely]] {
@@ -84,7 +115,9 @@ class ClientRegistry {
       return nullptr;
     }
     ++stats_.hits;
-    lru_.splice(lru_.end(), lru_, Lru::s_iterator_to(*session));
+    if (session->in_flight == 0) {
+      idle_.splice(idle_.end(), idle_, UseList::s_iterator_to(*session));
+    }
     return session;
   }
   // The same without touching order or statistics.
@@ -97,35 +130,81 @@ class ClientRegistry {
   }
   Session* find(std::string_view client_id);
 
+  // A request of the session is begun; or ended, which makes it the most recently used.
+  void begin_request(Session& session, MonoTime now) {
+    session.last_request_at = now;
+    if (session.in_flight++ == 0) {
+      busy_.splice(busy_.end(), idle_, UseList::s_iterator_to(session));
+    }
+  }
+  void end_request(Session& session) {
+    if (--session.in_flight == 0) {
+      idle_.splice(idle_.end(), busy_, UseList::s_iterator_to(session));
+    }
+  }
+
+  // The session will leave when its requests in flight have ended.
+  void drain(Session& session);
   void remove(Session& session);
   void count_eviction() { ++stats_.evictions; }
   void count_replaced() { ++stats_.replaced; }
   void count_rejected() { ++stats_.rejected; }
 
-  [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(by_id_.size()); }
-  [[nodiscard]] std::uint32_t capacity() const { return capacity_; }
+  // May be below size(): shed() says who leaves then.
+  void set_capacity(std::uint32_t capacity);
+  // True once each time the registry fills up to nine tenths (again: after it was below eight).
+  bool take_warning();
+
+  [[nodiscard]] std::uint32_t size() const { return size_; }
+  [[nodiscard]] std::uint32_t capacity() const { return config_.capacity; }
   [[nodiscard]] const Stats& stats() const { return stats_; }
-  // Oldest first; the callee must not change the registry.
+  // Idle clients, least recently used first, then the busy ones; the callee must not change the
+  // registry.
   template <typename Visit>
   void for_each(Visit visit) {
-    for (Session& session : lru_) {
-      visit(session);
+    for (UseList* list : {&idle_, &busy_}) {
+      for (Session& session : *list) {
+        visit(session);
+      }
     }
   }
-  [[nodiscard]] Session* oldest() { return lru_.empty() ? nullptr : &lru_.front(); }
+  // The least recently used, or a busy one if all are.
+  [[nodiscard]] Session* oldest();
 
  private:
-  using Lru =
-      boost::intrusive::list<Session,
-                             boost::intrusive::member_hook<Session,
-                                                           boost::intrusive::list_member_hook<>,
-                                                           &Session::lru_hook>>;
+  template <boost::intrusive::list_member_hook<> Session::* kHook>
+  using List = boost::intrusive::list<
+      Session,
+      boost::intrusive::member_hook<Session, boost::intrusive::list_member_hook<>, kHook>>;
+  using UseList = List<&Session::use_hook>;
+  using AgeList = List<&Session::age_hook>;
+  struct IdOf {
+    using type = std::string_view;
+    std::string_view operator()(const Session& session) const { return session.client_id; }
+  };
+  using IdSet = boost::intrusive::unordered_set<
+      Session,
+      boost::intrusive::
+          member_hook<Session, boost::intrusive::unordered_set_member_hook<>, &Session::id_hook>,
+      boost::intrusive::key_of_value<IdOf>,
+      boost::intrusive::hash<std::hash<std::string_view>>,
+      boost::intrusive::equal<std::equal_to<std::string_view>>>;
 
-  std::uint32_t capacity_;
+  [[nodiscard]] Nanos quiet() const { return config_.turn / 5; }
+  [[nodiscard]] bool had_its_turn(const Session& session, MonoTime now) const {
+    return now - session.connected_at >= config_.turn;
+  }
+
+  Config config_;
+  std::uint32_t size_ = 0;
+  bool has_warned_ = false;
   std::vector<std::unique_ptr<Session>> slots_;
   std::vector<std::uint32_t> free_slots_;
-  std::unordered_map<std::string_view, Session*> by_id_;  // keys point into the sessions
-  Lru lru_;
+  std::vector<IdSet::bucket_type> buckets_;
+  IdSet by_id_;
+  UseList idle_;  // least recently used first
+  UseList busy_;
+  AgeList by_age_;  // first registered first; draining ones are not in it
   Stats stats_;
 };
 

@@ -19,22 +19,29 @@ net::Endpoint* fake_endpoint(std::uintptr_t number) {
 }
 
 Session& add(ClientRegistry& registry, const std::string& id, std::uintptr_t number = 1) {
-  return registry.add(id, number, fake_endpoint(number), {});
+  return registry.add(id, number, fake_endpoint(number), {}, mono_now());
+}
+
+using Kind = ClientRegistry::Room::Kind;
+
+ClientRegistry::Config room_for(std::uint32_t clients, Nanos turn = Nanos::zero()) {
+  return {.capacity = clients, .turn = turn};
 }
 
 // Registers as the server does; returns the id of the client that had to leave.
 std::string admit(ClientRegistry& registry, const std::string& id) {
   std::string left;
-  if (Session* victim = registry.make_room(id).value()) {
-    left = victim->client_id;
-    registry.remove(*victim);
+  ClientRegistry::Room room = registry.make_room(id, mono_now());
+  if (room.session != nullptr) {
+    left = room.session->client_id;
+    registry.remove(*room.session);
   }
   add(registry, id);
   return left;
 }
 
 TEST(ClientRegistry, AFullRegistryEvictsTheClientThatWasQuietLongest) {
-  ClientRegistry registry(2);
+  ClientRegistry registry(room_for(2));
   EXPECT_EQ(admit(registry, "client_1"), "");
   EXPECT_EQ(admit(registry, "client_2"), "");
   EXPECT_EQ(admit(registry, "client_3"), "client_1");
@@ -45,7 +52,7 @@ TEST(ClientRegistry, AFullRegistryEvictsTheClientThatWasQuietLongest) {
 }
 
 TEST(ClientRegistry, ARequestMakesItsClientYoung) {
-  ClientRegistry registry(2);
+  ClientRegistry registry(room_for(2));
   Session& first = add(registry, "client_1");
   add(registry, "client_2");
   EXPECT_EQ(registry.get(first.id), &first);
@@ -53,7 +60,7 @@ TEST(ClientRegistry, ARequestMakesItsClientYoung) {
 }
 
 TEST(ClientRegistry, PeekingDoesNotMakeYoung) {
-  ClientRegistry registry(2);
+  ClientRegistry registry(room_for(2));
   Session& first = add(registry, "client_1");
   add(registry, "client_2");
   EXPECT_EQ(registry.peek(first.id), &first);
@@ -62,23 +69,104 @@ TEST(ClientRegistry, PeekingDoesNotMakeYoung) {
   EXPECT_EQ(admit(registry, "client_3"), "client_1");
 }
 
-TEST(ClientRegistry, AClientWithRequestsInFlightStays) {
-  ClientRegistry registry(2);
-  add(registry, "client_1").in_flight = 1;
+TEST(ClientRegistry, AClientWithRequestsInFlightIsNotEvictedButDrains) {
+  ClientRegistry registry(room_for(2));
+  Session& first = add(registry, "client_1");
   Session& second = add(registry, "client_2");
-  EXPECT_EQ(registry.make_room("client_3").value(), &second);
-  second.in_flight = 3;
-  Result<Session*> full = registry.make_room("client_3");
-  ASSERT_FALSE(full);
-  EXPECT_EQ(full.error().code, Errc::kBusy);
+  registry.begin_request(first, mono_now());
+  ClientRegistry::Room room = registry.make_room("client_3", mono_now());
+  EXPECT_EQ(room.kind, Kind::kEvict);
+  EXPECT_EQ(room.session, &second);
+  registry.begin_request(second, mono_now());
+  room = registry.make_room("client_3", mono_now());
+  EXPECT_EQ(room.kind, Kind::kDrain);
+  EXPECT_EQ(room.session, &first);
+  registry.drain(first);
+  room = registry.make_room("client_4", mono_now());
+  EXPECT_EQ(room.session, &second);
+  registry.drain(second);
+  EXPECT_EQ(registry.make_room("client_5", mono_now()).kind, Kind::kWait);
+  registry.end_request(second);
+  registry.remove(second);
+  EXPECT_EQ(registry.make_room("client_5", mono_now()).kind, Kind::kFree);
+}
+
+TEST(ClientRegistry, AClientKeepsItsPlaceForItsTurn) {
+  Nanos turn = std::chrono::seconds(5);
+  ClientRegistry registry(room_for(2, turn));
+  MonoTime now = mono_now();
+  Session& first = registry.add("client_1", 1, fake_endpoint(1), {}, now);
+  Session& second = registry.add("client_2", 2, fake_endpoint(2), {}, now + turn / 2);
+  auto use = [&](Session& session, MonoTime when) {
+    registry.begin_request(session, when);
+    registry.end_request(session);
+  };
+  use(second, now + turn / 2);
+  use(first, now + turn / 2);
+  ClientRegistry::Room room = registry.make_room("client_3", now + turn / 2);
+  EXPECT_EQ(room.kind, Kind::kWait);
+  EXPECT_EQ(room.when, now + turn / 2 + turn / 5);
+  use(second, now + turn - Nanos(1));
+  use(first, now + turn - Nanos(1));
+  room = registry.make_room("client_3", now + turn);
+  EXPECT_EQ(room.kind, Kind::kEvict);
+  EXPECT_EQ(room.session, &first);  // it came first
+  use(first, now + turn + turn / 4);
+  room = registry.make_room("client_3", now + turn + turn / 4);
+  EXPECT_EQ(room.session, &second);  // quiet for a while
+}
+
+TEST(ClientRegistry, GrowsAndShrinksWithItsClients) {
+  ClientRegistry registry(room_for(2));
+  Session& first = add(registry, "client_1");
+  add(registry, "client_2");
+  registry.set_capacity(1000);
+  for (int i = 3; i <= 1000; ++i) {
+    add(registry, "client_" + std::to_string(i));
+  }
+  EXPECT_NE(registry.find("client_2"), nullptr);
+  EXPECT_EQ(registry.make_room("another", mono_now()).session, &first);
+  registry.begin_request(first, mono_now());
+  registry.set_capacity(1);
+  EXPECT_EQ(registry.make_room("another", mono_now()).kind, Kind::kEvict);
+  for (int left = 2; left <= 1000; ++left) {
+    ClientRegistry::Room room = registry.shed();
+    ASSERT_EQ(room.kind, Kind::kEvict);
+    EXPECT_EQ(room.session->client_id, "client_" + std::to_string(left));
+    registry.remove(*room.session);
+  }
+  EXPECT_EQ(registry.shed().kind, Kind::kFree);
+  EXPECT_EQ(registry.size(), 1U);
+}
+
+TEST(ClientRegistry, WarnsOnceWhenItFillsUp) {
+  ClientRegistry registry(room_for(10));
+  auto fill = [&](int from, int to) {
+    int warnings = 0;
+    for (int i = from; i <= to; ++i) {
+      add(registry, "client_" + std::to_string(i));
+      warnings += registry.take_warning() ? 1 : 0;
+    }
+    return warnings;
+  };
+  EXPECT_EQ(fill(1, 8), 0);
+  EXPECT_EQ(fill(9, 10), 1);
+  registry.remove(*registry.find("client_1"));
+  EXPECT_EQ(fill(1, 1), 0);
+  for (int i = 1; i <= 5; ++i) {
+    registry.remove(*registry.find("client_" + std::to_string(i)));
+  }
+  EXPECT_FALSE(registry.take_warning());
+  EXPECT_EQ(fill(1, 5), 1);
 }
 
 TEST(ClientRegistry, TheSameClientIdReplacesItsOlderSessionEvenWhenBusy) {
-  ClientRegistry registry(1);
+  ClientRegistry registry(room_for(1));
   Session& older = add(registry, "client_1");
-  older.in_flight = 1;
+  registry.begin_request(older, mono_now());
   wire::SessionId old_id = older.id;
-  EXPECT_EQ(registry.make_room("client_1").value(), &older);
+  EXPECT_EQ(registry.make_room("client_1", mono_now()).session, &older);
+  EXPECT_EQ(registry.make_room("client_1", mono_now()).kind, Kind::kReplace);
   registry.remove(older);
   Session& younger = add(registry, "client_1");
   EXPECT_NE(younger.id, old_id);
@@ -87,7 +175,7 @@ TEST(ClientRegistry, TheSameClientIdReplacesItsOlderSessionEvenWhenBusy) {
 }
 
 TEST(ClientRegistry, ASessionIdIsNeverUsedAgain) {
-  ClientRegistry registry(1);
+  ClientRegistry registry(room_for(1));
   std::set<std::uint64_t> seen;
   for (int i = 0; i < 1000; ++i) {
     Session& session = add(registry, "client");
@@ -100,7 +188,7 @@ TEST(ClientRegistry, ASessionIdIsNeverUsedAgain) {
 }
 
 TEST(ClientRegistry, UnknownSessionsAreMisses) {
-  ClientRegistry registry(4);
+  ClientRegistry registry(room_for(4));
   Session& session = add(registry, "client");
   EXPECT_EQ(registry.get({}), nullptr);
   EXPECT_EQ(registry.get(wire::SessionId::make(3, 77)), nullptr);
@@ -116,7 +204,7 @@ TEST(ClientRegistry, UnknownSessionsAreMisses) {
 }
 
 TEST(ClientRegistry, ARegistryNobodyAskedHasAFullHitRate) {
-  EXPECT_DOUBLE_EQ(ClientRegistry(1).stats().hit_rate(), 1.0);
+  EXPECT_DOUBLE_EQ(ClientRegistry(room_for(1)).stats().hit_rate(), 1.0);
 }
 
 // The same random operations on the registry and on a plain list.
@@ -127,13 +215,13 @@ TEST(ClientRegistry, AgreesWithASimpleModel) {
   SCOPED_TRACE("BENCHFS_SEED=" + std::to_string(seed));
   Random random(seed);
   constexpr std::uint32_t kCapacity = 10;
-  ClientRegistry registry(kCapacity);
+  ClientRegistry registry(room_for(kCapacity));
   struct Client {
     std::string id;
     wire::SessionId session;
     std::uint32_t in_flight = 0;
   };
-  std::list<Client> model;  // oldest first
+  std::list<Client> model;  // idle ones, least recently used first, then the busy ones
   std::uint32_t high_water = 0;
   auto remove = [&](std::list<Client>::iterator client) {
     registry.remove(*registry.peek(client->session));
@@ -142,6 +230,7 @@ TEST(ClientRegistry, AgreesWithASimpleModel) {
   auto pick = [&] {
     return std::next(model.begin(), static_cast<long>(random.below(model.size())));
   };
+  auto first_busy = [&] { return std::ranges::find(model, 1U, &Client::in_flight); };
   for (int step = 0; step < 50'000; ++step) {
     std::uint64_t what = random.below(10);
     if (what < 3 || model.empty()) {
@@ -152,28 +241,38 @@ TEST(ClientRegistry, AgreesWithASimpleModel) {
         victim = std::ranges::find(model, 0U, &Client::in_flight);
         busy = victim == model.end();
       }
-      Result<Session*> leaves = registry.make_room(id);
-      ASSERT_EQ(!leaves, busy);
+      ClientRegistry::Room room = registry.make_room(id, mono_now());
+      ASSERT_EQ(room.kind == Kind::kDrain, busy);
       if (busy) {
         continue;
       }
-      ASSERT_EQ(*leaves == nullptr, victim == model.end());
+      ASSERT_EQ(room.session == nullptr, victim == model.end());
       if (victim != model.end()) {
-        ASSERT_EQ((*leaves)->client_id, victim->id);
+        ASSERT_EQ(room.session->client_id, victim->id);
         remove(victim);
       }
-      model.push_back({id, add(registry, id).id, 0});
+      model.insert(first_busy(), {id, add(registry, id).id, 0});
       high_water = std::max(high_water, static_cast<std::uint32_t>(model.size()));
     } else if (what < 4) {
       remove(pick());
     } else if (what < 8) {
       auto client = pick();
       ASSERT_EQ(registry.get(client->session)->client_id, client->id);
-      model.splice(model.end(), model, client);
+      if (client->in_flight == 0) {
+        model.splice(first_busy(), model, client);
+      }
     } else {
       auto client = pick();
-      client->in_flight = static_cast<std::uint32_t>(random.below(2));
-      registry.peek(client->session)->in_flight = client->in_flight;
+      Session& session = *registry.peek(client->session);
+      if (client->in_flight == 0) {
+        client->in_flight = 1;
+        registry.begin_request(session, mono_now());
+        model.splice(model.end(), model, client);
+      } else {
+        client->in_flight = 0;
+        registry.end_request(session);
+        model.splice(first_busy(), model, client);
+      }
     }
     ASSERT_EQ(registry.size(), model.size());
     auto expected = model.begin();

@@ -12,6 +12,14 @@
 namespace benchfs::rpc {
 namespace {
 
+// Calls with at most so many bytes of data do not count in the window of bytes.
+constexpr std::uint64_t kSmallBytes = 16U << 10;
+// Data that travels with the message is the server's own affair; bulk takes its buffers.
+std::uint64_t bulk_bytes(const Call& call) {
+  std::uint64_t bytes = call.data.size() + call.into.size();
+  return bytes > kSmallBytes ? bytes : 0;
+}
+
 // How often pending calls are checked against their deadlines.
 constexpr Nanos kSweepEvery = std::chrono::milliseconds(5);
 // What was sent before a close on purpose is given this long to leave.
@@ -148,6 +156,7 @@ void Connection::shut(const Error& why, Nanos flush) {
   while (!slot_freed_.empty()) {
     pass_slot_on();
   }
+  room_freed_.wake_all();
 }
 
 // --- What a caller is told -----------------------------------------------------------------------
@@ -215,6 +224,38 @@ rt::CoStatus Connection::wait_for_slot(Exchange& exchange) {
   co_return Status{};
 }
 
+// First come, first served; small requests do not wait behind bulk.
+rt::CoStatus Connection::wait_for_room(Exchange& exchange) {
+  std::uint64_t bytes = bulk_bytes(exchange.call_);
+  if (bytes == exchange.room_) {
+    co_return Status{};
+  }
+  exchange.enter(CallPhase::kWaitingForSlot);
+  bool is_first = room_freed_.empty();
+  while (state_ == State::kReady && !(is_first && has_room(bytes))) {
+    rt::Wake wake = co_await room_freed_.wait(exchange.deadline_);
+    if (wake != rt::Wake::kReady) {
+      (void)room_freed_.wake_one();  // its turn, had it just come, is the next one's
+      co_return fail(Errc::kDeadline,
+                     fmt::format("{} in the window of {} bytes; connected",
+                                 phase_text(exchange, mono_now()),
+                                 grant_.window_bytes));
+    }
+    is_first = true;
+  }
+  exchange.room_ = bytes;
+  bytes_under_way_ += bytes;
+  (void)room_freed_.wake_one();  // the next may fit too
+  co_return Status{};
+}
+
+void Connection::free_room(Exchange& exchange) {
+  if (exchange.room_ > 0) {
+    bytes_under_way_ -= std::exchange(exchange.room_, 0);
+    (void)room_freed_.wake_one();
+  }
+}
+
 void Connection::take_slot(Exchange& exchange) {
   std::uint8_t slot = free_slots_.back();
   free_slots_.pop_back();
@@ -270,7 +311,11 @@ ucs_status_t Connection::begin_send(Exchange& exchange) {
 }
 
 std::coroutine_handle<> Connection::Exchange::await_suspend(std::coroutine_handle<> caller) {
-  if (!has_slot_ && connection_.has_free_slot()) [[likely]] {
+  std::uint64_t bytes = bulk_bytes(call_);
+  if (!has_slot_ && room_ == 0 && connection_.has_free_slot() && connection_.room_freed_.empty() &&
+      connection_.has_room(bytes)) [[likely]] {
+    room_ = bytes;
+    connection_.bytes_under_way_ += bytes;
     connection_.take_slot(*this);
     if (connection_.begin_send(*this) == UCS_OK) [[likely]] {
       phase_ = CallPhase::kWaitingForReply;
@@ -285,6 +330,11 @@ std::coroutine_handle<> Connection::Exchange::await_suspend(std::coroutine_handl
 // No slot was free, or the request did not leave at once, or it is sent again.
 rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
   if (!exchange.has_slot_) {
+    Status room = co_await wait_for_room(exchange);
+    if (!room) {
+      exchange.error_ = std::move(room.error());
+      co_return;
+    }
     Status free = co_await wait_for_slot(exchange);
     if (!free) {
       exchange.error_ = std::move(free.error());

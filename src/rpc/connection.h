@@ -119,10 +119,17 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   void finish(Exchange& exchange, Error error);
   [[nodiscard]] std::string phase_text(MonoTime now) const;
   [[nodiscard]] std::string phase_text(const Exchange& exchange, MonoTime now) const;
+  // Room in the window of requests, and in that of bytes for a call with so many bulk bytes. A call
+  // with more than the window of bytes goes alone.
   [[nodiscard]] bool has_free_slot() const {
     return state_ == State::kReady && pending_count_ + promised_ < grant_.window;
   }
+  [[nodiscard]] bool has_room(std::uint64_t bytes) const {
+    return bytes == 0 || bytes_under_way_ == 0 || bytes_under_way_ + bytes <= grant_.window_bytes;
+  }
   rt::CoStatus wait_for_slot(Exchange& exchange);
+  rt::CoStatus wait_for_room(Exchange& exchange);
+  void free_room(Exchange& exchange);
   void pass_slot_on();
   void take_slot(Exchange& exchange);
   void give_slot(Exchange& exchange);
@@ -155,6 +162,8 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   // First come, first served: a freed slot is promised to the first that waits, so that callers who
   // come back at once cannot take it.
   rt::WaitQueue slot_freed_;
+  rt::WaitQueue room_freed_;
+  std::uint64_t bytes_under_way_ = 0;
   std::uint32_t pending_count_ = 0;
   std::uint32_t promised_ = 0;
   std::uint64_t sequence_;  // starts anywhere: a peer cannot guess the ids of others' requests
@@ -180,6 +189,7 @@ class Connection::Exchange {
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
   ~Exchange() {
+    connection_.free_room(*this);
     if (has_slot_) {
       connection_.give_slot(*this);
     }
@@ -216,6 +226,7 @@ class Connection::Exchange {
   std::uint64_t memory_ = 0;  // of the server, when it was first sent
   CallPhase phase_ = CallPhase::kSending;
   bool has_slot_ = false;
+  std::uint64_t room_ = 0;  // bytes it has in the window of bytes
   bool has_reply_ = false;
   std::uint32_t descriptor_bytes_ = 0;
   void* descriptor_ = nullptr;      // a rendezvous reply to be fetched

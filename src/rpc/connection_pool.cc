@@ -169,7 +169,7 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
     if (error.code != Errc::kOk) {
       bool may_repeat = was_not_executed(error.code) || was_cut_off ||
                         (!is_reachable && is_connection_trouble(error.code));
-      bool gave_up = !is_reachable && error.code != Errc::kNotReady && patience.passed();
+      bool gave_up = !is_reachable && !was_not_executed(error.code) && patience.passed();
       bool is_lost = cut_off && exchange.is_forgotten() && !wire::is_idempotent(call.opcode);
       if (!may_repeat || gave_up || is_lost || deadline.passed()) {
         if (cut_off && (is_lost || is_connection_trouble(error.code))) {

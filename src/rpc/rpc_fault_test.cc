@@ -338,6 +338,85 @@ TEST(Eviction, ManyClientsOverFewPlacesAllGetTheirAnswers) {
   EXPECT_LE(server.registry_stats().high_water, 3U);
 }
 
+// More clients than places, and every one of them works all the time.
+TEST(Eviction, ClientsThatAreAllBusyTakeTurnsAndNoCallFails) {
+  constexpr std::uint32_t kPlaces = 1;
+  constexpr std::uint32_t kClients = 4 * kPlaces;
+  constexpr std::uint64_t kCalls = 100;
+  ServerThread server(
+      {.config = {
+           .max_clients = kPlaces, .client_turn = milliseconds(20), .run_id = testing::kTestRun}});
+  std::vector<std::thread> threads;
+  for (std::uint32_t c = 0; c < kClients; ++c) {
+    threads.emplace_back([&, c] {
+      Client client("client_" + std::to_string(c), {server.address()});
+      // Four outstanding at any time: it is never idle, so it has to drain.
+      wire::MkdirRequest request{.parent = 1};
+      std::vector<Client::Pending> pending;
+      for (std::uint64_t done = 0; done < kCalls;) {
+        while (pending.size() < 4 && done + pending.size() < kCalls) {
+          pending.push_back(client.start(make_call(request), Deadline::after(seconds(60))));
+        }
+        ASSERT_TRUE(client.eventually([&] {
+          return std::ranges::any_of(pending, [](const auto& p) { return p->has_value(); });
+        }));
+        done += std::erase_if(pending, [](const auto& p) {
+          EXPECT_TRUE(!p->has_value() || (*p)->has_value()) << (*p)->error().message();
+          return p->has_value();
+        });
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(server.service().mkdirs, kClients * kCalls);
+  EXPECT_GE(server.registry_stats().evictions, kClients - kPlaces);
+  EXPECT_LE(server.registry_stats().high_water, kPlaces);
+}
+
+TEST(Eviction, ANewcomerThatFindsNoPlaceInTimeIsToldTheServerIsBusy) {
+  ServerThread server(
+      {.config = {
+           .max_clients = 1, .admission_wait = milliseconds(50), .run_id = testing::kTestRun}});
+  Client busy("busy", {server.address()});
+  wire::FsyncChunksRequest request{.inode = 2000};
+  auto pending = busy.start(make_call(request));
+  ASSERT_TRUE(busy.eventually([&] { return server.service().handled == 1; }));
+  Client other("other", {server.address()});
+  Status answered = other.ping(Deadline::after(milliseconds(700)));
+  ASSERT_FALSE(answered);
+  EXPECT_TRUE(contains(answered.error(), "node_0")) << answered.error().message();
+  EXPECT_GE(server.registry_stats().rejected, 1U);
+  EXPECT_TRUE(busy.eventually([&] { return pending->has_value(); }));
+  EXPECT_TRUE((*pending)->has_value());
+  EXPECT_TRUE(other.ping());
+}
+
+TEST(Eviction, ACapacityThatShrinksLetsTheBusyFinish) {
+  ServerThread server;
+  Client first("client_1", {server.address()});
+  Client second("client_2", {server.address()});
+  ASSERT_TRUE(first.ping());
+  ASSERT_TRUE(second.ping());
+  wire::MkdirRequest request{.parent = 100};
+  auto one = first.start(make_call(request));
+  auto two = second.start(make_call(request));
+  ASSERT_TRUE(first.eventually([&] { return server.service().mkdirs >= 1; }));
+  ASSERT_TRUE(second.eventually([&] { return server.service().mkdirs == 2; }));
+  server.run([](Server& s, net::Worker&) { s.set_capacity(1); });
+  EXPECT_TRUE(first.eventually([&] { return one->has_value(); }));
+  EXPECT_TRUE(second.eventually([&] { return two->has_value(); }));
+  EXPECT_TRUE((*one)->has_value());
+  EXPECT_TRUE((*two)->has_value());
+  EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) { return s.registry().size() == 1; }));
+  server.run([](Server& s, net::Worker&) { s.set_capacity(2); });
+  EXPECT_TRUE(first.ping());
+  EXPECT_TRUE(second.ping());
+  EXPECT_EQ(server.clients(), 2U);
+  EXPECT_EQ(server.service().mkdirs, 2U);
+}
+
 // --- Servers that come and go --------------------------------------------------------------------
 
 TEST(Restart, ShutdownIsToldToClientsThatAreIdle) {

@@ -276,6 +276,42 @@ TEST(Call, MoreThanTheWindowWait) {
   EXPECT_EQ(server.stats().overloaded, 0U);
 }
 
+// Bulk waits for room in the window of bytes; small calls pass it.
+TEST(Call, BulkBeyondTheWindowOfBytesWaitsAndSmallCallsDoNot) {
+  constexpr std::size_t kBytes = 400'000;
+  ServerThread server(
+      {.config = {.window_bytes = 1U << 20, .bulk_bytes = 1U << 20, .run_id = testing::kTestRun}});
+  Client client("client_1", {server.address()});
+  ASSERT_TRUE(client.ping());
+  server.freeze();
+  std::vector<std::vector<std::byte>> data(6, std::vector<std::byte>(kBytes));
+  std::vector<std::vector<std::byte>> back(6, std::vector<std::byte>(kBytes));
+  wire::PingRequest request{.reply_bytes = kBytes};
+  wire::PingRequest small;
+  std::vector<Client::Pending> pending;
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    fill_pattern(data[i], i);
+    Call call = make_call(request);
+    call.data = data[i];
+    call.into = back[i];
+    call.rendezvous = true;
+    pending.push_back(client.start(call));
+  }
+  pending.push_back(client.start(make_call(small)));
+  // Of the large ones 1 MiB has room for one (there and back), and the small one was sent beside
+  // it.
+  EXPECT_TRUE(client.eventually([&] { return client.connection().stats().calls == 3; }));
+  server.thaw();
+  for (auto& call : pending) {
+    ASSERT_TRUE(client.eventually([&] { return call->has_value(); }));
+    EXPECT_TRUE((*call)->has_value()) << (*call)->error().message();
+  }
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    EXPECT_TRUE(has_pattern(back[i], i));
+  }
+  EXPECT_EQ(client.connection().stats().calls, 8U);
+}
+
 // Each caller comes back at once, as a benchmark does: a freed slot must go to who waits for one.
 TEST(Call, CallersThatComeBackAtOnceDoNotStarveThoseWhoWait) {
   ServerThread server;

@@ -24,6 +24,10 @@ constexpr int kMaxTransferSweeps = 60;
 // One-way messages and refusals queued for a client that does not read. Replies have their own
 // bound, the window.
 constexpr std::uint32_t kMaxQueuedMessages = 8 * wire::kMaxWindow;
+// Registrations that may wait for a place, for each client that may be registered.
+constexpr std::size_t kWaitingPerClient = 8;
+// Windows are cut when clients are many, but not below this.
+constexpr std::uint32_t kMinWindow = 4;
 // Clients that are remembered, for each that may be registered.
 constexpr std::uint32_t kHistoriesPerClient = 8;
 
@@ -43,7 +47,7 @@ Server::Server(net::Worker& worker, Service& service, const Config& config)
                  {.max_unregistered = config.max_unregistered,
                   .register_timeout = config.register_timeout,
                   .secret = config.secret}),
-      registry_(config.max_clients),
+      registry_({.capacity = config.max_clients, .turn = config.client_turn}),
       histories_(std::size_t{kHistoriesPerClient} * config.max_clients) {}
 
 Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
@@ -63,6 +67,9 @@ Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
 
 Server::~Server() {
   worker_.remove_handler(*this);
+  for (Waiting& waiting : waiting_) {
+    waiting.registration.endpoint->close();
+  }
   for (auto& [endpoint, session] : sessions_) {
     endpoint->close();
   }
@@ -86,6 +93,13 @@ void Server::set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint6
 
 void Server::on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) {
   if (admission_.drop(endpoint)) {
+    return;
+  }
+  auto waiting = std::ranges::find(
+      waiting_, &endpoint, [](const Waiting& entry) { return entry.registration.endpoint; });
+  if (waiting != waiting_.end()) {
+    waiting_.erase(waiting);
+    endpoint.close();
     return;
   }
   auto found = sessions_.find(&endpoint);
@@ -138,8 +152,12 @@ void Server::end_session(Session& session, wire::CloseReason reason, bool finall
     endpoint->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kConnectionClose),
                               as_header(notice));
   }
+  draining_ -= session.is_draining ? 1 : 0;
   sessions_.erase(endpoint);
   registry_.remove(session);
+  if (!waiting_.empty()) {
+    worker_.reactor().arm(admission_timer_, mono_now());
+  }
   endpoint->close(reason == wire::CloseReason::kError ? Nanos::zero() : kCloseFlush);
   histories_.leave(uid, finally, mono_now());
   service_.on_client_gone(uid, finally);
@@ -153,38 +171,78 @@ void Server::on_register(const net::Incoming& message) {
     return;
   }
   Errc code = registration->verdict;
-  if (code == Errc::kOk) {
-    Result<Session*> session = add_session(*registration);
-    if (session) {
-      admission_.admit(*registration);
-      service_.on_client_registered((*session)->client_uid);
-      BENCHFS_LOG(kDebug, "registered client {}", (*session)->client_id);
-      return grant(**session, *registration);
-    }
-    code = session.error().code;
+  if (code == Errc::kOk && waiting_.size() < kWaitingPerClient * registry_.capacity()) {
+    admission_.admit(*registration);
+    waiting_.push_back({*std::move(registration), Deadline::after(config_.admission_wait)});
+    return admit_waiting();
   }
   registry_.count_rejected();
-  admission_.refuse(*registration, code);
+  admission_.refuse(*registration, code == Errc::kOk ? Errc::kBusy : code);
 }
 
-// Makes the session of a client, at the expense of another one if need be.
-Result<Session*> Server::add_session(const Registration& registration) {
-  BENCHFS_TRY(Session * victim, registry_.make_room(registration.client_id));
-  if (victim != nullptr) {
-    bool replaced = victim->client_id == registration.client_id;
-    replaced ? registry_.count_replaced() : registry_.count_eviction();
-    end_session(
-        *victim, replaced ? wire::CloseReason::kReplaced : wire::CloseReason::kEviction, false);
+void Server::admit_waiting() {
+  MonoTime now = mono_now();
+  while (!waiting_.empty()) {
+    Waiting& first = waiting_.front();
+    if (make_room_for(first.registration, now)) {
+      add_session(first.registration, now);
+    } else if (first.deadline.passed(now)) {
+      registry_.count_rejected();
+      admission_.refuse(first.registration, Errc::kBusy);
+    } else {
+      return;
+    }
+    waiting_.pop_front();
   }
+}
+
+// False when it has to wait; the timer is armed then.
+bool Server::make_room_for(const Registration& registration, MonoTime now) {
+  using Kind = ClientRegistry::Room::Kind;
+  Deadline again = waiting_.front().deadline;
+  for (;;) {
+    ClientRegistry::Room room = registry_.make_room(registration.client_id, now);
+    if (room.kind == Kind::kFree) {
+      return true;
+    }
+    if (room.kind == Kind::kReplace) {
+      registry_.count_replaced();
+      end_session(*room.session, wire::CloseReason::kReplaced, false);
+    } else if (room.kind == Kind::kEvict) {
+      evict(*room.session);
+    } else if (room.kind == Kind::kDrain && draining_ < waiting_.size()) {
+      registry_.drain(*room.session);
+      ++draining_;
+    } else {
+      if (room.kind == Kind::kWait) {
+        again = again.earlier(Deadline::at(room.when));
+      }
+      worker_.reactor().arm(admission_timer_, again.when());
+      return false;
+    }
+  }
+}
+
+void Server::add_session(const Registration& registration, MonoTime now) {
   Session& session = registry_.add(registration.client_id,
                                    registration.header.client_uid,
                                    registration.endpoint,
-                                   registration.address);
+                                   registration.address,
+                                   now);
   ReplyHistories::Joined joined = histories_.join(session.client_uid);
   session.history = joined.history;
   session.is_remembered = joined.is_known;
   sessions_.emplace(registration.endpoint, session.id);
-  return &session;
+  service_.on_client_registered(session.client_uid);
+  grant(session, registration);
+  BENCHFS_LOG(kDebug, "registered client {}", session.client_id);
+  if (registry_.take_warning()) {
+    BENCHFS_LOG(kWarn,
+                "{} of {} places for clients are taken; when all are, clients take turns. More: "
+                "clients.max_clients in the configuration, or benchfs set max_clients=N",
+                registry_.size(),
+                registry_.capacity());
+  }
 }
 
 void Server::grant(const Session& session, const Registration& registration) {
@@ -193,8 +251,13 @@ void Server::grant(const Session& session, const Registration& registration) {
   response.run_id = config_.run_id;
   response.session_id = session.id.value;
   response.flags = session.is_remembered ? wire::kRegisterRemembered : 0;
-  response.window = config_.window;
-  response.window_bytes = config_.window_bytes;
+  std::uint32_t clients = registry_.size();
+  response.window = std::clamp(
+      config_.max_requests / clients, std::min(kMinWindow, config_.window), config_.window);
+  response.window_bytes =
+      std::clamp(2 * config_.bulk_bytes / clients,
+                 std::min<std::uint64_t>(config_.max_transfer_bytes, config_.window_bytes),
+                 config_.window_bytes);
   response.shard = self_.value;
   response.shard_count = shard_count_;
   response.chunk_bytes = config_.chunk_bytes;
@@ -252,6 +315,10 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
     admission_.drop_sender(message);
     return net::Disposition::kDone;
   }
+  if (session->is_draining) [[unlikely]] {
+    ++stats_.postponed;  // the notice of its eviction, which comes after the replies, says so
+    return net::Disposition::kDone;
+  }
   Errc code = check_request(header, *session, message);
   if (code != Errc::kOk) [[unlikely]] {
     refuse(*session, message.id, header, code);
@@ -268,7 +335,8 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
   }
   ++stats_.in_flight;
   ++session->requests;
-  ++session->in_flight;
+  MonoTime arrived = mono_now_coarse();
+  registry_.begin_request(*session, arrived);
   Request* request = take_request();
   request->opcode_ = opcode;
   request->id_ = wire::RequestId{header.request_id};
@@ -280,7 +348,6 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
   }
   request->lost_data_ = false;
   request->client_uid_ = session->client_uid;
-  MonoTime arrived = mono_now_coarse();
   request->deadline_ = Deadline::at(arrived + std::chrono::milliseconds(header.deadline_ms));
   request->answered_ = false;
   request->is_rendezvous_ = message.is_rendezvous;
@@ -316,10 +383,10 @@ void Server::on_repeated(wire::Opcode opcode, Session& session, const ReplyHisto
   } else if (found.verdict == ReplyHistory::Verdict::kRunning) {
     Request& request = *found.slot->running;
     if (Session* before = registry_.peek(request.session_)) {
-      --before->in_flight;
+      end_request(*before);
     }
     request.session_ = session.id;
-    ++session.in_flight;
+    registry_.begin_request(session, mono_now_coarse());
   }
 }
 
@@ -377,7 +444,7 @@ rt::DetachedTask Server::serve(Request* request) {
   }
   request->drop_data();
   if (Session* session = registry_.peek(request->session_)) {
-    --session->in_flight;
+    end_request(*session);
   }
   give_request(request);
   if (--stats_.in_flight == 0) {
@@ -410,6 +477,35 @@ bool Server::notify(wire::SessionId id, wire::Opcode opcode, std::span<const std
   return true;
 }
 
+void Server::end_request(Session& session) {
+  registry_.end_request(session);
+  if (session.is_draining && session.in_flight == 0) [[unlikely]] {
+    evict(session);
+  }
+}
+
+void Server::evict(Session& session) {
+  registry_.count_eviction();
+  end_session(session, wire::CloseReason::kEviction, false);
+}
+
+void Server::set_capacity(std::uint32_t max_clients) {
+  using Kind = ClientRegistry::Room::Kind;
+  registry_.set_capacity(max_clients);
+  for (;;) {
+    ClientRegistry::Room room = registry_.shed();
+    if (room.kind == Kind::kEvict) {
+      evict(*room.session);
+    } else if (room.kind == Kind::kDrain) {
+      registry_.drain(*room.session);
+      ++draining_;
+    } else {
+      break;
+    }
+  }
+  admit_waiting();
+}
+
 void Server::disconnect(std::string_view client_id) {
   if (Session* session = registry_.find(client_id)) {
     end_session(*session, wire::CloseReason::kError, false);
@@ -419,6 +515,10 @@ void Server::disconnect(std::string_view client_id) {
 rt::Task<void> Server::shutdown(Deadline deadline) {
   stopping_ = true;
   admission_.close();
+  while (!waiting_.empty()) {
+    admission_.refuse(waiting_.front().registration, Errc::kNotReady);
+    waiting_.pop_front();
+  }
   worker_.stop_listening();
   while (stats_.in_flight > 0 && !deadline.passed()) {
     (void)co_await rt::sleep_for(std::chrono::milliseconds(1));

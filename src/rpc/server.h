@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -21,6 +22,7 @@
 #include "rpc/client_registry.h"
 #include "rpc/request.h"
 #include "rt/scope.h"
+#include "rt/timer.h"
 
 namespace benchfs::rpc {
 
@@ -41,8 +43,15 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
  public:
   struct Config {
     std::uint32_t max_clients = 1000;  // capacity of the registry
+    // When the registry is full: how long a client keeps its place at least, and how long a
+    // newcomer waits for one before it is refused with kBusy.
+    Nanos client_turn = std::chrono::milliseconds(250);
+    Nanos admission_wait = std::chrono::seconds(4);
     std::uint32_t window = wire::kMaxWindow;
     std::uint64_t window_bytes = 64U << 20;
+    // Room for bulk data in this server; what all clients may have under way together is about
+    // twice that, so that the next transfer is there when a buffer gets free.
+    std::uint64_t bulk_bytes = 64U << 20;
     std::uint32_t max_requests = 16384;  // being served at a time, all clients together
     std::uint32_t max_transfer_bytes = 1U << 20;
     std::uint32_t chunk_bytes = wire::kDefaultChunkBytes;
@@ -72,6 +81,9 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   // gone. When the client has left too many unread, its session ends soon.
   bool notify(wire::SessionId session, wire::Opcode opcode, std::span<const std::byte> header);
 
+  // Changes the capacity of the registry. When clients are too many for it, the least recently used
+  // leave, busy ones once their requests in flight are answered.
+  void set_capacity(std::uint32_t max_clients);
   // Ends the connection of a client without notice, as a failure would; for tests.
   void disconnect(std::string_view client_id);
 
@@ -89,8 +101,14 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
     std::uint64_t overloaded = 0;       // answered with kBusy
     std::uint64_t replies_dropped = 0;  // the client was gone
     std::uint64_t unresponsive = 0;     // sessions ended because the client did not take part
+    std::uint64_t postponed = 0;        // of clients that drained: not begun, to be sent again
     std::uint32_t in_flight = 0;
   };
+  // Clients that wait for a place in the registry.
+  [[nodiscard]] std::uint32_t waiting() const {
+    return static_cast<std::uint32_t>(waiting_.size());
+  }
+
   [[nodiscard]] const Stats& stats() const { return stats_; }
   [[nodiscard]] const RequestStats& request_stats() const { return request_stats_; }
   // The requests whose handler has not ended, in no order: visit(const Request&).
@@ -114,8 +132,12 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   void on_register(const net::Incoming& message);
   void on_goodbye(const net::Incoming& message);
   void on_invalidate_ack(const net::Incoming& message);
-  Result<Session*> add_session(const Registration& registration);
+  void admit_waiting();
+  bool make_room_for(const Registration& registration, MonoTime now);
+  void add_session(const Registration& registration, MonoTime now);
   void grant(const Session& session, const Registration& registration);
+  void evict(Session& session);
+  void end_request(Session& session);
   void end_session(Session& session, wire::CloseReason reason, bool finally);
   void refuse(Session& session,
               std::uint16_t message_id,
@@ -139,6 +161,20 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   wire::ShardId self_;
   std::uint32_t shard_count_ = 0;
   Admission admission_;
+  // Registrations that are in order and wait for a place, first come, first served. Their endpoints
+  // are ours.
+  struct Waiting {
+    Registration registration;
+    Deadline deadline;
+  };
+  struct AdmissionTimer final : rt::Timer {
+    explicit AdmissionTimer(Server& owner) : server(owner) {}
+    void on_timer() override { server.admit_waiting(); }
+    Server& server;
+  };
+  std::deque<Waiting> waiting_;
+  AdmissionTimer admission_timer_{*this};
+  std::uint32_t draining_ = 0;
   ClientRegistry registry_;
   ReplyHistories histories_;
   std::unordered_map<net::Endpoint*, wire::SessionId> sessions_;

@@ -110,6 +110,8 @@ Result<std::unique_ptr<Shard>> Shard::create(ShardConfig config) {
   parts.config.rpc.chunk_bytes = parts.config.chunk_bytes;
   parts.config.rpc.max_transfer_bytes = parts.config.buffer_bytes;
   parts.config.rpc.client_grace = parts.config.client_grace;
+  parts.config.rpc.bulk_bytes =
+      std::uint64_t{parts.config.buffer_bytes} * parts.config.buffer_count;
   BENCHFS_TRY(parts.reactor, rt::Reactor::create(parts.config.idle));
   rt::Reactor::Binding binding(*parts.reactor);
   Status begun = parts.begin();

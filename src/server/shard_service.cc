@@ -72,6 +72,8 @@ rt::Task<void> ShardService::handle(rpc::Request& request) {
       return shutdown(request);
     case wire::Opcode::kPing:
       return ping(request);
+    case wire::Opcode::kSetCapacity:
+      return set_capacity(request);
     case wire::Opcode::kStatfs:
       return statfs(request);
     case wire::Opcode::kStats:
@@ -183,6 +185,17 @@ rt::Task<void> ShardService::ping(rpc::Request& request) {
         std::byte{0});
   }
   co_await request.reply(reply, buffer.span().first(body.reply_bytes));
+}
+
+rt::Task<void> ShardService::set_capacity(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::SetCapacityRequest>(request));
+  if (body.max_clients == 0 || body.max_clients > wire::kMaxClients) {
+    co_await request.reply_error(Error::from_errno(EINVAL));
+    co_return;
+  }
+  BENCHFS_LOG(kInfo, "room for {} clients from now on", body.max_clients);
+  server_->set_capacity(body.max_clients);
+  co_await request.reply(wire::NoReply{});
 }
 
 rt::Task<void> ShardService::statfs(rpc::Request& request) {

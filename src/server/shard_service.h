@@ -42,6 +42,7 @@ class ShardService final : public rpc::Service {
  private:
   rt::Task<void> refuse(rpc::Request& request);
   rt::Task<void> ping(rpc::Request& request);
+  rt::Task<void> set_capacity(rpc::Request& request);
   rt::Task<void> statfs(rpc::Request& request);
   rt::Task<void> stats(rpc::Request& request);
   rt::Task<void> shutdown(rpc::Request& request);

@@ -32,6 +32,9 @@ inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 62;
 // of 64 keeps a client that sleeps from filling its shared-memory FIFO of 256 entries.
 inline constexpr std::uint32_t kMaxWindow = 64;
 
+// Clients registered at one shard; the slot part of a session id has room for more.
+inline constexpr std::uint32_t kMaxClients = 1U << 20;
+
 inline constexpr std::uint32_t kMaxShards = 4096;
 
 // What a server tells about itself.

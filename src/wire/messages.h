@@ -228,6 +228,12 @@ struct PingRequest : Message<Opcode::kPing, NoReply> {
   std::uint32_t reply_bytes = 0;
 };
 
+// Changes how many clients the shard registers at a time.
+struct SetCapacityRequest : Message<Opcode::kSetCapacity, NoReply> {
+  std::uint32_t max_clients = 0;  // 1 to kMaxClients
+  std::uint32_t padding = 0;
+};
+
 struct StatfsReply {
   std::uint64_t total_bytes = 0;
   std::uint64_t free_bytes = 0;  // available to an unprivileged user

@@ -64,6 +64,8 @@ std::string_view to_string(Opcode opcode) {
       return "set parent";
     case Opcode::kLockRenames:
       return "lock renames";
+    case Opcode::kSetCapacity:
+      return "set capacity";
     case Opcode::kUnlockRenames:
       return "unlock renames";
     case Opcode::kRegister:

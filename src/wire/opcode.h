@@ -47,6 +47,9 @@ enum class Opcode : std::uint16_t {
   kLockRenames = 46,
   kUnlockRenames = 47,
 
+  // Administration.
+  kSetCapacity = 48,
+
   // Connections. Register follows the requirement (50, reply 151).
   kRegister = 50,
   // One way, no reply.
@@ -87,6 +90,7 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kPing:
     case Opcode::kStatfs:
     case Opcode::kStats:
+    case Opcode::kSetCapacity:
     case Opcode::kShutdown:
     case Opcode::kFreezeDirectory:
     case Opcode::kThawDirectory:

@@ -300,7 +300,7 @@ bool Client::eventually(const std::function<bool()>& condition) {
   rt::Reactor::Binding binding(*reactor_);
   Deadline deadline = Deadline::after(kPatience);
   while (!condition() && !deadline.passed()) {
-    reactor_->turn();
+    reactor_->step(Deadline::after(std::chrono::milliseconds(1)));
   }
   return condition();
 }
