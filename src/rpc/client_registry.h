@@ -123,7 +123,7 @@ class ClientRegistry {
   // The same without touching order or statistics.
   Session* peek(wire::SessionId id) {
     std::uint32_t slot = id.slot();
-    if (slot >= slots_.size() || slots_[slot]->id != id) {
+    if (!id.is_valid() || slot >= slots_.size() || slots_[slot]->id != id) {
       return nullptr;
     }
     return slots_[slot].get();

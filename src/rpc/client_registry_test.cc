@@ -187,6 +187,13 @@ TEST(ClientRegistry, ASessionIdIsNeverUsedAgain) {
   }
 }
 
+TEST(ClientRegistry, NoSessionIsNotTheOneThatLeftItsSlot) {
+  ClientRegistry registry(room_for(4));
+  registry.remove(add(registry, "client"));
+  EXPECT_EQ(registry.peek({}), nullptr);
+  EXPECT_EQ(registry.get({}), nullptr);
+}
+
 TEST(ClientRegistry, UnknownSessionsAreMisses) {
   ClientRegistry registry(room_for(4));
   Session& session = add(registry, "client");

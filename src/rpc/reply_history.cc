@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "rpc/request.h"
 
 namespace benchfs::rpc {
 
@@ -16,7 +17,7 @@ ReplyHistory::Lookup ReplyHistory::find(wire::RequestId id) {
   if (slot == nullptr) {
     slot = std::make_unique<Slot>();
   }
-  if (id.sequence() < slot->sequence || (id.sequence() > slot->sequence && slot->running)) {
+  if (id.sequence() < slot->sequence) {
     return {Verdict::kStale, nullptr};
   }
   if (id.sequence() == slot->sequence && slot->running != nullptr) {
@@ -25,8 +26,12 @@ ReplyHistory::Lookup ReplyHistory::find(wire::RequestId id) {
   if (id.sequence() == slot->sequence && slot->reply_bytes > 0) {
     return {Verdict::kAnswered, slot.get()};
   }
+  if (slot->running != nullptr) {
+    slot->running->detach_from_history();
+  }
   slot->sequence = id.sequence();
   slot->reply_bytes = 0;
+  slot->running = nullptr;
   return {Verdict::kNew, slot.get()};
 }
 

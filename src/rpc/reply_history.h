@@ -47,7 +47,8 @@ class ReplyHistory {
     Slot* slot;  // valid unless kStale; kNew has taken it
   };
 
-  // `id.slot()` must be below wire::kMaxWindow.
+  // `id.slot()` must be below wire::kMaxWindow. A new request in a slot whose last one still runs
+  // says that its caller gave that one up: the running request is left without a slot.
   Lookup find(wire::RequestId id);
   // The slot's request was given its reply: keeps it.
   static void answer(Slot& slot, std::span<const std::byte> reply);

@@ -70,6 +70,8 @@ class Request {
   // A failure: kPosix errors go as the file system's answer, others as the RPC layer's.
   [[nodiscard]] ReplySend reply_error(const Error& error);
   [[nodiscard]] bool is_answered() const { return answered_; }
+  // Its reply is not kept: its caller gave it up.
+  void detach_from_history() { kept_ = nullptr; }
 
   // How far it is. A handler says when it waits for a buffer, and when it has one.
   [[nodiscard]] RequestTrace& trace() { return trace_; }

@@ -545,6 +545,22 @@ TEST(ExactlyOnce, ACallThatIsCutOffIsExecutedOnceAndAnswered) {
   EXPECT_GT(server.stats().repeated, 0U);
 }
 
+// The call that was given up still runs; the next one gets its slot of the window.
+TEST(ExactlyOnce, ACallThatWasGivenUpDoesNotHoldUpTheNext) {
+  ServerThread server;
+  Client client("client_1", {server.address()});
+  ASSERT_TRUE(client.ping());
+  Status late = client.mkdir_there(400, Deadline::after(milliseconds(30)));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Errc::kDeadline);
+  for (int i = 0; i < 3; ++i) {
+    Status made = client.mkdir_there(0, Deadline::after(seconds(5)));
+    EXPECT_TRUE(made) << made.error().message();
+  }
+  EXPECT_EQ(server.service().mkdirs, 4U);
+  EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) { return s.stats().in_flight == 0; }));
+}
+
 TEST(Replacement, EndsTheRunningCallsOfTheOlderClient) {
   ServerThread server;
   Client first("twin", {server.address()});

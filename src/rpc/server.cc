@@ -160,7 +160,10 @@ void Server::end_session(Session& session, wire::CloseReason reason, bool finall
   }
   endpoint->close(reason == wire::CloseReason::kError ? Nanos::zero() : kCloseFlush);
   histories_.leave(uid, finally, mono_now());
-  service_.on_client_gone(uid, finally);
+  service_.on_client_gone(uid,
+                          finally                                  ? Departure::kGoodbye
+                          : reason == wire::CloseReason::kEviction ? Departure::kEvicted
+                                                                   : Departure::kLost);
 }
 
 // --- Registration --------------------------------------------------------------------------------

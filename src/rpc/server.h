@@ -26,6 +26,13 @@
 
 namespace benchfs::rpc {
 
+// How a session ended.
+enum class Departure : std::uint8_t {
+  kGoodbye,  // the client will not come back
+  kEvicted,  // another client got its place; it comes back when it has something to say
+  kLost,     // the connection broke, or was closed for another reason
+};
+
 // What a server does with requests.
 class Service {
  public:
@@ -33,9 +40,9 @@ class Service {
   // Serves one request; must answer it. Runs as a coroutine of its own, which begins where the
   // message was found: it must not block, nor count on anything but Request until it first waits.
   virtual rt::Task<void> handle(Request& request) = 0;
-  // A client registered (again), or its session ended. `finally`: it said goodbye.
+  // A client registered (again), or its session ended.
   virtual void on_client_registered(std::uint64_t client_uid) = 0;
-  virtual void on_client_gone(std::uint64_t client_uid, bool finally) = 0;
+  virtual void on_client_gone(std::uint64_t client_uid, Departure departure) = 0;
   virtual void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "server/buffer_wait.h"
 #include "server/decode.h"
 #include "server/shard_stats.h"
@@ -12,6 +13,8 @@ namespace benchfs::server {
 namespace {
 
 constexpr Nanos kHousekeepingEvery = std::chrono::seconds(1);
+// A client that was evicted is most likely computing: its files stay open for long.
+constexpr Nanos kEvictedGrace = std::chrono::hours(24);
 
 }  // namespace
 
@@ -109,16 +112,19 @@ rt::Task<void> ShardService::refuse(rpc::Request& request) {
 // --- Clients -------------------------------------------------------------------------------------
 
 void ShardService::on_client_registered(std::uint64_t client_uid) {
-  vanished_.erase(client_uid);
+  away_.erase(client_uid);
 }
 
-void ShardService::on_client_gone(std::uint64_t client_uid, bool finally) {
-  if (finally) {
-    vanished_.erase(client_uid);
+void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure departure) {
+  if (departure == rpc::Departure::kGoodbye) {
+    away_.erase(client_uid);
     parts_.background.spawn(meta_->abandon_client(client_uid));
     return;
   }
-  vanished_.insert_or_assign(client_uid, mono_now());
+  Nanos grace = departure == rpc::Departure::kEvicted
+                    ? std::max(kEvictedGrace, parts_.config.client_grace)
+                    : parts_.config.client_grace;
+  away_.insert_or_assign(client_uid, mono_now() + grace);
 }
 
 void ShardService::on_invalidate_ack(wire::SessionId, std::uint64_t sequence) {
@@ -133,15 +139,15 @@ rt::Task<void> ShardService::housekeeping() {
     }
     MonoTime now = mono_now();
     meta_->leases().expire(now);
-    std::vector<std::uint64_t> expired;
-    std::erase_if(vanished_, [&](const auto& entry) {
-      bool over = now - entry.second >= parts_.config.client_grace;
-      if (over) {
-        expired.push_back(entry.first);
+    // One after the other: who comes back while one is closed is not touched.
+    for (;;) {
+      auto over =
+          std::ranges::find_if(away_, [&](const auto& entry) { return entry.second <= now; });
+      if (over == away_.end()) {
+        break;
       }
-      return over;
-    });
-    for (std::uint64_t uid : expired) {
+      std::uint64_t uid = over->first;
+      away_.erase(over);
       co_await meta_->abandon_client(uid);
     }
   }

@@ -33,7 +33,7 @@ class ShardService final : public rpc::Service {
 
   rt::Task<void> handle(rpc::Request& request) override;
   void on_client_registered(std::uint64_t client_uid) override;
-  void on_client_gone(std::uint64_t client_uid, bool finally) override;
+  void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override;
   void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override;
 
   // Background: closes what clients that stayed away had open, forgets expired leases.
@@ -54,7 +54,7 @@ class ShardService final : public rpc::Service {
   ChunkService* chunks_ = nullptr;
   MonoTime started_at_;
   bool shutdown_requested_ = false;
-  std::unordered_map<std::uint64_t, MonoTime> vanished_;  // client uid -> when
+  std::unordered_map<std::uint64_t, MonoTime> away_;  // client uid -> until when it may return
 };
 
 }  // namespace benchfs::server

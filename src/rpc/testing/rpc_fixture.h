@@ -33,9 +33,9 @@ class EchoService : public Service {
  public:
   rt::Task<void> handle(Request& request) override;
   void on_client_registered(std::uint64_t) override { ++registered; }
-  void on_client_gone(std::uint64_t, bool finally) override {
+  void on_client_gone(std::uint64_t, Departure departure) override {
     ++gone;
-    goodbyes += finally ? 1 : 0;
+    goodbyes += departure == Departure::kGoodbye ? 1 : 0;
   }
   void on_invalidate_ack(wire::SessionId, std::uint64_t sequence) override { last_ack = sequence; }
 
