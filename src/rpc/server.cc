@@ -26,6 +26,7 @@ constexpr int kMaxTransferSweeps = 60;
 constexpr std::uint32_t kMaxQueuedMessages = 8 * wire::kMaxWindow;
 // Registrations that may wait for a place, for each client that may be registered.
 constexpr std::size_t kWaitingPerClient = 8;
+constexpr Nanos kWarningEvery = std::chrono::minutes(1);
 // Windows are cut when clients are many, but not below this.
 constexpr std::uint32_t kMinWindow = 4;
 // Clients that are remembered, for each that may be registered.
@@ -239,7 +240,8 @@ void Server::add_session(const Registration& registration, MonoTime now) {
   service_.on_client_registered(session.client_uid);
   grant(session, registration);
   BENCHFS_LOG(kDebug, "registered client {}", session.client_id);
-  if (registry_.take_warning()) {
+  if (registry_.take_warning() && now >= next_warning_) {
+    next_warning_ = now + kWarningEvery;
     BENCHFS_LOG(kWarn,
                 "{} of {} places for clients are taken; when all are, clients take turns. More: "
                 "clients.max_clients in the configuration, or benchfs set max_clients=N",

@@ -182,6 +182,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   std::deque<Waiting> waiting_;
   AdmissionTimer admission_timer_{*this};
   std::uint32_t draining_ = 0;
+  MonoTime next_warning_;  // that places are short
   ClientRegistry registry_;
   ReplyHistories histories_;
   std::unordered_map<net::Endpoint*, wire::SessionId> sessions_;
