@@ -45,11 +45,14 @@ void Request::drop_data() {
 Request::ReplySend Request::reply_error(const Error& error) {
   bool is_answer = error.code == Errc::kPosix || error.code == Errc::kSystem;
   is_answer ? trace_.count_error() : trace_.count_failure();
-  set_reply(is_answer ? Errc::kOk : error.code, is_answer ? error.to_errno() : 0, {});
+  set_reply(is_answer ? Errc::kOk : error.code, is_answer ? error.to_errno() : 0, {}, false);
   return {*this, {}, nullptr};
 }
 
-void Request::set_reply(Errc transport, int status, std::span<const std::byte> body) {
+void Request::set_reply(Errc transport,
+                        int status,
+                        std::span<const std::byte> body,
+                        bool has_data) {
   BENCHFS_CHECK(!answered_);
   answered_ = true;
   if (lost_data_) {
@@ -65,7 +68,7 @@ void Request::set_reply(Errc transport, int status, std::span<const std::byte> b
   }
   reply_bytes_ = sizeof header + body.size();
   if (kept_ != nullptr) [[unlikely]] {
-    if (lost_data_) {
+    if (lost_data_ || has_data) {  // data is only said of a symbolic link, which has no effect
       ReplyHistory::forget(*kept_);
     } else {
       ReplyHistory::answer(*kept_, std::span(reply_).first(reply_bytes_));
@@ -75,7 +78,6 @@ void Request::set_reply(Errc transport, int status, std::span<const std::byte> b
 }
 
 bool Request::ReplySend::await_ready() {
-  BENCHFS_DCHECK(data_.empty() || wire::is_idempotent(request_.opcode()));  // data is not kept
   request_.trace_.on_sending(data_.size());
   Session* session = request_.server_->registry_.peek(request_.session_);
   if (session == nullptr) {

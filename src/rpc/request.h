@@ -79,7 +79,7 @@ class Request {
 
  private:
   friend class Server;
-  void set_reply(Errc transport, int status, std::span<const std::byte> body);
+  void set_reply(Errc transport, int status, std::span<const std::byte> body, bool has_data);
   void drop_data();
   void begin_transfer(wire::SessionId with) {
     transferring_ = true;
@@ -136,9 +136,9 @@ Request::ReplySend Request::reply(const Body& body,
                                   const net::MemoryRegion* region) {
   static_assert(sizeof(Body) <= kMaxReplyBody);
   if constexpr (std::is_empty_v<Body>) {
-    set_reply(Errc::kOk, 0, {});
+    set_reply(Errc::kOk, 0, {}, !data.empty());
   } else {
-    set_reply(Errc::kOk, 0, std::as_bytes(std::span(&body, 1)));
+    set_reply(Errc::kOk, 0, std::as_bytes(std::span(&body, 1)), !data.empty());
   }
   return {*this, data, region};
 }

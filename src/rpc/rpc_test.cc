@@ -7,6 +7,7 @@
 
 #include "net/testing/raw_peer.h"
 #include "rpc/testing/rpc_fixture.h"
+#include "wire/ping.h"
 
 namespace benchfs::rpc {
 namespace {
@@ -204,7 +205,7 @@ TEST(Call, DataUpToTheLimitTravelsBothWays) {
 TEST(Call, DataBeyondTheLimitIsMalformed) {
   ServerThread server;
   Client client("client_1", {server.address()});
-  std::vector<std::byte> data((1U << 20) + 1);
+  std::vector<std::byte> data(wire::kMaxPingBytes + 1);
   for (bool rendezvous : {false, true}) {
     Result<Reply> answer = client.echo(data, {}, rendezvous);
     ASSERT_FALSE(answer);
