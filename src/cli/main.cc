@@ -67,6 +67,7 @@ int run(int argc, char** argv) {
   add_down_command(app, context);
   add_status_command(app, context);
   add_stats_command(app, context);
+  add_set_command(app, context);
   add_file_commands(app, context);
   add_bench_command(app, context);
 

@@ -70,6 +70,26 @@ TEST_F(Stats, ShowWhatAClientDidInEveryFormat) {
   EXPECT_NE(ended.err.find("node_7: no such server"), std::string::npos) << ended.err;
 }
 
+TEST_F(Stats, RoomForClientsCanBeChangedWhileServersRun) {
+  json cluster = up({"--servers", "2", "--engine", "memory"});
+  Ended ended = benchfs({"set", "max_clients=7", "--server", "node_1"});
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_EQ(ended.out, "node_1: room for 7 clients\n");
+  ended = benchfs({"stats", "--json", "--timeout", "10"});
+  json seen = json::parse(ended.out, nullptr, false);
+  ASSERT_TRUE(seen.is_object()) << ended.out;
+  EXPECT_EQ(seen["servers"][0]["stats"]["registry"]["capacity"], 1000);
+  EXPECT_EQ(seen["servers"][1]["stats"]["registry"]["capacity"], 7);
+  for (const char* wrong : {"max_clients=0", "max_clients=", "max_clients=x", "window=3"}) {
+    ended = benchfs({"set", wrong});
+    EXPECT_EQ(ended.exit_code, 2) << wrong;
+    EXPECT_NE(ended.err.find("must be max_clients=N"), std::string::npos) << ended.err;
+  }
+  ended = benchfs({"set", "max_clients=7", "--server", "node_9"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find("node_9: no such server"), std::string::npos) << ended.err;
+}
+
 TEST_F(Stats, AnIntervalLeavesOutWhatWasBefore) {
   json cluster = up({"--servers", "1", "--engine", "memory"});
   auto client = connect();
