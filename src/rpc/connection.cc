@@ -86,7 +86,7 @@ rt::CoStatus Connection::establish(Deadline deadline) {
 rt::CoStatus Connection::do_establish(Deadline deadline) {
   state_ = State::kConnecting;
   attempt_began_ = mono_now();
-  ++epoch_;
+  std::uint64_t epoch = ++epoch_;
   ++stats_.connects;
   auto endpoint = worker_.connect(address_, *this);
   if (!endpoint) {
@@ -99,7 +99,9 @@ rt::CoStatus Connection::do_establish(Deadline deadline) {
   endpoint_ = *endpoint;
   Status registered = co_await send_registration(deadline);
   if (!registered) {
-    shut(registered.error(), Nanos::zero());
+    if (epoch_ == epoch) {  // else it is closed, or somebody else's next connection
+      shut(registered.error(), Nanos::zero());
+    }
     co_return registered;
   }
   co_return Status{};

@@ -75,6 +75,23 @@ class FileCommands : public SystemTest {
   }
 };
 
+TEST_F(FileCommands, SourcesOfOneNameDoNotOverwriteEachOther) {
+  up({"--servers", "1", "--engine", "memory"});
+  for (const char* path : {"bfs:/a", "bfs:/b", "bfs:/t"}) {
+    ASSERT_EQ(benchfs({"mkdir", path}).exit_code, 0);
+  }
+  ASSERT_EQ(benchfs({"touch", "bfs:/a/f", "bfs:/b/f"}).exit_code, 0);
+  Ended ended = benchfs({"cp", "bfs:/a/f", "bfs:/b/f", "bfs:/t"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find("bfs:/b/f: another source has just been copied to bfs:/t/f"),
+            std::string::npos)
+      << ended.err;
+  ended = benchfs({"mv", "bfs:/a/f", "bfs:/b/f", "bfs:/t"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_EQ(benchfs({"ls", "bfs:/b"}).out, "f\n");
+  EXPECT_EQ(benchfs({"ls", "bfs:/a"}).out, "");
+}
+
 TEST_F(FileCommands, ATreeComesBackAsItWentIn) {
   std::string tree = path("tree");
   fs::create_directories(tree + "/a/b/empty");

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <set>
 #include <thread>
 
 #include "cli/files/commands.h"
@@ -83,6 +84,7 @@ class CopyCommand {
       session_.fail(name, info ? Error::from_errno(ENOTDIR) : info.error());
       return;
     }
+    std::set<std::string> targets;
     for (std::size_t i = 0; i + 1 < arguments_.paths.size(); ++i) {
       const std::string& argument = arguments_.paths[i];
       std::optional<Place> source = place_of(argument);
@@ -93,7 +95,15 @@ class CopyCommand {
         session_.fail(argument, "neither this nor the target is in BenchFS (bfs:/…)");
         continue;
       }
-      std::string to = is_directory ? join_path(target.path, base_name(source->path)) : target.path;
+      std::string base(base_name(source->path));
+      bool is_inside = is_directory && base != "." && base != "..";
+      std::string to = is_inside ? join_path(target.path, base) : target.path;
+      if (is_inside && !targets.insert(to).second) {
+        session_.fail(argument,
+                      fmt::format("another source has just been copied to {}; left out",
+                                  target.tree->argument(to)));
+        continue;
+      }
       copier_.copy(*source->tree, source->path, *target.tree, to);
     }
   }

@@ -1,7 +1,10 @@
 // benchfs mv: renames within BenchFS.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
 #include <cerrno>
+#include <set>
 
 #include "cli/files/commands.h"
 #include "cli/files/remote_path.h"
@@ -27,6 +30,7 @@ void move_all(Session& session, const Arguments& arguments) {
     session.fail(target_argument, attr ? Error::from_errno(ENOTDIR) : attr.error());
     return;
   }
+  std::set<std::string> targets;
   for (std::size_t i = 0; i + 1 < arguments.paths.size(); ++i) {
     const std::string& argument = arguments.paths[i];
     std::optional<std::string> from = session.remote_path(argument);
@@ -34,6 +38,12 @@ void move_all(Session& session, const Arguments& arguments) {
       continue;
     }
     std::string to = is_directory ? join_path(*target, base_name(*from)) : *target;
+    if (!targets.insert(to).second) {
+      session.fail(
+          argument,
+          fmt::format("another source has just been moved to {}; left out", to_argument(to)));
+      continue;
+    }
     Status moved = session.run(session.fs().rename(
         *from, to, arguments.no_replace ? wire::kRenameNoReplace : std::uint32_t{0}));
     if (moved) {
