@@ -36,6 +36,7 @@ test     openmpi-bin           mpirun: the tests of the MPI programs
 test     python3               the lint in tools/lint
 test     iproute2              ip: networks of their own for the failure tests
 test     nftables              nft: cuts, loss and resets in those networks
+test     chromium              opens the report of a benchmark, as a reader does (120 MB)
 bench    libbenchmark-dev      micro benchmarks
 bench    ucx-utils             ucx_perftest: what the network can do without us
 bench    fio                   what the disk can do without us

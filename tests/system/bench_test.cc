@@ -1,0 +1,294 @@
+// benchfs bench: real clients, a real cluster, the report as programs and as people read it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+
+#include "system/system_test.h"
+
+namespace benchfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+class Bench : public SystemTest {
+ protected:
+  void SetUp() override { cluster_ = up({"--servers", "2", "--engine", "memory"}); }
+
+  // The report of `benchfs bench ARGUMENTS… --json -`.
+  json bench(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "bench");
+    arguments.insert(arguments.end(), {"--json", "-"});
+    Ended ended = benchfs(std::move(arguments));
+    EXPECT_EQ(ended.exit_code, 0) << ended.err;
+    json report = json::parse(ended.out, nullptr, false);
+    EXPECT_TRUE(report.is_object()) << ended.out;
+    return report.is_object() ? report : json::object();
+  }
+  // `benchfs bench rpc`, running for much longer than the test.
+  Process start_rpc(std::vector<std::string> arguments) {
+    std::vector<std::string> words = {
+        BENCHFS_PROGRAM, "--registry-dir", registry(), "bench", "rpc", "--seconds", "600"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return {std::move(words), path("")};
+  }
+  // Waits until the servers have answered so many pings.
+  bool wait_for_pings(std::uint64_t count) {
+    auto client = connect();
+    if (client == nullptr) {
+      return false;
+    }
+    Deadline deadline = patience();
+    while (!deadline.passed()) {
+      auto stats = client->run(client->fs().shard_stats(wire::ShardId{0}));
+      json parsed = json::parse(stats.value_or("{}"), nullptr, false);
+      if (parsed.value("registry", json::object()).value("hits", std::uint64_t{0}) > count) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  json cluster_;
+};
+
+std::vector<pid_t> children_of(pid_t pid) {
+  std::vector<pid_t> children;
+  std::stringstream words(read_file(fmt::format("/proc/{0}/task/{0}/children", pid)));
+  for (pid_t child = 0; words >> child;) {
+    children.push_back(child);
+  }
+  return children;
+}
+
+bool runs_command(pid_t pid, const std::string& command) {
+  return read_file(fmt::format("/proc/{}/cmdline", pid)).find(command) != std::string::npos;
+}
+
+void expect_result_fields(const json& result) {
+  for (const char* key : {"phase",
+                          "clients",
+                          "depth",
+                          "payload_bytes",
+                          "operations",
+                          "seconds",
+                          "ops_per_s",
+                          "mib_per_s",
+                          "latency_ns",
+                          "cpu_s",
+                          "verified"}) {
+    EXPECT_TRUE(result.contains(key)) << key;
+  }
+  EXPECT_EQ(result["verified"], true) << result.dump();
+  const json& latency = result["latency_ns"];
+  EXPECT_LE(latency["p50"], latency["p99"]);
+  EXPECT_LE(latency["p99"], latency["p999"]);
+  EXPECT_GT(latency["max"], 0);
+  EXPECT_GT(result["cpu_s"]["client"], 0.0);
+}
+
+TEST_F(Bench, RpcComparesEveryPath) {
+  json report = bench({"rpc",
+                       "--path=all",
+                       "--payload=0,64K",
+                       "--direction=send,echo",
+                       "--depth=1,4",
+                       "--clients=1,2",
+                       "--rounds=2",
+                       "--operations=8",
+                       "--warmup=2"});
+  EXPECT_EQ(report["benchmark"], "rpc");
+  EXPECT_EQ(report["system"]["servers"], 2);
+  EXPECT_NE(report["command"].get<std::string>().find("bench rpc --path=all"), std::string::npos);
+  ASSERT_EQ(report["results"].size(), 4U * 2 * 2 * 2 * 2);
+  for (const json& result : report["results"]) {
+    expect_result_fields(result);
+    EXPECT_EQ(result["rounds"], 2);
+    EXPECT_EQ(result["operations"], 2 * 8 * result["clients"].get<int>());
+    EXPECT_GT(result["cpu_s_per_million"]["server"], 0.0) << result.dump();
+  }
+  for (const char* path : {"persistent", "reply-ep", "new-endpoint", "ucx-floor"}) {
+    EXPECT_EQ(std::ranges::count(
+                  report["results"], json(path), [](const json& result) { return result["path"]; }),
+              2 * 2 * 2 * 2);
+  }
+  const json& registry = report["registry"];
+  for (const char* key :
+       {"hits", "misses", "evictions", "hit_rate", "replaced", "rejected", "high_water"}) {
+    EXPECT_TRUE(registry.contains(key)) << key;
+  }
+  EXPECT_GT(registry["hits"], 2 * 8 * 2 * 2 * 2);
+  EXPECT_GE(registry["high_water"], 2);
+  EXPECT_FALSE(report["findings"].empty());
+}
+
+TEST_F(Bench, PingsOfFourMebibytesWork) {
+  json report = bench({"rpc",
+                       "--path=persistent,ucx-floor",
+                       "--payload=4M",
+                       "--direction=send,receive,echo",
+                       "--depth=6",
+                       "--operations=12",
+                       "--rounds=1"});
+  ASSERT_EQ(report["results"].size(), 6U);
+  for (const json& result : report["results"]) {
+    expect_result_fields(result);
+    EXPECT_GT(result["mib_per_s"], 0.0);
+  }
+}
+
+TEST_F(Bench, LargerPingsAndUnknownPathsAreUsageErrors) {
+  EXPECT_EQ(benchfs({"bench", "rpc", "--payload", "5M"}).exit_code, 2);
+  Ended unknown = benchfs({"bench", "rpc", "--path", "carrier-pigeon"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_NE(unknown.err.find("carrier-pigeon"), std::string::npos) << unknown.err;
+}
+
+TEST_F(Bench, IoVerifiesWhatItWrote) {
+  for (const char* layout : {"--shared", "--file-per-process"}) {
+    json report = bench({"io", "--clients=2", "--size=1M", "--request=64K", "--depth=2", layout});
+    ASSERT_GE(report["results"].size(), 2U);
+    for (const json& result : report["results"]) {
+      expect_result_fields(result);
+      EXPECT_EQ(result["clients"], 2);
+    }
+    EXPECT_EQ(report["results"][0]["phase"], "write");
+    EXPECT_EQ(report["results"][0]["operations"], 32);
+  }
+  auto client = connect();
+  ASSERT_NE(client, nullptr);
+}
+
+TEST_F(Bench, MdVerifiesEveryName) {
+  for (const char* shared : {"", "--shared-dir"}) {
+    std::vector<std::string> arguments = {"md", "--clients=2", "--files=40", "--depth=4"};
+    if (*shared != '\0') {
+      arguments.emplace_back(shared);
+    }
+    json report = bench(arguments);
+    ASSERT_GE(report["results"].size(), 5U);
+    for (const json& result : report["results"]) {
+      expect_result_fields(result);
+    }
+  }
+}
+
+TEST_F(Bench, AKilledClientIsAClearErrorAndLeavesNothingBehind) {
+  Process process = start_rpc({"--clients=3", "--path=persistent,ucx-floor", "--payload=64"});
+  ASSERT_TRUE(wait_for_pings(2000)) << process.err();
+  std::vector<pid_t> children = children_of(process.pid());
+  auto victim =
+      std::ranges::find_if(children, [](pid_t pid) { return runs_command(pid, "bench-worker"); });
+  ASSERT_NE(victim, children.end());
+  EXPECT_EQ(children.size(), 4U) << "three clients and the server of the baselines";
+  ::kill(*victim, SIGKILL);
+  Ended ended = process.wait(patience());
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find(fmt::format("(process {}) died of signal 9", *victim)),
+            std::string::npos)
+      << ended.err;
+  for (pid_t child : children) {
+    EXPECT_FALSE(runs(child)) << child;
+  }
+  EXPECT_EQ(benchfs({"status", "--timeout", "10"}).exit_code, 0) << "the cluster is unharmed";
+}
+
+TEST_F(Bench, AKilledBaselineServerIsAClearError) {
+  Process process = start_rpc({"--path=ucx-floor", "--payload=64"});
+  Deadline deadline = patience();
+  std::vector<pid_t> children;
+  while (children.size() < 2 && !deadline.passed()) {
+    children = children_of(process.pid());
+  }
+  ASSERT_EQ(children.size(), 2U);
+  ASSERT_TRUE(wait_for_pings(2)) << "the client's check of the cluster comes first";
+  auto server =
+      std::ranges::find_if(children, [](pid_t pid) { return runs_command(pid, "bench-baseline"); });
+  ASSERT_NE(server, children.end());
+  ::kill(*server, SIGKILL);
+  Ended ended = process.wait(patience());
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find("baseline server"), std::string::npos) << ended.err;
+  for (pid_t child : children) {
+    EXPECT_FALSE(runs(child)) << child;
+  }
+}
+
+TEST_F(Bench, ARunThatTakesTooLongIsEnded) {
+  Ended ended = benchfs({"bench", "rpc", "--seconds", "600", "--limit", "2", "--clients", "2"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find("did not answer in time"), std::string::npos) << ended.err;
+}
+
+// --- The page, in a browser ----------------------------------------------------------------------
+
+std::size_t count_of(const std::string& text, const std::string& part) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+    ++count;
+  }
+  return count;
+}
+
+TEST_F(Bench, ThePageDrawsItsChartsInABrowser) {
+  const std::string browser = "/usr/bin/chromium";
+  if (!fs::exists(browser)) {
+    GTEST_SKIP() << "no chromium; tools/install-deps.sh installs it";
+  }
+  std::string page = path("report.html");
+  json report = bench({"rpc",
+                       "--path=all",
+                       "--payload=64,4K",
+                       "--depth=1,4",
+                       "--operations=20",
+                       "--warmup=5",
+                       "--rounds=2",
+                       "--html=" + page});
+  Process process({browser,
+                   "--headless",
+                   "--no-sandbox",
+                   "--disable-gpu",
+                   "--disable-dev-shm-usage",
+                   "--enable-logging=stderr",
+                   "--user-data-dir=" + path("browser"),
+                   "--dump-dom",
+                   "file://" + page},
+                  path(""));
+  Ended ended = process.wait(Deadline::after(2 * kPatience));
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_EQ(ended.err.find("Uncaught"), std::string::npos) << ended.err;
+  // Each chart, with the curve or bar of each path in it.
+  for (const char* chart : {"distribution",
+                            "tail",
+                            "rate",
+                            "cpu",
+                            "latency-payload",
+                            "bandwidth-payload",
+                            "rate-depth"}) {
+    std::size_t begin = ended.out.find(fmt::format("data-chart=\"{}\"", chart));
+    ASSERT_NE(begin, std::string::npos) << chart;
+    std::string svg = ended.out.substr(begin, ended.out.find("</svg>", begin) - begin);
+    for (const char* path : {"persistent", "reply-ep", "new-endpoint", "ucx-floor"}) {
+      EXPECT_EQ(count_of(svg, fmt::format("data-path=\"{}\"", path)),
+                std::string(chart) == "cpu" ? 2U : 1U)
+          << chart << " " << path;
+    }
+    EXPECT_EQ(svg.find("NaN"), std::string::npos) << svg;
+  }
+  EXPECT_EQ(ended.out.find("data-chart=\"rate-clients\""), std::string::npos) << "one value only";
+  std::size_t table = ended.out.find("<table id=\"table\">");
+  ASSERT_NE(table, std::string::npos);
+  std::string rows = ended.out.substr(table, ended.out.find("</table>", table) - table);
+  EXPECT_EQ(count_of(rows, "<tr"), report["results"].size() + 1);
+  EXPECT_EQ(rows.find("WRONG"), std::string::npos);
+  for (const json& finding : report["findings"]) {
+    EXPECT_NE(ended.out.find("<li>"), std::string::npos) << finding;
+  }
+}
+
+}  // namespace
+}  // namespace benchfs::test
