@@ -242,7 +242,9 @@ ucs_status_t BaselineClient::on_reply(void* self,
     return UCS_OK;
   }
   if (!is_rendezvous(param)) {
-    std::memcpy(lane.room.data(), data, length);
+    if (length > 0) {
+      std::memcpy(lane.room.data(), data, length);
+    }
     client->step(lane);
     return UCS_OK;
   }
