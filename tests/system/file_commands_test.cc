@@ -76,7 +76,6 @@ class FileCommands : public SystemTest {
 };
 
 TEST_F(FileCommands, SourcesOfOneNameDoNotOverwriteEachOther) {
-  up({"--servers", "1", "--engine", "memory"});
   for (const char* path : {"bfs:/a", "bfs:/b", "bfs:/t"}) {
     ASSERT_EQ(benchfs({"mkdir", path}).exit_code, 0);
   }
