@@ -97,7 +97,7 @@ def print_servers(work):
             str(rpc["requests"]),
             f"{stats['cpu_s']:.1f} s",
             f"{stats['memory_bytes'] / 2**20:.0f} MiB",
-            str(rpc["accepted"]),
+            str(stats["admission"]["accepted"]),
             f"{100 * registry['hit_rate']:.2f} %",
             str(registry["evictions"]),
             str(rpc["malformed"]),
