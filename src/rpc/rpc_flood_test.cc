@@ -94,8 +94,12 @@ TEST(Flood, PlainConnectionsAreEndedAndThoseOfClientsAreNot) {
     EXPECT_TRUE(good.ping());
   }
   EXPECT_GE(stats(server).silent, 320U);
+#if defined(__has_feature) && __has_feature(thread_sanitizer)
+  (void)before;  // the sanitizer's symbolizer has descriptors of its own
+#else
   EXPECT_TRUE(
       server.eventually([&](Server&, net::Worker&) { return open_descriptors() <= before; }));
+#endif
   // The good client's connection was older than all of them and is still the first one.
   EXPECT_TRUE(good.ping());
   EXPECT_EQ(good.connection().stats().connects, 1U);
