@@ -378,7 +378,7 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
   return net::Disposition::kHold;
 }
 
-// The request was seen before: over a connection that is gone, for a client waits for the reply.
+// The request was seen before, over a connection that is gone. Its client waits for the reply here.
 void Server::on_repeated(wire::Opcode opcode, Session& session, const ReplyHistory::Lookup& found) {
   ++stats_.repeated;
   if (found.verdict == ReplyHistory::Verdict::kAnswered) {

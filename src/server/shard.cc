@@ -76,7 +76,6 @@ struct Shard::Parts {
   Result<std::string> advertised_ip(const net::SocketAddress& bound) const;
   Status set_up(const cluster::ServerList& list);
   rt::Task<void> wait_for_list();
-  rt::Task<void> watch_stop();
   rt::Task<void> wind_down();
   void serve();
   void finish();
