@@ -19,6 +19,7 @@ bool IdleStrategy::on_idle() {
   if (idle_passes_++ == 0) {
     if (yielding_) {  // and then work came
       patience_ = std::min(2 * patience_, config_.yield);
+      vain_phases_ = 0;
     }
     yielding_ = contended_ > 0;
     if (yielding_) {
@@ -41,7 +42,9 @@ bool IdleStrategy::on_idle() {
   MonoTime before = mono_now();
   if (before - idle_since_ >= (contended_ > 0 ? patience_ : config_.yield)) {
     if (contended_ > 0) {
-      patience_ = std::max(patience_ / 2, std::min(kLeastPatience, config_.yield));
+      patience_ = ++vain_phases_ % kProbeEvery == 0
+                      ? config_.yield / 4
+                      : std::max(patience_ / 2, std::min(kLeastPatience, config_.yield));
     }
     yielding_ = false;
     return true;

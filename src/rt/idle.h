@@ -48,6 +48,9 @@ class IdleStrategy {
   // One or two yields: without any, peers of the same group would be waited for asleep, which costs
   // five times as much.
   static constexpr Nanos kLeastPatience = std::chrono::microseconds(2);
+  // Peers that all sleep answer so late that no short yield ever pays, and so all would go on
+  // sleeping: after as many vain phases one yields for a quarter of config.yield.
+  static constexpr std::uint32_t kProbeEvery = 64;
   static constexpr std::uint32_t kClockEvery = 32;  // spins between two looks at the clock
   // First spins, about a microsecond: neither clock nor pause, each of which would cost an answer
   // that is on its way 50 ns.
@@ -58,6 +61,7 @@ class IdleStrategy {
   std::uint32_t idle_passes_ = 0;
   bool yielding_ = false;
   int contended_ = 0;
+  std::uint32_t vain_phases_ = 0;  // on a contended core, since one that brought work
   Nanos patience_;
 };
 

@@ -68,5 +68,19 @@ TEST(IdleStrategy, OnAContendedCoreItYieldsAsLongAsThatPays) {
   EXPECT_EQ(idle.patience(), config.yield) << "waiting with success must become longer again";
 }
 
+TEST(IdleStrategy, AfterManyVainPhasesItTriesALongerOneAgain) {
+  IdleConfig config;
+  IdleStrategy idle(config);
+  Deadline deadline = Deadline::after(kPatience);
+  Rival rival;
+  while (idle.patience() > config.yield / 8 && !deadline.passed()) {
+    idle_to_the_end(idle);
+  }
+  while (idle.patience() < config.yield / 4 && !deadline.passed()) {
+    idle_to_the_end(idle);
+  }
+  EXPECT_EQ(idle.patience(), config.yield / 4);
+}
+
 }  // namespace
 }  // namespace benchfs::rt
