@@ -47,6 +47,8 @@ std::string_view to_string(Errc code) {
       return "server not ready";
     case Errc::kBusy:
       return "busy";
+    case Errc::kDataLost:
+      return "data lost";
   }
   return "unknown error";
 }
@@ -88,6 +90,7 @@ int Error::to_errno() const {
     case Errc::kSystem:
     case Errc::kInternal:
     case Errc::kTransport:
+    case Errc::kDataLost:
       return EIO;
   }
   return EIO;

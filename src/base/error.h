@@ -42,6 +42,7 @@ enum class Errc : std::uint16_t {
   kRefused = 401,         // registration refused (identity, secret, capacity)
   kNotReady = 402,        // the server is starting or stopping; retry after a pause
   kBusy = 403,            // a conflicting operation is under way; retry after a pause
+  kDataLost = 404,        // the server started again, and what it held of the file may be lost
 };
 
 // Short English name of a code, e.g. "deadline".

@@ -27,6 +27,17 @@ struct FileSystem::Transfer {
   std::optional<Error> error;
   std::uint64_t written_end = 0;            // write: end of the last part that is stored
   std::uint64_t complete_end = UINT64_MAX;  // read: where the first part that came short ends
+  std::uint64_t lost_at = UINT64_MAX;       // read: where the first part begins that may be lost
+  std::optional<Error> lost;
+
+  // A part of a server that lost what it held: an error only if the file reaches so far.
+  void on_lost(std::uint64_t file_offset, Error why) {
+    complete_end = std::min(complete_end, file_offset);
+    if (file_offset < lost_at) {
+      lost_at = file_offset;
+      lost = std::move(why);
+    }
+  }
 };
 
 std::uint32_t FileSystem::max_transfer() const {
@@ -102,6 +113,10 @@ rt::CoStatus FileSystem::read_span(Transfer& transfer, cluster::ChunkSpan span) 
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
   Result<rpc::Reply> reply = co_await pool_.call(
       cluster::chunk_shard(transfer.file.layout(), span.index), call, data_deadline());
+  if (!reply && reply.error().code == Errc::kDataLost) {
+    transfer.on_lost(span.file_offset, std::move(reply.error()));
+    co_return Status{};
+  }
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
@@ -159,6 +174,9 @@ rt::CoResult<std::size_t> FileSystem::read(OpenFile& file,
       size = found.attr.size;
     }
     std::uint64_t readable = std::min(end, *size);
+    if (transfer.lost_at < readable) {
+      co_return std::unexpected(*std::move(transfer.lost));
+    }
     if (readable <= transfer.complete_end || looked_again) {
       co_return readable > offset ? readable - offset : 0;
     }
@@ -185,7 +203,8 @@ rt::CoStatus FileSystem::write(OpenFile& file,
   std::shared_ptr<OpenInode> inode = file.inode;
   std::uint64_t truncation = inode->truncation;
   Status done = co_await run_transfer(transfer, spans);
-  bool is_certain = done || done.error().code == Errc::kPosix;
+  bool is_certain =
+      done || done.error().code == Errc::kPosix || done.error().code == Errc::kDataLost;
   if (transfer.written_end > 0 || !is_certain) {
     inode->on_written(transfer.written_end, truncation, is_certain, wall_now_ns());
   }

@@ -523,6 +523,18 @@ rt::CoStatus FileSystem::settle(OpenInode& inode, Deadline by) {
   co_return Status{};
 }
 
+namespace {
+// The file is long enough for a chunk on this shard.
+bool reaches(const wire::Attr& attr, wire::ShardId shard) {
+  for (std::uint64_t index = 0; index < attr.layout.width; ++index) {
+    if (cluster::chunk_shard(attr.layout, index) == shard) {
+      return attr.size > index * attr.layout.chunk_bytes;
+    }
+  }
+  return false;
+}
+}  // namespace
+
 rt::Task<void> FileSystem::fsync_shard(wire::ShardId shard,
                                        wire::FsyncChunksRequest body,
                                        Deadline by,
@@ -549,11 +561,20 @@ rt::CoStatus FileSystem::fsync(OpenFile& file) {
   }
   (void)co_await group.wait();
   for (Status& result : results) {
-    if (!result) {
+    if (!result && result.error().code != Errc::kDataLost) {
       co_return std::move(result);
     }
   }
-  co_return co_await settle(*inode, by);
+  Status settled = co_await settle(*inode, by);
+  if (!settled && settled.error().code != Errc::kDataLost) {
+    co_return settled;
+  }
+  for (std::uint32_t shard = 0; shard < results.size(); ++shard) {
+    if (!results[shard] && (!settled || reaches(inode->attr, wire::ShardId{shard}))) {
+      co_return std::move(results[shard]);
+    }
+  }
+  co_return settled;
 }
 
 // --- Listing -------------------------------------------------------------------------------------

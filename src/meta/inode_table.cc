@@ -8,8 +8,9 @@ namespace benchfs::meta {
 
 InodeTable::InodeTable(wire::ShardId self, std::uint64_t first_counter)
     : self_(self),
-      next_counter_(
-          std::max<std::uint64_t>(first_counter, self == wire::kRootInode.home() ? 2 : 1)) {}
+      first_counter_(
+          std::max<std::uint64_t>(first_counter, self == wire::kRootInode.home() ? 2 : 1)),
+      next_counter_(first_counter_) {}
 
 Inode* InodeTable::find(wire::InodeId id) const {
   if (id.home() != self_) {

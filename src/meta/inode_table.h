@@ -45,6 +45,9 @@ class InodeTable {
   void erase(wire::InodeId id);
 
   [[nodiscard]] std::uint64_t size() const { return size_; }
+  // The numbers given out so far, the root's apart: first_counter() up to before next_counter().
+  [[nodiscard]] std::uint64_t first_counter() const { return first_counter_; }
+  [[nodiscard]] std::uint64_t next_counter() const { return next_counter_; }
 
  private:
   static constexpr std::uint64_t kPageInodes = 64;
@@ -59,6 +62,7 @@ class InodeTable {
   Inode& place(std::uint64_t counter);
 
   wire::ShardId self_;
+  std::uint64_t first_counter_;
   std::uint64_t next_counter_;
   std::uint64_t size_ = 0;
   tsl::robin_map<std::uint64_t, std::unique_ptr<Page>, PageHash>

@@ -157,6 +157,8 @@ class MetaStore {
     std::uint64_t orphan_count = 0;  // without a name, but open
   };
   [[nodiscard]] Stats stats() const;
+  // See InodeTable.
+  [[nodiscard]] const InodeTable& inodes() const { return inodes_; }
 
  private:
   // 0, or the errno for operations with this parent.

@@ -25,6 +25,16 @@ constexpr Nanos kSweepEvery = std::chrono::milliseconds(5);
 // What was sent before a close on purpose is given this long to leave.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(200);
 
+std::string refusal_text(Errc code, wire::Opcode opcode) {
+  if (code != Errc::kDataLost) {
+    return "refused by the server";
+  }
+  bool by_itself = opcode == wire::Opcode::kReadChunk || opcode == wire::Opcode::kWriteChunk ||
+                   opcode == wire::Opcode::kFsyncChunks || opcode == wire::Opcode::kQueryChunks;
+  return fmt::format("{} started again after the file was made; remove the file",
+                     by_itself ? "the server" : "another server, which held parts of it,");
+}
+
 double seconds(Nanos span) {
   return std::chrono::duration<double>(span).count();
 }
@@ -403,7 +413,7 @@ Result<Reply> Connection::conclude(Exchange& exchange) {
   if (transport != Errc::kOk) [[unlikely]] {
     // A number below the blocks of the RPC layer would claim to be the file system's answer.
     return fail(transport < Errc::kInvalidArgument ? Errc::kMalformed : transport,
-                "refused by the server");
+                refusal_text(transport, exchange.call_.opcode));
   }
   if (exchange.reply_header_.status != 0) {
     return std::unexpected(Error::from_errno(exchange.reply_header_.status));

@@ -18,11 +18,13 @@ bool is_chunk_size(std::uint32_t bytes) {
 }  // namespace
 
 ChunkService::ChunkService(chunk::ChunkStore& store,
+                           const OlderFiles& older,
                            chunk::BufferPool& buffers,
                            const net::MemoryRegion* region,
                            std::uint32_t slot_bytes,
                            std::uint32_t max_transfer_bytes)
     : store_(store),
+      older_(older),
       buffers_(buffers),
       region_(region),
       slot_bytes_(slot_bytes),
@@ -49,6 +51,10 @@ rt::Task<void> ChunkService::read(rpc::Request& request) {
     co_await request.reply_error(kBadMessage);
     co_return;
   }
+  if (Status held = older_.check(wire::InodeId{body.inode}); !held) [[unlikely]] {
+    co_await request.reply_error(held.error());
+    co_return;
+  }
   BufferWait wait(request);
   Result<chunk::ReadLease> lease =
       co_await store_.read(wire::ChunkKey{wire::InodeId{body.inode}, body.index},
@@ -71,6 +77,10 @@ rt::Task<void> ChunkService::write(rpc::Request& request) {
   if (!reader.read(body) || body.length != request.data_bytes() ||
       !is_valid_range(body.inode, body.index, body.offset, body.length)) {
     co_await request.reply_error(kBadMessage);
+    co_return;
+  }
+  if (Status held = older_.check(wire::InodeId{body.inode}); !held) [[unlikely]] {
+    co_await request.reply_error(held.error());
     co_return;
   }
   BufferWait wait(request);
@@ -104,6 +114,10 @@ rt::Task<void> ChunkService::fsync(rpc::Request& request) {
     co_await request.reply_error(kBadMessage);
     co_return;
   }
+  if (Status held = older_.check(wire::InodeId{body.inode}); !held) [[unlikely]] {
+    co_await request.reply_error(held.error());
+    co_return;
+  }
   Status synced = co_await store_.sync(wire::InodeId{body.inode});
   if (!synced) {
     co_await request.reply_error(synced.error());
@@ -132,6 +146,10 @@ rt::Task<void> ChunkService::query(rpc::Request& request) {
   wire::Reader reader = request.reader();
   if (!reader.read(body) || !is_chunk_size(body.chunk_bytes)) {
     co_await request.reply_error(kBadMessage);
+    co_return;
+  }
+  if (Status held = older_.check(wire::InodeId{body.inode}); !held) [[unlikely]] {
+    co_await request.reply_error(held.error());
     co_return;
   }
   chunk::Extent extent = store_.query(wire::InodeId{body.inode}, body.chunk_bytes);

@@ -3,13 +3,15 @@
 // Write: the store hands out the memory where the bytes belong (a chunk's own memory, or a
 // registered buffer), and only then the data is fetched: a server without a free buffer fetches
 // nothing. Read: the store lends the bytes, they leave from there. No copy of bulk data is made
-// here.
+// here. Files whose chunks may have been lost are refused, but for being truncated
+// (server/older_files.h).
 #pragma once
 
 #include "chunk/buffer_pool.h"
 #include "chunk/chunk_store.h"
 #include "net/context.h"
 #include "rpc/request.h"
+#include "server/older_files.h"
 
 namespace benchfs::server {
 
@@ -17,6 +19,7 @@ class ChunkService {
  public:
   // `region` covers the pool's memory; it may be null.
   ChunkService(chunk::ChunkStore& store,
+               const OlderFiles& older,
                chunk::BufferPool& buffers,
                const net::MemoryRegion* region,
                std::uint32_t slot_bytes,
@@ -38,6 +41,7 @@ class ChunkService {
                                     std::uint32_t length) const;
 
   chunk::ChunkStore& store_;
+  const OlderFiles& older_;
   chunk::BufferPool& buffers_;
   const net::MemoryRegion* region_;
   std::uint32_t slot_bytes_;

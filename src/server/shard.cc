@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "base/check.h"
@@ -21,6 +22,7 @@ constexpr Nanos kShutdownGrace = std::chrono::seconds(2);
 constexpr Nanos kDrain = std::chrono::seconds(1);
 constexpr Nanos kListPoll = std::chrono::milliseconds(5);
 constexpr Nanos kListLock = std::chrono::seconds(10);
+constexpr Nanos kBackWait = std::chrono::seconds(2);
 
 Status check(const ShardConfig& config) {
   if (config.chunk_bytes < wire::kMinChunkBytes || config.chunk_bytes > wire::kMaxChunkBytes ||
@@ -48,6 +50,7 @@ struct Shard::Parts {
   std::atomic<int> stop_requests{0};
   net::SocketAddress address;
   std::uint64_t run_id = 0;
+  bool is_back = false;  // it was in the complete list before
 
   std::unique_ptr<rt::Reactor> reactor;
   rt::Scope scope;       // work on behalf of requests
@@ -62,6 +65,7 @@ struct Shard::Parts {
   std::unique_ptr<meta::MetaStore> metadata;
   std::unique_ptr<rpc::ConnectionPool> pool;
   Peers peers;
+  OlderFiles older{peers};
   std::optional<MetaService> meta_service;
   std::optional<ChunkService> chunk_service;
   std::optional<ShardService> service;
@@ -76,6 +80,7 @@ struct Shard::Parts {
   Result<std::string> advertised_ip(const net::SocketAddress& bound) const;
   Status set_up(const cluster::ServerList& list);
   rt::Task<void> wait_for_list();
+  rt::Task<void> get_ready();
   rt::Task<void> wind_down();
   void serve();
   void finish();
@@ -194,11 +199,16 @@ Status Shard::Parts::join_list() {
   BENCHFS_TRY(std::string ip, advertised_ip(address));
   BENCHFS_TRY(address, net::make_address(ip, address.port()));
   cluster::Server self{config.node_id, ip, address.port()};
+  auto before = cluster::read_server_list(config.registry_dir, config.run_id);
   BENCHFS_TRY(run_id,
               cluster::append_server(config.registry_dir,
                                      self,
                                      {.run_id = config.run_id, .expected = config.expected_servers},
                                      Deadline::after(kListLock)));
+  // While the list was not complete nobody could use the file system.
+  is_back = before && before->run_id == run_id &&
+            std::ranges::find(before->servers, config.node_id, &cluster::Server::node_id) !=
+                before->servers.end();
   BENCHFS_LOG(kInfo,
               "{} listens on {}, run {:016x}, {} engine",
               config.node_id,
@@ -233,14 +243,35 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
     metadata->make_root(getuid(), getgid(), wall_now_ns());
   }
   meta_service.emplace(*metadata, *chunks, peers, config.chunk_bytes);
-  chunk_service.emplace(*chunks, *buffers, &*region, config.chunk_bytes, config.buffer_bytes);
+  chunk_service.emplace(
+      *chunks, older, *buffers, &*region, config.chunk_bytes, config.buffer_bytes);
   service->set_services(*metadata, *meta_service, *chunk_service);
   background.spawn(service->housekeeping());
   BENCHFS_TRY_VOID(pool->set_servers(list));
+  if (is_back) {
+    older.begin();
+  }
   server->set_ready(peers.self, peers.shard_count, run_id);
+  background.spawn(get_ready());
+  return {};
+}
+
+// A shard that is back serves the chunks of a home as soon as that home has answered; those that do
+// not answer soon, because they are gone or come back themselves, are not waited for.
+rt::Task<void> Shard::Parts::get_ready() {
+  if (is_back) {
+    BENCHFS_LOG(kWarn,
+                "{} was in this file system before: what it held is lost, and files that may miss "
+                "it give an input/output error",
+                config.node_id);
+    background.spawn(older.ask_all(background.cancel_source()));
+    Deadline deadline = Deadline::after(kBackWait);
+    while (older.unanswered() > 0 && !deadline.passed() && !background.is_closed()) {
+      (void)co_await rt::sleep_for(kListPoll, &background.cancel_source());
+    }
+  }
   BENCHFS_LOG(
       kInfo, "{} is ready as shard {} of {}", config.node_id, peers.self.value, peers.shard_count);
-  return {};
 }
 
 // --- Running -------------------------------------------------------------------------------------

@@ -95,6 +95,8 @@ rt::Task<void> ShardService::handle(rpc::Request& request) {
       return meta_->lock_renames(request);
     case wire::Opcode::kUnlockRenames:
       return meta_->unlock_renames(request);
+    case wire::Opcode::kInodeRange:
+      return inode_range(request);
     case wire::Opcode::kRegister:
     case wire::Opcode::kConnectionClose:
     case wire::Opcode::kInvalidate:
@@ -240,6 +242,11 @@ rt::Task<void> ShardService::stats(rpc::Request& request) {
     co_return;
   }
   co_await request.reply(wire::StatsReply{text.size()}, std::as_bytes(std::span(text)));
+}
+
+rt::Task<void> ShardService::inode_range(rpc::Request& request) {
+  const meta::InodeTable& inodes = metadata_->inodes();
+  co_await request.reply(wire::InodeRangeReply{inodes.first_counter(), inodes.next_counter()});
 }
 
 rt::Task<void> ShardService::shutdown(rpc::Request& request) {

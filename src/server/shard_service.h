@@ -45,6 +45,7 @@ class ShardService final : public rpc::Service {
   rt::Task<void> set_capacity(rpc::Request& request);
   rt::Task<void> statfs(rpc::Request& request);
   rt::Task<void> stats(rpc::Request& request);
+  rt::Task<void> inode_range(rpc::Request& request);
   rt::Task<void> shutdown(rpc::Request& request);
 
   Parts parts_;

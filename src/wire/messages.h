@@ -312,4 +312,13 @@ struct UnlockRenamesRequest : Message<Opcode::kUnlockRenames, NoReply> {
   std::uint64_t owner = 0;
 };
 
+// Which inodes the shard has made in this life: those with begin <= InodeId::counter() < end.
+struct InodeRangeReply {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+struct InodeRangeRequest : Message<Opcode::kInodeRange, InodeRangeReply> {
+  std::uint64_t unused = 0;
+};
+
 }  // namespace benchfs::wire

@@ -68,6 +68,8 @@ std::string_view to_string(Opcode opcode) {
       return "set capacity";
     case Opcode::kUnlockRenames:
       return "unlock renames";
+    case Opcode::kInodeRange:
+      return "inode range";
     case Opcode::kRegister:
       return "register";
     case Opcode::kConnectionClose:

@@ -46,6 +46,7 @@ enum class Opcode : std::uint16_t {
   kSetParent = 45,
   kLockRenames = 46,
   kUnlockRenames = 47,
+  kInodeRange = 49,
 
   // Administration.
   kSetCapacity = 48,
@@ -97,6 +98,7 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kForgetInode:
     case Opcode::kSetParent:
     case Opcode::kUnlockRenames:
+    case Opcode::kInodeRange:
       return true;
     case Opcode::kSetAttr:
     case Opcode::kOpen:
