@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/json_writer.h"
+#include "net/closed_sockets.h"
 #include "rpc/stats_json.h"
 
 namespace benchfs::server {
@@ -56,7 +57,8 @@ void write_network(JsonWriter& json, const rpc::Server& server) {
   std::filesystem::directory_iterator descriptors("/proc/self/fd", ignored);
   json.begin_object("net");
   json.field("endpoints", server.endpoint_count());
-  json.field("descriptors", std::distance(descriptors, {}));
+  std::int64_t open = std::distance(descriptors, {});
+  json.field("descriptors", open - static_cast<std::int64_t>(net::kept_numbers()));
   json.end_object();
 }
 

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "net/closed_sockets.h"
 #include "rt/sync.h"
 
 namespace benchfs::rpc::testing {
@@ -47,7 +48,7 @@ std::size_t open_descriptors() {
        entry.increment(error)) {
     ++count;
   }
-  return count;
+  return count - net::kept_numbers();
 }
 
 // --- EchoService ---------------------------------------------------------------------------------
