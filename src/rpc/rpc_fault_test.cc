@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "rpc/testing/rpc_fixture.h"
+#include "rt/frame_pool.h"
 
 namespace benchfs::rpc {
 namespace {
@@ -580,6 +581,9 @@ TEST(Replacement, EndsTheRunningCallsOfTheOlderClient) {
 
 TEST(ClientDeath, EndsItsSessionWhileItsRequestsRun) {
   ServerThread server;
+  std::int64_t frames = rt::frame_pool_stats().live;
+  std::int64_t server_frames = 0;
+  server.run([&](Server&, net::Worker&) { server_frames = rt::frame_pool_stats().live; });
   {
     Client client("client_1", {server.address()});
     wire::MkdirRequest request{.parent = 100};
@@ -590,9 +594,11 @@ TEST(ClientDeath, EndsItsSessionWhileItsRequestsRun) {
     ASSERT_TRUE(client.eventually([&] { return pending->has_value(); }));
     EXPECT_EQ((*pending)->error().code, Errc::kCancelled);
   }
-  EXPECT_TRUE(server.eventually([](Server& s, net::Worker& worker) {
-    return s.stats().in_flight == 0 && worker.endpoint_count() == 0;
+  EXPECT_TRUE(server.eventually([&](Server& s, net::Worker& worker) {
+    return s.stats().in_flight == 0 && worker.endpoint_count() == 0 &&
+           rt::frame_pool_stats().live == server_frames;
   }));
+  EXPECT_EQ(rt::frame_pool_stats().live, frames);
   EXPECT_EQ(server.service().gone, 1U);
 }
 

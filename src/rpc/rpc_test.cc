@@ -7,6 +7,7 @@
 
 #include "net/testing/raw_peer.h"
 #include "rpc/testing/rpc_fixture.h"
+#include "rt/frame_pool.h"
 #include "wire/ping.h"
 
 namespace benchfs::rpc {
@@ -421,6 +422,9 @@ TEST(Connections, MadeAndClosedAHundredTimesLeaveNothingBehind) {
   ServerThread server;
   Client client("client_1", {server.address()});
   std::size_t descriptors = 0;
+  std::int64_t frames = rt::frame_pool_stats().live;
+  std::int64_t server_frames = 0;
+  server.run([&](Server&, net::Worker&) { server_frames = rt::frame_pool_stats().live; });
   for (int round = 0; round < 100; ++round) {
     ASSERT_TRUE(client.ping());
     rt::Reactor::Binding binding(client.reactor());
@@ -435,6 +439,9 @@ TEST(Connections, MadeAndClosedAHundredTimesLeaveNothingBehind) {
   EXPECT_TRUE(server.eventually([](Server& s, net::Worker& worker) {
     return worker.endpoint_count() == 0 && s.registry().size() == 0 && s.admission().size() == 0;
   }));
+  EXPECT_EQ(rt::frame_pool_stats().live, frames);
+  EXPECT_TRUE(server.eventually(
+      [&](Server&, net::Worker&) { return rt::frame_pool_stats().live == server_frames; }));
   EXPECT_TRUE(server.eventually([&](Server&, net::Worker&) {
     return testing::open_descriptors() <= descriptors;
   })) << testing::open_descriptors()

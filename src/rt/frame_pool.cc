@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <numeric>
 #include <utility>
 
 #if defined(__has_feature)
@@ -30,7 +31,7 @@ class Pool {
   void empty() {
     for (FreeBlock*& head : heads_) {
       while (head != nullptr) {
-        ::operator delete(std::exchange(head, head->next));
+        give_back(std::exchange(head, head->next));
       }
     }
     counts_.fill(kMaxFreePerClass);  // a frame freed later in the thread's end is not kept
@@ -52,7 +53,7 @@ class Pool {
   void give(void* frame, std::size_t size) noexcept {
     std::size_t index = (size - 1) / kClassBytes;
     if (index >= kClassCount || counts_[index] >= kMaxFreePerClass) {
-      ::operator delete(frame);
+      give_back(frame);
       return;
     }
     auto* block = static_cast<FreeBlock*>(frame);
@@ -61,13 +62,28 @@ class Pool {
     ++counts_[index];
   }
 
-  [[nodiscard]] const FramePoolStats& stats() const { return stats_; }
-  FramePoolStats& stats() { return stats_; }
+  void* allocate(std::size_t size) {
+    ++stats_.allocations;
+    return ::operator new(size);
+  }
+  void give_back(void* block) noexcept {
+    ++returned_;
+    ::operator delete(block);
+  }
+
+  // Counting is left to the few blocks that come from the allocator or go there.
+  [[nodiscard]] FramePoolStats stats() const {
+    FramePoolStats stats = stats_;
+    std::uint64_t pooled = std::reduce(counts_.begin(), counts_.end(), std::uint64_t{0});
+    stats.live = static_cast<std::int64_t>(stats.allocations - returned_ - pooled);
+    return stats;
+  }
 
  private:
   std::array<FreeBlock*, kClassCount> heads_{};
   std::array<std::uint32_t, kClassCount> counts_{};
   FramePoolStats stats_;
+  std::uint64_t returned_ = 0;  // to the allocator
 };
 
 constinit thread_local Pool pool;
@@ -84,8 +100,7 @@ thread_local PoolEnd pool_end;
 
 void* allocate_new(std::size_t size) {
   pool_end.touch();
-  ++pool.stats().allocations;
-  return ::operator new(size);
+  return pool.allocate(size);
 }
 
 }  // namespace
@@ -95,7 +110,7 @@ void* allocate_frame(std::size_t size) {
   return allocate_new(size);
 }
 void free_frame(void* frame, std::size_t) noexcept {
-  ::operator delete(frame);
+  pool.give_back(frame);
 }
 #else
 void* allocate_frame(std::size_t size) {

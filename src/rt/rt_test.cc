@@ -8,6 +8,7 @@
 #include <new>
 #include <thread>
 
+#include "rt/frame_pool.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"
 #include "rt/sync.h"
@@ -98,6 +99,34 @@ TEST(Reactor, SteadyStateAwaitsAllocateNothing) {
   reactor->block_on(await_many(100'000));
   reactor->block_on(yield_many(100'000));
   EXPECT_EQ(allocation_count.load() - before, 0U);
+}
+
+TEST(FramePool, CountsTheFramesThatHaveNotEnded) {
+  auto reactor = make_reactor();
+  reactor->block_on(yield_many(10));  // some frames are pooled
+  std::int64_t before = frame_pool_stats().live;
+  {
+    std::vector<Task<void>> tasks;
+    for (int i = 0; i < 5'000; ++i) {  // more than are kept
+      tasks.push_back(yield_many(1));
+    }
+    EXPECT_EQ(frame_pool_stats().live, before + 5'000);
+  }
+  EXPECT_EQ(frame_pool_stats().live, before);
+  reactor->block_on(yield_many(10));
+  EXPECT_EQ(frame_pool_stats().live, before);
+}
+
+TEST(FramePool, CountsFramesThatEndOnAnotherThreadOnceInAll) {
+  std::int64_t before = frame_pool_stats().live;
+  std::optional<Task<void>> task(yield_many(1));
+  EXPECT_EQ(frame_pool_stats().live, before + 1);
+  std::int64_t there = 0;
+  std::thread([&] {
+    task.reset();
+    there = frame_pool_stats().live;
+  }).join();
+  EXPECT_EQ(frame_pool_stats().live + there, before);
 }
 
 Task<void> append_after(std::vector<int>* out, int v, Nanos delay) {

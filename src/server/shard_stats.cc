@@ -11,6 +11,7 @@
 #include "base/json_writer.h"
 #include "net/closed_sockets.h"
 #include "rpc/stats_json.h"
+#include "rt/frame_pool.h"
 
 namespace benchfs::server {
 namespace {
@@ -95,6 +96,7 @@ void write_reactor(JsonWriter& json, const rt::Reactor::Stats& stats) {
   json.field("passes", stats.passes);
   json.field("sleeps", stats.sleeps);
   json.field("resumed", stats.resumed);
+  json.field("frames", rt::frame_pool_stats().live);
   json.end_object();
 }
 

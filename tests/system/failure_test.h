@@ -25,6 +25,7 @@ class FailureTest : public SystemTest {
     int descriptors = 0;
     int in_flight = 0;
     int buffers_free = 0;
+    int frames = 0;  // of coroutines
     friend bool operator==(const Held&, const Held&) = default;
   };
 
@@ -50,7 +51,8 @@ class FailureTest : public SystemTest {
             .endpoints = stats["net"]["endpoints"],
             .descriptors = stats["net"]["descriptors"],
             .in_flight = stats["rpc"]["in_flight"],
-            .buffers_free = stats["buffers"]["free"]};
+            .buffers_free = stats["buffers"]["free"],
+            .frames = stats["reactor"]["frames"]};
   }
   // Waits until the daemon holds what it held; true in time.
   static bool holds_again(client::Client& client, const Held& before) {
@@ -65,6 +67,7 @@ class FailureTest : public SystemTest {
     EXPECT_EQ(now.descriptors, before.descriptors);
     EXPECT_EQ(now.in_flight, before.in_flight);
     EXPECT_EQ(now.buffers_free, before.buffers_free);
+    EXPECT_EQ(now.frames, before.frames);
     return now == before;
   }
   // Descriptors of this process.

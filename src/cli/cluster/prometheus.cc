@@ -91,6 +91,7 @@ constexpr Metric kServerMetrics[] = {
     {"reactor_passes_total", "counter", "Passes of the event loop.", "/reactor/passes"},
     {"reactor_sleeps_total", "counter", "Sleeps of the event loop.", "/reactor/sleeps"},
     {"reactor_resumed_total", "counter", "Coroutines resumed.", "/reactor/resumed"},
+    {"coroutine_frames", "gauge", "Coroutines that have not ended.", "/reactor/frames"},
 };
 
 constexpr Metric kOperationMetrics[] = {
