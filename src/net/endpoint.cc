@@ -169,6 +169,15 @@ void Endpoint::on_timer() {
   force_close();
 }
 
+void Endpoint::force() {
+  close();
+  flush_ = Nanos::zero();
+  if (is_armed()) {
+    disarm();
+    force_close();
+  }
+}
+
 void Endpoint::on_flushed(void* request, ucs_status_t, void* self) {
   auto* endpoint = static_cast<Endpoint*>(self);
   ucp_request_free(request);

@@ -153,6 +153,7 @@ class Endpoint final : private rt::Timer {
 
   void on_timer() override;  // the flush took too long
   void begin_close();
+  void force();  // close() without waiting, whatever was begun
   void force_close();
   static void on_flushed(void* request, ucs_status_t status, void* self);
   static void on_closed(void* request, ucs_status_t status, void* self);

@@ -78,6 +78,12 @@ class Node final : public MessageHandler, public EndpointOwner, public Connectio
     worker->remove_handler(*this);
   }
 
+  // Another worker in place of the one there is, which has none of our endpoints open.
+  void restart() {
+    worker.reset();
+    worker = Worker::create(*context, *reactor, Worker::Threads::kSingle).value();
+  }
+
   SocketAddress listen() {
     return worker->listen(make_address("127.0.0.1", 0).value(), *this).value();
   }
@@ -582,6 +588,18 @@ TEST_F(Pair, ClosingWithFlushDoesNotWaitForAPeerThatSleeps) {
   while (client.sent.size() < 8) {
     client.turn();
   }
+}
+
+TEST_F(Pair, AWorkerThatDidNotDrainForcesWhatIsLeft) {
+  std::vector<std::byte> header = make_bytes(Endpoint::kMaxForgottenHeader, 6);
+  for (int i = 0; i < 20'000; ++i) {  // more than the way holds: the server never turns
+    to_server->send_and_forget(kCopied, header);
+  }
+  client.close(*to_server, seconds(60));
+  rt::Reactor::Binding binding(*client.reactor);
+  ASSERT_FALSE(client.worker->drain(Deadline::after(milliseconds(50))));
+  client.restart();
+  EXPECT_EQ(client.worker->endpoint_count(), 0U);
 }
 
 TEST_F(Pair, ClosingByForceEndsSendsThatNobodyReceives) {

@@ -65,7 +65,7 @@ class Worker final : public rt::Poller {
                                                 Threads threads);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
-  // All endpoints must have been closed (drain()).
+  // Closes by force, with a warning, the endpoints that drain() left.
   ~Worker() override;
 
   [[nodiscard]] rt::Reactor& reactor() { return reactor_; }
@@ -132,6 +132,7 @@ class Worker final : public rt::Poller {
     has_events_ = true;
   }
   bool deliver_events();
+  void force_endpoints();
   Status guard_message_ids();
 
   Context& context_;
