@@ -16,7 +16,7 @@ TEST_F(MetaStoreDirectoryTest, TheRootIsItsOwnParent) {
   wire::Attr root = attr(wire::kRootInode);
   EXPECT_EQ(root.parent, wire::kRootInode.value);
   EXPECT_EQ(root.mode, S_IFDIR | 0755U);
-  EXPECT_EQ(root.nlink, 2U);
+  EXPECT_EQ(root.nlink, 1U);
 }
 
 TEST_F(MetaStoreDirectoryTest, AFrozenDirectoryTakesNoEntriesUntilTheFreezeEnds) {

@@ -49,7 +49,7 @@ wire::Attr MetaStore::fill(Inode& inode,
   BENCHFS_CHECK(attr.is_regular() || attr.is_directory() || attr.is_symlink());
   attr.uid = from.uid;
   attr.gid = from.gid;
-  attr.nlink = attr.is_directory() ? 2 : 1;
+  attr.nlink = 1;
   attr.atime_ns = attr.ctime_ns = now_ns;
   set_mtime(inode, now_ns, now_ns);
   if (attr.is_directory()) {

@@ -37,7 +37,7 @@ class MetaStoreModelTest : public testing::Test {
  protected:
   MetaStoreModelTest() {
     store_.make_root(0, 0, 1);
-    inodes_[wire::kRootInode] = {.type = S_IFDIR, .nlink = 2};
+    inodes_[wire::kRootInode] = {.type = S_IFDIR};
     // Directories made on the way join them.
     parents_ = {wire::kRootInode,
                 wire::InodeId::make(wire::ShardId{1}, 5),
@@ -93,7 +93,7 @@ class MetaStoreModelTest : public testing::Test {
       last_inode_ = made->id();
       std::uint32_t type = directory ? S_IFDIR : S_IFREG;
       entries_[{parent, name}] = {made->id(), type};
-      inodes_[made->id()] = {.type = type, .nlink = directory ? 2U : 1U};
+      inodes_[made->id()] = {.type = type};
       if (directory) {
         parents_.push_back(made->id());
       }
