@@ -437,7 +437,7 @@ rt::CoResult<std::shared_ptr<OpenFile>> FileSystem::do_open(std::string path,
     }
     if (found.attr.is_symlink()) {
       if ((flags & wire::kOpenNoFollow) != 0 && !walk.must_be_directory()) {
-        co_return fail_errno(ELOOP);
+        co_return fail_errno((flags & wire::kOpenDirectory) != 0 ? ENOTDIR : ELOOP);
       }
       BENCHFS_CO_TRY_VOID(walk.follow(found.target));
       continue;
@@ -622,6 +622,16 @@ rt::Task<void> FileSystem::list_shard(wire::ShardId shard,
 rt::CoResult<std::vector<DirEntry>> FileSystem::list(wire::InodeId directory,
                                                      std::string cursor,
                                                      std::size_t max_entries) {
+  auto page = co_await list_page(directory, std::move(cursor), max_entries);
+  if (!page && page.error().is_posix(ESTALE)) {
+    co_return std::vector<DirEntry>{};
+  }
+  co_return page;
+}
+
+rt::CoResult<std::vector<DirEntry>> FileSystem::list_page(wire::InodeId directory,
+                                                          std::string cursor,
+                                                          std::size_t max_entries) {
   Deadline by = deadline();
   std::uint32_t shards = pool_.size();
   // Entries are spread evenly; ask for a little more than the even share.
@@ -670,7 +680,7 @@ rt::CoResult<std::vector<DirEntry>> FileSystem::do_list(std::string path,
   if (!attr.is_directory()) {
     co_return fail_errno(ENOTDIR);
   }
-  co_return co_await list(attr.id(), std::move(cursor), max_entries);
+  co_return co_await list_page(attr.id(), std::move(cursor), max_entries);
 }
 
 rt::CoResult<std::vector<DirEntry>> FileSystem::list(std::string path,

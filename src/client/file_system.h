@@ -77,7 +77,8 @@ class FileSystem final : private rpc::NoticeHandler {
 
   // One page of a directory: up to about `max_entries` entries in byte order of their names, after
   // `cursor` (the last name seen; empty = from the start). Entries that exist throughout a listing
-  // are seen exactly once. Asks all shards in parallel. Empty result = end.
+  // are seen exactly once. Asks all shards in parallel. Empty result = end. A directory that was
+  // removed since its inode was found has no entries.
   rt::CoResult<std::vector<DirEntry>> list(std::string path,
                                            std::string cursor,
                                            std::size_t max_entries);
@@ -159,6 +160,9 @@ class FileSystem final : private rpc::NoticeHandler {
   rt::CoStatus do_symlink(std::string target, std::string path);
   rt::CoResult<std::string> do_readlink(std::string path);
   rt::CoResult<wire::Attr> do_set_attr(std::string path, wire::SetAttrRequest request, bool follow);
+  rt::CoResult<std::vector<DirEntry>> list_page(wire::InodeId directory,
+                                                std::string cursor,
+                                                std::size_t max_entries);
   rt::CoResult<std::vector<DirEntry>> do_list(std::string path,
                                               std::string cursor,
                                               std::size_t max_entries);

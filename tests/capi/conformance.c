@@ -179,6 +179,7 @@ static void check_names(benchfs_context_t* fs) {
   EXPECT(benchfs_mkdir(fs, "/dir", 0750), -EEXIST);
   EXPECT(benchfs_stat(fs, "/dir", &stat), 0);
   EXPECT(stat.st_mode, S_IFDIR | 0750);
+  EXPECT(stat.st_nlink, 1);
   EXPECT(benchfs_rename(fs, "/data", "/dir/file"), 0);
   EXPECT(benchfs_stat(fs, "/data", &stat), -ENOENT);
   EXPECT_TRUE(strlen(benchfs_get_error()) > 0);
@@ -191,6 +192,8 @@ static void check_names(benchfs_context_t* fs) {
   EXPECT_TRUE(S_ISREG(stat.st_mode));
   EXPECT_TRUE(benchfs_open(fs, "/dir/link", O_RDONLY | O_NOFOLLOW, 0) == NULL);
   EXPECT(errno, ELOOP);
+  EXPECT_TRUE(benchfs_open(fs, "/dir/link", O_RDONLY | O_NOFOLLOW | O_DIRECTORY, 0) == NULL);
+  EXPECT(errno, ENOTDIR);
   EXPECT_TRUE(benchfs_open(fs, "/dir/file", O_RDONLY | O_DIRECTORY, 0) == NULL);
   EXPECT(errno, ENOTDIR);
   EXPECT_TRUE(benchfs_open(fs, "/dir", O_WRONLY, 0) == NULL);

@@ -382,6 +382,24 @@ TEST_F(ManyClients, CrossedDirectoryMovesDoNotBuildALoop) {
   }
 }
 
+TEST_F(ManyClients, AListingOfADirectoryThatGoesAwayEnds) {
+  start({.servers = 3}, 2);
+  wire::Attr made = at(0).run(fs(0).mkdir("/gone", 0755)).value();
+  auto file = at(0).run(fs(0).open("/gone/f", kReadWriteCreate, 0644));
+  ASSERT_TRUE(file) << file.error().message();
+  ASSERT_TRUE(at(0).run(fs(0).close(*file)));
+  auto page = at(0).run(fs(0).list(made.id(), "", 10));
+  ASSERT_TRUE(page) << page.error().message();
+  ASSERT_EQ(page->size(), 1U);
+  ASSERT_TRUE(at(1).run(fs(1).unlink("/gone/f")));
+  ASSERT_TRUE(at(1).run(fs(1).rmdir("/gone")));
+  page = at(0).run(fs(0).list(made.id(), "f", 10));
+  ASSERT_TRUE(page) << page.error().message();
+  EXPECT_TRUE(page->empty());
+  auto by_name = at(0).run(fs(0).list("/gone", "", 10));
+  EXPECT_TRUE(!by_name && by_name.error().is_posix(ENOENT));
+}
+
 TEST_F(ManyClients, AnUnlinkedFileLivesUntilItsLastUserClosesIt) {
   start({.servers = 3}, 2);
   std::vector<std::byte> data(500'000, std::byte{3});
