@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace benchfs::chunk {
@@ -23,6 +25,7 @@ Result<std::unique_ptr<BufferPool>> BufferPool::create(std::size_t buffer_bytes,
 
 BufferPool::BufferPool(Mapping mapping, std::size_t buffer_bytes, std::size_t count)
     : mapping_(std::move(mapping)), buffer_bytes_(buffer_bytes), count_(count) {
+  owners_.resize(count);
   free_.reserve(count);
   for (std::size_t i = count; i > 0; --i) {
     free_.push_back(static_cast<std::uint32_t>(i - 1));
@@ -30,12 +33,20 @@ BufferPool::BufferPool(Mapping mapping, std::size_t buffer_bytes, std::size_t co
 }
 
 BufferPool::~BufferPool() {
-  BENCHFS_CHECK(free_.size() == count_ && promised_ == 0);
+  BENCHFS_CHECK(free_.size() == count_ && waiters_.empty());
 }
 
-BufferPool::Lease BufferPool::take() {
+// An owner holds at most what is not free: while much is free there is nothing to count.
+bool BufferPool::has_share(std::uint64_t owner) const {
+  std::size_t enough = 2 * free_.size();
+  return owner == 0 || count_ - free_.size() < enough ||
+         static_cast<std::size_t>(std::ranges::count(owners_, owner)) < enough;
+}
+
+BufferPool::Lease BufferPool::take(std::uint64_t owner) {
   std::uint32_t index = free_.back();
   free_.pop_back();
+  owners_[index] = owner;
   return {this, index};
 }
 
@@ -43,26 +54,30 @@ std::optional<BufferPool::Lease> BufferPool::try_acquire() {
   if (available() == 0) {
     return std::nullopt;
   }
-  return take();
+  return take(0);
 }
 
 rt::Task<Result<BufferPool::Lease>> BufferPool::acquire(Deadline deadline, WaitObserver* observer) {
-  if (available() == 0) {
-    if (co_await wait(deadline, observer) != rt::Wake::kReady) {
-      co_return fail(Errc::kDeadline, fmt::format("waiting for one of {} I/O buffers", count_));
-    }
-    --promised_;
+  std::uint64_t owner = observer == nullptr ? 0 : observer->owner();
+  if (available() > 0 && has_share(owner)) {
+    co_return take(owner);
   }
-  co_return take();
+  Waiting waiting{owner, {}, {}};
+  if (co_await wait(waiting, deadline, observer) != rt::Wake::kReady) {
+    co_return fail(Errc::kDeadline, fmt::format("waiting for one of {} I/O buffers", count_));
+  }
+  co_return std::move(waiting.lease);
 }
 
-rt::Task<rt::Wake> BufferPool::wait(Deadline deadline, WaitObserver* observer) {
+rt::Task<rt::Wake> BufferPool::wait(Waiting& waiting, Deadline deadline, WaitObserver* observer) {
   ++stats_.waits;
   ++stats_.waiting;
   if (observer != nullptr) {
     observer->on_wait_begins();
   }
-  rt::Wake wake = co_await waiters_.wait(deadline);
+  waiters_.push_back(&waiting);
+  rt::Wake wake = co_await waiting.queue.wait(deadline);
+  std::erase(waiters_, &waiting);
   if (observer != nullptr) {
     observer->on_wait_ends();
   }
@@ -72,9 +87,17 @@ rt::Task<rt::Wake> BufferPool::wait(Deadline deadline, WaitObserver* observer) {
 }
 
 void BufferPool::give_back(std::uint32_t index) {
+  owners_[index] = 0;
   free_.push_back(index);
-  if (waiters_.wake_one()) {
-    ++promised_;
+  for (std::size_t i = 0; i < waiters_.size() && !free_.empty();) {
+    Waiting& waiting = *waiters_[i];
+    // Not one whose deadline passed in this pass.
+    if (has_share(waiting.owner) && waiting.queue.wake_one()) {
+      waiting.lease = take(waiting.owner);
+      waiters_.erase(waiters_.begin() + static_cast<std::ptrdiff_t>(i));
+    } else {
+      ++i;
+    }
   }
 }
 

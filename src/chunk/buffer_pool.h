@@ -5,6 +5,11 @@
 // lease holds one buffer and gives it back when it dies. Who finds the pool empty waits, first
 // come, first served: this is the flow control of the data path.
 //
+// Shares: an owner gets a further buffer only while it holds less than twice as many as are free.
+// So one that takes all it gets leaves a third of the pool, two of them leave a fifth, and those
+// that do not take part in their transfers cannot stop the others. Owners over their share wait
+// beside the order of the others.
+//
 // Thread: one reactor's. The pool must outlive its leases.
 #pragma once
 
@@ -30,6 +35,8 @@ class WaitObserver {
  public:
   virtual void on_wait_begins() = 0;
   virtual void on_wait_ends() = 0;
+  // Whose share the buffer counts in; 0 = nobody's.
+  [[nodiscard]] virtual std::uint64_t owner() const { return 0; }
 
  protected:
   ~WaitObserver() = default;
@@ -81,7 +88,7 @@ class BufferPool {
   [[nodiscard]] std::size_t buffer_bytes() const { return buffer_bytes_; }
   [[nodiscard]] std::size_t count() const { return count_; }
   // Free and promised to nobody.
-  [[nodiscard]] std::size_t available() const { return free_.size() - promised_; }
+  [[nodiscard]] std::size_t available() const { return free_.size(); }
 
   struct Stats {
     std::uint64_t waits = 0;     // times that somebody had to wait for a buffer
@@ -95,16 +102,23 @@ class BufferPool {
   [[nodiscard]] std::span<std::byte> buffer(std::uint32_t index) const {
     return mapping_.bytes().subspan(index * buffer_bytes_, buffer_bytes_);
   }
-  Lease take();
-  rt::Task<rt::Wake> wait(Deadline deadline, WaitObserver* observer);
+  // Who waits; in its coroutine's frame.
+  struct Waiting {
+    std::uint64_t owner;
+    rt::WaitQueue queue;  // of this one
+    Lease lease;          // what it got
+  };
+  [[nodiscard]] bool has_share(std::uint64_t owner) const;
+  Lease take(std::uint64_t owner);
+  rt::Task<rt::Wake> wait(Waiting& waiting, Deadline deadline, WaitObserver* observer);
   void give_back(std::uint32_t index);
 
   Mapping mapping_;
   std::size_t buffer_bytes_;
   std::size_t count_;
-  std::vector<std::uint32_t> free_;  // last in, first out: the warmest is used next
-  std::size_t promised_ = 0;         // free buffers that belong to waiters already woken
-  rt::WaitQueue waiters_;
+  std::vector<std::uint32_t> free_;    // last in, first out: the warmest is used next
+  std::vector<std::uint64_t> owners_;  // by buffer
+  std::vector<Waiting*> waiters_;      // in the order they came
   Stats stats_;
 };
 

@@ -87,5 +87,75 @@ TEST(BufferPool, WaitersAreServedInTheirOrder) {
   EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4}));
 }
 
+class Owner final : public WaitObserver {
+ public:
+  explicit Owner(std::uint64_t id) : id_(id) {}
+  void on_wait_begins() override { is_waiting = true; }
+  void on_wait_ends() override { is_waiting = false; }
+  [[nodiscard]] std::uint64_t owner() const override { return id_; }
+  bool is_waiting = false;
+
+ private:
+  std::uint64_t id_;
+};
+
+// Takes buffers until none is given any more.
+std::vector<BufferPool::Lease> take_all(Shard& shard, Owner& owner) {
+  std::vector<BufferPool::Lease> leases;
+  for (;;) {
+    auto lease = shard.reactor().block_on(
+        shard.pool().acquire(Deadline::after(std::chrono::milliseconds(2)), &owner));
+    if (!lease) {
+      return leases;
+    }
+    leases.push_back(*std::move(lease));
+  }
+}
+
+TEST(BufferPool, WhoTakesAllItGetsLeavesAShareToOthers) {
+  constexpr std::size_t kCount = 32;
+  Shard shard(kCount);
+  Owner greedy(1);
+  Owner other(2);
+  Owner third(3);
+  std::vector<BufferPool::Lease> held = take_all(shard, greedy);
+  EXPECT_GE(held.size(), kCount / 2) << "one alone should have most";
+  EXPECT_GE(shard.pool().available(), kCount / 4);
+  std::vector<BufferPool::Lease> also_held = take_all(shard, other);
+  EXPECT_FALSE(also_held.empty());
+  EXPECT_FALSE(take_all(shard, third).empty());
+}
+
+rt::Task<void> wait_over_share(Shard* shard, Owner* greedy, bool* has_it) {
+  auto lease = co_await shard->pool().acquire(soon(), greedy);
+  EXPECT_TRUE(lease);
+  *has_it = true;
+}
+
+rt::Task<void> others_pass(rt::Scope* scope, Shard* shard, std::vector<BufferPool::Lease>* held) {
+  Owner greedy(1);
+  Owner other(2);
+  bool has_it = false;
+  scope->spawn(wait_over_share(shard, &greedy, &has_it));
+  while (!greedy.is_waiting) {
+    co_await rt::Yield{};
+  }
+  EXPECT_TRUE(co_await shard->pool().acquire(soon(), &other)) << "it waits behind a full share";
+  co_await rt::Yield{};
+  EXPECT_FALSE(has_it);
+  held->clear();
+  co_await scope->join();
+  EXPECT_TRUE(has_it);
+}
+
+TEST(BufferPool, WhoHasItsShareWaitsWithoutHoldingUpOthers) {
+  Shard shard(8);
+  rt::Scope scope;
+  Owner greedy(1);
+  std::vector<BufferPool::Lease> held = take_all(shard, greedy);
+  shard.reactor().block_on(others_pass(&scope, &shard, &held));
+  EXPECT_EQ(shard.pool().available(), 8U);
+}
+
 }  // namespace
 }  // namespace benchfs::chunk
