@@ -23,7 +23,7 @@ endfunction()
 set(BENCHFS_TEST_ENV ${CMAKE_BINARY_DIR}/test_env.sh)
 configure_file(${CMAKE_SOURCE_DIR}/cmake/test_env.sh.in ${BENCHFS_TEST_ENV} @ONLY)
 
-# benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|slow] [TRANSPORTS])
+# benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|long] [TRANSPORTS])
 #
 # One test program a layer; every case becomes a ctest test. TRANSPORTS registers the program twice:
 # over shared memory + tcp and over tcp alone.

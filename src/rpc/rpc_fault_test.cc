@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "rpc/testing/many_evictions.h"
 #include "rpc/testing/rpc_fixture.h"
 #include "rt/frame_pool.h"
 
@@ -337,6 +338,10 @@ TEST(Eviction, ManyClientsOverFewPlacesAllGetTheirAnswers) {
   }
   EXPECT_GE(server.registry_stats().evictions, 50U);
   EXPECT_LE(server.registry_stats().high_water, 3U);
+}
+
+TEST(Eviction, HundredsLeaveNothingBehindAndNoCallFails) {
+  testing::expect_evictions_leave_nothing(300);
 }
 
 // More clients than places, and every one of them works all the time.

@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <memory>
 #include <vector>
 
@@ -18,6 +17,7 @@ using net::testing::RawPeer;
 using std::chrono::milliseconds;
 using testing::Client;
 using testing::open_descriptors;
+using testing::resident_bytes;
 using testing::ServerThread;
 
 constexpr std::uint32_t kLimit = 16;
@@ -63,15 +63,6 @@ class PlainPeers {
  private:
   std::vector<int> fds_;
 };
-
-std::size_t resident_bytes() {
-  std::FILE* file = std::fopen("/proc/self/statm", "r");
-  std::size_t all = 0;
-  std::size_t resident = 0;
-  EXPECT_EQ(std::fscanf(file, "%zu %zu", &all, &resident), 2);
-  std::fclose(file);
-  return resident * 4096;
-}
 
 Admission::Stats stats(ServerThread& server) {
   Admission::Stats stats;

@@ -1,6 +1,9 @@
 #include "rpc/testing/rpc_fixture.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <future>
 
@@ -49,6 +52,16 @@ std::size_t open_descriptors() {
     ++count;
   }
   return count - net::kept_numbers();
+}
+
+std::size_t resident_bytes() {
+  std::FILE* file = std::fopen("/proc/self/statm", "re");
+  BENCHFS_CHECK(file != nullptr);
+  std::size_t all = 0;
+  std::size_t resident = 0;
+  BENCHFS_CHECK(std::fscanf(file, "%zu %zu", &all, &resident) == 2);
+  std::fclose(file);
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
 // --- EchoService ---------------------------------------------------------------------------------

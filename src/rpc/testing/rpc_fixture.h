@@ -157,5 +157,7 @@ bool has_pattern(std::span<const std::byte> bytes, std::uint64_t seed);
 
 // Open descriptors of this process.
 std::size_t open_descriptors();
+// Resident memory of this process.
+std::size_t resident_bytes();
 
 }  // namespace benchfs::rpc::testing
