@@ -1,10 +1,12 @@
 #include "rt/reactor.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "base/check.h"
@@ -202,7 +204,7 @@ void Reactor::sleep(Deadline deadline) {
     deadline = deadline.earlier(Deadline::at(timers_.next()));
   }
   if (forced) {
-    deadline = deadline.earlier(Deadline::at(now + kForcedSleep));
+    return sleep_beside_refusers(deadline.earlier(Deadline::at(now + kForcedSleep)).remaining(now));
   }
   timespec timeout{};
   if (!deadline.is_never()) {
@@ -217,10 +219,35 @@ void Reactor::sleep(Deadline deadline) {
   set_sleeping(false);
   for (int i = 0; i < count; ++i) {
     if (events[i].data.ptr == this) {
-      std::uint64_t drained = 0;
-      [[maybe_unused]] ssize_t got = read(wake_fd_, &drained, sizeof drained);
+      drain_wake();
     }
   }
+}
+
+// Without the descriptors of pollers that refuse to arm, which may be readable for as long as they
+// do.
+void Reactor::sleep_beside_refusers(Nanos most) {
+  std::array<pollfd, 8> watched;
+  watched[0] = {.fd = wake_fd_, .events = POLLIN, .revents = 0};
+  nfds_t count = 1;
+  for (Poller* poller : pollers_) {
+    if (count < watched.size() && poller->prepare_to_sleep()) {
+      watched[count++] = {.fd = poller->fd(), .events = POLLIN, .revents = 0};
+    }
+  }
+  ++stats_.sleeps;
+  timespec timeout{.tv_sec = 0, .tv_nsec = most.count()};
+  ::ppoll(watched.data(), count, &timeout, nullptr);
+  passes_since_timer_check_ = kTimerCheckBusy;
+  set_sleeping(false);
+  if (watched[0].revents != 0) {
+    drain_wake();
+  }
+}
+
+void Reactor::drain_wake() {
+  std::uint64_t drained = 0;
+  [[maybe_unused]] ssize_t got = read(wake_fd_, &drained, sizeof drained);
 }
 
 }  // namespace benchfs::rt

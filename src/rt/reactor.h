@@ -110,6 +110,8 @@ class Reactor {
   bool deliver_mail();
   bool resume_ready();
   void sleep(Deadline deadline);
+  void sleep_beside_refusers(Nanos most);
+  void drain_wake();
 
   std::vector<Poller*> pollers_;
   TimerQueue timers_;

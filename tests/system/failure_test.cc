@@ -7,6 +7,7 @@
 #include <csignal>
 #include <future>
 #include <sstream>
+#include <thread>
 
 namespace benchfs::test {
 namespace {
@@ -36,6 +37,11 @@ class Failure : public FailureTest {
     ::kill(server(), SIGKILL);
     ASSERT_TRUE(wait_for_end(server(), patience()));
     ::waitpid(server(), nullptr, 0);
+  }
+  std::uint64_t sleeps_of_server() {
+    Result<std::string> text = client_->run(client_->fs().shard_stats(kFirst));
+    EXPECT_TRUE(text) << message(text);
+    return json::parse(text.value_or("{}"))["reactor"]["sleeps"];
   }
   Status ping() { return client_->run(client_->fs().ping(kFirst)); }
   // Waits until as many clients are registered.
@@ -158,6 +164,38 @@ TEST_F(Failure, AClientThatWasStoppedItselfDoesNotBlameTheServer) {
   Ended ended = bench.wait(patience());
   EXPECT_EQ(ended.exit_code, 0) << ended.err;
   EXPECT_EQ(ended.err.find("silent"), std::string::npos) << ended.err;
+}
+
+// Each of four clients leaves up to a window of replies unread.
+TEST_F(Failure, ClientsThatReadNothingLeaveTheServerAsleep) {
+  ASSERT_TRUE(ping());
+  Held before = held(*client_);
+  Process bench = start_bench({"rpc", "--clients", "4", "--seconds", "4", "--depth", "64"});
+  ASSERT_TRUE(has_clients(before.clients + 4)) << bench.err();
+  std::vector<pid_t> clients = workers(bench.pid());
+  ASSERT_EQ(clients.size(), 4U);
+  for (pid_t client : clients) {
+    ::kill(client, SIGSTOP);
+  }
+  // Busy until the last request is answered.
+  double cpu = 1;
+  std::uint64_t sleeps = 0;
+  for (int second = 0; second < 5 && cpu >= 0.2; ++second) {
+    std::uint64_t cpu_before = cpu_ns(server());
+    std::uint64_t sleeps_before = sleeps_of_server();
+    std::this_thread::sleep_for(seconds(1));  // lint: allow sleep measured
+    cpu = static_cast<double>(cpu_ns(server()) - cpu_before) * 1e-9;
+    sleeps = sleeps_of_server() - sleeps_before;
+  }
+  fmt::print("four stopped clients: {:.3f} s of CPU, {} sleeps in a second\n", cpu, sleeps);
+  EXPECT_LT(cpu, 0.2);
+  EXPECT_GT(sleeps, 0U);
+  for (pid_t client : clients) {
+    ::kill(client, SIGCONT);
+  }
+  Ended ended = bench.wait(patience());
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_TRUE(holds_again(*client_, before));
 }
 
 TEST_F(Failure, TheErrorOfADeadlineNamesOperationNodePhaseAndTimes) {

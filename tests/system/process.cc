@@ -13,6 +13,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -136,6 +137,16 @@ bool enter_private_mounts() {
     return false;
   }
   return ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+}
+
+std::uint64_t cpu_ns(pid_t pid) {
+  std::uint64_t total = 0;
+  for (const auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid))) {
+    std::uint64_t ran = 0;
+    std::ifstream(task.path() / "schedstat") >> ran;
+    total += ran;
+  }
+  return total;
 }
 
 TmpfsMount::TmpfsMount(std::string directory, std::uint64_t bytes)

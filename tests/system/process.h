@@ -50,6 +50,8 @@ bool wait_for_end(pid_t pid, Deadline deadline);
 
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, const std::string& text);
+// Nanoseconds that all threads of a process have run.
+std::uint64_t cpu_ns(pid_t pid);
 
 // Gives this process and its children a mount namespace of their own, so that a test can mount and
 // nobody else sees it. False where the kernel does not allow that.

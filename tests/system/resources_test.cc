@@ -77,17 +77,6 @@ TEST_F(Resources, FullMemoryIsReportedAndHarmsNothing) {
   EXPECT_EQ(benchfs({"down"}).exit_code, 0);
 }
 
-// Nanoseconds that all threads of a process have run.
-std::uint64_t cpu_ns(pid_t pid) {
-  std::uint64_t total = 0;
-  for (const auto& task : fs::directory_iterator(fmt::format("/proc/{}/task", pid))) {
-    std::uint64_t ran = 0;
-    std::ifstream(task.path() / "schedstat") >> ran;
-    total += ran;
-  }
-  return total;
-}
-
 std::uint64_t resident_bytes(pid_t pid) {
   std::ifstream status(fmt::format("/proc/{}/status", pid));
   for (std::string line; std::getline(status, line);) {
