@@ -1,6 +1,7 @@
 #include "mpi/ranks.h"
 
 #include <mpi.h>
+#include <sched.h>
 #include <sysexits.h>
 
 #include <cstdlib>
@@ -40,12 +41,18 @@ struct Ranks::Notes {
   std::list<Operation> receives;
 };
 
-Ranks::Ranks() : notes_(std::make_unique<Notes>()) {}
+struct Ranks::Group {
+  MPI_Comm all = MPI_COMM_WORLD;
+};
+
+Ranks::Ranks() : group_(std::make_unique<Group>()) {}
 Ranks::Ranks(Ranks&&) noexcept = default;
 
 Ranks::~Ranks() {
   if (notes_ != nullptr) {
     MPI_Finalize();
+  } else if (group_ != nullptr && group_->all != MPI_COMM_WORLD) {
+    MPI_Comm_free(&group_->all);
   }
 }
 
@@ -56,6 +63,7 @@ Result<Ranks> Ranks::start(int* argc, char*** argv) {
     return fail(Errc::kSystem, "MPI does not start");
   }
   Ranks ranks;
+  ranks.notes_ = std::make_unique<Notes>();
   MPI_Comm_rank(MPI_COMM_WORLD, &ranks.rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &ranks.size_);
   std::array<char, MPI_MAX_PROCESSOR_NAME> name{};
@@ -68,33 +76,48 @@ Result<Ranks> Ranks::start(int* argc, char*** argv) {
   return ranks;
 }
 
-namespace {
-
-// Waits for a collective operation, whose buffers are the caller's: it only returns when they are
-// free again.
-void wait(Ranks& ranks, MPI_Request request, Deadline deadline, const char* what) {
-  while (!is_done(request)) {
-    if (deadline.passed()) {
-      BENCHFS_LOG(kError, "{}: not all other ranks came in time; ending the job", what);
-      ranks.abort(EX_UNAVAILABLE);
-    }
-    pause_briefly();
-  }
+Ranks Ranks::split(int part) const {
+  Ranks ranks;
+  MPI_Comm_split(group_->all, part, rank_, &ranks.group_->all);
+  MPI_Comm_rank(ranks.group_->all, &ranks.rank_);
+  MPI_Comm_size(ranks.group_->all, &ranks.size_);
+  ranks.host_ = host_;
+  return ranks;
 }
 
-}  // namespace
+// Waits for a collective operation, whose buffers are the caller's: it only returns when they are
+// free again. Ranks that come at about the same time leave at about the same time: it sleeps only
+// when the others take longer.
+void Ranks::wait_for(void* request, Deadline deadline, const char* what) {
+  constexpr Nanos kAwake = std::chrono::milliseconds(3);
+  MonoTime sleep_from = mono_now() + kAwake;
+  while (!is_done(*static_cast<MPI_Request*>(request))) {
+    if (deadline.passed()) {
+      BENCHFS_LOG(kError, "{}: not all other ranks came in time; ending the job", what);
+      abort(EX_UNAVAILABLE);
+    }
+    if (look_) {
+      look_();
+    }
+    if (mono_now() < sleep_from) {
+      sched_yield();
+    } else {
+      pause_briefly();
+    }
+  }
+}
 
 std::vector<Ranks::Pair> Ranks::gather(Pair own, Deadline deadline) {
   std::vector<Pair> all(static_cast<std::size_t>(size_));
   MPI_Request request = MPI_REQUEST_NULL;
   constexpr int kCount = static_cast<int>(std::tuple_size_v<Pair>);
   MPI_Iallgather(
-      own.data(), kCount, MPI_INT64_T, all.data(), kCount, MPI_INT64_T, MPI_COMM_WORLD, &request);
-  wait(*this, request, deadline, "agreement");
+      own.data(), kCount, MPI_INT64_T, all.data(), kCount, MPI_INT64_T, group_->all, &request);
+  wait_for(&request, deadline, "agreement");
   return all;
 }
 
-std::vector<std::string> Ranks::collect(const std::string& own, Deadline deadline) {
+std::vector<std::string> Ranks::collect(const std::string& own, Deadline deadline, int root) {
   std::vector<int> lengths;
   std::vector<int> offsets;
   int total = 0;
@@ -102,7 +125,7 @@ std::vector<std::string> Ranks::collect(const std::string& own, Deadline deadlin
     lengths.push_back(static_cast<int>(length[0]));
     offsets.push_back(std::exchange(total, total + lengths.back()));
   }
-  std::string text(rank_ == 0 ? static_cast<std::size_t>(total) : 0, '\0');
+  std::string text(rank_ == root ? static_cast<std::size_t>(total) : 0, '\0');
   MPI_Request request = MPI_REQUEST_NULL;
   MPI_Igatherv(own.data(),
                static_cast<int>(own.size()),
@@ -111,22 +134,31 @@ std::vector<std::string> Ranks::collect(const std::string& own, Deadline deadlin
                lengths.data(),
                offsets.data(),
                MPI_CHAR,
-               0,
-               MPI_COMM_WORLD,
+               root,
+               group_->all,
                &request);
-  wait(*this, request, deadline, "results");
+  wait_for(&request, deadline, "results");
   std::vector<std::string> all;
-  for (std::size_t i = 0; rank_ == 0 && i < lengths.size(); ++i) {
+  for (std::size_t i = 0; rank_ == root && i < lengths.size(); ++i) {
     all.push_back(
         text.substr(static_cast<std::size_t>(offsets[i]), static_cast<std::size_t>(lengths[i])));
   }
   return all;
 }
 
+std::string Ranks::share(std::string own, Deadline deadline) {
+  own.resize(static_cast<std::size_t>(
+      gather({static_cast<std::int64_t>(own.size()), 0}, deadline).front()[0]));
+  MPI_Request request = MPI_REQUEST_NULL;
+  MPI_Ibcast(own.data(), static_cast<int>(own.size()), MPI_CHAR, 0, group_->all, &request);
+  wait_for(&request, deadline, "agreement");
+  return own;
+}
+
 void Ranks::barrier(Deadline deadline) {
   MPI_Request request = MPI_REQUEST_NULL;
-  MPI_Ibarrier(MPI_COMM_WORLD, &request);
-  wait(*this, request, deadline, "barrier");
+  MPI_Ibarrier(group_->all, &request);
+  wait_for(&request, deadline, "barrier");
 }
 
 void Ranks::abort(int exit_code) {
