@@ -123,7 +123,7 @@ Status BaselineClient::run(const PingShape& shape, PingLimit limit, Measurement&
       last_reply = mono_now();
       count_ping(measurement, shape, last_reply - lane.begin);
       verify(lane, measurement);
-      if (next_sequence_ > last_sequence_ || last_reply >= limit.stop_at) {
+      if (next_sequence_ > last_sequence_ || limit.is_over(last_reply)) {
         --active;
       } else {
         start(lane);

@@ -21,7 +21,7 @@ PingLoad::PingLoad(rpc::ConnectionPool& pool, const PingShape& shape, std::uint3
 rt::CoStatus PingLoad::run(PingLimit limit, Measurement& measurement) {
   last_sequence_ =
       limit.operations == 0 ? ~std::uint64_t{0} : next_sequence_ + limit.operations - 1;
-  stop_at_ = limit.stop_at;
+  limit_ = limit;
   measurement_ = &measurement;
   return run_lanes(shape_.depth, [this](std::uint32_t lane) { return ping_until_done(lane); });
 }
@@ -56,7 +56,7 @@ rt::CoStatus PingLoad::ping_until_done(std::uint32_t lane) {
                       reply->data_bytes,
                       payload.reply_bytes()));
     }
-    if (end >= stop_at_) {
+    if (limit_.is_over(end)) {
       break;
     }
   }

@@ -27,7 +27,7 @@ class PingLoad {
   std::vector<std::unique_ptr<PingPayload>> lanes_;
   std::uint64_t next_sequence_ = 1;
   std::uint64_t last_sequence_ = 0;
-  MonoTime stop_at_;
+  PingLimit limit_;
   Measurement* measurement_ = nullptr;
 };
 

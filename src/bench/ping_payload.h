@@ -3,6 +3,7 @@
 // The same for every reply path, so that they differ in nothing but the way of the reply.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -50,10 +51,15 @@ class PingPayload {
   AlignedBuffer received_;
 };
 
-// Until `operations` were done (0: no limit) or the time has come.
+// Until `operations` were done (0: no limit), the time has come, or the benchmark shall end early.
 struct PingLimit {
   std::uint64_t operations = 0;
   MonoTime stop_at = MonoTime::max();
+  const std::atomic<bool>* ends_early = nullptr;  // nullptr: never
+  [[nodiscard]] bool is_over(MonoTime now) const {
+    return now >= stop_at ||
+           (ends_early != nullptr && ends_early->load(std::memory_order_relaxed));
+  }
 };
 
 // Counts an answered ping.

@@ -107,7 +107,7 @@ Status RpcRun::measure(ReplyPath path, const Phase& phase) {
     if (path == ReplyPath::kNewEndpoint) {
       operations = std::min(operations, kNewEndpointWarmup);
     }
-    return ping(path, {operations, after(kWarmupLimit)}, out);
+    return ping(path, {operations, after(kWarmupLimit), worker_.ends_early()}, out);
   }));
   BENCHFS_TRY_VOID(worker_.run_here(
       phase, [&](Measurement& out) { return ping(path, limit_of(path, phase), out); }));
@@ -118,7 +118,7 @@ Status RpcRun::measure(ReplyPath path, const Phase& phase) {
 }
 
 PingLimit RpcRun::limit_of(ReplyPath path, const Phase& phase) const {
-  PingLimit limit{.operations = config_.operations};
+  PingLimit limit{.operations = config_.operations, .ends_early = worker_.ends_early()};
   if (limit.operations == 0) {
     auto seconds = std::chrono::duration<double>(config_.seconds);
     limit.stop_at = after(std::chrono::duration_cast<Nanos>(seconds));

@@ -3,13 +3,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
-#include <set>
 
 #include "bench/baseline_process.h"
 #include "bench/collector.h"
 #include "bench/fleet.h"
+#include "bench/publish.h"
 #include "bench/rpc_bench.h"
 #include "bench/system_info.h"
 
@@ -76,7 +75,7 @@ class Run {
  private:
   Status start_clients();
   Status describe(const std::vector<json>& hellos);
-  void describe_cluster(const json& hello);
+  void describe_servers(const json& hello);
   Status run_phase(const Phase& phase);
   // Of the processes that serve `phase`.
   [[nodiscard]] std::optional<double> server_cpu_s(const Phase& phase) const;
@@ -136,42 +135,23 @@ Status Run::start_clients() {
 }
 
 Status Run::describe(const std::vector<json>& hellos) {
-  describe_cluster(hellos.front());
+  describe_servers(hellos.front());
   if (baseline_ && !servers_->is_complete()) {
     return fail(Errc::kInvalidArgument,
                 "the baselines run on this host and the cluster does not: a comparison would "
                 "mislead; benchfs_rpc_bench places them beside the servers");
   }
-  std::vector<double> init;
-  std::vector<double> resident;
-  for (const json& hello : hellos) {
-    init.push_back(hello.value("init_ms", 0.0));
-    resident.push_back(hello.value("rss_mib", 0.0));
-  }
-  ordered_json& system = outcome_.report.system;
-  system["client_init_ms"] = spread_of(std::move(init)).median;
-  system["client_rss_mib"] = spread_of(std::move(resident)).median;
-  std::optional<double> server_mib = servers_->resident_mib();
-  system["server_rss_mib"] = server_mib ? ordered_json(*server_mib) : ordered_json(nullptr);
+  describe_clients(outcome_.report.system, hellos);
   return {};
 }
 
-void Run::describe_cluster(const json& hello) {
+void Run::describe_servers(const json& hello) {
   std::vector<pid_t> pids;
-  ordered_json& system = outcome_.report.system;
   json shards = hello.value("shards", json::array());
-  system["servers"] = nullptr;
-  system["shards"] = shards.size();
-  system["engine"] = nullptr;
-  std::set<std::string> nodes;
   for (const json& shard : shards) {
     pids.push_back(shard.value("pid", pid_t{0}));
-    // "node_3.1" is a shard of node_3.
-    std::string node_id = shard.value("node_id", "");
-    nodes.insert(node_id.substr(0, node_id.find('.')));
-    system["engine"] = shard.value("storage", json::object()).value("engine", "?");
   }
-  system["servers"] = nodes.size();
+  describe_cluster(outcome_.report.system, shards);
   outcome_.report.registry = registry_totals(shards);
   servers_.emplace(pids);
 }
@@ -199,22 +179,6 @@ Status Run::run_phase(const Phase& phase) {
   return {};
 }
 
-Status write_text(const std::string& text, const std::string& path) {
-  if (path == "-") {
-    std::fputs(text.c_str(), stdout);
-    return {};
-  }
-  std::FILE* file = std::fopen(path.c_str(), "we");
-  if (file == nullptr) {
-    return fail_system(errno, path);
-  }
-  bool written = std::fputs(text.c_str(), file) >= 0;
-  if (std::fclose(file) != 0 || !written) {
-    return fail_system(errno, path);
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<RunOutcome> run_benchmark(const RunOptions& options) {
@@ -235,15 +199,7 @@ Result<RunOutcome> run_benchmark(const RunOptions& options) {
 
 Status run_and_report(const RunOptions& options) {
   BENCHFS_TRY(RunOutcome outcome, run_benchmark(options));
-  if (options.json_path != "-") {
-    std::fputs(to_table(outcome.report).c_str(), stdout);
-  }
-  if (!options.json_path.empty()) {
-    BENCHFS_TRY_VOID(write_text(to_json(outcome.report).dump(2) + '\n', options.json_path));
-  }
-  if (!options.html_path.empty()) {
-    BENCHFS_TRY_VOID(write_text(to_html(outcome.report), options.html_path));
-  }
+  BENCHFS_TRY_VOID(publish(outcome.report, {.json = options.json_path, .html = options.html_path}));
   return outcome.mismatch.empty() ? Status{} : fail(Errc::kMalformed, outcome.mismatch);
 }
 

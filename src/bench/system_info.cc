@@ -109,19 +109,4 @@ std::optional<double> ServerProcesses::cpu_s() const {
   return static_cast<double>(total) * 1e-9;
 }
 
-std::optional<double> ServerProcesses::resident_mib() const {
-  if (!is_complete()) {
-    return std::nullopt;
-  }
-  double total = 0;
-  for (pid_t pid : pids_) {
-    std::ifstream file(fmt::format("/proc/{}/statm", pid));
-    double size = 0;
-    double resident = 0;
-    file >> size >> resident;
-    total += resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
-  }
-  return total;
-}
-
 }  // namespace benchfs::bench

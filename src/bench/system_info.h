@@ -27,7 +27,6 @@ class ServerProcesses {
   [[nodiscard]] bool is_complete() const { return complete_ && !pids_.empty(); }
   // CPU seconds of all together since they started; nothing when that cannot be known.
   [[nodiscard]] std::optional<double> cpu_s() const;
-  [[nodiscard]] std::optional<double> resident_mib() const;
 
  private:
   std::vector<pid_t> pids_;

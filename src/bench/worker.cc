@@ -44,16 +44,6 @@ double resident_mib() {
   return static_cast<double>(pages) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
 }
 
-// Connects and completes one operation; what that took goes into `hello`.
-Result<std::unique_ptr<client::Client>> connect_timed(const Connect& connect, json& hello) {
-  MonoTime begin = mono_now();
-  BENCHFS_TRY(std::unique_ptr<client::Client> client, connect());
-  BENCHFS_TRY_VOID(client->run(client->fs().stat("/")));
-  hello["init_ms"] = std::chrono::duration<double, std::milli>(mono_now() - begin).count();
-  hello["rss_mib"] = resident_mib();
-  return client;
-}
-
 // The parent process tells when to begin and gets every measurement.
 class ParentCoordinator final : public Coordinator {
  public:
@@ -123,6 +113,15 @@ json describe_shards(client::Client& client) {
     shards.push_back(parsed.is_object() ? std::move(parsed) : json::object());
   }
   return shards;
+}
+
+Result<std::unique_ptr<client::Client>> connect_timed(const Connect& connect, json& hello) {
+  MonoTime begin = mono_now();
+  BENCHFS_TRY(std::unique_ptr<client::Client> client, connect());
+  BENCHFS_TRY_VOID(client->run(client->fs().stat("/")));
+  hello["init_ms"] = std::chrono::duration<double, std::milli>(mono_now() - begin).count();
+  hello["rss_mib"] = resident_mib();
+  return client;
 }
 
 void Worker::start(Measurement& measurement) {

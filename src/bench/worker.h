@@ -5,6 +5,7 @@
 // Coordinator's: a socket to the parent process in `benchfs bench`, MPI in benchfs_rpc_bench.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -23,6 +24,8 @@ class Coordinator {
   virtual Status begin(const Phase& phase) = 0;
   // Hands over what this client measured in it.
   virtual Status finish(const Phase& phase, const Measurement& measurement) = 0;
+  // True once the benchmark shall end before its time: long phases look at it. nullptr: never.
+  [[nodiscard]] virtual const std::atomic<bool>* ends_early() const { return nullptr; }
 };
 
 // What a benchmark gets to work with.
@@ -38,6 +41,7 @@ class Worker {
   [[nodiscard]] client::FileSystem& fs() { return client_.fs(); }
   [[nodiscard]] std::uint32_t rank() const { return rank_; }
   [[nodiscard]] std::uint32_t clients() const { return clients_; }
+  [[nodiscard]] const std::atomic<bool>* ends_early() const { return coordinator_.ends_early(); }
   [[nodiscard]] bool takes_part(const Phase& phase) const {
     return phase.clients == 0 || rank_ < phase.clients;
   }
@@ -86,9 +90,13 @@ class Worker {
 // What every shard says of itself, as parsed JSON; an empty object for one that does not answer.
 nlohmann::json describe_shards(client::Client& client);
 
+using Connect = std::function<Result<std::unique_ptr<client::Client>>()>;
+// Connects and completes one operation. What that took goes into `hello`: init_ms, rss_mib.
+Result<std::unique_ptr<client::Client>> connect_timed(const Connect& connect,
+                                                      nlohmann::json& hello);
+
 // A client process of `benchfs bench`: connects, then does what standard input tells. Returns the
 // exit code.
-using Connect = std::function<Result<std::unique_ptr<client::Client>>()>;
 int run_worker(const Connect& connect);
 
 // Runs lane(0) … lane(count - 1) side by side; the first error, if any. One lane is awaited

@@ -10,11 +10,10 @@
 #include "bench/baseline_process.h"
 #include "bench/io_bench.h"
 #include "bench/md_bench.h"
-#include "bench/rpc_bench.h"
 #include "bench/run.h"
 #include "bench/worker.h"
 #include "cli/command.h"
-#include "wire/ping.h"
+#include "cli/rpc_options.h"
 
 namespace benchfs::cli {
 namespace {
@@ -73,18 +72,6 @@ void run(Arguments<Config>& arguments, Context& context) {
 }
 
 constexpr const char* kRpcFooter =
-    "Paths: how a reply finds its client\n"
-    "  persistent    BenchFS: the endpoint that was accepted when the client registered\n"
-    "  reply-ep      UCX's reply endpoint: connected by worker address, flag REPLY\n"
-    "  new-endpoint  the server makes an endpoint for each reply and closes it afterwards\n"
-    "  ucx-floor     a bare UCX echo on an accepted endpoint: what the network can do\n"
-    "The last three are UCX alone, in a server process that the benchmark starts on this host and\n"
-    "stops again. Paths take turns, --rounds times; values are medians, the JSON has the range "
-    "too.\n"
-    "What does not differ by more than its range is equal. new-endpoint leaks inside UCX, so it "
-    "is\n"
-    "stopped after few operations.\n\n"
-    "Columns: latency of one ping; cpu/op in us is also CPU seconds per million pings.\n\n"
     "Examples\n"
     "  benchfs bench rpc                                        8 bytes, one client, one at a "
     "time\n"
@@ -94,87 +81,22 @@ constexpr const char* kRpcFooter =
     "  benchfs bench rpc --clients 4 --depth 16 --servers one   message rate of one shard\n"
     "  benchfs bench rpc --json result.json";
 
-// "all" is every path; every path once, in the order given.
-std::vector<std::string> chosen_paths(const std::vector<std::string>& names) {
-  std::vector<std::string> paths;
-  for (const std::string& name : names) {
-    for (bench::ReplyPath path : bench::kAllPaths) {
-      std::string candidate(name_of(path));
-      if ((name == "all" || name == candidate) && std::ranges::count(paths, candidate) == 0) {
-        paths.push_back(candidate);
-      }
-    }
-  }
-  return paths;
-}
-
-// What to measure.
-void add_rpc_load(CLI::App& rpc, bench::RpcConfig& config) {
-  config.client_counts = {1};
-  rpc.add_option("--path", config.paths, "Reply paths, comma-separated, or all")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"persistent", "reply-ep", "new-endpoint", "ucx-floor", "all"}))
-      ->capture_default_str();
-  rpc.add_option("-p,--payload", config.payload_bytes, "Payload sizes, comma-separated, at most 4M")
-      ->delimiter(',')
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{wire::kMaxPingBytes}))
-      ->type_name("BYTES")
-      ->capture_default_str();
-  rpc.add_option("--direction",
-                 config.directions,
-                 "Where the payload travels: send (with the request), receive, echo (both)")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"send", "receive", "echo"}))
-      ->capture_default_str();
-  rpc.add_option("-d,--depth", config.depths, "Pings outstanding per client, comma-separated")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  rpc.add_option(
-         "-c,--clients", config.client_counts, "Client processes that ping, comma-separated")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-}
-
-// How long, and against what.
-void add_rpc_conduct(CLI::App& rpc, bench::RpcConfig& config, std::string& servers) {
-  rpc.add_option("--servers", servers, "all: in turn to every shard; one: to the first only")
-      ->check(CLI::IsMember({"all", "one"}))
-      ->capture_default_str();
-  auto* seconds = rpc.add_option("-s,--seconds", config.seconds, "Length of each phase and round")
-                      ->check(CLI::Range(0.01, 3600.0))
-                      ->capture_default_str();
-  rpc.add_option("-n,--operations", config.operations, "Pings per client, phase and round instead")
-      ->excludes(seconds);
-  config.rounds = 0;
-  rpc.add_option("--rounds", config.rounds, "Turns of each path (5; with one path 1)")
-      ->check(CLI::Range(1, 1000));
-  rpc.add_option("--warmup", config.warmup, "Pings before each phase, for at most 0.5 s")
-      ->capture_default_str();
-}
-
 void add_rpc(CLI::App& bench, Context& context) {
   auto arguments = std::make_shared<Arguments<bench::RpcConfig>>();
+  auto options = std::make_shared<RpcOptions>();
   arguments->run.benchmark = "rpc";
   CLI::App* rpc = bench.add_subcommand("rpc", "Round trips: pings whose payload is checked");
-  add_rpc_load(*rpc, arguments->config);
-  auto servers = std::make_shared<std::string>("all");
-  add_rpc_conduct(*rpc, arguments->config, *servers);
+  options->client_counts = {1};
+  options->define(*rpc, "Client processes that ping, comma-separated");
   add_run_options(*rpc, arguments->run);
   rpc->add_option("--html", arguments->run.html_path, "Write the report as one page to FILE")
       ->type_name("FILE");
-  rpc->footer(kRpcFooter);
-  rpc->callback([arguments, servers, &context] {
-    bench::RpcConfig& chosen = arguments->config;
-    chosen.paths = chosen_paths(chosen.paths);
-    if (chosen.rounds == 0) {
-      chosen.rounds = chosen.paths.size() > 1 ? 5 : 1;
-    }
-    chosen.all_servers = *servers == "all";
-    chosen.seed = random_id();
-    arguments->run.clients = std::ranges::max(chosen.client_counts);
+  rpc->footer(
+      RpcOptions::about_paths("in a server process that the benchmark starts on this host") +
+      kRpcFooter);
+  rpc->callback([arguments, options, &context] {
+    arguments->config = options->settle();
+    arguments->run.clients = std::ranges::max(arguments->config.client_counts);
     run(*arguments, context);
   });
 }

@@ -1,0 +1,109 @@
+#include "cli/rpc_options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "base/random.h"
+#include "wire/ping.h"
+
+namespace benchfs::cli {
+namespace {
+
+// "all" is every path; every path once, in the order given.
+std::vector<std::string> chosen_paths(const std::vector<std::string>& names) {
+  std::vector<std::string> paths;
+  for (const std::string& name : names) {
+    for (bench::ReplyPath path : bench::kAllPaths) {
+      std::string candidate(name_of(path));
+      if ((name == "all" || name == candidate) && std::ranges::count(paths, candidate) == 0) {
+        paths.push_back(candidate);
+      }
+    }
+  }
+  return paths;
+}
+
+}  // namespace
+
+std::string RpcOptions::about_paths(const std::string& where) {
+  return "Paths: how a reply finds its client\n"
+         "  persistent    BenchFS: the endpoint that was accepted when the client registered\n"
+         "  reply-ep      UCX's reply endpoint: connected by worker address, flag REPLY\n"
+         "  new-endpoint  the server makes an endpoint for each reply and closes it afterwards\n"
+         "  ucx-floor     a bare UCX echo on an accepted endpoint: what the network can do\n"
+         "The last three are UCX alone, " +
+         where +
+         ".\n"
+         "Paths take turns, --rounds times; values are medians, the JSON has the range too. What "
+         "does\n"
+         "not differ by more than its range is equal. new-endpoint leaks inside UCX, so it is "
+         "stopped\n"
+         "after few operations.\n\n"
+         "Columns: latency of one ping; cpu/op in us is also CPU seconds per million pings.\n\n";
+}
+
+// What to measure.
+void RpcOptions::define_load(CLI::App& app) {
+  app.add_option("--path", config_.paths, "Reply paths, comma-separated, or all")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"persistent", "reply-ep", "new-endpoint", "ucx-floor", "all"}))
+      ->capture_default_str();
+  app.add_option(
+         "-p,--payload", config_.payload_bytes, "Payload sizes, comma-separated, at most 4M")
+      ->delimiter(',')
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{wire::kMaxPingBytes}))
+      ->type_name("BYTES")
+      ->capture_default_str();
+  app.add_option("--direction",
+                 config_.directions,
+                 "Where the payload travels: send (with the request), receive, echo (both)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"send", "receive", "echo"}))
+      ->capture_default_str();
+  app.add_option("-d,--depth", config_.depths, "Pings outstanding per client, comma-separated")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+}
+
+// How long, and against what.
+void RpcOptions::define_conduct(CLI::App& app) {
+  app.add_option("--servers", servers_, "all: in turn to every shard; one: to the first only")
+      ->check(CLI::IsMember({"all", "one"}))
+      ->capture_default_str();
+  auto* seconds = app.add_option("-s,--seconds", config_.seconds, "Length of each phase and round")
+                      ->check(CLI::Range(0.01, 3600.0))
+                      ->capture_default_str();
+  app.add_option("-n,--operations", config_.operations, "Pings per client, phase and round instead")
+      ->excludes(seconds);
+  config_.rounds = 0;
+  app.add_option("--rounds", config_.rounds, "Turns of each path (5; with one path 1)")
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--warmup", config_.warmup, "Pings before each phase, for at most 0.5 s")
+      ->capture_default_str();
+}
+
+void RpcOptions::define(CLI::App& app, const std::string& clients_help) {
+  define_load(app);
+  auto* clients = app.add_option("-c,--clients", client_counts, clients_help)
+                      ->delimiter(',')
+                      ->check(CLI::Range(1, 4096));
+  if (!client_counts.empty()) {
+    clients->capture_default_str();
+  }
+  define_conduct(app);
+}
+
+bench::RpcConfig RpcOptions::settle() {
+  config_.paths = chosen_paths(config_.paths);
+  if (config_.rounds == 0) {
+    config_.rounds = config_.paths.size() > 1 ? 5 : 1;
+  }
+  config_.client_counts = client_counts;
+  config_.all_servers = servers_ == "all";
+  config_.seed = random_id();
+  return config_;
+}
+
+}  // namespace benchfs::cli

@@ -1,0 +1,37 @@
+// The options that say what an RPC benchmark measures: of `benchfs bench rpc` and of the MPI
+// program benchfs_rpc_bench.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/rpc_bench.h"
+
+namespace CLI {
+class App;
+}
+
+namespace benchfs::cli {
+
+class RpcOptions {
+ public:
+  // Adds the options; `clients_help` is about --clients. `app` borrows this.
+  void define(CLI::App& app, const std::string& clients_help);
+  // What was chosen. Call after parsing, once.
+  [[nodiscard]] bench::RpcConfig settle();
+  // Help text; "The last three are UCX alone, " + `where` + …
+  static std::string about_paths(const std::string& where);
+
+  // A default may be set before define().
+  std::vector<std::uint32_t> client_counts;
+
+ private:
+  void define_load(CLI::App& app);
+  void define_conduct(CLI::App& app);
+
+  bench::RpcConfig config_;
+  std::string servers_ = "all";
+};
+
+}  // namespace benchfs::cli
