@@ -1,20 +1,17 @@
 // The RPC benchmark: pings whose payload is checked, over several reply paths side by side.
 //
-// Used by `benchfs bench rpc` and by the MPI program benchfs_rpc_bench (target benchfs_bench):
+// Used by `benchfs bench rpc` (run.cc) and by the MPI program benchfs_rpc_bench (src/mpi):
 //
-//   serving rank   runs a shard as any daemon does. One of them also makes a BaselineServer
-//                  (baseline_server.h) when config.needs_baseline(), sends its address() to the
-//                  calling ranks (to_message / baseline_address_from) and calls serve(stop_fd) in a
-//                  thread of its own until the benchmark is over.
-//   calling rank   client::Client::connect, then
-//                    Worker worker(coordinator, *client, caller_rank, callers);
-//                    run_rpc(config, worker, baseline_address);
-//                  with a Coordinator of its own: begin() is a barrier over the calling ranks,
-//                  finish() brings to_message(measurement) of each to the one that reports.
-//   reporting rank merges them (measurement_from, Measurement::merge) and hands each phase to a
-//                  Collector (collector.h); run_rpc goes through the same phases everywhere, so
-//                  finish() can do that in place. registry_totals(describe_shards(client)) before
-//                  and after gives Report::registry. Then to_json, to_table, to_html (report.h).
+//   serving side    shards as of any daemon, and, when config.needs_baseline(), one BaselineServer
+//                   (baseline_server.h), whose address() the clients get (to_message,
+//                   baseline_address_from).
+//   each client     Worker worker(coordinator, *client, rank, clients);
+//                   run_rpc(config, worker, baseline_address);
+//                   with a Coordinator that knows the other clients (worker.h).
+//   who reports     merges the measurements of a phase (Measurement::merge) and hands them to a
+//                   Collector (collector.h). run_rpc goes through the same phases in every client,
+//                   so a Coordinator can do that in finish(). registry_totals(describe_shards())
+//                   before and after gives Report::registry; publish() (publish.h) does the rest.
 #pragma once
 
 #include <cstdint>

@@ -117,21 +117,6 @@ Outcome<std::int64_t> open_registry(DaemonConfig& config) {
   return static_cast<std::int64_t>(config.run_id);
 }
 
-// On the other ranks: the directory must be the same one.
-Outcome<void> see_registry(const DaemonConfig& config) {
-  Deadline deadline = Deadline::after(kRegistryVisible);
-  while (access((config.registry_dir + "/server_list.txt").c_str(), R_OK) != 0) {
-    if (deadline.passed()) {
-      return give_up(EX_NOINPUT,
-                     fmt::format("registry directory {} does not hold the server list that rank 0 "
-                                 "began; it must be on a file system that all nodes share",
-                                 config.registry_dir));
-    }
-    pause_briefly();
-  }
-  return {};
-}
-
 }  // namespace
 
 std::expected<Deadline, int> begin_cluster(Ranks& ranks,
@@ -156,6 +141,20 @@ std::expected<Deadline, int> begin_cluster(Ranks& ranks,
   }
   config.run_id = static_cast<std::uint64_t>(run_ids->front());
   return start_by;
+}
+
+Outcome<void> see_registry(const DaemonConfig& config) {
+  Deadline deadline = Deadline::after(kRegistryVisible);
+  while (access((config.registry_dir + "/server_list.txt").c_str(), R_OK) != 0) {
+    if (deadline.passed()) {
+      return give_up(EX_NOINPUT,
+                     fmt::format("registry directory {} does not hold the server list that rank 0 "
+                                 "began; it must be on a file system that all nodes share",
+                                 config.registry_dir));
+    }
+    pause_briefly();
+  }
+  return {};
 }
 
 Outcome<std::int64_t> prepare_daemon(const Ranks& ranks,

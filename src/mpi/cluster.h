@@ -25,6 +25,8 @@ std::expected<Deadline, int> begin_cluster(Ranks& ranks,
                                            bool serves,
                                            daemon::DaemonConfig& config);
 
+// Of a rank other than 0: waits until the list that rank 0 began is visible here.
+Outcome<void> see_registry(const daemon::DaemonConfig& config);
 // Of a rank that serves: the directory is the one that rank 0 prepared, the daemon can begin.
 Outcome<std::int64_t> prepare_daemon(const Ranks& ranks,
                                      const daemon::DaemonConfig& config,

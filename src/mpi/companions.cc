@@ -34,7 +34,8 @@ void Companions::on_listening() {
 
 void Companions::on_rank_listening() {
   if (++listening_ == ranks_.size() && !verdict_) {
-    BENCHFS_LOG(kInfo, "all {} ranks serve", ranks_.size());
+    BENCHFS_LOG(kInfo, "all {} ranks are ready", ranks_.size());
+    serving_ = true;
     tell_all({.kind = kServing});
   }
 }
@@ -72,11 +73,36 @@ void Companions::hear(const Ranks::Received& received) {
       break;
     case kServing:
       ranks_.expect(received.rank);
-      BENCHFS_LOG(kDebug, "all ranks serve");
+      BENCHFS_LOG(kDebug, "all ranks are ready");
+      serving_ = true;
       break;
     case kStop:
       verdict_ = {.code = note.value, .blamed = note.other};
       break;
+    case kAsk:
+      ranks_.expect(received.rank);
+      answer(received.rank);
+      break;
+    case kAnswer:
+      ranks_.expect(received.rank);
+      answer_ = std::chrono::seconds(note.value) + Nanos(note.other);
+      break;
+  }
+}
+
+void Companions::ask() {
+  ranks_.send(0, {.kind = kAsk});
+}
+
+// After the verdict nobody listens for it.
+void Companions::answer(int rank) {
+  if (!verdict_) {
+    Nanos time = knowledge_ ? knowledge_() : Nanos(0);
+    auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time);
+    ranks_.send(rank,
+                {.kind = kAnswer,
+                 .value = static_cast<std::int32_t>(seconds.count()),
+                 .other = static_cast<std::int32_t>((time - seconds).count())});
   }
 }
 

@@ -5,7 +5,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <sstream>
 
 #include "system/system_test.h"
 
@@ -55,15 +54,6 @@ class Bench : public SystemTest {
 
   json cluster_;
 };
-
-std::vector<pid_t> children_of(pid_t pid) {
-  std::vector<pid_t> children;
-  std::stringstream words(read_file(fmt::format("/proc/{0}/task/{0}/children", pid)));
-  for (pid_t child = 0; words >> child;) {
-    children.push_back(child);
-  }
-  return children;
-}
 
 bool runs_command(pid_t pid, const std::string& command) {
   return read_file(fmt::format("/proc/{}/cmdline", pid)).find(command) != std::string::npos;

@@ -1,88 +1,31 @@
 // benchfsd_mpi under a real mpirun, four ranks on this host.
 #include <fmt/format.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 
 #include "base/pid_file.h"
 #include "cluster/server_list_file.h"
-#include "system/system_test.h"
+#include "system/mpi_job.h"
 
 namespace benchfs::test {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr int kRanks = 4;
 
-class Mpi : public SystemTest {
+class Mpi : public MpiTest {
  protected:
-  void SetUp() override {
-    // mpirun puts its session files where TMPDIR says, and leaves them when it is killed.
-    fs::create_directory(path("tmp"));
-    setenv("TMPDIR", path("tmp").c_str(), 1);
-    fs::create_directory(registry());
-    // Open MPI never frees some of what its plugins allocate, and unloads them before LeakSanitizer
-    // looks, so that no suppression can name them. All other checks stay on.
-    const char* options = std::getenv("ASAN_OPTIONS");
-    asan_options_ = options == nullptr ? "" : options;
-    setenv("ASAN_OPTIONS", (asan_options_ + ":detect_leaks=0").c_str(), 1);
-  }
-  void TearDown() override {
-    unsetenv("TMPDIR");
-    setenv("ASAN_OPTIONS", asan_options_.c_str(), 1);
-  }
-
-  Process start_ranks(std::vector<std::string> arguments) {
-    std::vector<std::string> all = {
-        MPIRUN_PROGRAM, "--oversubscribe", "--bind-to", "none", "-np", fmt::to_string(kRanks)};
-    if (geteuid() == 0) {
-      all.insert(all.begin() + 1, "--allow-run-as-root");
-    }
-    all.insert(all.end(), arguments.begin(), arguments.end());
-    return {std::move(all), path("tmp")};
-  }
   Process start_daemons(const std::string& registry_dir, std::vector<std::string> more = {}) {
-    std::vector<std::string> arguments = {BENCHFSD_MPI_PROGRAM,
-                                          registry_dir,
-                                          "--engine",
-                                          "memory",
-                                          "--listen",
-                                          "127.0.0.1",
-                                          "--set",
-                                          "network.devices=lo"};
+    std::vector<std::string> arguments = {BENCHFSD_MPI_PROGRAM, registry_dir};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    return start_ranks(std::move(arguments));
+    return start_ranks(kRanks, std::move(arguments));
   }
   Process start_serving(std::vector<std::string> more = {}) {
     Process job = start_daemons(registry(), std::move(more));
-    EXPECT_TRUE(job.wait_for_line("all 4 ranks serve", patience())) << job.err();
+    EXPECT_TRUE(job.wait_for_line("all 4 ranks are ready", patience())) << job.err();
     return job;
   }
-  // 0 when it cannot be read.
-  pid_t pid_of_rank(int rank) const {
-    Result<ProcessRecord> process = PidFile::read(fmt::format("{}/pid/node_{}", registry(), rank));
-    return process ? process->pid : 0;
-  }
-  void expect_clean_registry() const {
-    EXPECT_TRUE(fs::is_empty(registry())) << "something was left behind";
-  }
-
- private:
-  std::string asan_options_;
 };
-
-// How often `text` occurs in `all`.
-int count(const std::string& all, const std::string& text) {
-  int found = 0;
-  for (std::size_t at = all.find(text); at != std::string::npos; at = all.find(text, at + 1)) {
-    ++found;
-  }
-  return found;
-}
 
 TEST_F(Mpi, TheListIsCompleteAndFilesAreUsableFromOutside) {
   Process job = start_serving({"--shards", "2"});
@@ -114,7 +57,7 @@ TEST_F(Mpi, ASignalToAnyRankEndsAllInOrder) {
   ::kill(pid_of_rank(2), SIGTERM);
   Ended ended = job.wait(patience());
   EXPECT_EQ(ended.exit_code, 0) << ended.err;
-  EXPECT_EQ(count(ended.err, " error "), 0) << ended.err;
+  EXPECT_EQ(occurrences(ended.err, " error "), 0) << ended.err;
   expect_clean_registry();
 }
 
@@ -131,7 +74,7 @@ TEST_F(Mpi, ASignalToMpirunEndsAllInOrder) {
     EXPECT_TRUE(wait_for_end(rank, patience()));
   }
   EXPECT_NE(ended.err.find("node_0 stopped"), std::string::npos) << ended.err;
-  EXPECT_EQ(count(ended.err, " error "), 0) << ended.err;
+  EXPECT_EQ(occurrences(ended.err, " error "), 0) << ended.err;
   expect_clean_registry();
 }
 
@@ -159,7 +102,7 @@ TEST_F(Mpi, AKilledRankDoesNotKeepTheOthers) {
 TEST_F(Mpi, AMissingRegistryDirectoryIsOneErrorNamingRankAndHost) {
   Ended ended = start_daemons(path("none/registry")).wait(patience());
   EXPECT_EQ(ended.exit_code, EX_CANTCREAT) << ended.err;
-  EXPECT_EQ(count(ended.err, " error "), 1) << ended.err;
+  EXPECT_EQ(occurrences(ended.err, " error "), 1) << ended.err;
   std::string said = fmt::format("benchfsd_mpi rank 0 on {}: cannot use registry directory {}",
                                  this_process().host,
                                  path("none/registry"));
@@ -170,7 +113,7 @@ TEST_F(Mpi, APortInUseOnOneRankIsOneError) {
   // All ranks want the same port of this host; one gets it.
   Ended ended = start_daemons(registry(), {"--set", "network.port=17471"}).wait(patience());
   EXPECT_EQ(ended.exit_code, EX_UNAVAILABLE) << ended.err;
-  EXPECT_EQ(count(ended.err, " error "), 1) << ended.err;
+  EXPECT_EQ(occurrences(ended.err, " error "), 1) << ended.err;
   EXPECT_NE(ended.err.find("is port 17471 free"), std::string::npos) << ended.err;
   expect_clean_registry();
 }
@@ -178,7 +121,7 @@ TEST_F(Mpi, APortInUseOnOneRankIsOneError) {
 TEST_F(Mpi, AWrongSettingIsOneError) {
   Ended ended = start_daemons(registry(), {"--set", "storage.engin=x"}).wait(patience());
   EXPECT_EQ(ended.exit_code, EX_CONFIG) << ended.err;
-  EXPECT_EQ(count(ended.err, "engin "), 1) << ended.err;
+  EXPECT_EQ(occurrences(ended.err, "engin "), 1) << ended.err;
 }
 
 TEST_F(Mpi, ADirectoryInUseIsRefusedAndItsOwnerUnharmed) {

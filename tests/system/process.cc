@@ -100,6 +100,15 @@ bool runs(pid_t pid) {
   return is_running(record);
 }
 
+std::vector<pid_t> children_of(pid_t pid) {
+  std::vector<pid_t> children;
+  std::stringstream words(read_file(fmt::format("/proc/{0}/task/{0}/children", pid)));
+  for (pid_t child = 0; words >> child;) {
+    children.push_back(child);
+  }
+  return children;
+}
+
 bool wait_for_end(pid_t pid, Deadline deadline) {
   int fd = open_pidfd(pid);
   if (fd < 0) {

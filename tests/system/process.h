@@ -43,6 +43,7 @@ class Process {
   std::string stem_;
 };
 
+std::vector<pid_t> children_of(pid_t pid);
 // True while the process runs; a zombie does not.
 bool runs(pid_t pid);
 // Waits for the end of a process that need not be a child.

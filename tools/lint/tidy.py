@@ -26,7 +26,7 @@ def in_test(path):
 
 def owns_threads(path):
     return in_test(path) or path.parts[0] == "bench" or \
-        path.parts[:2] in {("src", name) for name in ("rt", "daemon", "client", "cli")}
+        path.parts[:2] in {("src", name) for name in ("rt", "daemon", "client", "cli", "mpi")}
 
 
 class Ban:
@@ -47,7 +47,7 @@ BANS = [
     Ban(r"(?<![\w.<])new\b(?!\s*\((?!\s*std::nothrow))(?!\s*[,;)=])",
         "naked new: use std::make_unique or a pool",
         applies=lambda path: path.suffix != ".c", marker="new"),
-    Ban(r"\bstd::j?thread\b(?!::)", "std::thread: threads belong to rt, daemon, client, cli and tests",
+    Ban(r"\bstd::j?thread\b(?!::)", "std::thread: threads belong to rt, daemon, client, cli, mpi and tests",
         applies=lambda path: not owns_threads(path)),
     Ban(r"\bsystem_clock\b", "system_clock: use base/clock.h",
         applies=lambda path: path.as_posix() != "src/base/clock.h"),

@@ -37,7 +37,7 @@ bool runs_daemon(pid_t pid) {
   std::string program;
   std::getline(file, program, '\0');
   fs::path name = fs::path(program).filename();
-  return name == "benchfsd" || name == "benchfsd_mpi";
+  return name == "benchfsd" || name == "benchfsd_mpi" || name == "benchfs_rpc_bench";
 }
 
 DaemonState state_of(const ProcessRecord& process) {

@@ -1,0 +1,35 @@
+// The server of the baselines beside the daemon of this rank, in a thread of its own.
+#pragma once
+
+#include <memory>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "bench/baseline_server.h"
+#include "daemon/daemon_config.h"
+
+namespace benchfs::mpi {
+
+class BaselineThread {
+ public:
+  // Listens where the shards of this daemon do, and serves at once.
+  static Result<std::unique_ptr<BaselineThread>> start(const daemon::DaemonConfig& config);
+  BaselineThread(const BaselineThread&) = delete;
+  BaselineThread& operator=(const BaselineThread&) = delete;
+  // Stops it; at most a second for each client that is still connected.
+  ~BaselineThread();
+
+  [[nodiscard]] const bench::BaselineAddress& address() const { return server_->address(); }
+  // That it has used so far.
+  [[nodiscard]] Nanos cpu_time();
+
+ private:
+  BaselineThread(std::unique_ptr<bench::BaselineServer> server, int stop_fd);
+
+  std::unique_ptr<bench::BaselineServer> server_;
+  int stop_fd_;
+  std::thread thread_;
+};
+
+}  // namespace benchfs::mpi
