@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <cstring>
 
 #include "net/address.h"
@@ -53,11 +52,7 @@ Status BaselineClient::open(const BaselineAddress& server) {
     params.field_mask |= UCP_EP_PARAM_FIELD_REMOTE_ADDRESS;
     params.address = reinterpret_cast<const ucp_address_t*>(server.worker.data());
   } else {
-    std::size_t colon = server.socket.rfind(':');
-    auto port = std::strtoul(server.socket.c_str() + colon + 1, nullptr, 10);
-    BENCHFS_TRY(
-        socket,
-        net::make_address(server.socket.substr(0, colon), static_cast<std::uint16_t>(port)));
+    BENCHFS_TRY(socket, server.socket_address());
     params.field_mask |= UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
     params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
     params.sockaddr.addr = socket.get();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 namespace benchfs::bench {
@@ -33,6 +34,12 @@ std::optional<ReplyPath> path_of(std::string_view name) {
     }
   }
   return std::nullopt;
+}
+
+Result<net::SocketAddress> BaselineAddress::socket_address() const {
+  std::size_t colon = socket.rfind(':');
+  auto port = std::strtoul(socket.c_str() + colon + 1, nullptr, 10);
+  return net::make_address(socket.substr(0, colon), static_cast<std::uint16_t>(port));
 }
 
 nlohmann::json to_message(const BaselineAddress& address) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "net/address.h"
 
 namespace benchfs::bench {
 
@@ -35,6 +36,7 @@ struct BaselineAddress {
   std::string devices;               // network devices of both sides, as in net::ContextConfig
   std::vector<std::uint8_t> worker;  // UCX's own address
   [[nodiscard]] bool is_set() const { return !socket.empty(); }
+  [[nodiscard]] Result<net::SocketAddress> socket_address() const;
 };
 nlohmann::json to_message(const BaselineAddress& address);
 Result<BaselineAddress> baseline_address_from(const nlohmann::json& message);

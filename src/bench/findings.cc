@@ -174,10 +174,37 @@ void add_caveats(std::vector<std::string>& out, const Report& report) {
   }
 }
 
+// What a client costs that does nothing.
+std::vector<std::string> idle_findings(const Report& report) {
+  std::vector<std::string> out;
+  auto number = [&](const char* key) -> std::optional<double> {
+    auto found = report.system.find(key);
+    return found != report.system.end() && found->is_number() ? std::optional(found->get<double>())
+                                                              : std::nullopt;
+  };
+  if (auto ours = number("server_bytes_per_client")) {
+    auto bare = number("ucx_bytes_per_client");
+    out.push_back(fmt::format(
+        "Memory of the server for each client: {:.1f} KiB{}.",
+        *ours / 1024,
+        bare ? fmt::format(", of which UCX alone takes {:.1f} KiB", *bare / 1024) : ""));
+  }
+  if (auto cpu = number("server_idle_cpu")) {
+    out.push_back(
+        fmt::format("Processor time of the server while they did nothing: {:.2f} % of a "
+                    "core.",
+                    *cpu * 100));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<std::string> findings(const Report& report) {
   std::vector<std::string> out;
+  if (report.benchmark == "connect") {
+    return idle_findings(report);
+  }
   if (report.benchmark != "rpc" || report.results.empty()) {
     return out;
   }

@@ -57,8 +57,7 @@ struct PingLimit {
   MonoTime stop_at = MonoTime::max();
   const std::atomic<bool>* ends_early = nullptr;  // nullptr: never
   [[nodiscard]] bool is_over(MonoTime now) const {
-    return now >= stop_at ||
-           (ends_early != nullptr && ends_early->load(std::memory_order_relaxed));
+    return now >= stop_at || (ends_early != nullptr && ends_early->load(std::memory_order_relaxed));
   }
 };
 

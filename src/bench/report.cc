@@ -146,6 +146,10 @@ Spread PhaseResult::percentile_ns(double percent) const {
   });
 }
 
+bool is_about_connections(const Report& report) {
+  return report.benchmark == "rpc" || report.benchmark == "connect";
+}
+
 ordered_json to_json(const Report& report) {
   ordered_json results = ordered_json::array();
   for (const PhaseResult& result : report.results) {
@@ -155,7 +159,7 @@ ordered_json to_json(const Report& report) {
                        {"command", report.command},
                        {"system", report.system},
                        {"config", report.config}};
-  if (report.benchmark == "rpc") {
+  if (is_about_connections(report)) {
     json["registry"] = report.registry;
     json["findings"] = findings(report);
   }

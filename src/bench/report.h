@@ -49,13 +49,16 @@ struct PhaseResult {
 };
 
 struct Report {
-  std::string benchmark;  // rpc, io, md
+  std::string benchmark;  // rpc, io, md, connect
   std::string command;    // that made it
   nlohmann::ordered_json system;
   nlohmann::ordered_json config;
-  nlohmann::ordered_json registry;  // rpc only: of all shards, during the run
+  nlohmann::ordered_json registry;  // of all shards, during the run
   std::vector<PhaseResult> results;
 };
+
+// Whether results have a reply path and the registry is part of the report.
+bool is_about_connections(const Report& report);
 
 nlohmann::ordered_json to_json(const Report& report);
 // The system in two lines, aligned columns with units, then what the numbers say and the command.

@@ -54,7 +54,7 @@ using Row = std::vector<std::string>;
 
 Row header_of(const Report& report) {
   Row row = {"phase"};
-  if (report.benchmark == "rpc") {
+  if (is_about_connections(report)) {
     row.emplace_back("path");
   }
   for (const char* name : {"payload",
@@ -81,7 +81,7 @@ Row row_of(const Report& report, const PhaseResult& result) {
   std::optional<double> server = result.server_cpu_s();
   auto percentile = [&](double percent) { return time_text(result.percentile_ns(percent).median); };
   Row row = {result.phase.name};
-  if (report.benchmark == "rpc") {
+  if (is_about_connections(report)) {
     row.push_back(result.phase.path);
   }
   row.insert(row.end(),
@@ -169,7 +169,7 @@ std::string to_table(const Report& report) {
     return row_of(report, result);
   });
   std::string text = fmt::format("{}\n{}", system_text(report.system), align(rows));
-  if (report.benchmark == "rpc") {
+  if (is_about_connections(report)) {
     text += '\n' + registry_text(report.registry);
   }
   for (const std::string& finding : findings(report)) {

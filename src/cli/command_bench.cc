@@ -1,4 +1,4 @@
-// benchfs bench rpc|io|md, and the hidden commands that its processes run.
+// benchfs bench rpc|io|md|connect, and the hidden commands that its processes run.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -8,8 +8,10 @@
 
 #include "base/random.h"
 #include "bench/baseline_process.h"
+#include "bench/connect_bench.h"
 #include "bench/io_bench.h"
 #include "bench/md_bench.h"
+#include "bench/publish.h"
 #include "bench/run.h"
 #include "bench/worker.h"
 #include "cli/command.h"
@@ -180,6 +182,56 @@ void add_md(CLI::App& bench, Context& context) {
   });
 }
 
+void add_connect(CLI::App& bench, Context& context) {
+  struct Chosen {
+    bench::ConnectConfig config;
+    bench::ReportFiles files;
+  };
+  auto chosen = std::make_shared<Chosen>();
+  bench::ConnectConfig& config = chosen->config;
+  CLI::App* connect = bench.add_subcommand("connect", "Clients that register and do nothing");
+  connect->add_option("-c,--clients", config.clients, "Clients, all in this process")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  connect->add_option("--at-once", config.at_once, "Clients that connect at the same time")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  connect->add_option("--hold", config.hold_s, "How long they stay and do nothing")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->capture_default_str();
+  connect->add_option("--limit", config.limit_s, "Give up after this long")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->capture_default_str();
+  connect->add_flag("!--no-compare", config.compare, "Leave out the same with a bare UCX listener");
+  connect->add_option("--json", chosen->files.json, "Write the results to FILE; - is stdout")
+      ->type_name("FILE");
+  connect->footer(
+      "Shows what a registered client costs the first shard: time, memory, and processor time "
+      "while\n"
+      "it does nothing. Each client takes a descriptor or two on both sides (ulimit -n), and room "
+      "in\n"
+      "the registry (clients.max_clients).\n\n"
+      "Examples\n"
+      "  benchfs bench connect --clients 900\n"
+      "  benchfs set max_clients=2000 && benchfs bench connect --clients 1500 --hold 60");
+  connect->callback([chosen, &context] {
+    chosen->config.registry_dir = context.registry_dir;
+    auto observer = context.connect();
+    if (!observer) {
+      context.exit_code = report("bench connect", "", observer.error());
+      return;
+    }
+    Result<bench::Report> result = bench::run_connect(chosen->config, **observer);
+    Status done =
+        result ? bench::publish(*result, chosen->files) : Status(std::unexpected(result.error()));
+    if (!done) {
+      context.exit_code = report("bench connect", "", done.error());
+    }
+  });
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app, Context& context) {
@@ -189,6 +241,7 @@ void add_bench_command(CLI::App& app, Context& context) {
   add_rpc(*bench, context);
   add_io(*bench, context);
   add_md(*bench, context);
+  add_connect(*bench, context);
   CLI::App* worker = app.add_subcommand("bench-worker", "A client process of bench");
   worker->group("");  // hidden
   worker->callback([&context] {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 
 namespace benchfs::net {
@@ -42,9 +43,17 @@ bool is_socket(int fd) {
   return fd > 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
+bool is_kept(int fd) {
+  return fd > 0 && std::ranges::any_of(kept, [fd](const auto& number) { return number == fd; });
+}
+
 }  // namespace
 
 int close_and_keep_number(int fd) {
+  if (is_kept(fd)) {  // closed twice
+    errno = EBADF;
+    return -1;
+  }
   int placeholder = is_socket(fd) ? open_nothing() : -1;
   if (placeholder < 0 || syscall(SYS_dup3, placeholder, fd, O_CLOEXEC) < 0) {
     return close_now(fd);

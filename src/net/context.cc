@@ -37,6 +37,10 @@ constexpr Setting kSettings[] = {
     {"ADAPTIVE_PROGRESS", "y"},
 };
 
+// UCX watches one descriptor a connection, and refuses more than this many in one worker; 1024 by
+// default. Takes 4 bytes each.
+constexpr const char* kMaxConnections = "65536";
+
 Result<ucp_config_t*> make_config(const ContextConfig& wanted) {
   ucp_config_t* config = nullptr;
   ucs_status_t status = ucp_config_read(nullptr, nullptr, &config);
@@ -102,6 +106,9 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
   std::call_once(once, [] {
     if (std::getenv("UCX_LOG_LEVEL") == nullptr) {
       ucs_global_opts_set_value("LOG_LEVEL", "fatal");
+    }
+    if (std::getenv("UCX_ASYNC_MAX_EVENTS") == nullptr) {
+      ucs_global_opts_set_value("ASYNC_MAX_EVENTS", kMaxConnections);
     }
   });
   BENCHFS_TRY(ucp_config_t * ucx_config, make_config(config));

@@ -1,9 +1,13 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +20,7 @@
 
 #include "base/hash.h"
 #include "net/address.h"
+#include "net/closed_sockets.h"
 #include "net/context.h"
 #include "net/testing/raw_peer.h"
 #include "net/worker.h"
@@ -279,6 +284,29 @@ class Pair : public ::testing::Test {
 };
 
 // --- Addresses -----------------------------------------------------------------------------------
+
+// A second close() of a number, which UCX does, must not free it for somebody whose descriptor is
+// then closed when the number's time is over.
+TEST(ClosedSockets, ClosingTwiceIsAnErrorAndClosesNothingElse) {
+  int victim = socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_GE(victim, 0);
+  ASSERT_EQ(close_and_keep_number(victim), 0);
+  EXPECT_EQ(close_and_keep_number(victim), -1);
+  EXPECT_EQ(errno, EBADF);
+  std::vector<int> later;
+  for (int i = 0; i < 300; ++i) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    ASSERT_GE(fd, 0);
+    EXPECT_EQ(i < 100 && fd == victim, false) << "the number was free at once";
+    int alive = eventfd(0, EFD_CLOEXEC);
+    ASSERT_EQ(close_and_keep_number(fd), 0);
+    later.push_back(alive);
+  }
+  for (int fd : later) {
+    EXPECT_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC) << "was closed by somebody else";
+    close_and_keep_number(fd);
+  }
+}
 
 TEST(SocketAddress, NumericAddressesKeepTheirText) {
   EXPECT_EQ(make_address("192.168.1.10", 45678).value().to_string(), "192.168.1.10:45678");

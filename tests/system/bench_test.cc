@@ -280,5 +280,26 @@ TEST_F(Bench, ThePageDrawsItsChartsInABrowser) {
   }
 }
 
+// More than UCX lets one worker have unless it is told (1024).
+TEST_F(Bench, ElevenHundredClientsRegisterAndLeaveAgain) {
+  ASSERT_EQ(benchfs({"set", "max_clients=1200"}).exit_code, 0);
+  json report = bench({"connect", "--clients", "1100", "--hold", "0.5"});
+  EXPECT_EQ(report["benchmark"], "connect");
+  ASSERT_EQ(report["results"].size(), 3U);
+  for (const json& result : report["results"]) {
+    EXPECT_EQ(result["operations"], 1100) << result["phase"];
+  }
+  EXPECT_GE(report["registry"]["high_water"], 1101) << "them, and the observer";
+  EXPECT_GT(report["system"]["server_bytes_per_client"], 0);
+  EXPECT_TRUE(report["system"]["server_idle_cpu"].is_number());
+  EXPECT_EQ(benchfs({"status", "--timeout", "10"}).exit_code, 0) << "after they all left";
+}
+
+TEST_F(Bench, MoreClientsThanTheServerKeepsIsAnErrorThatSaysWhatToDo) {
+  Ended ended = benchfs({"bench", "connect", "--clients", "5000"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find("benchfs set max_clients=5001"), std::string::npos) << ended.err;
+}
+
 }  // namespace
 }  // namespace benchfs::test

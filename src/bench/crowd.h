@@ -1,0 +1,72 @@
+// Many registered clients in one process: each has an identity, a connection and a session of its
+// own at one shard, and all share one UCX worker.
+//
+// Thread: the one that calls; the reactor is driven inside the calls only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "bench/phase.h"
+#include "cluster/server_list.h"
+#include "net/context.h"
+#include "net/worker.h"
+#include "rpc/connection.h"
+#include "rt/reactor.h"
+
+namespace benchfs::bench {
+
+class Crowd final : private net::MessageHandler, private net::EndpointOwner {
+ public:
+  struct Config {
+    std::string registry_dir;
+    cluster::Server server;  // the shard that all go to
+    std::uint64_t run_id = 0;
+    std::string devices;                    // as in net::ContextConfig
+    std::uint32_t at_once = 64;             // that connect at a time
+    Deadline deadline = Deadline::never();  // for everything
+  };
+  static Result<std::unique_ptr<Crowd>> create(const Config& config);
+  ~Crowd() override;
+
+  // Connects and registers so many more clients; the latency of each goes into `out`.
+  Status join(std::uint32_t clients, Measurement& out);
+  // One ping from each, one at a time.
+  Status ping(Measurement& out);
+  // So many connections to a BaselineServer, with one message each way.
+  Status join_bare(std::uint32_t clients, const net::SocketAddress& address, Measurement& out);
+  // Sleeps, but for what arrives.
+  void idle_for(Nanos span);
+  // Of those that joined, how many are registered.
+  [[nodiscard]] std::uint32_t registered() const;
+
+ private:
+  struct Member {
+    rpc::ClientIdentity identity;
+    std::unique_ptr<rpc::Connection> connection;
+  };
+
+  explicit Crowd(Config config) : config_(std::move(config)) {}
+  Status set_up();
+  net::Disposition on_message(const net::Incoming& message) override;
+  // A bare connection; the flush that waits for it says why.
+  void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
+  rt::CoStatus join_one(Member& member, Measurement& out);
+  rt::CoStatus join_one_bare(net::Endpoint& endpoint, Measurement& out);
+  rt::CoStatus ping_all(Measurement& out);
+
+  Config config_;
+  net::SocketAddress address_;
+  Result<cluster::Secret> secret_ = fail(Errc::kConfig, "no secret was read");
+  std::unique_ptr<net::Context> context_;
+  std::unique_ptr<rt::Reactor> reactor_;
+  std::unique_ptr<net::Worker> worker_;
+  // By number; request ids carry it, without its upper bits, where a pool's carry the shard.
+  std::vector<std::unique_ptr<Member>> members_;
+  std::vector<net::Endpoint*> bare_;
+};
+
+}  // namespace benchfs::bench
