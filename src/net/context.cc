@@ -39,7 +39,7 @@ constexpr Setting kSettings[] = {
 
 // UCX watches one descriptor a connection, and refuses more than this many in one worker; 1024 by
 // default. Takes 4 bytes each.
-constexpr const char* kMaxConnections = "65536";
+constexpr const char* kMaxConnections = "16384";
 
 Result<ucp_config_t*> make_config(const ContextConfig& wanted) {
   ucp_config_t* config = nullptr;

@@ -103,7 +103,7 @@ TEST(Flood, UcxPeersBeyondTheLimitAreTurnedAway) {
     ASSERT_TRUE(warm.ping());
   }
   std::size_t descriptors = open_descriptors();
-  std::size_t memory = resident_bytes();
+  [[maybe_unused]] std::size_t memory = resident_bytes();
   {
     std::vector<std::unique_ptr<RawPeer>> peers;
     server.run([&](Server& s, net::Worker&) { EXPECT_EQ(s.admission().size(), 0U); });
@@ -126,7 +126,9 @@ TEST(Flood, UcxPeersBeyondTheLimitAreTurnedAway) {
     return s.admission().size() == 0 && worker.endpoint_count() == 0 &&
            open_descriptors() <= descriptors;
   }));
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)  // of the peers too
   EXPECT_LT(resident_bytes(), memory + (std::size_t{64} << 20));
+#endif
 }
 
 }  // namespace
