@@ -1,10 +1,8 @@
 #include "bench/connect_bench.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
 
 #include "bench/baseline_process.h"
@@ -24,16 +22,6 @@ constexpr Nanos kSettle = std::chrono::milliseconds(200);
 
 Nanos span_of(double seconds) {
   return std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(seconds));
-}
-
-// Of a process of this host; nothing when that cannot be known.
-std::optional<double> resident_bytes(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/statm", pid));
-  double pages = 0;
-  if (!(file >> pages >> pages)) {
-    return std::nullopt;
-  }
-  return pages * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
 ordered_json share(std::optional<double> before, std::optional<double> after, double parts) {

@@ -106,9 +106,8 @@ net::Disposition Crowd::on_message(const net::Incoming& message) {
   return net::Disposition::kDone;
 }
 
-void Crowd::on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t) {
-  std::erase(bare_, &endpoint);
-  endpoint.close(Nanos{});
+void Crowd::on_endpoint_failed(net::Endpoint&, ucs_status_t) {
+  // Closed by the destructor: whoever joins over it may be about to send, and then learns it.
 }
 
 Status Crowd::join(std::uint32_t clients, Measurement& out) {

@@ -52,7 +52,7 @@ class Crowd final : private net::MessageHandler, private net::EndpointOwner {
   explicit Crowd(Config config) : config_(std::move(config)) {}
   Status set_up();
   net::Disposition on_message(const net::Incoming& message) override;
-  // A bare connection; the flush that waits for it says why.
+  // A bare connection.
   void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
   rt::CoStatus join_one(Member& member, Measurement& out);
   rt::CoStatus join_one_bare(net::Endpoint& endpoint, Measurement& out);

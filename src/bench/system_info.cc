@@ -70,6 +70,15 @@ nlohmann::ordered_json describe_system() {
   return system;
 }
 
+std::optional<double> resident_bytes(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/statm", pid));
+  double pages = 0;
+  if (!(file >> pages >> pages)) {
+    return std::nullopt;
+  }
+  return pages * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
 std::string command_line() {
   std::ifstream file("/proc/self/cmdline");
   std::string line;

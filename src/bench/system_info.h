@@ -16,6 +16,9 @@ nlohmann::ordered_json describe_system();
 // The command line of this process, to be repeated in a shell.
 std::string command_line();
 
+// Of a process of this host; nothing when that cannot be known.
+std::optional<double> resident_bytes(pid_t pid);
+
 // The processes of this host that serve.
 class ServerProcesses {
  public:

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "bench/baseline_messages.h"
@@ -15,6 +14,7 @@
 #include "bench/io_bench.h"
 #include "bench/md_bench.h"
 #include "bench/rpc_bench.h"
+#include "bench/system_info.h"
 
 namespace benchfs::bench {
 namespace {
@@ -30,18 +30,6 @@ double process_cpu_s() {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
   };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-double resident_mib() {
-  long pages = 0;
-  std::FILE* file = std::fopen("/proc/self/statm", "re");
-  if (file == nullptr || std::fscanf(file, "%*s %ld", &pages) != 1) {
-    pages = 0;
-  }
-  if (file != nullptr) {
-    std::fclose(file);
-  }
-  return static_cast<double>(pages) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
 }
 
 // The parent process tells when to begin and gets every measurement.
@@ -120,7 +108,7 @@ Result<std::unique_ptr<client::Client>> connect_timed(const Connect& connect, js
   BENCHFS_TRY(std::unique_ptr<client::Client> client, connect());
   BENCHFS_TRY_VOID(client->run(client->fs().stat("/")));
   hello["init_ms"] = std::chrono::duration<double, std::milli>(mono_now() - begin).count();
-  hello["rss_mib"] = resident_mib();
+  hello["rss_mib"] = resident_bytes(getpid()).value_or(0) / (1 << 20);
   return client;
 }
 

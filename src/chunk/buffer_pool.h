@@ -87,7 +87,6 @@ class BufferPool {
   [[nodiscard]] std::span<std::byte> region() const { return mapping_.bytes(); }
   [[nodiscard]] std::size_t buffer_bytes() const { return buffer_bytes_; }
   [[nodiscard]] std::size_t count() const { return count_; }
-  // Free and promised to nobody.
   [[nodiscard]] std::size_t available() const { return free_.size(); }
 
   struct Stats {

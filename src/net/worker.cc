@@ -297,7 +297,7 @@ bool Worker::poll() {
     }
     postponed_polls_ = 0;
     worked |= deliver_events();
-    // UCX before 1.17 remembers events it could not deliver by descriptor, also of connections that
+    // UCX before 1.18 remembers events it could not deliver by descriptor, also of connections that
     // were closed meanwhile, and aborts when another worker of this process has the descriptor by
     // the time it looks. This is where it looks: at once after whatever may have closed some.
     ucp_worker_progress(handle_);
