@@ -27,11 +27,17 @@ class FilePass {
   void choose(std::uint32_t owner);
   // Opens the file, goes through that part, closes the file.
   rt::CoStatus run(Kind kind, Measurement& out);
+  // Writes that part as often as config.rewrites says.
+  rt::CoStatus rewrite(Measurement& out);
 
  private:
   rt::CoStatus transfer_all(std::uint32_t lane);
   rt::CoStatus transfer(std::uint32_t lane, std::uint64_t request);
   void check(std::uint32_t lane, std::uint64_t block, std::size_t got);
+  // What block `block` holds: other bytes in every generation of the file.
+  [[nodiscard]] std::uint64_t contents_of(std::uint64_t block) const {
+    return generation_ * blocks_ + block;
+  }
   // Where request i of this client's part goes, in blocks of request_bytes from the file's start.
   [[nodiscard]] std::uint64_t block_of(std::uint64_t request) const;
   [[nodiscard]] std::string path() const;
@@ -40,10 +46,12 @@ class FilePass {
   const IoConfig& config_;
   std::uint32_t clients_;
   std::uint64_t requests_;
+  std::uint64_t blocks_;  // of all clients
   std::vector<std::uint64_t> order_;
   std::vector<AlignedBuffer> buffers_;  // one a lane, for reading
   std::vector<std::unique_ptr<Pattern>> patterns_;
   std::uint32_t owner_ = 0;
+  std::uint64_t generation_ = 0;  // times that the file was written again
 
   // Of the current run.
   Kind kind_ = Kind::kWrite;
@@ -57,6 +65,7 @@ FilePass::FilePass(FileSystem& fs, const IoConfig& config, std::uint32_t clients
       config_(config),
       clients_(clients),
       requests_(std::max<std::uint64_t>(1, config.size_bytes / config.request_bytes)),
+      blocks_(requests_ * clients),
       order_(requests_) {
   std::iota(order_.begin(), order_.end(), 0);
   if (config.random) {
@@ -107,6 +116,14 @@ rt::CoStatus FilePass::run(Kind kind, Measurement& out) {
   co_return done ? closed : done;
 }
 
+rt::CoStatus FilePass::rewrite(Measurement& out) {
+  for (std::uint32_t i = 0; i < config_.rewrites; ++i) {
+    ++generation_;
+    BENCHFS_CO_TRY_VOID(co_await run(Kind::kWrite, out));
+  }
+  co_return Status{};
+}
+
 rt::CoStatus FilePass::transfer_all(std::uint32_t lane) {
   while (next_ < requests_) {
     Status done = co_await transfer(lane, order_[next_++]);
@@ -124,9 +141,9 @@ rt::CoStatus FilePass::transfer(std::uint32_t lane, std::uint64_t request) {
   std::size_t moved = buffer.size();
   std::span<const std::byte> data;
   if (kind_ == Kind::kWrite) {
-    data = patterns_[lane]->block(block);
+    data = patterns_[lane]->block(contents_of(block));
   } else if (kind_ == Kind::kVerify) {
-    patterns_[lane]->spoil(block, buffer);
+    patterns_[lane]->spoil(contents_of(block), buffer);
   }
   MonoTime begin = mono_now();
   if (kind_ == Kind::kWrite) {
@@ -154,13 +171,14 @@ void FilePass::check(std::uint32_t lane, std::uint64_t block, std::size_t got) {
                                   buffer.size()));
     return;
   }
+  std::uint64_t contents = contents_of(block);
   std::optional<Difference> difference = kind_ == Kind::kVerify
-                                             ? patterns_[lane]->compare(block, buffer)
-                                             : patterns_[lane]->compare_stamps(block, buffer);
+                                             ? patterns_[lane]->compare(contents, buffer)
+                                             : patterns_[lane]->compare_stamps(contents, buffer);
   if (difference) {
     out_->on_mismatch(fmt::format("bfs:{}, offset {}: expected byte {:#04x}, got {:#04x}",
                                   path(),
-                                  difference->offset,
+                                  difference->offset % (blocks_ * config_.request_bytes),
                                   difference->expected,
                                   difference->got));
   }
@@ -200,6 +218,10 @@ Status run_io(const IoConfig& config, Worker& worker) {
   // Each reads what its neighbour wrote.
   std::uint32_t neighbour = (worker.rank() + 1) % worker.clients();
   BENCHFS_TRY_VOID(run("write", FilePass::Kind::kWrite, worker.rank()));
+  if (config.rewrites > 0) {
+    BENCHFS_TRY_VOID(
+        worker.run(phase("rewrite", true), [&](Measurement& out) { return pass.rewrite(out); }));
+  }
   BENCHFS_TRY_VOID(run("read", FilePass::Kind::kRead, neighbour));
   BENCHFS_TRY_VOID(run("verify", FilePass::Kind::kVerify, neighbour));
   return worker.run_alone(phase("cleanup", false),

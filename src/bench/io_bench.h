@@ -13,15 +13,25 @@ struct IoConfig {
   std::uint64_t size_bytes = std::uint64_t{256} << 20;  // per client, in whole requests
   std::uint64_t request_bytes = 4U << 20;
   std::uint32_t depth = 1;
-  bool shared = false;       // one file for all; else one each
-  bool interleaved = false;  // shared: requests of the clients take turns; else a segment each
-  bool random = false;       // requests in a random order
-  bool fsync = false;        // part of the write phase
+  std::uint32_t rewrites = 0;  // times that the written file is written again, with other data
+  bool shared = false;         // one file for all; else one each
+  bool interleaved = false;    // shared: requests of the clients take turns; else a segment each
+  bool random = false;         // requests in a random order
+  bool fsync = false;          // part of the write phase
   std::uint64_t seed = 1;
   std::string directory;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
-    IoConfig, size_bytes, request_bytes, depth, shared, interleaved, random, fsync, seed, directory)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(IoConfig,
+                                   size_bytes,
+                                   request_bytes,
+                                   depth,
+                                   rewrites,
+                                   shared,
+                                   interleaved,
+                                   random,
+                                   fsync,
+                                   seed,
+                                   directory)
 
 Status run_io(const IoConfig& config, Worker& worker);
 

@@ -116,6 +116,12 @@ void add_io(CLI::App& bench, Context& context) {
       ->transform(CLI::AsSizeValue(false))
       ->type_name("BYTES")
       ->capture_default_str();
+  io->add_option("--rewrites",
+                 config.rewrites,
+                 "Write again so many times, with other data: speed without the cost of\n"
+                 "memory or disk space that was never used before")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
   auto* request = io->add_option("-r,--request", config.request_bytes, "Bytes per request (4M)")
                       ->transform(CLI::AsSizeValue(false))
                       ->type_name("BYTES")

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "rt/rseq.h"
 
 namespace benchfs::daemon {
 namespace {
@@ -162,6 +163,7 @@ int Daemon::serve() {
 }
 
 void Daemon::run_shard(Slot& slot) {
+  rt::leave_rseq();
   Result<std::unique_ptr<server::Shard>> shard = server::Shard::create(slot.config);
   if (!shard) {
     change(slot, State::kEnded, nullptr, std::move(shard.error()));

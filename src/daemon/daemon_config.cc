@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "base/cpu_list.h"
 #include "base/hash.h"
 #include "cluster/server_list.h"
 #include "net/address.h"
@@ -56,6 +57,11 @@ Status check_power_of_two(std::uint64_t value) {
   return std::has_single_bit(value) ? Status{} : fail(Errc::kConfig, "must be a power of two");
 }
 
+Status check_cpus(const std::string& text) {
+  Result<CpuList> cpus = parse_cpu_list(text);
+  return cpus ? Status{} : fail(Errc::kConfig, cpus.error().context);
+}
+
 void add_places(DaemonConfig& c, std::vector<Setting>& out) {
   out.push_back(checked(
       text_setting({"node", "id", "Name of this daemon, unique in the file system. Required."},
@@ -67,6 +73,14 @@ void add_places(DaemonConfig& c, std::vector<Setting>& out) {
       1,
       kMaxShardsPerDaemon,
       ""));
+  out.push_back(
+      checked(text_setting({"node",
+                            "cpus",
+                            "Processors the shards run on, all others are the application's; "
+                            "empty: all that the daemon may use."},
+                           c.cpus,
+                           "text, such as \"0-3,8\""),
+              [&c] { return check_cpus(c.cpus); }));
 
   out.push_back(
       text_setting({"registry", "dir", "Directory of the server list, shared by all. Required."},
@@ -334,6 +348,7 @@ server::ShardConfig DaemonConfig::shard_config(std::uint64_t index) const {
   shard.registry_dir = registry_dir;
   shard.expected_servers = u32(expected_servers == 0 ? shards : expected_servers);
   shard.run_id = run_id;
+  shard.cpus = parse_cpu_list(cpus).value_or(CpuList{});
   shard.listen_ip = listen_ip;
   shard.listen_port = static_cast<std::uint16_t>(listen_port == 0 ? 0 : listen_port + index);
   shard.advertise_ip = advertise_ip;

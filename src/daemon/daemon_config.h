@@ -18,6 +18,7 @@ namespace benchfs::daemon {
 struct DaemonConfig {
   std::string node_id;
   std::uint64_t shards = 1;
+  std::string cpus;  // a CpuList
 
   std::string registry_dir;
   std::uint64_t expected_servers = 0;  // 0: `shards`

@@ -23,7 +23,7 @@ bool IdleStrategy::on_idle() {
     }
     yielding_ = contended_ > 0;
     if (yielding_) {
-      idle_since_ = mono_now();
+      now_ = idle_since_ = mono_now();
     }
   }
   if (!yielding_) {
@@ -34,12 +34,13 @@ bool IdleStrategy::on_idle() {
       idle_since_ = mono_now();
     }
     cpu_relax();
-    if (idle_passes_ % kClockEvery == 0 && mono_now() - idle_since_ >= config_.spin) {
-      yielding_ = true;
+    if (idle_passes_ % kClockEvery == 0) {
+      now_ = mono_now();
+      yielding_ = now_ - idle_since_ >= config_.spin;
     }
     return false;
   }
-  MonoTime before = mono_now();
+  MonoTime before = now_;  // but for the pass in between, which found nothing and was short
   if (before - idle_since_ >= (contended_ > 0 ? patience_ : config_.yield)) {
     if (contended_ > 0) {
       patience_ = ++vain_phases_ % kProbeEvery == 0
@@ -50,7 +51,8 @@ bool IdleStrategy::on_idle() {
     return true;
   }
   sched_yield();
-  if (mono_now() - before > kLongYield) {
+  now_ = mono_now();
+  if (now_ - before > kLongYield) {
     contended_ = kContendedYields;
   } else if (contended_ > 0) {
     --contended_;

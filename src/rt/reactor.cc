@@ -136,7 +136,8 @@ bool Reactor::turn() {
                                                     : 1;
   if (!timers_.empty() && ++passes_since_timer_check_ >= check_every) {
     passes_since_timer_check_ = 0;
-    worked |= timers_.fire(mono_now()) > 0;
+    std::optional<MonoTime> known = idle_.just_yielded();
+    worked |= timers_.fire(known ? *known : mono_now()) > 0;
   }
   worked |= resume_ready();
   return worked;

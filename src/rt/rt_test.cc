@@ -1,15 +1,20 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 #include <thread>
 
 #include "rt/frame_pool.h"
 #include "rt/reactor.h"
+#include "rt/rseq.h"
 #include "rt/scope.h"
 #include "rt/sync.h"
 #include "rt/task.h"
@@ -419,6 +424,28 @@ TEST_F(UringTest, ErrorsComeBackAsNegativeErrno) {
   std::vector<std::byte> buffer(16);
   EXPECT_EQ(reactor_->block_on(read_bad_fd(ring_.get(), buffer)), -EBADF);
 }
+
+#if __has_include(<sys/rseq.h>)
+TEST(LeaveRseq, TheKernelForgetsTheThread) {
+  // One registration a thread: another one is refused as long as the first is there.
+  alignas(32) static thread_local std::array<std::byte, 32> area{};
+  constexpr unsigned kSignature = 0x53053053;
+  auto call = [](int flags) {
+    return syscall(SYS_rseq, area.data(), area.size(), flags, kSignature);
+  };
+  std::thread([&] {
+    if (call(0) == 0) {
+      call(1);
+      GTEST_SKIP() << "glibc has not registered this thread";
+    }
+    leave_rseq();
+    EXPECT_EQ(call(0), 0);
+    EXPECT_EQ(call(1), 0);
+    EXPECT_GE(sched_getcpu(), 0);
+    leave_rseq();  // again: harmless
+  }).join();
+}
+#endif
 
 }  // namespace
 }  // namespace benchfs::rt

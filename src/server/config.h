@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/cpu_list.h"
 #include "net/context.h"
 #include "rpc/server.h"
 #include "rt/idle.h"
@@ -19,6 +20,7 @@ struct ShardConfig {
   std::string registry_dir;            // holds the server list
   std::uint32_t expected_servers = 1;  // shards of the whole file system
   std::uint64_t run_id = 0;            // 0: adopt the list's, or make one
+  CpuList cpus;                        // where its thread runs; empty: anywhere
   Auth auth = Auth::kSecret;
   std::string listen_ip = "0.0.0.0";
   std::uint16_t listen_port = 0;  // 0: any free port

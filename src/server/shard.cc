@@ -132,6 +132,11 @@ Status Shard::Parts::begin() {
     BENCHFS_TRY(config.rpc.secret, cluster::Secret::read_or_make(config.registry_dir));
   }
   BENCHFS_TRY_VOID(open_network());
+  if (!config.cpus.empty()) {
+    // Not earlier: UCX's own thread would be on the same processors, and connecting to us take
+    // three times as long.
+    BENCHFS_TRY_VOID(run_on(config.cpus));
+  }
   return join_list();
 }
 

@@ -153,6 +153,16 @@ TEST_F(Bench, IoVerifiesWhatItWrote) {
   ASSERT_NE(client, nullptr);
 }
 
+TEST_F(Bench, IoVerifiesWhatItWroteAgain) {
+  json report = bench({"io", "--clients=2", "--size=1M", "--request=64K", "--rewrites=3"});
+  ASSERT_EQ(report["results"].size(), 3U);
+  for (const json& result : report["results"]) {
+    expect_result_fields(result);
+  }
+  EXPECT_EQ(report["results"][1]["phase"], "rewrite");
+  EXPECT_EQ(report["results"][1]["operations"], 3 * 32);
+}
+
 TEST_F(Bench, MdVerifiesEveryName) {
   for (const char* shared : {"", "--shared-dir"}) {
     std::vector<std::string> arguments = {"md", "--clients=2", "--files=40", "--depth=4"};

@@ -1,11 +1,13 @@
 // benchfs up, status and down.
 #include <fmt/format.h>
 
+#include <sched.h>
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <optional>
 
+#include "base/cpu_list.h"
 #include "base/pid_file.h"
 #include "system/system_test.h"
 
@@ -182,6 +184,56 @@ TEST_F(ClusterCommands, DownLeavesADirectoryAloneThatIsNoRegistry) {
   EXPECT_EQ(ended.exit_code, 0);
   EXPECT_NE(ended.out.find("no cluster"), std::string::npos) << ended.out;
   EXPECT_EQ(read_file(registry() + "/log/simulation.log"), "not ours");
+}
+
+// The processors of a daemon's shard threads, each as in --cpus; UCX has a thread of its own.
+std::vector<std::string> processors_of(pid_t pid) {
+  std::vector<std::string> lists;
+  for (const auto& thread : fs::directory_iterator(fmt::format("/proc/{}/task", pid))) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    sched_getaffinity(std::stoi(thread.path().filename()), sizeof set, &set);
+    CpuList cpus;
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &set)) {
+        cpus.push_back(cpu);
+      }
+    }
+    lists.push_back(to_string(cpus));
+  }
+  return lists;
+}
+
+TEST_F(ClusterCommands, DaemonsStayOnTheirProcessors) {
+  CpuList allowed = allowed_cpus();
+  if (allowed.size() < 2) {
+    GTEST_SKIP() << "there is one processor";
+  }
+  std::string all = to_string(allowed);
+  std::string last = to_string({allowed.back()});
+  {
+    json cluster = up({"--servers", "1", "--cpus", last});
+    EXPECT_EQ(std::ranges::count(processors_of(pid_of(cluster, 0)), last), 1);
+    EXPECT_EQ(benchfs({"down"}).exit_code, 0);
+  }
+  {
+    json cluster = up({"--servers", "1", "--shards", fmt::to_string(allowed.size())});
+    EXPECT_LT(std::ranges::count(processors_of(pid_of(cluster, 0)), all),
+              processors_of(pid_of(cluster, 0)).size())
+        << "something must be left to the clients";
+    EXPECT_EQ(benchfs({"down"}).exit_code, 0);
+  }
+  json cluster = up({"--servers", "1", "--shards", fmt::to_string(allowed.size()), "--cpus", ""});
+  EXPECT_EQ(std::ranges::count(processors_of(pid_of(cluster, 0)), all),
+            processors_of(pid_of(cluster, 0)).size());
+  EXPECT_EQ(benchfs({"down"}).exit_code, 0);
+
+  Ended bad = benchfs({"up", "--servers", "1", "--cpus", "0-x"});
+  EXPECT_EQ(bad.exit_code, 1);
+  EXPECT_NE(bad.err.find("node.cpus"), std::string::npos) << bad.err;
+  Ended absent = benchfs({"up", "--servers", "1", "--cpus", "1023"});
+  EXPECT_EQ(absent.exit_code, 1);
+  EXPECT_NE(absent.err.find("1023"), std::string::npos) << absent.err;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/cpu_list.h"
 #include "base/random.h"
 #include "cli/cluster/launch.h"
 #include "cli/cluster/registry.h"
@@ -36,6 +38,7 @@ struct UpOptions {
   std::optional<std::string> data_dir;
   std::optional<std::string> memory;
   std::optional<std::string> chunk;
+  std::optional<std::string> cpus;
   std::optional<std::string> config;
   std::vector<std::string> sets;
   bool json = false;
@@ -83,6 +86,18 @@ Status take_over(const std::string& dir) {
   return {};
 }
 
+// With fewer processors than shards every daemon would keep others, and the programs that wait for
+// them, from running: a quarter of the processors, one at least, is left to those programs.
+CpuList processors_of(const UpOptions& options) {
+  CpuList cpus = allowed_cpus();
+  if (cpus.size() < 2 || options.servers * options.shards < cpus.size()) {
+    return {};
+  }
+  std::size_t left = std::max<std::size_t>(1, cpus.size() / 4);
+  cpus.erase(cpus.begin(), cpus.begin() + static_cast<std::ptrdiff_t>(left));
+  return cpus;
+}
+
 LaunchPlan make_plan(const UpOptions& options, const std::string& dir, std::string program) {
   LaunchPlan plan;
   plan.program = std::move(program);
@@ -98,6 +113,11 @@ LaunchPlan make_plan(const UpOptions& options, const std::string& dir, std::stri
   add("--set", "network.devices=lo");
   if (options.config) {
     add("--config", absolute(*options.config));
+  }
+  if (options.cpus) {
+    add("--set", "node.cpus=" + *options.cpus);
+  } else if (!options.config) {
+    add("--set", "node.cpus=" + to_string(processors_of(options)));
   }
   if (options.engine) {
     add("--engine", *options.engine);
@@ -246,6 +266,11 @@ void add_up_command(CLI::App& app, Context& context) {
       ->type_name("SIZE");
   up->add_option("--chunk", options->chunk, "Unit in which files are spread, such as 4MiB")
       ->type_name("SIZE");
+  up->add_option("--cpus",
+                 options->cpus,
+                 "Processors of the daemons, such as 0-3,8; \"\": all. Default: all, but where\n"
+                 "there are as many shards as processors a quarter of these is left free")
+      ->type_name("LIST");
   up->add_option("--config", options->config, "Configuration file of all daemons")
       ->type_name("FILE");
   up->add_option("--set", options->sets, "Set any key of the configuration; may be repeated")
