@@ -16,6 +16,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "rt/rseq.h"
 
@@ -26,6 +27,11 @@ namespace fs = std::filesystem;
 
 // After the second signal the process ends after this long, whatever its shards do.
 constexpr Nanos kPatience = std::chrono::seconds(1);
+
+// Of each client over tcp; over shared memory it is one.
+constexpr std::size_t kDescriptorsPerClient = 2;
+// Of each shard: segment files, UCX, connections that have not registered.
+constexpr std::size_t kOtherDescriptors = 2048;
 
 // While there are companions: how often they are asked.
 constexpr int kCompanionTickMs = 20;
@@ -111,6 +117,8 @@ int Daemon::run() {
 std::expected<void, Failure> Daemon::prepare() {
   // Threads made from now on, UCX's too, inherit the mask: only the descriptor sees these signals.
   block_stop_signals();
+  make_room_for_descriptors(config_.shards *
+                            (kDescriptorsPerClient * config_.max_clients + kOtherDescriptors));
   sigset_t signals = stop_signals();
   signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
   event_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

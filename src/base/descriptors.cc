@@ -1,0 +1,31 @@
+#include "base/descriptors.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace benchfs {
+
+void make_room_for_descriptors(std::size_t expected) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return;
+  }
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+  int fd = eventfd(0, EFD_CLOEXEC);
+  if (fd < 0 || expected == 0) {
+    return;
+  }
+  int last = static_cast<int>(std::min<rlim_t>({expected, limit.rlim_max, 1U << 20}) - 1);
+  int highest = fcntl(fd, F_DUPFD_CLOEXEC, last);  // the table keeps the size that this needs
+  if (highest >= 0) {
+    ::close(highest);
+  }
+  ::close(fd);
+}
+
+}  // namespace benchfs

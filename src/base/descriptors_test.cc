@@ -1,0 +1,47 @@
+#include "base/descriptors.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+namespace benchfs {
+namespace {
+
+// How many descriptors the kernel's table of this process has room for now.
+std::size_t table_size() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    if (word == "FDSize:") {
+      std::size_t size = 0;
+      status >> size;
+      return size;
+    }
+  }
+  return 0;
+}
+
+TEST(Descriptors, TheTableHasRoomBeforeItIsNeeded) {
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  std::size_t wanted = std::min<std::size_t>(limit.rlim_max, 2 * table_size() + 1000);
+  make_room_for_descriptors(wanted);
+  EXPECT_GE(table_size(), wanted);
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(limit.rlim_cur, limit.rlim_max);
+}
+
+TEST(Descriptors, MoreThanTheLimitIsAllThereIs) {
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_max = std::min<rlim_t>(limit.rlim_max, 4096);
+  limit.rlim_cur = limit.rlim_max;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  make_room_for_descriptors(std::size_t{1} << 40);
+  EXPECT_GE(table_size(), limit.rlim_max);
+}
+
+}  // namespace
+}  // namespace benchfs
