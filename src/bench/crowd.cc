@@ -174,7 +174,7 @@ Status Crowd::join_bare(std::uint32_t clients,
                         const net::SocketAddress& address,
                         Measurement& out) {
   std::uint32_t next = 0;
-  return reactor_->block_on(
+  BENCHFS_TRY_VOID(reactor_->block_on(
       run_lanes(std::min(config_.at_once, clients), [&](std::uint32_t) -> rt::CoStatus {
         while (next < clients) {
           ++next;
@@ -183,27 +183,43 @@ Status Crowd::join_bare(std::uint32_t clients,
           BENCHFS_CO_TRY_VOID(co_await join_one_bare(*endpoint, out));
         }
         co_return Status{};
-      }));
+      })));
+  return reactor_->block_on(greet_all());
 }
 
-// With as many messages each way as a client that registers, proves who it is and pings: over
-// shared memory most of them touch another page of the peer's FIFO, which is mapped for each
-// connection.
-rt::CoStatus Crowd::join_one_bare(net::Endpoint& endpoint, Measurement& out) {
+rt::CoStatus Crowd::greet(net::Endpoint& endpoint) {
   static constexpr BaselineHeader kHeader{};
   static constexpr std::array<std::byte, 8> kNoAddress{};
+  ucs_status_t status = co_await endpoint.send({.id = kBaselineHello,
+                                                .header = std::as_bytes(std::span(&kHeader, 1)),
+                                                .data = kNoAddress,
+                                                .with_reply_endpoint = true});
+  if (status != UCS_OK) {
+    co_return std::unexpected(net::ucx_error(status, "connecting to a bare UCX listener"));
+  }
+  co_return Status{};
+}
+
+rt::CoStatus Crowd::greet_all() {
+  for (net::Endpoint* endpoint : bare_) {
+    BENCHFS_CO_TRY_VOID(co_await greet(*endpoint));
+  }
+  co_return Status{};
+}
+
+// With greet_all() as many messages each way, at about the same moments, as a client that
+// registers, proves who it is and pings: over shared memory most of them touch another page of the
+// peer's FIFO, which is mapped for each connection.
+rt::CoStatus Crowd::join_one_bare(net::Endpoint& endpoint, Measurement& out) {
   MonoTime begin = mono_now();
   ucs_status_t status = co_await endpoint.flush();
   count(out, begin);
-  for (int i = 0; i < 3 && status == UCS_OK; ++i) {
-    (void)co_await rt::sleep_for(kBetweenMessages);  // others move on meanwhile
-    status = co_await endpoint.send({.id = kBaselineHello,
-                                     .header = std::as_bytes(std::span(&kHeader, 1)),
-                                     .data = kNoAddress,
-                                     .with_reply_endpoint = true});
-  }
   if (status != UCS_OK) {
     co_return std::unexpected(net::ucx_error(status, "connecting to a bare UCX listener"));
+  }
+  for (int i = 0; i < 2; ++i) {
+    (void)co_await rt::sleep_for(kBetweenMessages);  // others move on meanwhile
+    BENCHFS_CO_TRY_VOID(co_await greet(endpoint));
   }
   co_return Status{};
 }

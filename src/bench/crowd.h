@@ -36,7 +36,8 @@ class Crowd final : private net::MessageHandler, private net::EndpointOwner {
   Status join(std::uint32_t clients, Measurement& out);
   // One ping from each, one at a time.
   Status ping(Measurement& out);
-  // So many connections to a BaselineServer, with one message each way.
+  // So many connections to a BaselineServer, with as many messages as of those that join() and
+  // ping().
   Status join_bare(std::uint32_t clients, const net::SocketAddress& address, Measurement& out);
   // Sleeps, but for what arrives.
   void idle_for(Nanos span);
@@ -55,6 +56,8 @@ class Crowd final : private net::MessageHandler, private net::EndpointOwner {
   // A bare connection.
   void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
   rt::CoStatus join_one(Member& member, Measurement& out);
+  static rt::CoStatus greet(net::Endpoint& endpoint);
+  rt::CoStatus greet_all();
   rt::CoStatus join_one_bare(net::Endpoint& endpoint, Measurement& out);
   rt::CoStatus ping_all(Measurement& out);
 
