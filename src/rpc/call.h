@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -17,6 +18,11 @@
 #include "wire/messages.h"
 
 namespace benchfs::rpc {
+
+// For texts.
+constexpr double seconds(Nanos span) {
+  return std::chrono::duration<double>(span).count();
+}
 
 // Where a call is. What a caller is told when it fails names it.
 enum class CallPhase : std::uint8_t {

@@ -6,9 +6,10 @@
 //   any   --other ConnectionClose, error, deadline while UCX holds memory, silence--> closed
 //                                                 (pending calls: effect unknown)
 //
-// The whole life of the connection is in connection.cc, but registering, which is in
-// connection_register.cc. Every other message waits for the reply to
-// RegisterClient. A connection that closed is made again by the next call.
+// How it is made and ends is in connection.cc, registering in connection_register.cc, its calls in
+// connection_calls.cc, their deadlines and the server's silence in connection_watch.cc. Every other
+// message waits for the reply to RegisterClient. A connection that closed is made again by the next
+// call.
 //
 // No transport reports a frozen server or a network that was cut. While a call waits, a silent
 // server is asked for a sign of life, and the connection to one that gives none is closed
@@ -105,6 +106,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   struct RegistrationGuard;
 
   void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
+  void begin_watch();
   void on_timer() override;
   void end_late_calls(MonoTime now);
   void check_heartbeat(MonoTime now);

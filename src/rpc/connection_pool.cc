@@ -24,10 +24,6 @@ bool is_connection_trouble(Errc code) {
   return code == Errc::kUnreachable || code == Errc::kDisconnected || code == Errc::kTransport;
 }
 
-double seconds(Nanos span) {
-  return std::chrono::duration<double>(span).count();
-}
-
 // Completes the error of an attempt for the caller. `attempts`: how many there were.
 std::unexpected<Error> explain(Error error,
                                const Call& call,

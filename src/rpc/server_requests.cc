@@ -1,0 +1,199 @@
+// The requests of a Server's clients: from the message to the end of its handler.
+#include <cstring>
+
+#include "base/log.h"
+#include "rpc/server.h"
+#include "wire/ping.h"
+
+namespace benchfs::rpc {
+
+net::Disposition Server::on_message(const net::Incoming& message) {
+  auto opcode = static_cast<wire::Opcode>(message.id);
+  if (opcode == wire::Opcode::kRegister) {
+    on_register(message);
+  } else if (opcode == wire::Opcode::kGoodbye) {
+    on_goodbye(message);
+  } else if (opcode == wire::Opcode::kInvalidateAck) {
+    on_invalidate_ack(message);
+  } else {
+    return on_request(opcode, message);
+  }
+  return net::Disposition::kDone;
+}
+
+void Server::on_invalidate_ack(const net::Incoming& message) {
+  wire::InvalidateAckHeader header;
+  wire::Reader reader(message.header);
+  if (!reader.read(header) || registry_.peek(wire::SessionId{header.session_id}) == nullptr) {
+    ++stats_.unattributed;
+    return;
+  }
+  service_.on_invalidate_ack(wire::SessionId{header.session_id}, header.sequence);
+}
+
+net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& message) {
+  OperationStats& operation = request_stats_.operation(opcode);
+  MonoTime seen = operation.stamp();
+  wire::RequestHeader header;
+  wire::Reader reader(message.header);
+  Session* session =
+      reader.read(header) ? registry_.get(wire::SessionId{header.session_id}) : nullptr;
+  if (session == nullptr) {
+    ++stats_.unattributed;
+    admission_.drop_sender(message);
+    return net::Disposition::kDone;
+  }
+  if (session->is_draining) [[unlikely]] {
+    ++stats_.postponed;  // the notice of its eviction, which comes after the replies, says so
+    return net::Disposition::kDone;
+  }
+  Errc code = check_request(header, *session, message);
+  if (code != Errc::kOk) [[unlikely]] {
+    refuse(*session, message.id, header, code);
+    return net::Disposition::kDone;
+  }
+  ReplyHistory::Slot* kept = nullptr;
+  if (!wire::is_idempotent(opcode)) {
+    ReplyHistory::Lookup found = session->history->find(wire::RequestId{header.request_id});
+    if (found.verdict != ReplyHistory::Verdict::kNew) [[unlikely]] {
+      on_repeated(opcode, *session, found);
+      return net::Disposition::kDone;
+    }
+    kept = found.slot;
+  }
+  ++stats_.in_flight;
+  ++session->requests;
+  MonoTime arrived = mono_now_coarse();
+  registry_.begin_request(*session, arrived);
+  Request* request = take_request();
+  request->opcode_ = opcode;
+  request->id_ = wire::RequestId{header.request_id};
+  request->session_ = session->id;
+  request->origin_ = session->id;
+  request->kept_ = kept;
+  if (kept != nullptr) {
+    kept->running = request;
+  }
+  request->lost_data_ = false;
+  request->client_uid_ = session->client_uid;
+  request->deadline_ = Deadline::at(arrived + std::chrono::milliseconds(header.deadline_ms));
+  request->answered_ = false;
+  request->is_rendezvous_ = message.is_rendezvous;
+  request->data_bytes_ = message.length;
+  request->header_bytes_ = message.header.size();
+  std::byte* after_header = request->bytes_.data() + message.header.size();
+  std::memcpy(request->bytes_.data(), message.header.data(), message.header.size());
+  bool is_short =
+      !message.is_rendezvous && message.header.size() + message.length <= request->bytes_.size();
+  request->holds_descriptor_ = !is_short;
+  if (is_short) {
+    if (message.length > 0) {
+      std::memcpy(after_header, message.data, message.length);
+    }
+    request->data_ = after_header;
+    request->trace_.begin(operation, message.length, arrived, seen);
+    serve(request).handle.resume();
+    return net::Disposition::kDone;
+  }
+  request->data_ = message.data;
+  request->trace_.begin(operation, message.length, arrived, seen);
+  worker_.reactor().schedule(serve(request).handle);
+  return net::Disposition::kHold;
+}
+
+// The request was seen before, over a connection that is gone. Its client waits for the reply here.
+void Server::on_repeated(wire::Opcode opcode, Session& session, const ReplyHistory::Lookup& found) {
+  ++stats_.repeated;
+  if (found.verdict == ReplyHistory::Verdict::kAnswered) {
+    post(session,
+         wire::reply_am_id(opcode),
+         std::span(found.slot->reply).first(found.slot->reply_bytes));
+  } else if (found.verdict == ReplyHistory::Verdict::kRunning) {
+    Request& request = *found.slot->running;
+    if (Session* before = registry_.peek(request.session_)) {
+      end_request(*before);
+    }
+    request.session_ = session.id;
+    registry_.begin_request(session, mono_now_coarse());
+  }
+}
+
+Errc Server::check_request(const wire::RequestHeader& header,
+                           const Session& session,
+                           const net::Incoming& message) {
+  std::size_t most = config_.max_transfer_bytes;
+  if (message.length > most && message.id == static_cast<std::uint16_t>(wire::Opcode::kPing))
+      [[unlikely]] {
+    most = wire::kMaxPingBytes;
+  }
+  if (header.flags != 0 || wire::RequestId{header.request_id}.slot() >= wire::kMaxWindow ||
+      message.header.size() > wire::kMaxHeaderBytes || message.length > most ||
+      (message.length > 0 && !message.can_hold)) [[unlikely]] {
+    ++stats_.malformed;
+    return Errc::kMalformed;
+  }
+  if (stopping_) [[unlikely]] {
+    return Errc::kNotReady;
+  }
+  if (session.in_flight >= 2 * config_.window || stats_.in_flight >= config_.max_requests)
+      [[unlikely]] {
+    ++stats_.overloaded;
+    return Errc::kBusy;
+  }
+  return Errc::kOk;
+}
+
+// Answers without a request object.
+void Server::refuse(Session& session,
+                    std::uint16_t message_id,
+                    const wire::RequestHeader& header,
+                    Errc code) {
+  wire::ReplyHeader reply;
+  reply.request_id = header.request_id;
+  reply.transport = static_cast<std::uint16_t>(code);
+  post(session,
+       wire::reply_am_id(static_cast<wire::Opcode>(message_id)),
+       std::as_bytes(std::span(&reply, 1)));
+}
+
+rt::DetachedTask Server::serve(Request* request) {
+  request->trace_.on_served();
+  co_await service_.handle(*request);
+  if (!request->answered_) {
+    BENCHFS_LOG(kError, "no reply to {}; answering for it", to_string(request->opcode()));
+    co_await request->reply_error(Error{Errc::kInternal, 0, {}});
+  }
+  request->drop_data();
+  if (Session* session = registry_.peek(request->session_)) {
+    end_request(*session);
+  }
+  give_request(request);
+  if (--stats_.in_flight == 0) {
+    idle_.wake_all();
+  }
+}
+
+Request* Server::take_request() {
+  if (free_requests_.empty()) {
+    requests_.push_back(std::make_unique<Request>());
+    requests_.back()->server_ = this;
+    return requests_.back().get();
+  }
+  Request* request = free_requests_.back();
+  free_requests_.pop_back();
+  return request;
+}
+
+void Server::give_request(Request* request) {
+  request->trace_.end();
+  free_requests_.push_back(request);
+}
+
+void Server::end_request(Session& session) {
+  registry_.end_request(session);
+  if (session.is_draining && session.in_flight == 0) [[unlikely]] {
+    evict(session);
+  }
+}
+
+}  // namespace benchfs::rpc
