@@ -97,7 +97,13 @@ void Connection::on_connection_close(wire::CloseReason reason) {
 }
 
 void Connection::on_endpoint_failed(net::Endpoint&, ucs_status_t status) {
-  shut(net::ucx_error(status, fmt::format("connection to {} at {}", name_, address_.to_string())),
+  bool is_attempt = state_ == State::kConnecting || state_ == State::kRegistering;
+  shut(net::ucx_error(status,
+                      fmt::format("connection to {} at {}{}{}",
+                                  name_,
+                                  address_.to_string(),
+                                  is_attempt ? ", " : "",
+                                  is_attempt ? phase_text(mono_now()) : "")),
        Nanos::zero());
 }
 

@@ -129,6 +129,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   [[nodiscard]] bool has_room(std::uint64_t bytes) const {
     return bytes == 0 || bytes_under_way_ == 0 || bytes_under_way_ + bytes <= grant_.window_bytes;
   }
+  [[nodiscard]] Error closed_error(const Exchange& exchange) const;
   rt::CoStatus wait_for_slot(Exchange& exchange);
   rt::CoStatus wait_for_room(Exchange& exchange);
   void free_room(Exchange& exchange);
@@ -174,9 +175,9 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
 };
 
 // One call on the ready connection: awaited, sends the request and gives its reply as a
-// Result<Reply>. Errors: kDeadline; kUnknownSession (not executed: establish and send again);
-// kDisconnected (effect unknown); kPosix (the file system's answer); what the server's RPC layer
-// said.
+// Result<Reply>. Errors: kDeadline; kUnknownSession (not executed: establish and send again); those
+// of a broken connection (effect unknown if was_sent()); kPosix (the file system's answer); what
+// the server's RPC layer said.
 //
 // It may be awaited again after an error, once the connection is ready again: it keeps its slot of
 // the window and its request id until it is destroyed, so that the server knows it again.
@@ -203,6 +204,8 @@ class Connection::Exchange {
   // The last error came from the server: the request arrived, and sending it again changes nothing
   // unless the error says so.
   [[nodiscard]] bool is_answered() const { return has_reply_; }
+  // In the last attempt UCX took the request: the server may have it.
+  [[nodiscard]] bool was_sent() const { return was_sent_; }
   // The server does not know any more whether it has executed the request.
   [[nodiscard]] bool is_forgotten() const { return has_slot_ && connection_.memory_ != memory_; }
 
@@ -225,9 +228,10 @@ class Connection::Exchange {
   MonoTime phase_began_;
   wire::RequestId id_;
   std::uint64_t epoch_ = 0;   // of the connection it was sent on
-  std::uint64_t memory_ = 0;  // of the server, when it was first sent
+  std::uint64_t memory_ = 0;  // of the server, when it was last sent
   CallPhase phase_ = CallPhase::kSending;
   bool has_slot_ = false;
+  bool was_sent_ = false;
   std::uint64_t room_ = 0;  // bytes it has in the window of bytes
   bool has_reply_ = false;
   std::uint32_t descriptor_bytes_ = 0;

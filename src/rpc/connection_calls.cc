@@ -68,10 +68,18 @@ rt::CoStatus Connection::wait_for_slot(Exchange& exchange) {
   }
   if (state_ != State::kReady) {
     pass_slot_on();
-    co_return fail(Errc::kUnknownSession,
-                   "the connection closed, " + phase_text(exchange, mono_now()));
+    co_return std::unexpected(closed_error(exchange));
   }
   co_return Status{};
+}
+
+// Of a call that was not sent, because the connection closed before its turn.
+Error Connection::closed_error(const Exchange& exchange) const {
+  return Error{
+      Errc::kUnknownSession,
+      0,
+      fmt::format(
+          "the connection closed ({}), {}", last_error_.context, phase_text(exchange, mono_now()))};
 }
 
 // First come, first served; small requests do not wait behind bulk.
@@ -128,7 +136,7 @@ void Connection::give_slot(Exchange& exchange) {
   pass_slot_on();
 }
 
-// UCS_INPROGRESS: the operation in `send_` goes on.
+// UCS_INPROGRESS: the operation in `send_` goes on. Errors: nothing left.
 ucs_status_t Connection::begin_send(Exchange& exchange) {
   exchange.epoch_ = epoch_;
   exchange.phase_ = CallPhase::kSending;
@@ -155,7 +163,10 @@ ucs_status_t Connection::begin_send(Exchange& exchange) {
                                                              : net::Protocol::kEager,
                              .region = call.region,
                          });
-  return exchange.send_->await_ready() ? exchange.send_->await_resume() : UCS_INPROGRESS;
+  bool is_over = exchange.send_->await_ready();
+  ucs_status_t status = is_over ? exchange.send_->await_resume() : UCS_INPROGRESS;
+  exchange.was_sent_ = status == UCS_OK || status == UCS_INPROGRESS;
+  return status;
 }
 
 std::coroutine_handle<> Connection::Exchange::await_suspend(std::coroutine_handle<> caller) {
@@ -196,7 +207,11 @@ rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
     exchange.descriptor_ = nullptr;
     exchange.error_ = Error{Errc::kOk};
     exchange.header_.clear();
+    exchange.was_sent_ = false;
+    exchange.memory_ = memory_;  // what was forgotten did not matter, else it would not come again
     if (state_ != State::kReady) {
+      exchange.enter(CallPhase::kSending);
+      exchange.error_ = closed_error(exchange);
       co_return;
     }
     exchange.enter(CallPhase::kSending);
@@ -220,7 +235,11 @@ rt::Task<void> Connection::fetch_data(Exchange& exchange) {
   exchange.has_reply_ = false;
   if (epoch_ != exchange.epoch_) {
     worker_.release(exchange.descriptor_);
-    exchange.error_ = Error{Errc::kDisconnected, 0, "the connection ended before the reply's data"};
+    exchange.enter(CallPhase::kReceiving);
+    exchange.error_ =
+        Error{Errc::kDisconnected,
+              0,
+              fmt::format("{}, {}", last_error_.context, phase_text(exchange, mono_now()))};
     co_return;
   }
   exchange.enter(CallPhase::kReceiving);
@@ -232,7 +251,9 @@ rt::Task<void> Connection::fetch_data(Exchange& exchange) {
   if (received == UCS_OK) {
     exchange.has_reply_ = true;
   } else if (epoch_ == exchange.epoch_) {
-    exchange.error_ = net::ucx_error(received, phase_text(exchange, mono_now()));
+    exchange.error_ = net::ucx_error(
+        received,
+        fmt::format("{} at {}, {}", name_, address_.to_string(), phase_text(exchange, mono_now())));
   }
 }
 

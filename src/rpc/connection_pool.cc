@@ -152,25 +152,26 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
   Nanos pause = kFirstPause;
   Deadline patience = Deadline::after(config_.connect_patience);
   bool is_reachable = true;      // in the last attempt
-  bool was_cut_off = false;      // the same: the server may have executed it
-  std::optional<Error> cut_off;  // in any attempt
+  bool is_broken = false;        // the same: the connection, before there was an answer
+  std::optional<Error> cut_off;  // in any attempt: the server may have executed it
   auto judge = [&] {
-    was_cut_off = is_connection_trouble(error.code) && !exchange.is_answered();
-    if (was_cut_off) {
+    is_broken = is_connection_trouble(error.code) && !exchange.is_answered();
+    if (is_broken && exchange.was_sent()) {
       cut_off = error;
     }
   };
   judge();
   for (;; ++attempts) {
     if (error.code != Errc::kOk) {
-      bool may_repeat = was_not_executed(error.code) || was_cut_off ||
-                        (!is_reachable && is_connection_trouble(error.code));
+      bool may_repeat = was_not_executed(error.code) || is_broken;
       bool gave_up = !is_reachable && !was_not_executed(error.code) && patience.passed();
       bool is_lost = cut_off && exchange.is_forgotten() && !wire::is_idempotent(call.opcode);
       if (!may_repeat || gave_up || is_lost || deadline.passed()) {
         if (cut_off && (is_lost || is_connection_trouble(error.code))) {
           cut_off->code = Errc::kDisconnected;  // the effect may have happened
           error = *std::move(cut_off);
+        } else if (error.code == Errc::kUnknownSession || (is_broken && is_reachable)) {
+          error.code = Errc::kDeadline;  // only that keeps it from being sent again
         }
         co_return explain(std::move(error), call, connection, deadline, exchange.began(), attempts);
       }
@@ -183,8 +184,8 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
       Status ready = co_await reach(connection, deadline);
       is_reachable = ready.has_value();
       if (!ready) {
-        was_cut_off = false;
         error = std::move(ready.error());
+        is_broken = is_connection_trouble(error.code);
         continue;
       }
       if (cut_off && exchange.is_forgotten() && !wire::is_idempotent(call.opcode)) {
