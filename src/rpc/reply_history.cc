@@ -7,6 +7,13 @@
 #include "rpc/request.h"
 
 namespace benchfs::rpc {
+namespace {
+
+// Clients that are looked at when one joins above the limit: more than one, so that a limit that
+// was exceeded is reached again.
+constexpr std::size_t kLooks = 4;
+
+}  // namespace
 
 ReplyHistory::Lookup ReplyHistory::find(wire::RequestId id) {
   BENCHFS_CHECK(id.slot() < wire::kMaxWindow);
@@ -52,14 +59,15 @@ bool ReplyHistory::is_running() const {
       slots_, [](const auto& slot) { return slot != nullptr && slot->running != nullptr; });
 }
 
-ReplyHistories::Joined ReplyHistories::join(std::uint64_t client_uid) {
+ReplyHistories::Joined ReplyHistories::join(std::uint64_t client_uid, MonoTime now) {
   auto found = by_uid_.find(client_uid);
   bool is_known = found != by_uid_.end();
   if (!is_known) {
-    if (by_uid_.size() >= limit_) {
-      drop_oldest();
-    }
+    shrink(limit_ - 1, kLooks, now);
     found = by_uid_.try_emplace(client_uid).first;
+    found->second.uid = client_uid;
+  } else if (found->second.sessions == 0) {
+    away_.erase(AwayList::s_iterator_to(found->second));
   }
   ++found->second.sessions;
   return {&found->second.history, is_known};
@@ -69,29 +77,46 @@ void ReplyHistories::leave(std::uint64_t client_uid, bool finally, MonoTime now)
   auto found = by_uid_.find(client_uid);
   BENCHFS_CHECK(found != by_uid_.end() && found->second.sessions > 0);
   Kept& kept = found->second;
-  --kept.sessions;
+  if (--kept.sessions > 0) {
+    return;
+  }
   kept.left_at = finally ? MonoTime::min() : now;
-  if (finally && !kept.is_needed()) {
-    by_uid_.erase(found);
+  away_.insert(finally ? away_.begin() : away_.end(), kept);
+  if (finally && !kept.history.is_running()) {
+    drop(kept);
   }
 }
 
 void ReplyHistories::expire(MonoTime since) {
-  std::erase_if(by_uid_, [&](const auto& entry) {
-    return !entry.second.is_needed() && entry.second.left_at < since;
-  });
-}
-
-void ReplyHistories::drop_oldest() {
-  auto oldest = by_uid_.end();
-  for (auto it = by_uid_.begin(); it != by_uid_.end(); ++it) {
-    if (!it->second.is_needed() &&
-        (oldest == by_uid_.end() || it->second.left_at < oldest->second.left_at)) {
-      oldest = it;
+  for (auto it = away_.begin(); it != away_.end() && it->left_at < since;) {
+    Kept& kept = *it++;
+    if (!kept.history.is_running()) {
+      drop(kept);
     }
   }
-  if (oldest != by_uid_.end()) {
-    by_uid_.erase(oldest);
+}
+
+void ReplyHistories::set_limit(std::size_t limit, MonoTime now) {
+  BENCHFS_CHECK(limit > 0);
+  limit_ = limit;
+  shrink(limit_, away_.size(), now);
+}
+
+void ReplyHistories::drop(Kept& kept) {
+  away_.erase(AwayList::s_iterator_to(kept));
+  by_uid_.erase(kept.uid);
+}
+
+// Down to `size` if that many looks suffice. Whose requests still run counts as having left now.
+void ReplyHistories::shrink(std::size_t size, std::size_t looks, MonoTime now) {
+  for (; by_uid_.size() > size && !away_.empty() && looks > 0; --looks) {
+    Kept& longest = away_.front();
+    if (!longest.history.is_running()) {
+      drop(longest);
+    } else {
+      longest.left_at = now;
+      away_.splice(away_.end(), away_, AwayList::s_iterator_to(longest));
+    }
   }
 }
 

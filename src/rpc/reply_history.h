@@ -11,6 +11,7 @@
 #pragma once
 
 #include <array>
+#include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -63,7 +64,8 @@ class ReplyHistory {
 
 // The histories of all clients of a server, by client uid. A client without a session keeps its
 // history for a while, for it may come back; at most `limit` histories are kept, those that have
-// been without a session longest go first.
+// been without a session longest go first. Only clients that have a session, or requests that still
+// run, are kept above the limit. `now` never goes back. O(1) but for expire() and set_limit().
 class ReplyHistories {
  public:
   explicit ReplyHistories(std::size_t limit) : limit_(limit) {}
@@ -73,25 +75,32 @@ class ReplyHistories {
     bool is_known;          // it was there: what this client sent before is remembered
   };
   // A session of the client begins.
-  Joined join(std::uint64_t client_uid);
+  Joined join(std::uint64_t client_uid, MonoTime now);
   // A session of the client ended; `finally`: it will not come back.
   void leave(std::uint64_t client_uid, bool finally, MonoTime now);
   // Forgets clients that have been without a session since before `since`.
   void expire(MonoTime since);
+  void set_limit(std::size_t limit, MonoTime now);
 
   [[nodiscard]] std::size_t size() const { return by_uid_.size(); }
 
  private:
   struct Kept {
     ReplyHistory history;
+    std::uint64_t uid = 0;
     std::uint32_t sessions = 0;
     MonoTime left_at;  // while there are no sessions
-    [[nodiscard]] bool is_needed() const { return sessions > 0 || history.is_running(); }
+    boost::intrusive::list_member_hook<> away_hook;
   };
-  void drop_oldest();
+  using AwayList = boost::intrusive::list<
+      Kept,
+      boost::intrusive::member_hook<Kept, boost::intrusive::list_member_hook<>, &Kept::away_hook>>;
+  void drop(Kept& kept);
+  void shrink(std::size_t size, std::size_t looks, MonoTime now);
 
   std::size_t limit_;
   std::unordered_map<std::uint64_t, Kept> by_uid_;
+  AwayList away_;  // those without a session, by left_at
 };
 
 }  // namespace benchfs::rpc

@@ -72,18 +72,18 @@ TEST_F(History, SlotsAreApart) {
 TEST(Histories, AClientThatComesBackIsKnown) {
   ReplyHistories histories(10);
   MonoTime now = mono_now();
-  EXPECT_FALSE(histories.join(1).is_known);
+  EXPECT_FALSE(histories.join(1, now).is_known);
   histories.leave(1, false, now);
-  EXPECT_TRUE(histories.join(1).is_known);
+  EXPECT_TRUE(histories.join(1, now).is_known);
   histories.leave(1, true, now);
-  EXPECT_FALSE(histories.join(1).is_known);
+  EXPECT_FALSE(histories.join(1, now).is_known);
 }
 
 TEST(Histories, ForgetThoseThatStayAway) {
   ReplyHistories histories(10);
   MonoTime now = mono_now();
-  histories.join(1);
-  histories.join(2);
+  histories.join(1, now);
+  histories.join(2, now);
   histories.leave(1, false, now);
   histories.expire(now);
   EXPECT_EQ(histories.size(), 2U);
@@ -94,15 +94,73 @@ TEST(Histories, ForgetThoseThatStayAway) {
 TEST(Histories, AreBoundedAndTheLongestAwayGoesFirst) {
   ReplyHistories histories(3);
   MonoTime now = mono_now();
-  for (std::uint64_t uid = 1; uid <= 3; ++uid) {
-    histories.join(uid);
-    histories.leave(uid, false, now + std::chrono::seconds(uid == 2 ? 0 : 1));
+  for (std::uint64_t uid : {2U, 1U, 3U}) {
+    histories.join(uid, now);
+    histories.leave(uid, false, now);
   }
-  histories.join(4);
+  histories.join(4, now);
   EXPECT_EQ(histories.size(), 3U);
-  EXPECT_TRUE(histories.join(1).is_known);
-  EXPECT_TRUE(histories.join(3).is_known);
-  EXPECT_FALSE(histories.join(2).is_known);
+  EXPECT_TRUE(histories.join(1, now).is_known);
+  EXPECT_TRUE(histories.join(3, now).is_known);
+  EXPECT_FALSE(histories.join(2, now).is_known);
+}
+
+TEST(Histories, OfAClientWhoseRequestStillRunsStays) {
+  ReplyHistories histories(2);
+  MonoTime now = mono_now();
+  Request request;
+  ReplyHistory::Slot& slot = *histories.join(1, now).history->find(id_of(0, 1)).slot;
+  slot.running = &request;
+  histories.leave(1, false, now);
+  histories.join(2, now);
+  histories.leave(2, false, now);
+  histories.join(3, now);
+  histories.leave(3, false, now);
+  histories.expire(now + std::chrono::seconds(1));
+  EXPECT_EQ(histories.size(), 1U);
+  EXPECT_TRUE(histories.join(1, now).is_known);
+  histories.leave(1, true, now);
+  EXPECT_EQ(histories.size(), 1U);
+  ReplyHistory::answer(slot, reply_of(1));
+  histories.expire(now);
+  EXPECT_EQ(histories.size(), 0U);
+}
+
+TEST(Histories, FollowALimitThatChanges) {
+  ReplyHistories histories(2);
+  MonoTime now = mono_now();
+  histories.set_limit(4, now);
+  for (std::uint64_t uid = 1; uid <= 5; ++uid) {
+    histories.join(uid, now);
+    histories.leave(uid, false, now);
+  }
+  EXPECT_EQ(histories.size(), 4U);
+  EXPECT_TRUE(histories.join(2, now).is_known);
+  histories.set_limit(1, now);
+  EXPECT_EQ(histories.size(), 1U);
+  EXPECT_TRUE(histories.join(2, now).is_known) << "it has a session";
+}
+
+// All that are away have requests that run: the limit is exceeded, and reached again later.
+TEST(Histories, AreFewAgainWhenWhatRanHasEnded) {
+  ReplyHistories histories(2);
+  MonoTime now = mono_now();
+  Request request;
+  std::vector<ReplyHistory::Slot*> running;
+  for (std::uint64_t uid = 1; uid <= 6; ++uid) {
+    running.push_back(histories.join(uid, now).history->find(id_of(0, 1)).slot);
+    running.back()->running = &request;
+    histories.leave(uid, false, now);
+  }
+  EXPECT_EQ(histories.size(), 6U);
+  for (ReplyHistory::Slot* slot : running) {
+    ReplyHistory::forget(*slot);
+  }
+  for (std::uint64_t uid = 7; uid <= 8; ++uid) {
+    histories.join(uid, now);
+    histories.leave(uid, false, now);
+  }
+  EXPECT_EQ(histories.size(), 2U);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "rpc/testing/many_evictions.h"
 #include "rpc/testing/rpc_fixture.h"
+#include "rpc/testing/server_test_peer.h"
 #include "rt/frame_pool.h"
 
 namespace benchfs::rpc {
@@ -541,7 +542,7 @@ TEST(ExactlyOnce, ACallThatIsCutOffIsExecutedOnceAndAnswered) {
     // Cut in every phase: before, while and after they are executed and answered.
     std::uint64_t cut_at = begun + static_cast<std::uint64_t>(round % (kAtOnce + 1));
     client.eventually([&] { return server.service().mkdirs >= cut_at; });
-    server.run([](Server& s, net::Worker&) { s.disconnect("client_1"); });
+    server.run([](Server& s, net::Worker&) { ServerTestPeer::disconnect(s, "client_1"); });
     for (auto& call : pending) {
       ASSERT_TRUE(client.eventually([&] { return call->has_value(); }));
       ASSERT_TRUE((*call)->has_value()) << (*call)->error().message();

@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "rpc/testing/cutting_service.h"
 #include "rpc/testing/rpc_fixture.h"
+#include "rpc/testing/server_test_peer.h"
 
 namespace benchfs::rpc {
 namespace {
@@ -185,7 +186,7 @@ class Caller {
   }
 
   void disconnect() {
-    world_.server.run([&](Server& s, net::Worker&) { s.disconnect(id_); });
+    world_.server.run([&](Server& s, net::Worker&) { ServerTestPeer::disconnect(s, id_); });
   }
   void evict() {
     world_.server.run([](Server& s, net::Worker&) {
@@ -204,7 +205,7 @@ class Caller {
       world_.server.run([&](Server& s, net::Worker&) {
         standing.set_value();
         (void)sent.get_future().wait_for(seconds(5));
-        s.disconnect(id_);
+        ServerTestPeer::disconnect(s, id_);
       });
     });
     standing.get_future().wait();
@@ -280,6 +281,25 @@ TEST(ExactlyOnceHistory, NoCallIsExecutedTwiceNorLostWhateverHappensToTheConnect
               world.history.count(Event::Kind::kExecuted),
               world.server.stats().repeated,
               world.history.count(Event::Kind::kGivenUp));
+}
+
+// More clients come, and are evicted, than histories were kept before there was more room.
+TEST(Histories, AreKeptForMoreClientsWhenThereIsRoomForMore) {
+  ServerThread server({.config = {.max_clients = 1, .run_id = testing::kTestRun}});
+  server.run([](Server& s, net::Worker&) { s.set_capacity(2); });
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 12; ++i) {
+    clients.push_back(
+        std::make_unique<Client>("client_" + std::to_string(i), std::vector{server.address()}));
+    Status answered = clients.back()->ping();
+    ASSERT_TRUE(answered) << answered.error().message();
+  }
+  Client& first = *clients.front();
+  ASSERT_EQ(first.connection().grant().flags & wire::kRegisterRemembered, 0U);
+  ASSERT_TRUE(first.ping());
+  EXPECT_EQ(first.connection().stats().connects, 2U);
+  EXPECT_EQ(first.connection().grant().flags & wire::kRegisterRemembered,
+            wire::kRegisterRemembered);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "rpc/testing/rpc_fixture.h"
+#include "rpc/testing/server_test_peer.h"
 
 namespace benchfs::rpc {
 namespace {
@@ -38,7 +39,7 @@ TEST(UnsentCall, ComesAgainAtAServerThatHasForgottenTheClient) {
   Client client("client_1", {now}, config);
   ASSERT_TRUE(client.ping());
   now = second.address();
-  first.run([](Server& s, net::Worker&) { s.disconnect("client_1"); });
+  first.run([](Server& s, net::Worker&) { ServerTestPeer::disconnect(s, "client_1"); });
   net::Endpoint* endpoint = client.connection().endpoint();
   Deadline patience = Deadline::after(seconds(10));
   while (endpoint->is_open() && !patience.passed()) {

@@ -17,8 +17,6 @@ constexpr int kMaxTransferSweeps = 60;
 // One-way messages and refusals queued for a client that does not read. Replies have their own
 // bound, the window.
 constexpr std::uint32_t kMaxQueuedMessages = 8 * wire::kMaxWindow;
-// Clients that are remembered, for each that may be registered.
-constexpr std::uint32_t kHistoriesPerClient = 8;
 
 }  // namespace
 
@@ -32,7 +30,7 @@ Server::Server(net::Worker& worker, Service& service, const Config& config)
                   .register_timeout = config.register_timeout,
                   .secret = config.secret}),
       registry_({.capacity = config.max_clients, .turn = config.client_turn}),
-      histories_(std::size_t{kHistoriesPerClient} * config.max_clients) {}
+      histories_(histories_for(config.max_clients)) {}
 
 Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
                                                Service& service,
@@ -140,12 +138,6 @@ void Server::post(Session& session, std::uint16_t id, std::span<const std::byte>
     return;
   }
   session.endpoint->send_and_forget(id, header);
-}
-
-void Server::disconnect(std::string_view client_id) {
-  if (Session* session = registry_.find(client_id)) {
-    end_session(*session, wire::CloseReason::kError, false);
-  }
 }
 
 rt::Task<void> Server::shutdown(Deadline deadline) {

@@ -91,8 +91,6 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   // Changes the capacity of the registry. When clients are too many for it, the least recently used
   // leave, busy ones once their requests in flight are answered.
   void set_capacity(std::uint32_t max_clients);
-  // Ends the connection of a client without notice, as a failure would; for tests.
-  void disconnect(std::string_view client_id);
 
   [[nodiscard]] ClientRegistry& registry() { return registry_; }
   [[nodiscard]] const Config& config() const { return config_; }
@@ -130,7 +128,12 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
 
  private:
   friend class Request;
+  friend class ServerTestPeer;
 
+  // How many clients are remembered with room for so many.
+  static std::size_t histories_for(std::uint32_t max_clients) {
+    return std::size_t{8} * max_clients;
+  }
   Server(net::Worker& worker, Service& service, const Config& config);
   net::Disposition on_message(const net::Incoming& message) override;
   void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;

@@ -88,7 +88,7 @@ void Server::add_session(const Registration& registration, MonoTime now) {
                                    registration.endpoint,
                                    registration.address,
                                    now);
-  ReplyHistories::Joined joined = histories_.join(session.client_uid);
+  ReplyHistories::Joined joined = histories_.join(session.client_uid, now);
   session.history = joined.history;
   session.is_remembered = joined.is_known;
   sessions_.emplace(registration.endpoint, session.id);
@@ -169,6 +169,7 @@ void Server::evict(Session& session) {
 void Server::set_capacity(std::uint32_t max_clients) {
   using Kind = ClientRegistry::Room::Kind;
   registry_.set_capacity(max_clients);
+  histories_.set_limit(histories_for(max_clients), mono_now());
   for (;;) {
     ClientRegistry::Room room = registry_.shed();
     if (room.kind == Kind::kEvict) {

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/check.h"
+#include "rpc/testing/server_test_peer.h"
 #include "rt/sync.h"
 #include "wire/messages.h"
 
@@ -126,7 +127,7 @@ void CuttingService::cut(const Request& request, Cut when) {
   if (when == Cut::kDuringReconnection) {
     cut_when_registered_.push_back(request.client_uid());
   }
-  server_->disconnect(session->client_id);
+  ServerTestPeer::disconnect(*server_, session->client_id);
 }
 
 void CuttingService::on_client_registered(std::uint64_t client_uid) {
@@ -147,7 +148,7 @@ void CuttingService::CutNew::on_mail() {
   });
   uids.clear();
   for (const std::string& id : ids) {
-    service.server_->disconnect(id);
+    ServerTestPeer::disconnect(*service.server_, id);
   }
 }
 
