@@ -85,6 +85,7 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
 }
 
 void ConnectionPool::close() {
+  closing_.cancel();
   for (auto& connection : connections_) {
     connection->close();
   }
@@ -176,9 +177,13 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
         co_return explain(std::move(error), call, connection, deadline, exchange.began(), attempts);
       }
       if (error.code != Errc::kUnknownSession || connection.state() != Connection::State::kClosed) {
-        (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(pause)));
+        (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(pause)), &closing_);
         pause = std::min(2 * pause, kLongestPause);
       }
+    }
+    if (closing_.is_cancelled()) {
+      error = Error{Errc::kCancelled, 0, "the client is closing"};
+      co_return explain(std::move(error), call, connection, deadline, exchange.began(), attempts);
     }
     if (connection.state() != Connection::State::kReady) {
       Status ready = co_await reach(connection, deadline);

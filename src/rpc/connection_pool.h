@@ -68,8 +68,8 @@ class ConnectionPool final : private net::MessageHandler {
   [[nodiscard]] Connection& at(wire::ShardId shard) { return *connections_[shard.value]; }
   [[nodiscard]] const ClientIdentity& identity() const { return identity_; }
 
-  // Says goodbye to every server; Worker::drain() waits until that is done. No call may be under
-  // way.
+  // Says goodbye to every server; Worker::drain() waits until that is done. Calls under way end
+  // with kCancelled, and so do later ones. Idempotent.
   void close();
 
  private:
@@ -90,6 +90,7 @@ class ConnectionPool final : private net::MessageHandler {
   Config config_;
   NoticeHandler* notices_ = nullptr;
   std::vector<std::unique_ptr<Connection>> connections_;
+  rt::CancelSource closing_;
 };
 
 }  // namespace benchfs::rpc

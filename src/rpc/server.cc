@@ -1,6 +1,9 @@
 #include "rpc/server.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -14,6 +17,7 @@ constexpr Nanos kSweepEvery = std::chrono::milliseconds(500);
 // holds a buffer for a client that does not take part in it.
 constexpr Nanos kTransferGrace = std::chrono::seconds(1);
 constexpr int kMaxTransferSweeps = 60;
+constexpr std::size_t kNamedRequests = 4;  // of those that keep a server from stopping
 // One-way messages and refusals queued for a client that does not read. Replies have their own
 // bound, the window.
 constexpr std::uint32_t kMaxQueuedMessages = 8 * wire::kMaxWindow;
@@ -48,6 +52,7 @@ Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
 }
 
 Server::~Server() {
+  BENCHFS_CHECK(stats_.in_flight == 0);
   worker_.remove_handler(*this);
   for (Waiting& waiting : waiting_) {
     waiting.registration.endpoint->close();
@@ -140,7 +145,7 @@ void Server::post(Session& session, std::uint16_t id, std::span<const std::byte>
   session.endpoint->send_and_forget(id, header);
 }
 
-rt::Task<void> Server::shutdown(Deadline deadline) {
+rt::CoStatus Server::shutdown(Deadline deadline) {
   stopping_ = true;
   admission_.close();
   while (!waiting_.empty()) {
@@ -148,18 +153,54 @@ rt::Task<void> Server::shutdown(Deadline deadline) {
     waiting_.pop_front();
   }
   worker_.stop_listening();
-  while (stats_.in_flight > 0 && !deadline.passed()) {
-    (void)co_await rt::sleep_for(std::chrono::milliseconds(1));
-  }
+  co_await requests_end(deadline);
   background_.close();
   co_await background_.join();
   while (Session* session = registry_.oldest()) {
     end_session(*session, wire::CloseReason::kShutdown, false);
   }
   admission_.clear();
-  while (stats_.in_flight > 0) {
-    (void)co_await idle_.wait(Deadline::never());
+  if (stats_.in_flight > 0) {
+    cut_requests_short();
+    co_await requests_end(Deadline::after(config_.end_patience));
   }
+  if (stats_.in_flight > 0) {
+    co_return std::unexpected(stuck_requests());
+  }
+  co_return Status{};
+}
+
+// Or the deadline comes first.
+rt::Task<void> Server::requests_end(Deadline deadline) {
+  while (stats_.in_flight > 0 && !deadline.passed()) {
+    (void)co_await idle_.wait(deadline);
+  }
+}
+
+void Server::cut_requests_short() {
+  BENCHFS_LOG(kInfo, "{} requests are cut short", stats_.in_flight);
+  Deadline now = Deadline::at(mono_now());
+  for (auto& request : requests_) {
+    request->deadline_ = request->deadline_.earlier(now);
+  }
+  service_.on_stopping();
+}
+
+Error Server::stuck_requests() const {
+  MonoTime now = mono_now();
+  std::string text = fmt::format("stopping: {} requests do not end", stats_.in_flight);
+  std::size_t named = 0;
+  for_each_request([&](const Request& request) {
+    if (++named <= kNamedRequests) {
+      text += fmt::format("{} {} of client {:016x}, {} after {:.3f} s",
+                          named == 1 ? ":" : ";",
+                          to_string(request.opcode()),
+                          request.client_uid(),
+                          to_string(request.trace().phase()),
+                          seconds(now - request.trace().arrived()));
+    }
+  });
+  return Error{Errc::kDeadline, 0, std::move(text)};
 }
 
 }  // namespace benchfs::rpc

@@ -44,6 +44,9 @@ class Service {
   virtual void on_client_registered(std::uint64_t client_uid) = 0;
   virtual void on_client_gone(std::uint64_t client_uid, Departure departure) = 0;
   virtual void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) = 0;
+  // The server stops, and its patience with running requests is over: what their handlers wait for
+  // elsewhere, such as calls to other servers, should end.
+  virtual void on_stopping() {}
 };
 
 class Server final : private net::MessageHandler, private net::EndpointOwner {
@@ -67,6 +70,8 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
     std::uint32_t max_unregistered = 1024;  // connections that have not registered yet
     Nanos register_timeout = std::chrono::seconds(10);
     Nanos client_grace = std::chrono::seconds(30);  // what a client that is gone left is kept
+    // How long requests that are cut short by a shutdown may take to end.
+    Nanos end_patience = std::chrono::seconds(5);
     std::optional<cluster::Secret> secret;  // that clients must prove to know; none: anybody may
   };
 
@@ -81,8 +86,13 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   [[nodiscard]] bool is_ready() const { return admission_.is_open(); }
 
   // Stops accepting connections and requests (kNotReady), lets running requests end until the
-  // deadline, tells every client (ConnectionClose, reason shutdown), closes. Needed after listen().
-  rt::Task<void> shutdown(Deadline deadline);
+  // deadline, tells every client (ConnectionClose, reason shutdown), closes. Requests that still
+  // run are cut short then: transfers end with the connections, Service::on_stopping() is called,
+  // and their deadline is now. Needed after listen().
+  // Errors: kDeadline when some have not ended Config::end_patience later. Their handlers still use
+  // the server and all they were given: nothing of that may be destroyed, and shutdown() may be
+  // called again.
+  rt::CoStatus shutdown(Deadline deadline);
 
   // Sends a one-way message to a client (see Endpoint::send_and_forget); false if its session is
   // gone. When the client has left too many unread, its session ends soon.
@@ -161,6 +171,9 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   void post(Session& session, std::uint16_t id, std::span<const std::byte> header);
   rt::Task<void> sweep();
   void sweep_sessions(MonoTime now);
+  rt::Task<void> requests_end(Deadline deadline);
+  void cut_requests_short();
+  [[nodiscard]] Error stuck_requests() const;
   Request* take_request();
   void give_request(Request* request);
 

@@ -72,6 +72,7 @@ struct Shard::Parts {
   std::unique_ptr<rpc::Server> server;
   Status outcome;
   bool done = false;
+  bool has_stuck_requests = false;  // for ever: nothing may be closed or destroyed under them
 
   Status begin();
   Status open_storage();
@@ -87,7 +88,12 @@ struct Shard::Parts {
 };
 
 Shard::Shard() = default;
-Shard::~Shard() = default;
+// A shard whose requests do not end is left to the end of the process: their frames use all of it.
+Shard::~Shard() {
+  if (parts_ != nullptr && parts_->has_stuck_requests) {
+    (void)parts_.release();
+  }
+}
 const net::SocketAddress& Shard::address() const {
   return parts_->address;
 }
@@ -339,7 +345,12 @@ rt::Task<void> Shard::Parts::wind_down() {
   background.close();
   Nanos grace = stop_requests.load() > 1 ? Nanos::zero() : kShutdownGrace;
   if (server != nullptr) {
-    co_await server->shutdown(Deadline::after(grace));
+    Status stopped = co_await server->shutdown(Deadline::after(grace));
+    if (!stopped) {
+      has_stuck_requests = true;
+      outcome = outcome ? stopped : outcome;
+      co_return;
+    }
   }
   if (pool != nullptr) {
     pool->close();

@@ -25,11 +25,11 @@ class Shard {
   ~Shard();
 
   // Serves until stop(). Errors: the server list did not become complete in time, or contradicts
-  // this shard.
+  // this shard; requests did not end.
   Status run();
 
   // From any thread or a signal handler. First call: finish requests under way (at most 2 s), tell
-  // the clients, end. Second call: end at once.
+  // the clients, cut short what still runs (5 s), end. Second call: without the 2 s.
   void stop();
 
   [[nodiscard]] const net::SocketAddress& address() const;  // as in the server list

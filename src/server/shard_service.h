@@ -35,6 +35,7 @@ class ShardService final : public rpc::Service {
   void on_client_registered(std::uint64_t client_uid) override;
   void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override;
   void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override;
+  void on_stopping() override { parts_.peers.pool->close(); }
 
   // Background: closes what clients that stayed away had open, forgets expired leases.
   rt::Task<void> housekeeping();

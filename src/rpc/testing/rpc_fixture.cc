@@ -146,10 +146,17 @@ void ServerThread::main() {
     changed_.notify_all();
   }
   reactor->run_until(stopping_);
-  reactor->block_on(server->shutdown(Deadline::after(options_.shutdown_patience)));
+  Deadline patience = Deadline::after(3 * kPatience);
+  do {
+    shutdowns_.push_back(
+        reactor->block_on(server->shutdown(Deadline::after(options_.shutdown_patience))));
+  } while (!shutdowns_.back() && !patience.passed());
   BENCHFS_CHECK(worker->drain(Deadline::after(kPatience)));
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return released_; });
+  if (options_.at_end) {
+    options_.at_end();
+  }
 }
 
 void ServerThread::run(std::function<void(Server&, net::Worker&)> what) {

@@ -61,7 +61,8 @@ class ServerThread {
     bool ready = true;
     Nanos shutdown_patience = std::chrono::seconds(2);
     std::uint16_t port = 0;
-    Service* service = nullptr;  // instead of the EchoService
+    Service* service = nullptr;    // instead of the EchoService
+    std::function<void()> at_end;  // on the server's thread, before its worker is destroyed
   };
   ServerThread() : ServerThread(Options()) {}
   explicit ServerThread(Options options);
@@ -83,8 +84,10 @@ class ServerThread {
   // Stops driving the reactor: the server is alive but does nothing, as under SIGSTOP.
   void freeze();
   void thaw();
-  // Shuts down and joins. Idempotent.
+  // Shuts down, again and again until all requests have ended, and joins. Idempotent.
   void stop();
+  // What Server::shutdown() said each time; after stop().
+  [[nodiscard]] const std::vector<Status>& shutdowns() const { return shutdowns_; }
 
  private:
   void main();
@@ -96,6 +99,7 @@ class ServerThread {
   net::Worker* worker_ = nullptr;
   Server* server_ = nullptr;
   bool stopping_ = false;  // server's thread only
+  std::vector<Status> shutdowns_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool started_ = false;
