@@ -57,7 +57,7 @@ rt::Task<void> MetaService::lookup(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY(meta::Entry entry, request, store_.find(key.parent, key.name));
   if (S_ISDIR(entry.type)) {
-    leases_.grant(key, request.session_id(), mono_now());
+    leases_.grant(key, request.session_id(), request.client_uid(), mono_now());
   }
   if (!peers_.is_self(entry.inode.home())) {
     co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote, 0});
@@ -155,7 +155,7 @@ rt::Task<void> MetaService::mkdir(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY(wire::Attr attr, request, std::move(made));
   store_.touch_entry_change(key.parent, attr.ctime_ns);
-  leases_.grant(key, request.session_id(), mono_now());
+  leases_.grant(key, request.session_id(), request.client_uid(), mono_now());
   co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
 }
 

@@ -140,7 +140,7 @@ class MetaService {
   std::uint32_t chunk_bytes_;
   EntryLocks entry_locks_;
   InodeLocks inode_locks_;
-  DirectoryLeases leases_;
+  DirectoryLeases leases_{DirectoryLeases::Config()};
   std::uint64_t rename_owner_ = 0;  // shard 0: who may rename directories
   MonoTime rename_lease_{};
 };

@@ -26,7 +26,7 @@ void ShardService::set_services(meta::MetaStore& metadata,
   metadata_ = &metadata;
   meta_ = &meta;
   chunks_ = &chunks;
-  meta_->leases().set_server(server_);
+  meta_->leases().attach(*server_, parts_.background.cancel_source());
 }
 
 rt::Task<void> ShardService::handle(rpc::Request& request) {
@@ -118,6 +118,7 @@ void ShardService::on_client_registered(std::uint64_t client_uid) {
 }
 
 void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure departure) {
+  meta_->leases().drop_client(client_uid);
   if (departure == rpc::Departure::kGoodbye) {
     away_.erase(client_uid);
     parts_.background.spawn(meta_->abandon_client(client_uid));
@@ -129,8 +130,8 @@ void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure depar
   away_.insert_or_assign(client_uid, mono_now() + grace);
 }
 
-void ShardService::on_invalidate_ack(wire::SessionId, std::uint64_t sequence) {
-  meta_->leases().on_acknowledged(sequence);
+void ShardService::on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) {
+  meta_->leases().on_acknowledged(session, sequence);
 }
 
 rt::Task<void> ShardService::housekeeping() {

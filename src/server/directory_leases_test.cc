@@ -1,0 +1,246 @@
+#include "server/directory_leases.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rpc/testing/rpc_fixture.h"
+#include "server/decode.h"
+
+namespace benchfs::server {
+namespace {
+
+using rpc::testing::Client;
+using rpc::testing::ServerThread;
+
+constexpr Nanos kForever = std::chrono::hours(1);
+
+// Lookups grant, rmdir revokes and answers when that is done, everything else is answered.
+class LeaseService final : public rpc::Service {
+ public:
+  explicit LeaseService(DirectoryLeases::Config config) : leases(config) {}
+
+  rt::Task<void> handle(rpc::Request& request) override {
+    if (request.opcode() == wire::Opcode::kLookup) {
+      wire::LookupRequest body;
+      EntryKey key = decode_entry(request, body).value();
+      leases.grant(key, request.session_id(), request.client_uid(), mono_now());
+    } else if (request.opcode() == wire::Opcode::kRmdir) {
+      wire::RmdirRequest body;
+      EntryKey key = decode_entry(request, body).value();
+      co_await leases.revoke(std::move(key));
+    }
+    co_await request.reply(wire::NoReply{});
+  }
+  void on_client_registered(std::uint64_t) override {}
+  void on_client_gone(std::uint64_t client_uid, rpc::Departure) override {
+    leases.drop_client(client_uid);
+  }
+  void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override {
+    leases.on_acknowledged(session, sequence);
+  }
+
+  DirectoryLeases leases;
+  rt::CancelSource stopping;
+};
+
+// A client that takes part only when it is driven, and counts what it is told.
+class Holder final : private rpc::NoticeHandler {
+ public:
+  Holder(const std::string& id, const ServerThread& server) : client(id, {server.address()}) {
+    client.pool().set_notice_handler(this);
+  }
+  ~Holder() override { client.pool().set_notice_handler(nullptr); }
+
+  void lookup(std::string_view name) {
+    wire::LookupRequest body{.parent = 1, .name_bytes = static_cast<std::uint16_t>(name.size())};
+    Result<rpc::Reply> reply = client.call(rpc::make_call(body, name));
+    EXPECT_TRUE(reply) << reply.error().message();
+  }
+  bool is_told() {
+    return client.eventually([&] { return told == 1; });
+  }
+
+  Client client;
+  int told = 0;
+
+ private:
+  void on_invalidate(wire::InodeId parent, std::string_view) override {
+    told += parent.is_valid() ? 1 : 0;
+  }
+};
+
+// Asks for a revocation, which goes on while the revoker is not driven.
+class Revoker {
+ public:
+  Revoker(const ServerThread& server, std::string name)
+      : name_(std::move(name)),
+        body_{.parent = 1, .name_bytes = static_cast<std::uint16_t>(name_.size())},
+        client_("revoker", {server.address()}) {
+    EXPECT_TRUE(client_.ping());
+    pending_ = client_.start(rpc::make_call(body_, name_));
+    // The request has left when its answer could be there.
+    EXPECT_TRUE(client_.eventually([&] { return client_.connection().stats().calls == 2; }));
+  }
+  bool is_done() {
+    return client_.eventually([&] { return pending_->has_value(); }) && pending_->value();
+  }
+  // A round trip later.
+  bool is_done_yet() {
+    EXPECT_TRUE(client_.ping());
+    return pending_->has_value();
+  }
+
+ private:
+  std::string name_;
+  wire::RmdirRequest body_;
+  Client client_;
+  Client::Pending pending_;
+};
+
+class DirectoryLeasesTest : public testing::Test {
+ protected:
+  void start(DirectoryLeases::Config config = {.lease = kForever}) {
+    service_ = std::make_unique<LeaseService>(config);
+    server_ = std::make_unique<ServerThread>(ServerThread::Options{.service = service_.get()});
+    server_->run([&](rpc::Server& server, net::Worker&) {
+      service_->leases.attach(server, service_->stopping);
+    });
+  }
+  std::size_t leases() {
+    std::size_t size = 0;
+    server_->run([&](rpc::Server&, net::Worker&) { size = service_->leases.size(); });
+    return size;
+  }
+  void disconnect(const char* client_id) {
+    server_->run([&](rpc::Server& server, net::Worker&) { server.disconnect(client_id); });
+  }
+  void stop_waiting() {
+    server_->run([&](rpc::Server&, net::Worker&) { service_->stopping.cancel(); });
+  }
+  // The client exists while a revocation may wait for it.
+  void TearDown() override {
+    stop_waiting();
+    server_->stop();
+  }
+
+  std::unique_ptr<LeaseService> service_;
+  std::unique_ptr<ServerThread> server_;
+};
+
+TEST_F(DirectoryLeasesTest, AllHoldersAreToldAtOnceAndWaitedForTogether) {
+  start();
+  Holder silent("silent", *server_);
+  Holder second("second", *server_);
+  Holder third("third", *server_);
+  for (Holder* holder : {&silent, &second, &third}) {
+    holder->lookup("d");
+    holder->lookup("d");
+  }
+  EXPECT_EQ(leases(), 3U);
+  Revoker revoker(*server_, "d");
+  EXPECT_TRUE(third.is_told());
+  EXPECT_TRUE(second.is_told());
+  EXPECT_TRUE(server_->eventually(
+      [&](rpc::Server&, net::Worker&) { return service_->leases.size() == 1; }));
+  EXPECT_FALSE(revoker.is_done_yet());
+  EXPECT_TRUE(silent.is_told());
+  EXPECT_TRUE(revoker.is_done());
+  EXPECT_EQ(leases(), 0U);
+}
+
+TEST_F(DirectoryLeasesTest, OnlyHoldersOfTheEntryAreTold) {
+  start();
+  Holder holder("holder", *server_);
+  Holder other("other", *server_);
+  holder.lookup("d");
+  other.lookup("e");
+  Revoker revoker(*server_, "d");
+  EXPECT_TRUE(holder.is_told());
+  EXPECT_TRUE(revoker.is_done());
+  EXPECT_TRUE(other.client.ping());
+  EXPECT_EQ(other.told, 0);
+  EXPECT_EQ(leases(), 1U);
+}
+
+TEST_F(DirectoryLeasesTest, TheEndOfASessionEndsItsLeasesAndTheWait) {
+  start();
+  Holder silent("silent", *server_);
+  Holder idle("idle", *server_);
+  silent.lookup("d");
+  silent.lookup("e");
+  idle.lookup("e");
+  Revoker revoker(*server_, "d");
+  EXPECT_FALSE(revoker.is_done_yet());
+  disconnect("silent");
+  EXPECT_TRUE(revoker.is_done());
+  EXPECT_EQ(leases(), 1U);
+  disconnect("idle");
+  EXPECT_EQ(leases(), 0U);
+}
+
+TEST_F(DirectoryLeasesTest, TheEndOfTheLeaseEndsTheWait) {
+  constexpr Nanos kShort = std::chrono::milliseconds(300);
+  start({.lease = kShort});
+  Holder silent("silent", *server_);
+  MonoTime before = mono_now();
+  silent.lookup("d");
+  Revoker revoker(*server_, "d");
+  EXPECT_TRUE(revoker.is_done());
+  EXPECT_GE(mono_now() - before, kShort);
+  EXPECT_EQ(silent.told, 0);
+  EXPECT_EQ(leases(), 0U);
+}
+
+TEST_F(DirectoryLeasesTest, AnotherClientCannotAcknowledge) {
+  start();
+  Holder silent("silent", *server_);
+  silent.lookup("d");
+  Revoker revoker(*server_, "d");
+  EXPECT_FALSE(revoker.is_done_yet());
+  Client stranger("stranger", {server_->address()});
+  ASSERT_TRUE(stranger.ping());
+  for (std::uint64_t sequence = 0; sequence < 10; ++sequence) {
+    wire::InvalidateAckHeader ack{sequence, stranger.connection().grant().session_id};
+    stranger.connection().endpoint()->send_and_forget(
+        static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),
+        std::as_bytes(std::span(&ack, 1)));
+  }
+  ASSERT_TRUE(stranger.ping());
+  EXPECT_EQ(leases(), 1U);
+  EXPECT_FALSE(revoker.is_done_yet());
+}
+
+TEST_F(DirectoryLeasesTest, BeyondTheBoundARevocationWaitsUntilNobodyCanUseTheEntry) {
+  constexpr Nanos kShort = std::chrono::milliseconds(500);
+  start({.lease = kShort, .max_leases = 2});
+  Holder holder("holder", *server_);
+  holder.lookup("a");
+  holder.lookup("b");
+  MonoTime before = mono_now();
+  holder.lookup("c");
+  holder.lookup("b");  // is kept already
+  EXPECT_EQ(leases(), 2U);
+  Revoker unknown(*server_, "c");
+  EXPECT_TRUE(unknown.is_done());
+  EXPECT_GE(mono_now() - before, kShort);
+  EXPECT_EQ(holder.told, 0);
+  // What has expired makes room.
+  holder.lookup("d");
+  EXPECT_EQ(leases(), 1U);
+}
+
+TEST_F(DirectoryLeasesTest, NobodyIsWaitedForWhenTheServerStops) {
+  start();
+  Holder silent("silent", *server_);
+  silent.lookup("d");
+  Revoker revoker(*server_, "d");
+  EXPECT_FALSE(revoker.is_done_yet());
+  stop_waiting();
+  EXPECT_TRUE(revoker.is_done());
+}
+
+}  // namespace
+}  // namespace benchfs::server
