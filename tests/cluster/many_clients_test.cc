@@ -12,70 +12,11 @@
 #include <vector>
 
 #include "base/random.h"
+#include "cluster/many_clients.h"
 #include "cluster/placement.h"
-#include "support/cluster.h"
 
 namespace benchfs {
 namespace {
-
-constexpr std::uint32_t kReadWriteCreate = wire::kOpenRead | wire::kOpenWrite | wire::kOpenCreate;
-
-class ManyClients : public testing::Test {
- protected:
-  void start(test::ClusterConfig config, std::size_t clients) {
-    auto cluster = test::Cluster::start(config);
-    ASSERT_TRUE(cluster) << cluster.error().message();
-    cluster_ = std::move(*cluster);
-    for (std::size_t i = 0; i < clients; ++i) {
-      add_client();
-    }
-  }
-  void add_client() {
-    auto client = client::Client::connect(cluster_->client_options());
-    ASSERT_TRUE(client) << client.error().message();
-    clients_.push_back(std::move(*client));
-  }
-  client::Client& at(std::size_t i) { return *clients_[i]; }
-  client::FileSystem& fs(std::size_t i) { return clients_[i]->fs(); }
-
-  std::shared_ptr<client::OpenFile> open(std::size_t i, std::string path, std::uint32_t flags) {
-    auto file = at(i).run(fs(i).open(std::move(path), flags, 0644));
-    EXPECT_TRUE(file) << file.error().message();
-    return file ? *file : nullptr;
-  }
-  void make_file(std::size_t i, const std::string& path, std::string_view text) {
-    auto file = open(i, path, kReadWriteCreate);
-    ASSERT_NE(file, nullptr);
-    ASSERT_TRUE(at(i).run(fs(i).write(*file, 0, std::as_bytes(std::span(text)))));
-    ASSERT_TRUE(at(i).run(fs(i).close(file)));
-  }
-  std::string read_file(std::size_t i, const std::string& path) {
-    auto file = open(i, path, wire::kOpenRead);
-    if (file == nullptr) {
-      return "?";
-    }
-    std::string text(1 << 20, '\0');
-    auto got = at(i).run(fs(i).read(*file, 0, std::as_writable_bytes(std::span(text))));
-    EXPECT_TRUE(got) << got.error().message();
-    text.resize(got.value_or(0));
-    EXPECT_TRUE(at(i).run(fs(i).close(file)));
-    return text;
-  }
-  int stat_errno(std::size_t i, const std::string& path) {
-    auto attr = at(i).run(fs(i).stat(path));
-    return attr ? 0 : attr.error().to_errno();
-  }
-
-  std::unique_ptr<test::Cluster> cluster_;
-  std::vector<std::unique_ptr<client::Client>> clients_;
-
-  void TearDown() override {
-    clients_.clear();
-    if (cluster_ != nullptr) {
-      EXPECT_TRUE(cluster_->stop());
-    }
-  }
-};
 
 TEST_F(ManyClients, ARenamedDirectoryIsForgottenByClientsThatHadItCached) {
   start({.servers = 2, .shards = 2}, 3);
@@ -173,11 +114,7 @@ TEST_F(ManyClients, WritesBesideATruncationOfTheSameClientAreNotForgottenAtClose
 TEST_F(ManyClients, ALargeTransferMayTakeLongerThanOneOperation) {
   start({.servers = 1}, 1);
   constexpr Nanos kTimeout = std::chrono::seconds(1);
-  client::Options options = cluster_->client_options();
-  options.file_system.timeouts = client::Timeouts::all(kTimeout);
-  auto writer = client::Client::connect(options);
-  ASSERT_TRUE(writer) << writer.error().message();
-  clients_.push_back(std::move(*writer));
+  add_client(kTimeout);
   auto file = open(1, "/f", kReadWriteCreate);
   ASSERT_NE(file, nullptr);
   std::vector<std::byte> data(128U << 20, std::byte{1});
@@ -205,11 +142,7 @@ TEST_F(ManyClients, ALargeTransferMayTakeLongerThanOneOperation) {
 
 TEST_F(ManyClients, AnOpenThatFailsLeavesNothingOpen) {
   start({.servers = 2}, 1);
-  client::Options options = cluster_->client_options();
-  options.file_system.timeouts = client::Timeouts::all(std::chrono::milliseconds(500));
-  auto hasty = client::Client::connect(options);
-  ASSERT_TRUE(hasty) << hasty.error().message();
-  clients_.push_back(std::move(*hasty));
+  add_client(std::chrono::milliseconds(500));
   std::string name = "f";
   while (cluster::entry_shard(wire::kRootInode, name, 2).value != 0) {
     name += "f";
@@ -323,11 +256,7 @@ TEST_F(ManyClients, CrossedRenamesNeitherHangNorLoseAName) {
 TEST_F(ManyClients, RenamesOverFilesOfAnotherShardDoNotWaitForEachOther) {
   start({.servers = 2}, 0);
   for (int i = 0; i < 3; ++i) {
-    client::Options options = cluster_->client_options();
-    options.file_system.timeouts = client::Timeouts::all(std::chrono::seconds(20));
-    auto client = client::Client::connect(options);
-    ASSERT_TRUE(client) << client.error().message();
-    clients_.push_back(std::move(*client));
+    add_client(std::chrono::seconds(20));
   }
   constexpr std::size_t kFiles = 150;
   auto names_on = [](std::uint32_t shard, const std::string& prefix) {
