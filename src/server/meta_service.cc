@@ -19,8 +19,12 @@ constexpr std::uint32_t kPermissionBits = 07777;
 MetaService::MetaService(meta::MetaStore& store,
                          chunk::ChunkStore& chunks,
                          Peers& peers,
-                         std::uint32_t chunk_bytes)
-    : store_(store), chunks_(chunks), peers_(peers), chunk_bytes_(chunk_bytes) {}
+                         Config config)
+    : store_(store),
+      chunks_(chunks),
+      peers_(peers),
+      config_(config),
+      rename_lock_(peers, config.rename_lease) {}
 
 // Answers with an entry's attributes; a symlink's target goes along.
 rt::Task<void> MetaService::reply_entry(rpc::Request& request,
@@ -70,8 +74,8 @@ rt::Task<void> MetaService::lookup(rpc::Request& request) {
 rt::Task<void> MetaService::open(rpc::Request& request) {
   wire::OpenRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
-  std::uint32_t chunk_bytes = body.chunk_bytes == 0 ? chunk_bytes_ : body.chunk_bytes;
-  if (chunk_bytes < wire::kMinChunkBytes || chunk_bytes > chunk_bytes_ ||
+  std::uint32_t chunk_bytes = body.chunk_bytes == 0 ? config_.chunk_bytes : body.chunk_bytes;
+  if (chunk_bytes < wire::kMinChunkBytes || chunk_bytes > config_.chunk_bytes ||
       (chunk_bytes & (chunk_bytes - 1)) != 0) {
     co_await request.reply_error(Error::from_errno(EINVAL));
     co_return;

@@ -3,7 +3,7 @@
 // The metadata store is local and atomic; what spans shards is here: exact sizes while a file is
 // being written (ask the chunk shards), truncation, freeing chunks, rename, rmdir. The source files
 // follow that: meta_service.cc one-shard operations, file_service.cc open files and sizes,
-// rename_service.cc rename and rmdir.
+// rename_service.cc rename, rmdir_service.cc rmdir.
 //
 // Locks: an operation that spans shards locks the entry it changes on this shard; one-shard
 // operations on that entry wait. An entry on another shard is never waited for while a lock is held
@@ -21,17 +21,20 @@
 #include "rpc/request.h"
 #include "server/chunk_service.h"
 #include "server/directory_leases.h"
+#include "server/install_log.h"
 #include "server/key_locks.h"
 #include "server/peers.h"
+#include "server/rename_lock.h"
 
 namespace benchfs::server {
 
 class MetaService {
  public:
-  MetaService(meta::MetaStore& store,
-              chunk::ChunkStore& chunks,
-              Peers& peers,
-              std::uint32_t chunk_bytes);
+  struct Config {
+    std::uint32_t chunk_bytes = wire::kDefaultChunkBytes;  // of new files, unless they say so
+    Nanos rename_lease = std::chrono::seconds(30);
+  };
+  MetaService(meta::MetaStore& store, chunk::ChunkStore& chunks, Peers& peers, Config config);
 
   rt::Task<void> lookup(rpc::Request& request);
   rt::Task<void> open(rpc::Request& request);
@@ -51,6 +54,7 @@ class MetaService {
   rt::Task<void> append(rpc::Request& request);
 
   rt::Task<void> install_entry(rpc::Request& request);
+  rt::Task<void> settle_install(rpc::Request& request);
   rt::Task<void> freeze_directory(rpc::Request& request);
   rt::Task<void> thaw_directory(rpc::Request& request);
   rt::Task<void> forget_inode(rpc::Request& request);
@@ -110,8 +114,11 @@ class MetaService {
   rt::Task<void> run_later(rt::Task<void> task);
   rt::Task<void> reply_entry(rpc::Request& request, wire::Attr attr, std::uint32_t flags);
 
-  // --- rename_service.cc ---
-  rt::CoStatus remove_directory(EntryKey key, meta::Entry entry, Deadline deadline);
+  // --- rmdir_service.cc ---
+  rt::CoStatus remove_directory(EntryKey key,
+                                meta::Entry entry,
+                                std::optional<meta::Entry> with,
+                                Deadline deadline);
   rt::CoStatus freeze_everywhere(wire::InodeId directory, std::uint64_t owner, Deadline deadline);
   rt::Task<void> thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed);
   rt::Task<void> freeze_one(wire::ShardId shard,
@@ -120,29 +127,55 @@ class MetaService {
                             Status* out);
   rt::Task<void> thaw_one(wire::ShardId shard, wire::ThawDirectoryRequest body);
   Status freeze_local(const wire::FreezeDirectoryRequest& body);
+
+  // --- rename_service.cc ---
   rt::CoStatus try_rename(EntryKey from, EntryKey to, std::uint32_t flags, Deadline deadline);
-  rt::CoStatus rename_directory_checked(
-      EntryKey from, EntryKey to, meta::Entry entry, std::uint32_t flags, Deadline deadline);
-  rt::CoStatus move_entry(
-      EntryKey from, EntryKey to, meta::Entry entry, std::uint32_t flags, Deadline deadline);
+  rt::CoStatus rename_directory(
+      EntryKey from, EntryKey to, meta::Entry seen, std::uint32_t flags, Deadline deadline);
+  // `lease` is borrowed, and null for what is no directory, here and below.
+  rt::CoResult<EntryLocks::Guard> move_directory(EntryKey from,
+                                                 EntryKey to,
+                                                 meta::Entry seen,
+                                                 std::uint32_t flags,
+                                                 RenameLock::Lease* lease,
+                                                 Deadline deadline);
+  rt::CoStatus move_entry(EntryKey from,
+                          EntryKey to,
+                          meta::Entry entry,
+                          std::uint32_t flags,
+                          RenameLock::Lease* lease,
+                          Deadline deadline);
   rt::CoResult<wire::InodeId> parent_of(wire::InodeId directory, Deadline deadline);
   rt::CoStatus check_no_loop(wire::InodeId moved, wire::InodeId new_parent, Deadline deadline);
+  rt::Task<void> tell_parent(wire::InodeId directory,
+                             wire::InodeId parent,
+                             RenameLock::Lease* lease);
   rt::CoStatus install(EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline deadline);
-  rt::CoStatus install_at(
-      wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline deadline);
-  Status try_lock_renames(std::uint64_t owner, std::uint32_t lease_ms);
-  rt::CoStatus acquire_rename_lock(std::uint64_t owner, Deadline deadline);
-  rt::Task<void> release_rename_lock(std::uint64_t owner);
+  rt::CoStatus install_at(wire::ShardId shard,
+                          EntryKey key,
+                          meta::Entry entry,
+                          std::uint32_t flags,
+                          RenameLock::Lease* lease,
+                          Deadline deadline);
+  rt::CoResult<bool> settle_install_at(wire::ShardId shard,
+                                       std::uint64_t ticket,
+                                       RenameLock::Lease* lease);
+  template <typename Request>
+  rt::CoResult<typename Request::Reply> insist(wire::ShardId shard,
+                                               Request request,
+                                               RenameLock::Lease* lease);
 
   meta::MetaStore& store_;
   chunk::ChunkStore& chunks_;
   Peers& peers_;
-  std::uint32_t chunk_bytes_;
+  Config config_;
   EntryLocks entry_locks_;
   InodeLocks inode_locks_;
   DirectoryLeases leases_{DirectoryLeases::Config()};
-  std::uint64_t rename_owner_ = 0;  // shard 0: who may rename directories
-  MonoTime rename_lease_{};
+  RenameLock rename_lock_;
+  InstallTickets install_tickets_;
+  InstallLog install_log_;
+  rt::WaitQueue install_ended_;
 };
 
 }  // namespace benchfs::server

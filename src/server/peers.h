@@ -10,7 +10,8 @@ struct Peers {
   wire::ShardId self;
   std::uint32_t shard_count = 1;
   rpc::ConnectionPool* pool = nullptr;
-  rt::Scope* scope = nullptr;  // of the shard; fan-outs run in it
+  rt::Scope* scope = nullptr;            // of the shard; fan-outs run in it
+  rt::CancelSource* stopping = nullptr;  // cancelled when the shard begins to stop
 
   [[nodiscard]] bool is_self(wire::ShardId shard) const { return shard == self; }
 

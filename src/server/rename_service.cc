@@ -1,19 +1,15 @@
-// Rename and rmdir: the operations that change entries on more than one shard.
+// Rename: the operation that changes entries on two shards.
 //
-// rename: the shard of the old name coordinates. It locks the old entry, asks the shard of the new
-// name to install the entry there (that is the moment the rename happens), removes the old entry,
-// and unlocks; lookups of the old name wait meanwhile, so nobody sees both names or neither.
-// Directory renames are serialised by a lease on shard 0, so that no two of them can build a loop.
-//
-// rmdir: every shard first freezes the directory, which fails where it has entries; then the entry
-// goes, and every shard remembers that the directory is gone. A coordinator that dies leaves
-// freezes that end by themselves.
+// The shard of the old name coordinates. It locks the old entry, asks the shard of the new name to
+// install the entry there (that is the moment the rename happens), removes the old entry, and
+// unlocks; lookups of the old name wait meanwhile, so nobody sees both names or neither. When the
+// other shard does not answer, the old entry stays locked until it has said whether the new one is
+// there (server/install_log.h). Directory renames are serialised (server/rename_lock.h).
 
 #include <algorithm>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/random.h"
 #include "cluster/placement.h"
 #include "server/decode.h"
 #include "server/meta_service.h"
@@ -21,151 +17,21 @@
 namespace benchfs::server {
 namespace {
 
-constexpr Nanos kFreezeLease = std::chrono::seconds(10);
-constexpr std::uint32_t kRenameLeaseMs = 30'000;
-constexpr std::uint32_t kLongestLeaseMs = 60'000;
 constexpr Nanos kFirstPause = std::chrono::microseconds(200);
 constexpr Nanos kLongestPause = std::chrono::milliseconds(20);
 // Deeper than any path: the walk to the root must end.
 constexpr int kMaxDepth = 4096;
-// How long a thaw is repeated while a shard does not answer.
-constexpr Nanos kThawPatience = std::chrono::seconds(60);
+// How long another shard is asked what it alone can tell, or told what it must know.
+constexpr Nanos kInsistence = std::chrono::seconds(60);
+
+// A later attempt may be answered.
+bool is_worth_repeating(Errc code) {
+  return code == Errc::kDeadline || code == Errc::kUnreachable || code == Errc::kDisconnected ||
+         code == Errc::kTransport || code == Errc::kUnknownSession || code == Errc::kNotReady ||
+         code == Errc::kBusy;
+}
 
 }  // namespace
-
-// --- Freezing ------------------------------------------------------------------------------------
-
-Status MetaService::freeze_local(const wire::FreezeDirectoryRequest& body) {
-  MonoTime now = mono_now();
-  auto lease = std::chrono::milliseconds(std::min(body.lease_ms, kLongestLeaseMs));
-  return store_.freeze(wire::InodeId{body.directory}, body.owner, now + lease, now);
-}
-
-rt::Task<void> MetaService::freeze_one(wire::ShardId shard,
-                                       wire::FreezeDirectoryRequest body,
-                                       Deadline deadline,
-                                       Status* out) {
-  if (peers_.is_self(shard)) {
-    *out = freeze_local(body);
-    co_return;
-  }
-  Result<wire::NoReply> reply = co_await peers_.call(shard, body, deadline);
-  if (!reply) {
-    *out = std::unexpected(std::move(reply.error()));
-  }
-}
-
-rt::CoStatus MetaService::freeze_everywhere(wire::InodeId directory,
-                                            std::uint64_t owner,
-                                            Deadline deadline) {
-  wire::FreezeDirectoryRequest body;
-  body.directory = directory.value;
-  body.owner = owner;
-  body.lease_ms = std::chrono::duration_cast<std::chrono::milliseconds>(kFreezeLease).count();
-  std::vector<Status> results(peers_.shard_count);
-  rt::Group group(*peers_.scope);
-  for (std::uint32_t shard = 0; shard < peers_.shard_count; ++shard) {
-    group.add(freeze_one(wire::ShardId{shard}, body, deadline, &results[shard]));
-  }
-  bool all = co_await group.wait();
-  for (Status& result : results) {
-    if (!result) {
-      co_return std::move(result);
-    }
-  }
-  if (!all) {
-    co_return fail(Errc::kNotReady, "the server is stopping");
-  }
-  co_return Status{};
-}
-
-rt::Task<void> MetaService::thaw_one(wire::ShardId shard, wire::ThawDirectoryRequest body) {
-  if (peers_.is_self(shard)) {
-    store_.thaw(wire::InodeId{body.directory}, body.owner, body.removed != 0);
-    co_return;
-  }
-  Result<wire::NoReply> reply = co_await peers_.call(shard, body, Deadline::after(kThawPatience));
-  if (!reply) {
-    BENCHFS_LOG(kWarn,
-                "shard {} was not told that directory {:x} is {}: {}",
-                shard.value,
-                body.directory,
-                body.removed != 0 ? "gone" : "in use",
-                reply.error().message());
-  }
-}
-
-rt::Task<void> MetaService::thaw_everywhere(wire::InodeId directory,
-                                            std::uint64_t owner,
-                                            bool removed) {
-  wire::ThawDirectoryRequest body;
-  body.directory = directory.value;
-  body.owner = owner;
-  body.removed = removed ? 1 : 0;
-  rt::Group group(*peers_.scope);
-  for (std::uint32_t shard = 0; shard < peers_.shard_count; ++shard) {
-    group.add(thaw_one(wire::ShardId{shard}, body));
-  }
-  (void)co_await group.wait();
-}
-
-rt::Task<void> MetaService::freeze_directory(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::FreezeDirectoryRequest>(request));
-  BENCHFS_SERVE_TRY_VOID(request, freeze_local(body));
-  co_await request.reply(wire::NoReply{});
-}
-
-rt::Task<void> MetaService::thaw_directory(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::ThawDirectoryRequest>(request));
-  store_.thaw(wire::InodeId{body.directory}, body.owner, body.removed != 0);
-  co_await request.reply(wire::NoReply{});
-}
-
-// --- rmdir ---------------------------------------------------------------------------------------
-
-rt::Task<void> MetaService::rmdir(rpc::Request& request) {
-  wire::RmdirRequest body;
-  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
-  Nanos pause = kFirstPause;
-  for (;;) {
-    BENCHFS_SERVE_TRY(
-        EntryLocks::Guard guard, request, co_await entry_locks_.lock(key, request.deadline()));
-    BENCHFS_SERVE_TRY(meta::Entry entry, request, store_.find(key.parent, key.name));
-    if (!S_ISDIR(entry.type)) {
-      co_await request.reply_error(Error::from_errno(ENOTDIR));
-      co_return;
-    }
-    Status removed = co_await remove_directory(key, entry, request.deadline());
-    if (!removed && removed.error().code == Errc::kBusy && !request.deadline().passed()) {
-      guard.release();
-      (void)co_await rt::sleep_for(pause);
-      pause = std::min(2 * pause, kLongestPause);
-      continue;
-    }
-    guard.release();
-    BENCHFS_SERVE_TRY_VOID(request, std::move(removed));
-    co_await request.reply(wire::NoReply{});
-    co_return;
-  }
-}
-
-// The entry is locked.
-rt::CoStatus MetaService::remove_directory(EntryKey key, meta::Entry entry, Deadline deadline) {
-  std::uint64_t owner = random_id();
-  MonoTime asked_at = mono_now();
-  Status frozen = co_await freeze_everywhere(entry.inode, owner, deadline);
-  if (frozen && mono_now() - asked_at > kFreezeLease / 2) {
-    frozen = fail(Errc::kBusy, "freezing took so long that it may have ended somewhere");
-  }
-  if (!frozen) {
-    co_await thaw_everywhere(entry.inode, owner, false);
-    co_return frozen;
-  }
-  (void)store_.remove_entry(key.parent, key.name);
-  store_.touch_entry_change(key.parent, wall_now_ns());
-  co_await thaw_everywhere(entry.inode, owner, true);
-  co_return co_await drop_inode(entry.inode, deadline);
-}
 
 // --- rename --------------------------------------------------------------------------------------
 
@@ -205,57 +71,92 @@ rt::CoStatus MetaService::try_rename(EntryKey from,
                                      EntryKey to,
                                      std::uint32_t flags,
                                      Deadline deadline) {
-  Result<meta::Entry> seen = store_.find(from.parent, from.name);
-  if (seen && S_ISDIR(seen->type)) {
-    std::uint64_t owner = random_id();
-    BENCHFS_CO_TRY_VOID(co_await acquire_rename_lock(owner, deadline));
-    Status done = co_await rename_directory_checked(from, to, *seen, flags, deadline);
-    co_await release_rename_lock(owner);
-    co_return done;
-  }
-  BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await entry_locks_.lock(from, deadline));
+  BENCHFS_CO_TRY_VOID(co_await entry_locks_.wait_unlocked(from, deadline));
   BENCHFS_CO_TRY(meta::Entry entry, store_.find(from.parent, from.name));
   if (S_ISDIR(entry.type)) {
-    co_return fail(Errc::kBusy, "the entry changed");  // start again, with the rename lock
+    co_return co_await rename_directory(from, to, entry, flags, deadline);
   }
-  co_return co_await move_entry(from, to, entry, flags, deadline);
+  BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await entry_locks_.lock(from, deadline));
+  co_return co_await move_entry(from, to, entry, flags, nullptr, deadline);
 }
 
-// Holds the rename lock; no directory moves meanwhile.
-rt::CoStatus MetaService::rename_directory_checked(
-    EntryKey from, EntryKey to, meta::Entry expected, std::uint32_t flags, Deadline deadline) {
-  BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await entry_locks_.lock(from, deadline));
-  BENCHFS_CO_TRY(meta::Entry entry, store_.find(from.parent, from.name));
-  if (entry.inode != expected.inode) {
-    co_return fail(Errc::kBusy, "the entry changed");
+rt::CoStatus MetaService::rename_directory(
+    EntryKey from, EntryKey to, meta::Entry seen, std::uint32_t flags, Deadline deadline) {
+  BENCHFS_CO_TRY(RenameLock::Lease lease, co_await rename_lock_.acquire(deadline));
+  Result<EntryLocks::Guard> moved =
+      co_await move_directory(from, to, seen, flags, &lease, deadline);
+  co_await rename_lock_.release(lease.owner);
+  if (!moved) {
+    co_return std::unexpected(std::move(moved.error()));
   }
-  BENCHFS_CO_TRY_VOID(co_await check_no_loop(entry.inode, to.parent, deadline));
-  BENCHFS_CO_TRY_VOID(co_await move_entry(from, to, entry, flags, deadline));
-  if (from.parent != to.parent) {
-    wire::SetParentRequest body;
-    body.inode = entry.inode.value;
-    body.parent = to.parent.value;
-    if (peers_.is_self(entry.inode.home())) {
-      (void)store_.set_parent(entry.inode, to.parent);
-    } else {
-      BENCHFS_CO_TRY_VOID(co_await peers_.call(entry.inode.home(), body, deadline));
-    }
-  }
+  // Other directories may move; lookups of this old name wait until everybody has forgotten it.
   co_await leases_.revoke(from);
   co_return Status{};
 }
 
+// Returns with the old entry locked.
+rt::CoResult<MetaService::EntryLocks::Guard> MetaService::move_directory(EntryKey from,
+                                                                         EntryKey to,
+                                                                         meta::Entry seen,
+                                                                         std::uint32_t flags,
+                                                                         RenameLock::Lease* lease,
+                                                                         Deadline deadline) {
+  if (entry_locks_.is_locked(from)) {
+    co_return fail(Errc::kBusy, "the entry is being changed");
+  }
+  BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await entry_locks_.lock(from, deadline));
+  BENCHFS_CO_TRY(meta::Entry entry, store_.find(from.parent, from.name));
+  if (entry.inode != seen.inode) {
+    co_return fail(Errc::kBusy, "the entry changed");
+  }
+  BENCHFS_CO_TRY_VOID(co_await check_no_loop(entry.inode, to.parent, deadline));
+  // What was checked holds as long as the lease does.
+  BENCHFS_CO_TRY_VOID(co_await rename_lock_.extend(*lease, deadline));
+  BENCHFS_CO_TRY_VOID(co_await move_entry(from, to, entry, flags, lease, deadline));
+  if (from.parent != to.parent) {
+    co_await tell_parent(entry.inode, to.parent, lease);
+  }
+  co_return std::move(guard);
+}
+
 // The old entry is locked.
-rt::CoStatus MetaService::move_entry(
-    EntryKey from, EntryKey to, meta::Entry entry, std::uint32_t flags, Deadline deadline) {
+rt::CoStatus MetaService::move_entry(EntryKey from,
+                                     EntryKey to,
+                                     meta::Entry entry,
+                                     std::uint32_t flags,
+                                     RenameLock::Lease* lease,
+                                     Deadline deadline) {
   if (from == to) {
     co_return Status{};
   }
   wire::ShardId shard = cluster::entry_shard(to.parent, to.name, peers_.shard_count);
-  BENCHFS_CO_TRY_VOID(co_await install_at(shard, to, entry, flags, deadline));
+  BENCHFS_CO_TRY_VOID(co_await install_at(shard, to, entry, flags, lease, deadline));
   (void)store_.remove_entry(from.parent, from.name);
   store_.touch_entry_change(from.parent, wall_now_ns());
   co_return Status{};
+}
+
+// Calls until there is an answer, and holds on to the lease meanwhile. The operation is idempotent.
+template <typename Request>
+rt::CoResult<typename Request::Reply> MetaService::insist(wire::ShardId shard,
+                                                          Request request,
+                                                          RenameLock::Lease* lease) {
+  static_assert(wire::is_idempotent(Request::kOpcode));
+  Deadline patience = Deadline::after(kInsistence);
+  Nanos pause = kFirstPause;
+  for (;;) {
+    Deadline attempt = patience;
+    if (lease != nullptr && co_await rename_lock_.extend(*lease, patience)) {
+      attempt = patience.earlier(rename_lock_.step_end(*lease));
+    }
+    auto reply = co_await peers_.call(shard, request, attempt);
+    if (reply || !is_worth_repeating(reply.error().code) || patience.passed() ||
+        peers_.stopping->is_cancelled()) {
+      co_return reply;
+    }
+    (void)co_await rt::sleep_for(pause, peers_.stopping);
+    pause = std::min(2 * pause, kLongestPause);
+  }
 }
 
 rt::CoResult<wire::InodeId> MetaService::parent_of(wire::InodeId directory, Deadline deadline) {
@@ -290,32 +191,109 @@ rt::CoStatus MetaService::check_no_loop(wire::InodeId moved,
   co_return fail_errno(ELOOP);
 }
 
-rt::CoStatus MetaService::install_at(
-    wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline deadline) {
-  if (peers_.is_self(shard)) {
-    co_return co_await install(key, entry, flags, deadline);
+rt::Task<void> MetaService::tell_parent(wire::InodeId directory,
+                                        wire::InodeId parent,
+                                        RenameLock::Lease* lease) {
+  if (peers_.is_self(directory.home())) {
+    (void)store_.set_parent(directory, parent);
+    co_return;
   }
+  wire::SetParentRequest body;
+  body.inode = directory.value;
+  body.parent = parent.value;
+  Result<wire::NoReply> reply = co_await insist(directory.home(), body, lease);
+  if (!reply) {
+    BENCHFS_LOG(kWarn,
+                "shard {} was not told that its directory {:x} moved to {:x}: {}",
+                directory.home().value,
+                directory.value,
+                parent.value,
+                reply.error().message());
+  }
+}
+
+// --- The new name's half -------------------------------------------------------------------------
+
+// Errc::kBusy: it was not done, and may be tried again. Errc::kDisconnected: nobody knows.
+rt::CoStatus MetaService::install_at(wire::ShardId shard,
+                                     EntryKey key,
+                                     meta::Entry entry,
+                                     std::uint32_t flags,
+                                     RenameLock::Lease* lease,
+                                     Deadline deadline) {
+  Deadline step = lease == nullptr ? deadline : deadline.earlier(rename_lock_.step_end(*lease));
+  if (peers_.is_self(shard)) {
+    Status done = co_await install(key, entry, flags, step);
+    if (!done && done.error().code == Errc::kDeadline && !deadline.passed()) {
+      co_return fail(Errc::kBusy, "the lease on directory renames ends");
+    }
+    co_return done;
+  }
+  InstallTickets::Ticket ticket = install_tickets_.take(shard);
   wire::InstallEntryRequest body;
   body.parent = key.parent.value;
   body.inode = entry.inode.value;
   body.type = entry.type;
   body.flags = flags;
+  body.ticket = ticket.number();
+  body.settled = install_tickets_.settled(shard);
+  body.sender = peers_.self.value;
   body.name_bytes = static_cast<std::uint16_t>(key.name.size());
-  Result<wire::NoReply> reply = co_await peers_.call(shard, body, deadline, key.name);
-  if (!reply && reply.error().is_posix(EBUSY)) {
+  Result<wire::NoReply> reply = co_await peers_.call(shard, body, step, key.name);
+  if (reply) {
+    co_return Status{};
+  }
+  if (reply.error().is_posix(EBUSY)) {
     co_return fail(Errc::kBusy, "the new name is being changed");
   }
-  if (!reply) {
+  if (reply.error().code == Errc::kPosix || reply.error().code == Errc::kUnreachable) {
+    co_return std::unexpected(std::move(reply.error()));  // refused, or never sent
+  }
+  BENCHFS_CO_TRY(bool installed, co_await settle_install_at(shard, ticket.number(), lease));
+  if (installed) {
+    co_return Status{};
+  }
+  if (deadline.passed()) {
     co_return std::unexpected(std::move(reply.error()));
   }
-  co_return Status{};
+  co_return fail(Errc::kBusy, "the new name was not installed in time");
+}
+
+// Whether an InstallEntry that was not answered was executed; if not, it will not be.
+rt::CoResult<bool> MetaService::settle_install_at(wire::ShardId shard,
+                                                  std::uint64_t ticket,
+                                                  RenameLock::Lease* lease) {
+  wire::SettleInstallRequest body;
+  body.ticket = ticket;
+  body.sender = peers_.self.value;
+  Result<wire::SettleInstallReply> reply = co_await insist(shard, body, lease);
+  if (reply) {
+    co_return reply->installed != 0;
+  }
+  BENCHFS_LOG(kError,
+              "shard {} does not say whether it installed the new name of a rename: the old name "
+              "stays, and the new one may be there too: {}",
+              shard.value,
+              reply.error().message());
+  co_return fail(Errc::kDisconnected, "the shard of the new name was lost");
 }
 
 rt::Task<void> MetaService::install_entry(rpc::Request& request) {
   wire::InstallEntryRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
+  if (body.sender >= peers_.shard_count) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  InstallLog::Sender sender{wire::ShardId{body.sender}, request.client_uid()};
+  if (!install_log_.begin(sender, body.ticket, body.settled)) {
+    co_await request.reply_error(Error::from_errno(EBUSY));  // nobody waits for it any more
+    co_return;
+  }
   meta::Entry entry{wire::InodeId{body.inode}, body.type};
   Status done = co_await install(key, entry, body.flags, request.deadline());
+  install_log_.end(sender, body.ticket, done.has_value());
+  install_ended_.wake_all();
   if (!done && done.error().code == Errc::kBusy) {
     // As an errno: the RPC layer would repeat the call while the caller holds its lock.
     co_await request.reply_error(Error::from_errno(EBUSY));
@@ -325,7 +303,27 @@ rt::Task<void> MetaService::install_entry(rpc::Request& request) {
   co_await request.reply(wire::NoReply{});
 }
 
-// The new name's half, on its shard: replaces what POSIX allows to be replaced.
+rt::Task<void> MetaService::settle_install(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::SettleInstallRequest>(request));
+  if (body.sender >= peers_.shard_count) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  InstallLog::Sender sender{wire::ShardId{body.sender}, request.client_uid()};
+  for (;;) {
+    InstallLog::Outcome outcome = install_log_.settle(sender, body.ticket);
+    if (outcome != InstallLog::Outcome::kRunning) {
+      bool installed = outcome == InstallLog::Outcome::kInstalled;
+      co_await request.reply(wire::SettleInstallReply{.installed = installed ? 1U : 0U});
+      co_return;
+    }
+    rt::Wake wake = co_await install_ended_.wait(request.deadline(), peers_.stopping);
+    BENCHFS_SERVE_TRY_VOID(request, rt::wake_status(wake, "waiting for the end of an install"));
+  }
+}
+
+// On the shard of the new name: replaces what POSIX allows to be replaced. Nothing has changed
+// after an error.
 rt::CoStatus MetaService::install(EntryKey key,
                                   meta::Entry entry,
                                   std::uint32_t flags,
@@ -349,9 +347,11 @@ rt::CoStatus MetaService::install(EntryKey key,
       co_return fail_errno(S_ISDIR(old->type) ? EISDIR : ENOTDIR);
     }
     if (S_ISDIR(old->type)) {
-      BENCHFS_CO_TRY_VOID(co_await remove_directory(key, *old, deadline));
-      old = fail_errno(ENOENT);
+      co_return co_await remove_directory(key, *old, entry, deadline);
     }
+  }
+  if (deadline.passed()) {
+    co_return fail(Errc::kDeadline, "installing the new name");  // nobody waits for it any more
   }
   BENCHFS_CO_TRY_VOID(store_.put_entry(key.parent, key.name, entry, mono_now()));
   store_.touch_entry_change(key.parent, wall_now_ns());
@@ -363,67 +363,16 @@ rt::CoStatus MetaService::install(EntryKey key,
 
 // --- The lease on directory renames (shard 0) ----------------------------------------------------
 
-Status MetaService::try_lock_renames(std::uint64_t owner, std::uint32_t lease_ms) {
-  MonoTime now = mono_now();
-  if (rename_owner_ != 0 && rename_owner_ != owner && now < rename_lease_) {
-    return fail_errno(EBUSY);
-  }
-  rename_owner_ = owner;
-  rename_lease_ = now + std::chrono::milliseconds(std::min(lease_ms, kLongestLeaseMs));
-  return {};
-}
-
 rt::Task<void> MetaService::lock_renames(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::LockRenamesRequest>(request));
-  BENCHFS_SERVE_TRY_VOID(request, try_lock_renames(body.owner, body.lease_ms));
+  BENCHFS_SERVE_TRY_VOID(request, rename_lock_.grant(body.owner, body.lease_ms));
   co_await request.reply(wire::NoReply{});
 }
 
 rt::Task<void> MetaService::unlock_renames(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::UnlockRenamesRequest>(request));
-  if (rename_owner_ == body.owner) {
-    rename_owner_ = 0;
-  }
+  rename_lock_.take_back(body.owner);
   co_await request.reply(wire::NoReply{});
-}
-
-rt::CoStatus MetaService::acquire_rename_lock(std::uint64_t owner, Deadline deadline) {
-  wire::LockRenamesRequest body;
-  body.owner = owner;
-  body.lease_ms = kRenameLeaseMs;
-  Nanos pause = kFirstPause;
-  for (;;) {
-    Status locked = Status{};
-    if (peers_.is_self(wire::ShardId{0})) {
-      locked = try_lock_renames(owner, kRenameLeaseMs);
-    } else {
-      Result<wire::NoReply> reply = co_await peers_.call(wire::ShardId{0}, body, deadline);
-      if (!reply) {
-        locked = std::unexpected(std::move(reply.error()));
-      }
-    }
-    if (locked || !locked.error().is_posix(EBUSY)) {
-      co_return locked;
-    }
-    if (deadline.passed()) {
-      co_return fail(Errc::kDeadline, "waiting for other directory renames");
-    }
-    (void)co_await rt::sleep_for(pause);
-    pause = std::min(2 * pause, kLongestPause);
-  }
-}
-
-rt::Task<void> MetaService::release_rename_lock(std::uint64_t owner) {
-  if (peers_.is_self(wire::ShardId{0})) {
-    if (rename_owner_ == owner) {
-      rename_owner_ = 0;
-    }
-    co_return;
-  }
-  wire::UnlockRenamesRequest body;
-  body.owner = owner;
-  (void)co_await peers_.call(
-      wire::ShardId{0}, body, Deadline::after(std::chrono::milliseconds(kRenameLeaseMs)));
 }
 
 }  // namespace benchfs::server

@@ -184,6 +184,7 @@ Status Shard::Parts::open_network() {
   BENCHFS_TRY(pool, rpc::ConnectionPool::create(*worker, identity, std::move(to_peers)));
   peers.pool = pool.get();
   peers.scope = &scope;
+  peers.stopping = &background.cancel_source();
   service.emplace(ShardService::Parts{.config = config,
                                       .reactor = *reactor,
                                       .buffers = *buffers,
@@ -253,7 +254,11 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
   if (peers.self == wire::ShardId{0}) {
     metadata->make_root(getuid(), getgid(), wall_now_ns());
   }
-  meta_service.emplace(*metadata, *chunks, peers, config.chunk_bytes);
+  meta_service.emplace(
+      *metadata,
+      *chunks,
+      peers,
+      MetaService::Config{.chunk_bytes = config.chunk_bytes, .rename_lease = config.rename_lease});
   chunk_service.emplace(
       *chunks, older, *buffers, &*region, config.chunk_bytes, config.buffer_bytes);
   service->set_services(*metadata, *meta_service, *chunk_service);

@@ -26,7 +26,7 @@ void ShardService::set_services(meta::MetaStore& metadata,
   metadata_ = &metadata;
   meta_ = &meta;
   chunks_ = &chunks;
-  meta_->leases().attach(*server_, parts_.background.cancel_source());
+  meta_->leases().attach(*server_, *parts_.peers.stopping);
 }
 
 rt::Task<void> ShardService::handle(rpc::Request& request) {
@@ -83,6 +83,8 @@ rt::Task<void> ShardService::handle(rpc::Request& request) {
       return stats(request);
     case wire::Opcode::kInstallEntry:
       return meta_->install_entry(request);
+    case wire::Opcode::kSettleInstall:
+      return meta_->settle_install(request);
     case wire::Opcode::kFreezeDirectory:
       return meta_->freeze_directory(request);
     case wire::Opcode::kThawDirectory:

@@ -265,14 +265,31 @@ struct ShutdownRequest : Message<Opcode::kShutdown, NoReply> {
 
 // --- Shard to shard ------------------------------------------------------------------------------
 
-// Second half of a rename: put (parent, name) -> inode, replacing what POSIX allows.
+// Second half of a rename: put (parent, name) -> inode, replacing what POSIX allows. The ticket is
+// the sender's number for it, growing for each receiver; the sender knows what became of all below
+// `settled`.
 struct InstallEntryRequest : Message<Opcode::kInstallEntry, NoReply> {
   std::uint64_t parent = 0;
   std::uint64_t inode = 0;
   std::uint32_t type = 0;   // S_IFMT bits
   std::uint32_t flags = 0;  // RenameFlags
+  std::uint64_t ticket = 0;
+  std::uint64_t settled = 0;
+  std::uint32_t sender = 0;  // shard
   std::uint16_t name_bytes = 0;
-  std::uint16_t padding[3] = {};
+  std::uint16_t padding = 0;
+};
+static_assert(sizeof(InstallEntryRequest) == 48);
+
+// What became of an InstallEntry that was not answered? If it has not been executed it will not be.
+struct SettleInstallReply {
+  std::uint32_t installed = 0;
+  std::uint32_t padding = 0;
+};
+struct SettleInstallRequest : Message<Opcode::kSettleInstall, SettleInstallReply> {
+  std::uint64_t ticket = 0;
+  std::uint32_t sender = 0;  // shard
+  std::uint32_t padding = 0;
 };
 
 // First half of rmdir, on every shard: refuse new entries in an empty directory for lease_ms.

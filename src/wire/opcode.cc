@@ -70,6 +70,8 @@ std::string_view to_string(Opcode opcode) {
       return "unlock renames";
     case Opcode::kInodeRange:
       return "inode range";
+    case Opcode::kSettleInstall:
+      return "settle install";
     case Opcode::kRegister:
       return "register";
     case Opcode::kConnectionClose:

@@ -47,6 +47,7 @@ enum class Opcode : std::uint16_t {
   kLockRenames = 46,
   kUnlockRenames = 47,
   kInodeRange = 49,
+  kSettleInstall = 32,
 
   // Administration.
   kSetCapacity = 48,
@@ -99,6 +100,7 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kSetParent:
     case Opcode::kUnlockRenames:
     case Opcode::kInodeRange:
+    case Opcode::kSettleInstall:
       return true;
     case Opcode::kSetAttr:
     case Opcode::kOpen:

@@ -1,0 +1,55 @@
+// The lease under which one directory at a time moves in the whole file system, so that no two
+// moves can build a loop. Shard 0 grants it.
+//
+// A lease ends by itself, because its owner may die. Its owner counts it from before it asked, so
+// that it ends there before it ends at shard 0; it extends the lease before the step that moves the
+// directory, gives that step no longer than to step_end(), and starts again from the beginning when
+// the lease may have ended in between.
+//
+// Thread: the shard's.
+#pragma once
+
+#include <cstdint>
+
+#include "base/error.h"
+#include "server/peers.h"
+
+namespace benchfs::server {
+
+class RenameLock {
+ public:
+  RenameLock(Peers& peers, Nanos lease) : peers_(peers), lease_(lease) {}
+
+  // --- the owner's half ---
+
+  struct Lease {
+    std::uint64_t owner = 0;
+    MonoTime until;
+  };
+  // Waits until no other owner has it.
+  rt::CoResult<Lease> acquire(Deadline deadline);
+  // The lease has a third of its length left now. Errc::kBusy when it has ended, or could not be
+  // extended in time: others may have moved directories meanwhile.
+  rt::CoStatus extend(Lease& lease, Deadline deadline);
+  // By when a step must have ended for there to be time to extend the lease.
+  [[nodiscard]] Deadline step_end(const Lease& lease) const {
+    return Deadline::at(lease.until - lease_ / 6);
+  }
+  rt::Task<void> release(std::uint64_t owner);
+
+  // --- shard 0's half ---
+
+  // EBUSY while another owner has it.
+  Status grant(std::uint64_t owner, std::uint32_t lease_ms);
+  void take_back(std::uint64_t owner);
+
+ private:
+  rt::CoStatus ask(std::uint64_t owner, Deadline deadline);
+
+  Peers& peers_;
+  Nanos lease_;
+  std::uint64_t owner_ = 0;  // shard 0: who has it
+  MonoTime until_{};
+};
+
+}  // namespace benchfs::server
