@@ -6,6 +6,9 @@
 // POSIX ones (Errc::kPosix) or say which node, operation and phase failed; on failure of a write
 // some of its bytes may have been stored.
 //
+// The source files follow the parts of the class: file_system.cc asks servers and walks paths, then
+// names.cc, attributes.cc, open_files.cc, data.cc, listing.cc, administration.cc.
+//
 // Thread: the client's reactor only; use Client::run from anywhere. Spans and strings passed in are
 // borrowed until the task completes.
 #pragma once
