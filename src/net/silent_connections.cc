@@ -9,13 +9,32 @@
 #include <cstdlib>
 
 #include "base/hash.h"
+#include "net/incoming_sockets.h"
 
 namespace benchfs::net {
 namespace {
 
-std::uint64_t number_of(const SocketAddress& address) {
+std::uint64_t number_of(const SocketAddress& peer, std::uint16_t port) {
   // The ip as text: the unused bytes of a sockaddr may be anything.
-  return hash_text(address.ip(), address.port()) | 1;
+  return hash_text(peer.ip(), (std::uint64_t{port} << 16) | peer.port()) | 1;
+}
+
+using Ask = int (*)(int fd, sockaddr* address, socklen_t* length);
+
+SocketAddress ask(Ask function, int fd) {
+  SocketAddress address;
+  address.length = sizeof address.storage;
+  if (function(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.length) != 0 ||
+      (address.storage.ss_family != AF_INET && address.storage.ss_family != AF_INET6)) {
+    address = {};
+  }
+  return address;
+}
+
+// A number for both ends of a connection; 0 if the descriptor is none.
+std::uint64_t number_of(int fd) {
+  SocketAddress peer = ask(::getpeername, fd);
+  return peer.length == 0 ? 0 : number_of(peer, ask(::getsockname, fd).port());
 }
 
 }  // namespace
@@ -44,20 +63,12 @@ SilentConnections::~SilentConnections() {
 }
 
 void SilentConnections::has_spoken(const SocketAddress& peer) {
-  known_[number_of(peer)].spoke = true;
+  known_[number_of(peer, port_)].spoke = true;
 }
 
-std::uint64_t SilentConnections::peer_of(int fd) const {
-  SocketAddress here;
-  here.length = sizeof here.storage;
-  auto* address = reinterpret_cast<sockaddr*>(&here.storage);
-  if (::getsockname(fd, address, &here.length) != 0 ||
-      (here.storage.ss_family != AF_INET && here.storage.ss_family != AF_INET6) ||
-      here.port() != port_) {
-    return 0;
-  }
-  here.length = sizeof here.storage;
-  return ::getpeername(fd, address, &here.length) == 0 ? number_of(here) : 0;
+bool SilentConnections::is_incoming(int fd) const {
+  SocketAddress here = ask(::getsockname, fd);
+  return here.length != 0 && (here.port() == port_ || incoming::is_silent_transport(fd));
 }
 
 void SilentConnections::find_silent(MonoTime now) {
@@ -68,7 +79,7 @@ void SilentConnections::find_silent(MonoTime now) {
   ::rewinddir(descriptors_);
   while (const dirent* entry = ::readdir(descriptors_)) {
     int fd = std::atoi(entry->d_name);
-    std::uint64_t peer = entry->d_name[0] == '.' ? 0 : peer_of(fd);
+    std::uint64_t peer = entry->d_name[0] != '.' && is_incoming(fd) ? number_of(fd) : 0;
     if (peer == 0) {
       continue;
     }
@@ -101,7 +112,7 @@ bool SilentConnections::end(const Silent& silent) const {
   if (::dup3(silent.fd, spare_, O_CLOEXEC) < 0) {
     return false;
   }
-  bool is_same = peer_of(spare_) == silent.peer;
+  bool is_same = number_of(spare_) == silent.peer;
   if (is_same) {
     ::shutdown(spare_, SHUT_RDWR);
   }

@@ -1,9 +1,10 @@
-// Connections to a UCX listener that never say anything.
+// Connections to a UCX listener, and to the ports of UCX's transport, that never say anything.
 //
-// UCX 1.13 accepts every TCP connection to the port and waits for the first bytes of its peer for
+// UCX 1.13 accepts every TCP connection to a port and waits for the first bytes of its peer for
 // ever, with a descriptor each, before anybody hears of a connection request; when the descriptors
 // are used up it spins. This finds such connections among the descriptors of the process and shuts
-// them down when they are too old or too many, upon which UCX closes them.
+// them down when they are too old or too many, upon which UCX closes them. Those of the transport
+// are found in programs that link socket_override.cc.
 //
 // Thread: one. Holds two descriptors, so that it works when there are no others left.
 #pragma once
@@ -51,8 +52,8 @@ class SilentConnections {
 
   SilentConnections(std::uint16_t port, DIR* descriptors, int spare)
       : port_(port), descriptors_(descriptors), spare_(spare) {}
-  // A number for the peer of a connection to the port; 0 if the descriptor is none.
-  [[nodiscard]] std::uint64_t peer_of(int fd) const;
+  // Whether somebody connected to the listener or, without having said more, to the transport.
+  [[nodiscard]] bool is_incoming(int fd) const;
   void find_silent(MonoTime now);
   bool end(const Silent& silent) const;
 

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "net/incoming_sockets.h"
 
 namespace benchfs::net {
 namespace {
@@ -41,6 +42,7 @@ Result<std::unique_ptr<Worker>> Worker::create(Context& context,
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   params.thread_mode =
       threads == Threads::kSingle ? UCS_THREAD_MODE_SINGLE : UCS_THREAD_MODE_SERIALIZED;
+  PortScope port(Port::kTransport);
   ucs_status_t status = ucp_worker_create(context.handle(), &params, &worker->handle_);
   if (status != UCS_OK) {
     worker->handle_ = nullptr;
@@ -160,6 +162,7 @@ Result<SocketAddress> Worker::listen(const SocketAddress& address, ConnectionAcc
   params.sockaddr.addrlen = address.length;
   params.conn_handler.cb = on_connection;
   params.conn_handler.arg = this;
+  PortScope port(Port::kListener);
   ucs_status_t status = ucp_listener_create(handle_, &params, &listener_);
   if (status != UCS_OK) {
     listener_ = nullptr;
