@@ -9,9 +9,9 @@
  *
  * Errors. Functions that return a number return a negative errno value on failure (-ENOENT,
  * -ETIMEDOUT, ...) and leave errno alone. Functions that return a pointer return NULL and set
- * errno. Both leave a sentence that names the path, and for trouble in the cluster the server, for
- * benchfs_get_error() in the calling thread. Beyond the errno values of the POSIX function of the
- * same name, every function may return
+ * errno. Both leave a sentence that names operation, path and reason, and the server for trouble in
+ * the cluster, for benchfs_get_error() in the calling thread. Beyond the errno values of the POSIX
+ * function of the same name, every function may return
  *     -ETIMEDOUT      the time allowed for one operation passed; its effect may have happened
  *     -EHOSTUNREACH, -ECONNRESET, -ECONNREFUSED, -ENOTCONN   a server is not there or went away
  *     -ESTALE         the servers belong to another run than the server list
@@ -243,7 +243,11 @@ int benchfs_statfs(benchfs_context_t* context, benchfs_statfs_t* out) BENCHFS_NO
 /* --- Errors ----------------------------------------------------------------------------------- */
 
 /* The sentence of the last call that failed in this thread, "" if none has. Valid until this thread
-   calls BenchFS again. */
+   calls BenchFS again. It begins with the function's name without benchfs_ and the path as it was
+   given, for open files at their opening:
+       open /checkpoint: No such file or directory
+       pwrite /checkpoint: write on node_3: No space left on device
+       rename /a to /b: Is a directory */
 const char* benchfs_get_error(void) BENCHFS_NOEXCEPT;
 /* The text of an error number, negative or positive; "Success" for 0. Never NULL, never changes. */
 const char* benchfs_strerror(int error) BENCHFS_NOEXCEPT;

@@ -97,7 +97,7 @@ Result<wire::SetAttrRequest> parse_times(const timespec* times) {
 Status check_access(const wire::Attr& attr, int mode) {
   auto wanted = static_cast<std::uint32_t>(mode);
   if ((wanted & ~std::uint32_t{R_OK | W_OK | X_OK}) != 0) {
-    return fail_errno(EINVAL, "access mode");
+    return fail_errno(EINVAL, "the mode has bits other than R_OK, W_OK, X_OK");
   }
   std::uint32_t allowed = attr.mode & 07;
   if (getuid() == 0) {

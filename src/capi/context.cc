@@ -46,10 +46,15 @@ Result<std::string> to_path(const char* path) {
 
 namespace {
 
+// The first fields are there since the first version.
+bool is_readable(const benchfs_options_t* given) {
+  return given != nullptr && given->struct_size >= offsetof(benchfs_options_t, chunk_size);
+}
+
 // The options as this version knows them: fields the caller does not know are 0; fields we do not
 // know must be 0.
 Result<benchfs_options_t> known_options(const benchfs_options_t* given) {
-  if (given == nullptr || given->struct_size < offsetof(benchfs_options_t, chunk_size)) {
+  if (!is_readable(given)) {
     return fail_errno(EINVAL, "options: NULL, or struct_size is not set");
   }
   benchfs_options_t known{};
@@ -65,11 +70,12 @@ Result<benchfs_options_t> known_options(const benchfs_options_t* given) {
   return known;
 }
 
+const char* chosen_registry_dir(const char* given) {
+  return given != nullptr ? given : std::getenv("BENCHFS_REGISTRY_DIR");
+}
+
 Result<std::string> registry_dir_of(const benchfs_options_t& options) {
-  const char* directory = options.registry_dir;
-  if (directory == nullptr) {
-    directory = std::getenv("BENCHFS_REGISTRY_DIR");
-  }
+  const char* directory = chosen_registry_dir(options.registry_dir);
   if (directory == nullptr || *directory == '\0') {
     return fail_errno(EINVAL, "no registry directory: BENCHFS_REGISTRY_DIR is not set either");
   }
@@ -122,7 +128,7 @@ Status close_all(benchfs_context* context) {
   for (benchfs_file* file : std::vector(context->files.begin(), context->files.end())) {
     Status closed = run(context, context->client->fs().close(std::move(file->open_file)));
     if (first && !closed) {
-      first = std::move(closed);
+      first = std::unexpected(std::move(closed.error()).with_prefix("close " + file->path));
     }
     delete file;
   }
@@ -139,7 +145,9 @@ namespace capi = benchfs::capi;
 extern "C" {
 
 benchfs_context_t* benchfs_connect(const benchfs_options_t* options) noexcept {
-  return capi::answer_pointer([&] { return capi::connect(options); });
+  const char* directory =
+      capi::is_readable(options) ? capi::chosen_registry_dir(options->registry_dir) : nullptr;
+  return capi::answer_pointer({"connect", directory}, [&] { return capi::connect(options); });
 }
 
 benchfs_context_t* benchfs_init(const char* node_id,
@@ -147,10 +155,11 @@ benchfs_context_t* benchfs_init(const char* node_id,
                                 const char* data_dir,
                                 int is_server,
                                 size_t chunk_size) noexcept {
-  return capi::answer_pointer([&]() -> benchfs::Result<benchfs_context_t*> {
+  const char* directory = capi::chosen_registry_dir(registry_dir);
+  return capi::answer_pointer({"init", directory}, [&]() -> benchfs::Result<benchfs_context_t*> {
     if (data_dir != nullptr || is_server != 0) {
-      return benchfs::fail_errno(
-          EINVAL, "benchfs_init: data_dir must be NULL and is_server 0; servers are benchfsd");
+      return benchfs::fail_errno(EINVAL,
+                                 "data_dir must be NULL and is_server 0; servers are benchfsd");
     }
     benchfs_options_t options{};
     options.struct_size = sizeof(options);
@@ -166,7 +175,7 @@ int benchfs_finalize(benchfs_context_t* context) noexcept {
   if (context == nullptr) {
     return 0;
   }
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"finalize"}, [&]() -> Status {
     BENCHFS_TRY_VOID(capi::check(context));
     Status closed = capi::close_all(context);
     delete context;

@@ -21,6 +21,7 @@ struct benchfs_context {
 
 struct benchfs_file {
   benchfs_context* context = nullptr;
+  std::string path;  // as it was opened, for messages
   std::shared_ptr<benchfs::client::OpenFile> open_file;
   bool is_synchronous = false;  // O_SYNC, O_DSYNC
 

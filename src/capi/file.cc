@@ -21,6 +21,7 @@ Result<benchfs_file_t*> open(benchfs_context* context, const char* path, int fla
   file->context = context;
   file->is_synchronous = open_mode.is_synchronous;
   client::FileSystem& fs = context->client->fs();
+  file->path = name;
   BENCHFS_TRY(
       file->open_file,
       run(context, fs.open(std::move(name), open_mode.flags, mode & 07777, context->chunk_bytes)));
@@ -29,16 +30,16 @@ Result<benchfs_file_t*> open(benchfs_context* context, const char* path, int fla
   return file.release();
 }
 
-Status close(benchfs_file* file) {
+// Gives the handle to `closed` when its life has ended.
+Status close(benchfs_file* file, std::unique_ptr<benchfs_file>& closed) {
   BENCHFS_TRY_VOID(check(file));
   benchfs_context* context = file->context;
   {
     std::lock_guard lock(context->mutex);
     context->files.erase(file);
   }
-  Status closed = run(context, context->client->fs().close(std::move(file->open_file)));
-  delete file;
-  return closed;
+  closed.reset(file);
+  return run(context, context->client->fs().close(std::move(file->open_file)));
 }
 
 Status check_transfer(const benchfs_file* file, const void* buffer, size_t size, int64_t offset) {
@@ -112,6 +113,18 @@ Result<std::int64_t> seek(benchfs_file* file, int64_t offset, int whence) {
   return target;
 }
 
+Call call_on(const benchfs_file* file, const char* operation) {
+  return {operation, file != nullptr ? file->path.c_str() : nullptr};
+}
+
+benchfs_file_t* open_for(const char* operation,
+                         benchfs_context* context,
+                         const char* path,
+                         int flags,
+                         mode_t mode) noexcept {
+  return answer_pointer({operation, path}, [&] { return open(context, path, flags, mode); });
+}
+
 }  // namespace
 }  // namespace benchfs::capi
 
@@ -126,36 +139,38 @@ benchfs_file_t* benchfs_open(benchfs_context_t* context,
                              const char* path,
                              int flags,
                              mode_t mode) noexcept {
-  return capi::answer_pointer([&] { return capi::open(context, path, flags, mode); });
+  return capi::open_for("open", context, path, flags, mode);
 }
 
 benchfs_file_t* benchfs_create(benchfs_context_t* context,
                                const char* path,
                                int flags,
                                mode_t mode) noexcept {
-  return benchfs_open(context, path, flags | O_CREAT, mode);
+  return capi::open_for("create", context, path, flags | O_CREAT, mode);
 }
 
 int benchfs_close(benchfs_file_t* file) noexcept {
-  return capi::answer<int>([&] { return capi::close(file); });
+  std::unique_ptr<benchfs_file> closed;  // the message still names its path
+  return capi::answer<int>(capi::call_on(file, "close"), [&] { return capi::close(file, closed); });
 }
 
 ssize_t benchfs_pread(benchfs_file_t* file, void* buffer, size_t size, int64_t offset) noexcept {
-  return capi::answer<ssize_t>([&] { return capi::read_at(file, buffer, size, offset); });
+  return capi::answer<ssize_t>(capi::call_on(file, "pread"),
+                               [&] { return capi::read_at(file, buffer, size, offset); });
 }
 
 ssize_t benchfs_pwrite(benchfs_file_t* file,
                        const void* buffer,
                        size_t size,
                        int64_t offset) noexcept {
-  return capi::answer<ssize_t>([&]() -> Result<std::size_t> {
+  return capi::answer<ssize_t>(capi::call_on(file, "pwrite"), [&]() -> Result<std::size_t> {
     BENCHFS_TRY_VOID(capi::write_at(file, buffer, size, offset));
     return size;
   });
 }
 
 ssize_t benchfs_read(benchfs_file_t* file, void* buffer, size_t size) noexcept {
-  return capi::answer<ssize_t>([&]() -> Result<std::size_t> {
+  return capi::answer<ssize_t>(capi::call_on(file, "read"), [&]() -> Result<std::size_t> {
     BENCHFS_TRY_VOID(capi::check(file));
     std::lock_guard lock(file->mutex);
     BENCHFS_TRY(std::size_t bytes, capi::read_at(file, buffer, size, file->position));
@@ -165,7 +180,7 @@ ssize_t benchfs_read(benchfs_file_t* file, void* buffer, size_t size) noexcept {
 }
 
 ssize_t benchfs_write(benchfs_file_t* file, const void* buffer, size_t size) noexcept {
-  return capi::answer<ssize_t>([&]() -> Result<std::size_t> {
+  return capi::answer<ssize_t>(capi::call_on(file, "write"), [&]() -> Result<std::size_t> {
     BENCHFS_TRY_VOID(capi::check(file));
     std::lock_guard lock(file->mutex);
     BENCHFS_TRY(std::int64_t end, capi::write_at(file, buffer, size, file->position));
@@ -175,18 +190,19 @@ ssize_t benchfs_write(benchfs_file_t* file, const void* buffer, size_t size) noe
 }
 
 int64_t benchfs_lseek(benchfs_file_t* file, int64_t offset, int whence) noexcept {
-  return capi::answer<int64_t>([&] { return capi::seek(file, offset, whence); });
+  return capi::answer<int64_t>(capi::call_on(file, "lseek"),
+                               [&] { return capi::seek(file, offset, whence); });
 }
 
 int benchfs_fsync(benchfs_file_t* file) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>(capi::call_on(file, "fsync"), [&]() -> Status {
     BENCHFS_TRY_VOID(capi::check(file));
     return capi::run(file->context, file->context->client->fs().fsync(*file->open_file));
   });
 }
 
 int benchfs_ftruncate(benchfs_file_t* file, int64_t size) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>(capi::call_on(file, "ftruncate"), [&]() -> Status {
     BENCHFS_TRY_VOID(capi::check(file));
     if (size < 0) {
       return benchfs::fail_errno(EINVAL, "the size is negative");
@@ -205,7 +221,7 @@ int benchfs_ftruncate(benchfs_file_t* file, int64_t size) noexcept {
 }
 
 int benchfs_fstat(benchfs_file_t* file, benchfs_stat_t* out) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>(capi::call_on(file, "fstat"), [&]() -> Status {
     BENCHFS_TRY_VOID(capi::check(file));
     if (out == nullptr) {
       return benchfs::fail_errno(EINVAL, "the output is NULL");

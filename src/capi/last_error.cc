@@ -10,12 +10,24 @@ namespace benchfs::capi {
 
 namespace {
 thread_local std::string last_message;
+
+void add_path(const char* before, const char* path) {
+  if (path != nullptr) {
+    last_message += before;
+    last_message += *path != '\0' ? path : "\"\"";
+  }
 }
 
-int report(const Error& error) noexcept {
+}  // namespace
+
+int report(const Call& call, const Error& error) noexcept {
   int code = -error.to_errno();
   try {
-    last_message = error.message();
+    last_message = call.operation;
+    add_path(" ", call.path);
+    add_path(" to ", call.target);
+    last_message += ": ";
+    last_message += error.message();
   } catch (const std::bad_alloc&) {
     last_message.clear();
   }

@@ -1,4 +1,6 @@
 // Errors on their way to a C caller: a negative errno value, and a sentence kept for the thread.
+//
+//   "rename /a to /b: No such file or directory"
 #pragma once
 
 #include <cerrno>
@@ -10,19 +12,26 @@
 
 namespace benchfs::capi {
 
+// What the caller asked for, for the sentence of its failure. Borrowed until the call returns.
+struct Call {
+  const char* operation;
+  const char* path = nullptr;    // nullptr: none is known
+  const char* target = nullptr;  // of rename and symlink: the second one
+};
+
 // Keeps the error's sentence for benchfs_get_error() and returns the negative errno value.
-int report(const Error& error) noexcept;
+int report(const Call& call, const Error& error) noexcept;
 // What benchfs_get_error() returns in this thread.
 const char* last_error() noexcept;
 
 // The return value for C: the value of a Result (0 for a Status), or the negative errno value.
 // `body` takes nothing and returns the Result; running out of memory in it is -ENOMEM.
 template <typename C, typename Body>
-C answer(Body&& body) noexcept {
+C answer(const Call& call, Body&& body) noexcept {
   try {
     auto result = std::forward<Body>(body)();
     if (!result) {
-      return static_cast<C>(report(result.error()));
+      return static_cast<C>(report(call, result.error()));
     }
     if constexpr (std::is_void_v<typename decltype(result)::value_type>) {
       return C{0};
@@ -30,21 +39,22 @@ C answer(Body&& body) noexcept {
       return static_cast<C>(*result);
     }
   } catch (const std::bad_alloc&) {
-    return static_cast<C>(report(Error{Errc::kPosix, ENOMEM, {}}));
+    return static_cast<C>(report(call, Error{Errc::kPosix, ENOMEM, {}}));
   }
 }
 
 // The same for functions that return a pointer: nullptr and errno.
 template <typename Body>
-auto answer_pointer(Body&& body) noexcept -> typename decltype(body())::value_type {
+auto answer_pointer(const Call& call, Body&& body) noexcept ->
+    typename decltype(body())::value_type {
   try {
     auto result = std::forward<Body>(body)();
     if (result) {
       return *result;
     }
-    errno = -report(result.error());
+    errno = -report(call, result.error());
   } catch (const std::bad_alloc&) {
-    errno = -report(Error{Errc::kPosix, ENOMEM, {}});
+    errno = -report(call, Error{Errc::kPosix, ENOMEM, {}});
   }
   return nullptr;
 }

@@ -55,7 +55,7 @@ Result<std::int64_t> list(benchfs_context* context,
   }
   BENCHFS_TRY(wire::Attr directory, stat(context, path));
   if (!directory.is_directory()) {
-    return fail_errno(ENOTDIR, path);
+    return fail_errno(ENOTDIR);
   }
   std::int64_t count = 0;
   std::string cursor;
@@ -75,6 +75,14 @@ Result<std::int64_t> list(benchfs_context* context,
   }
 }
 
+int remove_file(const char* operation, benchfs_context* context, const char* path) noexcept {
+  return answer<int>({operation, path}, [&] {
+    return with_path(context, path, [](client::FileSystem& fs, std::string name) {
+      return fs.unlink(std::move(name));
+    });
+  });
+}
+
 }  // namespace
 }  // namespace benchfs::capi
 
@@ -87,7 +95,7 @@ namespace wire = benchfs::wire;
 extern "C" {
 
 int benchfs_stat(benchfs_context_t* context, const char* path, benchfs_stat_t* out) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"stat", path}, [&]() -> Status {
     BENCHFS_TRY_VOID(capi::require(out));
     BENCHFS_TRY(wire::Attr attr, capi::stat(context, path));
     *out = capi::to_stat(attr);
@@ -96,7 +104,7 @@ int benchfs_stat(benchfs_context_t* context, const char* path, benchfs_stat_t* o
 }
 
 int benchfs_lstat(benchfs_context_t* context, const char* path, benchfs_stat_t* out) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"lstat", path}, [&]() -> Status {
     BENCHFS_TRY_VOID(capi::require(out));
     BENCHFS_TRY(wire::Attr attr,
                 capi::with_path(context, path, [](FileSystem& fs, std::string name) {
@@ -108,21 +116,21 @@ int benchfs_lstat(benchfs_context_t* context, const char* path, benchfs_stat_t* 
 }
 
 int64_t benchfs_get_file_size(benchfs_context_t* context, const char* path) noexcept {
-  return capi::answer<int64_t>([&]() -> Result<std::uint64_t> {
+  return capi::answer<int64_t>({"get_file_size", path}, [&]() -> Result<std::uint64_t> {
     BENCHFS_TRY(wire::Attr attr, capi::stat(context, path));
     return attr.size;
   });
 }
 
 int benchfs_access(benchfs_context_t* context, const char* path, int mode) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"access", path}, [&]() -> Status {
     BENCHFS_TRY(wire::Attr attr, capi::stat(context, path));
     return capi::check_access(attr, mode);
   });
 }
 
 int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"truncate", path}, [&]() -> Status {
     if (size < 0) {
       return benchfs::fail_errno(EINVAL, "the size is negative");
     }
@@ -134,7 +142,7 @@ int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size)
 }
 
 int benchfs_chmod(benchfs_context_t* context, const char* path, mode_t mode) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"chmod", path}, [&]() -> Status {
     wire::SetAttrRequest request;
     request.mask = wire::kSetMode;
     request.mode = mode & 07777;
@@ -143,7 +151,7 @@ int benchfs_chmod(benchfs_context_t* context, const char* path, mode_t mode) noe
 }
 
 int benchfs_utimens(benchfs_context_t* context, const char* path, const timespec* times) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"utimens", path}, [&]() -> Status {
     BENCHFS_TRY(wire::SetAttrRequest request, capi::parse_times(times));
     if (request.mask == 0) {
       return capi::check(context);  // as utimensat(2): nothing to do, whatever the path
@@ -153,7 +161,7 @@ int benchfs_utimens(benchfs_context_t* context, const char* path, const timespec
 }
 
 int benchfs_mkdir(benchfs_context_t* context, const char* path, mode_t mode) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"mkdir", path}, [&]() -> Status {
     return capi::drop_value(capi::with_path(context, path, [&](FileSystem& fs, std::string name) {
       return fs.mkdir(std::move(name), mode & 07777);
     }));
@@ -161,27 +169,24 @@ int benchfs_mkdir(benchfs_context_t* context, const char* path, mode_t mode) noe
 }
 
 int benchfs_rmdir(benchfs_context_t* context, const char* path) noexcept {
-  return capi::answer<int>([&] {
+  return capi::answer<int>({"rmdir", path}, [&] {
     return capi::with_path(
         context, path, [](FileSystem& fs, std::string name) { return fs.rmdir(std::move(name)); });
   });
 }
 
 int benchfs_unlink(benchfs_context_t* context, const char* path) noexcept {
-  return capi::answer<int>([&] {
-    return capi::with_path(
-        context, path, [](FileSystem& fs, std::string name) { return fs.unlink(std::move(name)); });
-  });
+  return capi::remove_file("unlink", context, path);
 }
 
 int benchfs_remove(benchfs_context_t* context, const char* path) noexcept {
-  return benchfs_unlink(context, path);
+  return capi::remove_file("remove", context, path);
 }
 
 int benchfs_rename(benchfs_context_t* context,
                    const char* old_path,
                    const char* new_path) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"rename", old_path, new_path}, [&]() -> Status {
     BENCHFS_TRY(std::string to, capi::to_path(new_path));
     return capi::with_path(context, old_path, [&](FileSystem& fs, std::string from) {
       return fs.rename(std::move(from), std::move(to));
@@ -190,7 +195,7 @@ int benchfs_rename(benchfs_context_t* context,
 }
 
 int benchfs_symlink(benchfs_context_t* context, const char* target, const char* path) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"symlink", path, target}, [&]() -> Status {
     BENCHFS_TRY(std::string text, capi::to_path(target));
     return capi::with_path(context, path, [&](FileSystem& fs, std::string name) {
       return fs.symlink(std::move(text), std::move(name));
@@ -202,7 +207,7 @@ ssize_t benchfs_readlink(benchfs_context_t* context,
                          const char* path,
                          char* buffer,
                          size_t size) noexcept {
-  return capi::answer<ssize_t>([&]() -> Result<std::size_t> {
+  return capi::answer<ssize_t>({"readlink", path}, [&]() -> Result<std::size_t> {
     BENCHFS_TRY_VOID(capi::require(buffer));
     if (size == 0) {
       return benchfs::fail_errno(EINVAL, "no room for the target");
@@ -221,11 +226,12 @@ ssize_t benchfs_readdir(benchfs_context_t* context,
                         const char* path,
                         benchfs_filler_t filler,
                         void* arg) noexcept {
-  return capi::answer<ssize_t>([&] { return capi::list(context, path, filler, arg); });
+  return capi::answer<ssize_t>({"readdir", path},
+                               [&] { return capi::list(context, path, filler, arg); });
 }
 
 int benchfs_statfs(benchfs_context_t* context, benchfs_statfs_t* out) noexcept {
-  return capi::answer<int>([&]() -> Status {
+  return capi::answer<int>({"statfs"}, [&]() -> Status {
     BENCHFS_TRY_VOID(capi::check(context));
     BENCHFS_TRY_VOID(capi::require(out));
     BENCHFS_TRY(benchfs::client::Statfs whole, capi::run(context, context->client->fs().statfs()));

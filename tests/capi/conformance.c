@@ -30,6 +30,26 @@ static int failures;
   } while (0)
 #define EXPECT_TRUE(claim) EXPECT(!!(claim), 1)
 
+/* What the last failed call left begins with `wanted`. */
+static void expect_message(int line, const char* wanted) {
+  if (strncmp(benchfs_get_error(), wanted, strlen(wanted)) != 0) {
+    ++failures;
+    fprintf(
+        stderr, "line %d: \"%s\" does not begin with \"%s\"\n", line, benchfs_get_error(), wanted);
+  }
+}
+/* A number that must be negative, a message. */
+#define FAILS(call, message)           \
+  do {                                 \
+    EXPECT_TRUE((call) < 0);           \
+    expect_message(__LINE__, message); \
+  } while (0)
+#define FAILS_NULL(call, message)      \
+  do {                                 \
+    EXPECT_TRUE((call) == NULL);       \
+    expect_message(__LINE__, message); \
+  } while (0)
+
 static void check_init(void) {
   errno = 0;
   EXPECT_TRUE(benchfs_init(NULL, NULL, "/data", 0, 0) == NULL);
@@ -49,7 +69,7 @@ static void check_init(void) {
                                .connect_timeout_ms = 50};
   EXPECT_TRUE(benchfs_connect(&options) == NULL);
   EXPECT_TRUE(errno != 0);
-  EXPECT_TRUE(strstr(benchfs_get_error(), "/nonexistent/benchfs") != NULL);
+  expect_message(__LINE__, "connect /nonexistent/benchfs: server list ");
   options.struct_size = 0;
   EXPECT_TRUE(benchfs_connect(&options) == NULL);
   EXPECT(errno, EINVAL);
@@ -289,6 +309,57 @@ static void check_fork(benchfs_context_t* fs) {
   EXPECT(benchfs_close(file), 0);
 }
 
+/* Every function says what it was doing with which path, and why it failed. */
+static void check_messages(benchfs_context_t* fs) {
+  char byte = 0;
+  benchfs_stat_t stat;
+  struct timespec now[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}};
+  FAILS_NULL(benchfs_open(fs, "/checkpoint", O_RDONLY, 0),
+             "open /checkpoint: No such file or directory");
+  FAILS_NULL(benchfs_open(fs, "", O_RDONLY, 0), "open \"\": No such file or directory");
+  FAILS_NULL(benchfs_open(fs, NULL, O_RDONLY, 0), "open: the path is NULL: ");
+  FAILS_NULL(benchfs_open(fs, "/f", O_PATH, 0), "open /f: open flags ");
+  FAILS_NULL(benchfs_create(fs, "/none/f", O_WRONLY, 0644),
+             "create /none/f: No such file or directory");
+  FAILS(benchfs_stat(fs, "/none", &stat), "stat /none: No such file or directory");
+  FAILS(benchfs_stat(NULL, "/none", &stat), "stat /none: the context is NULL: ");
+  FAILS(benchfs_lstat(fs, "/none", &stat), "lstat /none: No such");
+  FAILS(benchfs_get_file_size(fs, "/none"), "get_file_size /none: No such");
+  FAILS(benchfs_access(fs, "/none", F_OK), "access /none: No such");
+  FAILS(benchfs_access(fs, "/", 0100), "access /: the mode ");
+  FAILS(benchfs_truncate(fs, "/none", 0), "truncate /none: No such");
+  FAILS(benchfs_truncate(fs, "/none", -1), "truncate /none: the size is negative: ");
+  FAILS(benchfs_chmod(fs, "/none", 0644), "chmod /none: No such");
+  FAILS(benchfs_utimens(fs, "/none", now), "utimens /none: No such");
+  FAILS(benchfs_mkdir(fs, "/none/d", 0755), "mkdir /none/d: No such");
+  FAILS(benchfs_rmdir(fs, "/none"), "rmdir /none: No such");
+  FAILS(benchfs_unlink(fs, "/none"), "unlink /none: No such");
+  FAILS(benchfs_remove(fs, "/none"), "remove /none: No such");
+  FAILS(benchfs_rename(fs, "/none", "/other"), "rename /none to /other: No such");
+  FAILS(benchfs_symlink(fs, "text", "/none/l"), "symlink /none/l to text: No such");
+  FAILS(benchfs_readlink(fs, "/none", &byte, 1), "readlink /none: No such");
+  FAILS(benchfs_readdir(fs, "/none", fill, &byte), "readdir /none: No such");
+  FAILS(benchfs_readdir(fs, "/chunks", fill, &byte), "readdir /chunks: Not a directory");
+  FAILS(benchfs_statfs(fs, NULL), "statfs: ");
+  FAILS_NULL(benchfs_connect(NULL), "connect: options: ");
+  FAILS_NULL(benchfs_init(NULL, "/none", NULL, 1, 0), "init /none: data_dir ");
+
+  /* The path of an open file is that of its opening. */
+  benchfs_file_t* file = benchfs_open(fs, "/chunks", O_RDONLY, 0);
+  EXPECT(benchfs_rename(fs, "/chunks", "/moved"), 0);
+  FAILS(benchfs_pwrite(file, "x", 1, 0), "pwrite /chunks: Bad file descriptor");
+  FAILS(benchfs_write(file, "x", 1), "write /chunks: Bad file descriptor");
+  FAILS(benchfs_pread(file, NULL, 1, 0), "pread /chunks: the buffer is NULL: ");
+  FAILS(benchfs_read(file, NULL, 1), "read /chunks: the buffer is NULL: ");
+  FAILS(benchfs_lseek(file, -1, SEEK_SET), "lseek /chunks: the position would be negative: ");
+  FAILS(benchfs_ftruncate(file, 0), "ftruncate /chunks: the file is not open for writing: ");
+  FAILS(benchfs_fstat(file, NULL), "fstat /chunks: the output is NULL: ");
+  FAILS(benchfs_fsync(NULL), "fsync: the file is NULL: ");
+  FAILS(benchfs_close(NULL), "close: the file is NULL: ");
+  EXPECT(benchfs_close(file), 0);
+  EXPECT(benchfs_rename(fs, "/moved", "/chunks"), 0);
+}
+
 static void check_texts(void) {
   EXPECT(strcmp(benchfs_strerror(-ENOENT), "No such file or directory"), 0);
   EXPECT(strcmp(benchfs_strerror(ENOENT), "No such file or directory"), 0);
@@ -310,6 +381,7 @@ int main(void) {
   check_names(fs);
   check_attributes(fs);
   check_chunk_size();
+  check_messages(fs);
   check_fork(fs);
   EXPECT(benchfs_unlink(fs, "/dir/link"), 0);
   EXPECT(benchfs_remove(fs, "/dir/file"), 0);
