@@ -135,6 +135,12 @@ Result<PidFile> PidFile::acquire(const std::string& path) {
   }
 }
 
+void PidFile::leave_behind() {
+  if (fd_ >= 0) {
+    ::close(std::exchange(fd_, -1));
+  }
+}
+
 PidFile::~PidFile() {
   if (fd_ >= 0) {
     ::unlink(path_.c_str());

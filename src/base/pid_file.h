@@ -39,6 +39,9 @@ class PidFile {
   PidFile& operator=(PidFile&&) = delete;
   // Removes the file.
   ~PidFile();
+  // Gives up the name and leaves the file, as a process does that is killed: the sign that it did
+  // not end in order.
+  void leave_behind();
 
  private:
   PidFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}

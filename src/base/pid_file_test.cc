@@ -37,6 +37,18 @@ TEST_F(PidFileTest, NamesItsOwnerAndGoesWithIt) {
   EXPECT_FALSE(std::filesystem::exists(path_));
 }
 
+TEST_F(PidFileTest, LeftBehindItNamesItsFormerOwnerAndIsFree) {
+  {
+    Result<PidFile> file = PidFile::acquire(path_);
+    ASSERT_TRUE(file) << file.error().message();
+    file->leave_behind();
+  }
+  Result<ProcessRecord> owner = PidFile::read(path_);
+  ASSERT_TRUE(owner) << owner.error().message();
+  EXPECT_EQ(owner->pid, getpid());
+  EXPECT_TRUE(PidFile::acquire(path_));
+}
+
 TEST_F(PidFileTest, ASecondOwnerIsRefusedAndToldWhoHasIt) {
   Result<PidFile> first = PidFile::acquire(path_);
   ASSERT_TRUE(first);

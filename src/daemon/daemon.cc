@@ -167,6 +167,9 @@ int Daemon::serve() {
     slot->thread.join();
   }
   remove_directories();
+  if (code != EX_OK && listening_) {
+    pid_file_->leave_behind();
+  }
   return code;
 }
 
@@ -226,7 +229,6 @@ int Daemon::watch() {
     ::poll(fds.data(), fds.size(), timeout_ms);
     if (patience && patience->passed()) {
       BENCHFS_LOG(kError, "shards did not stop in time; leaving them");
-      pid_file_.reset();
       std::_Exit(EX_SOFTWARE);
     }
     if ((fds[0].revents & POLLIN) != 0 && read_signals() > 1) {

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "cli/cluster/registry.h"
+#include "cli/cluster/registry_files.h"
 #include "cluster/server_list_file.h"
 
 namespace benchfs::mpi {
@@ -96,6 +97,9 @@ Outcome<std::int64_t> open_registry(DaemonConfig& config) {
   if (!lock) {
     return give_up(EX_CANTCREAT, lock.error().message());
   }
+  if (Status checked = cli::check_registry(dir); !checked) {
+    return give_up(EX_CANTCREAT, checked.error().context);
+  }
   if (std::optional<cli::DaemonInfo> owner = find_owner(dir)) {
     return give_up(EX_UNAVAILABLE,
                    fmt::format("registry directory {} belongs to a file system that is alive: {} "
@@ -105,7 +109,7 @@ Outcome<std::int64_t> open_registry(DaemonConfig& config) {
                                owner->process.pid,
                                owner->process.host));
   }
-  cli::clean_registry(dir, false);
+  (void)cli::clean_registry(dir);
   config.run_id = config.run_id != 0 ? config.run_id : random_id();
   Status begun = cluster::begin_server_list(
       dir,
@@ -182,7 +186,7 @@ int wait_for_verdict(Companions& companions) {
 void end_cluster(Ranks& ranks, const DaemonConfig& config) {
   ranks.barrier(Deadline::after(kAllEnded));
   if (ranks.rank() == 0) {
-    cli::clean_registry(config.registry_dir, true);
+    (void)cli::clean_registry(config.registry_dir);
   }
 }
 

@@ -17,7 +17,12 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-using ClusterCommands = SystemTest;
+class ClusterCommands : public SystemTest {
+ protected:
+  [[nodiscard]] std::string log_of(std::size_t daemon) const {
+    return fmt::format("{}/log/node_{}.log", registry(), daemon);
+  }
+};
 
 std::size_t files_below(const std::string& directory) {
   std::error_code error;
@@ -102,10 +107,12 @@ TEST_F(ClusterCommands, ASecondClusterInTheSameRegistryIsRefused) {
 }
 
 TEST_F(ClusterCommands, TheRegistryOfADeadClusterIsTakenOver) {
+  std::vector<std::string> died;
   json cluster = up({"--servers", "2", "--engine", "memory"});
   for (std::size_t i = 0; i < 2; ++i) {
     ::kill(pid_of(cluster, i), SIGKILL);
     ASSERT_TRUE(wait_for_end(pid_of(cluster, i), patience()));
+    died.push_back(read_file(log_of(i)));
   }
   write_file(registry() + "/notes.txt", "not ours");
   json next = up({"--servers", "1", "--engine", "memory"});
@@ -113,7 +120,33 @@ TEST_F(ClusterCommands, TheRegistryOfADeadClusterIsTakenOver) {
   EXPECT_EQ(next["servers"].size(), 1U);
   EXPECT_EQ(benchfs({"down"}).exit_code, 0);
   EXPECT_EQ(read_file(registry() + "/notes.txt"), "not ours");
-  EXPECT_EQ(files_below(registry()), 1U);
+  // The logs of those that died stay, also when their name was used again.
+  EXPECT_EQ(read_file(log_of(0) + ".old"), died[0]);
+  EXPECT_EQ(read_file(log_of(1)), died[1]);
+  EXPECT_EQ(files_below(registry()), 4U);
+}
+
+TEST_F(ClusterCommands, DownKeepsTheLogsOfThoseThatDidNotEndInOrder) {
+  json cluster = up({"--servers", "3", "--engine", "memory"});
+  ::kill(pid_of(cluster, 1), SIGKILL);
+  ASSERT_TRUE(wait_for_end(pid_of(cluster, 1), patience()));
+  std::string log = read_file(log_of(1));
+  std::string last_line = log.substr(log.rfind('\n', log.size() - 2) + 1);
+  Ended down = benchfs({"down"});
+  EXPECT_EQ(down.exit_code, 0) << down.err;
+  EXPECT_NE(down.out.find("stopped 2 of 2"), std::string::npos) << down.out;
+  EXPECT_NE(down.err.find(fmt::format(
+                "node_1: process {} had died; its log is kept: {}", pid_of(cluster, 1), log_of(1))),
+            std::string::npos)
+      << down.err;
+  EXPECT_NE(down.err.find(last_line), std::string::npos) << down.err << "\n" << log;
+  EXPECT_EQ(down.err.find("node_0"), std::string::npos) << down.err;
+  EXPECT_EQ(read_file(log_of(1)), log);
+  EXPECT_EQ(files_below(registry()), 2U) << "the log and its directory";
+
+  up({"--servers", "2", "--engine", "memory"});
+  EXPECT_EQ(benchfs({"down"}).exit_code, 0);
+  EXPECT_EQ(read_file(log_of(1) + ".old"), log);
 }
 
 TEST_F(ClusterCommands, StatusShowsADeadServerAndFails) {
@@ -142,6 +175,7 @@ TEST_F(ClusterCommands, AHungServerIsShownAsDeadAndKilledByDown) {
   Ended down = benchfs({"down", "--timeout", "3"});
   EXPECT_EQ(down.exit_code, 1);
   EXPECT_NE(down.err.find("node_0: did not stop in time"), std::string::npos) << down.err;
+  EXPECT_NE(down.err.find("its log is kept: " + log_of(0)), std::string::npos) << down.err;
   EXPECT_EQ(down.err.find("node_1"), std::string::npos) << down.err;
   EXPECT_FALSE(runs(pid_of(cluster, 0)));
   EXPECT_FALSE(runs(pid_of(cluster, 1)));
@@ -177,13 +211,54 @@ TEST_F(ClusterCommands, DownWithoutAClusterIsNoError) {
   EXPECT_NE(ended.out.find("no cluster"), std::string::npos);
 }
 
-TEST_F(ClusterCommands, DownLeavesADirectoryAloneThatIsNoRegistry) {
-  fs::create_directories(registry() + "/log");
-  write_file(registry() + "/log/simulation.log", "not ours");
-  Ended ended = benchfs({"down"});
-  EXPECT_EQ(ended.exit_code, 0);
-  EXPECT_NE(ended.out.find("no cluster"), std::string::npos) << ended.out;
-  EXPECT_EQ(read_file(registry() + "/log/simulation.log"), "not ours");
+// Whoever mistypes the registry directory loses nothing.
+TEST_F(ClusterCommands, ADirectoryThatIsNoRegistryIsRefusedAndLeftAlone) {
+  struct Case {
+    std::string file;
+    std::string content;
+    bool down_is_sure;  // nothing in it could be a cluster
+  };
+  const Case cases[] = {
+      {"log/simulation.log", "step 1", true},
+      {"pid/webserver", "1234", true},
+      {"server_list.d/node_0", "10.0.0.1", true},
+      {"secret", "of somebody", true},
+      {"server_list.txt", "alpha 10.0.0.1:80\n", false},
+  };
+  for (const Case& wrong : cases) {
+    std::string file = registry() + "/" + wrong.file;
+    fs::create_directories(fs::path(file).parent_path());
+    fs::create_directories(registry() + "/log");
+    write_file(file, wrong.content);
+    write_file(registry() + "/log/node_x.log", "not ours");
+    Ended down = benchfs({"down"});
+    EXPECT_EQ(down.exit_code, wrong.down_is_sure ? 0 : 1) << wrong.file << down.err;
+    EXPECT_NE((down.out + down.err).find(wrong.down_is_sure ? "no cluster" : file),
+              std::string::npos)
+        << down.out << down.err;
+    Ended started = benchfs({"up", "--servers", "1", "--engine", "memory"});
+    EXPECT_EQ(started.exit_code, 1) << wrong.file;
+    EXPECT_NE(started.err.find("is no registry directory of BenchFS"), std::string::npos)
+        << started.err;
+    EXPECT_EQ(read_file(file), wrong.content);
+    EXPECT_EQ(read_file(registry() + "/log/node_x.log"), "not ours");
+    fs::remove_all(registry());
+  }
+}
+
+TEST_F(ClusterCommands, FilesOfOthersInARegistryAreNotTouched) {
+  fs::create_directories(registry());
+  write_file(registry() + "/job.sh", "not ours");
+  up({"--servers", "1", "--engine", "memory"});
+  const char* files[] = {"job.sh", "log/job.log", "pid/job", "server_list.d/job"};
+  for (const char* file : files) {
+    write_file(registry() + "/" + file, "not ours");
+  }
+  EXPECT_EQ(benchfs({"down"}).exit_code, 0);
+  for (const char* file : files) {
+    EXPECT_EQ(read_file(registry() + "/" + file), "not ours") << file;
+  }
+  EXPECT_EQ(files_below(registry()), 7U);
 }
 
 // The processors of a daemon's shard threads, each as in --cpus; UCX has a thread of its own.

@@ -3,11 +3,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <span>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "cli/cluster/registry.h"
+#include "cli/cluster/registry_files.h"
 #include "cli/command.h"
 
 namespace benchfs::cli {
@@ -16,53 +21,75 @@ namespace {
 constexpr std::string_view kName = "down";
 constexpr Nanos kTimeout = std::chrono::seconds(10);
 
+int say_no_cluster(const std::string& dir) {
+  fmt::print("no cluster in {}\n", dir);
+  return kExitOk;
+}
+
+// A process of another host gets no signal from here, and what it uses is not removed.
+int refuse_elsewhere(const std::string& dir, const DaemonInfo& daemon) {
+  return report(kName,
+                daemon.node_id,
+                fmt::format("runs on {} as process {}; stop it there first, or remove {}/{}",
+                            daemon.process.host,
+                            daemon.process.pid,
+                            pid_directory(dir),
+                            daemon.node_id));
+}
+
+// Says what became of daemons that did not end in order. Returns how many of them were running
+// when the command began.
+std::size_t report_disorder(const std::string& dir,
+                            std::span<const DaemonInfo> before,
+                            std::span<const std::string> killed,
+                            std::span<const DaemonInfo> left) {
+  std::size_t were_running = 0;
+  for (const DaemonInfo& daemon : left) {
+    auto then = std::ranges::find(before, daemon.node_id, &DaemonInfo::node_id);
+    std::string fate = fmt::format("process {} had died", daemon.process.pid);
+    if (then != before.end() && then->state == DaemonState::kRunning) {
+      ++were_running;
+      fate = std::ranges::find(killed, daemon.node_id) != killed.end()
+                 ? "did not stop in time and was killed; its data files remain"
+                 : "did not end in order";
+    }
+    report(kName, daemon.node_id, fmt::format("{}; {}", fate, describe_log(dir, daemon.node_id)));
+  }
+  return were_running;
+}
+
 int run_down(const Context& context) {
   const std::string& dir = context.registry_dir;
   Result<RegistryLock> lock = RegistryLock::acquire(dir);
   if (!lock) {
-    if (lock.error().posix == ENOENT) {
-      fmt::print("no cluster in {}\n", dir);
-      return kExitOk;
-    }
-    return report(kName, "", lock.error());
+    return lock.error().posix == ENOENT ? say_no_cluster(dir) : report(kName, "", lock.error());
   }
   std::vector<DaemonInfo> daemons = find_daemons(dir);
   if (daemons.empty() && !has_server_list(dir)) {
-    fmt::print("no cluster in {}\n", dir);
-    return kExitOk;
+    return say_no_cluster(dir);
   }
+  if (Status checked = check_registry(dir); !checked) {
+    return report(kName, "", checked.error().context);
+  }
+  std::vector<std::string> nodes;
   std::size_t running = 0;
-  std::string dead;
   for (const DaemonInfo& daemon : daemons) {
     if (daemon.state == DaemonState::kElsewhere) {
-      return report(kName,
-                    daemon.node_id,
-                    fmt::format("runs on {} as process {}; stop it there first, or remove {}/{}",
-                                daemon.process.host,
-                                daemon.process.pid,
-                                pid_directory(dir),
-                                daemon.node_id));
+      return refuse_elsewhere(dir, daemon);
     }
-    if (daemon.state == DaemonState::kRunning) {
-      ++running;
-    } else {
-      dead += (dead.empty() ? "; dead before: " : ", ") + daemon.node_id;
-    }
+    running += daemon.state == DaemonState::kRunning ? 1 : 0;
+    nodes.push_back(daemon.node_id);
   }
   Result<std::vector<std::string>> killed =
       stop_daemons(daemons, Deadline::after(context.timeout(kTimeout)));
   if (!killed) {
     return report(kName, "", killed.error());
   }
-  remove_registry(dir, !killed->empty());
-  for (const std::string& node_id : *killed) {
-    report(kName,
-           node_id,
-           fmt::format("did not stop in time and was killed; its log is {}, its data files remain",
-                       log_path(dir, node_id)));
-  }
-  fmt::print("stopped {} of {} daemons{}\n", running - killed->size(), running, dead);
-  return killed->empty() ? kExitOk : kExitFailed;
+  std::size_t failed = report_disorder(dir, daemons, *killed, clean_cluster(dir, nodes));
+  std::error_code ignored;
+  std::filesystem::remove(dir, ignored);  // if it is empty
+  fmt::print("stopped {} of {} daemons\n", running - failed, running);
+  return failed == 0 ? kExitOk : kExitFailed;
 }
 
 }  // namespace
@@ -70,9 +97,11 @@ int run_down(const Context& context) {
 void add_down_command(CLI::App& app, Context& context) {
   CLI::App* down = app.add_subcommand("down", "Stop the local cluster");
   down->footer(
-      "What the daemons store and their logs are gone then. Daemons of other hosts are not "
-      "touched:\n"
-      "stop them there, with SIGTERM. Those that do not stop within --timeout (10 s) are killed.");
+      "What the daemons store is gone then. Their logs go, too, except those of daemons that did\n"
+      "not end in order: where these are is said on standard error. Daemons of other hosts are "
+      "not\n"
+      "touched: stop them there, with SIGTERM. Those that do not stop within --timeout (10 s) are\n"
+      "killed. Exit code 1 when a daemon had to be killed or failed while it stopped.");
   down->callback([&context] { context.exit_code = run_down(context); });
 }
 

@@ -21,6 +21,7 @@
 #include "base/random.h"
 #include "cli/cluster/launch.h"
 #include "cli/cluster/registry.h"
+#include "cli/cluster/registry_files.h"
 #include "cli/command.h"
 
 namespace benchfs::cli {
@@ -66,8 +67,9 @@ Status prepare_directory(const std::string& dir) {
   return {};
 }
 
-// No daemon may be alive there; what dead ones left is removed.
+// No daemon may be alive there; what dead ones left is removed, except their logs.
 Status take_over(const std::string& dir) {
+  BENCHFS_TRY_VOID(check_registry(dir));
   std::string alive;
   for (const DaemonInfo& daemon : find_daemons(dir)) {
     if (daemon.state != DaemonState::kDead) {
@@ -82,7 +84,7 @@ Status take_over(const std::string& dir) {
     return fail(Errc::kBusy,
                 fmt::format("a cluster is alive in {}: {}; benchfs down stops it", dir, alive));
   }
-  clean_registry(dir, false);
+  (void)clean_cluster(dir, {});
   return {};
 }
 
@@ -154,6 +156,17 @@ Result<cluster::ServerList> check_service(const Context& context,
   return client->servers();
 }
 
+// Of a start that failed, for which the end of a log was quoted.
+void clean_after_failure(const std::string& dir, const LaunchPlan& plan) {
+  for (const DaemonInfo& daemon : clean_cluster(dir, plan.node_ids())) {
+    report(kName,
+           daemon.node_id,
+           fmt::format("did not end in order; its log is kept: {}", log_path(dir, daemon.node_id)));
+  }
+  std::error_code ignored;
+  fs::remove(dir, ignored);  // if it is empty
+}
+
 struct Cluster {
   std::vector<LaunchedDaemon> daemons;
   cluster::ServerList list;
@@ -171,16 +184,18 @@ Result<Cluster> bring_up(const Context& context, const UpOptions& options, MonoT
   Cluster cluster;
   Result<std::vector<LaunchedDaemon>> daemons = launch_daemons(plan, deadline);
   if (!daemons) {
-    remove_registry(dir, false);
+    clean_after_failure(dir, plan);
     return std::unexpected(std::move(daemons.error()));
   }
   cluster.daemons = *std::move(daemons);
   Result<cluster::ServerList> list = check_service(context, plan, deadline);
   if (!list) {
     stop_launched(cluster.daemons);
-    clean_registry(dir, true);
+    (void)clean_registry(dir);
     return std::unexpected(
-        std::move(list.error()).with_prefix("the daemons run but do not answer"));
+        std::move(list.error())
+            .with_prefix(
+                fmt::format("the daemons ran but did not answer; their logs are in {}/log", dir)));
   }
   cluster.list = *std::move(list);
   cluster.took = mono_now() - begin;

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "cli/cluster/registry.h"
+#include "cli/cluster/registry_files.h"
 
 namespace benchfs::cli {
 namespace {
@@ -95,6 +96,7 @@ Result<Starting> start_one(const LaunchPlan& plan, const std::string& node_id) {
   }
   Fd read_end(ends[0]);
   Fd write_end(ends[1]);
+  BENCHFS_TRY_VOID(begin_log(plan.registry_dir, node_id));
   std::string log = log_path(plan.registry_dir, node_id);
 
   SpawnSettings spawn;
@@ -195,6 +197,14 @@ Status wait_until_ready(std::vector<Starting>& starting,
 
 }  // namespace
 
+std::vector<std::string> LaunchPlan::node_ids() const {
+  std::vector<std::string> ids;
+  for (std::uint32_t i = 0; i < servers; ++i) {
+    ids.push_back(fmt::format("node_{}", i));
+  }
+  return ids;
+}
+
 Result<std::string> find_daemon_program() {
   std::error_code error;
   fs::path beside = fs::read_symlink("/proc/self/exe", error).replace_filename("benchfsd");
@@ -216,14 +226,13 @@ Result<std::string> find_daemon_program() {
 
 Result<std::vector<LaunchedDaemon>> launch_daemons(const LaunchPlan& plan, Deadline deadline) {
   std::signal(SIGHUP, SIG_IGN);  // the daemons inherit it, and outlive the terminal
-  std::string log_dir = fs::path(log_path(plan.registry_dir, "x")).parent_path().native();
-  if (::mkdir(log_dir.c_str(), 0700) != 0 && errno != EEXIST) {
-    return fail_system(errno, log_dir);
-  }
   std::vector<Starting> starting;
   Status outcome;
-  for (std::uint32_t i = 0; i < plan.servers && outcome; ++i) {
-    Result<Starting> one = start_one(plan, fmt::format("node_{}", i));
+  for (const std::string& node_id : plan.node_ids()) {
+    if (!outcome) {
+      break;
+    }
+    Result<Starting> one = start_one(plan, node_id);
     if (one) {
       starting.push_back(*std::move(one));
     } else {

@@ -18,6 +18,9 @@ struct LaunchPlan {
   std::uint32_t shards = 1;
   std::uint64_t run_id = 0;
   std::vector<std::string> arguments;  // more, the same for every daemon
+
+  // node_0, node_1, …
+  [[nodiscard]] std::vector<std::string> node_ids() const;
 };
 
 struct LaunchedDaemon {

@@ -29,7 +29,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr Nanos kKillPatience = std::chrono::seconds(2);
-constexpr std::size_t kTailLines = 8;
 
 // True when the program of the process is a daemon's.
 bool runs_daemon(pid_t pid) {
@@ -87,20 +86,6 @@ class Process {
   int fd_ = -1;
 };
 
-void remove_files(const fs::path& directory, std::string_view suffix) {
-  std::error_code ignored;
-  std::vector<fs::path> files;
-  for (fs::directory_iterator it(directory, ignored), end; it != end; it.increment(ignored)) {
-    if (it->is_regular_file(ignored) && it->path().native().ends_with(suffix)) {
-      files.push_back(it->path());
-    }
-  }
-  for (const fs::path& file : files) {
-    fs::remove(file, ignored);
-  }
-  fs::remove(directory, ignored);  // if it is empty
-}
-
 }  // namespace
 
 // --- Lock ----------------------------------------------------------------------------------------
@@ -130,10 +115,6 @@ RegistryLock::~RegistryLock() {
 
 std::string pid_directory(const std::string& dir) {
   return dir + "/pid";
-}
-
-std::string log_path(const std::string& dir, const std::string& node_id) {
-  return fmt::format("{}/log/{}.log", dir, node_id);
 }
 
 std::vector<DaemonInfo> find_daemons(const std::string& dir) {
@@ -189,41 +170,6 @@ Result<std::vector<std::string>> stop_daemons(std::span<const DaemonInfo> daemon
     }
   }
   return killed;
-}
-
-// --- Files ---------------------------------------------------------------------------------------
-
-void clean_registry(const std::string& dir, bool keep_logs) {
-  std::error_code ignored;
-  fs::remove(dir + "/server_list.txt", ignored);
-  fs::remove(dir + "/secret", ignored);
-  remove_files(dir + "/server_list.d", "");
-  remove_files(pid_directory(dir), "");
-  if (!keep_logs) {
-    remove_files(dir + "/log", ".log");
-  }
-}
-
-void remove_registry(const std::string& dir, bool keep_logs) {
-  clean_registry(dir, keep_logs);
-  std::error_code ignored;
-  fs::remove(dir, ignored);
-}
-
-std::string log_tail(const std::string& dir, const std::string& node_id) {
-  std::ifstream file(log_path(dir, node_id));
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(file, line);) {
-    lines.push_back(std::move(line));
-    if (lines.size() > kTailLines) {
-      lines.erase(lines.begin());
-    }
-  }
-  std::string out;
-  for (const std::string& line : lines) {
-    out += fmt::format("  {}\n", line);
-  }
-  return out;
 }
 
 }  // namespace benchfs::cli

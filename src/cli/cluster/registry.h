@@ -1,7 +1,9 @@
-// The local daemons that a registry directory knows, and the files that belong there.
+// The daemons that a registry directory knows, and how they are stopped. Its files:
 //
 //   server_list.txt, server_list.d/   of the servers (cluster/server_list_file.h)
-//   pid/NODE                          of a living daemon, locked by it (base/pid_file.h)
+//   secret                            of the servers (cluster/secret.h)
+//   pid/NODE                          of a living daemon, locked by it (base/pid_file.h); one that
+//                                     did not end in order leaves it
 //   log/NODE.log                      output of daemons that `benchfs up` started
 //
 // Single-threaded, blocking.
@@ -58,14 +60,6 @@ const DaemonInfo* daemon_of(std::span<const DaemonInfo> daemons, const std::stri
 Result<std::vector<std::string>> stop_daemons(std::span<const DaemonInfo> daemons,
                                               Deadline deadline);
 
-// Removes our files, and the directories inside that are empty then.
-void clean_registry(const std::string& dir, bool keep_logs);
-// The same, and `dir` if it is empty then.
-void remove_registry(const std::string& dir, bool keep_logs);
-
 std::string pid_directory(const std::string& dir);
-std::string log_path(const std::string& dir, const std::string& node_id);
-// The last lines of a daemon's log, each indented.
-std::string log_tail(const std::string& dir, const std::string& node_id);
 
 }  // namespace benchfs::cli
