@@ -62,6 +62,15 @@ ProcessState process_state(pid_t pid) {
   return result;
 }
 
+// The letter of proc(5); 'X' when it is not on this host (any more).
+char state_of(const ProcessRecord& process) {
+  if (process.pid <= 0 || process.host != host_name()) {
+    return 'X';
+  }
+  ProcessState now = process_state(process.pid);
+  return now.start_ticks == process.start_ticks ? now.state : 'X';
+}
+
 bool is_same_file(int fd, const std::string& path) {
   struct stat opened{};
   struct stat named{};
@@ -80,11 +89,12 @@ std::uint64_t process_start_ticks(pid_t pid) {
 }
 
 bool is_running(const ProcessRecord& process) {
-  if (process.pid <= 0 || process.host != host_name()) {
-    return false;
-  }
-  ProcessState now = process_state(process.pid);
-  return now.start_ticks == process.start_ticks && now.state != 'Z' && now.state != 'X';
+  char state = state_of(process);
+  return state != 'Z' && state != 'X';
+}
+
+bool is_stopped(const ProcessRecord& process) {
+  return state_of(process) == 'T';
 }
 
 Result<ProcessRecord> PidFile::read(const std::string& path) {

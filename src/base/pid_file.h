@@ -26,6 +26,8 @@ ProcessRecord this_process();
 std::uint64_t process_start_ticks(pid_t pid);
 // True when the process runs on this host (a zombie does not).
 bool is_running(const ProcessRecord& process);
+// True when it does, but was told to stand still (SIGSTOP).
+bool is_stopped(const ProcessRecord& process);
 
 class PidFile {
  public:

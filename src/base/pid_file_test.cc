@@ -89,8 +89,14 @@ TEST_F(PidFileTest, AProcessRunsOnlyUntilItEndsAndOnlyUnderItsOwnStartTime) {
   ProcessRecord elsewhere = record;
   elsewhere.host += "x";
   EXPECT_FALSE(is_running(elsewhere));
-  kill(child, SIGKILL);
+  EXPECT_FALSE(is_stopped(record));
+  kill(child, SIGSTOP);
   siginfo_t info{};
+  waitid(P_PID, static_cast<id_t>(child), &info, WSTOPPED | WNOWAIT);
+  EXPECT_TRUE(is_stopped(record));
+  EXPECT_TRUE(is_running(record));
+  EXPECT_FALSE(is_stopped(impostor));
+  kill(child, SIGKILL);
   waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT);
   EXPECT_FALSE(is_running(record)) << "a zombie does not run";
   waitpid(child, nullptr, 0);

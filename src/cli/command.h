@@ -20,7 +20,12 @@ class App;
 
 namespace benchfs::cli {
 
-enum ExitCode : int { kExitOk = 0, kExitFailed = 1, kExitUsage = 2 };
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailed = 1,
+  kExitUsage = 2,
+  kExitSilent = 3,  // of status and stats: servers do not answer, but none is known to be dead
+};
 
 struct Context {
   std::string registry_dir;

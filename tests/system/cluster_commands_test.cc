@@ -160,18 +160,30 @@ TEST_F(ClusterCommands, StatusShowsADeadServerAndFails) {
   EXPECT_FALSE(seen["alive"].get<bool>());
   EXPECT_TRUE(seen["servers"][0]["alive"].get<bool>());
   EXPECT_FALSE(seen["servers"][1]["alive"].get<bool>());
+  EXPECT_EQ(seen["servers"][1]["state"], "dead");
   EXPECT_TRUE(seen["servers"][2]["alive"].get<bool>());
+  EXPECT_EQ(seen["servers"][2]["state"], "alive");
 }
 
-TEST_F(ClusterCommands, AHungServerIsShownAsDeadAndKilledByDown) {
+TEST_F(ClusterCommands, AHungServerIsShownAsSilentAndKilledByDown) {
   json cluster = up({"--servers", "2", "--engine", "memory"});
   ::kill(pid_of(cluster, 0), SIGSTOP);
   Ended status = benchfs({"status", "--json", "--timeout", "2"});
-  EXPECT_EQ(status.exit_code, 1);
+  EXPECT_EQ(status.exit_code, 3);
   json seen = json::parse(status.out, nullptr, false);
   ASSERT_TRUE(seen.is_object()) << status.out << status.err;
+  EXPECT_FALSE(seen["alive"].get<bool>());
   EXPECT_FALSE(seen["servers"][0]["alive"].get<bool>());
+  EXPECT_EQ(seen["servers"][0]["state"], "silent");
+  std::string advice = fmt::format("'kill -CONT {}'", pid_of(cluster, 0));
+  EXPECT_NE(seen["servers"][0]["problem"].get<std::string>().find(advice), std::string::npos)
+      << status.out;
   EXPECT_TRUE(seen["servers"][1]["alive"].get<bool>()) << status.out;
+  Ended table = benchfs({"status", "--timeout", "2"});
+  EXPECT_EQ(table.exit_code, 3);
+  EXPECT_NE(table.out.find(" silent "), std::string::npos) << table.out;
+  EXPECT_EQ(table.out.find(" dead "), std::string::npos) << table.out;
+  EXPECT_EQ(benchfs({"stats", "--timeout", "2"}).exit_code, 3);
   Ended down = benchfs({"down", "--timeout", "3"});
   EXPECT_EQ(down.exit_code, 1);
   EXPECT_NE(down.err.find("node_0: did not stop in time"), std::string::npos) << down.err;

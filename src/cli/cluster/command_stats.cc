@@ -75,15 +75,14 @@ int run_stats(const Context& context, const StatsOptions& options) {
     }
   }
   std::fputs(text.c_str(), stdout);  // whoever reads may stop early
-  return all_alive(*servers) ? kExitOk : kExitFailed;
+  return exit_code_of(*servers);
 }
 
 }  // namespace
 
 void add_stats_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<StatsOptions>();
-  CLI::App* stats =
-      app.add_subcommand("stats", "Show what the servers count and time; 1 if any is dead");
+  CLI::App* stats = app.add_subcommand("stats", "Show what the servers count and time");
   CLI::Option* as_json = stats->add_flag("--json", options->as_json, "Print one JSON object");
   CLI::Option* as_prometheus =
       stats
@@ -107,7 +106,7 @@ void add_stats_command(CLI::App& app, Context& context) {
       "the reply); buffer wait is\nthe part of served without a free I/O buffer, of the requests "
       "that had to wait. Frequent fast operations\nare timed one in 16 to 256. Errors are the file "
       "system's answers (ENOENT, …), failures those of the RPC\nlayer (deadline, malformed, …). "
-      "docs/operations.md says what to do about which number.\n\n"
+      "docs/operations.md says what to do about which number. Exit codes as those of status.\n\n"
       "  benchfs stats --server node_2 --interval 5     # what this server does right now\n"
       "  benchfs stats --json | jq '.servers[].stats.rpc'");
   stats->callback([&context, options] {

@@ -34,7 +34,7 @@ std::string bytes_text(const json& stats, const char* pointer) {
 
 std::string status_table(std::span<const ServerStatus> servers) {
   constexpr std::string_view kRow =
-      "{:<10} {:<21} {:>7} {:<5} {:>12} {:>10} {:>7} {:>10} {:>9} {}\n";
+      "{:<10} {:<21} {:>7} {:<6} {:>12} {:>10} {:>7} {:>10} {:>9} {}\n";
   std::string text;
   auto out = std::back_inserter(text);
   fmt::format_to(out,
@@ -53,10 +53,11 @@ std::string status_table(std::span<const ServerStatus> servers) {
     const std::string pid = status.pid == 0 ? "-" : fmt::to_string(status.pid);
     if (!status.is_alive()) {
       fmt::format_to(out,
-                     "{:<10} {:<21} {:>7} dead  {}\n",
+                     "{:<10} {:<21} {:>7} {:<6} {}\n",
                      status.server.node_id,
                      status.server.address(),
                      pid,
+                     to_string(status.state),
                      status.problem);
       continue;
     }
@@ -88,7 +89,9 @@ void print_in_flight(const Context& context,
     std::fputs(in_flight_table(in_flight).c_str(), stdout);
     for (const ServerStatus& status : servers) {
       if (!status.is_alive()) {
-        report(kName, status.server.node_id, status.problem);
+        report(kName,
+               status.server.node_id,
+               fmt::format("{}: {}", to_string(status.state), status.problem));
       }
     }
     return;
@@ -120,14 +123,15 @@ int run_status(const Context& context, const StatusOptions& options) {
   } else {
     std::fputs(status_table(*servers).c_str(), stdout);
   }
-  return all_alive(*servers) ? kExitOk : kExitFailed;
+  return exit_code_of(*servers);
 }
 
 }  // namespace
 
 void add_status_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<StatusOptions>();
-  CLI::App* status = app.add_subcommand("status", "Show how the servers are; 1 if any is dead");
+  CLI::App* status =
+      app.add_subcommand("status", "Show how the servers are: alive, silent or dead");
   status->add_flag("--json", options->as_json, "Print one JSON object with everything known");
   CLI::Option* in_flight = status->add_flag("--in-flight",
                                             options->in_flight,
@@ -139,8 +143,11 @@ void add_status_command(CLI::App& app, Context& context) {
       ->check(CLI::Range(1U, kMaxLimit))
       ->capture_default_str();
   status->footer(
-      "Exit code 1 when a server is dead: its process is gone, or it did not answer within\n"
-      "--timeout (0.4 s); a busy one may need more.\n\n"
+      "States: alive (answers), silent (does not within --timeout, 0.4 s, but its process exists, "
+      "or is on\nanother host: frozen, swamped, or its network is cut; a busy one may need more "
+      "time), dead (its\nprocess is gone).\n"
+      "Exit codes: 0 all are alive, 1 some are dead, or no server list could be read, 3 some are "
+      "silent and\nnone is dead.\n\n"
       "Phases: queued (the server has not begun), serving (waits for a disk, a lock or another "
       "server),\nwaiting for a buffer (too many transfers at once), receiving data and sending the "
       "reply (waits for\nthe client). 'benchfs stats' shows counters and latencies.");

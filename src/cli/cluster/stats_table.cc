@@ -249,7 +249,7 @@ std::string stats_table(const ServerStatus& status, bool is_interval) {
   std::string text = fmt::format(
       "{} (shard {}, {})", status.server.node_id, status.shard.value, status.server.address());
   if (!status.is_alive()) {
-    return fmt::format("{}: dead, {}\n", text, status.problem);
+    return fmt::format("{}: {}, {}\n", text, to_string(status.state), status.problem);
   }
   double seconds = number(status.answer, "/uptime_s");
   text += fmt::format(", {} {}\n", is_interval ? "the last" : "up", human_time(seconds));

@@ -58,6 +58,7 @@ ServerStatus server(const std::string& node_id, std::uint32_t shard, json given)
 
 ServerStatus dead_server(const std::string& node_id, std::uint32_t shard) {
   ServerStatus status = server(node_id, shard, {});
+  status.state = ServerState::kDead;
   status.problem = "process 7 is gone";
   return status;
 }

@@ -16,21 +16,33 @@ namespace {
 
 using nlohmann::json;
 
-// A server that takes longer is shown as dead: the answer about the others must come within a
+// A server that takes longer is shown as silent: the answer about the others must come within a
 // second.
 constexpr Nanos kTimeout = std::chrono::milliseconds(400);
+
+void be_silent(ServerStatus& status, std::string problem) {
+  status.state = ServerState::kSilent;
+  status.problem = std::move(problem);
+}
+
+void be_dead(ServerStatus& status, const DaemonInfo* daemon) {
+  status.state = ServerState::kDead;
+  // A daemon that ends in order removes its pid file.
+  status.problem =
+      daemon == nullptr ? "stopped" : fmt::format("process {} is gone", daemon->process.pid);
+}
 
 rt::Task<void> ask(client::FileSystem* fs, const Question* question, ServerStatus* out) {
   Result<std::string> text = question->counters
                                  ? co_await fs->shard_stats(out->shard)
                                  : co_await fs->shard_requests(out->shard, question->request_limit);
   if (!text) {
-    out->problem = text.error().message();
+    be_silent(*out, text.error().message());
     co_return;
   }
   out->answer = json::parse(*text, nullptr, false);
   if (!out->answer.is_object()) {
-    out->problem = "answered with something that is not a JSON object";
+    be_silent(*out, "answered with something that is not a JSON object");
   }
 }
 
@@ -64,7 +76,7 @@ Start pick_start(const cluster::ServerList& list, std::span<const ServerStatus> 
   }
 }
 
-// Each round ends the query or finds one more server dead.
+// Each round ends the query or finds one more server that does not answer.
 void query(const Context& context,
            const cluster::ServerList& list,
            const Question& question,
@@ -86,7 +98,30 @@ void query(const Context& context,
       return;
     }
     servers[start.server].is_asked = false;
-    servers[start.server].problem = client.error().message();
+    be_silent(servers[start.server], client.error().message());
+  }
+}
+
+// Why servers that do not answer do not, as far as it can be seen from here.
+void look_closer(const Context& context, std::span<ServerStatus> servers) {
+  std::vector<DaemonInfo> daemons = find_daemons(context.registry_dir);
+  for (ServerStatus& status : servers) {
+    if (status.state != ServerState::kSilent) {
+      continue;
+    }
+    const DaemonInfo* daemon = daemon_of(daemons, status.server.node_id);
+    if (daemon == nullptr || daemon->state == DaemonState::kDead) {  // it ended meanwhile
+      be_dead(status, daemon);
+    } else if (daemon->state == DaemonState::kElsewhere) {
+      status.problem += fmt::format("; look at process {} on {}, which cannot be seen from here",
+                                    daemon->process.pid,
+                                    daemon->process.host);
+    } else if (is_stopped(daemon->process)) {
+      status.problem = fmt::format("process {0} is stopped; 'kill -CONT {0}' lets it go on",
+                                   daemon->process.pid);
+    } else {
+      status.problem += fmt::format("; process {} exists", daemon->process.pid);
+    }
   }
 }
 
@@ -99,12 +134,10 @@ std::vector<ServerStatus> look(const Context& context, const cluster::ServerList
                         .problem = {},
                         .answer = {}};
     const DaemonInfo* daemon = daemon_of(daemons, server.node_id);
-    // A daemon removes its pid file when it stops, so none means that it did.
     status.pid = daemon == nullptr ? 0 : daemon->process.pid;
     status.is_asked = daemon != nullptr && daemon->state != DaemonState::kDead;
     if (!status.is_asked) {
-      status.problem =
-          daemon == nullptr ? "stopped" : fmt::format("process {} is gone", daemon->process.pid);
+      be_dead(status, daemon);
     }
     servers.push_back(std::move(status));
   }
@@ -142,6 +175,7 @@ Result<std::vector<ServerStatus>> survey(const Context& context,
     status.is_asked = status.is_asked && is_wanted(status);
   }
   query(context, list, question, servers);
+  look_closer(context, servers);
   std::erase_if(servers, [&](const ServerStatus& status) { return !is_wanted(status); });
   return servers;
 }
@@ -153,12 +187,13 @@ json survey_json(const Context& context,
   json out;
   out["registry_dir"] = context.registry_dir;
   out["run_id"] = fmt::format("{:016x}", list.run_id);
-  out["alive"] = all_alive(servers);
+  out["alive"] = exit_code_of(servers) == kExitOk;
   out["servers"] = json::array();
   for (const ServerStatus& status : servers) {
     json one = {{"node_id", status.server.node_id},
                 {"address", status.server.address()},
                 {"pid", status.pid},
+                {"state", to_string(status.state)},
                 {"alive", status.is_alive()}};
     if (status.is_alive()) {
       one[answer_key] = status.answer;
@@ -170,8 +205,23 @@ json survey_json(const Context& context,
   return out;
 }
 
-bool all_alive(std::span<const ServerStatus> servers) {
-  return std::ranges::all_of(servers, &ServerStatus::is_alive);
+const char* to_string(ServerState state) {
+  switch (state) {
+    case ServerState::kAlive:
+      return "alive";
+    case ServerState::kSilent:
+      return "silent";
+    case ServerState::kDead:
+      return "dead";
+  }
+  return "?";
+}
+
+int exit_code_of(std::span<const ServerStatus> servers) {
+  auto has = [servers](ServerState state) {
+    return std::ranges::find(servers, state, &ServerStatus::state) != servers.end();
+  };
+  return has(ServerState::kDead) ? kExitFailed : has(ServerState::kSilent) ? kExitSilent : kExitOk;
 }
 
 double number(const json& answer, const char* pointer) {

@@ -16,16 +16,26 @@
 
 namespace benchfs::cli {
 
+enum class ServerState : std::uint8_t {
+  kAlive,   // answered
+  kSilent,  // did not, but its process exists, or is on another host and cannot be seen from here
+  kDead,    // its process is gone
+};
+
 struct ServerStatus {
   cluster::Server server;
   wire::ShardId shard;   // its line in the server list
   pid_t pid = 0;         // 0: not known
   bool is_asked = true;  // false: no use asking it, or nobody wants to know
-  std::string problem;
+  ServerState state = ServerState::kAlive;
+  std::string problem;    // unless it is alive
   nlohmann::json answer;  // an object when it is alive
 
-  [[nodiscard]] bool is_alive() const { return problem.empty(); }
+  [[nodiscard]] bool is_alive() const { return state == ServerState::kAlive; }
 };
+
+// "alive", "silent", "dead"
+const char* to_string(ServerState state);
 
 struct Question {
   // Counters, else the requests under way, at most so many from each server.
@@ -44,14 +54,15 @@ Result<std::vector<ServerStatus>> survey(const Context& context,
 // The server list of the context; a recovered one is reported to standard error.
 Result<cluster::ServerList> read_list(const Context& context, std::string_view command);
 
-// {"registry_dir", "run_id", "alive", "servers": [{"node_id", "address", "pid", "alive", then
-// `answer_key` or "problem"}]}
+// {"registry_dir", "run_id", "alive", "servers": [{"node_id", "address", "pid", "state", "alive",
+// then `answer_key` or "problem"}]}
 nlohmann::json survey_json(const Context& context,
                            const cluster::ServerList& list,
                            std::span<const ServerStatus> servers,
                            const char* answer_key);
 
-bool all_alive(std::span<const ServerStatus> servers);
+// kExitOk when all are alive, kExitFailed when any is dead, else kExitSilent.
+int exit_code_of(std::span<const ServerStatus> servers);
 
 // The number at a JSON pointer, 0 when there is none: a server of another version may not have it.
 double number(const nlohmann::json& answer, const char* pointer);
