@@ -20,7 +20,8 @@ struct ConnectConfig {
 };
 
 // Connects the clients from this process to the first shard, which must be on this host for its
-// memory and processor time to be known. `observer` asks the shard; it is one client more.
+// memory and processor time to be known, and must have room for them. `observer` asks the shard; it
+// is one client more.
 Result<Report> run_connect(const ConnectConfig& config, client::Client& observer);
 
 }  // namespace benchfs::bench

@@ -15,12 +15,15 @@
 #include "bench/run.h"
 #include "bench/worker.h"
 #include "cli/command.h"
+#include "cli/connect_room.h"
 #include "cli/rpc_options.h"
 
 namespace benchfs::cli {
 namespace {
 
 constexpr std::uint64_t kHardRequestBytes = 47008;  // of ior-hard
+// Of bench connect: as many as a cluster with its default settings has room for.
+constexpr std::uint32_t kIdleClients = 900;
 
 template <typename Config>
 struct Arguments {
@@ -195,6 +198,7 @@ void add_connect(CLI::App& bench, Context& context) {
   };
   auto chosen = std::make_shared<Chosen>();
   bench::ConnectConfig& config = chosen->config;
+  config.clients = kIdleClients;
   CLI::App* connect = bench.add_subcommand("connect", "Clients that register and do nothing");
   connect->add_option("-c,--clients", config.clients, "Clients, all in this process")
       ->check(CLI::Range(1, 100000))
@@ -216,17 +220,21 @@ void add_connect(CLI::App& bench, Context& context) {
   connect->footer(
       "Shows what a registered client costs the first shard: time, memory, and processor time "
       "while\n"
-      "it does nothing. Each client takes a descriptor or two on both sides (ulimit -n), and room "
-      "in\n"
-      "the registry (clients.max_clients).\n\n"
+      "it does nothing. Each client takes a descriptor or two on both sides (ulimit -n), a place\n"
+      "in the registry (1000 by default: benchfs set max_clients=N), and one of UCX's connections\n"
+      "(16384: UCX_ASYNC_MAX_EVENTS). What does not fit is said before it begins.\n\n"
       "Examples\n"
-      "  benchfs bench connect --clients 900\n"
+      "  benchfs bench connect\n"
       "  benchfs set max_clients=2000 && benchfs bench connect --clients 1500 --hold 60");
   connect->callback([chosen, &context] {
     chosen->config.registry_dir = context.registry_dir;
     auto observer = context.connect();
     if (!observer) {
       context.exit_code = report("bench connect", "", observer.error());
+      return;
+    }
+    if (Status room = check_connect_room(chosen->config.clients, **observer); !room) {
+      context.exit_code = report("bench connect", "", room.error().context);
       return;
     }
     Result<bench::Report> result = bench::run_connect(chosen->config, **observer);
@@ -241,7 +249,8 @@ void add_connect(CLI::App& bench, Context& context) {
 }  // namespace
 
 void add_bench_command(CLI::App& app, Context& context) {
-  CLI::App* bench = app.add_subcommand("bench", "Measure round trips, file data or metadata");
+  CLI::App* bench =
+      app.add_subcommand("bench", "Measure round trips, file data, metadata or idle clients");
   bench->require_subcommand(1);
   bench->fallthrough();
   add_rpc(*bench, context);

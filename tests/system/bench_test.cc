@@ -1,11 +1,13 @@
 // benchfs bench: real clients, a real cluster, the report as programs and as people read it.
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 
+#include "system/bench_report.h"
 #include "system/system_test.h"
 
 namespace benchfs::test {
@@ -59,28 +61,6 @@ bool runs_command(pid_t pid, const std::string& command) {
   return read_file(fmt::format("/proc/{}/cmdline", pid)).find(command) != std::string::npos;
 }
 
-void expect_result_fields(const json& result) {
-  for (const char* key : {"phase",
-                          "clients",
-                          "depth",
-                          "payload_bytes",
-                          "operations",
-                          "seconds",
-                          "ops_per_s",
-                          "mib_per_s",
-                          "latency_ns",
-                          "cpu_s",
-                          "verified"}) {
-    EXPECT_TRUE(result.contains(key)) << key;
-  }
-  EXPECT_EQ(result["verified"], true) << result.dump();
-  const json& latency = result["latency_ns"];
-  EXPECT_LE(latency["p50"], latency["p99"]);
-  EXPECT_LE(latency["p99"], latency["p999"]);
-  EXPECT_GT(latency["max"], 0);
-  EXPECT_GT(result["cpu_s"]["client"], 0.0);
-}
-
 TEST_F(Bench, RpcComparesEveryPath) {
   json report = bench({"rpc",
                        "--path=all",
@@ -96,7 +76,7 @@ TEST_F(Bench, RpcComparesEveryPath) {
   EXPECT_NE(report["command"].get<std::string>().find("bench rpc --path=all"), std::string::npos);
   ASSERT_EQ(report["results"].size(), 4U * 2 * 2 * 2 * 2);
   for (const json& result : report["results"]) {
-    expect_result_fields(result);
+    expect_rpc_result_fields(result);
     EXPECT_EQ(result["rounds"], 2);
     EXPECT_EQ(result["operations"], 2 * 8 * result["clients"].get<int>());
     EXPECT_GT(result["cpu_s_per_million"]["server"], 0.0) << result.dump();
@@ -126,7 +106,7 @@ TEST_F(Bench, PingsOfFourMebibytesWork) {
                        "--rounds=1"});
   ASSERT_EQ(report["results"].size(), 6U);
   for (const json& result : report["results"]) {
-    expect_result_fields(result);
+    expect_rpc_result_fields(result);
     EXPECT_GT(result["mib_per_s"], 0.0);
   }
 }
@@ -308,7 +288,26 @@ TEST_F(Bench, ElevenHundredClientsRegisterAndLeaveAgain) {
 TEST_F(Bench, MoreClientsThanTheServerKeepsIsAnErrorThatSaysWhatToDo) {
   Ended ended = benchfs({"bench", "connect", "--clients", "5000"});
   EXPECT_EQ(ended.exit_code, 1);
-  EXPECT_NE(ended.err.find("benchfs set max_clients=5001"), std::string::npos) << ended.err;
+  EXPECT_NE(ended.err.find("keeps at most 1000"), std::string::npos) << ended.err;
+  EXPECT_NE(ended.err.find("'benchfs set max_clients=5001'"), std::string::npos) << ended.err;
+}
+
+TEST_F(Bench, MoreClientsThanUcxOrDescriptorsAllowIsTheSame) {
+  ASSERT_EQ(benchfs({"set", "max_clients=100000"}).exit_code, 0);
+  Ended ended = benchfs({"bench", "connect", "--clients", "16384"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find("UCX allows 16384 connections"), std::string::npos) << ended.err;
+  EXPECT_NE(ended.err.find("export UCX_ASYNC_MAX_EVENTS=16400"), std::string::npos) << ended.err;
+
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit few{.rlim_cur = 512, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  ended = benchfs({"bench", "connect", "--clients", "500"});
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find("this command may open 512 files"), std::string::npos) << ended.err;
+  EXPECT_NE(ended.err.find("'ulimit -n 1064'"), std::string::npos) << ended.err;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "system/bench_report.h"
 #include "system/mpi_job.h"
 
 namespace benchfs::test {
@@ -91,30 +92,6 @@ class RpcBenchMpi : public MpiTest {
   std::vector<pid_t> ranks_;
 };
 
-void expect_result_fields(const json& result) {
-  for (const char* key : {"phase",
-                          "path",
-                          "clients",
-                          "depth",
-                          "payload_bytes",
-                          "operations",
-                          "seconds",
-                          "ops_per_s",
-                          "mib_per_s",
-                          "latency_ns",
-                          "cpu_s",
-                          "verified"}) {
-    EXPECT_TRUE(result.contains(key)) << key;
-  }
-  EXPECT_EQ(result["verified"], true) << result.dump();
-  EXPECT_GT(result["operations"], 0);
-  EXPECT_GT(result["ops_per_s"], 0.0);
-  EXPECT_LE(result["latency_ns"]["p50"], result["latency_ns"]["p99"]);
-  EXPECT_GT(result["latency_ns"]["max"], 0);
-  EXPECT_GT(result["cpu_s"]["client"], 0.0) << result.dump();
-  EXPECT_GT(result["cpu_s"]["server"], 0.0) << result.dump();
-}
-
 TEST_F(RpcBenchMpi, TwoRanksAreAServerAndAClient) {
   json report = report_of(2, {"--operations=2000", "--payload=8,4K", "--direction=echo"});
   EXPECT_EQ(report["benchmark"], "rpc");
@@ -129,7 +106,7 @@ TEST_F(RpcBenchMpi, TwoRanksAreAServerAndAClient) {
             std::string::npos);
   ASSERT_EQ(report["results"].size(), 2U);
   for (const json& result : report["results"]) {
-    expect_result_fields(result);
+    expect_rpc_result_fields(result);
     EXPECT_EQ(result["operations"], 2000);
   }
   EXPECT_GT(report["registry"]["hits"], 4000);
@@ -152,7 +129,7 @@ TEST_F(RpcBenchMpi, FourRanksCompareEveryPath) {
   EXPECT_EQ(report["config"]["clients"], 2);
   ASSERT_EQ(report["results"].size(), 4U * 2 * 2 * 2);
   for (const json& result : report["results"]) {
-    expect_result_fields(result);
+    expect_rpc_result_fields(result);
     EXPECT_EQ(result["rounds"], 2);
     EXPECT_EQ(result["operations"], 2 * 16 * result["clients"].get<int>());
   }
@@ -236,7 +213,7 @@ TEST_F(RpcBenchMpi, AKilledRankEndsTheJob) {
   // What is left of it is no obstacle for the next run.
   json report = report_of(2, {"--operations=100"});
   ASSERT_EQ(report["results"].size(), 1U);
-  expect_result_fields(report["results"][0]);
+  expect_rpc_result_fields(report["results"][0]);
   expect_clean_registry();
 }
 

@@ -1,0 +1,13 @@
+// What the tests of the benchmarks expect of their reports.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+namespace benchfs::test {
+
+// One element of "results": every field is there, and it is the result of verified work.
+void expect_result_fields(const nlohmann::json& result);
+// The same of pings, which have a path.
+void expect_rpc_result_fields(const nlohmann::json& result);
+
+}  // namespace benchfs::test
