@@ -7,8 +7,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -33,6 +36,15 @@ constexpr Nanos kVerdict = std::chrono::seconds(10);
 // Stopping takes at most 3 s a daemon, unless its disk is slow.
 constexpr Nanos kAllEnded = std::chrono::seconds(30);
 
+Outcome<std::int64_t> to_outcome(const Status& loaded) {
+  if (loaded) {
+    return 0;
+  }
+  const Error& error = loaded.error();
+  return error.code == Errc::kConfig ? give_up(EX_CONFIG, error.context)
+                                     : give_up(EX_NOINPUT, error.message());
+}
+
 // The number of shards of this rank.
 Outcome<std::int64_t> load(const CommandLine& line, int rank, bool serves, DaemonConfig& config) {
   Status loaded = line.load(config);
@@ -40,9 +52,7 @@ Outcome<std::int64_t> load(const CommandLine& line, int rank, bool serves, Daemo
     loaded = daemon::settle_directories(config);
   }
   if (!loaded) {
-    const Error& error = loaded.error();
-    return error.code == Errc::kConfig ? give_up(EX_CONFIG, error.context)
-                                       : give_up(EX_NOINPUT, error.message());
+    return to_outcome(loaded);
   }
   config.node_id = fmt::format("node_{}", rank);
   return serves ? static_cast<std::int64_t>(config.shards) : 0;
@@ -66,6 +76,17 @@ Outcome<std::int64_t> check_total(const std::vector<std::int64_t>& shards, Daemo
   }
   config.expected_servers = total;
   return 0;
+}
+
+// Open MPI then goes on without a rank that died, and forgets all exit codes, that of MPI_Abort
+// too.
+void warn_of_recovery() {
+  const char* flag = std::getenv("OMPI_MCA_orte_enable_recovery");
+  if (flag != nullptr && std::string_view(flag) == "1") {
+    BENCHFS_LOG(kWarn,
+                "mpirun --enable-recovery: when a rank dies the others go on without its part of "
+                "the file system, and mpirun returns 0; leave the flag out");
+  }
 }
 
 // A daemon of an earlier run that is, or may be, alive.
@@ -123,6 +144,19 @@ Outcome<std::int64_t> open_registry(DaemonConfig& config) {
 
 }  // namespace
 
+int print_config(Ranks& ranks, const CommandLine& line, DaemonConfig& config) {
+  Outcome<std::int64_t> loaded = to_outcome(line.load(config));
+  auto agreed = agree(ranks, loaded, Deadline::after(config.list_timeout));
+  if (!agreed) {
+    return agreed.error();
+  }
+  if (ranks.rank() == 0) {
+    std::fputs(format_config(config.settings()).c_str(), stdout);
+    return std::fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+  }
+  return EX_OK;
+}
+
 std::expected<Deadline, int> begin_cluster(Ranks& ranks,
                                            const CommandLine& line,
                                            bool serves,
@@ -135,6 +169,9 @@ std::expected<Deadline, int> begin_cluster(Ranks& ranks,
   }
   LogLevel level = static_cast<LogLevel>(config.log_level);
   init_log(ranks.rank() == 0 ? level : std::min(level, LogLevel::kWarn));
+  if (ranks.rank() == 0) {
+    warn_of_recovery();
+  }
   Outcome<std::int64_t> opened = check_total(*shards, config);
   if (opened && ranks.rank() == 0) {
     opened = open_registry(config);

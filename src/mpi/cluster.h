@@ -17,6 +17,9 @@
 
 namespace benchfs::mpi {
 
+// Collective. Prints on rank 0 what benchfsd --print-config would. Returns the exit code.
+int print_config(Ranks& ranks, const daemon::CommandLine& line, daemon::DaemonConfig& config);
+
 // Collective. Up to the list that rank 0 began: `config`, whose fields are the defaults, is that of
 // this rank, with node id, run id and number of shards. `serves`: whether this rank will; rank 0
 // does. Returns until when all must be ready, or the exit code (agreement.h).

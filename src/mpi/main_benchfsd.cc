@@ -32,6 +32,9 @@ docs/operations.md says what each flag is for.)";
 // Until all ranks have ended. Returns the exit code, the same everywhere.
 int run_ranks(const daemon::CommandLine& line, Ranks& ranks) {
   daemon::DaemonConfig config;
+  if (line.print_config()) {
+    return print_config(ranks, line, config);
+  }
   auto start_by = begin_cluster(ranks, line, true, config);
   if (!start_by) {
     return start_by.error();

@@ -120,6 +120,9 @@ int Job::run() {
   // Pings need no files, and a table should not stand among log lines.
   cluster_.engine = static_cast<std::size_t>(server::Engine::kMemory);
   cluster_.log_level = static_cast<std::size_t>(LogLevel::kWarn);
+  if (options_.cluster.print_config()) {
+    return print_config(ranks_, options_.cluster, cluster_);
+  }
   auto start_by = begin_cluster(ranks_, options_.cluster, serves_, cluster_);
   if (!start_by) {
     return start_by.error();

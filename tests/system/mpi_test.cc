@@ -124,6 +124,36 @@ TEST_F(Mpi, AWrongSettingIsOneError) {
   EXPECT_EQ(occurrences(ended.err, "engin "), 1) << ended.err;
 }
 
+TEST_F(Mpi, TheConfigurationIsPrintedOnceAsByBenchfsd) {
+  write_file(path("file.toml"), "[clients]\nmax_clients = 77\n");
+  std::vector<std::string> options = {"--print-config", "--config", path("file.toml")};
+  Ended printed = start_ranks(kRanks, {BENCHFSD_MPI_PROGRAM, options[0], options[1], options[2]})
+                      .wait(patience());
+  EXPECT_EQ(printed.exit_code, 0) << printed.err;
+  options.insert(options.end(),
+                 {"--engine", "memory", "--listen", "127.0.0.1", "--set", "network.devices=lo"});
+  Ended alone = benchfsd(options);
+  EXPECT_EQ(alone.exit_code, 0) << alone.err;
+  EXPECT_NE(printed.out.find("max_clients = 77"), std::string::npos) << printed.out;
+  EXPECT_EQ(printed.out, alone.out);
+  expect_clean_registry();
+
+  Ended wrong =
+      start_daemons(registry(), {"--print-config", "--set", "storage.engin=x"}).wait(patience());
+  EXPECT_EQ(wrong.exit_code, EX_CONFIG) << wrong.err;
+  EXPECT_EQ(occurrences(wrong.err, "engin "), 1) << wrong.err;
+}
+
+// With it mpirun returns 0 whatever the ranks do.
+TEST_F(Mpi, MpirunsRecoveryIsWarnedOf) {
+  Process job = start_ranks(kRanks, {"--enable-recovery", BENCHFSD_MPI_PROGRAM, registry()});
+  ASSERT_TRUE(job.wait_for_line("all 4 ranks are ready", patience())) << job.err();
+  ::kill(pid_of_rank(0), SIGTERM);
+  Ended ended = job.wait(patience());
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_EQ(occurrences(ended.err, "mpirun --enable-recovery: "), 1) << ended.err;
+}
+
 TEST_F(Mpi, ADirectoryInUseIsRefusedAndItsOwnerUnharmed) {
   Process first = start_serving();
   Ended second = start_daemons(registry()).wait(patience());
