@@ -60,7 +60,7 @@ void add_down_command(CLI::App& app, Context& context);
 void add_status_command(CLI::App& app, Context& context);
 void add_stats_command(CLI::App& app, Context& context);
 void add_set_command(CLI::App& app, Context& context);
-// ls, tree, stat, cat, cp, mv, rm, mkdir, rmdir, touch, truncate, df: see cli/files/commands.h.
+// ls, tree, stat, cat, cp, mv, rm, mkdir, rmdir, touch, truncate, df, du: see cli/files/commands.h.
 void add_file_commands(CLI::App& app, Context& context);
 void add_bench_command(CLI::App& app, Context& context);
 

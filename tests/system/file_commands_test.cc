@@ -1,4 +1,5 @@
-// benchfs ls, tree, stat, cat, cp, mv, rm, mkdir, rmdir, touch, truncate, df, as a user runs them.
+// benchfs ls, tree, stat, cat, cp, mv, rm, mkdir, rmdir, touch, truncate, df, du, as a user runs
+// them.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -293,6 +294,22 @@ TEST_F(FileCommands, SpaceIsShown) {
   EXPECT_GT(whole["total_bytes"].get<std::uint64_t>(), 0U);
   EXPECT_EQ(whole["shards"], 2);
   EXPECT_NE(ok({"df", "-h"}).find("bfs:/"), std::string::npos);
+}
+
+TEST_F(FileCommands, DirectoriesAreSummedUpWithAllBelowThem) {
+  ok({"mkdir", "-p", "bfs:/d/e/f"});
+  ok({"truncate", "-s", "1500", "bfs:/d/a"});
+  ok({"truncate", "-s", "1M", "bfs:/d/e/b"});
+  ok({"truncate", "-s", "1", "bfs:/d/e/f/c"});
+  EXPECT_EQ(ok({"du", "bfs:/d"}), "1\tbfs:/d/e/f\n1025\tbfs:/d/e\n1026\tbfs:/d\n");
+  EXPECT_EQ(ok({"du", "-d", "1", "bfs:/d"}), "1025\tbfs:/d/e\n1026\tbfs:/d\n");
+  EXPECT_EQ(ok({"du", "-d1"}), "1026\tbfs:/d\n1026\tbfs:/\n");
+  EXPECT_EQ(ok({"du", "-sh", "bfs:/d", "bfs:/d/a"}), "1.1M\tbfs:/d\n1.5K\tbfs:/d/a\n");
+  EXPECT_EQ(ok({"du", "-sb", "bfs:/d"}), "1050077\tbfs:/d\n");
+  EXPECT_EQ(ok({"du", "-ab", "-d", "1", "bfs:/d/e"}),
+            "1048576\tbfs:/d/e/b\n1\tbfs:/d/e/f\n1048577\tbfs:/d/e\n");
+  fails({"du", "bfs:/x"}, "benchfs du: bfs:/x: No such file or directory\n");
+  EXPECT_EQ(benchfs({"du", "-s", "-d", "1"}).exit_code, 2);
 }
 
 TEST_F(FileCommands, AWrongUsageNamesTheMistakeAndTheHelp) {

@@ -15,6 +15,7 @@ void add_file_commands(CLI::App& app, Context& context) {
   add_touch_command(app, context);
   add_truncate_command(app, context);
   add_df_command(app, context);
+  add_du_command(app, context);
 }
 
 }  // namespace benchfs::cli

@@ -8,6 +8,7 @@ namespace benchfs::cli {
 void add_cat_command(CLI::App& app, Context& context);
 void add_cp_command(CLI::App& app, Context& context);
 void add_df_command(CLI::App& app, Context& context);
+void add_du_command(CLI::App& app, Context& context);
 void add_ls_command(CLI::App& app, Context& context);
 void add_mkdir_command(CLI::App& app, Context& context);
 void add_mv_command(CLI::App& app, Context& context);
