@@ -70,6 +70,41 @@ TEST_F(Stats, ShowWhatAClientDidInEveryFormat) {
   EXPECT_NE(ended.err.find("node_7: no such server"), std::string::npos) << ended.err;
 }
 
+// Two clients take turns at one place, files are read and written, one server is gone.
+TEST_F(Stats, PrometheusAcceptsTheTextWithoutAComplaint) {
+  if (Process({"/bin/sh", "-c", "command -v promtool"}, path("")).wait(patience()).exit_code != 0) {
+    GTEST_SKIP() << "no promtool; it is in the package prometheus, which need not be installed: "
+                    "apt-get download prometheus && dpkg -x prometheus*.deb DIR";
+  }
+  json cluster = up({"--servers", "2", "--engine", "memory", "--set", "clients.max_clients=1"});
+  for (const char* file : {"/a", "/b"}) {
+    auto client = connect();
+    ASSERT_NE(client, nullptr);
+    auto other = connect();
+    ASSERT_NE(other, nullptr);
+    ASSERT_TRUE(write_whole(*client, file, pattern(9U << 20, 3)));
+    ASSERT_TRUE(read_whole(*other, file));
+  }
+  auto check = [this](int exit_code) {
+    Ended ended = benchfs({"stats", "--prometheus", "--timeout", "10"});
+    EXPECT_EQ(ended.exit_code, exit_code) << ended.err;
+    write_file(path("metrics"), ended.out);
+    Ended checked =
+        Process({"/bin/sh", "-c", "promtool check metrics <" + path("metrics")}, path(""))
+            .wait(patience());
+    EXPECT_EQ(checked.exit_code, 0) << checked.err;
+    EXPECT_EQ(checked.out + checked.err, "");
+    return ended.out;
+  };
+  std::string text = check(0);
+  std::size_t line = text.find(R"(benchfs_registry_evictions_total{node="node_0",shard="0"} )");
+  ASSERT_NE(line, std::string::npos) << text;
+  EXPECT_NE(text[text.find("} ", line) + 2], '0') << "somebody was to be evicted";
+  ::kill(pid_of(cluster, 1), SIGKILL);
+  ASSERT_TRUE(wait_for_end(pid_of(cluster, 1), patience()));
+  check(1);
+}
+
 TEST_F(Stats, RoomForClientsCanBeChangedWhileServersRun) {
   json cluster = up({"--servers", "2", "--engine", "memory"});
   Ended ended = benchfs({"set", "max_clients=7", "--server", "node_1"});
@@ -87,7 +122,9 @@ TEST_F(Stats, RoomForClientsCanBeChangedWhileServersRun) {
   }
   ended = benchfs({"set", "max_clients=7", "--server", "node_9"});
   EXPECT_EQ(ended.exit_code, 1);
-  EXPECT_NE(ended.err.find("node_9: no such server"), std::string::npos) << ended.err;
+  EXPECT_NE(ended.err.find("node_9: no such server; the list has node_0 to node_1"),
+            std::string::npos)
+      << ended.err;
 }
 
 TEST_F(Stats, AnIntervalLeavesOutWhatWasBefore) {
