@@ -228,7 +228,7 @@ int Daemon::watch() {
     }
     ::poll(fds.data(), fds.size(), timeout_ms);
     if (patience && patience->passed()) {
-      BENCHFS_LOG(kError, "shards did not stop in time; leaving them");
+      BENCHFS_LOG(kError, "not stopped in time, left: {}", names_of_running());
       std::_Exit(EX_SOFTWARE);
     }
     if ((fds[0].revents & POLLIN) != 0 && read_signals() > 1) {
@@ -281,6 +281,17 @@ bool Daemon::look_at_shards() {
     announce_ready();
   }
   return ended == slots_.size();
+}
+
+std::string Daemon::names_of_running() {
+  std::string names;
+  std::lock_guard lock(mutex_);
+  for (auto& slot : slots_) {
+    if (slot->state != State::kEnded) {
+      names += (names.empty() ? "" : ", ") + slot->config.node_id;
+    }
+  }
+  return names;
 }
 
 // Passes the signals on to the shards. Returns how many there have been.

@@ -84,6 +84,7 @@ class Daemon {
   void change(Slot& slot, State state, server::Shard* shard, std::optional<Error> error);
   void stop_all();
   bool look_at_shards();
+  std::string names_of_running();
   int read_signals();
   void announce_ready();
   void remove_directories();

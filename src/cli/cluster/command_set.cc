@@ -62,7 +62,12 @@ int run_set(const Context& context, const SetOptions& options, std::uint32_t max
       exit_code = report(kName, node, changed.error());
     }
   }
-  return is_known ? exit_code : report(kName, options.server, "no such server");
+  return is_known ? exit_code
+                  : report(kName,
+                           options.server,
+                           fmt::format("no such server; the list has {} to {}",
+                                       list->servers.front().node_id,
+                                       list->servers.back().node_id));
 }
 
 }  // namespace
