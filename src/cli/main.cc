@@ -76,7 +76,8 @@ int run(int argc, char** argv) {
   }
   app.footer(
       "Remote paths are written bfs:/…; 'benchfs COMMAND --help' explains a command.\n"
-      "Exit codes: 0 done, 1 something failed (standard error says what), 2 wrong usage.\n"
+      "Exit codes: 0 done, 1 something failed (standard error says what), 2 wrong usage,\n"
+      "3 servers are silent (of status and stats only).\n"
       "\n"
       "  benchfs up --engine memory      start a cluster on this machine\n"
       "  benchfs cp -r ./input bfs:/     copy a directory in\n"
