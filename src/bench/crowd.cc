@@ -73,13 +73,13 @@ net::Disposition Crowd::on_message(const net::Incoming& message) {
   }
   wire::Reader reader(message.header);
   if (message.id == wire::kRegisterReplyAmId) {
-    wire::RegisterClientResponseHeader response;
-    if (reader.read(response)) {
+    wire::RegisterReply reply;
+    if (wire::read_register_reply(message.header, reply)) {
       // Those that came last are the ones that wait.
       for (std::size_t i = members_.size(); i-- > 0;) {
         rpc::Connection& connection = *members_[i]->connection;
-        if (connection.has_attempt(response.attempt)) {
-          connection.on_register_reply(response);
+        if (connection.has_attempt(reply.attempt)) {
+          connection.on_register_reply(reply);
           break;
         }
       }

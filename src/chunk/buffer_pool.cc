@@ -36,11 +36,15 @@ BufferPool::~BufferPool() {
   BENCHFS_CHECK(free_.size() == count_ && waiters_.empty());
 }
 
-// An owner holds at most what is not free: while much is free there is nothing to count.
+// One is free at least. An owner holds at most what is not free: while much is free there is nothing
+// to count.
 bool BufferPool::has_share(std::uint64_t owner) const {
-  std::size_t enough = 2 * free_.size();
-  return owner == 0 || count_ - free_.size() < enough ||
-         static_cast<std::size_t>(std::ranges::count(owners_, owner)) < enough;
+  std::size_t enough = 2 * (free_.size() - 1);
+  if (owner == 0 || count_ - free_.size() < enough) {
+    return true;
+  }
+  auto held = static_cast<std::size_t>(std::ranges::count(owners_, owner));
+  return held == 0 || held < enough;
 }
 
 BufferPool::Lease BufferPool::take(std::uint64_t owner) {

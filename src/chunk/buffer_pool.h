@@ -5,10 +5,10 @@
 // lease holds one buffer and gives it back when it dies. Who finds the pool empty waits, first
 // come, first served: this is the flow control of the data path.
 //
-// Shares: an owner gets a further buffer only while it holds less than twice as many as are free.
-// So one that takes all it gets leaves a third of the pool, two of them leave a fifth, and those
-// that do not take part in their transfers cannot stop the others. Owners over their share wait
-// beside the order of the others.
+// Shares: an owner with a buffer gets a further one only if it then holds at most twice as many as
+// are free. So one that takes all it gets leaves a third of the pool, two of them leave a fifth,
+// and those that do not take part in their transfers cannot stop the others. Owners over their
+// share wait beside the order of the others.
 //
 // Thread: one reactor's. The pool must outlive its leases.
 #pragma once

@@ -148,6 +148,18 @@ rt::Task<void> others_pass(rt::Scope* scope, Shard* shard, std::vector<BufferPoo
   EXPECT_TRUE(has_it);
 }
 
+TEST(BufferPool, InASmallPoolTwoThatTakeAllTheyGetLeaveOneToAThird) {
+  for (std::size_t count : {5U, 6U, 7U, 8U, 12U}) {
+    Shard shard(count);
+    Owner greedy(1);
+    Owner other(2);
+    Owner third(3);
+    std::vector<BufferPool::Lease> held = take_all(shard, greedy);
+    std::vector<BufferPool::Lease> also_held = take_all(shard, other);
+    EXPECT_FALSE(take_all(shard, third).empty()) << count;
+  }
+}
+
 TEST(BufferPool, WhoHasItsShareWaitsWithoutHoldingUpOthers) {
   Shard shard(8);
   rt::Scope scope;

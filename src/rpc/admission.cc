@@ -128,13 +128,11 @@ Errc Admission::judge(const Registration& registration) const {
 void Admission::send_challenge(const Registration& registration, Unregistered& peer) {
   ++stats_.challenged;
   cluster::fill_random(peer.challenge.emplace());
-  wire::RegisterClientResponseHeader response;
-  response.status = static_cast<std::uint32_t>(wire::RegisterStatus::kChallenge);
-  response.attempt = registration.header.attempt;
-  response.run_id = run_id_;
-  response.challenge = *peer.challenge;
+  wire::RegisterChallengeHeader question;
+  question.attempt = registration.header.attempt;
+  question.challenge = *peer.challenge;
   registration.endpoint->send_and_forget(wire::kRegisterReplyAmId,
-                                         std::as_bytes(std::span(&response, 1)));
+                                         std::as_bytes(std::span(&question, 1)));
 }
 
 Errc Admission::check_proof(const Registration& registration, Unregistered& peer) {

@@ -33,6 +33,7 @@
 #include "rpc/call.h"
 #include "rpc/heartbeat.h"
 #include "rt/sync.h"
+#include "wire/registration.h"
 
 namespace benchfs::rpc {
 
@@ -76,7 +77,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   void close();
 
   // From the pool's message handler.
-  void on_register_reply(const wire::RegisterClientResponseHeader& header);
+  void on_register_reply(const wire::RegisterReply& reply);
   net::Disposition on_reply(const wire::ReplyHeader& header, const net::Incoming& message);
   void on_connection_close(wire::CloseReason reason);
   void on_notice() { heartbeat_.heard(); }

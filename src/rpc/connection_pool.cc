@@ -240,11 +240,11 @@ void ConnectionPool::refresh_address(Connection& connection) {
 net::Disposition ConnectionPool::on_message(const net::Incoming& message) {
   wire::Reader reader(message.header);
   if (message.id == wire::kRegisterReplyAmId) {
-    wire::RegisterClientResponseHeader response;
-    if (reader.read(response)) {
+    wire::RegisterReply reply;
+    if (wire::read_register_reply(message.header, reply)) {
       for (auto& connection : connections_) {
-        if (connection->has_attempt(response.attempt)) {
-          connection->on_register_reply(response);
+        if (connection->has_attempt(reply.attempt)) {
+          connection->on_register_reply(reply);
         }
       }
     }

@@ -133,20 +133,20 @@ Error Connection::refusal(const wire::RegisterClientResponseHeader& reply) const
   return Error{code, 0, std::move(text)};
 }
 
-void Connection::on_register_reply(const wire::RegisterClientResponseHeader& header) {
-  auto status = static_cast<wire::RegisterStatus>(header.status);
+void Connection::on_register_reply(const wire::RegisterReply& reply) {
+  auto status = static_cast<wire::RegisterStatus>(reply.status);
   if (status == wire::RegisterStatus::kChallenge) {
-    challenge_ = header.challenge;
+    challenge_ = reply.challenge;
     state_changed_.wake_all();
     return;
   }
   if (status != wire::RegisterStatus::kOk) {
-    shut(refusal(header), Nanos::zero());
+    shut(refusal(reply), Nanos::zero());
     return;
   }
-  grant_ = header;
+  grant_ = reply;
   grant_.window = std::clamp<std::uint32_t>(grant_.window, 1, wire::kMaxWindow);
-  if (was_registered_ && (header.flags & wire::kRegisterRemembered) == 0) {
+  if (was_registered_ && (reply.flags & wire::kRegisterRemembered) == 0) {
     ++memory_;
   }
   was_registered_ = true;

@@ -20,7 +20,7 @@ using net::testing::RawPeer;
 using testing::Client;
 using testing::ServerThread;
 using Request = wire::RegisterClientRequestHeader;
-using Response = wire::RegisterClientResponseHeader;
+using Response = wire::RegisterReply;
 
 constexpr std::string_view kId = "client_1";
 
@@ -67,10 +67,10 @@ class Auth : public ::testing::Test {
               UCS_OK);
     EXPECT_TRUE(peer.wait([&] { return !peer.messages().empty() || peer.is_broken(); }));
     Response response;
-    if (peer.messages().empty() || peer.messages()[0].header.size() != sizeof response) {
+    if (peer.messages().empty() ||
+        !wire::read_register_reply(peer.messages()[0].header, response)) {
       return std::nullopt;
     }
-    std::memcpy(&response, peer.messages()[0].header.data(), sizeof response);
     EXPECT_EQ(response.attempt, request.attempt);
     return response;
   }
@@ -258,8 +258,7 @@ TEST_F(Auth, AnotherVersionIsToldSoBeforeAnythingElse) {
     EXPECT_EQ(peer.send(50, bytes, std::as_bytes(std::span(kId)), UCP_AM_SEND_FLAG_REPLY), UCS_OK);
     ASSERT_TRUE(peer.wait([&] { return !peer.messages().empty(); })) << size;
     Response response;
-    ASSERT_EQ(peer.messages()[0].header.size(), sizeof response);
-    std::memcpy(&response, peer.messages()[0].header.data(), sizeof response);
+    ASSERT_TRUE(wire::read_register_reply(peer.messages()[0].header, response));
     EXPECT_EQ(static_cast<Errc>(response.error_code), Errc::kVersion);
     EXPECT_EQ(response.version, wire::kProtocolVersion);
     EXPECT_EQ(response.attempt, other.attempt);

@@ -70,8 +70,11 @@ enum class RegisterStatus : std::uint32_t {
   kChallenge = 2,  // prove the cluster secret: register again on this connection
 };
 
+// The answer to RegisterClient, but when status is kChallenge. Both forms are short enough for UCX
+// to put them into one cell of the client's queue in shared memory; a longer message takes a page
+// more of the server's memory for each client.
 struct RegisterClientResponseHeader {
-  std::uint32_t status = 0;      // RegisterStatus
+  std::uint32_t status = 0;      // RegisterStatus: kOk or kError
   std::uint32_t error_code = 0;  // Errc when status is kError
   std::uint32_t version = kProtocolVersion;
   std::uint32_t window = 0;  // requests the client may have outstanding here
@@ -85,9 +88,19 @@ struct RegisterClientResponseHeader {
   std::uint64_t window_bytes = 0;        // bulk bytes the client may have outstanding here
   std::uint32_t flags = 0;               // kRegisterRemembered or 0
   std::uint32_t padding = 0;
-  Challenge challenge{};  // when status is kChallenge: random, used once
 };
-static_assert(sizeof(RegisterClientResponseHeader) == 104);
+static_assert(sizeof(RegisterClientResponseHeader) == 72);
+
+// The answer when status is kChallenge.
+struct RegisterChallengeHeader {
+  std::uint32_t status = static_cast<std::uint32_t>(RegisterStatus::kChallenge);
+  std::uint32_t error_code = 0;  // 0
+  std::uint32_t version = kProtocolVersion;
+  std::uint32_t padding = 0;
+  std::uint64_t attempt = 0;
+  Challenge challenge{};  // random, used once
+};
+static_assert(sizeof(RegisterChallengeHeader) == 56);
 
 // The server remembers what it answered to this client before: requests may be sent again.
 inline constexpr std::uint32_t kRegisterRemembered = 1;

@@ -1,7 +1,9 @@
-// What a client proves when it registers: that it knows the cluster secret, for this registration
-// and for no other.
+// What passes between client and server when a client registers.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "wire/codec.h"
@@ -9,6 +11,24 @@
 
 namespace benchfs::wire {
 
+// The answer to RegisterClient in either form.
+struct RegisterReply : RegisterClientResponseHeader {
+  Challenge challenge{};  // when status is kChallenge
+};
+inline bool read_register_reply(std::span<const std::byte> bytes, RegisterReply& reply) {
+  RegisterChallengeHeader question;
+  if (Reader(bytes).read(question) &&
+      question.status == static_cast<std::uint32_t>(RegisterStatus::kChallenge)) {
+    reply.status = question.status;
+    reply.version = question.version;
+    reply.attempt = question.attempt;
+    reply.challenge = question.challenge;
+    return true;
+  }
+  return Reader(bytes).read(static_cast<RegisterClientResponseHeader&>(reply));
+}
+
+// What a client proves: that it knows the cluster secret, for this registration and for no other.
 // The message whose keyed hash (cluster/secret.h) is RegisterClientRequestHeader::proof: a label,
 // the server's challenge, the whole header with a proof of zeros, the client id.
 inline HeaderBuffer<> registration_to_prove(const Challenge& challenge,

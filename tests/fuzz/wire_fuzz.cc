@@ -14,6 +14,7 @@
 #include "wire/ids.h"
 #include "wire/messages.h"
 #include "wire/opcode.h"
+#include "wire/registration.h"
 
 namespace benchfs::wire {
 namespace {
@@ -83,7 +84,8 @@ void read_all(Bytes bytes) {
   read_fixed<RequestHeader>(bytes);
   read_fixed<ReplyHeader>(bytes);
   read_fixed<RegisterClientRequestHeader>(bytes);
-  read_fixed<RegisterClientResponseHeader>(bytes);
+  RegisterReply reply;
+  (void)read_register_reply(bytes, reply);
   read_fixed<ConnectionCloseRequestHeader>(bytes);
   read_fixed<GoodbyeHeader>(bytes);
   read_fixed<InvalidateAckHeader>(bytes);
