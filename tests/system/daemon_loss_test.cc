@@ -90,6 +90,40 @@ TEST_F(DaemonLoss, EveryWaitingCallEndsWithAnErrorThatNamesTheNode) {
   }
 }
 
+// A handler of the first waits for the second, which stands still.
+TEST_F(DaemonLoss, ADaemonStopsAlthoughARequestOfItsWaitsForAFrozenOne) {
+  Process stops = start_node("node_0", 2);
+  Process frozen = start_node("node_1", 2);
+  ASSERT_TRUE(stops.wait_for_line("is ready", patience())) << stops.err();
+  ASSERT_TRUE(frozen.wait_for_line("is ready", patience())) << frozen.err();
+  auto client = connect();
+  ASSERT_NE(client, nullptr);
+  constexpr wire::ShardId kStops{0};
+  std::string name = names_on(kStops, *client, 1).front();
+  ASSERT_TRUE(write_whole(*client, name, pattern(2 * wire::kDefaultChunkBytes, 3)));
+
+  frozen.signal(SIGSTOP);
+  std::thread caller([&] {
+    wire::SetAttrRequest size;
+    size.mask = wire::kSetSize;
+    EXPECT_FALSE(client->run(client->fs().set_attr(name, size)));
+  });
+  auto in_flight = [&] {
+    Result<std::string> text = client->run(client->fs().shard_stats(kStops));
+    return text ? json::parse(*text)["rpc"]["in_flight"].get<int>() : 0;
+  };
+  Deadline deadline = patience();
+  while (in_flight() < 2 && !deadline.passed()) {  // one is the question itself
+    std::this_thread::yield();
+  }
+  stops.signal(SIGTERM);
+  EXPECT_EQ(stops.wait(patience()).exit_code, 0) << stops.err();
+  EXPECT_NE(stops.err().find("1 requests are cut short"), std::string::npos) << stops.err();
+  frozen.signal(SIGKILL);
+  EXPECT_EQ(frozen.wait(patience()).signal, SIGKILL);
+  caller.join();
+}
+
 TEST_F(DaemonLoss, AClientRecoversWhenTheDaemonIsBackOnAnotherPort) {
   Process stays = start_node("node_0", 2);
   auto leaves = std::make_unique<Process>(start_node("node_1", 2));
