@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "client/file_system.h"
+#include "client/lost_file.h"
 
 namespace benchfs::client {
 
@@ -97,7 +98,7 @@ rt::CoStatus FileSystem::write_span(Transfer& transfer, cluster::ChunkSpan span)
   Result<rpc::Reply> reply = co_await pool_.call(
       cluster::chunk_shard(transfer.file.layout(), span.index), call, data_deadline());
   if (!reply) {
-    co_return std::unexpected(std::move(reply.error()));
+    co_return call_error(std::move(reply.error()), LostBy::kAsked);
   }
   transfer.written_end = std::max(transfer.written_end, span.file_offset + span.length);
   co_return Status{};
@@ -114,7 +115,8 @@ rt::CoStatus FileSystem::read_span(Transfer& transfer, cluster::ChunkSpan span) 
   Result<rpc::Reply> reply = co_await pool_.call(
       cluster::chunk_shard(transfer.file.layout(), span.index), call, data_deadline());
   if (!reply && reply.error().code == Errc::kDataLost) {
-    transfer.on_lost(span.file_offset, std::move(reply.error()));
+    transfer.on_lost(span.file_offset,
+                     call_error(std::move(reply.error()), LostBy::kAsked).error());
     co_return Status{};
   }
   if (!reply) {
@@ -219,8 +221,11 @@ rt::CoResult<std::uint64_t> FileSystem::append(OpenFile& file, std::span<const s
   request.inode = file.id().value;
   request.length = from.size();
   rpc::Call call = rpc::make_call(request);
-  BENCHFS_CO_TRY(rpc::Reply reply, co_await pool_.call(file.id().home(), call, data_deadline()));
-  BENCHFS_CO_TRY(wire::AppendReply place, reply.as<wire::AppendReply>());
+  Result<rpc::Reply> reply = co_await pool_.call(file.id().home(), call, data_deadline());
+  if (!reply) {
+    co_return call_error(std::move(reply.error()), LostBy::kAnother);
+  }
+  BENCHFS_CO_TRY(wire::AppendReply place, reply->as<wire::AppendReply>());
   BENCHFS_CO_TRY_VOID(co_await write(file, place.offset, from));
   co_return place.offset;
 }

@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "client/lost_file.h"
+
 namespace benchfs::client {
 
 FileSystem::FileSystem(rpc::ConnectionPool& pool, FileSystemConfig config)
@@ -56,7 +58,7 @@ rt::CoResult<FileSystem::Found> FileSystem::entry_call(wire::ShardId shard,
   }
   target_buffers_.push_back(std::move(buffer));
   if (!reply) {
-    co_return std::unexpected(std::move(reply.error()));
+    co_return call_error(std::move(reply.error()), LostBy::kAnother);
   }
   co_return found;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "client/file_system.h"
+#include "client/lost_file.h"
 #include "client/with_fresh_cache.h"
 
 namespace benchfs::client {
@@ -153,7 +154,7 @@ rt::Task<void> FileSystem::fsync_shard(wire::ShardId shard,
   rpc::Call call = rpc::make_call(body);
   Result<rpc::Reply> reply = co_await pool_.call(shard, call, by);
   if (!reply) {
-    *out = std::unexpected(std::move(reply.error()));
+    *out = call_error(std::move(reply.error()), LostBy::kAsked);
   }
 }
 

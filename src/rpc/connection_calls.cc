@@ -17,16 +17,6 @@ std::uint64_t bulk_bytes(const Call& call) {
   return bytes > kSmallBytes ? bytes : 0;
 }
 
-std::string refusal_text(Errc code, wire::Opcode opcode) {
-  if (code != Errc::kDataLost) {
-    return "refused by the server";
-  }
-  bool by_itself = opcode == wire::Opcode::kReadChunk || opcode == wire::Opcode::kWriteChunk ||
-                   opcode == wire::Opcode::kFsyncChunks || opcode == wire::Opcode::kQueryChunks;
-  return fmt::format("{} started again after the file was made; remove the file",
-                     by_itself ? "the server" : "another server, which held parts of it,");
-}
-
 }  // namespace
 
 // Suspends the calling coroutine until its reply, its deadline or the end of the connection.
@@ -268,9 +258,15 @@ Result<Reply> Connection::conclude(Exchange& exchange) {
   }
   auto transport = static_cast<Errc>(exchange.reply_header_.transport);
   if (transport != Errc::kOk) [[unlikely]] {
+    if (exchange.error_.code != Errc::kOk) {  // on_reply() could not use it
+      return std::unexpected(std::move(exchange.error_));
+    }
     // A number below the blocks of the RPC layer would claim to be the file system's answer.
-    return fail(transport < Errc::kInvalidArgument ? Errc::kMalformed : transport,
-                refusal_text(transport, exchange.call_.opcode));
+    return transport < Errc::kInvalidArgument
+               ? fail(Errc::kMalformed,
+                      fmt::format("the reply says {}, which no server does",
+                                  exchange.reply_header_.transport))
+               : fail(transport, "refused by the server");
   }
   if (exchange.reply_header_.status != 0) {
     return std::unexpected(Error::from_errno(exchange.reply_header_.status));
@@ -299,6 +295,11 @@ net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
   exchange->reply_.data_bytes = static_cast<std::uint32_t>(message.length);
   if (message.length > exchange->call_.into.size()) {
     exchange->reply_header_.transport = static_cast<std::uint16_t>(Errc::kMalformed);
+    exchange->error_ = Error{Errc::kMalformed,
+                             0,
+                             fmt::format("the reply brings {} bytes, there is room for {}",
+                                         message.length,
+                                         exchange->call_.into.size())};
   } else if (message.is_rendezvous) {
     exchange->descriptor_ = message.data;
     exchange->descriptor_bytes_ = static_cast<std::uint32_t>(message.length);
