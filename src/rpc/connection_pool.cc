@@ -14,6 +14,9 @@ namespace {
 
 constexpr Nanos kFirstPause = std::chrono::milliseconds(1);
 constexpr Nanos kLongestPause = std::chrono::milliseconds(100);
+// With so many operations under way, what the server asks for is not acknowledged any more: it does
+// not read.
+constexpr std::uint32_t kMaxQueuedAcks = 8 * wire::kMaxWindow;
 
 // The server did not execute the request, whatever the operation.
 bool was_not_executed(Errc code) {
@@ -294,11 +297,14 @@ void ConnectionPool::on_invalidate(const net::Incoming& message) {
   }
   wire::InvalidateAckHeader ack{header.sequence, header.session_id};
   for (auto& connection : connections_) {
-    if (connection->has_session(header.session_id)) {
-      connection->on_notice();
-      connection->endpoint()->send_and_forget(
-          static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),
-          std::as_bytes(std::span(&ack, 1)));
+    if (!connection->has_session(header.session_id)) {
+      continue;
+    }
+    connection->on_notice();
+    net::Endpoint& endpoint = *connection->endpoint();
+    if (endpoint.operations() < kMaxQueuedAcks) {
+      endpoint.send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),
+                               std::as_bytes(std::span(&ack, 1)));
     }
   }
 }

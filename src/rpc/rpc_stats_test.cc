@@ -134,8 +134,8 @@ TEST(RequestsUnderWay, AreShownOldestFirstWithClientPhaseAndDeadline) {
   ServerThread server;
   Client older("older \"client\"", {server.address()});
   Client newer("newer", {server.address()});
-  wire::MkdirRequest mkdir{.parent = 60'000};
-  wire::FsyncChunksRequest fsync{.inode = 60'000};
+  wire::MkdirRequest mkdir{.parent = 5'000};
+  wire::FsyncChunksRequest fsync{.inode = 5'000};
   Deadline deadline = Deadline::after(std::chrono::seconds(30));
   auto first = older.start(make_call(mkdir), deadline);
   ASSERT_TRUE(older.eventually([&] { return server.service().handled == 1; }));

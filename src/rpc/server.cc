@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -106,22 +107,30 @@ rt::Task<void> Server::sweep() {
 
 // Ends the sessions of clients that are alive, but do not take part.
 void Server::sweep_sessions(MonoTime now) {
-  std::vector<wire::SessionId> stuck;
+  struct Stuck {
+    wire::SessionId session;
+    std::string what;
+  };
+  std::vector<Stuck> stuck;
   registry_.for_each([&](const Session& session) {
     if (session.overrun) {
-      stuck.push_back(session.id);
+      stuck.push_back({session.id, "leaves too many messages unread"});
     }
   });
   for (auto& request : requests_) {
     if (request->transferring_ && (++request->transfer_sweeps_ > kMaxTransferSweeps ||
                                    request->deadline_.passed(now - kTransferGrace))) {
-      stuck.push_back(request->transfer_session_);
+      stuck.push_back({request->transfer_session_,
+                       fmt::format("does not take part in {}, {} after {:.3f} s",
+                                   to_string(request->opcode()),
+                                   to_string(request->trace().phase()),
+                                   seconds(now - request->trace().arrived()))});
     }
   }
-  for (wire::SessionId id : stuck) {
-    if (Session* session = registry_.peek(id)) {
+  for (const Stuck& one : stuck) {
+    if (Session* session = registry_.peek(one.session)) {
       ++stats_.unresponsive;
-      BENCHFS_LOG(kWarn, "client {} does not take part, closing", session->client_id);
+      BENCHFS_LOG(kWarn, "client {} {}, closing", session->client_id, one.what);
       end_session(*session, wire::CloseReason::kError, false);
     }
   }
