@@ -1,12 +1,19 @@
-// Full disks, full memory, and what an idle daemon costs.
+// Full disks, full memory, buffers that others hold, and what an idle daemon costs.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
+#include <iterator>
+#include <sstream>
+#include <string_view>
 #include <thread>
 
-#include "system/system_test.h"
+#include "system/failure_test.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
     __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -110,6 +117,95 @@ TEST_F(Resources, AnIdleDaemonTakesNextToNoCpuAndLittleMemory) {
       EXPECT_LE(resident, 100U << 20) << "node_" << i;
     }
   }
+}
+
+class Buffers : public FailureTest {
+ protected:
+  // The client processes of a `benchfs bench`.
+  static std::vector<pid_t> workers(pid_t bench) {
+    std::istringstream list(read_file(fmt::format("/proc/{0}/task/{0}/children", bench)));
+    return {std::istream_iterator<pid_t>(list), {}};
+  }
+  static char state_of(pid_t pid) {
+    std::string stat = read_file(fmt::format("/proc/{}/stat", pid));
+    std::size_t name_ends = stat.rfind(") ");
+    return name_ends == std::string::npos ? '?' : stat[name_ends + 2];
+  }
+  // Polls a counter of another process; false at the deadline.
+  template <typename Condition>
+  static bool eventually(Condition condition) {
+    Deadline deadline = patience();
+    while (!condition()) {
+      if (deadline.passed()) {
+        return false;
+      }
+      std::this_thread::sleep_for(  // lint: allow sleep counters of another process
+          std::chrono::milliseconds(1));
+    }
+    return true;
+  }
+  // What they have asked for and never take part in.
+  static bool freeze(const std::vector<pid_t>& pids) {
+    for (pid_t pid : pids) {
+      ::kill(pid, SIGSTOP);
+    }
+    return eventually(
+        [&] { return std::ranges::all_of(pids, [](pid_t pid) { return state_of(pid) == 'T'; }); });
+  }
+};
+
+// Over tcp a frozen client does not send what it has announced, and the buffers it was given stay
+// taken. Over shared memory the server fetches it all the same.
+TEST_F(Buffers, ClientsFrozenInTheMiddleOfTheirWritesDoNotStopOthers) {
+  const char* transports = std::getenv("UCX_TLS");
+  bool is_tcp =
+      transports != nullptr && std::string_view(transports).find("sysv") == std::string_view::npos;
+  up({"--servers", "1", "--engine", "file", "--chunk", "1MiB"});
+  std::unique_ptr<client::Client> client = connect();
+  ASSERT_NE(client, nullptr);
+  Held before = held(*client);
+  Process bench({BENCHFS_PROGRAM,
+                 "--registry-dir",
+                 registry(),
+                 "bench",
+                 "io",
+                 "--clients",
+                 "2",
+                 "--size",
+                 "64G",
+                 "--request",
+                 "1M",
+                 "--depth",
+                 "32"},
+                path(""));
+  ASSERT_TRUE(eventually([&] { return held(*client).buffers_free < before.buffers_free; }))
+      << bench.err();
+  std::vector<pid_t> frozen = workers(bench.pid());
+  ASSERT_EQ(frozen.size(), 2U);
+  ASSERT_TRUE(freeze(frozen));
+
+  auto others = std::async(std::launch::async, [&] {
+    std::vector<std::byte> data = pattern(16U << 20, 4);
+    Status written = write_whole(*client, "/file", data);
+    EXPECT_TRUE(written) << message(written);
+    EXPECT_EQ(read_whole(*client, "/file").value_or(std::vector<std::byte>{}), data);
+  });
+  EXPECT_EQ(others.wait_for(kPatience), std::future_status::ready);
+  int free = -1;
+  if (others.wait_for(Nanos::zero()) == std::future_status::ready) {
+    free = held(*client).buffers_free;
+  }
+  for (pid_t pid : frozen) {
+    ::kill(pid, SIGKILL);
+  }
+  others.get();
+  if (is_tcp) {
+    EXPECT_LT(free, before.buffers_free) << "the frozen clients hold none: nothing was tested";
+  }
+  EXPECT_NE(bench.wait(patience()).exit_code, 0);
+  EXPECT_TRUE(holds_again(*client, before));
+  client.reset();
+  EXPECT_EQ(benchfs({"down"}).exit_code, 0);
 }
 
 }  // namespace
