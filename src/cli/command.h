@@ -25,6 +25,7 @@ enum ExitCode : int {
   kExitFailed = 1,
   kExitUsage = 2,
   kExitSilent = 3,  // of status and stats: servers do not answer, but none is known to be dead
+  kExitReaderGone = 141,  // as if SIGPIPE had ended the program: "benchfs tree | head"
 };
 
 struct Context {

@@ -2,9 +2,14 @@
 #include <CLI/CLI.hpp>
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/log.h"
@@ -55,6 +60,27 @@ std::string explain_usage(const CLI::App* app, const CLI::Error& error) {
   return fmt::format("{}: {}\nTry: {} --help\n", command, reason, command);
 }
 
+// Output that did not arrive is a failure; nobody needs to be told when its reader has seen enough.
+int end_output(const CLI::App& app, int error_number, int exit_code) {
+  if (std::fflush(stdout) != 0) {
+    error_number = errno;
+  }
+  if (error_number == 0 && std::ferror(stdout) == 0) {
+    return exit_code;
+  }
+  pollfd output{STDOUT_FILENO, 0, 0};
+  bool is_reader_gone =
+      error_number == EPIPE || (::poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0);
+  if (is_reader_gone) {
+    return kExitReaderGone;
+  }
+  auto given = app.get_subcommands();
+  return report(given.empty() ? "" : given.front()->get_name(),
+                "standard output",
+                error_number == 0 ? "not all of it could be written"
+                                  : std::generic_category().message(error_number));
+}
+
 int run(int argc, char** argv) {
   CLI::App app("BenchFS: an ad-hoc parallel file system for one job.", "benchfs");
   Context context;
@@ -84,12 +110,18 @@ int run(int argc, char** argv) {
       "  benchfs ls -l bfs:/input\n"
       "  benchfs down                    stop it; what it stores is gone then");
   app.failure_message(explain_usage);
+  int error_number = 0;
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    context.exit_code = app.exit(error) == 0 ? kExitOk : kExitUsage;
+  } catch (const std::system_error& error) {  // of fmt::print
+    if (std::ferror(stdout) == 0) {
+      throw;
+    }
+    error_number = error.code().value();
   }
-  return context.exit_code;
+  return end_output(app, error_number, context.exit_code);
 }
 
 }  // namespace

@@ -312,6 +312,30 @@ TEST_F(FileCommands, DirectoriesAreSummedUpWithAllBelowThem) {
   EXPECT_EQ(benchfs({"du", "-s", "-d", "1"}).exit_code, 2);
 }
 
+TEST_F(FileCommands, OutputThatDoesNotArriveIsAFailureUnlessItsReaderHasSeenEnough) {
+  std::vector<std::string> touch = {"touch"};
+  for (int i = 0; i < 40; ++i) {  // more than stdio keeps back
+    touch.push_back(fmt::format("bfs:/{}{}", std::string(200, 'f'), i));
+  }
+  ok(touch);
+  ok({"truncate", "-s", "1M", "bfs:/large"});
+  auto shell = [this](const char* before, const std::string& command, const char* output) {
+    std::string line = fmt::format(
+        "{} {} --registry-dir {} {} {}", before, BENCHFS_PROGRAM, registry(), command, output);
+    return Process({"/bin/bash", "-c", line}, path("")).wait(patience());
+  };
+  for (const char* command : {"ls", "tree", "du -a", "ls -R --json", "df", "cat bfs:/large"}) {
+    Ended full = shell("", command, ">/dev/full");
+    EXPECT_EQ(full.exit_code, 1) << command << full.err;
+    EXPECT_NE(full.err.find("standard output: No space left on device\n"), std::string::npos)
+        << command << full.err;
+    // A pipe whose reader has ended.
+    Ended gone = shell("exec 3> >(:); wait $!;", command, ">&3");
+    EXPECT_EQ(gone.exit_code, 141) << command << gone.err;
+    EXPECT_EQ(gone.err, "") << command;
+  }
+}
+
 TEST_F(FileCommands, AWrongUsageNamesTheMistakeAndTheHelp) {
   fails({"cpp", "a", "bfs:/b"}, "benchfs: unknown command 'cpp'\nTry: benchfs --help\n", 2);
   fails({"cp"}, "benchfs cp: PATH is required\nTry: benchfs cp --help\n", 2);

@@ -25,7 +25,10 @@ Status write_all(std::span<const std::byte> bytes) {
 }
 
 // False when standard output is no good any more.
-bool print_file(Session& session, const std::string& argument, std::span<std::byte> buffer) {
+bool print_file(Session& session,
+                const std::string& argument,
+                std::span<std::byte> buffer,
+                bool& is_reader_gone) {
   std::optional<std::string> path = session.remote_path(argument);
   if (!path) {
     return true;
@@ -49,8 +52,11 @@ bool print_file(Session& session, const std::string& argument, std::span<std::by
     offset += *count;
     Status written = write_all(buffer.first(*count));
     if (!written) {
-      session.fail("standard output", written.error());
       can_write = false;
+      is_reader_gone = written.error().is_posix(EPIPE);
+      if (!is_reader_gone) {
+        session.fail("standard output", written.error());
+      }
     }
   }
   Status closed = session.run(session.fs().close(std::move(*file)));
@@ -66,12 +72,13 @@ int run_cat(const Context& context, const std::vector<std::string>& paths) {
     return kExitFailed;
   }
   std::vector<std::byte> buffer(kReadBytes);
+  bool is_reader_gone = false;
   for (const std::string& argument : paths) {
-    if (!print_file(*session, argument, buffer)) {
+    if (!print_file(*session, argument, buffer, is_reader_gone)) {
       break;
     }
   }
-  return session->exit_code();
+  return is_reader_gone ? kExitReaderGone : session->exit_code();
 }
 
 }  // namespace
