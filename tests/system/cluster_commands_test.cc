@@ -236,13 +236,13 @@ TEST_F(ClusterCommands, ADirectoryThatIsNoRegistryIsRefusedAndLeftAlone) {
       {"server_list.d/node_0", "10.0.0.1", true},
       {"secret", "of somebody", true},
       {"server_list.txt", "alpha 10.0.0.1:80\n", false},
+      {"passwd", "root", true},
   };
   for (const Case& wrong : cases) {
     std::string file = registry() + "/" + wrong.file;
     fs::create_directories(fs::path(file).parent_path());
-    fs::create_directories(registry() + "/log");
     write_file(file, wrong.content);
-    write_file(registry() + "/log/node_x.log", "not ours");
+    std::size_t files = files_below(registry());
     Ended down = benchfs({"down"});
     EXPECT_EQ(down.exit_code, wrong.down_is_sure ? 0 : 1) << wrong.file << down.err;
     EXPECT_NE((down.out + down.err).find(wrong.down_is_sure ? "no cluster" : file),
@@ -253,14 +253,12 @@ TEST_F(ClusterCommands, ADirectoryThatIsNoRegistryIsRefusedAndLeftAlone) {
     EXPECT_NE(started.err.find("is no registry directory of BenchFS"), std::string::npos)
         << started.err;
     EXPECT_EQ(read_file(file), wrong.content);
-    EXPECT_EQ(read_file(registry() + "/log/node_x.log"), "not ours");
+    EXPECT_EQ(files_below(registry()), files) << wrong.file;
     fs::remove_all(registry());
   }
 }
 
 TEST_F(ClusterCommands, FilesOfOthersInARegistryAreNotTouched) {
-  fs::create_directories(registry());
-  write_file(registry() + "/job.sh", "not ours");
   up({"--servers", "1", "--engine", "memory"});
   const char* files[] = {"job.sh", "log/job.log", "pid/job", "server_list.d/job"};
   for (const char* file : files) {

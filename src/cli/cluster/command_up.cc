@@ -69,7 +69,7 @@ Status prepare_directory(const std::string& dir) {
 
 // No daemon may be alive there; what dead ones left is removed, except their logs.
 Status take_over(const std::string& dir) {
-  BENCHFS_TRY_VOID(check_registry(dir));
+  BENCHFS_TRY_VOID(check_new_registry(dir));
   std::string alive;
   for (const DaemonInfo& daemon : find_daemons(dir)) {
     if (daemon.state != DaemonState::kDead) {
@@ -294,8 +294,9 @@ void add_up_command(CLI::App& app, Context& context) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   up->add_flag("--json", options->json, "Print one JSON object");
   up->footer(
-      "Other commands find the cluster by its registry directory, which must be yours or not be\n"
-      "there. 'benchfsd --print-config' shows all keys of the configuration.\n"
+      "Other commands find the cluster by its registry directory, which must be new, empty or that "
+      "of\n"
+      "an earlier cluster. 'benchfsd --print-config' shows all keys of the configuration.\n"
       "\n"
       "  benchfs up --servers 4 --engine memory --memory 2GiB\n"
       "  benchfs up --servers 2 --data-dir /local/nvme/benchfs --set clients.max_clients=100");

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -91,10 +92,21 @@ class Inventory {
     look_into(pid_directory(dir.native()), judge_pid_file);
     look_at(dir / "secret", judge_secret);
     look_into(dir / "log", judge_log);
+    constexpr std::string_view kNames[] = {
+        "server_list.txt", "server_list.d", "pid", "secret", "log"};
+    for (const fs::path& path : files_in(dir)) {
+      if (std::ranges::find(kNames, path.filename().native()) == std::end(kNames)) {
+        other_ = path;
+      }
+    }
+    has_logs_ = !files_in(dir / "log").empty();
   }
   [[nodiscard]] bool is_ours() const { return is_ours_; }
-  // The first file that is not of BenchFS; empty: there is none.
+  // A file that has one of our names, or is in a directory with one, and is not of BenchFS; empty:
+  // there is none.
   [[nodiscard]] const fs::path& foreign() const { return foreign_; }
+  // A file with another name, where nothing says that the directory is ours; logs outlive the rest.
+  [[nodiscard]] fs::path stray() const { return is_ours_ || has_logs_ ? fs::path() : other_; }
 
  private:
   void look_at(const fs::path& path, Judge judge) {
@@ -120,8 +132,18 @@ class Inventory {
   }
 
   bool is_ours_ = false;
+  bool has_logs_ = false;
   fs::path foreign_;
+  fs::path other_;
 };
+
+std::unexpected<Error> no_registry(const std::string& dir, const fs::path& because) {
+  return fail(Errc::kConfig,
+              fmt::format("{} is no registry directory of BenchFS: {} is not from it; nothing was "
+                          "touched; choose a new or empty directory",
+                          dir,
+                          because.native()));
+}
 
 // Leaves what is foreign.
 void remove_files(const fs::path& directory, Judge judge) {
@@ -149,14 +171,19 @@ std::vector<std::string> nodes_of_list(const std::string& dir) {
 
 Status check_registry(const std::string& dir) {
   Inventory found{fs::path(dir)};
-  if (found.is_ours() || found.foreign().empty()) {
-    return {};
+  if (!found.is_ours() && !found.foreign().empty()) {
+    return no_registry(dir, found.foreign());
   }
-  return fail(Errc::kConfig,
-              fmt::format("{} is no registry directory of BenchFS: {} is not from it; nothing was "
-                          "touched; choose another directory",
-                          dir,
-                          found.foreign().native()));
+  return {};
+}
+
+Status check_new_registry(const std::string& dir) {
+  BENCHFS_TRY_VOID(check_registry(dir));
+  fs::path stray = Inventory{fs::path(dir)}.stray();
+  if (!stray.empty()) {
+    return no_registry(dir, stray);
+  }
+  return {};
 }
 
 std::vector<DaemonInfo> clean_registry(const std::string& dir) {

@@ -18,6 +18,9 @@ namespace benchfs::cli {
 // Whether servers may use `dir`, and whether what is there may be cleaned up: it is ours, or has
 // none of our names. Errors: kConfig, naming what is not of BenchFS.
 Status check_registry(const std::string& dir);
+// The same for who starts a cluster: a directory that holds anything else, and nothing of ours, is
+// refused, too.
+Status check_new_registry(const std::string& dir);
 
 // Removes what servers that have ended left: list, copies, secret, pid files, and directories that
 // are empty then; no logs. After check_registry(). Returns the daemons that did not end in order:
