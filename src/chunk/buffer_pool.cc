@@ -36,8 +36,8 @@ BufferPool::~BufferPool() {
   BENCHFS_CHECK(free_.size() == count_ && waiters_.empty());
 }
 
-// One is free at least. An owner holds at most what is not free: while much is free there is nothing
-// to count.
+// One is free at least. An owner holds at most what is not free: while much is free there is
+// nothing to count.
 bool BufferPool::has_share(std::uint64_t owner) const {
   std::size_t enough = 2 * (free_.size() - 1);
   if (owner == 0 || count_ - free_.size() < enough) {

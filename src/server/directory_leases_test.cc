@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rpc/testing/rpc_fixture.h"
+#include "rpc/testing/server_test_peer.h"
 #include "server/decode.h"
 
 namespace benchfs::server {
@@ -115,7 +116,9 @@ class DirectoryLeasesTest : public testing::Test {
     return size;
   }
   void disconnect(const char* client_id) {
-    server_->run([&](rpc::Server& server, net::Worker&) { server.disconnect(client_id); });
+    server_->run([&](rpc::Server& server, net::Worker&) {
+      rpc::ServerTestPeer::disconnect(server, client_id);
+    });
   }
   void stop_waiting() {
     server_->run([&](rpc::Server&, net::Worker&) { service_->stopping.cancel(); });
