@@ -45,6 +45,9 @@ std::optional<std::uint64_t> run_time_ns(pid_t pid) {
   }
   std::uint64_t total = 0;
   while (const dirent* entry = readdir(directory.get())) {
+    if (entry->d_name[0] == '.') {  // ".." has the first thread's
+      continue;
+    }
     std::string time = first_word(fmt::format("{}/{}/schedstat", tasks, entry->d_name));
     total += std::strtoull(time.c_str(), nullptr, 10);
   }
