@@ -27,10 +27,24 @@ TEST(Descriptors, TheTableHasRoomBeforeItIsNeeded) {
   rlimit limit{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
   std::size_t wanted = std::min<std::size_t>(limit.rlim_max, 2 * table_size() + 1000);
-  make_room_for_descriptors(wanted);
+  make_room_for_descriptors(wanted, wanted);
   EXPECT_GE(table_size(), wanted);
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
-  EXPECT_EQ(limit.rlim_cur, limit.rlim_max);
+  EXPECT_GE(limit.rlim_cur, wanted);
+}
+
+TEST(Descriptors, ALimitIsRaisedButNotLowered) {
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  ASSERT_GT(limit.rlim_max, 600U);
+  limit.rlim_cur = 512;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  make_room_for_descriptors(0, 600);
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(limit.rlim_cur, 600U);
+  make_room_for_descriptors(0, 16);
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(limit.rlim_cur, 600U);
 }
 
 TEST(Descriptors, MoreThanTheLimitIsAllThereIs) {
@@ -39,7 +53,7 @@ TEST(Descriptors, MoreThanTheLimitIsAllThereIs) {
   limit.rlim_max = std::min<rlim_t>(limit.rlim_max, 4096);
   limit.rlim_cur = limit.rlim_max;
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  make_room_for_descriptors(std::size_t{1} << 40);
+  make_room_for_descriptors(std::size_t{1} << 40, std::size_t{1} << 40);
   EXPECT_GE(table_size(), limit.rlim_max);
 }
 

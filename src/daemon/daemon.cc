@@ -32,6 +32,9 @@ constexpr Nanos kPatience = std::chrono::seconds(1);
 constexpr std::size_t kDescriptorsPerClient = 2;
 // Of each shard: segment files, UCX, connections that have not registered.
 constexpr std::size_t kOtherDescriptors = 2048;
+// Of each shard, unless the limit in force is higher. More connections than net::Context makes room
+// for in a worker crash UCX, and each takes one at least.
+constexpr std::size_t kMostDescriptors = 16384;
 
 // While there are companions: how often they are asked.
 constexpr int kCompanionTickMs = 20;
@@ -117,8 +120,9 @@ int Daemon::run() {
 std::expected<void, Failure> Daemon::prepare() {
   // Threads made from now on, UCX's too, inherit the mask: only the descriptor sees these signals.
   block_stop_signals();
-  make_room_for_descriptors(config_.shards *
-                            (kDescriptorsPerClient * config_.max_clients + kOtherDescriptors));
+  make_room_for_descriptors(
+      config_.shards * (kDescriptorsPerClient * config_.max_clients + kOtherDescriptors),
+      config_.shards * kMostDescriptors);
   sigset_t signals = stop_signals();
   signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
   event_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
