@@ -26,7 +26,7 @@ rt::Task<void> MetaService::query_one(wire::ShardId shard,
                                       Result<wire::QueryChunksReply>* out) {
   if (peers_.is_self(shard)) {
     chunk::Extent extent = chunks_.query(wire::InodeId{query.inode}, query.chunk_bytes);
-    *out = wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count};
+    *out = wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count, 0};
     co_return;
   }
   *out = co_await peers_.call(shard, query, deadline);

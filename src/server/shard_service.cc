@@ -99,11 +99,15 @@ rt::Task<void> ShardService::handle(rpc::Request& request) {
       return meta_->unlock_renames(request);
     case wire::Opcode::kInodeRange:
       return inode_range(request);
+    case wire::Opcode::kMark:
+    case wire::Opcode::kNewLife:
     case wire::Opcode::kRegister:
     case wire::Opcode::kConnectionClose:
     case wire::Opcode::kInvalidate:
     case wire::Opcode::kInvalidateAck:
     case wire::Opcode::kGoodbye:
+    case wire::Opcode::kCloseNotice:
+    case wire::Opcode::kOpensNotice:
       break;
   }
   return refuse(request);

@@ -114,6 +114,11 @@ struct ConnectionCloseRequestHeader {
 };
 static_assert(sizeof(ConnectionCloseRequestHeader) == 16);
 
+// In front of every one-way message of a client that concerns its session.
+struct NoticeHeader {
+  std::uint64_t session_id = 0;
+};
+
 struct GoodbyeHeader {
   std::uint64_t session_id = 0;
 };

@@ -31,33 +31,75 @@ struct ReadChunkRequest : Message<Opcode::kReadChunk, ReadChunkReply> {
   std::uint32_t length = 0;
 };
 
+// A write that belongs to no truncation in particular.
+inline constexpr std::uint64_t kAnyTruncation = UINT64_MAX;
+
+// Answers: kBusy when a cut overtook the write (send it again), ESTALE when the file is gone.
 struct WriteChunkRequest : Message<Opcode::kWriteChunk, NoReply> {  // data part: the bytes
   std::uint64_t inode = 0;
   std::uint64_t index = 0;
   std::uint32_t offset = 0;
   std::uint32_t length = 0;  // must equal the size of the data part
+  // Appends: that of AppendReply. The write is refused with EAGAIN when the shard has applied
+  // a later one; the client reserves a new range.
+  std::uint64_t truncation = kAnyTruncation;
 };
 
 struct FsyncChunksRequest : Message<Opcode::kFsyncChunks, NoReply> {
   std::uint64_t inode = 0;
 };
 
-// Drops every stored byte at or beyond `size`. size 0 frees all chunks of the inode.
+enum TruncateChunksFlags : std::uint32_t {
+  kTruncateGone = 1U << 0,  // the inode is gone: free everything and drop the mark
+};
+
+// Drops every stored byte at or beyond `size`. Acknowledged without effect when the shard has
+// already applied `truncation` or a later one: a late copy must not cut newer bytes.
 struct TruncateChunksRequest : Message<Opcode::kTruncateChunks, NoReply> {
   std::uint64_t inode = 0;
   std::uint64_t size = 0;
+  std::uint64_t truncation = 0;  // number of this truncation (Attr::truncation once it is done)
   std::uint32_t chunk_bytes = 0;
-  std::uint32_t padding = 0;
+  std::uint32_t flags = 0;  // TruncateChunksFlags
 };
 
 struct QueryChunksReply {
   std::uint64_t end = 0;      // highest byte stored + 1, as an offset in the file; 0 if none
   std::int64_t mtime_ns = 0;  // last write to a chunk here; 0 if none
   std::uint64_t chunk_count = 0;
+  std::uint64_t stamp = 0;  // with kQueryClear: of the mark that was cleared; 0: still marked
+};
+enum QueryChunksFlags : std::uint32_t {
+  kQueryClear = 1U << 0,  // drop the mark, unless a write of the inode is under way
+  kQuerySync = 1U << 1,   // make the chunks durable first
 };
 struct QueryChunksRequest : Message<Opcode::kQueryChunks, QueryChunksReply> {
   std::uint64_t inode = 0;
   std::uint32_t chunk_bytes = 0;
+  std::uint32_t flags = 0;  // QueryChunksFlags
+};
+
+// Sent by a chunk shard to an inode's home before it acknowledges the first byte that the home does
+// not know of (docs/adr: sizes by marks). ESTALE: the inode is gone.
+enum MarkFlags : std::uint32_t { kMarkAppend = 1U << 0 };  // the write is part of an append
+struct MarkReply {
+  std::uint64_t life = 0;           // of the home
+  std::uint64_t truncation = 0;     // in force; during a cut that of the cut
+  std::uint64_t cut_size = kNoCut;  // a cut under way: apply it before anything is stored
+  static constexpr std::uint64_t kNoCut = UINT64_MAX;
+};
+struct MarkRequest : Message<Opcode::kMark, MarkReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t stamp = 0;  // grows with every mark of this shard, beyond its restarts too
+  std::uint32_t shard = 0;  // the sender
+  std::uint32_t flags = 0;  // MarkFlags
+};
+
+// Sent by a shard that starts to all others: what it held in an earlier life is gone.
+struct NewLifeRequest : Message<Opcode::kNewLife, NoReply> {
+  std::uint64_t life = 0;           // grows with every start
+  std::uint64_t first_counter = 0;  // of the inodes it makes from now on
+  std::uint32_t shard = 0;          // the sender
   std::uint32_t padding = 0;
 };
 
@@ -103,12 +145,16 @@ struct OpenRequest : Message<Opcode::kOpen, EntryReply> {
   std::uint32_t chunk_bytes = 0;  // of a new file; 0 = the file system's
   std::uint16_t name_bytes = 0;
   std::uint16_t padding = 0;
+  // Of the client's open, never used twice by it. An open with a number that the home already has
+  // is the same open.
+  std::uint64_t open_number = 0;
 };
 
 struct OpenInodeRequest : Message<Opcode::kOpenInode, EntryReply> {
   std::uint64_t inode = 0;
   std::uint32_t flags = 0;
   std::uint32_t padding = 0;
+  std::uint64_t open_number = 0;
 };
 
 // `written_end` is the end of the last byte this client wrote since `truncation` (Attr) was read;
@@ -220,6 +266,33 @@ struct SetAttrRequest : Message<Opcode::kSetAttr, EntryReply> {
   std::uint32_t gid = 0;
 };
 
+// --- Notices: one way, no reply, served in order with the requests of the connection -------------
+// A notice is a NoticeHeader (wire/header.h), then its fixed part, then what that says.
+
+template <Opcode kOp>
+struct Notice {
+  static constexpr Opcode kOpcode = kOp;
+};
+
+struct CloseNotice : Notice<Opcode::kCloseNotice> {
+  std::uint64_t inode = 0;
+  std::uint64_t open_number = 0;
+};
+
+// Said after every registration, before any request: of this client's open numbers n with
+// from <= n < to, the server keeps those that follow (`count` of std::uint64_t, ascending) and
+// closes the others.
+inline constexpr std::uint32_t kMaxOpensInNotice = 112;
+struct OpensNotice : Notice<Opcode::kOpensNotice> {
+  std::uint64_t from = 0;
+  std::uint64_t to = 0;
+  std::uint32_t count = 0;
+  std::uint32_t padding = 0;
+};
+static_assert(sizeof(NoticeHeader) + sizeof(OpensNotice) +
+                  kMaxOpensInNotice * sizeof(std::uint64_t) <=
+              kMaxHeaderBytes);
+
 // --- Administration and benchmarks ---------------------------------------------------------------
 
 // Data part of request and reply: any bytes; the reply returns reply_bytes of the request's data
@@ -311,6 +384,10 @@ struct ThawDirectoryRequest : Message<Opcode::kThawDirectory, NoReply> {
 // Sent to an inode's home when its last name went away elsewhere.
 struct ForgetInodeRequest : Message<Opcode::kForgetInode, NoReply> {
   std::uint64_t inode = 0;
+  std::uint64_t ticket = 0;   // as in InstallEntryRequest: a repeated request counts once
+  std::uint64_t settled = 0;  // as in InstallEntryRequest
+  std::uint32_t sender = 0;   // shard
+  std::uint32_t padding = 0;
 };
 
 // Sent to a directory's home after a rename moved it.

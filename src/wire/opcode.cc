@@ -14,6 +14,10 @@ std::string_view to_string(Opcode opcode) {
       return "truncate chunks";
     case Opcode::kQueryChunks:
       return "query chunks";
+    case Opcode::kMark:
+      return "mark";
+    case Opcode::kNewLife:
+      return "new life";
     case Opcode::kLookup:
       return "lookup";
     case Opcode::kOpen:
@@ -82,6 +86,10 @@ std::string_view to_string(Opcode opcode) {
       return "invalidate ack";
     case Opcode::kGoodbye:
       return "goodbye";
+    case Opcode::kCloseNotice:
+      return "close notice";
+    case Opcode::kOpensNotice:
+      return "opens notice";
   }
   return "unknown";
 }

@@ -14,6 +14,8 @@ enum class Opcode : std::uint16_t {
   kFsyncChunks = 14,     // all chunks of one inode on this shard
   kTruncateChunks = 15,  // shard to shard
   kQueryChunks = 16,     // shard to shard: highest byte stored
+  kMark = 17,            // shard to shard: bytes are stored here that the home does not know of
+  kNewLife = 18,         // shard to shard: the sender started again
 
   // Names and inodes.
   kLookup = 20,
@@ -59,6 +61,8 @@ enum class Opcode : std::uint16_t {
   kInvalidate = 53,       // server to client
   kInvalidateAck = 54,    // client to server
   kGoodbye = 55,          // client to server: closing on purpose
+  kCloseNotice = 56,      // client to server: a file was closed
+  kOpensNotice = 57,      // client to server: which files are open
 };
 
 inline constexpr std::uint16_t kMaxRequestOpcode = 99;
@@ -101,6 +105,8 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kUnlockRenames:
     case Opcode::kInodeRange:
     case Opcode::kSettleInstall:
+    case Opcode::kMark:
+    case Opcode::kNewLife:
       return true;
     case Opcode::kSetAttr:
     case Opcode::kOpen:
@@ -119,6 +125,8 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kInvalidate:
     case Opcode::kInvalidateAck:
     case Opcode::kGoodbye:
+    case Opcode::kCloseNotice:
+    case Opcode::kOpensNotice:
       return false;
   }
   return false;
