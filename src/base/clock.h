@@ -22,6 +22,26 @@ inline MonoTime mono_now_coarse() {
   return MonoTime(std::chrono::seconds(now.tv_sec) + Nanos(now.tv_nsec));
 }
 
+// Time that also passes while the machine is suspended (CLOCK_BOOTTIME). Leases and other trust
+// that runs out is counted in it: the machine that granted them did not sleep along.
+struct BootClock {
+  using duration = Nanos;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<BootClock>;
+  static constexpr bool is_steady = true;
+  static time_point now() {
+    timespec now{};
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return time_point(std::chrono::seconds(now.tv_sec) + Nanos(now.tv_nsec));
+  }
+};
+using BootTime = BootClock::time_point;
+
+inline BootTime boot_now() {
+  return BootClock::now();
+}
+
 // Nanoseconds since the epoch, for inode times.
 inline std::int64_t wall_now_ns() {
   timespec now{};
