@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "net/worker.h"
+#include "rt/frame_pool.h"
 
 namespace benchfs::net {
 
@@ -38,7 +39,7 @@ bool Send::await_ready() {
     status_ = UCS_ERR_CONNECTION_RESET;
     return true;
   }
-  BENCHFS_CHECK(message_.header.size() <= 4096);
+  BENCHFS_CHECK(message_.header.size() <= Endpoint::kMaxHeader);
   ucp_request_param_t param;
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   param.cb.send = on_sent;
@@ -108,32 +109,47 @@ void Flush::on_flushed(void* request, ucs_status_t status, void* self) {
   static_cast<Flush*>(self)->completed(request, status);
 }
 
+// A message nobody waits for, with its header behind it, until UCX has sent it. UCX reads the
+// header later when the message cannot leave at once.
+struct Endpoint::Forgotten {
+  Endpoint* endpoint;
+  std::size_t header_bytes;
+
+  static Forgotten* make(Endpoint& endpoint, std::span<const std::byte> header) {
+    void* memory = rt::allocate_frame(sizeof(Forgotten) + header.size());
+    auto* message = new (memory) Forgotten{&endpoint, header.size()};  // lint: allow new (in place)
+    if (!header.empty()) {
+      std::memcpy(message->header(), header.data(), header.size());
+    }
+    return message;
+  }
+  std::byte* header() { return reinterpret_cast<std::byte*>(this + 1); }
+  void free() { rt::free_frame(this, sizeof(Forgotten) + header_bytes); }
+};
+
 void Endpoint::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
   if (!is_open()) {
     return;
   }
-  struct Forgotten {
-    Endpoint* endpoint;
-    std::byte bytes[kMaxForgottenHeader];
-  };
-  BENCHFS_CHECK(header.size() <= sizeof(Forgotten::bytes));
-  auto message = std::make_unique<Forgotten>();
-  message->endpoint = this;
-  std::memcpy(message->bytes, header.data(), header.size());
+  BENCHFS_CHECK(header.size() <= kMaxHeader);
+  Forgotten* message = Forgotten::make(*this, header);
   ucp_request_param_t param;
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   param.cb.send = [](void* request, ucs_status_t, void* arg) {
-    std::unique_ptr<Forgotten> owner(static_cast<Forgotten*>(arg));
-    --owner->endpoint->operations_;
+    auto* sent = static_cast<Forgotten*>(arg);
+    Endpoint& self = *sent->endpoint;
+    sent->free();
+    --self.operations_;
     ucp_request_free(request);
-    owner->endpoint->finish_if_drained();
+    self.finish_if_drained();
   };
-  param.user_data = message.get();
+  param.user_data = message;
   ucs_status_ptr_t request =
-      ucp_am_send_nbx(handle_, id, message->bytes, header.size(), nullptr, 0, &param);
+      ucp_am_send_nbx(handle_, id, message->header(), header.size(), nullptr, 0, &param);
   if (UCS_PTR_IS_PTR(request)) {
     ++operations_;
-    (void)message.release();
+  } else {
+    message->free();
   }
 }
 

@@ -133,9 +133,9 @@ class Endpoint final : private rt::Timer {
   // flush before its first message, and one from accept() a message: over shared memory UCX 1.13
   // otherwise loses a message that meets the wire-up of the lanes, or aborts.
   [[nodiscard]] Flush flush() { return Flush(*this); }
-  // Sends a message nobody waits for; the header is copied (at most
-  // kMaxForgottenHeader bytes). Dropped when not open.
-  static constexpr std::size_t kMaxForgottenHeader = 320;
+  // Sends a message nobody waits for. The header (at most kMaxHeader bytes) is copied. Dropped when
+  // the endpoint is not open.
+  static constexpr std::size_t kMaxHeader = 4096;
   void send_and_forget(std::uint16_t id, std::span<const std::byte> header);
 
   // Gives the endpoint back. The owner hears nothing more of it and must forget the pointer; every
@@ -151,6 +151,7 @@ class Endpoint final : private rt::Timer {
   friend class Receive;
   friend class Flush;
 
+  struct Forgotten;
   void on_timer() override;  // the flush took too long
   void begin_close();
   void force();  // close() without waiting, whatever was begun

@@ -593,7 +593,7 @@ TEST_F(Pair, AMessageWakesASleepingReactor) {
 
 TEST_F(Pair, ClosingWithFlushDeliversWhatWasSent) {
   constexpr std::size_t kCount = 200;
-  std::vector<std::byte> header = make_bytes(Endpoint::kMaxForgottenHeader, 6);
+  std::vector<std::byte> header = make_bytes(Endpoint::kMaxHeader, 6);
   for (std::size_t i = 0; i < kCount; ++i) {
     to_server->send_and_forget(kCopied, header);
   }
@@ -619,7 +619,7 @@ TEST_F(Pair, ClosingWithFlushDoesNotWaitForAPeerThatSleeps) {
 }
 
 TEST_F(Pair, AWorkerThatDidNotDrainForcesWhatIsLeft) {
-  std::vector<std::byte> header = make_bytes(Endpoint::kMaxForgottenHeader, 6);
+  std::vector<std::byte> header = make_bytes(Endpoint::kMaxHeader, 6);
   for (int i = 0; i < 20'000; ++i) {  // more than the way holds: the server never turns
     to_server->send_and_forget(kCopied, header);
   }

@@ -20,12 +20,14 @@ Connection::Connection(net::Worker& worker,
                        wire::ShardId shard,
                        std::string name,
                        net::SocketAddress address,
-                       Nanos silence_limit)
+                       Nanos silence_limit,
+                       ConnectionObserver& observer)
     : worker_(worker),
       identity_(identity),
       shard_(shard),
       name_(std::move(name)),
       address_(address),
+      observer_(observer),
       sequence_(random_id() >> 24),
       heartbeat_(silence_limit) {
   for (std::uint32_t slot = wire::kMaxWindow; slot > 0; --slot) {
@@ -107,6 +109,26 @@ void Connection::on_endpoint_failed(net::Endpoint&, ucs_status_t status) {
        Nanos::zero());
 }
 
+bool Connection::notify(wire::Opcode opcode,
+                        std::span<const std::byte> body,
+                        std::span<const std::byte> tail) {
+  if (state_ != State::kReady) {
+    return false;
+  }
+  if (endpoint_->operations() >= kMaxUnsentNotices) [[unlikely]] {
+    shut(Error{Errc::kDisconnected, 0, fmt::format("{} does not read what it is sent", name_)},
+         Nanos::zero());
+    return false;
+  }
+  wire::HeaderBuffer<> message;
+  message.append(wire::NoticeHeader{grant_.session_id});
+  message.append_bytes(body);
+  message.append_bytes(tail);
+  endpoint_->send_and_forget(static_cast<std::uint16_t>(opcode), std::as_const(message).bytes());
+  ++stats_.notices;
+  return true;
+}
+
 void Connection::close() {
   if (state_ == State::kReady) {
     wire::GoodbyeHeader goodbye{grant_.session_id};
@@ -121,6 +143,7 @@ void Connection::shut(const Error& why, Nanos flush) {
   if (state_ == State::kClosed && endpoint_ == nullptr) {
     return;
   }
+  bool was_ready = state_ == State::kReady;
   state_ = State::kClosed;
   was_lost_ = why.code != Errc::kUnknownSession;
   ++epoch_;
@@ -133,6 +156,9 @@ void Connection::shut(const Error& why, Nanos flush) {
   }
   if (endpoint != nullptr) {
     endpoint->close(flush);  // completes sends and receives in flight
+  }
+  if (was_ready && why.code != Errc::kCancelled) {
+    observer_.on_connection_lost(*this);
   }
   state_changed_.wake_all();
   while (!slot_freed_.empty()) {

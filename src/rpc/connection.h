@@ -46,6 +46,24 @@ struct ClientIdentity {
   Result<cluster::Secret> secret = fail(Errc::kConfig, "this client has no cluster secret");
 };
 
+class Connection;
+
+// What a server knew of this client when it registered.
+enum class Registered : std::uint8_t {
+  kFirst,       // nothing: the client registers there for the first time
+  kRemembered,  // what the client did before
+  kForgotten,   // nothing any more: it restarted, or the client was away for too long
+};
+
+class ConnectionObserver {
+ public:
+  virtual ~ConnectionObserver() = default;
+  // Called before anything but the registration is sent.
+  virtual void on_registered(Connection& connection, Registered how) = 0;
+  // A registered connection ended, for whatever reason but Connection::close().
+  virtual void on_connection_lost(Connection& connection) = 0;
+};
+
 class Connection final : private net::EndpointOwner, private rt::Timer {
  public:
   enum class State : std::uint8_t { kClosed, kConnecting, kRegistering, kReady };
@@ -55,7 +73,8 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
              wire::ShardId shard,
              std::string name,
              net::SocketAddress address,
-             Nanos silence_limit);
+             Nanos silence_limit,
+             ConnectionObserver& observer);
   ~Connection() override;
 
   [[nodiscard]] State state() const { return state_; }
@@ -73,6 +92,14 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
 
   class Exchange;
 
+  // Sends a one-way message: a NoticeHeader, `body` and `tail`, in order with the requests. False,
+  // and nothing is sent, when not ready. A server that leaves kMaxUnsentNotices of them unread
+  // loses the connection.
+  static constexpr std::uint32_t kMaxUnsentNotices = 16384;
+  bool notify(wire::Opcode opcode,
+              std::span<const std::byte> body,
+              std::span<const std::byte> tail);
+
   // Says goodbye when ready, and closes. Pending calls fail with kCancelled.
   void close();
 
@@ -84,6 +111,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
 
   struct Stats {
     std::uint64_t calls = 0;
+    std::uint64_t notices = 0;  // one-way messages sent
     std::uint64_t connects = 0;
     std::uint64_t evictions = 0;     // ConnectionClose with reason eviction
     std::uint64_t late_replies = 0;  // nobody waited any more
@@ -147,6 +175,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   wire::ShardId shard_;
   std::string name_;
   net::SocketAddress address_;
+  ConnectionObserver& observer_;
 
   State state_ = State::kClosed;
   bool was_lost_ = false;

@@ -78,11 +78,12 @@ ConnectionPool::~ConnectionPool() {
 Status ConnectionPool::set_servers(const cluster::ServerList& list) {
   BENCHFS_CHECK(connections_.empty());
   identity_.run_id = list.run_id;
+  ConnectionObserver& observer = *this;
   for (const cluster::Server& server : list.servers) {
     BENCHFS_TRY(net::SocketAddress address, net::make_address(server.ip, server.port));
     wire::ShardId shard{static_cast<std::uint32_t>(connections_.size())};
     connections_.push_back(std::make_unique<Connection>(
-        worker_, identity_, shard, server.node_id, address, config_.silence_limit));
+        worker_, identity_, shard, server.node_id, address, config_.silence_limit, observer));
   }
   return {};
 }
@@ -240,6 +241,18 @@ void ConnectionPool::refresh_address(Connection& connection) {
   }
 }
 
+void ConnectionPool::on_registered(Connection& connection, Registered how) {
+  if (notices_ != nullptr) {
+    notices_->on_registered(connection.shard(), how);
+  }
+}
+
+void ConnectionPool::on_connection_lost(Connection& connection) {
+  if (notices_ != nullptr) {
+    notices_->on_connection_lost(connection.shard());
+  }
+}
+
 net::Disposition ConnectionPool::on_message(const net::Incoming& message) {
   wire::Reader reader(message.header);
   if (message.id == wire::kRegisterReplyAmId) {
@@ -259,9 +272,6 @@ net::Disposition ConnectionPool::on_message(const net::Incoming& message) {
       for (auto& connection : connections_) {
         if (connection->has_session(close.session_id)) {
           connection->on_connection_close(static_cast<wire::CloseReason>(close.reason));
-          if (notices_ != nullptr) {  // this server cannot tell us any more what to forget
-            notices_->on_invalidate(wire::InodeId{}, {});
-          }
         }
       }
     }

@@ -25,16 +25,22 @@
 
 namespace benchfs::rpc {
 
-// What servers tell a client without being asked.
+// What a client hears of its servers without asking.
 class NoticeHandler {
  public:
   virtual ~NoticeHandler() = default;
   // Forget the cached entry (parent, name), or everything when parent is 0. The acknowledgement is
   // sent when this returns.
   virtual void on_invalidate(wire::InodeId parent, std::string_view name) = 0;
+  // The client is registered with this server (again). Called before any waiting call is sent; it
+  // may call ConnectionPool::notify().
+  virtual void on_registered(wire::ShardId /*shard*/, Registered /*how*/) {}
+  // The connection to this server ended, whatever ended it, and not because the pool was closed.
+  // The server can no longer say what to forget; by default everything is forgotten.
+  virtual void on_connection_lost(wire::ShardId /*shard*/) { on_invalidate(wire::InodeId{}, {}); }
 };
 
-class ConnectionPool final : private net::MessageHandler {
+class ConnectionPool final : private net::MessageHandler, private ConnectionObserver {
  public:
   struct Config {
     Nanos connect_timeout = std::chrono::seconds(5);   // one attempt to connect and register
@@ -59,6 +65,16 @@ class ConnectionPool final : private net::MessageHandler {
   void set_notice_handler(NoticeHandler* handler) { notices_ = handler; }
 
   [[nodiscard]] rt::CoResult<Reply> call(wire::ShardId shard, const Call& call, Deadline deadline);
+  // Sends a one-way message, in order with the requests to this server, and does not wait: it
+  // arrives unless the connection is lost. False, and nothing is sent, when not connected. A
+  // request whose bytes travel apart may be served after a notice that was sent later.
+  template <typename Notice>
+  bool notify(wire::ShardId shard, const Notice& body, std::span<const std::byte> tail = {}) {
+    static_assert(wire::is_notice(Notice::kOpcode));
+    return shard.value < connections_.size() &&
+           connections_[shard.value]->notify(
+               Notice::kOpcode, std::as_bytes(std::span(&body, 1)), tail);
+  }
   // Connects and registers if need be; for reading the grant.
   [[nodiscard]] rt::CoStatus connect(wire::ShardId shard, Deadline deadline);
 
@@ -76,6 +92,8 @@ class ConnectionPool final : private net::MessageHandler {
   ConnectionPool(net::Worker& worker, ClientIdentity identity, Config config)
       : worker_(worker), identity_(std::move(identity)), config_(std::move(config)) {}
   net::Disposition on_message(const net::Incoming& message) override;
+  void on_registered(Connection& connection, Registered how) override;
+  void on_connection_lost(Connection& connection) override;
   void on_invalidate(const net::Incoming& message);
   void refresh_address(Connection& connection);
   rt::CoStatus reach(Connection& connection, Deadline deadline);

@@ -146,13 +146,15 @@ void Connection::on_register_reply(const wire::RegisterReply& reply) {
   }
   grant_ = reply;
   grant_.window = std::clamp<std::uint32_t>(grant_.window, 1, wire::kMaxWindow);
-  if (was_registered_ && (reply.flags & wire::kRegisterRemembered) == 0) {
-    ++memory_;
-  }
+  Registered how = !was_registered_                                 ? Registered::kFirst
+                   : (reply.flags & wire::kRegisterRemembered) != 0 ? Registered::kRemembered
+                                                                    : Registered::kForgotten;
+  memory_ += how == Registered::kForgotten ? 1 : 0;
   was_registered_ = true;
   state_ = State::kReady;
   was_lost_ = false;
   heartbeat_.heard();
+  observer_.on_registered(*this, how);
   state_changed_.wake_all();
   BENCHFS_LOG(kDebug, "registered with {} at {}", name_, address_.to_string());
 }

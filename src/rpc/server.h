@@ -44,6 +44,16 @@ class Service {
   virtual void on_client_registered(std::uint64_t client_uid) = 0;
   virtual void on_client_gone(std::uint64_t client_uid, Departure departure) = 0;
   virtual void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) = 0;
+  // A one-way message of a registered client, when it arrived: after the requests that were sent
+  // before it have begun (those whose bytes travel apart may begin later), and also while the
+  // session drains. `body` begins behind the NoticeHeader and is valid during the call. False when
+  // it makes no sense, which is counted.
+  virtual bool on_notice(wire::SessionId /*session*/,
+                         std::uint64_t /*client_uid*/,
+                         wire::Opcode /*opcode*/,
+                         wire::Reader /*body*/) {
+    return false;
+  }
   // The server stops, and its patience with running requests is over: what their handlers wait for
   // elsewhere, such as calls to other servers, should end.
   virtual void on_stopping() {}
@@ -110,7 +120,8 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   [[nodiscard]] std::size_t endpoint_count() const { return worker_.endpoint_count(); }
 
   struct Stats {
-    std::uint64_t malformed = 0;        // answered with an error
+    std::uint64_t notices = 0;          // one-way messages that were understood
+    std::uint64_t malformed = 0;        // answered with an error, or notices that make no sense
     std::uint64_t unattributed = 0;     // no valid session: dropped
     std::uint64_t repeated = 0;         // sent again over a new connection: not executed again
     std::uint64_t overloaded = 0;       // answered with kBusy
@@ -152,6 +163,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   void on_register(const net::Incoming& message);
   void on_goodbye(const net::Incoming& message);
   void on_invalidate_ack(const net::Incoming& message);
+  void on_notice(wire::Opcode opcode, const net::Incoming& message);
   void admit_waiting();
   bool make_room_for(const Registration& registration, MonoTime now);
   void add_session(const Registration& registration, MonoTime now);

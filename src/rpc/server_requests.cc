@@ -15,6 +15,8 @@ net::Disposition Server::on_message(const net::Incoming& message) {
     on_goodbye(message);
   } else if (opcode == wire::Opcode::kInvalidateAck) {
     on_invalidate_ack(message);
+  } else if (wire::is_notice(opcode)) {
+    on_notice(opcode, message);
   } else {
     return on_request(opcode, message);
   }
@@ -29,6 +31,25 @@ void Server::on_invalidate_ack(const net::Incoming& message) {
     return;
   }
   service_.on_invalidate_ack(wire::SessionId{header.session_id}, header.sequence);
+}
+
+void Server::on_notice(wire::Opcode opcode, const net::Incoming& message) {
+  wire::NoticeHeader header;
+  wire::Reader reader(message.header);
+  Session* session =
+      reader.read(header) ? registry_.get(wire::SessionId{header.session_id}) : nullptr;
+  if (session == nullptr) {
+    ++stats_.unattributed;
+    admission_.drop_sender(message);
+    return;
+  }
+  bool fits = message.length == 0 && message.header.size() <= wire::kMaxHeaderBytes;
+  if (!fits || !service_.on_notice(session->id, session->client_uid, opcode, reader)) {
+    ++stats_.malformed;
+    return;
+  }
+  ++stats_.notices;
+  ++request_stats_.operation(opcode).requests;
 }
 
 net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& message) {

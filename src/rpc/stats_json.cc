@@ -40,8 +40,8 @@ void write_registry(JsonWriter& json, const ClientRegistry& registry) {
 
 void write_rpc(JsonWriter& json, const Server& server) {
   OperationStats sum;
-  server.request_stats().for_each([&](wire::Opcode, const OperationStats& operation) {
-    sum.requests += operation.requests;
+  server.request_stats().for_each([&](wire::Opcode opcode, const OperationStats& operation) {
+    sum.requests += wire::is_notice(opcode) ? 0 : operation.requests;
     sum.bytes_in += operation.bytes_in;
     sum.bytes_out += operation.bytes_out;
     sum.errors += operation.errors;
@@ -55,6 +55,7 @@ void write_rpc(JsonWriter& json, const Server& server) {
   json.field("bytes_out", sum.bytes_out);
   json.field("errors", sum.errors);
   json.field("failures", sum.failures);
+  json.field("notices", stats.notices);
   json.field("malformed", stats.malformed);
   json.field("unattributed", stats.unattributed);
   json.field("overloaded", stats.overloaded);

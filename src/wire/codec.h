@@ -69,6 +69,9 @@ class HeaderBuffer {
     }
     size_ += text.size();
   }
+  void append_bytes(std::span<const std::byte> bytes) {
+    append_text({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
   void clear() { size_ = 0; }
   [[nodiscard]] std::span<const std::byte> bytes() const { return {bytes_.data(), size_}; }
   [[nodiscard]] std::span<std::byte> bytes() { return {bytes_.data(), size_}; }

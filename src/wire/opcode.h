@@ -78,6 +78,11 @@ constexpr std::uint16_t reply_am_id(Opcode opcode) {
 // replies to all others are kept (rpc/reply_history.h).
 constexpr bool is_idempotent(Opcode opcode);
 
+// A one-way message of a client to its server that a file service acts on; no reply is sent.
+constexpr bool is_notice(Opcode opcode) {
+  return opcode == Opcode::kCloseNotice || opcode == Opcode::kOpensNotice;
+}
+
 // Lower-case name for messages, e.g. "write chunk".
 std::string_view to_string(Opcode opcode);
 
