@@ -43,6 +43,8 @@ function(benchfs_test layer)
     set(ARG_TIMEOUT 120)
   endif()
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  # Test code is not hot, and compiles in half the time; what it tests is optimised as the preset says.
+  target_compile_options(${name} PRIVATE -O0)
   target_link_libraries(${name} PRIVATE benchfs_${layer} GTest::gtest GTest::gtest_main ${ARG_LIBS})
   foreach(other IN LISTS ARG_USES)
     target_link_libraries(${name} PRIVATE benchfs_${other})
