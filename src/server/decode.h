@@ -2,7 +2,7 @@
 #pragma once
 
 #include "rpc/request.h"
-#include "server/directory_leases.h"
+#include "server/entry_key.h"
 #include "wire/name.h"
 
 namespace benchfs::server {

@@ -66,7 +66,8 @@ struct Shard::Parts {
   std::unique_ptr<rpc::ConnectionPool> pool;
   Peers peers;
   OlderFiles older{peers};
-  std::optional<MetaService> meta_service;
+  std::optional<Files> files;
+  std::optional<Names> names;
   std::optional<ChunkService> chunk_service;
   std::optional<ShardService> service;
   std::unique_ptr<rpc::Server> server;
@@ -254,14 +255,15 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
   if (peers.self == wire::ShardId{0}) {
     metadata->make_root(getuid(), getgid(), wall_now_ns());
   }
-  meta_service.emplace(
+  files.emplace(*metadata, *chunks, peers);
+  names.emplace(
       *metadata,
-      *chunks,
+      *files,
       peers,
-      MetaService::Config{.chunk_bytes = config.chunk_bytes, .rename_lease = config.rename_lease});
+      Names::Config{.chunk_bytes = config.chunk_bytes, .rename_lease = config.rename_lease});
   chunk_service.emplace(
       *chunks, older, *buffers, &*region, config.chunk_bytes, config.buffer_bytes);
-  service->set_services(*metadata, *meta_service, *chunk_service);
+  service->set_services(*metadata, *names, *files, *chunk_service);
   background.spawn(service->housekeeping());
   BENCHFS_TRY_VOID(pool->set_servers(list));
   if (is_back) {

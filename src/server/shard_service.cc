@@ -21,12 +21,14 @@ constexpr Nanos kEvictedGrace = std::chrono::hours(24);
 ShardService::ShardService(const Parts& parts) : parts_(parts), started_at_(mono_now()) {}
 
 void ShardService::set_services(meta::MetaStore& metadata,
-                                MetaService& meta,
+                                Names& names,
+                                Files& files,
                                 ChunkService& chunks) {
   metadata_ = &metadata;
-  meta_ = &meta;
+  names_ = &names;
+  files_ = &files;
   chunks_ = &chunks;
-  meta_->leases().attach(*server_, *parts_.peers.stopping);
+  names_->leases().attach(*server_, *parts_.peers.stopping);
 }
 
 rt::Task<void> ShardService::handle(rpc::Request& request) {
@@ -42,35 +44,35 @@ rt::Task<void> ShardService::handle(rpc::Request& request) {
     case wire::Opcode::kQueryChunks:
       return chunks_->query(request);
     case wire::Opcode::kLookup:
-      return meta_->lookup(request);
+      return names_->lookup(request);
     case wire::Opcode::kOpen:
-      return meta_->open(request);
+      return names_->open(request);
     case wire::Opcode::kMkdir:
-      return meta_->mkdir(request);
+      return names_->mkdir(request);
     case wire::Opcode::kUnlink:
-      return meta_->unlink(request);
+      return names_->unlink(request);
     case wire::Opcode::kSetAttr:
-      return meta_->set_attr(request);
+      return files_->set_attr(request);
     case wire::Opcode::kReaddir:
-      return meta_->readdir(request);
+      return names_->readdir(request);
     case wire::Opcode::kRename:
-      return meta_->rename(request);
+      return names_->rename(request);
     case wire::Opcode::kRmdir:
-      return meta_->rmdir(request);
+      return names_->rmdir(request);
     case wire::Opcode::kSymlink:
-      return meta_->symlink(request);
+      return names_->symlink(request);
     case wire::Opcode::kGetAttr:
-      return meta_->get_attr(request);
+      return files_->get_attr(request);
     case wire::Opcode::kReadlink:
-      return meta_->readlink(request);
+      return files_->readlink(request);
     case wire::Opcode::kOpenInode:
-      return meta_->open_inode(request);
+      return files_->open_inode(request);
     case wire::Opcode::kClose:
-      return meta_->close(request);
+      return files_->close(request);
     case wire::Opcode::kAppend:
-      return meta_->append(request);
+      return files_->append(request);
     case wire::Opcode::kFsync:
-      return meta_->fsync(request);
+      return files_->fsync(request);
     case wire::Opcode::kShutdown:
       return shutdown(request);
     case wire::Opcode::kPing:
@@ -82,21 +84,21 @@ rt::Task<void> ShardService::handle(rpc::Request& request) {
     case wire::Opcode::kStats:
       return stats(request);
     case wire::Opcode::kInstallEntry:
-      return meta_->install_entry(request);
+      return names_->install_entry(request);
     case wire::Opcode::kSettleInstall:
-      return meta_->settle_install(request);
+      return names_->settle_install(request);
     case wire::Opcode::kFreezeDirectory:
-      return meta_->freeze_directory(request);
+      return names_->freeze_directory(request);
     case wire::Opcode::kThawDirectory:
-      return meta_->thaw_directory(request);
+      return names_->thaw_directory(request);
     case wire::Opcode::kForgetInode:
-      return meta_->forget_inode(request);
+      return files_->forget_inode(request);
     case wire::Opcode::kSetParent:
-      return meta_->set_parent(request);
+      return names_->set_parent(request);
     case wire::Opcode::kLockRenames:
-      return meta_->lock_renames(request);
+      return names_->lock_renames(request);
     case wire::Opcode::kUnlockRenames:
-      return meta_->unlock_renames(request);
+      return names_->unlock_renames(request);
     case wire::Opcode::kInodeRange:
       return inode_range(request);
     case wire::Opcode::kMark:
@@ -124,10 +126,10 @@ void ShardService::on_client_registered(std::uint64_t client_uid) {
 }
 
 void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure departure) {
-  meta_->leases().drop_client(client_uid);
+  names_->leases().drop_client(client_uid);
   if (departure == rpc::Departure::kGoodbye) {
     away_.erase(client_uid);
-    parts_.background.spawn(meta_->abandon_client(client_uid));
+    parts_.background.spawn(files_->abandon_client(client_uid));
     return;
   }
   Nanos grace = departure == rpc::Departure::kEvicted
@@ -137,7 +139,7 @@ void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure depar
 }
 
 void ShardService::on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) {
-  meta_->leases().on_acknowledged(session, sequence);
+  names_->leases().on_acknowledged(session, sequence);
 }
 
 rt::Task<void> ShardService::housekeeping() {
@@ -147,7 +149,7 @@ rt::Task<void> ShardService::housekeeping() {
       co_return;
     }
     MonoTime now = mono_now();
-    meta_->leases().expire(now);
+    names_->leases().expire(now);
     // One after the other: who comes back while one is closed is not touched.
     for (;;) {
       auto over =
@@ -157,7 +159,7 @@ rt::Task<void> ShardService::housekeeping() {
       }
       std::uint64_t uid = over->first;
       away_.erase(over);
-      co_await meta_->abandon_client(uid);
+      co_await files_->abandon_client(uid);
     }
   }
 }

@@ -6,9 +6,10 @@
 
 #include "rpc/server.h"
 #include "rt/reactor.h"
-#include "server/chunk_service.h"
+#include "server/chunks/chunk_service.h"
 #include "server/config.h"
-#include "server/meta_service.h"
+#include "server/files/files.h"
+#include "server/names/names.h"
 
 namespace benchfs::server {
 
@@ -27,7 +28,7 @@ class ShardService final : public rpc::Service {
   void set_server(rpc::Server& server) { server_ = &server; }
   // What serves the requests; made when the shard knows its place, before the first client can
   // register.
-  void set_services(meta::MetaStore& metadata, MetaService& meta, ChunkService& chunks);
+  void set_services(meta::MetaStore& metadata, Names& names, Files& files, ChunkService& chunks);
   // Asked for by a Shutdown request.
   [[nodiscard]] bool shutdown_requested() const { return shutdown_requested_; }
 
@@ -52,7 +53,8 @@ class ShardService final : public rpc::Service {
   Parts parts_;
   rpc::Server* server_ = nullptr;
   meta::MetaStore* metadata_ = nullptr;
-  MetaService* meta_ = nullptr;
+  Names* names_ = nullptr;
+  Files* files_ = nullptr;
   ChunkService* chunks_ = nullptr;
   MonoTime started_at_;
   bool shutdown_requested_ = false;

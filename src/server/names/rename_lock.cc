@@ -1,4 +1,4 @@
-#include "server/rename_lock.h"
+#include "server/names/rename_lock.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -6,7 +6,8 @@
 #include "base/log.h"
 #include "cluster/placement.h"
 #include "server/decode.h"
-#include "server/meta_service.h"
+#include "server/files/files.h"
+#include "server/reply_entry.h"
 
 namespace benchfs::server {
 namespace {
@@ -20,10 +21,10 @@ constexpr std::size_t kMaxCleanUps = 4096;
 
 // --- What the chunk shards know ------------------------------------------------------------------
 
-rt::Task<void> MetaService::query_one(wire::ShardId shard,
-                                      wire::QueryChunksRequest query,
-                                      Deadline deadline,
-                                      Result<wire::QueryChunksReply>* out) {
+rt::Task<void> Files::query_one(wire::ShardId shard,
+                                wire::QueryChunksRequest query,
+                                Deadline deadline,
+                                Result<wire::QueryChunksReply>* out) {
   if (peers_.is_self(shard)) {
     chunk::Extent extent = chunks_.query(wire::InodeId{query.inode}, query.chunk_bytes);
     *out = wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count, 0};
@@ -32,9 +33,9 @@ rt::Task<void> MetaService::query_one(wire::ShardId shard,
   *out = co_await peers_.call(shard, query, deadline);
 }
 
-rt::CoResult<wire::QueryChunksReply> MetaService::query_all(wire::InodeId inode,
-                                                            wire::Layout layout,
-                                                            Deadline deadline) {
+rt::CoResult<wire::QueryChunksReply> Files::query_all(wire::InodeId inode,
+                                                      wire::Layout layout,
+                                                      Deadline deadline) {
   wire::QueryChunksRequest query;
   query.inode = inode.value;
   query.chunk_bytes = layout.chunk_bytes;
@@ -59,8 +60,7 @@ rt::CoResult<wire::QueryChunksReply> MetaService::query_all(wire::InodeId inode,
 }
 
 // The answers are not from before a truncation.
-rt::CoResult<wire::QueryChunksReply> MetaService::query_current(wire::InodeId inode,
-                                                                Deadline deadline) {
+rt::CoResult<wire::QueryChunksReply> Files::query_current(wire::InodeId inode, Deadline deadline) {
   BENCHFS_CO_TRY(wire::Attr attr, store_.attr(inode));
   for (;;) {
     BENCHFS_CO_TRY(wire::QueryChunksReply known, co_await query_all(inode, attr.layout, deadline));
@@ -72,7 +72,7 @@ rt::CoResult<wire::QueryChunksReply> MetaService::query_current(wire::InodeId in
   }
 }
 
-rt::CoResult<wire::Attr> MetaService::exact_attr(wire::InodeId inode, Deadline deadline) {
+rt::CoResult<wire::Attr> Files::exact_attr(wire::InodeId inode, Deadline deadline) {
   for (;;) {
     Result<wire::Attr> attr = store_.attr(inode);
     if (!attr || !attr->is_regular() || !store_.has_writers(inode)) {
@@ -87,12 +87,42 @@ rt::CoResult<wire::Attr> MetaService::exact_attr(wire::InodeId inode, Deadline d
   }
 }
 
+rt::Task<void> Files::get_attr(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::GetAttrRequest>(request));
+  BENCHFS_SERVE_TRY(
+      wire::Attr attr, request, co_await exact_attr(wire::InodeId{body.inode}, request.deadline()));
+  co_await reply_entry(request, store_, attr, 0);
+}
+
+rt::Task<void> Files::readlink(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::ReadlinkRequest>(request));
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(wire::InodeId{body.inode}));
+  if (!attr.is_symlink()) {
+    co_await request.reply_error(Error::from_errno(EINVAL));
+    co_return;
+  }
+  co_await reply_entry(request, store_, attr, 0);
+}
+
+rt::Task<void> Files::set_attr(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::SetAttrRequest>(request));
+  wire::InodeId inode{body.inode};
+  if ((body.mask & wire::kSetSize) != 0) {
+    BENCHFS_SERVE_TRY_VOID(request, co_await truncate(inode, body.size, request.deadline()));
+  }
+  if ((body.mask & ~wire::kSetSize) != 0) {
+    BENCHFS_SERVE_TRY_VOID(request, store_.set_attr(inode, body, wall_now_ns()));
+  }
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
+  co_await request.reply(wire::EntryReply{attr, 0, 0});
+}
+
 // --- Truncation ----------------------------------------------------------------------------------
 
-rt::Task<void> MetaService::truncate_one(wire::ShardId shard,
-                                         wire::TruncateChunksRequest body,
-                                         Deadline deadline,
-                                         Status* out) {
+rt::Task<void> Files::truncate_one(wire::ShardId shard,
+                                   wire::TruncateChunksRequest body,
+                                   Deadline deadline,
+                                   Status* out) {
   if (peers_.is_self(shard)) {
     *out = co_await chunks_.truncate(wire::InodeId{body.inode}, body.size, body.chunk_bytes);
     co_return;
@@ -105,10 +135,10 @@ rt::Task<void> MetaService::truncate_one(wire::ShardId shard,
 
 // Drops what is stored at or beyond `size` on every shard that may hold a chunk of the file;
 // `everywhere` when the size in `attr` does not bound what was written.
-rt::CoStatus MetaService::truncate_chunks(wire::Attr attr,
-                                          std::uint64_t size,
-                                          bool everywhere,
-                                          Deadline deadline) {
+rt::CoStatus Files::truncate_chunks(wire::Attr attr,
+                                    std::uint64_t size,
+                                    bool everywhere,
+                                    Deadline deadline) {
   const wire::Layout& layout = attr.layout;
   if (layout.width == 0 || (!everywhere && size >= attr.size)) {
     co_return Status{};
@@ -139,7 +169,7 @@ rt::CoStatus MetaService::truncate_chunks(wire::Attr attr,
   co_return Status{};
 }
 
-rt::CoStatus MetaService::truncate(wire::InodeId inode, std::uint64_t size, Deadline deadline) {
+rt::CoStatus Files::truncate(wire::InodeId inode, std::uint64_t size, Deadline deadline) {
   BENCHFS_CO_TRY(InodeLocks::Guard guard, co_await inode_locks_.lock(inode, deadline));
   BENCHFS_CO_TRY(wire::Attr attr, store_.attr(inode));
   if (attr.is_directory()) {
@@ -158,10 +188,11 @@ rt::CoStatus MetaService::truncate(wire::InodeId inode, std::uint64_t size, Dead
 // --- Open files ----------------------------------------------------------------------------------
 
 // The inode is a regular file.
-rt::CoResult<wire::Attr> MetaService::open_local(wire::InodeId inode,
-                                                 std::uint64_t client_uid,
-                                                 std::uint32_t flags,
-                                                 Deadline deadline) {
+rt::CoResult<wire::Attr> Files::open(wire::InodeId inode,
+                                     OpenKey key,
+                                     std::uint32_t flags,
+                                     Deadline deadline) {
+  std::uint64_t client_uid = key.client_uid;
   if ((flags & wire::kOpenDirectory) != 0) {
     co_return fail_errno(ENOTDIR);  // here, because it must not be truncated either
   }
@@ -180,17 +211,33 @@ rt::CoResult<wire::Attr> MetaService::open_local(wire::InodeId inode,
   co_return attr;
 }
 
-// The caller got an error, and so has nothing that it could close.
-rt::Task<void> MetaService::undo_open(wire::InodeId inode,
-                                      std::uint64_t client_uid,
+Result<wire::Attr> Files::create_open(const EntryKey& entry,
+                                      const meta::NewInode& inode,
+                                      OpenKey key,
                                       std::uint32_t flags) {
+  BENCHFS_TRY(wire::Attr attr,
+              store_.create(entry.parent, entry.name, inode, wall_now_ns(), mono_now()));
+  store_.touch_entry_change(entry.parent, attr.ctime_ns);
+  Result<wire::Attr> opened = store_.open(attr.id(), key.client_uid, flags);
+  if (!opened) {  // not half of it
+    (void)store_.remove_entry(entry.parent, entry.name);
+    (void)store_.unlink(attr.id(), attr.ctime_ns);
+    return opened;
+  }
+  return attr;
+}
+
+// The caller got an error, and so has nothing that it could close.
+rt::Task<void> Files::undo_open(wire::InodeId inode,
+                                std::uint64_t client_uid,
+                                std::uint32_t flags) {
   Result<meta::MetaStore::Closed> closed = store_.close(inode, client_uid, flags);
   if (closed && closed->gone) {
     co_await run_later(free_chunks({closed->attr, true}));
   }
 }
 
-rt::Task<void> MetaService::open_inode(rpc::Request& request) {
+rt::Task<void> Files::open_inode(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::OpenInodeRequest>(request));
   wire::InodeId inode{body.inode};
   BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(inode));
@@ -198,18 +245,19 @@ rt::Task<void> MetaService::open_inode(rpc::Request& request) {
     BENCHFS_SERVE_TRY(
         attr,
         request,
-        co_await open_local(inode, request.client_uid(), body.flags, request.deadline()));
+        co_await open(
+            inode, {request.client_uid(), body.open_number}, body.flags, request.deadline()));
   }
-  co_await reply_entry(request, attr, 0);
+  co_await reply_entry(request, store_, attr, 0);
 }
 
 // Takes up what a writer reports. When somebody truncated the file meanwhile, its word about the
 // size is worth nothing and the chunk shards are asked.
-rt::CoStatus MetaService::settle(wire::InodeId inode,
-                                 std::uint64_t written_end,
-                                 std::uint64_t truncation,
-                                 std::int64_t mtime_ns,
-                                 Deadline deadline) {
+rt::CoStatus Files::settle(wire::InodeId inode,
+                           std::uint64_t written_end,
+                           std::uint64_t truncation,
+                           std::int64_t mtime_ns,
+                           Deadline deadline) {
   if (written_end == 0 && mtime_ns == 0) {
     co_return Status{};
   }
@@ -221,7 +269,7 @@ rt::CoStatus MetaService::settle(wire::InodeId inode,
   co_return store_.settle(inode, written_end, mtime_ns);
 }
 
-rt::Task<void> MetaService::close(rpc::Request& request) {
+rt::Task<void> Files::close(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::CloseRequest>(request));
   wire::InodeId inode{body.inode};
   Status settled = Status{};
@@ -240,7 +288,7 @@ rt::Task<void> MetaService::close(rpc::Request& request) {
   co_await request.reply(wire::EntryReply{closed.attr, 0, 0});
 }
 
-rt::Task<void> MetaService::fsync(rpc::Request& request) {
+rt::Task<void> Files::fsync(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::FsyncRequest>(request));
   wire::InodeId inode{body.inode};
   BENCHFS_SERVE_TRY_VOID(
@@ -250,7 +298,7 @@ rt::Task<void> MetaService::fsync(rpc::Request& request) {
   co_await request.reply(wire::EntryReply{attr, 0, 0});
 }
 
-rt::Task<void> MetaService::append(rpc::Request& request) {
+rt::Task<void> Files::append(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::AppendRequest>(request));
   wire::InodeId inode{body.inode};
   BENCHFS_SERVE_TRY(
@@ -267,22 +315,30 @@ rt::Task<void> MetaService::append(rpc::Request& request) {
 
 // --- The end of inodes ---------------------------------------------------------------------------
 
-rt::CoStatus MetaService::drop_inode(wire::InodeId inode, Deadline deadline) {
-  if (peers_.is_self(inode.home())) {
-    co_return co_await drop_local_inode(inode, deadline);
+void Files::drop(wire::InodeId inode) {
+  if (!peers_.is_self(inode.home())) {
+    (void)peers_.scope->spawn(drop_remote(inode));
+    return;
   }
+  Result<std::optional<Unused>> unused = unlink_local(inode);
+  if (unused && *unused) {
+    (void)peers_.scope->spawn(free_chunks(**unused));
+  }
+}
+
+rt::Task<void> Files::drop_remote(wire::InodeId inode) {
   wire::ForgetInodeRequest body;
   body.inode = inode.value;
-  Result<wire::NoReply> reply = co_await peers_.call(inode.home(), body, deadline);
+  Result<wire::NoReply> reply =
+      co_await peers_.call(inode.home(), body, Deadline::after(kCleanUpPatience));
   if (!reply) {
-    co_return std::unexpected(std::move(reply.error()));
+    BENCHFS_LOG(kWarn, "inode {:x} could not be dropped: {}", inode.value, reply.error().message());
   }
-  co_return Status{};
 }
 
 // Takes its name from an inode of this shard. Its attributes when its chunks are to be freed now,
 // on all shards if `everywhere`.
-Result<std::optional<MetaService::Unused>> MetaService::unlink_local(wire::InodeId inode) {
+Result<std::optional<Files::Unused>> Files::unlink_local(wire::InodeId inode) {
   Result<wire::Attr> attr = store_.attr(inode);
   if (!attr) {
     return std::nullopt;  // dropped before
@@ -295,15 +351,7 @@ Result<std::optional<MetaService::Unused>> MetaService::unlink_local(wire::Inode
   return Unused{*attr, written};
 }
 
-rt::CoStatus MetaService::drop_local_inode(wire::InodeId inode, Deadline deadline) {
-  BENCHFS_CO_TRY(std::optional<Unused> unused, unlink_local(inode));
-  if (unused) {
-    co_return co_await truncate_chunks(unused->attr, 0, unused->everywhere, deadline);
-  }
-  co_return Status{};
-}
-
-rt::Task<void> MetaService::free_chunks(Unused unused) {
+rt::Task<void> Files::free_chunks(Unused unused) {
   Status freed = co_await truncate_chunks(
       unused.attr, 0, unused.everywhere, Deadline::after(kCleanUpPatience));
   if (!freed) {
@@ -314,7 +362,7 @@ rt::Task<void> MetaService::free_chunks(Unused unused) {
   }
 }
 
-rt::Task<void> MetaService::forget_inode(rpc::Request& request) {
+rt::Task<void> Files::forget_inode(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::ForgetInodeRequest>(request));
   BENCHFS_SERVE_TRY(std::optional<Unused> unused, request, unlink_local(wire::InodeId{body.inode}));
   if (unused) {
@@ -323,17 +371,7 @@ rt::Task<void> MetaService::forget_inode(rpc::Request& request) {
   co_await request.reply(wire::NoReply{});
 }
 
-rt::Task<void> MetaService::drop_replaced(wire::InodeId inode) {
-  Status dropped = co_await drop_inode(inode, Deadline::after(kCleanUpPatience));
-  if (!dropped) {
-    BENCHFS_LOG(kWarn,
-                "inode {:x}, replaced by a rename, could not be dropped: {}",
-                inode.value,
-                dropped.error().message());
-  }
-}
-
-rt::Task<void> MetaService::run_later(rt::Task<void> task) {
+rt::Task<void> Files::run_later(rt::Task<void> task) {
   if (peers_.scope->active() < kMaxCleanUps) {
     (void)peers_.scope->spawn(std::move(task));
     co_return;
@@ -341,7 +379,7 @@ rt::Task<void> MetaService::run_later(rt::Task<void> task) {
   co_await std::move(task);
 }
 
-rt::Task<void> MetaService::abandon_client(std::uint64_t client_uid) {
+rt::Task<void> Files::abandon_client(std::uint64_t client_uid) {
   meta::MetaStore::Abandoned abandoned = store_.close_all(client_uid);
   Deadline deadline = Deadline::after(kCleanUpPatience);
   for (wire::InodeId inode : abandoned.written) {

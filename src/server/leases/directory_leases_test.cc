@@ -1,4 +1,4 @@
-#include "server/directory_leases.h"
+#include "server/leases/directory_leases.h"
 
 #include <gtest/gtest.h>
 

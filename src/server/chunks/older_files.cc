@@ -1,4 +1,4 @@
-#include "server/older_files.h"
+#include "server/chunks/older_files.h"
 
 namespace benchfs::server {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/install_log.h"
+#include "server/names/install_log.h"
 
 namespace benchfs::server {
 

@@ -1,4 +1,4 @@
-#include "server/chunk_service.h"
+#include "server/chunks/chunk_service.h"
 
 #include <utility>
 
@@ -153,7 +153,8 @@ rt::Task<void> ChunkService::query(rpc::Request& request) {
     co_return;
   }
   chunk::Extent extent = store_.query(wire::InodeId{body.inode}, body.chunk_bytes);
-  co_await request.reply(wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count, 0});
+  co_await request.reply(
+      wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count, 0});
 }
 
 }  // namespace benchfs::server

@@ -1,9 +1,8 @@
-// Serves names and inodes of one shard.
+// Serves the names of one shard: entries, rename, rmdir.
 //
-// The metadata store is local and atomic; what spans shards is here: exact sizes while a file is
-// being written (ask the chunk shards), truncation, freeing chunks, rename, rmdir. The source files
-// follow that: meta_service.cc one-shard operations, file_service.cc open files and sizes,
-// rename_service.cc rename, rmdir_service.cc rmdir.
+// The metadata store is local and atomic; what spans shards is here. entries.cc has the operations
+// on one entry, rename.cc and rmdir.cc those that change entries on several shards. Inodes are
+// reached through files/inode_door.h.
 //
 // Locks: an operation that spans shards locks the entry it changes on this shard; one-shard
 // operations on that entry wait. An entry on another shard is never waited for while a lock is held
@@ -19,22 +18,22 @@
 
 #include "meta/meta_store.h"
 #include "rpc/request.h"
-#include "server/chunk_service.h"
-#include "server/directory_leases.h"
-#include "server/install_log.h"
+#include "server/files/inode_door.h"
 #include "server/key_locks.h"
+#include "server/leases/directory_leases.h"
+#include "server/names/install_log.h"
+#include "server/names/rename_lock.h"
 #include "server/peers.h"
-#include "server/rename_lock.h"
 
 namespace benchfs::server {
 
-class MetaService {
+class Names {
  public:
   struct Config {
     std::uint32_t chunk_bytes = wire::kDefaultChunkBytes;  // of new files, unless they say so
     Nanos rename_lease = std::chrono::seconds(30);
   };
-  MetaService(meta::MetaStore& store, chunk::ChunkStore& chunks, Peers& peers, Config config);
+  Names(meta::MetaStore& store, InodeDoor& inodes, Peers& peers, Config config);
 
   rt::Task<void> lookup(rpc::Request& request);
   rt::Task<void> open(rpc::Request& request);
@@ -45,76 +44,20 @@ class MetaService {
   rt::Task<void> rename(rpc::Request& request);
   rt::Task<void> readdir(rpc::Request& request);
 
-  rt::Task<void> get_attr(rpc::Request& request);
-  rt::Task<void> set_attr(rpc::Request& request);
-  rt::Task<void> readlink(rpc::Request& request);
-  rt::Task<void> open_inode(rpc::Request& request);
-  rt::Task<void> close(rpc::Request& request);
-  rt::Task<void> fsync(rpc::Request& request);
-  rt::Task<void> append(rpc::Request& request);
-
   rt::Task<void> install_entry(rpc::Request& request);
   rt::Task<void> settle_install(rpc::Request& request);
   rt::Task<void> freeze_directory(rpc::Request& request);
   rt::Task<void> thaw_directory(rpc::Request& request);
-  rt::Task<void> forget_inode(rpc::Request& request);
   rt::Task<void> set_parent(rpc::Request& request);
   rt::Task<void> lock_renames(rpc::Request& request);
   rt::Task<void> unlock_renames(rpc::Request& request);
-
-  // Closes what a client that went away had open.
-  rt::Task<void> abandon_client(std::uint64_t client_uid);
 
   [[nodiscard]] DirectoryLeases& leases() { return leases_; }
 
  private:
   using EntryLocks = KeyLocks<EntryKey, EntryKeyHash>;
-  using InodeLocks = KeyLocks<wire::InodeId>;
 
-  // --- file_service.cc ---
-  rt::CoResult<wire::Attr> exact_attr(wire::InodeId inode, Deadline deadline);
-  rt::CoResult<wire::QueryChunksReply> query_all(wire::InodeId inode,
-                                                 wire::Layout layout,
-                                                 Deadline deadline);
-  rt::CoResult<wire::QueryChunksReply> query_current(wire::InodeId inode, Deadline deadline);
-  rt::Task<void> query_one(wire::ShardId shard,
-                           wire::QueryChunksRequest query,
-                           Deadline deadline,
-                           Result<wire::QueryChunksReply>* out);
-  rt::CoStatus truncate_chunks(wire::Attr attr,
-                               std::uint64_t size,
-                               bool everywhere,
-                               Deadline deadline);
-  rt::Task<void> truncate_one(wire::ShardId shard,
-                              wire::TruncateChunksRequest body,
-                              Deadline deadline,
-                              Status* out);
-  rt::CoStatus truncate(wire::InodeId inode, std::uint64_t size, Deadline deadline);
-  rt::CoStatus settle(wire::InodeId inode,
-                      std::uint64_t written_end,
-                      std::uint64_t truncation,
-                      std::int64_t mtime_ns,
-                      Deadline deadline);
-  rt::CoResult<wire::Attr> open_local(wire::InodeId inode,
-                                      std::uint64_t client_uid,
-                                      std::uint32_t flags,
-                                      Deadline deadline);
-  rt::Task<void> undo_open(wire::InodeId inode, std::uint64_t client_uid, std::uint32_t flags);
-  // Drops a name's hold on an inode, here or on its home shard, and frees what is no longer needed.
-  rt::CoStatus drop_inode(wire::InodeId inode, Deadline deadline);
-  rt::CoStatus drop_local_inode(wire::InodeId inode, Deadline deadline);
-  struct Unused {
-    wire::Attr attr;
-    bool everywhere = false;  // its size does not bound what was written
-  };
-  Result<std::optional<Unused>> unlink_local(wire::InodeId inode);
-  rt::Task<void> free_chunks(Unused unused);
-  rt::Task<void> drop_replaced(wire::InodeId inode);
-  // Runs `task` beside the request.
-  rt::Task<void> run_later(rt::Task<void> task);
-  rt::Task<void> reply_entry(rpc::Request& request, wire::Attr attr, std::uint32_t flags);
-
-  // --- rmdir_service.cc ---
+  // --- rmdir.cc ---
   rt::CoStatus remove_directory(EntryKey key,
                                 meta::Entry entry,
                                 std::optional<meta::Entry> with,
@@ -128,7 +71,7 @@ class MetaService {
   rt::Task<void> thaw_one(wire::ShardId shard, wire::ThawDirectoryRequest body);
   Status freeze_local(const wire::FreezeDirectoryRequest& body);
 
-  // --- rename_service.cc ---
+  // --- rename.cc ---
   rt::CoStatus try_rename(EntryKey from, EntryKey to, std::uint32_t flags, Deadline deadline);
   rt::CoStatus rename_directory(
       EntryKey from, EntryKey to, meta::Entry seen, std::uint32_t flags, Deadline deadline);
@@ -166,11 +109,10 @@ class MetaService {
                                                RenameLock::Lease* lease);
 
   meta::MetaStore& store_;
-  chunk::ChunkStore& chunks_;
+  InodeDoor& inodes_;
   Peers& peers_;
   Config config_;
   EntryLocks entry_locks_;
-  InodeLocks inode_locks_;
   DirectoryLeases leases_{DirectoryLeases::Config()};
   RenameLock rename_lock_;
   InstallTickets install_tickets_;

@@ -22,23 +22,13 @@
 
 #include "rpc/server.h"
 #include "rt/sync.h"
+#include "server/entry_key.h"
 #include "wire/ids.h"
 
 namespace benchfs::server {
 
 // client::DirectoryCache::kLease is shorter.
 inline constexpr Nanos kDirectoryLease = std::chrono::seconds(10);
-
-struct EntryKey {
-  wire::InodeId parent;
-  std::string name;
-  friend bool operator==(const EntryKey&, const EntryKey&) = default;
-};
-struct EntryKeyHash {
-  std::size_t operator()(const EntryKey& key) const {
-    return hash_text(key.name, key.parent.value);
-  }
-};
 
 class DirectoryLeases {
  public:

@@ -1,10 +1,12 @@
-#include "server/meta_service.h"
+// Operations on one entry, all of whose parts are on this shard.
+#include "server/names/names.h"
 
 #include <cstring>
 
 #include "base/clock.h"
 #include "cluster/placement.h"
 #include "server/decode.h"
+#include "server/reply_entry.h"
 
 namespace benchfs::server {
 namespace {
@@ -16,32 +18,12 @@ constexpr std::uint32_t kPermissionBits = 07777;
 
 }  // namespace
 
-MetaService::MetaService(meta::MetaStore& store,
-                         chunk::ChunkStore& chunks,
-                         Peers& peers,
-                         Config config)
+Names::Names(meta::MetaStore& store, InodeDoor& inodes, Peers& peers, Config config)
     : store_(store),
-      chunks_(chunks),
+      inodes_(inodes),
       peers_(peers),
       config_(config),
       rename_lock_(peers, config.rename_lease) {}
-
-// Answers with an entry's attributes; a symlink's target goes along.
-rt::Task<void> MetaService::reply_entry(rpc::Request& request,
-                                        wire::Attr attr,
-                                        std::uint32_t flags) {
-  wire::EntryReply reply{attr, flags, 0};
-  if (attr.is_symlink() && (flags & wire::kEntryRemote) == 0) {
-    Result<std::string_view> target = store_.target(attr.id());
-    if (target) {
-      std::string copy(*target);  // the inode may go away while the reply leaves
-      reply.target_bytes = static_cast<std::uint32_t>(copy.size());
-      co_await request.reply(reply, std::as_bytes(std::span(copy)));
-      co_return;
-    }
-  }
-  co_await request.reply(reply);
-}
 
 namespace {
 // What is known of an inode whose home is another shard.
@@ -53,7 +35,7 @@ wire::Attr remote_attr(const meta::Entry& entry) {
 }
 }  // namespace
 
-rt::Task<void> MetaService::lookup(rpc::Request& request) {
+rt::Task<void> Names::lookup(rpc::Request& request) {
   wire::LookupRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   if (entry_locks_.is_locked(key)) {
@@ -67,11 +49,12 @@ rt::Task<void> MetaService::lookup(rpc::Request& request) {
     co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote, 0});
     co_return;
   }
-  BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(entry.inode, request.deadline()));
-  co_await reply_entry(request, attr, 0);
+  BENCHFS_SERVE_TRY(
+      wire::Attr attr, request, co_await inodes_.exact_attr(entry.inode, request.deadline()));
+  co_await reply_entry(request, store_, attr, 0);
 }
 
-rt::Task<void> MetaService::open(rpc::Request& request) {
+rt::Task<void> Names::open(rpc::Request& request) {
   wire::OpenRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   std::uint32_t chunk_bytes = body.chunk_bytes == 0 ? config_.chunk_bytes : body.chunk_bytes;
@@ -104,13 +87,15 @@ rt::Task<void> MetaService::open(rpc::Request& request) {
       }
       if (!S_ISREG(entry->type)) {
         BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(entry->inode));
-        co_await reply_entry(request, attr, 0);
+        co_await reply_entry(request, store_, attr, 0);
         co_return;
       }
-      BENCHFS_SERVE_TRY(
-          wire::Attr attr,
-          request,
-          co_await open_local(entry->inode, request.client_uid(), body.flags, request.deadline()));
+      BENCHFS_SERVE_TRY(wire::Attr attr,
+                        request,
+                        co_await inodes_.open(entry->inode,
+                                              {request.client_uid(), body.open_number},
+                                              body.flags,
+                                              request.deadline()));
       co_await request.reply(wire::EntryReply{attr, 0, 0});
       co_return;
     }
@@ -120,26 +105,19 @@ rt::Task<void> MetaService::open(rpc::Request& request) {
         .gid = body.gid,
         .layout = cluster::make_layout(peers_.self, peers_.shard_count, chunk_bytes),
         .target = {}};
-    Result<wire::Attr> made = store_.create(key.parent, key.name, inode, wall_now_ns(), mono_now());
+    Result<wire::Attr> made =
+        inodes_.create_open(key, inode, {request.client_uid(), body.open_number}, body.flags);
     if (!made && made.error().code == Errc::kBusy && !request.deadline().passed()) {
       (void)co_await rt::sleep_for(kBusyPause);
       continue;
     }
     BENCHFS_SERVE_TRY(wire::Attr attr, request, std::move(made));
-    store_.touch_entry_change(key.parent, attr.ctime_ns);
-    Result<wire::Attr> opened = store_.open(attr.id(), request.client_uid(), body.flags);
-    if (!opened) {  // not half of it
-      (void)store_.remove_entry(key.parent, key.name);
-      (void)store_.unlink(attr.id(), attr.ctime_ns);
-      co_await request.reply_error(opened.error());
-      co_return;
-    }
     co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
     co_return;
   }
 }
 
-rt::Task<void> MetaService::mkdir(rpc::Request& request) {
+rt::Task<void> Names::mkdir(rpc::Request& request) {
   wire::MkdirRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   meta::NewInode inode{.mode = S_IFDIR | (body.mode & kPermissionBits),
@@ -163,7 +141,7 @@ rt::Task<void> MetaService::mkdir(rpc::Request& request) {
   co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
 }
 
-rt::Task<void> MetaService::symlink(rpc::Request& request) {
+rt::Task<void> Names::symlink(rpc::Request& request) {
   wire::SymlinkRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   if (body.target_bytes != request.data_bytes() || body.target_bytes > wire::kMaxPathBytes ||
@@ -195,7 +173,7 @@ rt::Task<void> MetaService::symlink(rpc::Request& request) {
   co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
 }
 
-rt::Task<void> MetaService::unlink(rpc::Request& request) {
+rt::Task<void> Names::unlink(rpc::Request& request) {
   wire::UnlinkRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   if (entry_locks_.is_locked(key)) {
@@ -208,11 +186,11 @@ rt::Task<void> MetaService::unlink(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY_VOID(request, store_.remove_entry(key.parent, key.name));
   store_.touch_entry_change(key.parent, wall_now_ns());
-  BENCHFS_SERVE_TRY_VOID(request, co_await drop_inode(entry.inode, request.deadline()));
+  inodes_.drop(entry.inode);
   co_await request.reply(wire::NoReply{});
 }
 
-rt::Task<void> MetaService::readdir(rpc::Request& request) {
+rt::Task<void> Names::readdir(rpc::Request& request) {
   wire::ReaddirRequest body;
   wire::Reader reader = request.reader();
   reader.read(body);
@@ -229,37 +207,7 @@ rt::Task<void> MetaService::readdir(rpc::Request& request) {
   co_await request.reply(wire::ReaddirReply{page.entry_count, page.at_end ? 1U : 0U}, entries);
 }
 
-rt::Task<void> MetaService::get_attr(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::GetAttrRequest>(request));
-  BENCHFS_SERVE_TRY(
-      wire::Attr attr, request, co_await exact_attr(wire::InodeId{body.inode}, request.deadline()));
-  co_await reply_entry(request, attr, 0);
-}
-
-rt::Task<void> MetaService::readlink(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::ReadlinkRequest>(request));
-  BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(wire::InodeId{body.inode}));
-  if (!attr.is_symlink()) {
-    co_await request.reply_error(Error::from_errno(EINVAL));
-    co_return;
-  }
-  co_await reply_entry(request, attr, 0);
-}
-
-rt::Task<void> MetaService::set_attr(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::SetAttrRequest>(request));
-  wire::InodeId inode{body.inode};
-  if ((body.mask & wire::kSetSize) != 0) {
-    BENCHFS_SERVE_TRY_VOID(request, co_await truncate(inode, body.size, request.deadline()));
-  }
-  if ((body.mask & ~wire::kSetSize) != 0) {
-    BENCHFS_SERVE_TRY_VOID(request, store_.set_attr(inode, body, wall_now_ns()));
-  }
-  BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
-  co_await request.reply(wire::EntryReply{attr, 0, 0});
-}
-
-rt::Task<void> MetaService::set_parent(rpc::Request& request) {
+rt::Task<void> Names::set_parent(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::SetParentRequest>(request));
   BENCHFS_SERVE_TRY_VOID(request,
                          store_.set_parent(wire::InodeId{body.inode}, wire::InodeId{body.parent}));

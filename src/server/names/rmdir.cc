@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "server/decode.h"
-#include "server/meta_service.h"
+#include "server/names/names.h"
 
 namespace benchfs::server {
 namespace {
@@ -24,16 +24,16 @@ constexpr Nanos kThawPatience = std::chrono::seconds(60);
 
 // --- Freezing ------------------------------------------------------------------------------------
 
-Status MetaService::freeze_local(const wire::FreezeDirectoryRequest& body) {
+Status Names::freeze_local(const wire::FreezeDirectoryRequest& body) {
   MonoTime now = mono_now();
   auto lease = std::chrono::milliseconds(std::min(body.lease_ms, kLongestLeaseMs));
   return store_.freeze(wire::InodeId{body.directory}, body.owner, now + lease, now);
 }
 
-rt::Task<void> MetaService::freeze_one(wire::ShardId shard,
-                                       wire::FreezeDirectoryRequest body,
-                                       Deadline deadline,
-                                       Status* out) {
+rt::Task<void> Names::freeze_one(wire::ShardId shard,
+                                 wire::FreezeDirectoryRequest body,
+                                 Deadline deadline,
+                                 Status* out) {
   if (peers_.is_self(shard)) {
     *out = freeze_local(body);
     co_return;
@@ -44,9 +44,9 @@ rt::Task<void> MetaService::freeze_one(wire::ShardId shard,
   }
 }
 
-rt::CoStatus MetaService::freeze_everywhere(wire::InodeId directory,
-                                            std::uint64_t owner,
-                                            Deadline deadline) {
+rt::CoStatus Names::freeze_everywhere(wire::InodeId directory,
+                                      std::uint64_t owner,
+                                      Deadline deadline) {
   wire::FreezeDirectoryRequest body;
   body.directory = directory.value;
   body.owner = owner;
@@ -68,7 +68,7 @@ rt::CoStatus MetaService::freeze_everywhere(wire::InodeId directory,
   co_return Status{};
 }
 
-rt::Task<void> MetaService::thaw_one(wire::ShardId shard, wire::ThawDirectoryRequest body) {
+rt::Task<void> Names::thaw_one(wire::ShardId shard, wire::ThawDirectoryRequest body) {
   if (peers_.is_self(shard)) {
     store_.thaw(wire::InodeId{body.directory}, body.owner, body.removed != 0);
     co_return;
@@ -84,9 +84,7 @@ rt::Task<void> MetaService::thaw_one(wire::ShardId shard, wire::ThawDirectoryReq
   }
 }
 
-rt::Task<void> MetaService::thaw_everywhere(wire::InodeId directory,
-                                            std::uint64_t owner,
-                                            bool removed) {
+rt::Task<void> Names::thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed) {
   wire::ThawDirectoryRequest body;
   body.directory = directory.value;
   body.owner = owner;
@@ -98,13 +96,13 @@ rt::Task<void> MetaService::thaw_everywhere(wire::InodeId directory,
   (void)co_await group.wait();
 }
 
-rt::Task<void> MetaService::freeze_directory(rpc::Request& request) {
+rt::Task<void> Names::freeze_directory(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::FreezeDirectoryRequest>(request));
   BENCHFS_SERVE_TRY_VOID(request, freeze_local(body));
   co_await request.reply(wire::NoReply{});
 }
 
-rt::Task<void> MetaService::thaw_directory(rpc::Request& request) {
+rt::Task<void> Names::thaw_directory(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::ThawDirectoryRequest>(request));
   store_.thaw(wire::InodeId{body.directory}, body.owner, body.removed != 0);
   co_await request.reply(wire::NoReply{});
@@ -112,7 +110,7 @@ rt::Task<void> MetaService::thaw_directory(rpc::Request& request) {
 
 // --- rmdir ---------------------------------------------------------------------------------------
 
-rt::Task<void> MetaService::rmdir(rpc::Request& request) {
+rt::Task<void> Names::rmdir(rpc::Request& request) {
   wire::RmdirRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   Nanos pause = kFirstPause;
@@ -140,10 +138,10 @@ rt::Task<void> MetaService::rmdir(rpc::Request& request) {
 
 // The entry, which is locked, leads to `with` afterwards, if to anything. Nothing has changed after
 // an error but, when nothing takes its place, one of freeing the inode.
-rt::CoStatus MetaService::remove_directory(EntryKey key,
-                                           meta::Entry entry,
-                                           std::optional<meta::Entry> with,
-                                           Deadline deadline) {
+rt::CoStatus Names::remove_directory(EntryKey key,
+                                     meta::Entry entry,
+                                     std::optional<meta::Entry> with,
+                                     Deadline deadline) {
   std::uint64_t owner = random_id();
   MonoTime asked_at = mono_now();
   Status done = co_await freeze_everywhere(entry.inode, owner, deadline);
@@ -164,11 +162,8 @@ rt::CoStatus MetaService::remove_directory(EntryKey key,
   }
   store_.touch_entry_change(key.parent, wall_now_ns());
   co_await thaw_everywhere(entry.inode, owner, true);
-  if (with) {
-    co_await run_later(drop_replaced(entry.inode));
-    co_return Status{};
-  }
-  co_return co_await drop_inode(entry.inode, deadline);
+  inodes_.drop(entry.inode);
+  co_return Status{};
 }
 
 }  // namespace benchfs::server

@@ -11,7 +11,7 @@
 #include "chunk/chunk_store.h"
 #include "net/context.h"
 #include "rpc/request.h"
-#include "server/older_files.h"
+#include "server/chunks/older_files.h"
 
 namespace benchfs::server {
 

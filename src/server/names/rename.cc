@@ -4,7 +4,8 @@
 // install the entry there (that is the moment the rename happens), removes the old entry, and
 // unlocks; lookups of the old name wait meanwhile, so nobody sees both names or neither. When the
 // other shard does not answer, the old entry stays locked until it has said whether the new one is
-// there (server/install_log.h). Directory renames are serialised (server/rename_lock.h).
+// there (server/names/install_log.h). Directory renames are serialised
+// (server/names/rename_lock.h).
 
 #include <algorithm>
 
@@ -12,7 +13,7 @@
 #include "base/log.h"
 #include "cluster/placement.h"
 #include "server/decode.h"
-#include "server/meta_service.h"
+#include "server/names/names.h"
 
 namespace benchfs::server {
 namespace {
@@ -35,7 +36,7 @@ bool is_worth_repeating(Errc code) {
 
 // --- rename --------------------------------------------------------------------------------------
 
-rt::Task<void> MetaService::rename(rpc::Request& request) {
+rt::Task<void> Names::rename(rpc::Request& request) {
   wire::RenameRequest body;
   wire::Reader reader = request.reader();
   reader.read(body);
@@ -67,10 +68,7 @@ rt::Task<void> MetaService::rename(rpc::Request& request) {
   }
 }
 
-rt::CoStatus MetaService::try_rename(EntryKey from,
-                                     EntryKey to,
-                                     std::uint32_t flags,
-                                     Deadline deadline) {
+rt::CoStatus Names::try_rename(EntryKey from, EntryKey to, std::uint32_t flags, Deadline deadline) {
   BENCHFS_CO_TRY_VOID(co_await entry_locks_.wait_unlocked(from, deadline));
   BENCHFS_CO_TRY(meta::Entry entry, store_.find(from.parent, from.name));
   if (S_ISDIR(entry.type)) {
@@ -80,7 +78,7 @@ rt::CoStatus MetaService::try_rename(EntryKey from,
   co_return co_await move_entry(from, to, entry, flags, nullptr, deadline);
 }
 
-rt::CoStatus MetaService::rename_directory(
+rt::CoStatus Names::rename_directory(
     EntryKey from, EntryKey to, meta::Entry seen, std::uint32_t flags, Deadline deadline) {
   BENCHFS_CO_TRY(RenameLock::Lease lease, co_await rename_lock_.acquire(deadline));
   Result<EntryLocks::Guard> moved =
@@ -95,12 +93,12 @@ rt::CoStatus MetaService::rename_directory(
 }
 
 // Returns with the old entry locked.
-rt::CoResult<MetaService::EntryLocks::Guard> MetaService::move_directory(EntryKey from,
-                                                                         EntryKey to,
-                                                                         meta::Entry seen,
-                                                                         std::uint32_t flags,
-                                                                         RenameLock::Lease* lease,
-                                                                         Deadline deadline) {
+rt::CoResult<Names::EntryLocks::Guard> Names::move_directory(EntryKey from,
+                                                             EntryKey to,
+                                                             meta::Entry seen,
+                                                             std::uint32_t flags,
+                                                             RenameLock::Lease* lease,
+                                                             Deadline deadline) {
   if (entry_locks_.is_locked(from)) {
     co_return fail(Errc::kBusy, "the entry is being changed");
   }
@@ -120,12 +118,12 @@ rt::CoResult<MetaService::EntryLocks::Guard> MetaService::move_directory(EntryKe
 }
 
 // The old entry is locked.
-rt::CoStatus MetaService::move_entry(EntryKey from,
-                                     EntryKey to,
-                                     meta::Entry entry,
-                                     std::uint32_t flags,
-                                     RenameLock::Lease* lease,
-                                     Deadline deadline) {
+rt::CoStatus Names::move_entry(EntryKey from,
+                               EntryKey to,
+                               meta::Entry entry,
+                               std::uint32_t flags,
+                               RenameLock::Lease* lease,
+                               Deadline deadline) {
   if (from == to) {
     co_return Status{};
   }
@@ -138,9 +136,9 @@ rt::CoStatus MetaService::move_entry(EntryKey from,
 
 // Calls until there is an answer, and holds on to the lease meanwhile. The operation is idempotent.
 template <typename Request>
-rt::CoResult<typename Request::Reply> MetaService::insist(wire::ShardId shard,
-                                                          Request request,
-                                                          RenameLock::Lease* lease) {
+rt::CoResult<typename Request::Reply> Names::insist(wire::ShardId shard,
+                                                    Request request,
+                                                    RenameLock::Lease* lease) {
   static_assert(wire::is_idempotent(Request::kOpcode));
   Deadline patience = Deadline::after(kInsistence);
   Nanos pause = kFirstPause;
@@ -159,7 +157,7 @@ rt::CoResult<typename Request::Reply> MetaService::insist(wire::ShardId shard,
   }
 }
 
-rt::CoResult<wire::InodeId> MetaService::parent_of(wire::InodeId directory, Deadline deadline) {
+rt::CoResult<wire::InodeId> Names::parent_of(wire::InodeId directory, Deadline deadline) {
   if (peers_.is_self(directory.home())) {
     BENCHFS_CO_TRY(wire::Attr attr, store_.attr(directory));
     co_return wire::InodeId{attr.parent};
@@ -171,9 +169,9 @@ rt::CoResult<wire::InodeId> MetaService::parent_of(wire::InodeId directory, Dead
 }
 
 // Walks from the new parent to the root; the moved directory must not be on the way.
-rt::CoStatus MetaService::check_no_loop(wire::InodeId moved,
-                                        wire::InodeId new_parent,
-                                        Deadline deadline) {
+rt::CoStatus Names::check_no_loop(wire::InodeId moved,
+                                  wire::InodeId new_parent,
+                                  Deadline deadline) {
   wire::InodeId at = new_parent;
   for (int depth = 0; depth < kMaxDepth; ++depth) {
     if (at == moved) {
@@ -191,9 +189,9 @@ rt::CoStatus MetaService::check_no_loop(wire::InodeId moved,
   co_return fail_errno(ELOOP);
 }
 
-rt::Task<void> MetaService::tell_parent(wire::InodeId directory,
-                                        wire::InodeId parent,
-                                        RenameLock::Lease* lease) {
+rt::Task<void> Names::tell_parent(wire::InodeId directory,
+                                  wire::InodeId parent,
+                                  RenameLock::Lease* lease) {
   if (peers_.is_self(directory.home())) {
     (void)store_.set_parent(directory, parent);
     co_return;
@@ -215,12 +213,12 @@ rt::Task<void> MetaService::tell_parent(wire::InodeId directory,
 // --- The new name's half -------------------------------------------------------------------------
 
 // Errc::kBusy: it was not done, and may be tried again. Errc::kDisconnected: nobody knows.
-rt::CoStatus MetaService::install_at(wire::ShardId shard,
-                                     EntryKey key,
-                                     meta::Entry entry,
-                                     std::uint32_t flags,
-                                     RenameLock::Lease* lease,
-                                     Deadline deadline) {
+rt::CoStatus Names::install_at(wire::ShardId shard,
+                               EntryKey key,
+                               meta::Entry entry,
+                               std::uint32_t flags,
+                               RenameLock::Lease* lease,
+                               Deadline deadline) {
   Deadline step = lease == nullptr ? deadline : deadline.earlier(rename_lock_.step_end(*lease));
   if (peers_.is_self(shard)) {
     Status done = co_await install(key, entry, flags, step);
@@ -260,9 +258,9 @@ rt::CoStatus MetaService::install_at(wire::ShardId shard,
 }
 
 // Whether an InstallEntry that was not answered was executed; if not, it will not be.
-rt::CoResult<bool> MetaService::settle_install_at(wire::ShardId shard,
-                                                  std::uint64_t ticket,
-                                                  RenameLock::Lease* lease) {
+rt::CoResult<bool> Names::settle_install_at(wire::ShardId shard,
+                                            std::uint64_t ticket,
+                                            RenameLock::Lease* lease) {
   wire::SettleInstallRequest body;
   body.ticket = ticket;
   body.sender = peers_.self.value;
@@ -278,7 +276,7 @@ rt::CoResult<bool> MetaService::settle_install_at(wire::ShardId shard,
   co_return fail(Errc::kDisconnected, "the shard of the new name was lost");
 }
 
-rt::Task<void> MetaService::install_entry(rpc::Request& request) {
+rt::Task<void> Names::install_entry(rpc::Request& request) {
   wire::InstallEntryRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   if (body.sender >= peers_.shard_count) {
@@ -303,7 +301,7 @@ rt::Task<void> MetaService::install_entry(rpc::Request& request) {
   co_await request.reply(wire::NoReply{});
 }
 
-rt::Task<void> MetaService::settle_install(rpc::Request& request) {
+rt::Task<void> Names::settle_install(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::SettleInstallRequest>(request));
   if (body.sender >= peers_.shard_count) {
     co_await request.reply_error(malformed());
@@ -324,10 +322,10 @@ rt::Task<void> MetaService::settle_install(rpc::Request& request) {
 
 // On the shard of the new name: replaces what POSIX allows to be replaced. Nothing has changed
 // after an error.
-rt::CoStatus MetaService::install(EntryKey key,
-                                  meta::Entry entry,
-                                  std::uint32_t flags,
-                                  Deadline deadline) {
+rt::CoStatus Names::install(EntryKey key,
+                            meta::Entry entry,
+                            std::uint32_t flags,
+                            Deadline deadline) {
   if (entry_locks_.is_locked(key)) {
     co_return fail(Errc::kBusy, "the new name is being changed");
   }
@@ -356,20 +354,20 @@ rt::CoStatus MetaService::install(EntryKey key,
   BENCHFS_CO_TRY_VOID(store_.put_entry(key.parent, key.name, entry, mono_now()));
   store_.touch_entry_change(key.parent, wall_now_ns());
   if (old) {
-    co_await run_later(drop_replaced(old->inode));
+    inodes_.drop(old->inode);
   }
   co_return Status{};
 }
 
 // --- The lease on directory renames (shard 0) ----------------------------------------------------
 
-rt::Task<void> MetaService::lock_renames(rpc::Request& request) {
+rt::Task<void> Names::lock_renames(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::LockRenamesRequest>(request));
   BENCHFS_SERVE_TRY_VOID(request, rename_lock_.grant(body.owner, body.lease_ms));
   co_await request.reply(wire::NoReply{});
 }
 
-rt::Task<void> MetaService::unlock_renames(rpc::Request& request) {
+rt::Task<void> Names::unlock_renames(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::UnlockRenamesRequest>(request));
   rename_lock_.take_back(body.owner);
   co_await request.reply(wire::NoReply{});

@@ -1,0 +1,46 @@
+// What the names of a shard need of its inodes.
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "meta/meta_store.h"
+#include "rt/task.h"
+#include "server/entry_key.h"
+#include "wire/attr.h"
+#include "wire/ids.h"
+
+namespace benchfs::server {
+
+// One open of a client. Its number is the client's, never used twice by it: an open with a number
+// that is known is the same open.
+struct OpenKey {
+  std::uint64_t client_uid = 0;
+  std::uint64_t number = 0;
+};
+
+class InodeDoor {
+ public:
+  virtual ~InodeDoor() = default;
+
+  // With the size as it is at one moment of the call. ENOENT when the inode does not live here.
+  virtual rt::CoResult<wire::Attr> exact_attr(wire::InodeId inode, Deadline deadline) = 0;
+  // Opens a regular file or a directory of this shard; kOpenTruncate included. After an error
+  // nothing is open.
+  virtual rt::CoResult<wire::Attr> open(wire::InodeId inode,
+                                        OpenKey key,
+                                        std::uint32_t flags,
+                                        Deadline deadline) = 0;
+  // Makes an inode here with its entry, and opens it: one change, which happens whole or not at
+  // all. Errors of MetaStore::create().
+  virtual Result<wire::Attr> create_open(const EntryKey& entry,
+                                         const meta::NewInode& inode,
+                                         OpenKey key,
+                                         std::uint32_t flags) = 0;
+  // A name no longer leads to the inode, which may live anywhere. Returns at once; what follows
+  // (telling the home, freeing the chunks) is owed until it is done.
+  virtual void drop(wire::InodeId inode) = 0;
+};
+
+}  // namespace benchfs::server
