@@ -28,6 +28,7 @@
 #include "base/error.h"
 #include "chunk/buffer_pool.h"
 #include "rt/reactor.h"
+#include "rt/sync.h"
 #include "rt/task.h"
 #include "rt/uring.h"
 #include "wire/ids.h"
@@ -80,8 +81,8 @@ class ReadLease {
 };
 
 // Room for bytes about to be received; commit() makes them part of the chunk. If it dies without
-// commit, the chunk's end stays and holes stay zeros; where it was to overwrite stored bytes of a
-// memory chunk, these may be torn.
+// commit, the chunk's end stays and everything beyond it stays zeros; below the end, a range of a
+// memory chunk that it was to fill may be torn.
 class WriteLease {
  public:
   WriteLease() = default;
@@ -157,9 +158,10 @@ class ChunkStore {
   virtual rt::CoStatus commit(WriteLease lease, std::int64_t mtime_ns) = 0;
 
   // Drops every byte of the inode at or beyond file offset `size`; 0 drops all. `chunk_bytes` is
-  // the file's chunk size. When it returns the space is free again. Waits for the I/O under way on
-  // what it drops. Errors (file): what the device answers when the tail of the last chunk cannot be
-  // zeroed.
+  // the file's chunk size. Whole chunks leave the index at once and without I/O; their space is
+  // returned in the background, counts as free from now on, and is used again only after the I/O
+  // under way in it. A cut inside a chunk waits for that chunk's I/O and zeroes its tail. Errors
+  // (file): what the device answers when the tail cannot be zeroed.
   virtual rt::CoStatus truncate(wire::InodeId inode,
                                 std::uint64_t size,
                                 std::uint32_t chunk_bytes) = 0;
@@ -178,7 +180,8 @@ class ChunkStore {
   virtual rt::CoStatus close() = 0;
 };
 
-// For tests: makes chosen ring operations fail or come back short. Set and changed by the test.
+// For tests: makes chosen ring operations fail, come back short, or wait. Set and changed by the
+// test.
 struct IoFaults {
   enum class Operation : std::uint8_t { kNone, kRead, kWrite, kPunch, kSync };
   Operation operation = Operation::kNone;
@@ -186,6 +189,9 @@ struct IoFaults {
   std::uint64_t count = 1;  // how many are hit then
   int result = 0;           // -errno; 0: half of the bytes are transferred
   std::uint64_t hits = 0;   // how many were
+
+  Operation gated = Operation::kNone;
+  rt::Event* gate = nullptr;  // operations of the kind `gated` start when it is set
 };
 
 struct FileEngineConfig {

@@ -1,7 +1,7 @@
 // What every engine must do, run on all of them.
 #include <array>
 
-#include "chunk/store_fixture.h"
+#include "chunk/engine_fixture.h"
 
 namespace benchfs::chunk {
 namespace {
@@ -9,51 +9,7 @@ namespace {
 constexpr wire::InodeId kInode{7};
 constexpr wire::ChunkKey kKey{kInode, 0};
 
-struct Engine {
-  const char* name;
-  const char* parent = nullptr;  // nullptr: memory engine
-  bool direct = false;
-};
-
-constexpr std::uint64_t kMemoryLimit = 64 * std::uint64_t{kSlot};
-
-class ChunkStoreTest : public testing::TestWithParam<Engine> {
- protected:
-  void SetUp() override {
-    const Engine& engine = GetParam();
-    if (engine.parent == nullptr) {
-      open(make_memory_store({.slot_bytes = kSlot, .limit_bytes = kMemoryLimit}));
-      return;
-    }
-    directory_.emplace(engine.parent);
-    if (directory_->path().empty()) {
-      GTEST_SKIP() << engine.parent << " cannot be written";
-    }
-    open(shard_.open_file({.directory = directory_->path(),
-                           .slot_bytes = kSlot,
-                           .segment_slots = 16,
-                           .direct = engine.direct}));
-  }
-  void TearDown() override {
-    if (driver_) {
-      EXPECT_TRUE(driver_->close());
-      driver_.reset();
-      EXPECT_EQ(shard_.pool().available(), shard_.pool().count());
-    }
-    if (directory_ && !directory_->path().empty()) {
-      EXPECT_TRUE(std::filesystem::is_empty(directory_->path()));
-    }
-  }
-  void open(Result<std::unique_ptr<ChunkStore>> store) {
-    ASSERT_TRUE(store) << store.error().message();
-    driver_ = std::make_unique<Driver>(shard_.reactor(), *std::move(store));
-  }
-  [[nodiscard]] bool is_memory() const { return GetParam().parent == nullptr; }
-
-  Shard shard_;
-  std::optional<TemporaryDirectory> directory_;
-  std::unique_ptr<Driver> driver_;
-};
+using ChunkStoreTest = EngineTest;
 
 TEST_P(ChunkStoreTest, AnAbsentChunkAndAnOffsetBeyondTheEndReadEmpty) {
   EXPECT_TRUE(driver_->read(kKey).empty());
@@ -421,14 +377,7 @@ TEST_P(ChunkStoreTest, RandomOperationsMatchTheModel) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines,
-                         ChunkStoreTest,
-                         testing::Values(Engine{.name = "Memory"},
-                                         Engine{"DiskDirect", "/tmp", true},
-                                         Engine{"DiskBuffered", "/tmp", false},
-                                         Engine{"ShmDirect", "/dev/shm", true},
-                                         Engine{"ShmBuffered", "/dev/shm", false}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Engines, ChunkStoreTest, all_engines(), engine_name);
 
 }  // namespace
 }  // namespace benchfs::chunk

@@ -50,6 +50,7 @@ FileStore::FileStore(FileEngineConfig config,
       pool_(pool),
       segments_(std::move(segments)),
       io_(io),
+      puncher_(*segments_, io_),
       max_transfer_(static_cast<std::uint32_t>(
           std::min<std::size_t>(pool.buffer_bytes(), config_.slot_bytes))),
       direct_alignment_(segments_->direct_alignment()),
@@ -157,17 +158,21 @@ Access FileStore::write_access(std::uint32_t begin, std::uint32_t end) const {
 
 rt::CoResult<FileSlot*> FileStore::slot_for_write(wire::ChunkKey key) {
   FileSlot* slot = index_.find(key);
-  if (slot == nullptr) {
-    BENCHFS_CO_TRY(slot, segments_->allocate());
-    index_.insert(key, slot);
-    if (slot->dirty_end > 0) {  // no holes here: the bytes of its former chunk are still in it
-      SlotGuard::Hold hold = co_await slot->guard.enter(Access::kExclusive);
-      if (Status scrubbed = co_await scrub(slot); !scrubbed) {
-        slot->is_failed = true;
-        co_return std::unexpected(std::move(scrubbed).error());
-      }
-      co_return index_.find(key);  // it may have been dropped meanwhile
+  if (slot != nullptr) {
+    co_return slot;
+  }
+  if (!segments_->has_slot() && co_await puncher_.catch_up()) {
+    co_return nullptr;
+  }
+  BENCHFS_CO_TRY(slot, segments_->allocate());
+  index_.insert(key, slot);
+  if (slot->dirty_end > 0) {  // no holes here: the bytes of its former chunk are still in it
+    SlotGuard::Hold hold = co_await slot->guard.enter(Access::kExclusive);
+    if (Status scrubbed = co_await puncher_.scrub(*slot); !scrubbed) {
+      slot->is_failed = true;
+      co_return std::unexpected(std::move(scrubbed).error());
     }
+    co_return index_.find(key);
   }
   co_return slot;
 }
@@ -179,6 +184,22 @@ rt::CoStatus FileStore::commit(WriteLease lease, std::int64_t mtime_ns) {
   }
   Activity activity(this);
   const OpenWrite& write = open_writes_[lease.buffer_.index()];
+  std::uint64_t freed = puncher_.slots_freed();
+  Status stored = co_await store(write, lease.bytes_, mtime_ns);
+  if (stored || !stored.error().is_posix(ENOSPC)) {
+    co_return stored;
+  }
+  // The space of removed files may be on its way back, or have come back since.
+  (void)co_await puncher_.catch_up();
+  if (puncher_.slots_freed() != freed) {
+    co_return co_await store(write, lease.bytes_, mtime_ns);
+  }
+  co_return stored;
+}
+
+rt::CoStatus FileStore::store(const OpenWrite& write,
+                              std::span<const std::byte> bytes,
+                              std::int64_t mtime_ns) {
   while (write.keep_end > write.offset) {
     BENCHFS_CO_TRY(FileSlot * slot, co_await slot_for_write(write.key));
     if (slot == nullptr) {
@@ -197,7 +218,7 @@ rt::CoStatus FileStore::commit(WriteLease lease, std::int64_t mtime_ns) {
     slot->dirty_end = std::max(slot->dirty_end, end);
     Status written =
         co_await io_.write(access == Access::kDirect ? segment.direct : segment.buffered,
-                           lease.bytes_.first(end - write.offset),
+                           bytes.first(end - write.offset),
                            segments_->offset_of(*slot) + write.offset);
     slot->is_cached = access == Access::kBuffered;
     slot->write_number = ++segment.writes;
@@ -220,9 +241,12 @@ rt::CoStatus FileStore::write_failed(wire::ChunkKey key, FileSlot* slot, Error e
     slot->is_failed = true;
     BENCHFS_LOG(kError, "the chunk takes no more writes: {}", error.message());
   }
+  if (slot->is_dropped) {
+    co_return std::unexpected(std::move(error));
+  }
   SlotGuard::Hold hold = co_await slot->guard.enter(Access::kExclusive);
   if (!slot->is_dropped && !slot->is_failed) {
-    if (Status scrubbed = co_await scrub(slot); !scrubbed) {
+    if (Status scrubbed = co_await puncher_.scrub(*slot); !scrubbed) {
       slot->is_failed = true;
     } else if (slot->end == 0 && !slot->is_dropped && !slot->guard.has_waiters()) {
       hold.release();
@@ -231,28 +255,6 @@ rt::CoStatus FileStore::write_failed(wire::ChunkKey key, FileSlot* slot, Error e
     }
   }
   co_return std::unexpected(std::move(error));
-}
-
-rt::CoStatus FileStore::scrub(FileSlot* slot) {
-  if (slot->dirty_end <= slot->end) {
-    co_return Status{};
-  }
-  std::uint64_t begin = segments_->offset_of(*slot) + slot->end;
-  std::uint64_t length = slot->dirty_end - slot->end;
-  IoTarget target = slot->segment->buffered;
-  if (can_punch_) {
-    Status punched = co_await io_.punch(target, begin, length);
-    can_punch_ = punched || punched.error().posix != EOPNOTSUPP;
-    if (can_punch_) {
-      BENCHFS_CO_TRY_VOID(std::move(punched));
-    }
-  }
-  if (!can_punch_) {
-    BENCHFS_CO_TRY_VOID(co_await io_.write_zeros(target, begin, length));
-    slot->is_cached = true;
-  }
-  slot->dirty_end = slot->end;
-  co_return Status{};
 }
 
 void FileStore::cut_open_writes(wire::InodeId inode,
@@ -280,11 +282,8 @@ rt::CoStatus FileStore::truncate(wire::InodeId inode,
   cut_open_writes(inode, size, chunk_bytes);
   std::uint64_t whole = size / chunk_bytes;
   auto rest = static_cast<std::uint32_t>(size % chunk_bytes);
-  std::vector<FileSlot*> dropped;
-  index_.cut(inode, whole + (rest > 0 ? 1 : 0), [&dropped](FileSlot& slot) {
-    slot.is_dropped = true;
-    dropped.push_back(&slot);
-  });
+  index_.cut(
+      inode, whole + (rest > 0 ? 1 : 0), [this](FileSlot& slot) { puncher_.free_later(slot); });
   FileSlot* slot = rest > 0 ? index_.find({inode, whole}) : nullptr;
   Status status;
   if (slot != nullptr && slot->dirty_end > rest) {
@@ -292,57 +291,11 @@ rt::CoStatus FileStore::truncate(wire::InodeId inode,
     // Queued before anybody can write beyond the cut again.
     SlotGuard::Hold hold = co_await slot->guard.enter(Access::kExclusive);
     if (!slot->is_dropped) {
-      status = co_await scrub(slot);
+      status = co_await puncher_.scrub(*slot);
       slot->is_failed |= !status;
     }
   }
-  co_await free_slots(std::move(dropped));
   co_return status;
-}
-
-rt::Task<void> FileStore::free_slots(std::vector<FileSlot*> slots) {
-  for (FileSlot* slot : slots) {
-    // What was under way ends; nobody new can find the slot.
-    SlotGuard::Hold hold = co_await slot->guard.enter(Access::kExclusive);
-    slot->end = 0;
-  }
-  std::ranges::sort(slots, {}, [](const FileSlot* slot) {
-    return std::pair(slot->segment->number, slot->index);
-  });
-  for (std::size_t begin = 0; begin < slots.size();) {
-    std::size_t end = begin + 1;
-    while (end < slots.size() && slots[end]->segment == slots[begin]->segment &&
-           slots[end]->index == slots[end - 1]->index + 1) {
-      ++end;
-    }
-    co_await punch_run(std::span(slots).subspan(begin, end - begin));
-    begin = end;
-  }
-}
-
-rt::Task<void> FileStore::punch_run(std::span<FileSlot* const> run) {
-  if (can_punch_) {
-    std::uint64_t begin = segments_->offset_of(*run.front());
-    std::uint64_t end = segments_->offset_of(*run.back()) + run.back()->dirty_end;
-    Status punched;
-    if (end > begin) {
-      punched = co_await io_.punch(run.front()->segment->buffered, begin, end - begin);
-    }
-    can_punch_ = punched || punched.error().posix != EOPNOTSUPP;
-    for (FileSlot* slot : run) {
-      if (punched) {
-        slot->dirty_end = 0;
-      } else if (can_punch_) {
-        slot->is_failed = true;  // never used again: it would show old bytes
-      }
-    }
-    if (!punched && can_punch_) {
-      BENCHFS_LOG(kError, "{} slots are lost: {}", run.size(), punched.error().message());
-    }
-  }
-  for (FileSlot* slot : run) {
-    segments_->release(*slot);
-  }
 }
 
 Extent FileStore::query(wire::InodeId inode, std::uint32_t chunk_bytes) const {
@@ -386,6 +339,7 @@ rt::CoStatus FileStore::close() {
   while (active_ > 0) {
     (void)co_await idle_.wait(Deadline::never());
   }
+  co_await puncher_.stop();
   segments_->close();
   co_return Status{};
 }

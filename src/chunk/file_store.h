@@ -3,7 +3,8 @@
 // Data passes through pool buffers. A transfer goes direct (O_DIRECT) when offset and length are
 // aligned, through the page cache otherwise; each slot's guard keeps the two apart. A read may
 // widen to aligned borders to go direct. Chunks get their slot at their first commit; dropped slots
-// are punched before they are free again, so a hole is a hole in the file.
+// are punched in the background before they are used again (slot_puncher.h), so a hole is a hole in
+// the file.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include "chunk/chunk_store.h"
 #include "chunk/segment_io.h"
 #include "chunk/segments.h"
+#include "chunk/slot_puncher.h"
 #include "rt/sync.h"
 
 namespace benchfs::chunk {
@@ -69,19 +71,18 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
                                    std::uint32_t offset,
                                    std::uint32_t length) const;
   [[nodiscard]] Access write_access(std::uint32_t begin, std::uint32_t end) const;
+  // nullptr: the slot was dropped while this waited, look again.
   rt::CoResult<FileSlot*> slot_for_write(wire::ChunkKey key);
+  // Stores what truncations have left of the write.
+  rt::CoStatus store(const OpenWrite& write, std::span<const std::byte> bytes, std::int64_t mtime);
   rt::CoStatus write_failed(wire::ChunkKey key, FileSlot* slot, Error error);
-  // Zeroes [slot.end, slot.dirty_end). Needs exclusive access.
-  rt::CoStatus scrub(FileSlot* slot);
   void cut_open_writes(wire::InodeId inode, std::uint64_t size, std::uint32_t chunk_bytes);
-  rt::Task<void> free_slots(std::vector<FileSlot*> slots);
-  // Punches the bytes of neighbouring slots of one segment.
-  rt::Task<void> punch_run(std::span<FileSlot* const> run);
 
   const FileEngineConfig config_;
   BufferPool& pool_;
   std::unique_ptr<Segments> segments_;
   SegmentIo io_;
+  SlotPuncher puncher_;
   std::uint32_t max_transfer_;
   std::uint32_t direct_alignment_;  // 0: no direct transfers
   ChunkIndex<FileSlot> index_;
@@ -89,7 +90,6 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
   std::uint64_t open_write_count_ = 0;
   std::uint64_t active_ = 0;
   rt::WaitQueue idle_;
-  bool can_punch_ = true;
   bool is_closed_ = false;
 };
 

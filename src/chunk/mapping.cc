@@ -5,13 +5,27 @@
 
 #include <cerrno>
 
+#include "base/check.h"
+
 namespace benchfs::chunk {
+namespace {
+
+constexpr int kProtection = PROT_READ | PROT_WRITE;
+constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+void advise(std::span<std::byte> bytes, bool huge_pages) {
+  // A wish: kernels without huge pages answer EINVAL.
+  madvise(bytes.data(), bytes.size(), huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  // A forked child has no use for it and would make every page copy-on-write.
+  madvise(bytes.data(), bytes.size(), MADV_DONTFORK);
+}
+
+}  // namespace
 
 Result<Mapping> Mapping::create(std::size_t bytes, bool huge_pages) {
   bytes = round_up(bytes, kPageBytes);
   std::size_t mapped = bytes + kHugePageBytes;
-  void* address = mmap(
-      nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* address = mmap(nullptr, mapped, kProtection, kFlags, -1, 0);
   if (address == MAP_FAILED) {
     return fail_system(errno, fmt::format("mapping {} bytes of memory", mapped));
   }
@@ -24,11 +38,17 @@ Result<Mapping> Mapping::create(std::size_t bytes, bool huge_pages) {
   munmap(start + lead + bytes, kHugePageBytes - lead);
   Mapping mapping;
   mapping.bytes_ = {start + lead, bytes};
-  // A wish: kernels without huge pages answer EINVAL.
-  madvise(start + lead, bytes, huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-  // A forked child has no use for it and would make every page copy-on-write.
-  madvise(start + lead, bytes, MADV_DONTFORK);
+  advise(mapping.bytes_, huge_pages);
   return mapping;
+}
+
+void Mapping::renew(std::span<std::byte> part, bool huge_pages) {
+  // MADV_DONTNEED alone would keep the page tables: 4 KiB for each 2 MiB that were ever touched.
+  if (mmap(part.data(), part.size(), kProtection, kFlags | MAP_FIXED, -1, 0) == MAP_FAILED) {
+    BENCHFS_CHECK(madvise(part.data(), part.size(), MADV_DONTNEED) == 0);
+    return;
+  }
+  advise(part, huge_pages);
 }
 
 Mapping::~Mapping() {

@@ -28,8 +28,13 @@ MemorySlots::MemorySlots(const MemoryEngineConfig& config)
 }
 
 std::uint64_t MemorySlots::cost(const MemorySlot& slot, std::uint32_t touched_end) const {
+  if (touched_end == 0) {
+    return 0;
+  }
   std::uint64_t page = slot.is_small ? small_.page_bytes : large_.page_bytes;
-  return std::min<std::uint64_t>(round_up(touched_end, page), slot_bytes_);
+  // A small slot has a page table of its own where no other slot lies in the same 2 MiB.
+  std::uint64_t table = slot.is_small && slot_bytes_ >= kHugePageBytes ? kPageBytes : 0;
+  return std::min<std::uint64_t>(round_up(touched_end, page) + table, slot_bytes_);
 }
 
 Status MemorySlots::reserve(std::uint64_t bytes) {
@@ -38,7 +43,7 @@ Status MemorySlots::reserve(std::uint64_t bytes) {
         ENOSPC, fmt::format("{} of {} bytes of chunk memory in use", used_bytes_, limit_bytes_));
   }
   while (used_bytes_ + warm_bytes_ + bytes > limit_bytes_) {
-    if (!cool_oldest(large_) && !cool_oldest(small_)) {
+    if (!cut_grown() && !cool_oldest(large_) && !cool_oldest(small_)) {
       break;
     }
   }
@@ -58,8 +63,26 @@ bool MemorySlots::cool_oldest(Kind& kind) {
   return true;
 }
 
+bool MemorySlots::cut_grown() {
+  if (grown_.empty()) {
+    return false;
+  }
+  MemorySlot* slot = grown_.back();
+  grown_.pop_back();
+  warm_bytes_ -= cost(*slot, slot->touched_end);
+  discard(*slot, kSmallBytes);
+  warm_bytes_ += cost(*slot, slot->touched_end);
+  small_.warm.push_back(slot);
+  return true;
+}
+
 void MemorySlots::discard(MemorySlot& slot, std::uint32_t from) {
-  BENCHFS_CHECK(madvise(slot.data + from, slot_bytes_ - from, MADV_DONTNEED) == 0);
+  std::span<std::byte> bytes(slot.data + from, slot_bytes_ - from);
+  if (from == 0 && slot.is_small && slot_bytes_ % kHugePageBytes == 0) {
+    Mapping::renew(bytes, small_.huge_pages);
+  } else {
+    BENCHFS_CHECK(madvise(bytes.data(), bytes.size(), MADV_DONTNEED) == 0);
+  }
   slot.touched_end = from;
 }
 
@@ -83,6 +106,9 @@ Result<MemorySlot*> MemorySlots::make_slot(Kind& kind) {
 
 Result<MemorySlot*> MemorySlots::allocate(std::uint32_t first_end) {
   Kind& kind = first_end <= kSmallBytes ? small_ : large_;
+  if (kind.is_small && kind.warm.empty()) {
+    cut_grown();
+  }
   if (!kind.warm.empty()) {
     MemorySlot* slot = kind.warm.back();
     std::uint64_t bytes = cost(*slot, slot->touched_end);
@@ -118,10 +144,6 @@ Status MemorySlots::touch(MemorySlot& slot, std::uint32_t end) {
 void MemorySlots::release(MemorySlot& slot) {
   BENCHFS_DCHECK(slot.leases == 0 && slot.writes.empty());
   used_bytes_ -= cost(slot, slot.touched_end);
-  // A small slot that has grown would make the next small file pay for all of it.
-  if (slot.is_small && slot.touched_end > kSmallBytes) {
-    discard(slot, kSmallBytes);
-  }
   slot.end = 0;
   slot.claimed_end = 0;
   slot.is_dropped = false;
@@ -130,10 +152,26 @@ void MemorySlots::release(MemorySlot& slot) {
     kind.cold.push_back(&slot);
     return;
   }
-  kind.warm.push_back(&slot);
+  // A small slot that has grown would make the next small file pay for all of it.
+  bool has_grown = slot.is_small && slot.touched_end > kSmallBytes;
+  (has_grown ? grown_ : kind.warm).push_back(&slot);
   warm_bytes_ += cost(slot, slot.touched_end);
-  while (warm_bytes_ > max_warm_bytes_ && cool_oldest(kind)) {
+}
+
+void MemorySlots::shrink(MemorySlot& slot, std::uint32_t end) {
+  std::uint64_t page = slot.is_small ? small_.page_bytes : large_.page_bytes;
+  std::uint64_t from = round_up(end, page);
+  if (slot.leases > 0 || from >= slot.touched_end) {
+    return;
   }
+  used_bytes_ -= cost(slot, slot.touched_end);
+  discard(slot, static_cast<std::uint32_t>(from));
+  used_bytes_ += cost(slot, slot.touched_end);
+}
+
+bool MemorySlots::trim_one() {
+  return cut_grown() ||
+         (warm_bytes_ > max_warm_bytes_ && (cool_oldest(large_) || cool_oldest(small_)));
 }
 
 }  // namespace benchfs::chunk

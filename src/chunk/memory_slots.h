@@ -3,9 +3,9 @@
 // A slot takes slot_bytes of address space, and memory as far as it was touched. There are two
 // kinds: small slots, for chunks that begin as a small file, have 4 KiB pages, so that a file of a
 // few KiB does not cost a huge page; large slots have huge pages. The limit counts the touched
-// pages of slots in use. Freed slots stay mapped, the most recently freed one is used next; the
-// memory of the oldest goes back to the kernel when free slots hold more than warm_bytes, or when
-// the limit needs it.
+// pages of slots in use, and the page table of a small one. Freed slots stay mapped, the most
+// recently freed one is used next; the memory of the oldest goes back to the kernel when the limit
+// needs it, and by trim_one() when free slots hold more than warm_bytes.
 //
 // Thread: one reactor's. Slots are owned by the pool and stay where they are.
 #pragma once
@@ -46,7 +46,13 @@ class MemorySlots {
   Result<MemorySlot*> allocate(std::uint32_t first_end);
   // Makes [0, end) usable. Errors: ENOSPC.
   Status touch(MemorySlot& slot, std::uint32_t end);
+  // Gives back memory of whole pages beyond `end`, if no lease points at the slot.
+  void shrink(MemorySlot& slot, std::uint32_t end);
   void release(MemorySlot& slot);
+  // Gives the memory of one free slot back to the kernel. False: none holds more than it may. Takes
+  // up to a millisecond.
+  bool trim_one();
+  [[nodiscard]] bool has_excess() const { return warm_bytes_ > max_warm_bytes_ || !grown_.empty(); }
 
   [[nodiscard]] std::uint64_t used_bytes() const { return used_bytes_; }
   [[nodiscard]] std::uint64_t warm_bytes() const { return warm_bytes_; }
@@ -65,6 +71,8 @@ class MemorySlots {
   [[nodiscard]] std::uint64_t cost(const MemorySlot& slot, std::uint32_t touched_end) const;
   Status reserve(std::uint64_t bytes);
   bool cool_oldest(Kind& kind);
+  // Makes a freed small slot that had grown small again.
+  bool cut_grown();
   void discard(MemorySlot& slot, std::uint32_t from);
   Result<MemorySlot*> make_slot(Kind& kind);
 
@@ -75,6 +83,7 @@ class MemorySlots {
   std::uint64_t warm_bytes_ = 0;  // by free slots
   Kind small_;
   Kind large_;
+  std::deque<MemorySlot*> grown_;  // free small slots with more memory than a small file needs
   std::deque<MemorySlot> slots_;
 };
 

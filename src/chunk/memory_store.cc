@@ -104,7 +104,7 @@ Result<WriteLease> MemoryStore::lease_for_write(wire::ChunkKey key, MemorySlot* 
     std::memset(slot->data + slot->claimed_end, 0, gap_end - slot->claimed_end);
   }
   WriteLease lease;
-  lease.write_id_ = slot->writes.open(range, slot->claimed_end);
+  lease.write_id_ = slot->writes.open(range, slot->end);
   slot->claimed_end = std::max(slot->claimed_end, range.end);
   lease.bytes_ = {slot->data + range.begin, range.end - range.begin};
   lease.owner_ = this;
@@ -177,8 +177,19 @@ rt::CoStatus MemoryStore::truncate(wire::InodeId inode,
     slot->writes.cut(rest);
     slot->end = std::min(slot->end, rest);
     slot->claimed_end = rest;
+    slots_.shrink(*slot, rest);
+  }
+  if (slots_.has_excess() && !is_trimming_) {
+    is_trimming_ = background_.spawn(trim());
   }
   co_return Status{};
+}
+
+rt::Task<void> MemoryStore::trim() {
+  while (!background_.is_closed() && slots_.trim_one()) {
+    co_await rt::Yield{};
+  }
+  is_trimming_ = false;
 }
 
 Extent MemoryStore::query(wire::InodeId inode, std::uint32_t chunk_bytes) const {
@@ -198,6 +209,8 @@ Result<Space> MemoryStore::space() const {
 rt::CoStatus MemoryStore::close() {
   is_closed_ = true;
   write_ended_.wake_all();
+  background_.close();
+  co_await background_.join();
   co_return Status{};
 }
 

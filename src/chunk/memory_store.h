@@ -8,6 +8,7 @@
 #include "chunk/chunk_index.h"
 #include "chunk/chunk_store.h"
 #include "chunk/memory_slots.h"
+#include "rt/scope.h"
 #include "rt/sync.h"
 
 namespace benchfs::chunk {
@@ -45,6 +46,8 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
   void end_write(wire::ChunkKey key, MemorySlot& slot);
   void unpin(MemorySlot& slot);
   void drop(MemorySlot& slot);
+  // Gives excess free memory back to the kernel, a slot a pass.
+  rt::Task<void> trim();
 
   MemoryEngineConfig config_;
   MemorySlots slots_;
@@ -52,6 +55,8 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
   rt::WaitQueue write_ended_;  // waiters: writes blocked by one from before a truncation
   std::uint64_t device_id_;
   std::uint64_t leases_ = 0;
+  rt::Scope background_;
+  bool is_trimming_ = false;
   bool is_closed_ = false;
 };
 

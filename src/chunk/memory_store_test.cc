@@ -45,7 +45,8 @@ TEST(MemoryStore, SmallFilesTakeSmallPages) {
   Shard shard;
   Driver driver(shard.reactor(),
                 make_memory_store({.slot_bytes = 4U << 20, .limit_bytes = 8U << 20}).value());
-  for (std::uint64_t inode = 1; inode <= 2048; ++inode) {
+  // A page of data and a page table each.
+  for (std::uint64_t inode = 1; inode <= 1024; ++inode) {
     ASSERT_TRUE(driver.fill({wire::InodeId{inode}, 0}, 0, 3000, 'e'));
   }
   EXPECT_EQ(driver.store().space()->free_bytes, 0U);
@@ -69,6 +70,66 @@ TEST(MemoryStore, AWriteWaitsForOneFromBeforeATruncationOnlyWhereItMayStillFill)
   ASSERT_TRUE(driver.commit(*std::move(late)));
   ASSERT_TRUE(driver.fill(kKey, 3000, 10, 'i'));
   EXPECT_EQ(driver.read(kKey), runs({{50, 'g'}, {10, 0}, {10, 'h'}, {2930, 0}, {10, 'i'}}));
+}
+
+TEST(MemoryStore, ASecondAbandonedWriteBeyondTheEndLeavesZerosToo) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  ASSERT_TRUE(driver.fill(kKey, 0, 100, 'g'));
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    Result<WriteLease> lease = driver.begin(kKey, 1000, 1000);
+    ASSERT_TRUE(lease);
+    std::ranges::fill(lease->bytes(), std::byte{'X'});
+  }
+  ASSERT_TRUE(driver.fill(kKey, 5000, 1, 'h'));
+  EXPECT_EQ(driver.read(kKey), runs({{100, 'g'}, {4900, 0}, {1, 'h'}}));
+}
+
+// The memory of a dropped chunk stays away from others while the network may still fill it.
+TEST(MemoryStore, ASlotIsUsedAgainOnlyAfterItsLastLease) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(16 * kSlot, 16 * kSlot));
+  ASSERT_TRUE(driver.fill(kKey, 0, kSlot, 'a'));
+  Result<WriteLease> late = driver.begin(kKey, 0, kSlot);
+  ASSERT_TRUE(late);
+  ASSERT_TRUE(driver.truncate(kInode, 0));
+  for (std::uint64_t index = 0; index < 8; ++index) {
+    ASSERT_TRUE(driver.fill({wire::InodeId{9}, index}, 0, kSlot, 'b'));
+  }
+  std::ranges::fill(late->bytes(), std::byte{'X'});
+  ASSERT_TRUE(driver.commit(*std::move(late)));
+  for (std::uint64_t index = 0; index < 8; ++index) {
+    EXPECT_EQ(driver.read({wire::InodeId{9}, index}), runs({{kSlot, 'b'}})) << index;
+  }
+}
+
+TEST(MemoryStore, TheMemoryOfRemovedFilesServesFilesOfAnySize) {
+  Shard shard;
+  constexpr std::uint32_t kLarge = 4U << 20;
+  Driver driver(
+      shard.reactor(),
+      make_memory_store({.slot_bytes = kLarge, .limit_bytes = 4 * kLarge, .warm_bytes = 4 * kLarge})
+          .value());
+  wire::InodeId small{8};
+  auto fill_up = [&driver](wire::InodeId inode, std::uint32_t length) {
+    std::uint64_t index = 0;
+    while (index < 10'000 && driver.fill({inode, index}, 0, length, 'a')) {
+      ++index;
+    }
+    return index;
+  };
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(fill_up(small, 3000), 4 * kLarge / (2 * kPageBytes));
+    ASSERT_TRUE(driver.truncate(small, 0));
+    EXPECT_EQ(fill_up(kInode, kLarge), 4U);
+    for (std::uint64_t index = 4; index > 0; --index) {
+      ASSERT_TRUE(driver.truncate(kInode, (index - 1) * kLarge + 1, kLarge));
+    }
+    EXPECT_EQ(driver.query(kInode).chunk_count, 1U);
+    EXPECT_EQ(fill_up(small, kHugePageBytes), 7U) << "a cut chunk keeps no more than a huge page";
+    ASSERT_TRUE(driver.truncate(small, 0));
+    ASSERT_TRUE(driver.truncate(kInode, 0));
+  }
 }
 
 TEST(MemorySlots, TheMostRecentlyFreedSlotIsUsedNext) {
@@ -95,6 +156,10 @@ TEST(MemorySlots, NoMoreThanTheWarmBytesStayMapped) {
   for (MemorySlot* slot : held) {
     slots.release(*slot);
   }
+  EXPECT_EQ(slots.warm_bytes(), 8 * kSlot);
+  while (slots.trim_one()) {
+  }
+  EXPECT_FALSE(slots.has_excess());
   EXPECT_EQ(slots.warm_bytes(), 2 * kSlot);
   EXPECT_EQ(slots.used_bytes(), 0U);
   EXPECT_EQ(held.front()->data[0], std::byte{0});
@@ -108,9 +173,13 @@ TEST(MemorySlots, ASmallSlotThatGrewIsSmallAgainWhenFreed) {
   ASSERT_TRUE(slots.touch(*slot, kLarge));
   EXPECT_EQ(slots.used_bytes(), kLarge);
   slots.release(*slot);
-  EXPECT_EQ(slots.warm_bytes(), MemorySlots::kSmallBytes);
   EXPECT_EQ(slots.allocate(100).value(), slot);
-  EXPECT_EQ(slots.used_bytes(), MemorySlots::kSmallBytes);
+  EXPECT_EQ(slots.used_bytes(), MemorySlots::kSmallBytes + kPageBytes);
+  ASSERT_TRUE(slots.touch(*slot, kLarge));
+  slots.release(*slot);
+  EXPECT_TRUE(slots.trim_one());
+  EXPECT_EQ(slots.warm_bytes(), MemorySlots::kSmallBytes + kPageBytes);
+  EXPECT_FALSE(slots.trim_one());
 }
 
 TEST(WriteSet, ACommitSettlesItsPartOfAnothersBytes) {

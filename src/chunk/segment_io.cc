@@ -87,11 +87,20 @@ bool SegmentIo::inject(IoFaults::Operation operation, std::size_t* length, int* 
   return *result != 0;
 }
 
+rt::Task<void> SegmentIo::pass_gate(IoFaults::Operation operation) {
+  if (faults_->gate != nullptr && faults_->gated == operation) {
+    (void)co_await faults_->gate->wait(Deadline::never());
+  }
+}
+
 rt::Task<int> SegmentIo::read_some(IoTarget target,
                                    std::span<std::byte> into,
                                    std::uint64_t offset) {
   std::size_t length = into.size();
   int result = 0;
+  if (faults_ != nullptr) {
+    co_await pass_gate(IoFaults::Operation::kRead);
+  }
   if (!inject(IoFaults::Operation::kRead, &length, &result)) {
     std::span<std::byte> part = into.first(length);
     result = co_await ring_.read(target.file, part, offset, buffer_for(part.data()));
@@ -104,6 +113,9 @@ rt::Task<int> SegmentIo::write_some(IoTarget target,
                                     std::uint64_t offset) {
   std::size_t length = from.size();
   int result = 0;
+  if (faults_ != nullptr) {
+    co_await pass_gate(IoFaults::Operation::kWrite);
+  }
   if (!inject(IoFaults::Operation::kWrite, &length, &result)) {
     std::span<const std::byte> part = from.first(length);
     result = co_await ring_.write(target.file, part, offset, buffer_for(part.data()));
@@ -157,6 +169,9 @@ rt::CoStatus SegmentIo::punch(IoTarget target, std::uint64_t offset, std::uint64
   for (int repeat = 0; repeat < kMaxRepeats; ++repeat) {
     int result = 0;
     std::size_t unused = 0;
+    if (faults_ != nullptr) {
+      co_await pass_gate(IoFaults::Operation::kPunch);
+    }
     if (!inject(IoFaults::Operation::kPunch, &unused, &result)) {
       result = co_await ring_.fallocate(
           target.file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);

@@ -38,6 +38,8 @@ class SegmentIo {
 
  private:
   [[nodiscard]] int buffer_for(const std::byte* address) const;
+  // Waits for the test's gate, if it closes this kind of operation.
+  rt::Task<void> pass_gate(IoFaults::Operation operation);
   bool inject(IoFaults::Operation operation, std::size_t* length, int* result);
   rt::Task<int> write_some(IoTarget target, std::span<const std::byte> from, std::uint64_t offset);
   rt::Task<int> read_some(IoTarget target, std::span<std::byte> into, std::uint64_t offset);

@@ -197,6 +197,10 @@ Result<FileSlot*> Segments::allocate() {
   return &segments_.back()->slots[slots_used_++];
 }
 
+bool Segments::has_slot() const {
+  return !free_.empty() || (!segments_.back()->is_failed && slots_used_ < config_.segment_slots);
+}
+
 void Segments::release(FileSlot& slot) {
   if (slot.is_failed || slot.segment->is_failed) {
     return;

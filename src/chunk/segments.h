@@ -65,7 +65,10 @@ class Segments {
   Result<FileSlot*> allocate();
   // Makes a slot available again, unless writes to it fail. Nobody may use it any more.
   void release(FileSlot& slot);
+  // False: allocate() would have to create a segment.
+  [[nodiscard]] bool has_slot() const;
 
+  [[nodiscard]] std::uint32_t slot_bytes() const { return config_.slot_bytes; }
   [[nodiscard]] std::uint64_t offset_of(const FileSlot& slot) const {
     return std::uint64_t{slot.index} * config_.slot_bytes;
   }

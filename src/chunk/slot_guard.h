@@ -69,6 +69,7 @@ class SlotGuard {
 
   [[nodiscard]] Awaiter enter(Access access) { return {this, access}; }
   [[nodiscard]] bool has_waiters() const { return head_ != nullptr; }
+  [[nodiscard]] bool is_idle() const { return active_ == 0 && head_ == nullptr; }
 
  private:
   [[nodiscard]] bool admits(Access access) const {

@@ -95,26 +95,32 @@ inline rt::CoStatus store_bytes(ChunkStore* store,
 class Driver {
  public:
   Driver(rt::Reactor& reactor, std::unique_ptr<ChunkStore> store)
-      : reactor_(reactor), store_(std::move(store)) {}
+      : reactor_(&reactor), store_(std::move(store)) {}
+  Driver(Driver&&) = default;
+  ~Driver() {
+    if (store_ != nullptr) {
+      EXPECT_TRUE(close());
+    }
+  }
 
   Status write(wire::ChunkKey key,
                std::uint32_t offset,
                std::span<const std::byte> bytes,
                std::int64_t mtime_ns = 1) {
-    return reactor_.block_on(store_bytes(store_.get(), key, offset, bytes, mtime_ns));
+    return reactor_->block_on(store_bytes(store_.get(), key, offset, bytes, mtime_ns));
   }
   Status fill(wire::ChunkKey key, std::uint32_t offset, std::uint32_t length, char value) {
     std::vector<std::byte> bytes(length, static_cast<std::byte>(value));
     return write(key, offset, bytes);
   }
   Result<WriteLease> begin(wire::ChunkKey key, std::uint32_t offset, std::uint32_t length) {
-    return reactor_.block_on(store_->begin_write(key, offset, length, soon()));
+    return reactor_->block_on(store_->begin_write(key, offset, length, soon()));
   }
   Status commit(WriteLease lease, std::int64_t mtime_ns = 1) {
-    return reactor_.block_on(store_->commit(std::move(lease), mtime_ns));
+    return reactor_->block_on(store_->commit(std::move(lease), mtime_ns));
   }
   Result<ReadLease> lease(wire::ChunkKey key, std::uint32_t offset, std::uint32_t length) {
-    return reactor_.block_on(store_->read(key, offset, length, soon()));
+    return reactor_->block_on(store_->read(key, offset, length, soon()));
   }
   std::vector<std::byte> read(wire::ChunkKey key,
                               std::uint32_t offset = 0,
@@ -124,15 +130,24 @@ class Driver {
     return got ? std::vector(got->bytes().begin(), got->bytes().end()) : std::vector<std::byte>();
   }
   Status truncate(wire::InodeId inode, std::uint64_t size, std::uint32_t chunk_bytes = kSlot) {
-    return reactor_.block_on(store_->truncate(inode, size, chunk_bytes));
+    return reactor_->block_on(store_->truncate(inode, size, chunk_bytes));
   }
   Extent query(wire::InodeId inode) { return store_->query(inode, kSlot); }
-  Status sync(wire::InodeId inode) { return reactor_.block_on(store_->sync(inode)); }
-  Status close() { return reactor_.block_on(store_->close()); }
+  Status sync(wire::InodeId inode) { return reactor_->block_on(store_->sync(inode)); }
+  Status close() { return reactor_->block_on(store_->close()); }
   ChunkStore& store() { return *store_; }
+  // Runs the reactor until `done()`, for what the store does in the background.
+  template <typename Done>
+  bool wait_until(Done done) {
+    rt::Reactor::Binding binding(*reactor_);
+    for (Deadline deadline = soon(); !done() && !deadline.passed();) {
+      reactor_->turn();
+    }
+    return done();
+  }
 
  private:
-  rt::Reactor& reactor_;
+  rt::Reactor* reactor_;
   std::unique_ptr<ChunkStore> store_;
 };
 

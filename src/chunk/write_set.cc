@@ -39,6 +39,7 @@ std::uint32_t WriteSet::open(Range range, std::uint32_t fresh_from) {
   writes_.push_back({next_id_, range, range.end});
   Range fresh{std::max(range.begin, fresh_from), range.end};
   if (!fresh.empty()) {
+    subtract(unsettled_, fresh);
     unsettled_.push_back(fresh);
   }
   return next_id_++;

@@ -23,7 +23,7 @@ struct Range {
 
 class WriteSet {
  public:
-  // Begins a write; its bytes from `fresh_from` on were never written before. Returns its id.
+  // Begins a write; no byte from `fresh_from` on is stored yet. Returns its id.
   std::uint32_t open(Range range, std::uint32_t fresh_from);
   // Ends a write: what a cut left of its range is settled and returned.
   Range commit(std::uint32_t id);

@@ -180,6 +180,7 @@ class Event {
   }
   void reset() { set_ = false; }
   [[nodiscard]] bool is_set() const { return set_; }
+  [[nodiscard]] bool has_waiters() const { return !queue_.empty(); }
   [[nodiscard]] Task<Wake> wait(Deadline deadline, CancelSource* cancel = nullptr) {
     while (!set_) {
       Wake wake = co_await queue_.wait(deadline, cancel);
