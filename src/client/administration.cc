@@ -1,19 +1,17 @@
-// The file system as a whole, and its servers.
+#include "client/administration.h"
 
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "client/file_system.h"
-
 namespace benchfs::client {
 
-rt::Task<void> FileSystem::statfs_shard(wire::ShardId shard,
-                                        Deadline by,
-                                        Result<wire::StatfsReply>* out) {
+rt::Task<void> Administration::statfs_shard(wire::ShardId shard,
+                                            Deadline by,
+                                            Result<wire::StatfsReply>* out) {
   wire::StatfsRequest request;
   rpc::Call call = rpc::make_call(request);
-  Result<rpc::Reply> reply = co_await pool_.call(shard, call, by);
+  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
   if (!reply) {
     *out = std::unexpected(std::move(reply.error()));
     co_return;
@@ -21,24 +19,24 @@ rt::Task<void> FileSystem::statfs_shard(wire::ShardId shard,
   *out = reply->as<wire::StatfsReply>();
 }
 
-rt::CoResult<Statfs> FileSystem::statfs() {
-  Deadline by = administration_deadline();
-  std::vector<Result<wire::StatfsReply>> answers(pool_.size(), wire::StatfsReply{});
-  rt::Group group(scope_);
-  for (std::uint32_t shard = 0; shard < pool_.size(); ++shard) {
+rt::CoResult<Statfs> Administration::statfs() {
+  Deadline by = backend_.administration_deadline();
+  std::vector<Result<wire::StatfsReply>> answers(backend_.pool.size(), wire::StatfsReply{});
+  rt::Group group(backend_.scope);
+  for (std::uint32_t shard = 0; shard < backend_.pool.size(); ++shard) {
     group.add(statfs_shard(wire::ShardId{shard}, by, &answers[shard]));
   }
   (void)co_await group.wait();
   Statfs sum;
-  sum.shard_count = pool_.size();
+  sum.shard_count = backend_.pool.size();
   std::unordered_map<std::uint64_t, bool> devices;  // shards on one device share its space
-  for (std::uint32_t shard = 0; shard < pool_.size(); ++shard) {
+  for (std::uint32_t shard = 0; shard < backend_.pool.size(); ++shard) {
     Result<wire::StatfsReply>& answer = answers[shard];
     if (!answer) {
       co_return std::unexpected(std::move(answer.error()));
     }
     sum.inode_count += answer->inode_count;
-    sum.chunk_bytes = pool_.at(wire::ShardId{shard}).grant().chunk_bytes;
+    sum.chunk_bytes = backend_.pool.at(wire::ShardId{shard}).grant().chunk_bytes;
     if (devices.emplace(answer->device, true).second) {
       sum.total_bytes += answer->total_bytes;
       sum.free_bytes += answer->free_bytes;
@@ -47,23 +45,23 @@ rt::CoResult<Statfs> FileSystem::statfs() {
   co_return sum;
 }
 
-rt::CoResult<std::string> FileSystem::shard_stats(wire::ShardId shard) {
-  return shard_section(shard, wire::StatsRequest{});
+rt::CoResult<std::string> Administration::shard_stats(wire::ShardId shard) {
+  return section(shard, wire::StatsRequest{});
 }
 
-rt::CoResult<std::string> FileSystem::shard_requests(wire::ShardId shard, std::uint32_t limit) {
+rt::CoResult<std::string> Administration::shard_requests(wire::ShardId shard, std::uint32_t limit) {
   wire::StatsRequest request;
   request.section = static_cast<std::uint32_t>(wire::StatsSection::kRequests);
   request.limit = limit;
-  return shard_section(shard, request);
+  return section(shard, request);
 }
 
-rt::CoResult<std::string> FileSystem::shard_section(wire::ShardId shard,
-                                                    wire::StatsRequest request) {
+rt::CoResult<std::string> Administration::section(wire::ShardId shard, wire::StatsRequest request) {
   rpc::Call call = rpc::make_call(request);
   std::string text(wire::kMaxStatsBytes, '\0');
   call.into = std::as_writable_bytes(std::span(text));
-  Result<rpc::Reply> reply = co_await pool_.call(shard, call, administration_deadline());
+  Result<rpc::Reply> reply =
+      co_await backend_.pool.call(shard, call, backend_.administration_deadline());
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
@@ -71,36 +69,28 @@ rt::CoResult<std::string> FileSystem::shard_section(wire::ShardId shard,
   co_return text;
 }
 
-rt::CoStatus FileSystem::ping(wire::ShardId shard,
-                              std::span<const std::byte> data,
-                              std::span<std::byte> into) {
+rt::CoStatus Administration::ping(wire::ShardId shard,
+                                  std::span<const std::byte> data,
+                                  std::span<std::byte> into) {
   wire::PingRequest request;
   request.reply_bytes = static_cast<std::uint32_t>(into.size());
   rpc::Call call = rpc::make_call(request);
   call.data = data;
   call.into = into;
-  call.rendezvous = data.size() > config_.eager_bytes;
-  Result<rpc::Reply> reply = co_await pool_.call(shard, call, administration_deadline());
+  call.rendezvous = data.size() > backend_.config.eager_bytes;
+  Result<rpc::Reply> reply =
+      co_await backend_.pool.call(shard, call, backend_.administration_deadline());
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
   co_return Status{};
 }
 
-rt::CoStatus FileSystem::set_capacity(wire::ShardId shard, std::uint32_t max_clients) {
+rt::CoStatus Administration::set_capacity(wire::ShardId shard, std::uint32_t max_clients) {
   wire::SetCapacityRequest request{.max_clients = max_clients};
-  Result<rpc::Reply> reply = co_await pool_.call(shard, rpc::make_call(request), deadline());
+  Result<rpc::Reply> reply =
+      co_await backend_.pool.call(shard, rpc::make_call(request), backend_.metadata_deadline());
   co_return reply ? Status{} : std::unexpected(std::move(reply.error()));
-}
-
-rt::CoStatus FileSystem::connect(wire::ShardId shard, Deadline by) {
-  wire::PingRequest request;
-  rpc::Call call = rpc::make_call(request);
-  Result<rpc::Reply> reply = co_await pool_.call(shard, call, by);
-  if (!reply) {
-    co_return std::unexpected(std::move(reply.error()));
-  }
-  co_return Status{};
 }
 
 }  // namespace benchfs::client

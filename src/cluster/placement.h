@@ -35,6 +35,43 @@ inline wire::ShardId chunk_shard(const wire::Layout& layout, std::uint64_t index
   return wire::ShardId{static_cast<std::uint32_t>((layout.first_shard + index) % layout.width)};
 }
 
+// The shards that a file of `size` bytes may have chunks on, in the order of its chunks: the home
+// first, each once. UINT64_MAX gives all shards of the layout. For range-for; the layout is valid.
+class LayoutShards {
+ public:
+  LayoutShards(const wire::Layout& layout, std::uint64_t size)
+      : layout_(layout), count_(count(layout, size)) {}
+
+  class Iterator {
+   public:
+    using value_type = wire::ShardId;
+    using difference_type = std::ptrdiff_t;
+    Iterator(const wire::Layout& layout, std::uint32_t index) : layout_(layout), index_(index) {}
+    wire::ShardId operator*() const { return chunk_shard(layout_, index_); }
+    Iterator& operator++() {
+      ++index_;
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& a, const Iterator& b) { return a.index_ == b.index_; }
+
+   private:
+    wire::Layout layout_;
+    std::uint32_t index_;
+  };
+  [[nodiscard]] Iterator begin() const { return {layout_, 0}; }
+  [[nodiscard]] Iterator end() const { return {layout_, count_}; }
+  [[nodiscard]] std::uint32_t size() const { return count_; }
+
+ private:
+  static std::uint32_t count(const wire::Layout& layout, std::uint64_t size) {
+    std::uint64_t chunks = size / layout.chunk_bytes + (size % layout.chunk_bytes != 0 ? 1 : 0);
+    return static_cast<std::uint32_t>(chunks < layout.width ? chunks : layout.width);
+  }
+  wire::Layout layout_;
+  std::uint32_t count_;
+};
+
 // A piece of one chunk.
 struct ChunkSpan {
   std::uint64_t index = 0;        // of the chunk

@@ -181,5 +181,26 @@ TEST(PlacementDeathTest, RangesBeyondTheLargestFileAreRefused) {
   EXPECT_DEATH(make_layout(ShardId{4}, 4, kMiB), "home");
 }
 
+std::vector<std::uint32_t> shards_of(const wire::Layout& layout, std::uint64_t size) {
+  std::vector<std::uint32_t> shards;
+  for (wire::ShardId shard : LayoutShards(layout, size)) {
+    shards.push_back(shard.value);
+  }
+  return shards;
+}
+
+TEST(LayoutShards, AreThoseThatTheChunksReachHomeFirst) {
+  constexpr std::uint64_t kChunk = wire::kMinChunkBytes;
+  wire::Layout layout = make_layout(wire::ShardId{2}, 4, wire::kMinChunkBytes);
+  using Shards = std::vector<std::uint32_t>;
+  EXPECT_EQ(shards_of(layout, 0), Shards{});
+  EXPECT_EQ(shards_of(layout, 1), Shards{2});
+  EXPECT_EQ(shards_of(layout, kChunk), Shards{2});
+  EXPECT_EQ(shards_of(layout, kChunk + 1), (Shards{2, 3}));
+  EXPECT_EQ(shards_of(layout, 4 * kChunk), (Shards{2, 3, 0, 1}));
+  EXPECT_EQ(shards_of(layout, 5 * kChunk), (Shards{2, 3, 0, 1}));
+  EXPECT_EQ(shards_of(layout, UINT64_MAX), (Shards{2, 3, 0, 1}));
+}
+
 }  // namespace
 }  // namespace benchfs::cluster

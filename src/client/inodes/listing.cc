@@ -1,21 +1,22 @@
-// Listing a directory, whose entries are on all shards.
+#include "client/inodes/listing.h"
 
 #include <algorithm>
-#include <cerrno>
+#include <memory>
 #include <utility>
 
-#include "client/file_system.h"
-#include "client/with_fresh_cache.h"
+#include "wire/messages.h"
 
 namespace benchfs::client {
+namespace {
 
-rt::Task<void> FileSystem::list_shard(wire::ShardId shard,
-                                      wire::InodeId directory,
-                                      std::string_view cursor,
-                                      std::uint32_t max_bytes,
-                                      Deadline by,
-                                      Result<std::vector<DirEntry>>* out,
-                                      bool* at_end) {
+rt::Task<void> list_shard(Backend& backend,
+                          wire::ShardId shard,
+                          wire::InodeId directory,
+                          std::string_view cursor,
+                          std::uint32_t max_bytes,
+                          Deadline by,
+                          Result<std::vector<DirEntry>>* out,
+                          bool* at_end) {
   wire::ReaddirRequest request;
   request.directory = directory.value;
   request.max_bytes = max_bytes;
@@ -23,7 +24,7 @@ rt::Task<void> FileSystem::list_shard(wire::ShardId shard,
   rpc::Call call = rpc::make_call(request, cursor);
   std::vector<std::byte> page(max_bytes);
   call.into = page;
-  Result<rpc::Reply> reply = co_await pool_.call(shard, call, by);
+  Result<rpc::Reply> reply = co_await backend.pool.call(shard, call, by);
   if (!reply) {
     *out = std::unexpected(std::move(reply.error()));
     co_return;
@@ -49,31 +50,30 @@ rt::Task<void> FileSystem::list_shard(wire::ShardId shard,
   *out = std::move(entries);
 }
 
-rt::CoResult<std::vector<DirEntry>> FileSystem::list(wire::InodeId directory,
-                                                     std::string cursor,
-                                                     std::size_t max_entries) {
-  auto page = co_await list_page(directory, std::move(cursor), max_entries);
-  if (!page && page.error().is_posix(ESTALE)) {
-    co_return std::vector<DirEntry>{};
-  }
-  co_return page;
-}
+}  // namespace
 
-rt::CoResult<std::vector<DirEntry>> FileSystem::list_page(wire::InodeId directory,
-                                                          std::string cursor,
-                                                          std::size_t max_entries) {
-  Deadline by = deadline();
-  std::uint32_t shards = pool_.size();
+rt::CoResult<std::vector<DirEntry>> list_page(Backend& backend,
+                                              wire::InodeId directory,
+                                              std::string cursor,
+                                              std::size_t max_entries,
+                                              Deadline by) {
+  std::uint32_t shards = backend.pool.size();
   // Entries are spread evenly; ask for a little more than the even share.
   std::size_t share = (max_entries / shards + 8) * (sizeof(wire::DirEntryHeader) + 32);
   auto max_bytes =
       static_cast<std::uint32_t>(std::clamp<std::size_t>(share, 4096, wire::kMaxReaddirBytes));
   std::vector<Result<std::vector<DirEntry>>> pages(shards, std::vector<DirEntry>{});
   std::unique_ptr<bool[]> at_end(new bool[shards]());  // lint: allow new array of flags
-  rt::Group group(scope_);
+  rt::Group group(backend.scope);
   for (std::uint32_t shard = 0; shard < shards; ++shard) {
-    group.add(list_shard(
-        wire::ShardId{shard}, directory, cursor, max_bytes, by, &pages[shard], &at_end[shard]));
+    group.add(list_shard(backend,
+                         wire::ShardId{shard},
+                         directory,
+                         cursor,
+                         max_bytes,
+                         by,
+                         &pages[shard],
+                         &at_end[shard]));
   }
   (void)co_await group.wait();
   // Beyond the end of the shortest unfinished page other shards may know names that come earlier.
@@ -100,24 +100,6 @@ rt::CoResult<std::vector<DirEntry>> FileSystem::list_page(wire::InodeId director
     merged.resize(max_entries);
   }
   co_return merged;
-}
-
-rt::CoResult<std::vector<DirEntry>> FileSystem::do_list(std::string path,
-                                                        std::string cursor,
-                                                        std::size_t max_entries) {
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
-  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(walk, Follow::kYes, deadline()));
-  if (!attr.is_directory()) {
-    co_return fail_errno(ENOTDIR);
-  }
-  co_return co_await list_page(attr.id(), std::move(cursor), max_entries);
-}
-
-rt::CoResult<std::vector<DirEntry>> FileSystem::list(std::string path,
-                                                     std::string cursor,
-                                                     std::size_t max_entries) {
-  return with_fresh_cache(
-      &FileSystem::do_list, std::move(path), std::move(cursor), std::move(max_entries));
 }
 
 }  // namespace benchfs::client

@@ -1,4 +1,4 @@
-#include "client/path_walk.h"
+#include "client/paths/path_walk.h"
 
 #include <cerrno>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "client/lost_file.h"
+#include "client/inodes/lost_file.h"
 
 #include <utility>
 

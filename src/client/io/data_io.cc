@@ -6,14 +6,15 @@
 #include <optional>
 #include <vector>
 
-#include "client/file_system.h"
-#include "client/lost_file.h"
+#include "client/inodes/lost_file.h"
+#include "client/io/data_io.h"
+#include "cluster/placement.h"
 
 namespace benchfs::client {
 
 // One read or write under way; its parts are taken by a few workers, in order of offset. Each part
 // is an operation with a deadline of its own: how long all take depends on the length.
-struct FileSystem::Transfer {
+struct DataIo::Transfer {
   Transfer(OpenFile& f, std::uint64_t at, std::size_t length, std::uint32_t max_bytes)
       : file(f), offset(at), spans(f.layout(), at, length, max_bytes), next(spans.begin()) {}
 
@@ -41,15 +42,15 @@ struct FileSystem::Transfer {
   }
 };
 
-std::uint32_t FileSystem::max_transfer() const {
+std::uint32_t DataIo::max_transfer() const {
   std::uint32_t granted = 0;
-  for (std::uint32_t shard = 0; shard < pool_.size(); ++shard) {
-    granted = std::max(granted, pool_.at(wire::ShardId{shard}).grant().max_transfer_bytes);
+  for (std::uint32_t shard = 0; shard < backend_.pool.size(); ++shard) {
+    granted = std::max(granted, backend_.pool.at(wire::ShardId{shard}).grant().max_transfer_bytes);
   }
   return granted == 0 ? 1U << 20 : granted;
 }
 
-rt::CoStatus FileSystem::run_transfer(Transfer& transfer, std::size_t spans) {
+rt::CoStatus DataIo::run_transfer(Transfer& transfer, std::size_t spans) {
   if (spans <= 1) {
     if (spans == 1) {
       Status done = co_await transfer_span(transfer, *transfer.next);
@@ -58,8 +59,8 @@ rt::CoStatus FileSystem::run_transfer(Transfer& transfer, std::size_t spans) {
       }
     }
   } else {
-    rt::Group group(scope_);
-    std::size_t workers = std::min<std::size_t>(spans, config_.parallel_transfers);
+    rt::Group group(backend_.scope);
+    std::size_t workers = std::min<std::size_t>(spans, backend_.config.parallel_transfers);
     for (std::size_t i = 0; i < workers; ++i) {
       group.add(transfer_spans(&transfer));
     }
@@ -71,7 +72,7 @@ rt::CoStatus FileSystem::run_transfer(Transfer& transfer, std::size_t spans) {
   co_return Status{};
 }
 
-rt::Task<void> FileSystem::transfer_spans(Transfer* transfer) {
+rt::Task<void> DataIo::transfer_spans(Transfer* transfer) {
   while (transfer->next != transfer->spans.end() && !transfer->error) {
     cluster::ChunkSpan span = *transfer->next;
     ++transfer->next;
@@ -82,11 +83,11 @@ rt::Task<void> FileSystem::transfer_spans(Transfer* transfer) {
   }
 }
 
-rt::CoStatus FileSystem::transfer_span(Transfer& transfer, cluster::ChunkSpan span) {
+rt::CoStatus DataIo::transfer_span(Transfer& transfer, cluster::ChunkSpan span) {
   return transfer.is_write ? write_span(transfer, span) : read_span(transfer, span);
 }
 
-rt::CoStatus FileSystem::write_span(Transfer& transfer, cluster::ChunkSpan span) {
+rt::CoStatus DataIo::write_span(Transfer& transfer, cluster::ChunkSpan span) {
   wire::WriteChunkRequest request;
   request.inode = transfer.file.id().value;
   request.index = span.index;
@@ -94,9 +95,9 @@ rt::CoStatus FileSystem::write_span(Transfer& transfer, cluster::ChunkSpan span)
   request.length = span.length;
   rpc::Call call = rpc::make_call(request);
   call.data = transfer.from.subspan(span.file_offset - transfer.offset, span.length);
-  call.rendezvous = span.length > config_.eager_bytes;
-  Result<rpc::Reply> reply = co_await pool_.call(
-      cluster::chunk_shard(transfer.file.layout(), span.index), call, data_deadline());
+  call.rendezvous = span.length > backend_.config.eager_bytes;
+  Result<rpc::Reply> reply = co_await backend_.pool.call(
+      cluster::chunk_shard(transfer.file.layout(), span.index), call, backend_.data_deadline());
   if (!reply) {
     co_return call_error(std::move(reply.error()), LostBy::kAsked);
   }
@@ -104,7 +105,7 @@ rt::CoStatus FileSystem::write_span(Transfer& transfer, cluster::ChunkSpan span)
   co_return Status{};
 }
 
-rt::CoStatus FileSystem::read_span(Transfer& transfer, cluster::ChunkSpan span) {
+rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
   wire::ReadChunkRequest request;
   request.inode = transfer.file.id().value;
   request.index = span.index;
@@ -112,8 +113,8 @@ rt::CoStatus FileSystem::read_span(Transfer& transfer, cluster::ChunkSpan span) 
   request.length = span.length;
   rpc::Call call = rpc::make_call(request);
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
-  Result<rpc::Reply> reply = co_await pool_.call(
-      cluster::chunk_shard(transfer.file.layout(), span.index), call, data_deadline());
+  Result<rpc::Reply> reply = co_await backend_.pool.call(
+      cluster::chunk_shard(transfer.file.layout(), span.index), call, backend_.data_deadline());
   if (!reply && reply.error().code == Errc::kDataLost) {
     transfer.on_lost(span.file_offset,
                      call_error(std::move(reply.error()), LostBy::kAsked).error());
@@ -141,9 +142,9 @@ std::size_t count_spans(const cluster::ChunkSpans& spans) {
 }
 }  // namespace
 
-rt::CoResult<std::size_t> FileSystem::read(OpenFile& file,
-                                           std::uint64_t offset,
-                                           std::span<std::byte> into) {
+rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
+                                       std::uint64_t offset,
+                                       std::span<std::byte> into) {
   if (file.inode->attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
@@ -171,7 +172,8 @@ rt::CoResult<std::size_t> FileSystem::read(OpenFile& file,
     // still missing is a hole.
     bool looked_again = size.has_value();
     if (!looked_again) {
-      BENCHFS_CO_TRY(Found found, co_await get_inode(file.id(), deadline()));
+      BENCHFS_CO_TRY(Found found,
+                     co_await inodes_.get_attr(file.id(), backend_.metadata_deadline()));
       file.inode->attr = found.attr;
       size = found.attr.size;
     }
@@ -186,9 +188,7 @@ rt::CoResult<std::size_t> FileSystem::read(OpenFile& file,
   }
 }
 
-rt::CoStatus FileSystem::write(OpenFile& file,
-                               std::uint64_t offset,
-                               std::span<const std::byte> from) {
+rt::CoStatus DataIo::write(OpenFile& file, std::uint64_t offset, std::span<const std::byte> from) {
   if (!file.is_open || !file.can_write()) {
     co_return fail_errno(EBADF);
   }
@@ -213,7 +213,7 @@ rt::CoStatus FileSystem::write(OpenFile& file,
   co_return done;
 }
 
-rt::CoResult<std::uint64_t> FileSystem::append(OpenFile& file, std::span<const std::byte> from) {
+rt::CoResult<std::uint64_t> DataIo::append(OpenFile& file, std::span<const std::byte> from) {
   if (!file.is_open || !file.can_write()) {
     co_return fail_errno(EBADF);
   }
@@ -221,7 +221,8 @@ rt::CoResult<std::uint64_t> FileSystem::append(OpenFile& file, std::span<const s
   request.inode = file.id().value;
   request.length = from.size();
   rpc::Call call = rpc::make_call(request);
-  Result<rpc::Reply> reply = co_await pool_.call(file.id().home(), call, data_deadline());
+  Result<rpc::Reply> reply =
+      co_await backend_.pool.call(file.id().home(), call, backend_.data_deadline());
   if (!reply) {
     co_return call_error(std::move(reply.error()), LostBy::kAnother);
   }

@@ -1,0 +1,38 @@
+// What every part of a client uses: the connections, the settings, and a scope for requests that
+// run side by side.
+//
+// Thread: the client's reactor.
+#pragma once
+
+#include <cstdint>
+
+#include "client/timeouts.h"
+#include "rpc/connection_pool.h"
+#include "rt/scope.h"
+
+namespace benchfs::client {
+
+struct FileSystemConfig {
+  Timeouts timeouts;
+  std::uint32_t eager_bytes = 16U << 10;  // writes up to this ride in the request
+  std::uint32_t parallel_transfers = 16;  // parts of one large read or write under way
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+};
+
+struct Backend {
+  rpc::ConnectionPool& pool;
+  FileSystemConfig config;
+  rt::Scope scope;
+
+  [[nodiscard]] Deadline metadata_deadline() const {
+    return Deadline::after(config.timeouts.metadata);
+  }
+  [[nodiscard]] Deadline data_deadline() const { return Deadline::after(config.timeouts.data); }
+  [[nodiscard]] Deadline administration_deadline() const {
+    return Deadline::after(config.timeouts.administration);
+  }
+  [[nodiscard]] const std::string& node(wire::ShardId shard) const { return pool.at(shard).name(); }
+};
+
+}  // namespace benchfs::client

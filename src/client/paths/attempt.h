@@ -1,0 +1,62 @@
+// One attempt of an operation by path, and which inode it found by name and then found gone.
+//
+// A name is removed or replaced before its inode goes. So an inode that is gone right after it was
+// found by name says that the name has changed meanwhile: the operation looks it up again
+// (Paths::with_names). Only when the same name leads to the same inode again has its server lost
+// it.
+#pragma once
+
+#include <cerrno>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "wire/ids.h"
+
+namespace benchfs::client {
+
+class Attempt {
+ public:
+  explicit Attempt(Deadline deadline) : deadline_(deadline) {}
+
+  [[nodiscard]] Deadline deadline() const { return deadline_; }
+
+  // Passes on the result of a request about an entry of `directory`; ESTALE: the directory is gone.
+  template <typename T>
+  Result<T> in_directory(wire::InodeId directory, Result<T> result) {
+    return in_directories(directory, directory, std::move(result));
+  }
+  template <typename T>
+  Result<T> in_directories(wire::InodeId first, wire::InodeId second, Result<T> result) {
+    if (!result && result.error().is_posix(ESTALE)) {
+      gone_ = {first, second};
+      is_directory_ = true;
+    }
+    return result;
+  }
+  // Passes on the result of a request about an inode that was found by name.
+  template <typename T>
+  Result<T> on_inode(wire::InodeId inode, Result<T> result) {
+    if (!result && (result.error().is_posix(ESTALE) || result.error().is_posix(ENOENT))) {
+      gone_ = {inode, inode};
+    }
+    return result;
+  }
+
+  // The inodes of which one is gone; invalid when the attempt ended otherwise.
+  struct Gone {
+    wire::InodeId first;
+    wire::InodeId second;
+    [[nodiscard]] bool is_valid() const { return first.is_valid(); }
+    friend bool operator==(const Gone&, const Gone&) = default;
+  };
+  [[nodiscard]] const Gone& gone() const { return gone_; }
+  [[nodiscard]] bool is_directory_gone() const { return is_directory_; }
+
+ private:
+  Deadline deadline_;
+  Gone gone_;
+  bool is_directory_ = false;
+};
+
+}  // namespace benchfs::client

@@ -1,0 +1,118 @@
+// What a client remembers of directories: (parent inode, name) -> directory inode.
+//
+// An entry may be used while the lease lasts that the entry's shard granted with the lookup. The
+// lease is counted from before the request was sent, so that it ends here before it ends there.
+// Renames are pushed by that shard; so what a shard granted may not be used any more once the
+// connection to it is gone, until the shard was asked again. Removed directories are found out by
+// ESTALE. Missing names are never cached. Bounded: when full it is emptied.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "wire/ids.h"
+
+namespace benchfs::client {
+
+class DirectoryCache {
+ public:
+  static constexpr std::size_t kMaxEntries = 64 * 1024;
+  // Shorter than the server's lease of 10 s by a margin for the clock's granularity.
+  static constexpr Nanos kLease = std::chrono::milliseconds(9500);
+
+  // A request whose answer may be cached: taken before it is sent.
+  struct Question {
+    wire::ShardId shard;
+    BootTime asked_at;
+    std::uint64_t version = 0;
+  };
+  [[nodiscard]] Question ask(wire::ShardId shard, BootTime now = boot_now()) const {
+    return {shard, now, version_};
+  }
+  // Keeps the answer, unless something was forgotten meanwhile: that may have been about it.
+  void put(wire::InodeId parent,
+           std::string_view name,
+           wire::InodeId inode,
+           const Question& question) {
+    if (question.version != version_) {
+      return;
+    }
+    if (entries_.size() >= kMaxEntries) {
+      entries_.clear();
+    }
+    entries_.insert_or_assign(
+        Key{parent, std::string(name)},
+        Value{inode, question.asked_at + kLease, question.shard, connection_of(question.shard)});
+  }
+  // 0 when unknown.
+  [[nodiscard]] wire::InodeId find(wire::InodeId parent,
+                                   std::string_view name,
+                                   BootTime now = boot_now()) const {
+    auto found = entries_.find(KeyView{parent, name});
+    if (found == entries_.end() || found->second.until <= now ||
+        found->second.connection != connection_of(found->second.shard)) {
+      return {};
+    }
+    return found->second.inode;
+  }
+
+  void forget(wire::InodeId parent, std::string_view name) {
+    auto found = entries_.find(KeyView{parent, name});
+    if (found != entries_.end()) {
+      entries_.erase(found);
+    }
+    ++version_;
+  }
+  // The shard cannot reach this client any more: forgets everything the shard granted.
+  void on_connection_lost(wire::ShardId shard) {
+    if (connections_.size() <= shard.value) {
+      connections_.resize(shard.value + 1);
+    }
+    ++connections_[shard.value];
+    ++version_;
+  }
+  void clear() {
+    entries_.clear();
+    ++version_;
+  }
+
+ private:
+  struct KeyView {
+    wire::InodeId parent;
+    std::string_view name;
+  };
+  struct Key {
+    wire::InodeId parent;
+    std::string name;
+    operator KeyView() const { return {parent, name}; }  // NOLINT(google-explicit-constructor)
+  };
+  struct KeyHash {
+    using is_transparent = void;
+    std::size_t operator()(KeyView key) const { return hash_text(key.name, key.parent.value); }
+  };
+  struct KeyEqual {
+    using is_transparent = void;
+    bool operator()(KeyView a, KeyView b) const { return a.parent == b.parent && a.name == b.name; }
+  };
+  struct Value {
+    wire::InodeId inode;
+    BootTime until;
+    wire::ShardId shard;       // that granted it
+    std::uint32_t connection;  // number of the connection over which it was granted
+  };
+  // How many connections to the shard were lost before the present one.
+  [[nodiscard]] std::uint32_t connection_of(wire::ShardId shard) const {
+    return shard.value < connections_.size() ? connections_[shard.value] : 0;
+  }
+
+  std::unordered_map<Key, Value, KeyHash, KeyEqual> entries_;
+  std::vector<std::uint32_t> connections_;  // by shard
+  std::uint64_t version_ = 0;
+};
+
+}  // namespace benchfs::client

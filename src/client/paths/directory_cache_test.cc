@@ -1,0 +1,74 @@
+#include "client/paths/directory_cache.h"
+
+#include <gtest/gtest.h>
+
+namespace benchfs::client {
+namespace {
+
+constexpr wire::InodeId kParent{5};
+constexpr wire::InodeId kChild{6};
+constexpr wire::ShardId kShard{1};
+constexpr wire::ShardId kOtherShard{2};
+
+class DirectoryCacheTest : public ::testing::Test {
+ protected:
+  void put(std::string_view name, wire::ShardId shard = kShard) {
+    cache_.put(kParent, name, kChild, cache_.ask(shard, asked_));
+  }
+  [[nodiscard]] bool knows(std::string_view name, BootTime now) const {
+    return cache_.find(kParent, name, now) == kChild;
+  }
+  [[nodiscard]] bool knows(std::string_view name) const { return knows(name, asked_); }
+
+  DirectoryCache cache_;
+  BootTime asked_ = boot_now();
+};
+
+TEST_F(DirectoryCacheTest, AnEntryIsGoodForItsLeaseFromTheQuestion) {
+  put("d");
+  EXPECT_TRUE(knows("d"));
+  EXPECT_TRUE(knows("d", asked_ + DirectoryCache::kLease - Nanos(1)));
+  EXPECT_FALSE(knows("d", asked_ + DirectoryCache::kLease));
+  EXPECT_FALSE(knows("e"));
+  EXPECT_FALSE(cache_.find(kChild, "d", asked_).is_valid());
+}
+
+TEST_F(DirectoryCacheTest, WhatIsForgottenDuringALookupIsNotCachedByIt) {
+  DirectoryCache::Question question = cache_.ask(kShard, asked_);
+  cache_.forget(kParent, "d");  // also when it is not there: the lookup may be under way
+  cache_.put(kParent, "d", kChild, question);
+  EXPECT_FALSE(knows("d"));
+  put("d");
+  cache_.forget(kParent, "d");
+  EXPECT_FALSE(knows("d"));
+}
+
+TEST_F(DirectoryCacheTest, ALostConnectionEndsWhatItsShardGrantedAndNothingElse) {
+  put("d");
+  put("e", kOtherShard);
+  cache_.on_connection_lost(kShard);
+  EXPECT_FALSE(knows("d"));
+  EXPECT_TRUE(knows("e"));
+  put("d");  // asked again, over the next connection
+  EXPECT_TRUE(knows("d"));
+  cache_.on_connection_lost(kShard);
+  EXPECT_FALSE(knows("d"));
+}
+
+TEST_F(DirectoryCacheTest, AnAnswerOverAConnectionThatIsLostIsNotCached) {
+  DirectoryCache::Question question = cache_.ask(kShard, asked_);
+  cache_.on_connection_lost(kShard);
+  cache_.put(kParent, "d", kChild, question);
+  EXPECT_FALSE(knows("d"));
+}
+
+TEST_F(DirectoryCacheTest, IsBounded) {
+  for (std::size_t i = 0; i <= DirectoryCache::kMaxEntries; ++i) {
+    put(std::to_string(i));
+  }
+  EXPECT_FALSE(knows("0"));
+  EXPECT_TRUE(knows(std::to_string(DirectoryCache::kMaxEntries)));
+}
+
+}  // namespace
+}  // namespace benchfs::client

@@ -1,0 +1,171 @@
+// Making, removing and renaming names.
+
+#include <cerrno>
+#include <string_view>
+#include <utility>
+
+#include "client/paths/paths.h"
+#include "client/paths/with_names.h"
+
+namespace benchfs::client {
+namespace {
+
+// Nothing can be done to the root, "." or "..".
+std::unexpected<Error> busy_root() {
+  return fail_errno(EBUSY);
+}
+
+// What rmdir() says of a path that ends in none of its own names.
+std::unexpected<Error> cannot_remove(std::string_view path) {
+  path = path.substr(0, path.find_last_not_of('/') + 1);
+  std::string_view last = path.substr(path.rfind('/') + 1);
+  if (last == ".") {
+    return fail_errno(EINVAL);
+  }
+  return last == ".." ? fail_errno(ENOTEMPTY) : busy_root();
+}
+
+}  // namespace
+
+rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt,
+                                         const std::string& path,
+                                         std::uint32_t mode) {
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
+  if (walk.name().empty()) {
+    co_return fail_errno(EEXIST);
+  }
+  wire::InodeId parent = walk.directory();
+  DirectoryCache::Question question = directories_.ask(inodes_.shard_of(parent, walk.name()));
+  BENCHFS_CO_TRY(
+      Found found,
+      attempt.in_directory(
+          parent,
+          co_await inodes_.mkdir(parent, walk.name(), new_inode(mode), attempt.deadline())));
+  directories_.put(parent, walk.name(), found.attr.id(), question);
+  co_return found.attr;
+}
+
+rt::CoResult<wire::Attr> Paths::mkdir(std::string path, std::uint32_t mode) {
+  return with_names(&Paths::do_mkdir, std::move(path), mode);
+}
+
+rt::CoStatus Paths::do_rmdir(Attempt& attempt, const std::string& path) {
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
+  if (walk.name().empty()) {
+    co_return cannot_remove(path);
+  }
+  BENCHFS_CO_TRY_VOID(attempt.in_directory(
+      walk.directory(), co_await inodes_.rmdir(walk.directory(), walk.name(), attempt.deadline())));
+  directories_.forget(walk.directory(), walk.name());
+  co_return Status{};
+}
+
+rt::CoStatus Paths::rmdir(std::string path) {
+  return with_names(&Paths::do_rmdir, std::move(path));
+}
+
+rt::CoStatus Paths::do_unlink(Attempt& attempt, const std::string& path) {
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
+  if (walk.name().empty()) {
+    co_return fail_errno(EISDIR);
+  }
+  if (walk.must_be_directory()) {
+    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk));
+    co_return fail_errno(found.attr.is_directory() ? EISDIR : ENOTDIR);
+  }
+  co_return attempt.in_directory(
+      walk.directory(), co_await inodes_.unlink(walk.directory(), walk.name(), attempt.deadline()));
+}
+
+rt::CoStatus Paths::unlink(std::string path) {
+  return with_names(&Paths::do_unlink, std::move(path));
+}
+
+rt::CoStatus Paths::do_rename(Attempt& attempt,
+                              const std::string& from,
+                              const std::string& to,
+                              std::uint32_t flags) {
+  BENCHFS_CO_TRY(PathWalk old_walk, PathWalk::start(from));
+  BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, old_walk));
+  BENCHFS_CO_TRY(PathWalk new_walk, PathWalk::start(to));
+  BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, new_walk));
+  if (old_walk.name().empty() || new_walk.name().empty()) {
+    co_return busy_root();
+  }
+  if (old_walk.must_be_directory() || new_walk.must_be_directory()) {
+    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, old_walk));
+    if (!found.attr.is_directory()) {
+      co_return fail_errno(ENOTDIR);
+    }
+  }
+  BENCHFS_CO_TRY_VOID(attempt.in_directories(old_walk.directory(),
+                                             new_walk.directory(),
+                                             co_await inodes_.rename(old_walk.directory(),
+                                                                     old_walk.name(),
+                                                                     new_walk.directory(),
+                                                                     new_walk.name(),
+                                                                     flags,
+                                                                     attempt.deadline())));
+  directories_.forget(old_walk.directory(), old_walk.name());
+  directories_.forget(new_walk.directory(), new_walk.name());
+  co_return Status{};
+}
+
+rt::CoStatus Paths::rename(std::string from, std::string to, std::uint32_t flags) {
+  return with_names(&Paths::do_rename, std::move(from), std::move(to), flags);
+}
+
+rt::CoStatus Paths::do_symlink(Attempt& attempt,
+                               const std::string& target,
+                               const std::string& path) {
+  if (target.empty()) {
+    co_return fail_errno(ENOENT);
+  }
+  if (target.size() > wire::kMaxPathBytes) {
+    co_return fail_errno(ENAMETOOLONG);
+  }
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
+  if (walk.name().empty()) {
+    co_return fail_errno(EEXIST);
+  }
+  if (walk.must_be_directory()) {
+    BENCHFS_CO_TRY_VOID(co_await look_up(attempt, walk));
+    co_return fail_errno(EEXIST);
+  }
+  BENCHFS_CO_TRY_VOID(attempt.in_directory(
+      walk.directory(),
+      co_await inodes_.symlink(
+          walk.directory(), walk.name(), target, new_inode(0), attempt.deadline())));
+  co_return Status{};
+}
+
+rt::CoStatus Paths::symlink(std::string target, std::string path) {
+  return with_names(&Paths::do_symlink, std::move(target), std::move(path));
+}
+
+rt::CoResult<std::string> Paths::do_readlink(Attempt& attempt, const std::string& path) {
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
+  if (walk.name().empty()) {
+    co_return fail_errno(EINVAL);
+  }
+  if (walk.must_be_directory()) {
+    BENCHFS_CO_TRY_VOID(co_await resolve(attempt, walk, Follow::kYes));
+    co_return fail_errno(EINVAL);
+  }
+  BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk));
+  if (!found.attr.is_symlink()) {
+    co_return fail_errno(EINVAL);
+  }
+  co_return std::move(found.target);
+}
+
+rt::CoResult<std::string> Paths::readlink(std::string path) {
+  return with_names(&Paths::do_readlink, std::move(path));
+}
+
+}  // namespace benchfs::client

@@ -1,0 +1,206 @@
+#include "client/paths/paths.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "client/paths/with_names.h"
+
+namespace benchfs::client {
+
+Error Paths::lost_inode(const Attempt::Gone& gone) const {
+  auto node = [this](wire::InodeId inode) {
+    return inode.home().value < backend_.pool.size() ? backend_.node(inode.home())
+                                                     : std::string("a server that is not there");
+  };
+  std::string nodes = node(gone.first);
+  if (gone.first.home() != gone.second.home()) {
+    nodes += " or " + node(gone.second);
+  }
+  return Error::from_errno(
+      EIO, fmt::format("{} restarted and lost the file; its name is still there", nodes));
+}
+
+rt::CoResult<Found> Paths::look_up(Attempt& attempt, const PathWalk& walk) {
+  wire::InodeId parent = walk.directory();
+  DirectoryCache::Question question = directories_.ask(inodes_.shard_of(parent, walk.name()));
+  BENCHFS_CO_TRY(Found found,
+                 attempt.in_directory(
+                     parent, co_await inodes_.lookup(parent, walk.name(), attempt.deadline())));
+  if (found.is_remote()) {
+    wire::InodeId inode = found.attr.id();
+    Result<Found> at_home =
+        attempt.on_inode(inode, co_await inodes_.get_attr(inode, attempt.deadline()));
+    if (!at_home) {
+      co_return at_home;
+    }
+    found = *std::move(at_home);
+  }
+  if (found.attr.is_directory()) {
+    directories_.put(parent, walk.name(), found.attr.id(), question);
+  }
+  co_return found;
+}
+
+rt::CoStatus Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
+  while (!walk.name().empty()) {
+    if (walk.name().size() > wire::kMaxNameBytes) {
+      co_return fail_errno(ENAMETOOLONG);
+    }
+    if (walk.is_last()) {
+      break;
+    }
+    wire::InodeId known = directories_.find(walk.directory(), walk.name());
+    if (known.is_valid() && !walk.is_before_dots()) {
+      walk.enter(known);
+      continue;
+    }
+    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk));
+    if (found.attr.is_directory()) {
+      walk.enter(found.attr.id());
+    } else if (found.attr.is_symlink()) {
+      BENCHFS_CO_TRY_VOID(walk.follow(found.target));
+    } else {
+      co_return fail_errno(ENOTDIR);
+    }
+  }
+  co_return Status{};
+}
+
+rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, PathWalk& walk, Follow follow) {
+  for (;;) {
+    BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
+    if (walk.name().empty()) {
+      BENCHFS_CO_TRY(
+          Found found,
+          attempt.on_inode(walk.directory(),
+                           co_await inodes_.get_attr(walk.directory(), attempt.deadline())));
+      co_return found.attr;
+    }
+    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk));
+    bool must_follow = follow == Follow::kYes || walk.must_be_directory();
+    if (found.attr.is_symlink() && must_follow) {
+      BENCHFS_CO_TRY_VOID(walk.follow(found.target));
+      continue;
+    }
+    if (walk.must_be_directory() && !found.attr.is_directory()) {
+      co_return fail_errno(ENOTDIR);
+    }
+    co_return found.attr;
+  }
+}
+
+// --- Attributes ----------------------------------------------------------------------------------
+
+rt::CoResult<wire::Attr> Paths::do_stat(Attempt& attempt, const std::string& path, Follow follow) {
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  co_return co_await resolve(attempt, walk, follow);
+}
+
+rt::CoResult<wire::Attr> Paths::stat(std::string path) {
+  return with_names(&Paths::do_stat, std::move(path), Follow::kYes);
+}
+
+rt::CoResult<wire::Attr> Paths::lstat(std::string path) {
+  return with_names(&Paths::do_stat, std::move(path), Follow::kNo);
+}
+
+rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
+                                            const std::string& path,
+                                            const wire::SetAttrRequest& request,
+                                            Follow follow) {
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, walk, follow));
+  if ((request.mask & wire::kSetSize) != 0 && attr.is_directory()) {
+    co_return fail_errno(EISDIR);
+  }
+  co_return attempt.on_inode(attr.id(),
+                             co_await open_files_.set_attr(attr.id(), request, attempt.deadline()));
+}
+
+rt::CoResult<wire::Attr> Paths::set_attr(std::string path,
+                                         wire::SetAttrRequest request,
+                                         bool follow) {
+  return with_names(
+      &Paths::do_set_attr, std::move(path), request, follow ? Follow::kYes : Follow::kNo);
+}
+
+// --- Opening and listing -------------------------------------------------------------------------
+
+rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
+                                                       const std::string& path,
+                                                       std::uint32_t flags,
+                                                       std::uint32_t mode,
+                                                       std::uint32_t chunk_bytes) {
+  if ((flags & wire::kOpenCreate) != 0 && (flags & wire::kOpenDirectory) != 0) {
+    co_return fail_errno(EINVAL);  // as Linux since 6.4: it never made a directory
+  }
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  for (;;) {
+    BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
+    wire::InodeId directory = walk.directory();
+    if (walk.name().empty()) {
+      BENCHFS_CO_TRY(
+          OpenedEntry opened,
+          attempt.on_inode(directory,
+                           co_await open_files_.open(directory, flags, attempt.deadline())));
+      co_return std::move(opened.file);
+    }
+    if (walk.must_be_directory() && (flags & wire::kOpenCreate) != 0) {
+      co_return fail_errno(EISDIR);
+    }
+    std::uint32_t wanted = flags | (walk.must_be_directory() ? wire::kOpenDirectory : 0U);
+    NewInode new_file = new_inode(mode);
+    new_file.chunk_bytes = chunk_bytes;
+    BENCHFS_CO_TRY(
+        OpenedEntry opened,
+        attempt.in_directory(directory,
+                             co_await open_files_.open_entry(
+                                 directory, walk.name(), wanted, new_file, attempt.deadline())));
+    if (opened.remote.is_valid()) {
+      wire::InodeId inode = opened.remote;
+      Result<OpenedEntry> at_home =
+          attempt.on_inode(inode, co_await open_files_.open(inode, wanted, attempt.deadline()));
+      if (!at_home) {
+        co_return std::unexpected(std::move(at_home.error()));
+      }
+      opened = *std::move(at_home);
+    }
+    if (opened.file != nullptr) {
+      co_return std::move(opened.file);
+    }
+    if ((flags & wire::kOpenNoFollow) != 0 && !walk.must_be_directory()) {
+      co_return fail_errno((flags & wire::kOpenDirectory) != 0 ? ENOTDIR : ELOOP);
+    }
+    BENCHFS_CO_TRY_VOID(walk.follow(opened.link_target));
+  }
+}
+
+rt::CoResult<std::shared_ptr<OpenFile>> Paths::open(std::string path,
+                                                    std::uint32_t flags,
+                                                    std::uint32_t mode,
+                                                    std::uint32_t chunk_bytes) {
+  return with_names(&Paths::do_open, std::move(path), flags, mode, chunk_bytes);
+}
+
+rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
+                                                   const std::string& path,
+                                                   const std::string& cursor,
+                                                   std::size_t max_entries) {
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, walk, Follow::kYes));
+  if (!attr.is_directory()) {
+    co_return fail_errno(ENOTDIR);
+  }
+  co_return attempt.on_inode(
+      attr.id(), co_await list_page(backend_, attr.id(), cursor, max_entries, attempt.deadline()));
+}
+
+rt::CoResult<std::vector<DirEntry>> Paths::list(std::string path,
+                                                std::string cursor,
+                                                std::size_t max_entries) {
+  return with_names(&Paths::do_list, std::move(path), std::move(cursor), max_entries);
+}
+
+}  // namespace benchfs::client

@@ -1,0 +1,110 @@
+// Operations by path: walks the components, then asks for the last one.
+//
+// Paths are absolute ("/a/b"; a missing leading slash is added), any bytes but NUL; "." and ".."
+// are resolved by name, symlinks by target. Directories on the way come from the directory cache
+// while their lease lasts. An inode that was found by name and is gone is looked up again by name,
+// in every operation (attempt.h).
+//
+// Thread: the client's reactor.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "client/backend.h"
+#include "client/inodes/inodes.h"
+#include "client/inodes/listing.h"
+#include "client/io/open_files.h"
+#include "client/paths/attempt.h"
+#include "client/paths/directory_cache.h"
+#include "client/paths/path_walk.h"
+
+namespace benchfs::client {
+
+class Paths {
+ public:
+  Paths(Backend& backend, Inodes& inodes, OpenFiles& open_files)
+      : backend_(backend), inodes_(inodes), open_files_(open_files) {}
+  Paths(const Paths&) = delete;
+  Paths& operator=(const Paths&) = delete;
+
+  rt::CoResult<wire::Attr> stat(std::string path);   // follows symlinks
+  rt::CoResult<wire::Attr> lstat(std::string path);  // does not
+  // Fields per request.mask (wire::SetAttrMask); request.inode is filled in. Size changes truncate.
+  rt::CoResult<wire::Attr> set_attr(std::string path, wire::SetAttrRequest request, bool follow);
+  rt::CoResult<std::shared_ptr<OpenFile>> open(std::string path,
+                                               std::uint32_t flags,
+                                               std::uint32_t mode,
+                                               std::uint32_t chunk_bytes);
+
+  rt::CoResult<wire::Attr> mkdir(std::string path, std::uint32_t mode);
+  rt::CoStatus rmdir(std::string path);
+  rt::CoStatus unlink(std::string path);
+  // `flags`: wire::RenameFlags.
+  rt::CoStatus rename(std::string from, std::string to, std::uint32_t flags);
+  rt::CoStatus symlink(std::string target, std::string path);
+  rt::CoResult<std::string> readlink(std::string path);
+
+  // One page, as list_page() of inodes/listing.h. A directory that was removed since its inode was
+  // found has no entries.
+  rt::CoResult<std::vector<DirEntry>> list(std::string path,
+                                           std::string cursor,
+                                           std::size_t max_entries);
+
+  [[nodiscard]] DirectoryCache& cache() { return directories_; }
+
+ private:
+  enum class Follow : std::uint8_t { kNo, kYes };
+
+  // Runs an operation until no inode that it found by name is gone (attempt.h), within the deadline
+  // of metadata. EIO naming the node when a name leads to an inode that its node has lost.
+  template <typename T, typename... Params, typename... Args>
+  rt::CoResult<T> with_names(rt::CoResult<T> (Paths::*operation)(Attempt&, Params...),
+                             Args... args);
+  [[nodiscard]] Error lost_inode(const Attempt::Gone& gone) const;
+
+  // Up to the last component of a path, through symlinks in between.
+  rt::CoStatus walk_to_last(Attempt& attempt, PathWalk& walk);
+  // The entry with the attributes of its inode; remembers directories.
+  rt::CoResult<Found> look_up(Attempt& attempt, const PathWalk& walk);
+  // To the inode that the path names.
+  rt::CoResult<wire::Attr> resolve(Attempt& attempt, PathWalk& walk, Follow follow);
+  [[nodiscard]] NewInode new_inode(std::uint32_t mode) const {
+    return {.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
+  }
+
+  rt::CoResult<wire::Attr> do_stat(Attempt& attempt, const std::string& path, Follow follow);
+  rt::CoResult<wire::Attr> do_set_attr(Attempt& attempt,
+                                       const std::string& path,
+                                       const wire::SetAttrRequest& request,
+                                       Follow follow);
+  rt::CoResult<std::shared_ptr<OpenFile>> do_open(Attempt& attempt,
+                                                  const std::string& path,
+                                                  std::uint32_t flags,
+                                                  std::uint32_t mode,
+                                                  std::uint32_t chunk_bytes);
+  rt::CoResult<wire::Attr> do_mkdir(Attempt& attempt, const std::string& path, std::uint32_t mode);
+  rt::CoStatus do_rmdir(Attempt& attempt, const std::string& path);
+  rt::CoStatus do_unlink(Attempt& attempt, const std::string& path);
+  rt::CoStatus do_rename(Attempt& attempt,
+                         const std::string& from,
+                         const std::string& to,
+                         std::uint32_t flags);
+  rt::CoStatus do_symlink(Attempt& attempt, const std::string& target, const std::string& path);
+  rt::CoResult<std::string> do_readlink(Attempt& attempt, const std::string& path);
+  rt::CoResult<std::vector<DirEntry>> do_list(Attempt& attempt,
+                                              const std::string& path,
+                                              const std::string& cursor,
+                                              std::size_t max_entries);
+
+  Backend& backend_;
+  Inodes& inodes_;
+  OpenFiles& open_files_;
+  DirectoryCache directories_;
+};
+
+}  // namespace benchfs::client

@@ -1,0 +1,34 @@
+// The one definition of Paths::with_names.
+#pragma once
+
+#include <utility>
+
+#include "client/paths/paths.h"
+
+namespace benchfs::client {
+
+template <typename T, typename... Params, typename... Args>
+rt::CoResult<T> Paths::with_names(rt::CoResult<T> (Paths::*operation)(Attempt&, Params...),
+                                  Args... args) {
+  Deadline deadline = backend_.metadata_deadline();
+  Attempt::Gone last;
+  for (;;) {
+    Attempt attempt(deadline);
+    Result<T> result = co_await (this->*operation)(attempt, args...);
+    if (result || !attempt.gone().is_valid()) [[likely]] {
+      co_return result;
+    }
+    if (attempt.gone() == last) {
+      co_return std::unexpected(lost_inode(last));
+    }
+    if (deadline.passed()) {
+      co_return fail(Errc::kDeadline, "the name was replaced each time it was looked up");
+    }
+    last = attempt.gone();
+    if (attempt.is_directory_gone()) {
+      directories_.clear();
+    }
+  }
+}
+
+}  // namespace benchfs::client
