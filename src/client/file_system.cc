@@ -41,4 +41,8 @@ void FileSystem::on_invalidate(wire::InodeId parent, std::string_view name) {
   }
 }
 
+void FileSystem::on_connection_lost(wire::ShardId shard) {
+  paths_.cache().on_connection_lost(shard);
+}
+
 }  // namespace benchfs::client

@@ -124,6 +124,7 @@ class FileSystem final : private rpc::NoticeHandler {
 
  private:
   void on_invalidate(wire::InodeId parent, std::string_view name) override;
+  void on_connection_lost(wire::ShardId shard) override;
 
   Backend backend_;
   Inodes inodes_;
