@@ -127,7 +127,8 @@ Status Crowd::join(std::uint32_t clients, Measurement& out) {
         wire::ShardId{static_cast<std::uint32_t>(number % kNumbers)},
         config_.server.node_id,
         address_,
-        rpc::ConnectionPool::Config().silence_limit);
+        rpc::ConnectionPool::Config().silence_limit,
+        unobserved_);
     members_.push_back(std::move(member));
   }
   std::size_t next = first;

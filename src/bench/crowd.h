@@ -65,6 +65,12 @@ class Crowd final : private net::MessageHandler, private net::EndpointOwner {
   net::SocketAddress address_;
   Result<cluster::Secret> secret_ = fail(Errc::kConfig, "no secret was read");
   std::unique_ptr<net::Context> context_;
+  // Nothing depends on how the connections fare.
+  struct Unobserved final : rpc::ConnectionObserver {
+    void on_registered(rpc::Connection&, rpc::Registered) override {}
+    void on_connection_lost(rpc::Connection&) override {}
+  };
+  Unobserved unobserved_;
   std::unique_ptr<rt::Reactor> reactor_;
   std::unique_ptr<net::Worker> worker_;
   // By number; request ids carry it, without its upper bits, where a pool's carry the shard.
