@@ -1,5 +1,6 @@
 #include "capi/last_error.h"
 
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -10,6 +11,12 @@ namespace benchfs::capi {
 
 namespace {
 thread_local std::string last_message;
+
+// The last failure was that of a call from a signal handler, which must not touch the message.
+thread_local volatile std::sig_atomic_t was_interrupted = 0;
+constexpr const char* kInterrupted =
+    "called from a signal handler that interrupted a function of BenchFS in the same thread: "
+    "Resource deadlock avoided";
 
 void add_path(const char* before, const char* path) {
   if (path != nullptr) {
@@ -31,11 +38,17 @@ int report(const Call& call, const Error& error) noexcept {
   } catch (const std::bad_alloc&) {
     last_message.clear();
   }
+  was_interrupted = 0;
   return code;
 }
 
+int report_interrupted() noexcept {
+  was_interrupted = 1;
+  return -EDEADLK;
+}
+
 const char* last_error() noexcept {
-  return last_message.c_str();
+  return was_interrupted != 0 ? kInterrupted : last_message.c_str();
 }
 
 }  // namespace benchfs::capi

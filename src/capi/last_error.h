@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "capi/inside.h"
 
 namespace benchfs::capi {
 
@@ -21,6 +22,9 @@ struct Call {
 
 // Keeps the error's sentence for benchfs_get_error() and returns the negative errno value.
 int report(const Call& call, const Error& error) noexcept;
+// The same for a call from a signal handler that interrupted one of our functions: -EDEADLK. Safe
+// in signal handlers.
+int report_interrupted() noexcept;
 // What benchfs_get_error() returns in this thread.
 const char* last_error() noexcept;
 
@@ -28,6 +32,10 @@ const char* last_error() noexcept;
 // `body` takes nothing and returns the Result; running out of memory in it is -ENOMEM.
 template <typename C, typename Body>
 C answer(const Call& call, Body&& body) noexcept {
+  Entry entry;
+  if (!entry.is_first()) [[unlikely]] {
+    return static_cast<C>(report_interrupted());
+  }
   try {
     auto result = std::forward<Body>(body)();
     if (!result) {
@@ -47,6 +55,11 @@ C answer(const Call& call, Body&& body) noexcept {
 template <typename Body>
 auto answer_pointer(const Call& call, Body&& body) noexcept ->
     typename decltype(body())::value_type {
+  Entry entry;
+  if (!entry.is_first()) [[unlikely]] {
+    errno = -report_interrupted();
+    return nullptr;
+  }
   try {
     auto result = std::forward<Body>(body)();
     if (result) {

@@ -5,6 +5,7 @@
 
 #include "capi/attributes.h"
 #include "capi/context.h"
+#include "capi/inside.h"
 #include "capi/last_error.h"
 #include "wire/limits.h"
 
@@ -67,6 +68,7 @@ Result<std::int64_t> list(benchfs_context* context,
     }
     for (const client::DirEntry& entry : page) {
       ++count;
+      Outside outside;
       if (filler(arg, entry.name.c_str(), entry.type, entry.inode.value) != 0) {
         return count;
       }

@@ -9,6 +9,7 @@
 #include <atomic>
 
 #include "base/check.h"
+#include "base/signal_block.h"
 
 namespace benchfs::client {
 namespace {
@@ -44,6 +45,7 @@ Driver::~Driver() {
 void Driver::start_helper() {
   stop_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   BENCHFS_CHECK(stop_fd_ >= 0);
+  SignalBlock block;  // the helper takes no signal that is meant for the program
   helper_ = std::thread([this] { help(); });
 }
 

@@ -43,6 +43,13 @@ class Attempt {
     return result;
   }
 
+  // The same for a directory on the way, which may have come from the directory cache.
+  template <typename T>
+  Result<T> on_directory(wire::InodeId directory, Result<T> result) {
+    is_directory_ = !result;
+    return on_inode(directory, std::move(result));
+  }
+
   // The inodes of which one is gone; invalid when the attempt ended otherwise.
   struct Gone {
     wire::InodeId first;
@@ -51,6 +58,7 @@ class Attempt {
     friend bool operator==(const Gone&, const Gone&) = default;
   };
   [[nodiscard]] const Gone& gone() const { return gone_; }
+  // It may have come from the directory cache.
   [[nodiscard]] bool is_directory_gone() const { return is_directory_; }
 
  private:

@@ -1,4 +1,5 @@
-// What a client remembers of directories: (parent inode, name) -> directory inode.
+// What a client remembers of directories: (parent inode, name) -> directory inode, and what new
+// entries of a directory inherit from it.
 //
 // An entry may be used while the lease lasts that the entry's shard granted with the lookup. The
 // lease is counted from before the request was sent, so that it ends here before it ends there.
@@ -7,7 +8,10 @@
 // ESTALE. Missing names are never cached. Bounded: when full it is emptied.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -15,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "wire/attr.h"
 #include "wire/ids.h"
 
 namespace benchfs::client {
@@ -61,6 +66,29 @@ class DirectoryCache {
     return found->second.inode;
   }
 
+  // What new entries inherit: the group, if the directory hands it on.
+  struct Inheritance {
+    std::uint32_t gid = 0;
+    bool is_setgid = false;
+  };
+  // As the directory's home said at `asked_at`.
+  void put_inheritance(const wire::Attr& directory, BootTime asked_at) {
+    if (inheritance_.size() >= kMaxEntries) {
+      inheritance_.clear();
+    }
+    inheritance_.insert_or_assign(
+        directory.id(),
+        Inherited{{directory.gid, (directory.mode & S_ISGID) != 0}, asked_at + kLease});
+  }
+  [[nodiscard]] std::optional<Inheritance> find_inheritance(wire::InodeId directory,
+                                                            BootTime now = boot_now()) const {
+    auto found = inheritance_.find(directory);
+    if (found == inheritance_.end() || found->second.until <= now) {
+      return std::nullopt;
+    }
+    return found->second.what;
+  }
+
   void forget(wire::InodeId parent, std::string_view name) {
     auto found = entries_.find(KeyView{parent, name});
     if (found != entries_.end()) {
@@ -105,12 +133,17 @@ class DirectoryCache {
     wire::ShardId shard;       // that granted it
     std::uint32_t connection;  // number of the connection over which it was granted
   };
+  struct Inherited {
+    Inheritance what;
+    BootTime until;
+  };
   // How many connections to the shard were lost before the present one.
   [[nodiscard]] std::uint32_t connection_of(wire::ShardId shard) const {
     return shard.value < connections_.size() ? connections_[shard.value] : 0;
   }
 
   std::unordered_map<Key, Value, KeyHash, KeyEqual> entries_;
+  std::unordered_map<wire::InodeId, Inherited> inheritance_;
   std::vector<std::uint32_t> connections_;  // by shard
   std::uint64_t version_ = 0;
 };

@@ -36,13 +36,14 @@ rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt,
     co_return fail_errno(EEXIST);
   }
   wire::InodeId parent = walk.directory();
+  BENCHFS_CO_TRY(NewInode directory, co_await new_inode(attempt, walk, mode, true));
   DirectoryCache::Question question = directories_.ask(inodes_.shard_of(parent, walk.name()));
   BENCHFS_CO_TRY(
       Found found,
       attempt.in_directory(
-          parent,
-          co_await inodes_.mkdir(parent, walk.name(), new_inode(mode), attempt.deadline())));
+          parent, co_await inodes_.mkdir(parent, walk.name(), directory, attempt.deadline())));
   directories_.put(parent, walk.name(), found.attr.id(), question);
+  directories_.put_inheritance(found.attr, question.asked_at);
   co_return found.attr;
 }
 
@@ -136,10 +137,10 @@ rt::CoStatus Paths::do_symlink(Attempt& attempt,
     BENCHFS_CO_TRY_VOID(co_await look_up(attempt, walk));
     co_return fail_errno(EEXIST);
   }
+  BENCHFS_CO_TRY(NewInode link, co_await new_inode(attempt, walk, 0, false));
   BENCHFS_CO_TRY_VOID(attempt.in_directory(
       walk.directory(),
-      co_await inodes_.symlink(
-          walk.directory(), walk.name(), target, new_inode(0), attempt.deadline())));
+      co_await inodes_.symlink(walk.directory(), walk.name(), target, link, attempt.deadline())));
   co_return Status{};
 }
 

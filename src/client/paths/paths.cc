@@ -1,6 +1,7 @@
 #include "client/paths/paths.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <utility>
@@ -22,25 +23,50 @@ Error Paths::lost_inode(const Attempt::Gone& gone) const {
       EIO, fmt::format("{} restarted and lost the file; its name is still there", nodes));
 }
 
-rt::CoResult<Found> Paths::look_up(Attempt& attempt, const PathWalk& walk) {
+rt::CoResult<Found> Paths::look_up_entry(Attempt& attempt, const PathWalk& walk) {
   wire::InodeId parent = walk.directory();
   DirectoryCache::Question question = directories_.ask(inodes_.shard_of(parent, walk.name()));
   BENCHFS_CO_TRY(Found found,
                  attempt.in_directory(
                      parent, co_await inodes_.lookup(parent, walk.name(), attempt.deadline())));
-  if (found.is_remote()) {
-    wire::InodeId inode = found.attr.id();
-    Result<Found> at_home =
-        attempt.on_inode(inode, co_await inodes_.get_attr(inode, attempt.deadline()));
-    if (!at_home) {
-      co_return at_home;
-    }
-    found = *std::move(at_home);
-  }
   if (found.attr.is_directory()) {
     directories_.put(parent, walk.name(), found.attr.id(), question);
+    if (!found.is_remote()) {
+      directories_.put_inheritance(found.attr, question.asked_at);
+    }
   }
   co_return found;
+}
+
+rt::CoResult<Found> Paths::look_up(Attempt& attempt, const PathWalk& walk) {
+  BENCHFS_CO_TRY(Found found, co_await look_up_entry(attempt, walk));
+  if (!found.is_remote()) {
+    co_return found;
+  }
+  wire::InodeId inode = found.attr.id();
+  co_return attempt.on_inode(inode, co_await inodes_.get_attr(inode, attempt.deadline()));
+}
+
+rt::CoResult<NewInode> Paths::new_inode(Attempt& attempt,
+                                        const PathWalk& walk,
+                                        std::uint32_t mode,
+                                        bool is_directory) {
+  wire::InodeId parent = walk.directory();
+  auto inherited = directories_.find_inheritance(parent);
+  if (!inherited) {
+    BootTime asked_at = boot_now();
+    BENCHFS_CO_TRY(
+        Found found,
+        attempt.on_directory(parent, co_await inodes_.get_attr(parent, attempt.deadline())));
+    directories_.put_inheritance(found.attr, asked_at);
+    inherited = {found.attr.gid, (found.attr.mode & S_ISGID) != 0};
+  }
+  NewInode inode{.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
+  if (inherited->is_setgid) {
+    inode.gid = inherited->gid;
+    inode.mode |= is_directory ? std::uint32_t{S_ISGID} : 0U;
+  }
+  co_return inode;
 }
 
 rt::CoStatus Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
@@ -56,7 +82,10 @@ rt::CoStatus Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
       walk.enter(known);
       continue;
     }
-    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk));
+    BENCHFS_CO_TRY(Found found, co_await look_up_entry(attempt, walk));
+    if (found.is_remote() && found.attr.is_symlink()) {
+      BENCHFS_CO_TRY(found, co_await look_up(attempt, walk));
+    }
     if (found.attr.is_directory()) {
       walk.enter(found.attr.id());
     } else if (found.attr.is_symlink()) {
@@ -74,8 +103,8 @@ rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, PathWalk& walk, Follow
     if (walk.name().empty()) {
       BENCHFS_CO_TRY(
           Found found,
-          attempt.on_inode(walk.directory(),
-                           co_await inodes_.get_attr(walk.directory(), attempt.deadline())));
+          attempt.on_directory(walk.directory(),
+                               co_await inodes_.get_attr(walk.directory(), attempt.deadline())));
       co_return found.attr;
     }
     BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk));
@@ -115,8 +144,14 @@ rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
   if ((request.mask & wire::kSetSize) != 0 && attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
-  co_return attempt.on_inode(attr.id(),
-                             co_await open_files_.set_attr(attr.id(), request, attempt.deadline()));
+  BENCHFS_CO_TRY(
+      wire::Attr changed,
+      attempt.on_inode(attr.id(),
+                       co_await open_files_.set_attr(attr.id(), request, attempt.deadline())));
+  if (changed.is_directory()) {
+    directories_.put_inheritance(changed, boot_now());
+  }
+  co_return changed;
 }
 
 rt::CoResult<wire::Attr> Paths::set_attr(std::string path,
@@ -143,16 +178,19 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
     if (walk.name().empty()) {
       BENCHFS_CO_TRY(
           OpenedEntry opened,
-          attempt.on_inode(directory,
-                           co_await open_files_.open(directory, flags, attempt.deadline())));
+          attempt.on_directory(directory,
+                               co_await open_files_.open(directory, flags, attempt.deadline())));
       co_return std::move(opened.file);
     }
     if (walk.must_be_directory() && (flags & wire::kOpenCreate) != 0) {
       co_return fail_errno(EISDIR);
     }
     std::uint32_t wanted = flags | (walk.must_be_directory() ? wire::kOpenDirectory : 0U);
-    NewInode new_file = new_inode(mode);
-    new_file.chunk_bytes = chunk_bytes;
+    NewInode new_file;
+    if ((flags & wire::kOpenCreate) != 0) {
+      BENCHFS_CO_TRY(new_file, co_await new_inode(attempt, walk, mode, false));
+      new_file.chunk_bytes = chunk_bytes;
+    }
     BENCHFS_CO_TRY(
         OpenedEntry opened,
         attempt.in_directory(directory,

@@ -69,13 +69,17 @@ class Paths {
 
   // Up to the last component of a path, through symlinks in between.
   rt::CoStatus walk_to_last(Attempt& attempt, PathWalk& walk);
-  // The entry with the attributes of its inode; remembers directories.
+  // The entry as its shard knows it; remembers directories.
+  rt::CoResult<Found> look_up_entry(Attempt& attempt, const PathWalk& walk);
+  // The entry with the attributes of its inode.
   rt::CoResult<Found> look_up(Attempt& attempt, const PathWalk& walk);
+  // A new inode in the directory of `walk`: its owner, and what a set-gid directory hands on.
+  rt::CoResult<NewInode> new_inode(Attempt& attempt,
+                                   const PathWalk& walk,
+                                   std::uint32_t mode,
+                                   bool is_directory);
   // To the inode that the path names.
   rt::CoResult<wire::Attr> resolve(Attempt& attempt, PathWalk& walk, Follow follow);
-  [[nodiscard]] NewInode new_inode(std::uint32_t mode) const {
-    return {.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
-  }
 
   rt::CoResult<wire::Attr> do_stat(Attempt& attempt, const std::string& path, Follow follow);
   rt::CoResult<wire::Attr> do_set_attr(Attempt& attempt,

@@ -1,0 +1,45 @@
+// Notices when a signal handler calls us although it has interrupted one of our functions in the
+// same thread: that call must not wait for locks that its own thread holds.
+#pragma once
+
+#include <atomic>
+#include <csignal>
+
+namespace benchfs::capi {
+
+namespace internal {
+inline thread_local volatile std::sig_atomic_t is_inside = 0;
+}
+
+// Marks the calling thread as inside one of our functions.
+class Entry {
+ public:
+  Entry() : is_first_(internal::is_inside == 0) {
+    internal::is_inside = 1;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  Entry(const Entry&) = delete;
+  Entry& operator=(const Entry&) = delete;
+  ~Entry() {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (is_first_) {
+      internal::is_inside = 0;
+    }
+  }
+  // False: the thread was inside already, so this call comes from a signal handler.
+  [[nodiscard]] bool is_first() const { return is_first_; }
+
+ private:
+  bool is_first_;
+};
+
+// While one of our functions calls back into the program, which may call us.
+class Outside {
+ public:
+  Outside() { internal::is_inside = 0; }
+  Outside(const Outside&) = delete;
+  Outside& operator=(const Outside&) = delete;
+  ~Outside() { internal::is_inside = 1; }
+};
+
+}  // namespace benchfs::capi
