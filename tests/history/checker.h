@@ -1,0 +1,35 @@
+// Checks the history of one round: the names below its directory, and each of its files.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "history/operation.h"
+
+namespace benchfs::history {
+
+// What was done to a process or connection, for the window of a violation.
+struct Fault {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::string text;
+};
+
+struct Rules {
+  // A daemon died: names and files that it held are lost, and names are not checked.
+  bool may_lose = false;
+};
+
+struct Report {
+  std::vector<std::string> violations;  // each with the window of history that shows it
+  std::size_t objects = 0;
+  std::size_t undecided = 0;  // the search gave up; says nothing
+};
+
+Report check_round(const std::vector<Operation>& history,
+                   const std::vector<Fault>& faults,
+                   const Rules& rules);
+
+}  // namespace benchfs::history

@@ -1,0 +1,66 @@
+// The size and bytes of one file as a sequential object, looked at in sample cells.
+//
+// As docs/semantics.md allows, an operation takes effect in parts: a large write chunk by chunk, an
+// append in its range before its bytes, a read cell by cell. All parts are of the one object, so
+// that a size and the bytes below it must fit each other.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "history/operation.h"
+#include "history/search.h"
+
+namespace benchfs::history {
+
+class Contents {
+ public:
+  struct State {
+    std::int64_t size = 0;
+    std::array<std::uint32_t, kSamples / kSamplesOfBlock> tags{};
+    // Where appends whose outcome nobody was told have their range.
+    std::vector<std::pair<std::size_t, std::int64_t>> reserved;
+
+    [[nodiscard]] std::uint64_t hash() const;
+  };
+
+  enum class Part : std::uint8_t {
+    kWrite,          // [at, at + length) holds `tag` from now on
+    kTruncate,       // the size is `length`
+    kReserve,        // the size grows by `length`; was `at` unless that is -1
+    kReservedWrite,  // the bytes of an append whose range is in State::reserved
+    kSize,           // the size is in [at, length]
+    kTag,            // the sample `at` holds `tag`
+  };
+
+  struct Step {
+    std::int64_t begin;
+    std::int64_t end;
+    bool required;
+    Part part;
+    std::int64_t at;
+    std::int64_t length;
+    std::uint32_t tag;
+    std::size_t append;
+  };
+
+  // `operations` are those by handle on one inode, and truncations that met it. `which` of the
+  // three samples of a block to look at.
+  Contents(const std::vector<Operation>& operations, std::uint32_t which);
+  Effect apply(State& state, std::size_t step) const;
+
+  std::vector<Step> steps;
+  State initial;
+
+ private:
+  void add_steps(const std::vector<Operation>& operations, std::size_t index);
+  void add_read(const Operation& operation);
+  void add_append(const std::vector<Operation>& operations, std::size_t index);
+  void write(State& state, std::int64_t at, std::int64_t length, std::uint32_t tag) const;
+  [[nodiscard]] std::int64_t position(std::size_t sample) const;
+
+  std::uint32_t which_;
+};
+
+}  // namespace benchfs::history

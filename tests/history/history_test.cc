@@ -1,0 +1,251 @@
+// Several clients work on few names and files of a real cluster while processes stand still or die
+// and connections are cut. Everything they were told must have one explanation: the history is
+// linearizable, and every byte read is one that was written there.
+//
+// BENCHFS_HISTORY_SECONDS: how long all settings together take. BENCHFS_SEED repeats the choices.
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+
+#include "history/board.h"
+#include "history/checker.h"
+#include "history/faults.h"
+#include "history/operation.h"
+#include "system/system_test.h"
+
+namespace benchfs::history {
+namespace {
+
+using enum FaultKind;
+
+constexpr std::size_t kDaemons = 3;
+constexpr std::uint64_t kDefaultSeconds = 120;
+// A client that is stuck ends its calls by its own deadline before this.
+constexpr Nanos kTaskPatience = std::chrono::seconds(60);
+
+struct Setting {
+  const char* name;
+  const char* transports;  // UCX_TLS
+  std::vector<FaultKind> faults;
+  std::vector<std::string> daemon_arguments;
+  bool may_lose = false;
+};
+
+std::vector<std::string> grace(const char* milliseconds) {
+  return {"--set", fmt::format("clients.grace_ms={}", milliseconds)};
+}
+
+// Clients that die while they send over UCX's shared memory hang a daemon; this waits for a path of
+// our own, so that they die only where the transport is tcp.
+const std::vector<Setting> kSettings = {
+    {"GraceOf100Milliseconds",
+     "self,tcp",
+     {kClientStops, kClientDies, kDaemonStops, kConnectionCut, kConnectionCut},
+     grace("100")},
+    {"GraceOfThirtySeconds",
+     "self,tcp",
+     {kClientStops, kClientDies, kDaemonStops, kConnectionCut},
+     grace("30000")},
+    {"GraceOfOneDay",
+     "self,tcp",
+     {kClientStops, kClientDies, kDaemonStops, kConnectionCut},
+     grace("86400000")},
+    {"SharedMemory",
+     "self,posix,sysv,cma,tcp",
+     {kClientStops, kDaemonStops, kConnectionCut},
+     grace("100")},
+    {"DaemonsThatDie",
+     "self,tcp",
+     {kClientStops, kDaemonStops, kDaemonDies, kConnectionCut},
+     grace("1000"),
+     true},
+};
+
+std::uint64_t seconds_of_all() {
+  const char* given = std::getenv("BENCHFS_HISTORY_SECONDS");
+  return given != nullptr ? std::strtoull(given, nullptr, 10) : kDefaultSeconds;
+}
+
+class Faulty : public test::SystemTest, public testing::WithParamInterface<Setting> {
+ protected:
+  void SetUp() override {
+    const char* before = std::getenv("UCX_TLS");
+    transports_before_ = before == nullptr ? "" : before;
+    ::setenv("UCX_TLS", GetParam().transports, 1);
+    seed_ = test::test_seed();
+    board_ = map_board(path("board"));
+    ASSERT_NE(board_, nullptr);
+    board_->seed.store(seed_);
+    daemons_.resize(kDaemons);
+    for (std::size_t i = 0; i < kDaemons; ++i) {
+      start_daemon_of(i);
+    }
+    for (auto& daemon : daemons_) {
+      ASSERT_TRUE(daemon->wait_for_line("is ready", test::patience())) << daemon->err();
+    }
+    clients_.resize(kSlots);
+    for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+      start_client(slot);
+    }
+  }
+  void TearDown() override {
+    if (board_ != nullptr && !HasFatalFailure()) {
+      give(Task::kQuit);
+    }
+    clients_.clear();
+    daemons_.clear();
+    if (transports_before_.empty()) {
+      ::unsetenv("UCX_TLS");
+    } else {
+      ::setenv("UCX_TLS", transports_before_.c_str(), 1);
+    }
+  }
+
+  void start_daemon_of(std::size_t index) {
+    std::vector<std::string> arguments = {"--set", "storage.chunk_bytes=64KiB"};
+    arguments.insert(
+        arguments.end(), GetParam().daemon_arguments.begin(), GetParam().daemon_arguments.end());
+    daemons_[index] = std::make_unique<test::Process>(
+        start_node(fmt::format("node_{}", index), kDaemons, arguments));
+  }
+  void start_client(std::uint32_t slot) {
+    std::uint32_t number = clients_started_++;
+    clients_[slot] = std::make_unique<test::Process>(
+        std::vector<std::string>{HISTORY_CLIENT_PROGRAM,
+                                 registry(),
+                                 path("board"),
+                                 path(fmt::format("log_{}", number)),
+                                 fmt::to_string(number),
+                                 fmt::to_string(slot)},
+        path(""));
+  }
+
+  void give(Task task) {
+    board_->task.store(task);
+    board_->step.fetch_add(1);
+  }
+  // True when all clients have finished the task.
+  bool await_clients() {
+    Deadline deadline = Deadline::after(kTaskPatience);
+    std::uint32_t step = board_->step.load();
+    for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+      while (board_->done[slot].load() != step) {
+        if (deadline.passed() || !test::runs(clients_[slot]->pid())) {
+          ADD_FAILURE() << "client process " << slot
+                        << " is stuck or has ended: " << clients_[slot]->err();
+          return false;
+        }
+        ::usleep(1000);  // lint: allow sleep another process's progress
+      }
+    }
+    return true;
+  }
+  bool carry_out(Task task) {
+    give(task);
+    return await_clients();
+  }
+
+  Targets targets() {
+    return {.client = [this](std::size_t i) { return clients_[i + 1]->pid(); },
+            .daemon = [this](std::size_t i) { return daemons_[i]->pid(); },
+            .clients = kSlots - 1,
+            .daemons = kDaemons,
+            .replace_client =
+                [this](std::size_t i) { start_client(static_cast<std::uint32_t>(i) + 1); },
+            .replace_daemon =
+                [this](std::size_t i) {
+                  start_daemon_of(i);
+                  EXPECT_TRUE(daemons_[i]->wait_for_line("is ready", test::patience()))
+                      << daemons_[i]->err();
+                }};
+  }
+
+  // What the clients wrote down of this round.
+  std::vector<Operation> history_of(std::uint32_t round) {
+    std::vector<Operation> all;
+    for (std::uint32_t number = 0; number < clients_started_; ++number) {
+      parse(test::read_file(path(fmt::format("log_{}", number))), all);
+    }
+    std::erase_if(all, [&](const Operation& operation) { return operation.round != round; });
+    return all;
+  }
+
+  // False: a violation was found, or the test cannot go on.
+  bool run_round(std::uint32_t round, Faults& faults) {
+    board_->round.store(round);
+    board_->moves_directories.store(round % 3 == 2);
+    board_->enough.store(false);
+    if (!carry_out(Task::kSetUp)) {
+      return false;
+    }
+    give(Task::kRun);
+    std::vector<Fault> happened = faults.run(Deadline::after(std::chrono::milliseconds(1500)));
+    board_->enough.store(true);
+    if (!await_clients() || !carry_out(Task::kLook) || !carry_out(Task::kClose) ||
+        !carry_out(Task::kLookAgain) || !carry_out(Task::kClear)) {
+      return false;
+    }
+    std::vector<Operation> history = history_of(round);
+    Report report = check_round(history, happened, {.may_lose = GetParam().may_lose});
+    operations_ += history.size();
+    faults_ += happened.size();
+    objects_ += report.objects;
+    undecided_ += report.undecided;
+    for (const Operation& operation : history) {
+      if (operation.has_ended() && operation.result < 0 && !operation.was_refused()) {
+        ++errors_[strerrorname_np(static_cast<int>(-operation.result))];
+      }
+    }
+    for (const std::string& violation : report.violations) {
+      ADD_FAILURE() << "seed " << fmt::format("{:#x}", seed_) << ", round " << round << ", "
+                    << violation;
+    }
+    return report.violations.empty();
+  }
+
+  std::uint64_t seed_ = 0;
+  Board* board_ = nullptr;
+  std::vector<std::unique_ptr<test::Process>> daemons_;
+  std::vector<std::unique_ptr<test::Process>> clients_;
+  std::uint32_t clients_started_ = 0;
+  std::string transports_before_;
+  std::size_t operations_ = 0;
+  std::size_t faults_ = 0;
+  std::size_t objects_ = 0;
+  std::size_t undecided_ = 0;
+  std::map<std::string, std::size_t> errors_;
+};
+
+TEST_P(Faulty, HistoryHasOneExplanation) {
+  if (::geteuid() != 0) {
+    fmt::print("connections are not cut: that takes root\n");
+  }
+  Faults faults(GetParam().faults, targets(), seed_, path(""));
+  Deadline end = Deadline::after(std::chrono::seconds(seconds_of_all()) / kSettings.size());
+  std::uint32_t round = 0;
+  do {
+    ++round;
+  } while (run_round(round, faults) && !end.passed());
+  fmt::print("{} rounds, {} operations, {} faults, {} objects checked, {} undecided\n",
+             round,
+             operations_,
+             faults_,
+             objects_,
+             undecided_);
+  for (const auto& [name, count] : errors_) {
+    fmt::print("  {} ended with {}\n", count, name);
+  }
+  EXPECT_LE(undecided_ * 10, objects_);
+}
+
+INSTANTIATE_TEST_SUITE_P(History, Faulty, testing::ValuesIn(kSettings), [](const auto& setting) {
+  return setting.param.name;
+});
+
+}  // namespace
+}  // namespace benchfs::history
