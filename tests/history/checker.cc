@@ -176,7 +176,7 @@ class RoundCheck {
 
   Report run() {
     if (!rules_.may_lose) {
-      check("the names", history_, check_names);
+      check("the names", on_names(), check_names);
       check_handles();
     }
     for (std::uint64_t inode : inodes()) {
@@ -197,6 +197,16 @@ class RoundCheck {
       case Verdict::kImpossible:
         report_.violations.push_back(window(history, faults_, object, verdict_of));
     }
+  }
+
+  [[nodiscard]] History on_names() const {
+    History history;
+    for (const Operation& operation : history_) {
+      if (operation.kind <= Kind::kTruncate) {
+        history.push_back(operation);
+      }
+    }
+    return history;
   }
 
   // An open file that was given up must have lost its name.

@@ -75,15 +75,31 @@ void Faults::one_fault() {
       targets_.replace_daemon(daemon);
       faults_.back().end = now();
       return;
-    case FaultKind::kConnectionCut:
-      if (cut_connection(targets_.daemon(daemon))) {
+    case FaultKind::kConnectionCut: {
+      auto connections = connections_of(targets_.daemon(daemon));
+      if (!connections.empty()) {
         begin(fmt::format("a connection of node_{} is cut", daemon));
+        cut({connections[random_.below(connections.size())]});
       }
+      return;
+    }
+    case FaultKind::kClientCutOff:
+      cut_off(client);
       return;
   }
 }
 
-bool Faults::cut_connection(pid_t process) {
+void Faults::cut_off(std::size_t client) {
+  Fault& fault = begin(fmt::format("client process {} stands still and is cut off", client));
+  pid_t process = targets_.client(client);
+  ::kill(process, SIGSTOP);
+  cut(connections_of(process));
+  pause_for(pick_span());
+  ::kill(process, SIGCONT);
+  fault.end = now();
+}
+
+std::vector<std::pair<std::string, std::string>> Faults::connections_of(pid_t process) {
   test::Ended listed = test::Process({"/usr/bin/ss", "-tnpH", "state", "established"}, directory_)
                            .wait(Deadline::after(kCommandPatience));
   std::vector<std::pair<std::string, std::string>> connections;
@@ -98,17 +114,21 @@ bool Faults::cut_connection(pid_t process) {
     std::string local;
     std::string peer;
     words >> received >> sent >> local >> peer;
-    connections.emplace_back(local.substr(local.rfind(':') + 1), peer.substr(peer.rfind(':') + 1));
+    connections.emplace_back(local.substr(local.rfind(':')), peer.substr(peer.rfind(':')));
   }
-  if (connections.empty()) {
-    return false;
+  return connections;
+}
+
+void Faults::cut(const std::vector<std::pair<std::string, std::string>>& connections) {
+  std::string filter;
+  for (const auto& [local, peer] : connections) {
+    filter +=
+        fmt::format("{}( sport = {} and dport = {} )", filter.empty() ? "" : " or ", local, peer);
   }
-  auto [local, peer] = connections[random_.below(connections.size())];
-  test::Ended cut =
-      test::Process({"/usr/bin/ss", "-K", "sport", "=", ":" + local, "dport", "=", ":" + peer},
-                    directory_)
-          .wait(Deadline::after(kCommandPatience));
-  return cut.exit_code == 0;
+  if (!filter.empty()) {
+    test::Process({"/usr/bin/ss", "-K", filter}, directory_)
+        .wait(Deadline::after(kCommandPatience));
+  }
 }
 
 }  // namespace benchfs::history

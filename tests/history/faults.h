@@ -19,6 +19,7 @@ enum class FaultKind : std::uint8_t {
   kDaemonStops,
   kDaemonDies,
   kConnectionCut,
+  kClientCutOff,  // it stands still, and all its connections are cut
 };
 
 // The processes of one cluster and its clients, as the faults see them.
@@ -42,11 +43,13 @@ class Faults {
 
   // Lets faults happen until `end`; returns with all processes running.
   std::vector<Fault> run(Deadline end);
-  // Cuts a connection of this process to another. False: this user or kernel may not.
-  bool cut_connection(pid_t process);
 
  private:
-  // Daemons of one cluster that stand still together are not a fault of their own.
+  // Local and remote port of each TCP connection of a process.
+  std::vector<std::pair<std::string, std::string>> connections_of(pid_t process);
+  // Nothing happens where this user or kernel may not.
+  void cut(const std::vector<std::pair<std::string, std::string>>& connections);
+  void cut_off(std::size_t client);
   void stop(pid_t process, const std::string& name, Nanos span);
   void one_fault();
   Nanos pick_span();

@@ -1,71 +1,8 @@
 #include "system/system_test.h"
 
-#include <fmt/format.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-
-#include <csignal>
-#include <filesystem>
-
-#include "base/pid_file.h"
 #include "base/random.h"
 
 namespace benchfs::test {
-
-namespace fs = std::filesystem;
-
-SystemTest::SystemTest() {
-  // Daemons that `benchfs up` left behind become children of the test, which takes their zombies.
-  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-}
-
-SystemTest::~SystemTest() {
-  std::error_code ignored;
-  for (fs::directory_iterator it(registry() + "/pid", ignored), end; it != end;
-       it.increment(ignored)) {
-    Result<ProcessRecord> process = PidFile::read(it->path().native());
-    if (process && is_running(*process)) {
-      ::kill(process->pid, SIGKILL);
-      wait_for_end(process->pid, patience());
-    }
-  }
-  while (::waitpid(-1, nullptr, WNOHANG) > 0) {
-  }
-}
-
-Ended SystemTest::benchfs(std::vector<std::string> arguments) {
-  std::vector<std::string> all = {BENCHFS_PROGRAM, "--registry-dir", registry()};
-  all.insert(all.end(), arguments.begin(), arguments.end());
-  return Process(all, dir_.path()).wait(patience());
-}
-
-Process SystemTest::start_daemon(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), BENCHFSD_PROGRAM);
-  return {std::move(arguments), dir_.path()};
-}
-
-Ended SystemTest::benchfsd(std::vector<std::string> arguments) {
-  return start_daemon(std::move(arguments)).wait(patience());
-}
-
-Process SystemTest::start_node(const std::string& node_id,
-                               int servers,
-                               std::vector<std::string> arguments) {
-  std::vector<std::string> all = {"--node-id",
-                                  node_id,
-                                  "--registry-dir",
-                                  registry(),
-                                  "--expected-servers",
-                                  fmt::to_string(servers),
-                                  "--listen",
-                                  "127.0.0.1",
-                                  "--set",
-                                  "network.devices=lo",
-                                  "--engine",
-                                  "memory"};
-  all.insert(all.end(), arguments.begin(), arguments.end());
-  return start_daemon(std::move(all));
-}
 
 nlohmann::json SystemTest::up(std::vector<std::string> arguments) {
   std::vector<std::string> all = {"up", "--json", "--data-dir", path("data"), "--timeout", "25"};

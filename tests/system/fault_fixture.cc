@@ -1,0 +1,134 @@
+#include "system/fault_fixture.h"
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace benchfs::test {
+namespace {
+
+constexpr timespec kPoll{.tv_sec = 0, .tv_nsec = 20'000'000};
+
+}  // namespace
+
+FaultFixture::FaultFixture() {
+  const char* before = std::getenv("UCX_TLS");
+  transports_before_ = before == nullptr ? "" : before;
+  ::setenv("UCX_TLS", "self,tcp", 1);
+}
+
+FaultFixture::~FaultFixture() {
+  if (transports_before_.empty()) {
+    ::unsetenv("UCX_TLS");
+  } else {
+    ::setenv("UCX_TLS", transports_before_.c_str(), 1);
+  }
+}
+
+void FaultFixture::start_daemons(std::size_t count, std::vector<std::string> arguments) {
+  arguments_ = std::move(arguments);
+  arguments_.insert(arguments_.end(),
+                    {"--set",
+                     "storage.chunk_bytes=64KiB",
+                     "--set",
+                     "storage.buffer_bytes=64KiB",
+                     "--set",
+                     "storage.memory_bytes=512MiB"});
+  daemons_.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    daemons_[i] = std::make_unique<Process>(
+        start_node(fmt::format("node_{}", i), static_cast<int>(count), arguments_));
+  }
+  for (auto& daemon : daemons_) {
+    ASSERT_TRUE(daemon->wait_for_line("is ready", patience())) << daemon->err();
+  }
+}
+
+void FaultFixture::start_daemon_again(std::size_t index) {
+  daemons_[index] = std::make_unique<Process>(
+      start_node(fmt::format("node_{}", index), static_cast<int>(daemons_.size()), arguments_));
+  ASSERT_TRUE(daemons_[index]->wait_for_line("is ready", patience())) << daemons_[index]->err();
+}
+
+std::unique_ptr<ClientProcess> FaultFixture::client(Nanos timeout) {
+  auto client = std::make_unique<ClientProcess>(TEST_CLIENT_PROGRAM, registry(), timeout);
+  EXPECT_TRUE(client->connected().ok()) << client->connected().error;
+  return client;
+}
+
+void FaultFixture::stop_daemon(std::size_t index) {
+  daemon(index).signal(SIGSTOP);
+  int status = 0;
+  ::waitpid(daemon(index).pid(), &status, WUNTRACED);
+}
+
+bool FaultFixture::cut_connections(pid_t process) {
+  Ended listed =
+      Process({"/usr/bin/ss", "-tnpH", "state", "established"}, path("")).wait(patience());
+  std::istringstream lines(listed.out);
+  bool worked = listed.exit_code == 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find(fmt::format("pid={},", process)) == std::string::npos) {
+      continue;
+    }
+    std::istringstream words(line);
+    std::string received;
+    std::string sent;
+    std::string local;
+    std::string peer;
+    words >> received >> sent >> local >> peer;
+    Ended cut = Process({"/usr/bin/ss",
+                         "-K",
+                         "sport",
+                         "=",
+                         local.substr(local.rfind(':')),
+                         "dport",
+                         "=",
+                         peer.substr(peer.rfind(':'))},
+                        path(""))
+                    .wait(patience());
+    worked = worked && cut.exit_code == 0;
+  }
+  return worked;
+}
+
+std::int64_t FaultFixture::metadata(const std::string& name) {
+  Ended ended = benchfs({"stats", "--json", "--timeout", "20"});
+  nlohmann::json stats = nlohmann::json::parse(ended.out, nullptr, false);
+  std::int64_t sum = 0;
+  if (!stats.is_object()) {
+    return -1;
+  }
+  for (const nlohmann::json& server : stats["servers"]) {
+    if (!server.contains("stats") || !server["stats"].contains("metadata")) {
+      return -1;
+    }
+    sum += server["stats"]["metadata"][name].get<std::int64_t>();
+  }
+  return sum;
+}
+
+bool FaultFixture::wait_until(const std::function<bool()>& condition, Deadline deadline) {
+  while (!condition()) {
+    if (deadline.passed()) {
+      return false;
+    }
+    nanosleep(&kPoll, nullptr);  // lint: allow sleep the state of other processes
+  }
+  return true;
+}
+
+std::vector<std::string> FaultFixture::names(const std::string& stem, int count) {
+  std::vector<std::string> all;
+  for (int i = 0; i < count; ++i) {
+    all.push_back(fmt::format("{}{}", stem, i));
+  }
+  return all;
+}
+
+}  // namespace benchfs::test

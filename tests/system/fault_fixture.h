@@ -1,0 +1,51 @@
+// What the tests of kinds of faults share: daemons and clients as processes, each of which can be
+// stopped, killed and cut off, and looks at what the daemons hold.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "support/client_process.h"
+#include "system/daemon_fixture.h"
+
+namespace benchfs::test {
+
+class FaultFixture : public DaemonFixture {
+ protected:
+  static constexpr std::int64_t kChunk = std::int64_t{64} << 10;
+
+  // Over tcp alone, so that every connection can be cut.
+  FaultFixture();
+  ~FaultFixture() override;
+
+  // `arguments` go to each daemon, for example {"--set", "clients.grace_ms=100"}.
+  void start_daemons(std::size_t count, std::vector<std::string> arguments = {});
+  void start_daemon_again(std::size_t index);
+  [[nodiscard]] Process& daemon(std::size_t index) { return *daemons_[index]; }
+  std::unique_ptr<ClientProcess> client(Nanos timeout = kPatience);
+  void stop_daemon(std::size_t index);
+  void let_daemon_go_on(std::size_t index) { daemon(index).signal(SIGCONT); }
+
+  // Cuts all connections of a process. False: this user or kernel may not.
+  bool cut_connections(pid_t process);
+
+  // The sum of stats["metadata"][name] of all daemons.
+  std::int64_t metadata(const std::string& name);
+  // True when `condition` holds in time.
+  static bool wait_until(const std::function<bool()>& condition, Deadline deadline = patience());
+
+  // Numbered names in a directory, whose inodes are spread over the daemons.
+  static std::vector<std::string> names(const std::string& stem, int count);
+
+ private:
+  std::string transports_before_;
+  std::vector<std::string> arguments_;
+  std::vector<std::unique_ptr<Process>> daemons_;
+};
+
+}  // namespace benchfs::test
