@@ -26,7 +26,6 @@ namespace {
 using enum FaultKind;
 
 constexpr std::size_t kDaemons = 3;
-constexpr std::uint64_t kDefaultSeconds = 120;
 // A client that is stuck ends its calls by its own deadline before this.
 constexpr Nanos kTaskPatience = std::chrono::seconds(60);
 
@@ -90,7 +89,7 @@ const std::vector<Setting> kSettings = {
 
 std::uint64_t seconds_of_all() {
   const char* given = std::getenv("BENCHFS_HISTORY_SECONDS");
-  return given != nullptr ? std::strtoull(given, nullptr, 10) : kDefaultSeconds;
+  return given != nullptr ? std::strtoull(given, nullptr, 10) : HISTORY_SECONDS;
 }
 
 class Faulty : public test::DaemonFixture, public testing::WithParamInterface<Setting> {

@@ -12,7 +12,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <iostream>
 #include <iterator>
 #include <map>
 #include <sstream>
@@ -244,8 +243,12 @@ int run(const char* registry, const char* timeout_ms) {
     return 1;
   }
   Interpreter interpreter(fs);
-  for (std::string line; std::getline(std::cin, line);) {
+  char* text = nullptr;
+  std::size_t capacity = 0;
+  for (ssize_t size = 0; (size = ::getline(&text, &capacity, stdin)) > 0;) {
+    std::string line(text, static_cast<std::size_t>(size) - 1);
     if (line == "finalize") {
+      std::free(text);
       int result = benchfs_finalize(fs);
       fmt::print("{}\t\t{}\n", result, result < 0 ? benchfs_get_error() : "");
       return 0;
@@ -253,6 +256,7 @@ int run(const char* registry, const char* timeout_ms) {
     fmt::print("{}", interpreter.carry_out(line));
     std::fflush(stdout);
   }
+  std::free(text);
   return 0;
 }
 

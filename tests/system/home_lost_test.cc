@@ -15,6 +15,9 @@ constexpr int kFiles = 8;  // homes on both daemons
 class HomeLost : public FaultFixture {
  protected:
   void SetUp() override {
+    if (const char* why = off_because()) {
+      GTEST_SKIP() << why;
+    }
     ASSERT_NO_FATAL_FAILURE(start_daemons(2));
     a_ = client();
     b_ = client();

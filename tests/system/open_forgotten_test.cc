@@ -12,6 +12,7 @@ namespace benchfs::test {
 namespace {
 
 constexpr int kFiles = 6;  // with homes on every daemon
+constexpr Nanos kGrace = std::chrono::milliseconds(100);
 
 enum class Loss : std::uint8_t {
   kCut,            // idle while its connections are cut; comes back by itself
@@ -23,6 +24,9 @@ enum class Loss : std::uint8_t {
 class OpenForgotten : public FaultFixture, public testing::WithParamInterface<Loss> {
  protected:
   void SetUp() override {
+    if (const char* why = off_because()) {
+      GTEST_SKIP() << why;
+    }
     std::vector<std::string> arguments = {"--set", "clients.grace_ms=100"};
     if (GetParam() == Loss::kEvicted) {
       arguments.insert(arguments.end(),
@@ -49,14 +53,13 @@ class OpenForgotten : public FaultFixture, public testing::WithParamInterface<Lo
     switch (GetParam()) {
       case Loss::kCut:
         ASSERT_TRUE(cut_connections(a_->pid()));
+        // It is back before that, or the servers have closed its files.
+        wait_until([&] { return metadata("open") == 0; }, Deadline::after(kGrace * 5));
         break;
       case Loss::kFrozen:
         a_->stop();
         ASSERT_TRUE(cut_connections(a_->pid()));
-        // The grace is 100 ms: long over when this many looks have been taken one after another.
-        for (int i = 0; i < 4; ++i) {
-          metadata("open");
-        }
+        ASSERT_TRUE(wait_until([&] { return metadata("open") == 0; }));
         a_->go_on();
         break;
       case Loss::kServerStopped: {

@@ -19,6 +19,9 @@ constexpr Nanos kShort = std::chrono::seconds(3);
 class Owed : public FaultFixture {
  protected:
   void SetUp() override {
+    if (const char* why = off_because()) {
+      GTEST_SKIP() << why;
+    }
     ASSERT_NO_FATAL_FAILURE(start_daemons(2, {"--set", "clients.grace_ms=200"}));
     a_ = client(kShort);
     b_ = client();
