@@ -228,6 +228,18 @@ TEST_F(Checker, RejectsAnOldDirectoryNameAfterItsRename) {
   rejected();
 }
 
+TEST_F(Checker, AcceptsAnOldDirectoryNameUntilItsRenameIsAnswered) {
+  on("p", Kind::kMakeDirectory, 1, 2);
+  create("p/x", kInode, 3, 4);
+  rename("p", "q", 5, 20);
+  stat("q/x", kInode, 6, 7);
+  stat("p/x", kInode, 8, 9);
+  missing("p/y", 10, 11);
+  accepted();
+  stat("p/x", kInode, 21, 22);
+  rejected();
+}
+
 TEST_F(Checker, AcceptsAPathThatIsUsedWhileItsDirectoryIsRenamed) {
   on("p", Kind::kMakeDirectory, 1, 2);
   create("p/x", kInode, 3, 20);

@@ -18,7 +18,7 @@
 #include "history/checker.h"
 #include "history/faults.h"
 #include "history/operation.h"
-#include "system/daemon_fixture.h"
+#include "system/fault_fixture.h"
 
 namespace benchfs::history {
 namespace {
@@ -35,6 +35,8 @@ struct Setting {
   std::vector<FaultKind> faults;
   std::vector<std::string> daemon_arguments;
   bool may_lose = false;
+  // The grace is short enough to wait for what clients that died had open.
+  bool gives_back = false;
   // Why this setting does not run yet; nullptr: it does.
   const char* off_because = nullptr;
 };
@@ -67,6 +69,7 @@ const std::vector<Setting> kSettings = {
      {kClientStops, kClientCutOff, kClientDies, kDaemonStops, kConnectionCut},
      grace("100"),
      false,
+     true,
      "the servers forget what a client has open that they do not hear for the grace"},
     {"GraceOfThirtySeconds",
      "self,tcp",
@@ -84,6 +87,7 @@ const std::vector<Setting> kSettings = {
      "self,tcp",
      {kClientStops, kDaemonStops, kDaemonDies, kConnectionCut},
      grace("1000"),
+     true,
      true},
 };
 
@@ -92,26 +96,19 @@ std::uint64_t seconds_of_all() {
   return given != nullptr ? std::strtoull(given, nullptr, 10) : HISTORY_SECONDS;
 }
 
-class Faulty : public test::DaemonFixture, public testing::WithParamInterface<Setting> {
+class Faulty : public test::FaultFixture, public testing::WithParamInterface<Setting> {
  protected:
   void SetUp() override {
     if (GetParam().off_because != nullptr && std::getenv("BENCHFS_HISTORY_ALL") == nullptr) {
       GTEST_SKIP() << GetParam().off_because;
     }
-    const char* before = std::getenv("UCX_TLS");
-    transports_before_ = before == nullptr ? "" : before;
     ::setenv("UCX_TLS", GetParam().transports, 1);
     seed_ = test::test_seed();
     board_ = map_board(path("board"));
     ASSERT_NE(board_, nullptr);
     board_->seed.store(seed_);
-    daemons_.resize(kDaemons);
-    for (std::size_t i = 0; i < kDaemons; ++i) {
-      start_daemon_of(i);
-    }
-    for (auto& daemon : daemons_) {
-      ASSERT_TRUE(daemon->wait_for_line("is ready", test::patience())) << daemon->err();
-    }
+    ASSERT_NO_FATAL_FAILURE(start_daemons(kDaemons, GetParam().daemon_arguments));
+    held_at_start_ = held();
     clients_.resize(kSlots);
     for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
       start_client(slot);
@@ -123,22 +120,8 @@ class Faulty : public test::DaemonFixture, public testing::WithParamInterface<Se
     }
     give(Task::kQuit);
     clients_.clear();
-    daemons_.clear();
-    if (transports_before_.empty()) {
-      ::unsetenv("UCX_TLS");
-    } else {
-      ::setenv("UCX_TLS", transports_before_.c_str(), 1);
-    }
   }
 
-  void start_daemon_of(std::size_t index) {
-    std::vector<std::string> arguments = {
-        "--set", "storage.chunk_bytes=64KiB", "--set", "storage.buffer_bytes=64KiB"};
-    arguments.insert(
-        arguments.end(), GetParam().daemon_arguments.begin(), GetParam().daemon_arguments.end());
-    daemons_[index] = std::make_unique<test::Process>(
-        start_node(fmt::format("node_{}", index), kDaemons, arguments));
-  }
   void start_client(std::uint32_t slot) {
     std::uint32_t number = clients_started_++;
     clients_[slot] = std::make_unique<test::Process>(
@@ -178,17 +161,12 @@ class Faulty : public test::DaemonFixture, public testing::WithParamInterface<Se
 
   Targets targets() {
     return {.client = [this](std::size_t i) { return clients_[i + 1]->pid(); },
-            .daemon = [this](std::size_t i) { return daemons_[i]->pid(); },
+            .daemon = [this](std::size_t i) { return daemon(i).pid(); },
             .clients = kSlots - 1,
             .daemons = kDaemons,
             .replace_client =
                 [this](std::size_t i) { start_client(static_cast<std::uint32_t>(i) + 1); },
-            .replace_daemon =
-                [this](std::size_t i) {
-                  start_daemon_of(i);
-                  EXPECT_TRUE(daemons_[i]->wait_for_line("is ready", test::patience()))
-                      << daemons_[i]->err();
-                }};
+            .replace_daemon = [this](std::size_t i) { start_daemon_again(i); }};
   }
 
   // What the clients wrote down of this round.
@@ -236,10 +214,9 @@ class Faulty : public test::DaemonFixture, public testing::WithParamInterface<Se
 
   std::uint64_t seed_ = 0;
   Board* board_ = nullptr;
-  std::vector<std::unique_ptr<test::Process>> daemons_;
+  Held held_at_start_;
   std::vector<std::unique_ptr<test::Process>> clients_;
   std::uint32_t clients_started_ = 0;
-  std::string transports_before_;
   std::size_t operations_ = 0;
   std::size_t faults_ = 0;
   std::size_t objects_ = 0;
@@ -273,6 +250,12 @@ TEST_P(Faulty, HistoryHasOneExplanation) {
     fmt::print("  {} ended with {}\n", count, name);
   }
   EXPECT_LE(undecided_ * 10, objects_);
+  give(Task::kQuit);
+  if (GetParam().gives_back && std::getenv("BENCHFS_HISTORY_ALL") != nullptr) {
+    Held now = held();
+    wait_until([&] { return (now = held()) == held_at_start_; });
+    EXPECT_EQ(now, held_at_start_) << "all files have been closed and removed";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(History, Faulty, testing::ValuesIn(kSettings), [](const auto& setting) {

@@ -56,6 +56,10 @@ std::uint64_t Names::State::hash() const {
       add(static_cast<std::uint16_t>(directory));
     }
   }
+  for (auto [rename, directory] : renamed) {
+    add(rename);
+    add(static_cast<std::uint16_t>(directory));
+  }
   return hash;
 }
 
@@ -91,7 +95,6 @@ Names::Names(std::vector<Operation> operations) : operations_(std::move(operatio
     places_.push_back({place(operations_[i].path, i), place(operations_[i].target, i)});
     add_steps(i);
   }
-  // `act` names a step by its operation, so that it outlives the sorting.
   std::ranges::sort(steps, {}, &Step::begin);
 }
 
@@ -129,7 +132,7 @@ void Names::add_steps(std::size_t index) {
   if (operation.kind == Kind::kTruncate && operation.succeeded()) {
     return;  // does not tell which file it met
   }
-  Step act{operation.begin, end, is_known, index, -1, index, 0};
+  Step act{operation.begin, end, is_known, index, -1, kCurrent, 0};
   bool changes = operation.kind != Kind::kStat && operation.kind != Kind::kTruncate &&
                  operation.kind != Kind::kList &&
                  (operation.kind != Kind::kOpen || (operation.flags & kCreate) != 0);
@@ -147,9 +150,19 @@ void Names::add_steps(std::size_t index) {
     }
     return;
   }
+  // The operation itself cannot come before one of these for each of its paths.
   for (int which : {0, 1}) {
-    if (places_[index][static_cast<std::size_t>(which)].is_contested) {
-      steps.push_back({operation.begin, end, is_known, index, which, index, 0});
+    if (!places_[index][static_cast<std::size_t>(which)].is_contested) {
+      continue;
+    }
+    const std::string directory = directory_part(which == 0 ? operation.path : operation.target);
+    steps.push_back({operation.begin, kNever, false, index, which, kCurrent, 0});
+    for (std::size_t other = 0; other < operations_.size(); ++other) {
+      const Operation& rename = operations_[other];
+      if (rename.kind == Kind::kRename && rename.path == directory && !rename.was_refused() &&
+          overlap(rename, operation)) {
+        steps.push_back({operation.begin, kNever, false, index, which, other, 0});
+      }
     }
   }
   steps.push_back(act);
@@ -169,10 +182,28 @@ std::int16_t Names::directory_of(const State& state, const Step& step, std::size
   if (!place.is_contested) {
     return look_up(state, place);
   }
-  auto found = state.resolved.find(step.act);
+  auto found = state.resolved.find(step.operation);
   std::int16_t id = found == state.resolved.end() ? kUnresolved : found->second[which];
   bool is_gone = id >= 0 && !state.is_directory_alive[static_cast<std::size_t>(id)];
   return is_gone ? kNoDirectory : id;
+}
+
+Effect Names::resolve(State& state, const Step& step) const {
+  auto which = static_cast<std::size_t>(step.resolves);
+  auto [found, is_first] = state.resolved.try_emplace(step.operation, 2, kUnresolved);
+  if (found->second.empty() || found->second[which] != kUnresolved) {
+    return Effect::kRefused;
+  }
+  if (step.before_rename == kCurrent) {
+    found->second[which] = look_up(state, places_[step.operation][which]);
+    return Effect::kChanged;
+  }
+  auto before = state.renamed.find(step.before_rename);
+  if (before == state.renamed.end()) {
+    return Effect::kRefused;
+  }
+  found->second[which] = before->second;
+  return Effect::kChanged;
 }
 
 Effect Names::apply(State& state, std::size_t index) const {
@@ -180,11 +211,7 @@ Effect Names::apply(State& state, std::size_t index) const {
   const Operation& operation = operations_[step.operation];
   const std::array<Place, 2>& places = places_[step.operation];
   if (step.resolves >= 0) {
-    auto which = static_cast<std::size_t>(step.resolves);
-    std::vector<std::int16_t>& resolved = state.resolved[step.act];
-    resolved.resize(2, kUnresolved);
-    resolved[which] = look_up(state, places[which]);
-    return Effect::kChanged;
+    return resolve(state, step);
   }
   if (operation.kind == Kind::kList) {
     Entry of = state.entries[0][places[0].name];
@@ -195,7 +222,10 @@ Effect Names::apply(State& state, std::size_t index) const {
   if (directory == kUnresolved || to == kUnresolved) {
     return Effect::kRefused;
   }
-  bool was_resolved = state.resolved.erase(step.act) > 0;
+  bool was_resolved = state.resolved.contains(step.operation);
+  if (was_resolved) {
+    state.resolved[step.operation].clear();
+  }
   auto effect = [&] {
     if (directory == kNoDirectory || to == kNoDirectory) {
       return operation.result == -ENOENT ? Effect::kSeen : Effect::kRefused;
@@ -210,8 +240,10 @@ Effect Names::apply(State& state, std::size_t index) const {
       case Kind::kUnlink:
         return remove(state, entry, operation);
       case Kind::kRename:
-        return rename(
-            state, entry, state.entries[static_cast<std::size_t>(to)][places[1].name], operation);
+        return rename(state,
+                      entry,
+                      state.entries[static_cast<std::size_t>(to)][places[1].name],
+                      step.operation);
       case Kind::kMakeDirectory:
         return make_directory(state, entry, step.operation);
       case Kind::kRemoveDirectory:
@@ -294,7 +326,8 @@ Effect Names::remove(const State&, Entry& entry, const Operation& operation) con
   return Effect::kChanged;
 }
 
-Effect Names::rename(State& state, Entry& from, Entry& to, const Operation& operation) const {
+Effect Names::rename(State& state, Entry& from, Entry& to, std::size_t index) const {
+  const Operation& operation = operations_[index];
   auto is_full = [&](Entry entry) {
     return entry < 0 && std::ranges::any_of(
                             state.entries[static_cast<std::size_t>(-entry)],
@@ -310,6 +343,9 @@ Effect Names::rename(State& state, Entry& from, Entry& to, const Operation& oper
   }
   if (to < 0) {
     state.is_directory_alive[static_cast<std::size_t>(-to)] = false;
+  }
+  if (from < 0) {
+    state.renamed[index] = static_cast<std::int16_t>(-from);
   }
   to = from;
   from = kNothing;

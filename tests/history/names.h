@@ -24,8 +24,12 @@ class Names {
     std::vector<std::vector<Entry>> entries;
     std::vector<bool> is_directory_alive;
     std::vector<bool> was_created;  // by inode
-    // Directories that a path was found to lead through, by the step that uses them.
+    // Directories that a path was found to lead through, by the operation that uses them; empty
+    // when it has.
     std::map<std::size_t, std::vector<std::int16_t>> resolved;
+    // What a rename took a directory from, by operation: until the rename is answered, clients may
+    // use the old name.
+    std::map<std::size_t, std::int16_t> renamed;
 
     [[nodiscard]] std::uint64_t hash() const;
   };
@@ -37,7 +41,8 @@ class Names {
     std::size_t operation;
     // -1: the operation itself; else: looks up the directory of its path (0) or target (1).
     int resolves;
-    std::size_t act;  // where its result is kept in State::resolved
+    // It resolves to what this rename moved away; kCurrent: to what has the name now.
+    std::size_t before_rename;
     // For kList: the one entry that this step looks at.
     std::size_t entry;
   };
@@ -49,6 +54,7 @@ class Names {
   State initial;
 
  private:
+  static constexpr std::size_t kCurrent = ~std::size_t{0};
   static constexpr Entry kNothing = 0;
   static constexpr std::int16_t kNoDirectory = -1;
   static constexpr std::int16_t kUnresolved = -2;
@@ -73,13 +79,11 @@ class Names {
                                           const Step& step,
                                           std::size_t which) const;
   [[nodiscard]] std::int16_t look_up(const State& state, const Place& place) const;
+  [[nodiscard]] Effect resolve(State& state, const Step& step) const;
   [[nodiscard]] Effect find(State& state, Entry& entry, std::size_t operation) const;
   [[nodiscard]] Effect open(State& state, Entry& entry, std::size_t operation) const;
   [[nodiscard]] Effect remove(const State& state, Entry& entry, const Operation& operation) const;
-  [[nodiscard]] Effect rename(State& state,
-                              Entry& from,
-                              Entry& to,
-                              const Operation& operation) const;
+  [[nodiscard]] Effect rename(State& state, Entry& from, Entry& to, std::size_t operation) const;
   [[nodiscard]] Effect make_directory(State& state, Entry& entry, std::size_t operation) const;
   [[nodiscard]] Effect remove_directory(State& state,
                                         Entry& entry,

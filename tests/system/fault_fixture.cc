@@ -121,20 +121,35 @@ bool FaultFixture::cut_connections(pid_t process) {
   return worked;
 }
 
-std::int64_t FaultFixture::metadata(const std::string& name) {
+FaultFixture::Held FaultFixture::held() {
   Ended ended = benchfs({"stats", "--json", "--timeout", "20"});
   nlohmann::json stats = nlohmann::json::parse(ended.out, nullptr, false);
-  std::int64_t sum = 0;
+  Held sum;
+  Held unknown{.inodes = -1, .open = -1, .orphans = -1, .used_bytes = -1};
   if (!stats.is_object()) {
-    return -1;
+    return unknown;
   }
   for (const nlohmann::json& server : stats["servers"]) {
     if (!server.contains("stats") || !server["stats"].contains("metadata")) {
-      return -1;
+      return unknown;
     }
-    sum += server["stats"]["metadata"][name].get<std::int64_t>();
+    const nlohmann::json& metadata = server["stats"]["metadata"];
+    const nlohmann::json& storage = server["stats"]["storage"];
+    sum.inodes += metadata["inodes"].get<std::int64_t>();
+    sum.open += metadata["open"].get<std::int64_t>();
+    sum.orphans += metadata["orphans"].get<std::int64_t>();
+    sum.used_bytes +=
+        storage["total_bytes"].get<std::int64_t>() - storage["free_bytes"].get<std::int64_t>();
   }
   return sum;
+}
+
+void PrintTo(const FaultFixture::Held& held, std::ostream* out) {
+  *out << fmt::format("{} inodes, {} open, {} orphans, {} bytes used",
+                      held.inodes,
+                      held.open,
+                      held.orphans,
+                      held.used_bytes);
 }
 
 bool FaultFixture::wait_until(const std::function<bool()>& condition, Deadline deadline) {

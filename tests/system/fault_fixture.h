@@ -7,6 +7,7 @@
 #include <csignal>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,17 @@
 namespace benchfs::test {
 
 class FaultFixture : public DaemonFixture {
+ public:
+  // What daemons hold, over all of them.
+  struct Held {
+    std::int64_t inodes = 0;
+    std::int64_t open = 0;
+    std::int64_t orphans = 0;
+    std::int64_t used_bytes = 0;
+    friend bool operator==(const Held&, const Held&) = default;
+    friend void PrintTo(const Held& held, std::ostream* out);
+  };
+
  protected:
   static constexpr std::int64_t kChunk = std::int64_t{64} << 10;
 
@@ -38,8 +50,8 @@ class FaultFixture : public DaemonFixture {
   // Cuts all connections of a process. False: this user or kernel may not.
   bool cut_connections(pid_t process);
 
-  // The sum of stats["metadata"][name] of all daemons.
-  std::int64_t metadata(const std::string& name);
+  // All -1 while a daemon does not answer.
+  Held held();
   // True when `condition` holds in time.
   static bool wait_until(const std::function<bool()>& condition, Deadline deadline = patience());
 

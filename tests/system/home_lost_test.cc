@@ -82,7 +82,7 @@ TEST_F(HomeLost, NothingOfTheFilesThatAreGoneStays) {
   }
   EXPECT_TRUE(wait_until([&] { return b_->call("statfs").size() == 0; }))
       << b_->call("statfs").size() << " bytes leak";
-  EXPECT_TRUE(wait_until([&] { return metadata("open") == 0; }));
+  EXPECT_TRUE(wait_until([&] { return held().open == 0; }));
 }
 
 }  // namespace

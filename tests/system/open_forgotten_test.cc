@@ -54,12 +54,12 @@ class OpenForgotten : public FaultFixture, public testing::WithParamInterface<Lo
       case Loss::kCut:
         ASSERT_TRUE(cut_connections(a_->pid()));
         // It is back before that, or the servers have closed its files.
-        wait_until([&] { return metadata("open") == 0; }, Deadline::after(kGrace * 5));
+        wait_until([&] { return held().open == 0; }, Deadline::after(kGrace * 5));
         break;
       case Loss::kFrozen:
         a_->stop();
         ASSERT_TRUE(cut_connections(a_->pid()));
-        ASSERT_TRUE(wait_until([&] { return metadata("open") == 0; }));
+        ASSERT_TRUE(wait_until([&] { return held().open == 0; }));
         a_->go_on();
         break;
       case Loss::kServerStopped: {
@@ -104,7 +104,7 @@ TEST_P(OpenForgotten, AWriteThatReturnedIsSeenByEverybody) {
     EXPECT_TRUE(closed.ok()) << closed.error;
     EXPECT_EQ(b_->call("stat " + name(i)).size(), 9 * kChunk + 100);
   }
-  EXPECT_TRUE(wait_until([&] { return metadata("open") == 0; }));
+  EXPECT_TRUE(wait_until([&] { return held().open == 0; }));
 }
 
 TEST_P(OpenForgotten, BytesThatSomebodyCutsStayCut) {
@@ -161,7 +161,7 @@ TEST_P(OpenForgotten, AnUnlinkedFileServesOnOrSaysThatItIsGone) {
     EXPECT_TRUE(closed.ok()) << closed.error;
   }
   EXPECT_TRUE(wait_until([&] { return b_->call("statfs").size() == 0; })) << "the space leaks";
-  EXPECT_TRUE(wait_until([&] { return metadata("open") == 0 && metadata("orphans") == 0; }));
+  EXPECT_TRUE(wait_until([&] { return held().open == 0 && held().orphans == 0; }));
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -174,7 +174,7 @@ TEST_F(Owed, TheSizeOfAKilledWritersFilesIsWhatWasAcknowledged) {
               fmt::format("d*{}", kSize));
     EXPECT_TRUE(b_->call(fmt::format("close {}", file)).ok());
   }
-  EXPECT_TRUE(wait_until([&] { return metadata("open") == 0; }));
+  EXPECT_TRUE(wait_until([&] { return held().open == 0; }));
 }
 
 TEST_F(Owed, AFailedWriteAndCloseLeaveWhatWasAcknowledgedBefore) {
@@ -192,7 +192,7 @@ TEST_F(Owed, AFailedWriteAndCloseLeaveWhatWasAcknowledgedBefore) {
       EXPECT_EQ(found.size(), kSize) << name << " " << found.error;
     }
   }
-  EXPECT_TRUE(wait_until([&] { return metadata("open") == 0; }));
+  EXPECT_TRUE(wait_until([&] { return held().open == 0; }));
 }
 
 TEST_F(Owed, AnUnlinkedOpenFileIsFreedAlthoughAServerStoodStillAtItsClose) {
@@ -207,7 +207,7 @@ TEST_F(Owed, AnUnlinkedOpenFileIsFreedAlthoughAServerStoodStillAtItsClose) {
   }
   let_daemon_go_on(1);
   expect_all_finished(0);
-  EXPECT_TRUE(wait_until([&] { return metadata("orphans") == 0; }));
+  EXPECT_TRUE(wait_until([&] { return held().orphans == 0; }));
 }
 
 }  // namespace

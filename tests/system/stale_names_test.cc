@@ -68,7 +68,7 @@ TEST_F(ReplacedName, KeepsItsBytes) {
     EXPECT_TRUE(asking->call(fmt::format("close {}", opened.result)).ok());
   }
   EXPECT_EQ(replacing->answer().result, kRounds);
-  EXPECT_TRUE(wait_until([&] { return metadata("open") == 0 && metadata("orphans") == 0; }));
+  EXPECT_TRUE(wait_until([&] { return held().open == 0 && held().orphans == 0; }));
 }
 
 // A knows /d0 and is cut off; B renames it to /d1 and makes another /d0. What A then does by the
