@@ -40,8 +40,8 @@ class Service {
   // Serves one request; must answer it. Runs as a coroutine of its own, which begins where the
   // message was found: it must not block, nor count on anything but Request until it first waits.
   virtual rt::Task<void> handle(Request& request) = 0;
-  // A client registered (again), or its session ended.
-  virtual void on_client_registered(std::uint64_t client_uid) = 0;
+  // A client registered (again): it has been answered, and can be notified. Or its session ended.
+  virtual void on_client_registered(wire::SessionId session, std::uint64_t client_uid) = 0;
   virtual void on_client_gone(std::uint64_t client_uid, Departure departure) = 0;
   virtual void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) = 0;
   // A one-way message of a registered client, when it arrived: after the requests that were sent
@@ -79,7 +79,8 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
     std::uint64_t run_id = 0;
     std::uint32_t max_unregistered = 1024;  // connections that have not registered yet
     Nanos register_timeout = std::chrono::seconds(10);
-    Nanos client_grace = std::chrono::seconds(30);  // what a client that is gone left is kept
+    Nanos client_grace = std::chrono::seconds(30);     // what a client that is gone left is kept
+    Nanos directory_lease = std::chrono::seconds(10);  // told to clients
     // How long requests that are cut short by a shutdown may take to end.
     Nanos end_patience = std::chrono::seconds(5);
     std::optional<cluster::Secret> secret;  // that clients must prove to know; none: anybody may

@@ -92,8 +92,8 @@ void Server::add_session(const Registration& registration, MonoTime now) {
   session.history = joined.history;
   session.is_remembered = joined.is_known;
   sessions_.emplace(registration.endpoint, session.id);
-  service_.on_client_registered(session.client_uid);
   grant(session, registration);
+  service_.on_client_registered(session.id, session.client_uid);
   BENCHFS_LOG(kDebug, "registered client {}", session.client_id);
   if (registry_.take_warning() && now >= next_warning_) {
     next_warning_ = now + kWarningEvery;
@@ -122,6 +122,8 @@ void Server::grant(const Session& session, const Registration& registration) {
   response.shard_count = shard_count_;
   response.chunk_bytes = config_.chunk_bytes;
   response.max_transfer_bytes = config_.max_transfer_bytes;
+  response.directory_lease_ms = static_cast<std::uint32_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(config_.directory_lease).count());
   session.endpoint->send_and_forget(wire::kRegisterReplyAmId, as_header(response));
 }
 

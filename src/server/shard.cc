@@ -121,6 +121,7 @@ Result<std::unique_ptr<Shard>> Shard::create(ShardConfig config) {
   parts.config.rpc.chunk_bytes = parts.config.chunk_bytes;
   parts.config.rpc.max_transfer_bytes = parts.config.buffer_bytes;
   parts.config.rpc.client_grace = parts.config.client_grace;
+  parts.config.rpc.directory_lease = parts.config.directory_lease;
   parts.config.rpc.bulk_bytes =
       std::uint64_t{parts.config.buffer_bytes} * parts.config.buffer_count;
   BENCHFS_TRY(parts.reactor, rt::Reactor::create(parts.config.idle));
@@ -256,11 +257,13 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
     metadata->make_root(getuid(), getgid(), wall_now_ns());
   }
   files.emplace(*metadata, *chunks, peers);
-  names.emplace(
-      *metadata,
-      *files,
-      peers,
-      Names::Config{.chunk_bytes = config.chunk_bytes, .rename_lease = config.rename_lease});
+  names.emplace(*metadata,
+                *files,
+                peers,
+                Names::Config{.chunk_bytes = config.chunk_bytes,
+                              .rename_lease = config.rename_lease,
+                              .directory_lease = config.directory_lease,
+                              .had_earlier_life = is_back});
   chunk_service.emplace(
       *chunks, older, *buffers, &*region, config.chunk_bytes, config.buffer_bytes);
   service->set_services(*metadata, *names, *files, *chunk_service);

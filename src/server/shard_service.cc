@@ -121,17 +121,19 @@ rt::Task<void> ShardService::refuse(rpc::Request& request) {
 
 // --- Clients -------------------------------------------------------------------------------------
 
-void ShardService::on_client_registered(std::uint64_t client_uid) {
+void ShardService::on_client_registered(wire::SessionId session, std::uint64_t client_uid) {
   away_.erase(client_uid);
+  names_->leases().on_client_registered(session, client_uid);
 }
 
 void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure departure) {
-  names_->leases().drop_client(client_uid);
   if (departure == rpc::Departure::kGoodbye) {
+    names_->leases().on_goodbye(client_uid);
     away_.erase(client_uid);
     parts_.background.spawn(files_->abandon_client(client_uid));
     return;
   }
+  names_->leases().on_session_lost(client_uid);
   Nanos grace = departure == rpc::Departure::kEvicted
                     ? std::max(kEvictedGrace, parts_.config.client_grace)
                     : parts_.config.client_grace;

@@ -33,7 +33,7 @@ class ShardService final : public rpc::Service {
   [[nodiscard]] bool shutdown_requested() const { return shutdown_requested_; }
 
   rt::Task<void> handle(rpc::Request& request) override;
-  void on_client_registered(std::uint64_t client_uid) override;
+  void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override;
   void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override;
   void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override;
   void on_stopping() override { parts_.peers.pool->close(); }

@@ -87,7 +87,8 @@ struct RegisterClientResponseHeader {
   std::uint32_t max_transfer_bytes = 0;  // largest data part of one request or reply
   std::uint64_t window_bytes = 0;        // bulk bytes the client may have outstanding here
   std::uint32_t flags = 0;               // kRegisterRemembered or 0
-  std::uint32_t padding = 0;
+  // How long after it asked for a directory's name here the client may use the answer.
+  std::uint32_t directory_lease_ms = 0;
 };
 static_assert(sizeof(RegisterClientResponseHeader) == 72);
 

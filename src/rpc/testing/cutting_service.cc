@@ -130,7 +130,7 @@ void CuttingService::cut(const Request& request, Cut when) {
   ServerTestPeer::disconnect(*server_, session->client_id);
 }
 
-void CuttingService::on_client_registered(std::uint64_t client_uid) {
+void CuttingService::on_client_registered(wire::SessionId, std::uint64_t client_uid) {
   if (std::erase(cut_when_registered_, client_uid) > 0) {
     cut_new_.uids.push_back(client_uid);
     if (cut_new_.uids.size() == 1) {

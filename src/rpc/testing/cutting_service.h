@@ -47,7 +47,7 @@ class CuttingService final : public Service {
     reactor_ = &reactor;
   }
   rt::Task<void> handle(Request& request) override;
-  void on_client_registered(std::uint64_t client_uid) override;
+  void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override;
   void on_client_gone(std::uint64_t, Departure) override {}
   void on_invalidate_ack(wire::SessionId, std::uint64_t) override {}
 

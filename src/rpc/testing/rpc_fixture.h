@@ -32,7 +32,7 @@ inline constexpr std::uint64_t kTestRun = 0x5eed;
 class EchoService : public Service {
  public:
   rt::Task<void> handle(Request& request) override;
-  void on_client_registered(std::uint64_t) override { ++registered; }
+  void on_client_registered(wire::SessionId, std::uint64_t) override { ++registered; }
   void on_client_gone(std::uint64_t, Departure departure) override {
     ++gone;
     goodbyes += departure == Departure::kGoodbye ? 1 : 0;

@@ -16,7 +16,8 @@ namespace {
 using rpc::testing::Client;
 using rpc::testing::ServerThread;
 
-constexpr Nanos kForever = std::chrono::hours(1);
+constexpr Nanos kDay = std::chrono::hours(24);
+constexpr Nanos kShort = std::chrono::milliseconds(300);
 
 // Lookups grant, rmdir revokes and answers when that is done, everything else is answered.
 class LeaseService final : public rpc::Service {
@@ -27,7 +28,7 @@ class LeaseService final : public rpc::Service {
     if (request.opcode() == wire::Opcode::kLookup) {
       wire::LookupRequest body;
       EntryKey key = decode_entry(request, body).value();
-      leases.grant(key, request.session_id(), request.client_uid(), mono_now());
+      leases.grant(key, request.client_uid(), mono_now());
     } else if (request.opcode() == wire::Opcode::kRmdir) {
       wire::RmdirRequest body;
       EntryKey key = decode_entry(request, body).value();
@@ -35,9 +36,15 @@ class LeaseService final : public rpc::Service {
     }
     co_await request.reply(wire::NoReply{});
   }
-  void on_client_registered(std::uint64_t) override {}
-  void on_client_gone(std::uint64_t client_uid, rpc::Departure) override {
-    leases.drop_client(client_uid);
+  void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override {
+    leases.on_client_registered(session, client_uid);
+  }
+  void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override {
+    if (departure == rpc::Departure::kGoodbye) {
+      leases.on_goodbye(client_uid);
+    } else {
+      leases.on_session_lost(client_uid);
+    }
   }
   void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override {
     leases.on_acknowledged(session, sequence);
@@ -103,13 +110,14 @@ class Revoker {
 
 class DirectoryLeasesTest : public testing::Test {
  protected:
-  void start(DirectoryLeases::Config config = {.lease = kForever}) {
+  void start(DirectoryLeases::Config config = {.lease = kDay}) {
     service_ = std::make_unique<LeaseService>(config);
     server_ = std::make_unique<ServerThread>(ServerThread::Options{.service = service_.get()});
     server_->run([&](rpc::Server& server, net::Worker&) {
       service_->leases.attach(server, service_->stopping);
     });
   }
+  static EntryKey key(const char* name) { return {wire::InodeId{1}, name}; }
   std::size_t leases() {
     std::size_t size = 0;
     server_->run([&](rpc::Server&, net::Worker&) { size = service_->leases.size(); });
@@ -168,24 +176,98 @@ TEST_F(DirectoryLeasesTest, OnlyHoldersOfTheEntryAreTold) {
   EXPECT_EQ(leases(), 1U);
 }
 
-TEST_F(DirectoryLeasesTest, TheEndOfASessionEndsItsLeasesAndTheWait) {
+TEST_F(DirectoryLeasesTest, AGoodbyeGivesEverythingBack) {
   start();
-  Holder silent("silent", *server_);
-  Holder idle("idle", *server_);
-  silent.lookup("d");
-  silent.lookup("e");
-  idle.lookup("e");
+  auto leaving = std::make_unique<Holder>("leaving", *server_);
+  Holder staying("staying", *server_);
+  leaving->lookup("d");
+  leaving->lookup("e");
+  staying.lookup("e");
   Revoker revoker(*server_, "d");
   EXPECT_FALSE(revoker.is_done_yet());
-  disconnect("silent");
+  leaving.reset();
   EXPECT_TRUE(revoker.is_done());
   EXPECT_EQ(leases(), 1U);
-  disconnect("idle");
+}
+
+TEST_F(DirectoryLeasesTest, ALostSessionLeavesItsLeases) {
+  start();
+  Holder silent("silent", *server_);
+  silent.lookup("d");
+  disconnect("silent");
+  EXPECT_EQ(leases(), 1U);
+  Revoker revoker(*server_, "d");
+  EXPECT_FALSE(revoker.is_done_yet());
+  // The client registers again and is told.
+  EXPECT_TRUE(silent.client.ping());
+  EXPECT_TRUE(silent.is_told());
+  EXPECT_TRUE(revoker.is_done());
   EXPECT_EQ(leases(), 0U);
 }
 
+TEST_F(DirectoryLeasesTest, ANewSessionIsToldWhatTheLostOneMayNotHaveRead) {
+  start();
+  Holder silent("silent", *server_);
+  silent.lookup("d");
+  Revoker revoker(*server_, "d");
+  EXPECT_FALSE(revoker.is_done_yet());
+  disconnect("silent");
+  EXPECT_FALSE(revoker.is_done_yet());
+  EXPECT_TRUE(silent.client.ping());
+  EXPECT_TRUE(silent.client.eventually([&] { return silent.told >= 1; }));
+  EXPECT_TRUE(revoker.is_done());
+}
+
+TEST_F(DirectoryLeasesTest, TheEndOfTheLeaseOfALostSessionEndsTheWait) {
+  start({.lease = kShort});
+  Holder silent("silent", *server_);
+  MonoTime before = mono_now();
+  silent.lookup("d");
+  disconnect("silent");
+  Revoker revoker(*server_, "d");
+  EXPECT_TRUE(revoker.is_done());
+  EXPECT_GE(mono_now() - before, kShort);
+}
+
+// Its reply may be kept for the next session.
+TEST_F(DirectoryLeasesTest, ALeaseCanBeGrantedToALostSession) {
+  start();
+  Holder silent("silent", *server_);
+  silent.lookup("d");
+  disconnect("silent");
+  server_->run([&](rpc::Server&, net::Worker&) {
+    service_->leases.grant(key("e"), silent.client.pool().identity().uid, mono_now());
+  });
+  EXPECT_EQ(leases(), 2U);
+}
+
+TEST_F(DirectoryLeasesTest, ALateAcknowledgementDoesNotReleaseALeaseGrantedAgain) {
+  start();
+  Holder silent("silent", *server_);
+  silent.lookup("d");
+  Revoker revoker(*server_, "d");
+  EXPECT_FALSE(revoker.is_done_yet());
+  wire::SessionId session{silent.client.connection().grant().session_id};
+  server_->run([&](rpc::Server&, net::Worker&) {
+    service_->leases.grant(key("d"), silent.client.pool().identity().uid, mono_now());
+    service_->leases.on_acknowledged(session, 1);
+  });
+  EXPECT_EQ(leases(), 1U);
+  EXPECT_FALSE(revoker.is_done_yet());
+  EXPECT_TRUE(silent.client.eventually([&] { return silent.told == 2; }));
+  EXPECT_TRUE(revoker.is_done());
+}
+
+TEST_F(DirectoryLeasesTest, AfterARestartARevocationWaitsForWhatTheEarlierLifeGranted) {
+  start({.lease = kShort});
+  MonoTime before = mono_now();
+  server_->run([&](rpc::Server&, net::Worker&) { service_->leases.assume_all_granted(before); });
+  Revoker revoker(*server_, "d");
+  EXPECT_TRUE(revoker.is_done());
+  EXPECT_GE(mono_now() - before, kShort);
+}
+
 TEST_F(DirectoryLeasesTest, TheEndOfTheLeaseEndsTheWait) {
-  constexpr Nanos kShort = std::chrono::milliseconds(300);
   start({.lease = kShort});
   Holder silent("silent", *server_);
   MonoTime before = mono_now();
@@ -217,8 +299,8 @@ TEST_F(DirectoryLeasesTest, AnotherClientCannotAcknowledge) {
 }
 
 TEST_F(DirectoryLeasesTest, BeyondTheBoundARevocationWaitsUntilNobodyCanUseTheEntry) {
-  constexpr Nanos kShort = std::chrono::milliseconds(500);
-  start({.lease = kShort, .max_leases = 2});
+  constexpr Nanos kLong = std::chrono::seconds(1);
+  start({.lease = kLong, .max_leases = 2});
   Holder holder("holder", *server_);
   holder.lookup("a");
   holder.lookup("b");
@@ -228,7 +310,7 @@ TEST_F(DirectoryLeasesTest, BeyondTheBoundARevocationWaitsUntilNobodyCanUseTheEn
   EXPECT_EQ(leases(), 2U);
   Revoker unknown(*server_, "c");
   EXPECT_TRUE(unknown.is_done());
-  EXPECT_GE(mono_now() - before, kShort);
+  EXPECT_GE(mono_now() - before, kLong);
   EXPECT_EQ(holder.told, 0);
   // What has expired makes room.
   holder.lookup("d");

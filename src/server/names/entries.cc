@@ -23,7 +23,13 @@ Names::Names(meta::MetaStore& store, InodeDoor& inodes, Peers& peers, Config con
       inodes_(inodes),
       peers_(peers),
       config_(config),
-      rename_lock_(peers, config.rename_lease) {}
+      leases_({.lease = config.directory_lease}),
+      rename_lock_(peers, config.rename_lease) {
+  if (config.had_earlier_life) {
+    leases_.assume_all_granted(mono_now());
+    rename_lock_.assume_granted(mono_now());
+  }
+}
 
 namespace {
 // What is known of an inode whose home is another shard.
@@ -43,7 +49,7 @@ rt::Task<void> Names::lookup(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY(meta::Entry entry, request, store_.find(key.parent, key.name));
   if (S_ISDIR(entry.type)) {
-    leases_.grant(key, request.session_id(), request.client_uid(), mono_now());
+    leases_.grant(key, request.client_uid(), mono_now());
   }
   if (!peers_.is_self(entry.inode.home())) {
     co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote, 0});
@@ -137,7 +143,7 @@ rt::Task<void> Names::mkdir(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY(wire::Attr attr, request, std::move(made));
   store_.touch_entry_change(key.parent, attr.ctime_ns);
-  leases_.grant(key, request.session_id(), request.client_uid(), mono_now());
+  leases_.grant(key, request.client_uid(), mono_now());
   co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
 }
 

@@ -32,6 +32,8 @@ class Names {
   struct Config {
     std::uint32_t chunk_bytes = wire::kDefaultChunkBytes;  // of new files, unless they say so
     Nanos rename_lease = std::chrono::seconds(30);
+    Nanos directory_lease = std::chrono::seconds(10);
+    bool had_earlier_life = false;  // of this shard, which may have granted leases
   };
   Names(meta::MetaStore& store, InodeDoor& inodes, Peers& peers, Config config);
 
@@ -113,7 +115,7 @@ class Names {
   Peers& peers_;
   Config config_;
   EntryLocks entry_locks_;
-  DirectoryLeases leases_{DirectoryLeases::Config()};
+  DirectoryLeases leases_;
   RenameLock rename_lock_;
   InstallTickets install_tickets_;
   InstallLog install_log_;

@@ -39,12 +39,19 @@ class RenameLock {
 
   // --- shard 0's half ---
 
+  // An earlier life of shard 0, which ended before `now`, may have granted it to anybody.
+  void assume_granted(MonoTime now) {
+    owner_ = kUnknownOwner;
+    until_ = now + lease_;
+  }
   // EBUSY while another owner has it.
   Status grant(std::uint64_t owner, std::uint32_t lease_ms);
   void take_back(std::uint64_t owner);
 
  private:
   rt::CoStatus ask(std::uint64_t owner, Deadline deadline);
+
+  static constexpr std::uint64_t kUnknownOwner = UINT64_MAX;
 
   Peers& peers_;
   Nanos lease_;
