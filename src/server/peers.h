@@ -1,6 +1,8 @@
 // The other shards, as a shard sees them: the connection pool, and itself.
 #pragma once
 
+#include <string>
+
 #include "rpc/connection_pool.h"
 #include "rt/scope.h"
 
@@ -13,6 +15,10 @@ struct Peers {
   rt::Scope* scope = nullptr;            // of the shard; fan-outs run in it
   rt::CancelSource* stopping = nullptr;  // cancelled when the shard begins to stop
 
+  // For messages.
+  [[nodiscard]] std::string name_of(wire::ShardId shard) const {
+    return is_self(shard) ? "this server" : pool->at(shard).name();
+  }
   [[nodiscard]] bool is_self(wire::ShardId shard) const { return shard == self; }
 
   // One typed call to another shard.

@@ -44,23 +44,23 @@ rt::Task<void> ShardService::handle(rpc::Request& request) {
     case wire::Opcode::kQueryChunks:
       return chunks_->query(request);
     case wire::Opcode::kLookup:
-      return names_->lookup(request);
+      return names_->entries().lookup(request);
     case wire::Opcode::kOpen:
-      return names_->open(request);
+      return names_->entries().open(request);
     case wire::Opcode::kMkdir:
-      return names_->mkdir(request);
+      return names_->entries().mkdir(request);
     case wire::Opcode::kUnlink:
-      return names_->unlink(request);
+      return names_->entries().unlink(request);
     case wire::Opcode::kSetAttr:
       return files_->set_attr(request);
     case wire::Opcode::kReaddir:
-      return names_->readdir(request);
+      return names_->entries().readdir(request);
     case wire::Opcode::kRename:
-      return names_->rename(request);
+      return names_->renames().rename(request);
     case wire::Opcode::kRmdir:
-      return names_->rmdir(request);
+      return names_->removal().rmdir(request);
     case wire::Opcode::kSymlink:
-      return names_->symlink(request);
+      return names_->entries().symlink(request);
     case wire::Opcode::kGetAttr:
       return files_->get_attr(request);
     case wire::Opcode::kReadlink:
@@ -84,21 +84,21 @@ rt::Task<void> ShardService::handle(rpc::Request& request) {
     case wire::Opcode::kStats:
       return stats(request);
     case wire::Opcode::kInstallEntry:
-      return names_->install_entry(request);
+      return names_->installs().install_entry(request);
     case wire::Opcode::kSettleInstall:
-      return names_->settle_install(request);
+      return names_->installs().settle_install(request);
     case wire::Opcode::kFreezeDirectory:
-      return names_->freeze_directory(request);
+      return names_->removal().freeze_directory(request);
     case wire::Opcode::kThawDirectory:
-      return names_->thaw_directory(request);
+      return names_->removal().thaw_directory(request);
     case wire::Opcode::kForgetInode:
       return files_->forget_inode(request);
     case wire::Opcode::kSetParent:
-      return names_->set_parent(request);
+      return names_->renames().set_parent(request);
     case wire::Opcode::kLockRenames:
-      return names_->lock_renames(request);
+      return names_->rename_lock().lock_renames(request);
     case wire::Opcode::kUnlockRenames:
-      return names_->unlock_renames(request);
+      return names_->rename_lock().unlock_renames(request);
     case wire::Opcode::kInodeRange:
       return inode_range(request);
     case wire::Opcode::kMark:

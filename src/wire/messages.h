@@ -365,12 +365,10 @@ struct SettleInstallRequest : Message<Opcode::kSettleInstall, SettleInstallReply
   std::uint32_t padding = 0;
 };
 
-// First half of rmdir, on every shard: refuse new entries in an empty directory for lease_ms.
+// First half of rmdir, on every shard: refuse new entries in an empty directory until the second.
 struct FreezeDirectoryRequest : Message<Opcode::kFreezeDirectory, NoReply> {
   std::uint64_t directory = 0;
   std::uint64_t owner = 0;  // unique id of this rmdir
-  std::uint32_t lease_ms = 0;
-  std::uint32_t padding = 0;
 };
 
 // Second half: either allow entries again, or remember that the directory is gone.
@@ -390,10 +388,11 @@ struct ForgetInodeRequest : Message<Opcode::kForgetInode, NoReply> {
   std::uint32_t padding = 0;
 };
 
-// Sent to a directory's home after a rename moved it.
+// Sent to a directory's home after a rename moved it. Of several, that about the last move counts.
 struct SetParentRequest : Message<Opcode::kSetParent, NoReply> {
   std::uint64_t inode = 0;
   std::uint64_t parent = 0;
+  std::int64_t moved_at_ns = 0;
 };
 
 // Directory renames are serialised by shard 0, so that no two of them can form a loop.

@@ -1,37 +1,16 @@
-// Operations on one entry, all of whose parts are on this shard.
-#include "server/names/names.h"
-
-#include <cstring>
+#include "server/names/entries.h"
 
 #include "base/clock.h"
 #include "cluster/placement.h"
 #include "server/decode.h"
+#include "server/names/retry.h"
 #include "server/reply_entry.h"
 
 namespace benchfs::server {
 namespace {
 
-// A frozen directory is being removed or not; who wants to add to it looks again after this.
-constexpr Nanos kBusyPause = std::chrono::milliseconds(1);
-
 constexpr std::uint32_t kPermissionBits = 07777;
 
-}  // namespace
-
-Names::Names(meta::MetaStore& store, InodeDoor& inodes, Peers& peers, Config config)
-    : store_(store),
-      inodes_(inodes),
-      peers_(peers),
-      config_(config),
-      leases_({.lease = config.directory_lease}),
-      rename_lock_(peers, config.rename_lease) {
-  if (config.had_earlier_life) {
-    leases_.assume_all_granted(mono_now());
-    rename_lock_.assume_granted(mono_now());
-  }
-}
-
-namespace {
 // What is known of an inode whose home is another shard.
 wire::Attr remote_attr(const meta::Entry& entry) {
   wire::Attr attr;
@@ -39,91 +18,144 @@ wire::Attr remote_attr(const meta::Entry& entry) {
   attr.mode = entry.type;
   return attr;
 }
-}  // namespace
 
-rt::Task<void> Names::lookup(rpc::Request& request) {
-  wire::LookupRequest body;
-  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
-  if (entry_locks_.is_locked(key)) {
-    BENCHFS_SERVE_TRY_VOID(request, co_await entry_locks_.wait_unlocked(key, request.deadline()));
-  }
-  BENCHFS_SERVE_TRY(meta::Entry entry, request, store_.find(key.parent, key.name));
-  if (S_ISDIR(entry.type)) {
-    leases_.grant(key, request.client_uid(), mono_now());
-  }
-  if (!peers_.is_self(entry.inode.home())) {
-    co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote, 0});
-    co_return;
-  }
-  BENCHFS_SERVE_TRY(
-      wire::Attr attr, request, co_await inodes_.exact_attr(entry.inode, request.deadline()));
-  co_await reply_entry(request, store_, attr, 0);
+bool is_gone(const Error& error) {
+  return error.is_posix(ENOENT) || error.is_posix(ESTALE);
 }
 
-rt::Task<void> Names::open(rpc::Request& request) {
+std::unexpected<Error> lost_inode() {
+  return fail_errno(EIO, "the name leads to an inode that no longer exists");
+}
+
+}  // namespace
+
+bool Entries::is_replaced(const EntryKey& key, meta::Entry entry) const {
+  Result<meta::Entry> now = shared_.store.find(key.parent, key.name);
+  return !now || now->inode != entry.inode;
+}
+
+// --- Finding and opening -------------------------------------------------------------------------
+
+rt::Task<void> Entries::lookup(rpc::Request& request) {
+  wire::LookupRequest body;
+  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
+  for (;;) {
+    if (shared_.locks.is_locked(key)) {
+      BENCHFS_SERVE_TRY_VOID(request,
+                             co_await shared_.locks.wait_unlocked(key, request.deadline()));
+    }
+    BENCHFS_SERVE_TRY(meta::Entry entry, request, shared_.store.find(key.parent, key.name));
+    if (S_ISDIR(entry.type)) {
+      leases_.grant(key, request.client_uid(), mono_now());
+    }
+    if (!shared_.peers.is_self(entry.inode.home())) {
+      co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote, 0});
+      co_return;
+    }
+    Result<wire::Attr> attr = co_await shared_.inodes.exact_attr(entry.inode, request.deadline());
+    if (!attr && is_gone(attr.error())) {
+      if (is_replaced(key, entry)) {
+        continue;
+      }
+      attr = lost_inode();
+    }
+    BENCHFS_SERVE_TRY_VOID(request, attr);
+    co_await reply_entry(request, shared_.store, *attr, 0);
+    co_return;
+  }
+}
+
+rt::Task<void> Entries::open(rpc::Request& request) {
   wire::OpenRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
-  std::uint32_t chunk_bytes = body.chunk_bytes == 0 ? config_.chunk_bytes : body.chunk_bytes;
-  if (chunk_bytes < wire::kMinChunkBytes || chunk_bytes > config_.chunk_bytes ||
-      (chunk_bytes & (chunk_bytes - 1)) != 0) {
+  body.chunk_bytes = body.chunk_bytes == 0 ? chunk_bytes_ : body.chunk_bytes;
+  if (body.chunk_bytes < wire::kMinChunkBytes || body.chunk_bytes > chunk_bytes_ ||
+      (body.chunk_bytes & (body.chunk_bytes - 1)) != 0) {
     co_await request.reply_error(Error::from_errno(EINVAL));
     co_return;
   }
+  OpenKey open{request.client_uid(), body.open_number};
+  Deadline deadline = request.deadline();
+  BENCHFS_SERVE_TRY(
+      Found found,
+      request,
+      co_await retry_while_busy([&] { return try_open(key, body, open, deadline); }, deadline));
+  co_await reply_entry(request, shared_.store, found.attr, found.flags);
+}
+
+rt::CoResult<Entries::Found> Entries::try_open(const EntryKey& key,
+                                               const wire::OpenRequest& body,
+                                               OpenKey open,
+                                               Deadline deadline) {
   for (;;) {
-    if (entry_locks_.is_locked(key)) {
-      BENCHFS_SERVE_TRY_VOID(request, co_await entry_locks_.wait_unlocked(key, request.deadline()));
+    if (shared_.locks.is_locked(key)) {
+      BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
     }
-    Result<meta::Entry> entry = store_.find(key.parent, key.name);
-    if (!entry && !entry.error().is_posix(ENOENT)) {
-      co_await request.reply_error(entry.error());
-      co_return;
-    }
-    if (!entry && (body.flags & wire::kOpenCreate) == 0) {
-      co_await request.reply_error(entry.error());
-      co_return;
-    }
-    if (entry) {
-      if ((body.flags & wire::kOpenCreate) != 0 && (body.flags & wire::kOpenExclusive) != 0) {
-        co_await request.reply_error(Error::from_errno(EEXIST));
-        co_return;
+    Result<meta::Entry> entry = shared_.store.find(key.parent, key.name);
+    if (!entry) {
+      if (!entry.error().is_posix(ENOENT) || (body.flags & wire::kOpenCreate) == 0) {
+        co_return std::unexpected(std::move(entry.error()));
       }
-      if (!peers_.is_self(entry->inode.home())) {
-        co_await request.reply(wire::EntryReply{remote_attr(*entry), wire::kEntryRemote, 0});
-        co_return;
-      }
-      if (!S_ISREG(entry->type)) {
-        BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(entry->inode));
-        co_await reply_entry(request, store_, attr, 0);
-        co_return;
-      }
-      BENCHFS_SERVE_TRY(wire::Attr attr,
-                        request,
-                        co_await inodes_.open(entry->inode,
-                                              {request.client_uid(), body.open_number},
-                                              body.flags,
-                                              request.deadline()));
-      co_await request.reply(wire::EntryReply{attr, 0, 0});
-      co_return;
+      meta::NewInode inode{.mode = S_IFREG | (body.mode & kPermissionBits),
+                           .uid = body.uid,
+                           .gid = body.gid,
+                           .layout = cluster::make_layout(
+                               shared_.peers.self, shared_.peers.shard_count, body.chunk_bytes),
+                           .target = {}};
+      BENCHFS_CO_TRY(wire::Attr attr, shared_.inodes.create_open(key, inode, open, body.flags));
+      co_return Found{attr, wire::kEntryCreated};
     }
-    meta::NewInode inode{
-        .mode = S_IFREG | (body.mode & kPermissionBits),
-        .uid = body.uid,
-        .gid = body.gid,
-        .layout = cluster::make_layout(peers_.self, peers_.shard_count, chunk_bytes),
-        .target = {}};
-    Result<wire::Attr> made =
-        inodes_.create_open(key, inode, {request.client_uid(), body.open_number}, body.flags);
-    if (!made && made.error().code == Errc::kBusy && !request.deadline().passed()) {
-      (void)co_await rt::sleep_for(kBusyPause);
-      continue;
+    if ((body.flags & wire::kOpenCreate) != 0 && (body.flags & wire::kOpenExclusive) != 0) {
+      co_return fail_errno(EEXIST);
     }
-    BENCHFS_SERVE_TRY(wire::Attr attr, request, std::move(made));
-    co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
-    co_return;
+    Result<Found> found = co_await open_existing(*entry, body.flags, open, deadline);
+    if (found || !is_gone(found.error())) {
+      co_return found;
+    }
+    if (!is_replaced(key, *entry)) {
+      co_return lost_inode();
+    }
   }
 }
 
-rt::Task<void> Names::mkdir(rpc::Request& request) {
+rt::CoResult<Entries::Found> Entries::open_existing(meta::Entry entry,
+                                                    std::uint32_t flags,
+                                                    OpenKey open,
+                                                    Deadline deadline) {
+  if (!shared_.peers.is_self(entry.inode.home())) {
+    co_return Found{remote_attr(entry), wire::kEntryRemote};
+  }
+  if (!S_ISREG(entry.type)) {
+    BENCHFS_CO_TRY(wire::Attr attr, shared_.store.attr(entry.inode));
+    co_return Found{attr, 0};
+  }
+  BENCHFS_CO_TRY(wire::Attr attr, co_await shared_.inodes.open(entry.inode, open, flags, deadline));
+  co_return Found{attr, 0};
+}
+
+// --- Making and removing -------------------------------------------------------------------------
+
+rt::CoResult<wire::Attr> Entries::try_create(const EntryKey& key,
+                                             meta::NewInode inode,
+                                             Deadline deadline) {
+  if (shared_.locks.is_locked(key)) {
+    BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
+  }
+  BENCHFS_CO_TRY(wire::Attr attr,
+                 shared_.store.create(key.parent, key.name, inode, wall_now_ns(), mono_now()));
+  shared_.store.touch_entry_change(key.parent, attr.ctime_ns);
+  co_return attr;
+}
+
+rt::CoResult<wire::Attr> Entries::create(rpc::Request& request,
+                                         const EntryKey& key,
+                                         meta::NewInode inode) {
+  Deadline deadline = request.deadline();
+  return retry_while_busy(
+      [this, &key, inode, deadline] { return try_create(key, inode, deadline); }, deadline);
+}
+
+rt::Task<void> Entries::mkdir(rpc::Request& request) {
   wire::MkdirRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   meta::NewInode inode{.mode = S_IFDIR | (body.mode & kPermissionBits),
@@ -131,23 +163,12 @@ rt::Task<void> Names::mkdir(rpc::Request& request) {
                        .gid = body.gid,
                        .layout = {},
                        .target = {}};
-  Result<wire::Attr> made = fail(Errc::kBusy, {});
-  while (!made && made.error().code == Errc::kBusy && !request.deadline().passed()) {
-    if (entry_locks_.is_locked(key)) {
-      BENCHFS_SERVE_TRY_VOID(request, co_await entry_locks_.wait_unlocked(key, request.deadline()));
-    }
-    made = store_.create(key.parent, key.name, inode, wall_now_ns(), mono_now());
-    if (!made && made.error().code == Errc::kBusy) {
-      (void)co_await rt::sleep_for(kBusyPause);
-    }
-  }
-  BENCHFS_SERVE_TRY(wire::Attr attr, request, std::move(made));
-  store_.touch_entry_change(key.parent, attr.ctime_ns);
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await create(request, key, inode));
   leases_.grant(key, request.client_uid(), mono_now());
   co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
 }
 
-rt::Task<void> Names::symlink(rpc::Request& request) {
+rt::Task<void> Entries::symlink(rpc::Request& request) {
   wire::SymlinkRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   if (body.target_bytes != request.data_bytes() || body.target_bytes > wire::kMaxPathBytes ||
@@ -164,39 +185,28 @@ rt::Task<void> Names::symlink(rpc::Request& request) {
   }
   meta::NewInode inode{
       .mode = S_IFLNK | 0777U, .uid = body.uid, .gid = body.gid, .layout = {}, .target = target};
-  Result<wire::Attr> made = fail(Errc::kBusy, {});
-  while (!made && made.error().code == Errc::kBusy && !request.deadline().passed()) {
-    if (entry_locks_.is_locked(key)) {
-      BENCHFS_SERVE_TRY_VOID(request, co_await entry_locks_.wait_unlocked(key, request.deadline()));
-    }
-    made = store_.create(key.parent, key.name, inode, wall_now_ns(), mono_now());
-    if (!made && made.error().code == Errc::kBusy) {
-      (void)co_await rt::sleep_for(kBusyPause);
-    }
-  }
-  BENCHFS_SERVE_TRY(wire::Attr attr, request, std::move(made));
-  store_.touch_entry_change(key.parent, attr.ctime_ns);
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await create(request, key, inode));
   co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
 }
 
-rt::Task<void> Names::unlink(rpc::Request& request) {
+rt::Task<void> Entries::unlink(rpc::Request& request) {
   wire::UnlinkRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
-  if (entry_locks_.is_locked(key)) {
-    BENCHFS_SERVE_TRY_VOID(request, co_await entry_locks_.wait_unlocked(key, request.deadline()));
+  if (shared_.locks.is_locked(key)) {
+    BENCHFS_SERVE_TRY_VOID(request, co_await shared_.locks.wait_unlocked(key, request.deadline()));
   }
-  BENCHFS_SERVE_TRY(meta::Entry entry, request, store_.find(key.parent, key.name));
+  BENCHFS_SERVE_TRY(meta::Entry entry, request, shared_.store.find(key.parent, key.name));
   if (S_ISDIR(entry.type)) {
     co_await request.reply_error(Error::from_errno(EISDIR));
     co_return;
   }
-  BENCHFS_SERVE_TRY_VOID(request, store_.remove_entry(key.parent, key.name));
-  store_.touch_entry_change(key.parent, wall_now_ns());
-  inodes_.drop(entry.inode);
+  BENCHFS_SERVE_TRY_VOID(request, shared_.store.remove_entry(key.parent, key.name));
+  shared_.store.touch_entry_change(key.parent, wall_now_ns());
+  shared_.inodes.drop(entry.inode);
   co_await request.reply(wire::NoReply{});
 }
 
-rt::Task<void> Names::readdir(rpc::Request& request) {
+rt::Task<void> Entries::readdir(rpc::Request& request) {
   wire::ReaddirRequest body;
   wire::Reader reader = request.reader();
   reader.read(body);
@@ -207,17 +217,11 @@ rt::Task<void> Names::readdir(rpc::Request& request) {
     co_return;
   }
   std::vector<std::byte> entries;
-  BENCHFS_SERVE_TRY(meta::MetaStore::Page page,
-                    request,
-                    store_.list(wire::InodeId{body.directory}, cursor, body.max_bytes, entries));
+  BENCHFS_SERVE_TRY(
+      meta::MetaStore::Page page,
+      request,
+      shared_.store.list(wire::InodeId{body.directory}, cursor, body.max_bytes, entries));
   co_await request.reply(wire::ReaddirReply{page.entry_count, page.at_end ? 1U : 0U}, entries);
-}
-
-rt::Task<void> Names::set_parent(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::SetParentRequest>(request));
-  BENCHFS_SERVE_TRY_VOID(request,
-                         store_.set_parent(wire::InodeId{body.inode}, wire::InodeId{body.parent}));
-  co_await request.reply(wire::NoReply{});
 }
 
 }  // namespace benchfs::server

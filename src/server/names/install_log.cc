@@ -18,7 +18,7 @@ std::uint64_t InstallTickets::settled(wire::ShardId receiver) const {
   return to.open.empty() ? to.next : *to.open.begin();
 }
 
-// A shard has one life at a time: what an earlier one sent is nobody's any more.
+// A shard has one life at a time: nobody waits for what an earlier one sent.
 InstallLog::Known& InstallLog::known(Sender sender) {
   Known& from = senders_[sender.shard.value];
   if (from.life != sender.life) {

@@ -1,9 +1,9 @@
-// The second half of renames, counted on both sides, so that a shard that got no answer to an
-// InstallEntry can find out what became of it, and be sure that it is not executed later.
+// Numbers the second halves of renames, so that a shard that got no answer to an InstallEntry can
+// find out what became of it, and be sure that it is not executed later.
 //
 // The sender numbers what it sends to each receiver with a ticket and says with every message which
-// is the lowest ticket it still needs to know about. The receiver remembers the outcome of all from
-// that one on: a handful as a rule. Asking about a ticket that has not arrived rules it out.
+// is the lowest ticket it still needs to know about. The receiver remembers the outcomes from that
+// one on, usually a handful. Asking about a ticket that has not arrived rules it out.
 //
 //   unknown --begin--> running --end--> installed | not installed
 //   unknown --settle--> not installed (a message with the ticket is refused)
@@ -19,6 +19,7 @@
 #include <map>
 #include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "wire/ids.h"
@@ -28,14 +29,21 @@ namespace benchfs::server {
 // The sender's side.
 class InstallTickets {
  public:
-  // Closed when destroyed: its outcome is known, or will not be asked for.
+  // Closed when destroyed: the outcome is known, or will not be asked for.
   class Ticket {
    public:
     Ticket(InstallTickets* owner, wire::ShardId receiver, std::uint64_t number)
         : owner_(owner), receiver_(receiver), number_(number) {}
-    Ticket(const Ticket&) = delete;
-    Ticket& operator=(const Ticket&) = delete;
-    ~Ticket() { owner_->receivers_[receiver_.value].open.erase(number_); }
+    Ticket(Ticket&& other) noexcept
+        : owner_(std::exchange(other.owner_, nullptr)),
+          receiver_(other.receiver_),
+          number_(other.number_) {}
+    Ticket& operator=(Ticket&&) = delete;
+    ~Ticket() {
+      if (owner_ != nullptr) {
+        owner_->receivers_[receiver_.value].open.erase(number_);
+      }
+    }
     [[nodiscard]] std::uint64_t number() const { return number_; }
 
    private:
@@ -59,7 +67,7 @@ class InstallTickets {
 // The receiver's side.
 class InstallLog {
  public:
-  // More is no sender's need: so many requests a shard does not serve at a time.
+  // No sender needs more: a shard never serves this many requests at once.
   static constexpr std::size_t kMaxTickets = 64 * 1024;
 
   struct Sender {

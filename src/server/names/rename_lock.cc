@@ -1,35 +1,19 @@
 #include "server/names/rename_lock.h"
 
-#include <algorithm>
 #include <cerrno>
 
+#include "base/backoff.h"
 #include "base/random.h"
+#include "server/decode.h"
 
 namespace benchfs::server {
 namespace {
 
 constexpr wire::ShardId kGranter{0};
-constexpr std::uint32_t kLongestLeaseMs = 60'000;
-constexpr Nanos kFirstPause = std::chrono::microseconds(200);
-constexpr Nanos kLongestPause = std::chrono::milliseconds(20);
 
 }  // namespace
 
-Status RenameLock::grant(std::uint64_t owner, std::uint32_t lease_ms) {
-  MonoTime now = mono_now();
-  if (owner_ != 0 && owner_ != owner && now < until_) {
-    return fail_errno(EBUSY);
-  }
-  owner_ = owner;
-  until_ = now + std::chrono::milliseconds(std::min(lease_ms, kLongestLeaseMs));
-  return {};
-}
-
-void RenameLock::take_back(std::uint64_t owner) {
-  if (owner_ == owner) {
-    owner_ = 0;
-  }
-}
+// --- The owner's half ----------------------------------------------------------------------------
 
 rt::CoStatus RenameLock::ask(std::uint64_t owner, Deadline deadline) {
   wire::LockRenamesRequest body;
@@ -45,9 +29,9 @@ rt::CoStatus RenameLock::ask(std::uint64_t owner, Deadline deadline) {
 
 rt::CoResult<RenameLock::Lease> RenameLock::acquire(Deadline deadline) {
   std::uint64_t owner = random_id();
-  Nanos pause = kFirstPause;
+  Backoff backoff(std::chrono::microseconds(200), std::chrono::milliseconds(20));
   for (;;) {
-    MonoTime asked_at = mono_now();
+    BootTime asked_at = boot_now();
     Status locked = co_await ask(owner, deadline);
     if (locked) {
       co_return Lease{owner, asked_at + lease_};
@@ -60,22 +44,21 @@ rt::CoResult<RenameLock::Lease> RenameLock::acquire(Deadline deadline) {
     if (deadline.passed()) {
       co_return fail(Errc::kDeadline, "waiting for other directory renames");
     }
-    (void)co_await rt::sleep_for(pause);
-    pause = std::min(2 * pause, kLongestPause);
+    (void)co_await rt::sleep_for(backoff.next());
   }
 }
 
 rt::CoStatus RenameLock::extend(Lease& lease, Deadline deadline) {
-  MonoTime asked_at = mono_now();
+  BootTime asked_at = boot_now();
   if (asked_at + lease_ / 3 <= lease.until) {
     co_return Status{};
   }
   Status extended = fail(Errc::kBusy, {});
   if (asked_at < lease.until) {
-    extended = co_await ask(lease.owner, deadline.earlier(Deadline::at(lease.until)));
+    extended = co_await ask(lease.owner, deadline.earlier(Deadline::after(lease.until - asked_at)));
   }
-  // An answer after the end may be to a lease that began anew.
-  if (!extended || mono_now() >= lease.until) {
+  // An answer after the end may belong to a lease that began anew.
+  if (!extended || boot_now() >= lease.until) {
     co_return fail(Errc::kBusy, "the lease on directory renames ended");
   }
   lease.until = asked_at + lease_;
@@ -90,6 +73,36 @@ rt::Task<void> RenameLock::release(std::uint64_t owner) {
   wire::UnlockRenamesRequest body;
   body.owner = owner;
   (void)co_await peers_.call(kGranter, body, Deadline::after(lease_));
+}
+
+// --- Shard 0's half ------------------------------------------------------------------------------
+
+Status RenameLock::grant(std::uint64_t owner, std::uint32_t lease_ms) {
+  MonoTime now = mono_now();
+  if (owner_ != 0 && owner_ != owner && now < until_) {
+    return fail_errno(EBUSY);
+  }
+  owner_ = owner;
+  until_ = now + std::chrono::milliseconds(lease_ms);
+  return {};
+}
+
+void RenameLock::take_back(std::uint64_t owner) {
+  if (owner_ == owner) {
+    owner_ = 0;
+  }
+}
+
+rt::Task<void> RenameLock::lock_renames(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::LockRenamesRequest>(request));
+  BENCHFS_SERVE_TRY_VOID(request, grant(body.owner, body.lease_ms));
+  co_await request.reply(wire::NoReply{});
+}
+
+rt::Task<void> RenameLock::unlock_renames(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::UnlockRenamesRequest>(request));
+  take_back(body.owner);
+  co_await request.reply(wire::NoReply{});
 }
 
 }  // namespace benchfs::server

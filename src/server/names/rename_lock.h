@@ -1,10 +1,10 @@
 // The lease under which one directory at a time moves in the whole file system, so that no two
 // moves can build a loop. Shard 0 grants it.
 //
-// A lease ends by itself, because its owner may die. Its owner counts it from before it asked, so
-// that it ends there before it ends at shard 0; it extends the lease before the step that moves the
-// directory, gives that step no longer than to step_end(), and starts again from the beginning when
-// the lease may have ended in between.
+// A lease ends on its own, because its owner may die. The owner counts it from before it asked, and
+// in time that also passes while its machine is suspended, so that it ends there before it ends at
+// shard 0. The owner extends the lease before the step that moves the directory, gives that step no
+// longer than to step_end(), and starts over when the lease may have ended in between.
 //
 // Thread: the shard's.
 #pragma once
@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "base/error.h"
+#include "rpc/request.h"
 #include "server/peers.h"
 
 namespace benchfs::server {
@@ -24,7 +25,7 @@ class RenameLock {
 
   struct Lease {
     std::uint64_t owner = 0;
-    MonoTime until;
+    BootTime until;
   };
   // Waits until no other owner has it.
   rt::CoResult<Lease> acquire(Deadline deadline);
@@ -33,25 +34,28 @@ class RenameLock {
   rt::CoStatus extend(Lease& lease, Deadline deadline);
   // By when a step must have ended for there to be time to extend the lease.
   [[nodiscard]] Deadline step_end(const Lease& lease) const {
-    return Deadline::at(lease.until - lease_ / 6);
+    return Deadline::after(lease.until - boot_now() - lease_ / 6);
   }
+  // How long the owner of a lease may pause before it extends it.
+  [[nodiscard]] Nanos extend_every() const { return lease_ / 3; }
   rt::Task<void> release(std::uint64_t owner);
 
   // --- shard 0's half ---
 
+  rt::Task<void> lock_renames(rpc::Request& request);
+  rt::Task<void> unlock_renames(rpc::Request& request);
   // An earlier life of shard 0, which ended before `now`, may have granted it to anybody.
   void assume_granted(MonoTime now) {
     owner_ = kUnknownOwner;
     until_ = now + lease_;
   }
-  // EBUSY while another owner has it.
-  Status grant(std::uint64_t owner, std::uint32_t lease_ms);
-  void take_back(std::uint64_t owner);
 
  private:
-  rt::CoStatus ask(std::uint64_t owner, Deadline deadline);
-
   static constexpr std::uint64_t kUnknownOwner = UINT64_MAX;
+
+  rt::CoStatus ask(std::uint64_t owner, Deadline deadline);
+  Status grant(std::uint64_t owner, std::uint32_t lease_ms);
+  void take_back(std::uint64_t owner);
 
   Peers& peers_;
   Nanos lease_;

@@ -1,65 +1,51 @@
-// Rmdir: every shard first freezes the directory, which fails where it has entries; then the entry
-// goes, and every shard remembers that the directory is gone. A coordinator that dies leaves
-// freezes that end by themselves.
-
-#include <algorithm>
+#include "server/names/rmdir.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/random.h"
 #include "server/decode.h"
-#include "server/names/names.h"
+#include "server/names/retry.h"
 
 namespace benchfs::server {
-namespace {
-
-constexpr Nanos kFreezeLease = std::chrono::seconds(10);
-constexpr std::uint32_t kLongestLeaseMs = 60'000;
-constexpr Nanos kFirstPause = std::chrono::microseconds(200);
-constexpr Nanos kLongestPause = std::chrono::milliseconds(20);
-// How long a thaw is repeated while a shard does not answer.
-constexpr Nanos kThawPatience = std::chrono::seconds(60);
-
-}  // namespace
 
 // --- Freezing ------------------------------------------------------------------------------------
 
-Status Names::freeze_local(const wire::FreezeDirectoryRequest& body) {
-  MonoTime now = mono_now();
-  auto lease = std::chrono::milliseconds(std::min(body.lease_ms, kLongestLeaseMs));
-  return store_.freeze(wire::InodeId{body.directory}, body.owner, now + lease, now);
+Status DirectoryRemoval::freeze_here(const wire::FreezeDirectoryRequest& body) {
+  return shared_.store.freeze(
+      wire::InodeId{body.directory}, body.owner, MonoTime::max(), mono_now());
 }
 
-rt::Task<void> Names::freeze_one(wire::ShardId shard,
-                                 wire::FreezeDirectoryRequest body,
-                                 Deadline deadline,
-                                 Status* out) {
-  if (peers_.is_self(shard)) {
-    *out = freeze_local(body);
+rt::Task<void> DirectoryRemoval::freeze_one(wire::ShardId shard,
+                                            wire::FreezeDirectoryRequest body,
+                                            Deadline deadline,
+                                            Status* out) {
+  if (shared_.peers.is_self(shard)) {
+    *out = freeze_here(body);
     co_return;
   }
-  Result<wire::NoReply> reply = co_await peers_.call(shard, body, deadline);
+  Result<wire::NoReply> reply = co_await shared_.peers.call(shard, body, deadline);
   if (!reply) {
     *out = std::unexpected(std::move(reply.error()));
   }
 }
 
-rt::CoStatus Names::freeze_everywhere(wire::InodeId directory,
-                                      std::uint64_t owner,
-                                      Deadline deadline) {
+rt::CoStatus DirectoryRemoval::freeze_everywhere(wire::InodeId directory,
+                                                 std::uint64_t owner,
+                                                 Deadline deadline) {
   wire::FreezeDirectoryRequest body;
   body.directory = directory.value;
   body.owner = owner;
-  body.lease_ms = std::chrono::duration_cast<std::chrono::milliseconds>(kFreezeLease).count();
-  std::vector<Status> results(peers_.shard_count);
-  rt::Group group(*peers_.scope);
-  for (std::uint32_t shard = 0; shard < peers_.shard_count; ++shard) {
+  std::vector<Status> results(shared_.peers.shard_count);
+  rt::Group group(*shared_.peers.scope);
+  for (std::uint32_t shard = 0; shard < shared_.peers.shard_count; ++shard) {
     group.add(freeze_one(wire::ShardId{shard}, body, deadline, &results[shard]));
   }
   bool all = co_await group.wait();
-  for (Status& result : results) {
-    if (!result) {
-      co_return std::move(result);
+  // What the directory is outweighs who did not answer.
+  for (bool final_only : {true, false}) {
+    for (Status& result : results) {
+      if (!result && (!final_only || result.error().code == Errc::kPosix)) {
+        co_return std::move(result);
+      }
     }
   }
   if (!all) {
@@ -68,102 +54,74 @@ rt::CoStatus Names::freeze_everywhere(wire::InodeId directory,
   co_return Status{};
 }
 
-rt::Task<void> Names::thaw_one(wire::ShardId shard, wire::ThawDirectoryRequest body) {
-  if (peers_.is_self(shard)) {
-    store_.thaw(wire::InodeId{body.directory}, body.owner, body.removed != 0);
-    co_return;
-  }
-  Result<wire::NoReply> reply = co_await peers_.call(shard, body, Deadline::after(kThawPatience));
-  if (!reply) {
-    BENCHFS_LOG(kWarn,
-                "shard {} was not told that directory {:x} is {}: {}",
-                shard.value,
-                body.directory,
-                body.removed != 0 ? "gone" : "in use",
-                reply.error().message());
-  }
-}
-
-rt::Task<void> Names::thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed) {
+void DirectoryRemoval::thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed) {
   wire::ThawDirectoryRequest body;
   body.directory = directory.value;
   body.owner = owner;
   body.removed = removed ? 1 : 0;
-  rt::Group group(*peers_.scope);
-  for (std::uint32_t shard = 0; shard < peers_.shard_count; ++shard) {
-    group.add(thaw_one(wire::ShardId{shard}, body));
+  shared_.store.thaw(directory, owner, removed);
+  for (std::uint32_t shard = 0; shard < shared_.peers.shard_count; ++shard) {
+    if (!shared_.peers.is_self(wire::ShardId{shard})) {
+      shared_.owed.call_later(wire::ShardId{shard}, body, OwedCalls::Kind::kThaw);
+    }
   }
-  (void)co_await group.wait();
 }
 
-rt::Task<void> Names::freeze_directory(rpc::Request& request) {
+rt::Task<void> DirectoryRemoval::freeze_directory(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::FreezeDirectoryRequest>(request));
-  BENCHFS_SERVE_TRY_VOID(request, freeze_local(body));
+  BENCHFS_SERVE_TRY_VOID(request, freeze_here(body));
   co_await request.reply(wire::NoReply{});
 }
 
-rt::Task<void> Names::thaw_directory(rpc::Request& request) {
+rt::Task<void> DirectoryRemoval::thaw_directory(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::ThawDirectoryRequest>(request));
-  store_.thaw(wire::InodeId{body.directory}, body.owner, body.removed != 0);
+  shared_.store.thaw(wire::InodeId{body.directory}, body.owner, body.removed != 0);
   co_await request.reply(wire::NoReply{});
 }
 
-// --- rmdir ---------------------------------------------------------------------------------------
+// --- Removing ------------------------------------------------------------------------------------
 
-rt::Task<void> Names::rmdir(rpc::Request& request) {
+rt::Task<void> DirectoryRemoval::rmdir(rpc::Request& request) {
   wire::RmdirRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
-  Nanos pause = kFirstPause;
-  for (;;) {
-    BENCHFS_SERVE_TRY(
-        EntryLocks::Guard guard, request, co_await entry_locks_.lock(key, request.deadline()));
-    BENCHFS_SERVE_TRY(meta::Entry entry, request, store_.find(key.parent, key.name));
-    if (!S_ISDIR(entry.type)) {
-      co_await request.reply_error(Error::from_errno(ENOTDIR));
-      co_return;
-    }
-    Status removed = co_await remove_directory(key, entry, {}, request.deadline());
-    if (!removed && removed.error().code == Errc::kBusy && !request.deadline().passed()) {
-      guard.release();
-      (void)co_await rt::sleep_for(pause);
-      pause = std::min(2 * pause, kLongestPause);
-      continue;
-    }
-    guard.release();
-    BENCHFS_SERVE_TRY_VOID(request, std::move(removed));
-    co_await request.reply(wire::NoReply{});
-    co_return;
-  }
+  Deadline deadline = request.deadline();
+  BENCHFS_SERVE_TRY_VOID(
+      request, co_await retry_while_busy([&] { return try_rmdir(key, deadline); }, deadline));
+  co_await request.reply(wire::NoReply{});
 }
 
-// The entry, which is locked, leads to `with` afterwards, if to anything. Nothing has changed after
-// an error but, when nothing takes its place, one of freeing the inode.
-rt::CoStatus Names::remove_directory(EntryKey key,
-                                     meta::Entry entry,
-                                     std::optional<meta::Entry> with,
-                                     Deadline deadline) {
-  std::uint64_t owner = random_id();
-  MonoTime asked_at = mono_now();
-  Status done = co_await freeze_everywhere(entry.inode, owner, deadline);
-  if (done && mono_now() - asked_at > kFreezeLease / 2) {
-    done = fail(Errc::kBusy, "freezing took so long that it may have ended somewhere");
+rt::CoStatus DirectoryRemoval::try_rmdir(const EntryKey& key, Deadline deadline) {
+  BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key, deadline));
+  BENCHFS_CO_TRY(meta::Entry entry, shared_.store.find(key.parent, key.name));
+  if (!S_ISDIR(entry.type)) {
+    co_return fail_errno(ENOTDIR);
   }
+  co_return co_await remove(key, entry, {}, deadline);
+}
+
+rt::CoStatus DirectoryRemoval::remove(EntryKey key,
+                                      meta::Entry entry,
+                                      std::optional<meta::Entry> with,
+                                      Deadline deadline) {
+  if (shared_.owed.is_full()) {
+    co_return fail(Errc::kBusy, "too much is owed to servers that do not answer");
+  }
+  std::uint64_t owner = random_id();
+  Status done = co_await freeze_everywhere(entry.inode, owner, deadline);
   if (done && deadline.passed()) {
     done = fail(Errc::kDeadline, "freezing the directory");
   }
   if (done && with) {
-    done = store_.put_entry(key.parent, key.name, *with, mono_now());
+    done = shared_.store.put_entry(key.parent, key.name, *with, mono_now());
   } else if (done) {
-    (void)store_.remove_entry(key.parent, key.name);
+    (void)shared_.store.remove_entry(key.parent, key.name);
   }
-  if (!done) {
-    co_await thaw_everywhere(entry.inode, owner, false);
-    co_return done;
+  thaw_everywhere(entry.inode, owner, done.has_value());
+  if (done) {
+    shared_.store.touch_entry_change(key.parent, wall_now_ns());
+    shared_.inodes.drop(entry.inode);
   }
-  store_.touch_entry_change(key.parent, wall_now_ns());
-  co_await thaw_everywhere(entry.inode, owner, true);
-  inodes_.drop(entry.inode);
-  co_return Status{};
+  co_return done;
 }
 
 }  // namespace benchfs::server

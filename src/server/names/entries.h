@@ -1,0 +1,52 @@
+// The operations on one entry of a directory, all of whose parts are on this shard.
+//
+// A name that is replaced is found at every moment: a look-up answers what the name led to before
+// or what it leads to now. So when the inode that was found is gone, the name is looked up again.
+//
+// Thread: the shard's.
+#pragma once
+
+#include "rpc/request.h"
+#include "server/leases/directory_leases.h"
+#include "server/names/shared.h"
+
+namespace benchfs::server {
+
+class Entries {
+ public:
+  // `chunk_bytes`: of new files, unless the request says otherwise.
+  Entries(NamesShared& shared, DirectoryLeases& leases, std::uint32_t chunk_bytes)
+      : shared_(shared), leases_(leases), chunk_bytes_(chunk_bytes) {}
+
+  rt::Task<void> lookup(rpc::Request& request);
+  rt::Task<void> open(rpc::Request& request);
+  rt::Task<void> mkdir(rpc::Request& request);
+  rt::Task<void> symlink(rpc::Request& request);
+  rt::Task<void> unlink(rpc::Request& request);
+  rt::Task<void> readdir(rpc::Request& request);
+
+ private:
+  struct Found {
+    wire::Attr attr;
+    std::uint32_t flags = 0;  // wire::EntryFlags
+  };
+  // kBusy, here and below: not done, because the directory is being removed.
+  rt::CoResult<Found> try_open(const EntryKey& key,
+                               const wire::OpenRequest& body,
+                               OpenKey open,
+                               Deadline deadline);
+  rt::CoResult<Found> open_existing(meta::Entry entry,
+                                    std::uint32_t flags,
+                                    OpenKey open,
+                                    Deadline deadline);
+  rt::CoResult<wire::Attr> try_create(const EntryKey& key, meta::NewInode inode, Deadline deadline);
+  rt::CoResult<wire::Attr> create(rpc::Request& request, const EntryKey& key, meta::NewInode inode);
+  // True when the name no longer leads to `entry`.
+  [[nodiscard]] bool is_replaced(const EntryKey& key, meta::Entry entry) const;
+
+  NamesShared& shared_;
+  DirectoryLeases& leases_;
+  std::uint32_t chunk_bytes_;
+};
+
+}  // namespace benchfs::server

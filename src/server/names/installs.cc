@@ -1,0 +1,133 @@
+#include "server/names/installs.h"
+
+#include "base/clock.h"
+#include "server/decode.h"
+
+namespace benchfs::server {
+
+// --- The shard of the old name -------------------------------------------------------------------
+
+rt::Task<Installs::Asked> Installs::ask(
+    wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline step) {
+  if (shared_.peers.is_self(shard)) {
+    co_return Asked{co_await install(key, entry, flags, step), {}};
+  }
+  InstallTickets::Ticket ticket = tickets_.take(shard);
+  wire::InstallEntryRequest body;
+  body.parent = key.parent.value;
+  body.inode = entry.inode.value;
+  body.type = entry.type;
+  body.flags = flags;
+  body.ticket = ticket.number();
+  body.settled = tickets_.settled(shard);
+  body.sender = shared_.peers.self.value;
+  body.name_bytes = static_cast<std::uint16_t>(key.name.size());
+  Result<wire::NoReply> reply = co_await shared_.peers.call(shard, body, step, key.name);
+  if (reply) {
+    co_return Asked{};
+  }
+  Errc code = reply.error().code;
+  if (reply.error().is_posix(EBUSY)) {
+    co_return Asked{fail(Errc::kBusy, "the new name is being changed"), {}};
+  }
+  Status status = std::unexpected(std::move(reply.error()));
+  if (code == Errc::kPosix || code == Errc::kUnreachable) {
+    co_return Asked{std::move(status), {}};  // refused, or never sent
+  }
+  co_return Asked{std::move(status), std::move(ticket)};
+}
+
+rt::CoResult<bool> Installs::settle(wire::ShardId shard, const InstallTickets::Ticket& ticket) {
+  wire::SettleInstallRequest body;
+  body.ticket = ticket.number();
+  body.sender = shared_.peers.self.value;
+  BENCHFS_CO_TRY(wire::SettleInstallReply reply,
+                 co_await shared_.owed.call(shard, body, OwedCalls::Kind::kRename));
+  co_return reply.installed != 0;
+}
+
+// --- The shard of the new name -------------------------------------------------------------------
+
+rt::Task<void> Installs::install_entry(rpc::Request& request) {
+  wire::InstallEntryRequest body;
+  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
+  if (body.sender >= shared_.peers.shard_count) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  InstallLog::Sender sender{wire::ShardId{body.sender}, request.client_uid()};
+  if (!log_.begin(sender, body.ticket, body.settled)) {
+    co_await request.reply_error(Error::from_errno(EBUSY));  // nobody waits for it any more
+    co_return;
+  }
+  meta::Entry entry{wire::InodeId{body.inode}, body.type};
+  Status done = co_await install(key, entry, body.flags, request.deadline());
+  log_.end(sender, body.ticket, done.has_value());
+  ended_.wake_all();
+  if (!done && done.error().code == Errc::kBusy) {
+    // As an errno: the RPC layer would repeat the call while the caller holds its lock.
+    co_await request.reply_error(Error::from_errno(EBUSY));
+    co_return;
+  }
+  BENCHFS_SERVE_TRY_VOID(request, std::move(done));
+  co_await request.reply(wire::NoReply{});
+}
+
+rt::Task<void> Installs::settle_install(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::SettleInstallRequest>(request));
+  if (body.sender >= shared_.peers.shard_count) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  InstallLog::Sender sender{wire::ShardId{body.sender}, request.client_uid()};
+  for (;;) {
+    InstallLog::Outcome outcome = log_.settle(sender, body.ticket);
+    if (outcome != InstallLog::Outcome::kRunning) {
+      bool installed = outcome == InstallLog::Outcome::kInstalled;
+      co_await request.reply(wire::SettleInstallReply{.installed = installed ? 1U : 0U});
+      co_return;
+    }
+    rt::Wake wake = co_await ended_.wait(request.deadline(), shared_.peers.stopping);
+    BENCHFS_SERVE_TRY_VOID(request, rt::wake_status(wake, "waiting for the end of an install"));
+  }
+}
+
+// Replaces what POSIX allows to be replaced. Nothing has changed after an error.
+rt::CoStatus Installs::install(EntryKey key,
+                               meta::Entry entry,
+                               std::uint32_t flags,
+                               Deadline deadline) {
+  if (shared_.locks.is_locked(key)) {
+    co_return fail(Errc::kBusy, "the new name is being changed");
+  }
+  BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key, deadline));
+  Result<meta::Entry> old = shared_.store.find(key.parent, key.name);
+  if (!old && !old.error().is_posix(ENOENT)) {
+    co_return std::unexpected(std::move(old.error()));
+  }
+  if (old) {
+    if (old->inode == entry.inode) {
+      co_return Status{};  // a repeated request
+    }
+    if ((flags & wire::kRenameNoReplace) != 0) {
+      co_return fail_errno(EEXIST);
+    }
+    if (S_ISDIR(entry.type) != S_ISDIR(old->type)) {
+      co_return fail_errno(S_ISDIR(old->type) ? EISDIR : ENOTDIR);
+    }
+    if (S_ISDIR(old->type)) {
+      co_return co_await removal_.remove(key, *old, entry, deadline);
+    }
+  }
+  if (deadline.passed()) {
+    co_return fail(Errc::kDeadline, "installing the new name");  // nobody waits for it any more
+  }
+  BENCHFS_CO_TRY_VOID(shared_.store.put_entry(key.parent, key.name, entry, mono_now()));
+  shared_.store.touch_entry_change(key.parent, wall_now_ns());
+  if (old) {
+    shared_.inodes.drop(old->inode);
+  }
+  co_return Status{};
+}
+
+}  // namespace benchfs::server

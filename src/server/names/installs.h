@@ -1,0 +1,51 @@
+// The new name of a rename, which may be on another shard than the old one.
+//
+// The shard of the old name asks that of the new name to install the entry. Without an answer it
+// asks what became of that, until it is told: the question also rules out that the entry is
+// installed later (install_log.h).
+//
+// Thread: the shard's.
+#pragma once
+
+#include <optional>
+
+#include "rpc/request.h"
+#include "server/names/install_log.h"
+#include "server/names/rmdir.h"
+#include "server/names/shared.h"
+
+namespace benchfs::server {
+
+class Installs {
+ public:
+  Installs(NamesShared& shared, DirectoryRemoval& removal) : shared_(shared), removal_(removal) {}
+
+  // --- the shard of the old name ---
+
+  struct Asked {
+    // kBusy: not installed, and may be tried again. Other errors: not installed, unless `unknown`.
+    Status status;
+    std::optional<InstallTickets::Ticket> unknown;  // set when nobody knows: settle() finds out
+  };
+  // `step`: by when it must have happened; it does not happen later.
+  rt::Task<Asked> ask(
+      wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline step);
+  // Whether the entry was installed; if not, it will not be. Fails only when this shard stops.
+  rt::CoResult<bool> settle(wire::ShardId shard, const InstallTickets::Ticket& ticket);
+
+  // --- the shard of the new name ---
+
+  rt::Task<void> install_entry(rpc::Request& request);
+  rt::Task<void> settle_install(rpc::Request& request);
+
+ private:
+  rt::CoStatus install(EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline deadline);
+
+  NamesShared& shared_;
+  DirectoryRemoval& removal_;
+  InstallTickets tickets_;
+  InstallLog log_;
+  rt::WaitQueue ended_;
+};
+
+}  // namespace benchfs::server

@@ -1,0 +1,250 @@
+#include "server/names/renames.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cluster/placement.h"
+#include "server/decode.h"
+#include "server/names/retry.h"
+
+namespace benchfs::server {
+namespace {
+
+// Deeper than any path: the walk to the root must end.
+constexpr int kMaxDepth = 4096;
+// How long directory renames elsewhere wait for one whose servers do not answer.
+constexpr Nanos kLongestHold = std::chrono::seconds(60);
+// Moves of which the time is remembered.
+constexpr std::size_t kMaxMoved = 256 * 1024;
+
+}  // namespace
+
+rt::Task<void> Renames::rename(rpc::Request& request) {
+  wire::RenameRequest body;
+  wire::Reader reader = request.reader();
+  reader.read(body);
+  std::string_view old_name = reader.read_text(body.old_name_bytes);
+  std::string_view new_name = reader.read_text(body.new_name_bytes);
+  if (!reader.ok()) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  for (std::string_view name : {old_name, new_name}) {
+    if (int code = wire::check_name(name); code != 0) {
+      co_await request.reply_error(Error::from_errno(code));
+      co_return;
+    }
+  }
+  EntryKey from{wire::InodeId{body.old_parent}, std::string(old_name)};
+  EntryKey to{wire::InodeId{body.new_parent}, std::string(new_name)};
+  Deadline deadline = request.deadline();
+  BENCHFS_SERVE_TRY_VOID(request,
+                         co_await retry_while_busy(
+                             [&] { return try_rename(from, to, body.flags, deadline); }, deadline));
+  co_await request.reply(wire::NoReply{});
+}
+
+// An attempt that is busy drops its locks before it begins again.
+rt::CoStatus Renames::try_rename(const EntryKey& from,
+                                 const EntryKey& to,
+                                 std::uint32_t flags,
+                                 Deadline deadline) {
+  BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(from, deadline));
+  BENCHFS_CO_TRY(meta::Entry entry, shared_.store.find(from.parent, from.name));
+  if (from == to) {
+    co_return Status{};
+  }
+  if (shared_.owed.is_full()) {
+    co_return fail(Errc::kBusy, "too much is owed to servers that do not answer");
+  }
+  auto move = std::make_shared<Move>(from, to, flags, deadline, entry);
+  if (!S_ISDIR(entry.type)) {
+    BENCHFS_CO_TRY(move->guard, co_await shared_.locks.lock(from, deadline));
+    co_return co_await move_file(move);
+  }
+  co_return co_await run(move, move_directory(move));
+}
+
+rt::CoStatus Renames::run(MovePtr move, rt::CoStatus task) {
+  if (!shared_.peers.scope->spawn(run_to_end(move, std::move(task)))) {
+    co_return fail(Errc::kNotReady, "the server is stopping");
+  }
+  if (co_await move->ended.wait(move->deadline) != rt::Wake::kReady) {
+    co_return fail(Errc::kDeadline, "the rename is under way and waits for " + move->waits_for);
+  }
+  co_return move->status;
+}
+
+rt::Task<void> Renames::run_to_end(MovePtr move, rt::CoStatus task) {
+  move->status = co_await std::move(task);
+  move->guard.release();
+  move->ended.set();
+}
+
+void Renames::remove_old_entry(const Move& move) {
+  (void)shared_.store.remove_entry(move.from.parent, move.from.name);
+  shared_.store.touch_entry_change(move.from.parent, wall_now_ns());
+}
+
+// --- Files and symlinks --------------------------------------------------------------------------
+
+rt::CoStatus Renames::move_file(MovePtr move) {
+  wire::ShardId shard =
+      cluster::entry_shard(move->to.parent, move->to.name, shared_.peers.shard_count);
+  Installs::Asked asked =
+      co_await installs_.ask(shard, move->to, move->entry, move->flags, move->deadline);
+  if (asked.unknown) {
+    co_return co_await run(move, settle(move, std::move(asked)));
+  }
+  if (asked.status) {
+    remove_old_entry(*move);
+  }
+  co_return asked.status;
+}
+
+// The old name goes, or stays, when the other shard has said what became of the new one.
+rt::CoStatus Renames::settle(MovePtr move, Installs::Asked asked) {
+  wire::ShardId shard =
+      cluster::entry_shard(move->to.parent, move->to.name, shared_.peers.shard_count);
+  move->waits_for = shared_.peers.name_of(shard);
+  BENCHFS_CO_TRY(bool installed, co_await installs_.settle(shard, *asked.unknown));
+  if (installed) {
+    remove_old_entry(*move);
+    co_return Status{};
+  }
+  if (move->deadline.passed()) {
+    co_return asked.status;
+  }
+  co_return fail(Errc::kBusy, "the new name was not installed in time");
+}
+
+// --- Directories ---------------------------------------------------------------------------------
+
+rt::CoStatus Renames::move_directory(MovePtr move) {
+  move->waits_for = "other directory renames";
+  BENCHFS_CO_TRY(move->lease, co_await lock_.acquire(move->deadline));
+  (void)shared_.peers.scope->spawn(keep_lease(move));
+  Status done = co_await move_under_lease(move);
+  move->lease_over.set();
+  co_await lock_.release(move->lease.owner);
+  if (done) {
+    // Other directories may move. Look-ups of this old name wait until all clients forgot it.
+    move->waits_for = "clients that have the old name cached";
+    co_await leases_.revoke(move->from);
+  }
+  co_return done;
+}
+
+rt::CoStatus Renames::move_under_lease(MovePtr move) {
+  const EntryKey& from = move->from;
+  const EntryKey& to = move->to;
+  if (shared_.locks.is_locked(from)) {
+    co_return fail(Errc::kBusy, "the entry is being changed");
+  }
+  BENCHFS_CO_TRY(move->guard, co_await shared_.locks.lock(from, move->deadline));
+  BENCHFS_CO_TRY(meta::Entry entry, shared_.store.find(from.parent, from.name));
+  if (entry.inode != move->entry.inode) {
+    co_return fail(Errc::kBusy, "the entry changed");
+  }
+  BENCHFS_CO_TRY_VOID(co_await check_no_loop(entry.inode, to.parent, move->deadline));
+  // What was checked holds as long as the lease does.
+  BENCHFS_CO_TRY_VOID(co_await lock_.extend(move->lease, move->deadline));
+  wire::ShardId shard = cluster::entry_shard(to.parent, to.name, shared_.peers.shard_count);
+  move->waits_for = shared_.peers.name_of(shard);
+  Deadline step = move->deadline.earlier(lock_.step_end(move->lease));
+  Installs::Asked asked = co_await installs_.ask(shard, to, entry, move->flags, step);
+  Status done = asked.status;
+  if (asked.unknown) {
+    done = co_await settle(move, std::move(asked));
+  } else if (done) {
+    remove_old_entry(*move);
+  }
+  if (!done && done.error().code == Errc::kDeadline && !move->deadline.passed()) {
+    co_return fail(Errc::kBusy, "the lease on directory renames ends");
+  }
+  BENCHFS_CO_TRY_VOID(std::move(done));
+  if (from.parent != to.parent) {
+    move->waits_for = shared_.peers.name_of(entry.inode.home());
+    co_await tell_parent(entry.inode, to.parent);
+  }
+  co_return Status{};
+}
+
+rt::Task<void> Renames::keep_lease(MovePtr move) {
+  Deadline longest = Deadline::after(kLongestHold);
+  while (!longest.passed()) {
+    Deadline next = longest.earlier(Deadline::after(lock_.extend_every()));
+    if (co_await move->lease_over.wait(next, shared_.peers.stopping) != rt::Wake::kDeadline) {
+      co_return;
+    }
+    (void)co_await lock_.extend(move->lease, longest);
+  }
+  BENCHFS_LOG(kWarn,
+              "the rename of a directory to {:x}/{} waits for {}: other directories may move",
+              move->to.parent.value,
+              move->to.name,
+              move->waits_for);
+}
+
+rt::CoResult<wire::InodeId> Renames::parent_of(wire::InodeId directory, Deadline deadline) {
+  if (shared_.peers.is_self(directory.home())) {
+    BENCHFS_CO_TRY(wire::Attr attr, shared_.store.attr(directory));
+    co_return wire::InodeId{attr.parent};
+  }
+  wire::GetAttrRequest body;
+  body.inode = directory.value;
+  BENCHFS_CO_TRY(wire::EntryReply reply,
+                 co_await shared_.peers.call(directory.home(), body, deadline));
+  co_return wire::InodeId{reply.attr.parent};
+}
+
+// Walks from the new parent to the root; the moved directory must not be on the way.
+rt::CoStatus Renames::check_no_loop(wire::InodeId moved,
+                                    wire::InodeId new_parent,
+                                    Deadline deadline) {
+  wire::InodeId at = new_parent;
+  for (int depth = 0; depth < kMaxDepth; ++depth) {
+    if (at == moved) {
+      co_return fail_errno(EINVAL);
+    }
+    if (at == wire::kRootInode) {
+      co_return Status{};
+    }
+    Result<wire::InodeId> parent = co_await parent_of(at, deadline);
+    if (!parent && parent.error().is_posix(ENOENT)) {
+      co_return fail_errno(ESTALE);  // the new parent is gone: the client's cache is old
+    }
+    BENCHFS_CO_TRY(at, std::move(parent));
+  }
+  co_return fail_errno(ELOOP);
+}
+
+rt::Task<void> Renames::tell_parent(wire::InodeId directory, wire::InodeId parent) {
+  wire::SetParentRequest body;
+  body.inode = directory.value;
+  body.parent = parent.value;
+  body.moved_at_ns = wall_now_ns();
+  if (shared_.peers.is_self(directory.home())) {
+    set_parent_here(body);
+    co_return;
+  }
+  (void)co_await shared_.owed.call(directory.home(), body, OwedCalls::Kind::kParent);
+}
+
+void Renames::set_parent_here(const wire::SetParentRequest& body) {
+  if (moved_at_.size() >= kMaxMoved) {
+    moved_at_.clear();
+  }
+  std::int64_t& moved_at = moved_at_[wire::InodeId{body.inode}];
+  if (body.moved_at_ns >= moved_at &&
+      shared_.store.set_parent(wire::InodeId{body.inode}, wire::InodeId{body.parent})) {
+    moved_at = body.moved_at_ns;
+  }
+}
+
+rt::Task<void> Renames::set_parent(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::SetParentRequest>(request));
+  set_parent_here(body);
+  co_await request.reply(wire::NoReply{});
+}
+
+}  // namespace benchfs::server

@@ -1,0 +1,49 @@
+// Removing a directory, whose entries may be on any shard.
+//
+// Every shard first freezes the directory, which fails where it has entries; then its own entry is
+// removed or replaced; then every shard is told what became of it. A freeze lasts until that: it is
+// owed to every shard that may have frozen the directory, so nobody can add an entry between the
+// check and the removal, however long a shard does not answer. A coordinator that dies leaves
+// freezes behind, and takes the only entry of the directory with it.
+//
+// Thread: the shard's.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "rpc/request.h"
+#include "server/names/shared.h"
+
+namespace benchfs::server {
+
+class DirectoryRemoval {
+ public:
+  explicit DirectoryRemoval(NamesShared& shared) : shared_(shared) {}
+
+  rt::Task<void> rmdir(rpc::Request& request);
+  rt::Task<void> freeze_directory(rpc::Request& request);
+  rt::Task<void> thaw_directory(rpc::Request& request);
+
+  // Removes the directory that the entry, which the caller has locked, leads to; the entry leads to
+  // `with` afterwards, if given. After an error nothing has changed. ENOTEMPTY, EBUSY (the root);
+  // kBusy while another removal of it is under way.
+  rt::CoStatus remove(EntryKey key,
+                      meta::Entry entry,
+                      std::optional<meta::Entry> with,
+                      Deadline deadline);
+
+ private:
+  rt::CoStatus try_rmdir(const EntryKey& key, Deadline deadline);
+  Status freeze_here(const wire::FreezeDirectoryRequest& body);
+  rt::CoStatus freeze_everywhere(wire::InodeId directory, std::uint64_t owner, Deadline deadline);
+  rt::Task<void> freeze_one(wire::ShardId shard,
+                            wire::FreezeDirectoryRequest body,
+                            Deadline deadline,
+                            Status* out);
+  void thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed);
+
+  NamesShared& shared_;
+};
+
+}  // namespace benchfs::server
