@@ -122,7 +122,6 @@ rt::CoStatus Renames::settle(MovePtr move, Installs::Asked asked) {
 rt::CoStatus Renames::move_directory(MovePtr move) {
   move->waits_for = "other directory renames";
   BENCHFS_CO_TRY(move->lease, co_await lock_.acquire(move->deadline));
-  (void)shared_.peers.scope->spawn(keep_lease(move));
   Status done = co_await move_under_lease(move);
   move->lease_over.set();
   co_await lock_.release(move->lease.owner);
@@ -151,6 +150,7 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
   wire::ShardId shard = cluster::entry_shard(to.parent, to.name, shared_.peers.shard_count);
   move->waits_for = shared_.peers.name_of(shard);
   Deadline step = move->deadline.earlier(lock_.step_end(move->lease));
+  (void)shared_.peers.scope->spawn(keep_lease(move));
   Installs::Asked asked = co_await installs_.ask(shard, to, entry, move->flags, step);
   Status done = asked.status;
   if (asked.unknown) {
