@@ -264,6 +264,14 @@ void add_service(DaemonConfig& c, std::vector<Setting>& out) {
                    0,
                    86'400'000,
                    milliseconds()));
+  out.push_back(time_setting({"clients",
+                              "directory_lease_ms",
+                              "How long a client may use a directory's name without asking again. "
+                              "One that stopped responding delays a rename of it by as much."},
+                             c.directory_lease,
+                             100,
+                             86'400'000,
+                             milliseconds()));
 
   out.push_back(
       time_setting({"idle", "spin_us", "Without work, poll this long before giving up the core."},
@@ -369,6 +377,7 @@ server::ShardConfig DaemonConfig::shard_config(std::uint64_t index) const {
 
   shard.max_inodes = max_inodes;
   shard.client_grace = client_grace;
+  shard.directory_lease = directory_lease;
   shard.list_timeout = list_timeout;
   shard.rpc.max_clients = u32(max_clients);
   shard.rpc.window = u32(window);

@@ -53,6 +53,7 @@ struct DaemonConfig {
   std::uint64_t max_unregistered = 1024;
   Nanos register_timeout = std::chrono::seconds(10);
   Nanos client_grace = std::chrono::seconds(30);
+  Nanos directory_lease = std::chrono::seconds(10);
 
   Nanos idle_spin = rt::IdleConfig{}.spin;
   Nanos idle_yield = rt::IdleConfig{}.yield;

@@ -45,6 +45,7 @@ TEST(DaemonConfig, DefaultsAreThoseOfAShard) {
   EXPECT_EQ(shard.ring_entries, standard.ring_entries);
   EXPECT_EQ(shard.max_inodes, standard.max_inodes);
   EXPECT_EQ(shard.client_grace, standard.client_grace);
+  EXPECT_EQ(shard.directory_lease, standard.directory_lease);
   EXPECT_EQ(shard.list_timeout, standard.list_timeout);
   EXPECT_EQ(shard.listen_ip, standard.listen_ip);
   EXPECT_EQ(shard.rpc.max_clients, standard.rpc.max_clients);

@@ -1,0 +1,118 @@
+// Removing directories beside a shard that answers late or never.
+
+#include "server/names/rmdir.h"
+
+#include "server/testing/names_fixture.h"
+
+namespace benchfs::server {
+namespace {
+
+using testing::ScriptedPeer;
+using Kind = OwedCalls::Kind;
+
+constexpr Nanos kShort = std::chrono::milliseconds(100);
+
+class DirectoryRemovalTest : public testing::NamesTest {
+ protected:
+  std::string name_ = name_on(testing::kSelf, "d");
+};
+
+TEST_F(DirectoryRemovalTest, IsDoneWhenTheNameIsGoneAndTheRestIsOwed) {
+  start();
+  ASSERT_TRUE(mkdir(name_));
+  peer_.set(wire::Opcode::kThawDirectory, ScriptedPeer::Answer::kNever);
+  EXPECT_EQ(rmdir(name_), 0);
+  EXPECT_EQ(lookup(name_).error().to_errno(), ENOENT);
+  EXPECT_EQ(owed(Kind::kThaw), 1U);
+  peer_.set(wire::Opcode::kThawDirectory, ScriptedPeer::Answer::kOk);
+  EXPECT_TRUE(is_paid(Kind::kThaw));
+}
+
+TEST_F(DirectoryRemovalTest, AThawIsRepeatedUntilItIsAnswered) {
+  start();
+  ASSERT_TRUE(mkdir(name_));
+  peer_.set(wire::Opcode::kThawDirectory, ScriptedPeer::Answer::kNotReady);
+  EXPECT_EQ(rmdir(name_), 0);
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.received_now(wire::Opcode::kThawDirectory) > 3; }));
+  EXPECT_EQ(owed(Kind::kThaw), 1U);
+  peer_.set(wire::Opcode::kThawDirectory, ScriptedPeer::Answer::kOk);
+  EXPECT_TRUE(is_paid(Kind::kThaw));
+}
+
+TEST_F(DirectoryRemovalTest, ARemovalThatFailsOwesAThawToWhoMayHaveFrozen) {
+  start();
+  Result<wire::InodeId> directory = mkdir(name_);
+  ASSERT_TRUE(directory);
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kNever);
+  wire::RmdirRequest body{.parent = wire::kRootInode.value,
+                          .name_bytes = static_cast<std::uint16_t>(name_.size())};
+  EXPECT_FALSE(call(body, name_, {}, std::chrono::seconds(1)));
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.received_now(wire::Opcode::kThawDirectory) >= 1; }));
+  EXPECT_TRUE(lookup(name_));
+  EXPECT_TRUE(mkdir("a", *directory));
+}
+
+// The freeze of a coordinator that does not come back to it for long.
+TEST_F(DirectoryRemovalTest, AFreezeLastsUntilTheThaw) {
+  start();
+  Result<wire::InodeId> directory = mkdir(name_);
+  ASSERT_TRUE(directory);
+  wire::FreezeDirectoryRequest freeze;
+  freeze.directory = directory->value;
+  freeze.owner = 7;
+  ASSERT_TRUE(call(freeze));
+  EXPECT_FALSE(mkdir("a", *directory, kShort));
+  run([&](net::Worker&) {
+    meta::MetaStore& store = *service_.store;
+    MonoTime in_a_day = mono_now() + std::chrono::hours(24);
+    Status put = store.put_entry(*directory, "b", {wire::InodeId{1}, S_IFREG}, in_a_day);
+    ASSERT_FALSE(put);
+    EXPECT_EQ(put.error().code, Errc::kBusy);
+  });
+  wire::ThawDirectoryRequest thaw;
+  thaw.directory = directory->value;
+  thaw.owner = 7;
+  ASSERT_TRUE(call(thaw));
+  EXPECT_TRUE(mkdir("a", *directory));
+}
+
+TEST_F(DirectoryRemovalTest, AnswersThatTheDirectoryIsNotEmptyOutweighSilence) {
+  start();
+  Result<wire::InodeId> directory = mkdir(name_);
+  ASSERT_TRUE(directory);
+  ASSERT_TRUE(mkdir("a", *directory));
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kNotReady);
+  EXPECT_EQ(rmdir(name_), ENOTEMPTY);
+}
+
+TEST_F(DirectoryRemovalTest, OneCallAtATimeProbesAShardThatDoesNotAnswer) {
+  constexpr int kDirectories = 5;
+  start();
+  std::vector<std::string> names;
+  for (int i = 0; i < kDirectories; ++i) {
+    names.push_back(name_on(testing::kSelf, "d" + std::to_string(i)));
+    ASSERT_TRUE(mkdir(names.back()));
+  }
+  peer_.set(wire::Opcode::kThawDirectory, ScriptedPeer::Answer::kNotReady);
+  EXPECT_EQ(rmdir(names[0]), 0);
+  EXPECT_TRUE(server_->eventually([&](rpc::Server&, net::Worker&) {
+    std::vector<OwedCalls::Summary> owed = service_.names->owed();
+    return !owed.empty() && owed[0].is_silent;
+  }));
+  peer_.set(wire::Opcode::kThawDirectory, ScriptedPeer::Answer::kNever);
+  for (int i = 1; i < kDirectories; ++i) {
+    EXPECT_EQ(rmdir(names[static_cast<std::size_t>(i)]), 0);
+  }
+  EXPECT_EQ(owed(Kind::kThaw), kDirectories);
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.unanswered_now(wire::Opcode::kThawDirectory) == 1; }));
+  EXPECT_TRUE(lookup(name_on(testing::kSelf, "absent")).error().is_posix(ENOENT));
+  EXPECT_EQ(peer_.unanswered(wire::Opcode::kThawDirectory), 1U);
+  peer_.set(wire::Opcode::kThawDirectory, ScriptedPeer::Answer::kOk);
+  EXPECT_TRUE(is_paid(Kind::kThaw));
+}
+
+}  // namespace
+}  // namespace benchfs::server

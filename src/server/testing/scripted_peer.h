@@ -1,0 +1,97 @@
+// A shard that does what a test says: it records the requests of other shards, and answers each
+// operation as it was told, at once, late or never.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "rpc/testing/rpc_fixture.h"
+
+namespace benchfs::server::testing {
+
+class ScriptedPeer final : private rpc::Service {
+ public:
+  enum class Answer : std::uint8_t { kOk, kNever, kNotReady };
+
+  ScriptedPeer() : server_(rpc::testing::ServerThread::Options{.service = this}) {}
+  ~ScriptedPeer() override { stop(); }
+  void stop() {
+    set_all(Answer::kNotReady);
+    server_.stop();
+  }
+  [[nodiscard]] const net::SocketAddress& address() const { return server_.address(); }
+
+  // Operations are answered with kOk unless told otherwise. What has not been answered so far is
+  // answered in the new way.
+  void set(wire::Opcode opcode, Answer answer) {
+    server_.run([&](rpc::Server&, net::Worker&) {
+      answers_[opcode] = answer;
+      changed_.wake_all();
+    });
+  }
+  // What SettleInstall says.
+  void set_installed(bool installed) {
+    server_.run([&](rpc::Server&, net::Worker&) { installed_ = installed; });
+  }
+  [[nodiscard]] std::size_t received(wire::Opcode opcode) {
+    std::size_t count = 0;
+    server_.run([&](rpc::Server&, net::Worker&) { count = received_[opcode]; });
+    return count;
+  }
+  [[nodiscard]] std::size_t unanswered(wire::Opcode opcode) {
+    std::size_t count = 0;
+    server_.run([&](rpc::Server&, net::Worker&) { count = unanswered_[opcode]; });
+    return count;
+  }
+  bool eventually(const std::function<bool()>& condition) {
+    return server_.eventually([&](rpc::Server&, net::Worker&) { return condition(); });
+  }
+  // For conditions of eventually(), on the server's thread.
+  std::size_t received_now(wire::Opcode opcode) { return received_[opcode]; }
+  std::size_t unanswered_now(wire::Opcode opcode) { return unanswered_[opcode]; }
+
+ private:
+  rt::Task<void> handle(rpc::Request& request) override {
+    wire::Opcode opcode = request.opcode();
+    ++received_[opcode];
+    ++unanswered_[opcode];
+    while (answer(opcode) == Answer::kNever && !request.deadline().passed()) {
+      (void)co_await changed_.wait(request.deadline());
+    }
+    --unanswered_[opcode];
+    if (answer(opcode) != Answer::kOk) {
+      co_await request.reply_error(Error{Errc::kNotReady, 0, {}});
+    } else if (opcode == wire::Opcode::kSettleInstall) {
+      co_await request.reply(wire::SettleInstallReply{.installed = installed_ ? 1U : 0U});
+    } else {
+      co_await request.reply(wire::NoReply{});
+    }
+  }
+  void on_client_registered(wire::SessionId, std::uint64_t) override {}
+  void on_client_gone(std::uint64_t, rpc::Departure) override {}
+  void on_invalidate_ack(wire::SessionId, std::uint64_t) override {}
+
+  Answer answer(wire::Opcode opcode) {
+    auto found = answers_.find(opcode);
+    return found == answers_.end() ? otherwise_ : found->second;
+  }
+  void set_all(Answer answer) {
+    server_.run([&](rpc::Server&, net::Worker&) {
+      answers_.clear();
+      otherwise_ = answer;
+      changed_.wake_all();
+    });
+  }
+
+  std::map<wire::Opcode, Answer> answers_;
+  Answer otherwise_ = Answer::kOk;
+  bool installed_ = false;
+  std::map<wire::Opcode, std::size_t> received_;
+  std::map<wire::Opcode, std::size_t> unanswered_;
+  rt::WaitQueue changed_;
+  rpc::testing::ServerThread server_;
+};
+
+}  // namespace benchfs::server::testing
