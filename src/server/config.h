@@ -39,7 +39,7 @@ struct ShardConfig {
 
   std::uint64_t max_inodes = std::uint64_t{64} << 20;
   Nanos client_grace = std::chrono::seconds(30);  // opens of a vanished client are kept this long
-  Nanos rename_lease = std::chrono::seconds(30);  // within which a directory is renamed
+  Nanos rename_lease = std::chrono::seconds(10);  // within which a directory is renamed
   Nanos directory_lease =
       std::chrono::seconds(10);                    // a client may use a directory's name this long
   Nanos list_timeout = std::chrono::seconds(120);  // for the other servers to appear in the list

@@ -28,7 +28,7 @@ class Names {
  public:
   struct Config {
     std::uint32_t chunk_bytes = wire::kDefaultChunkBytes;  // of new files, unless they say so
-    Nanos rename_lease = std::chrono::seconds(30);
+    Nanos rename_lease = std::chrono::seconds(10);
     Nanos directory_lease = std::chrono::seconds(10);
     bool had_earlier_life = false;  // of this shard, which may have granted leases
   };
