@@ -1,6 +1,13 @@
 #include "server/names/owed_calls.h"
 
+#include "base/log.h"
+
 namespace benchfs::server {
+namespace {
+
+constexpr Nanos kWarningEvery = std::chrono::minutes(1);
+
+}  // namespace
 
 OwedCalls::Debt::Debt(OwedCalls& owner, Shard& shard, Kind kind)
     : owner_(owner), shard_(shard), kind_(kind), since_(shard.since.insert(mono_now())) {
@@ -26,9 +33,17 @@ rt::Task<void> OwedCalls::wait_for_turn(Shard& shard, bool is_prober) {
   }
 }
 
-rt::Task<void> OwedCalls::pause(Shard& shard, bool& is_prober, Nanos pause) {
-  is_prober |= !shard.is_probed;
-  shard.is_probed = true;
+rt::Task<void> OwedCalls::pause(wire::ShardId shard, bool& is_prober, Nanos pause) {
+  Shard& state = shards_[shard.value];
+  is_prober |= !state.is_probed;
+  state.is_probed = true;
+  if (pause == kLongestPause && mono_now() >= state.next_warning) {
+    state.next_warning = mono_now() + kWarningEvery;
+    BENCHFS_LOG(kWarn,
+                "{} does not answer: {} calls about names are owed to it and repeated",
+                peers_.name_of(shard),
+                state.since.size());
+  }
   if (is_prober) {
     (void)co_await rt::sleep_for(pause, peers_.stopping);
   }

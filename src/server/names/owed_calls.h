@@ -56,10 +56,14 @@ class OwedCalls {
   [[nodiscard]] std::vector<Summary> summary() const;
 
  private:
+  static constexpr Nanos kFirstPause = std::chrono::milliseconds(20);
+  static constexpr Nanos kLongestPause = std::chrono::seconds(1);
+
   struct Shard {
     std::array<std::uint32_t, kKinds> counts{};
     std::multiset<MonoTime> since;
     bool is_probed = false;
+    MonoTime next_warning;
     rt::WaitQueue answered;
   };
   // Counts while it lives.
@@ -85,7 +89,7 @@ class OwedCalls {
   [[nodiscard]] static bool is_worth_repeating(Errc code);
   // Returns when the caller may try the shard: it is the only one to do so, or the shard answers.
   rt::Task<void> wait_for_turn(Shard& shard, bool is_prober);
-  rt::Task<void> pause(Shard& shard, bool& is_prober, Nanos pause);
+  rt::Task<void> pause(wire::ShardId shard, bool& is_prober, Nanos pause);
   static void note_answer(Shard& shard);
 
   Peers& peers_;
@@ -102,7 +106,7 @@ rt::CoResult<typename Request::Reply> OwedCalls::call(wire::ShardId shard,
   constexpr Nanos kOneCall = std::chrono::seconds(10);
   Shard& state = shards_[shard.value];
   Debt debt(*this, state, kind);
-  Backoff backoff(std::chrono::milliseconds(20), std::chrono::seconds(1));
+  Backoff backoff(kFirstPause, kLongestPause);
   bool is_prober = false;
   for (;;) {
     co_await wait_for_turn(state, is_prober);
@@ -111,7 +115,7 @@ rt::CoResult<typename Request::Reply> OwedCalls::call(wire::ShardId shard,
       note_answer(state);
       co_return reply;
     }
-    co_await pause(state, is_prober, backoff.next());
+    co_await pause(shard, is_prober, backoff.next());
   }
 }
 
