@@ -103,7 +103,7 @@ rt::CoResult<typename Request::Reply> OwedCalls::call(wire::ShardId shard,
                                                       Kind kind) {
   static_assert(wire::is_idempotent(Request::kOpcode));
   // One attempt; a shard that is dead is noticed earlier.
-  constexpr Nanos kOneCall = std::chrono::seconds(10);
+  constexpr Nanos kOneCall = std::chrono::seconds(2);
   Shard& state = shards_[shard.value];
   Debt debt(*this, state, kind);
   Backoff backoff(kFirstPause, kLongestPause);

@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,32 +58,23 @@ class StoreDoor final : public InodeDoor {
 class NamesService final : public rpc::Service {
  public:
   rt::Task<void> handle(rpc::Request& request) override {
-    switch (request.opcode()) {
-      case wire::Opcode::kLookup:
-        return names->entries().lookup(request);
-      case wire::Opcode::kOpen:
-        return names->entries().open(request);
-      case wire::Opcode::kMkdir:
-        return names->entries().mkdir(request);
-      case wire::Opcode::kUnlink:
-        return names->entries().unlink(request);
-      case wire::Opcode::kRmdir:
-        return names->removal().rmdir(request);
-      case wire::Opcode::kFreezeDirectory:
-        return names->removal().freeze_directory(request);
-      case wire::Opcode::kThawDirectory:
-        return names->removal().thaw_directory(request);
-      case wire::Opcode::kRename:
-        return names->renames().rename(request);
-      case wire::Opcode::kSetParent:
-        return names->renames().set_parent(request);
-      case wire::Opcode::kLockRenames:
-        return names->rename_lock().lock_renames(request);
-      case wire::Opcode::kUnlockRenames:
-        return names->rename_lock().unlock_renames(request);
-      default:
-        return refuse(request);
-    }
+    using wire::Opcode;
+    using Handler = std::function<rt::Task<void>(rpc::Request&)>;
+    const std::map<Opcode, Handler> handlers = {
+        {Opcode::kLookup, [&](auto& r) { return names->entries().lookup(r); }},
+        {Opcode::kOpen, [&](auto& r) { return names->entries().open(r); }},
+        {Opcode::kMkdir, [&](auto& r) { return names->entries().mkdir(r); }},
+        {Opcode::kUnlink, [&](auto& r) { return names->entries().unlink(r); }},
+        {Opcode::kRmdir, [&](auto& r) { return names->removal().rmdir(r); }},
+        {Opcode::kFreezeDirectory, [&](auto& r) { return names->removal().freeze_directory(r); }},
+        {Opcode::kThawDirectory, [&](auto& r) { return names->removal().thaw_directory(r); }},
+        {Opcode::kRename, [&](auto& r) { return names->renames().rename(r); }},
+        {Opcode::kSetParent, [&](auto& r) { return names->renames().set_parent(r); }},
+        {Opcode::kLockRenames, [&](auto& r) { return names->rename_lock().lock_renames(r); }},
+        {Opcode::kUnlockRenames, [&](auto& r) { return names->rename_lock().unlock_renames(r); }},
+    };
+    auto found = handlers.find(request.opcode());
+    return found == handlers.end() ? refuse(request) : found->second(request);
   }
   void on_client_registered(wire::SessionId session, std::uint64_t uid) override {
     names->leases().on_client_registered(session, uid);
