@@ -193,7 +193,7 @@ bool ScriptedShard::on_notice(wire::SessionId,
   return true;
 }
 
-void ScriptedShard::on_client_registered(std::uint64_t) {
+void ScriptedShard::on_client_registered(wire::SessionId, std::uint64_t) {
   record("registered");
 }
 void ScriptedShard::on_client_gone(std::uint64_t, rpc::Departure) {}

@@ -95,7 +95,7 @@ class ScriptedShard final : private rpc::Service {
                  std::uint64_t client_uid,
                  wire::Opcode opcode,
                  wire::Reader body) override;
-  void on_client_registered(std::uint64_t client_uid) override;
+  void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override;
   void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override;
   void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override;
   void start(std::uint16_t port);
