@@ -18,10 +18,6 @@ rt::Task<void> DirectoryRemoval::freeze_one(wire::ShardId shard,
                                             wire::FreezeDirectoryRequest body,
                                             Deadline deadline,
                                             Status* out) {
-  if (shared_.peers.is_self(shard)) {
-    *out = freeze_here(body);
-    co_return;
-  }
   Result<wire::NoReply> reply = co_await shared_.peers.call(shard, body, deadline);
   if (!reply) {
     *out = std::unexpected(std::move(reply.error()));
@@ -34,18 +30,18 @@ rt::CoStatus DirectoryRemoval::freeze_everywhere(wire::InodeId directory,
   wire::FreezeDirectoryRequest body;
   body.directory = directory.value;
   body.owner = owner;
+  BENCHFS_CO_TRY_VOID(freeze_here(body));  // first: others may not answer
   std::vector<Status> results(shared_.peers.shard_count);
   rt::Group group(*shared_.peers.scope);
   for (std::uint32_t shard = 0; shard < shared_.peers.shard_count; ++shard) {
-    group.add(freeze_one(wire::ShardId{shard}, body, deadline, &results[shard]));
+    if (!shared_.peers.is_self(wire::ShardId{shard})) {
+      group.add(freeze_one(wire::ShardId{shard}, body, deadline, &results[shard]));
+    }
   }
   bool all = co_await group.wait();
-  // What the directory is outweighs who did not answer.
-  for (bool final_only : {true, false}) {
-    for (Status& result : results) {
-      if (!result && (!final_only || result.error().code == Errc::kPosix)) {
-        co_return std::move(result);
-      }
+  for (Status& result : results) {
+    if (!result) {
+      co_return std::move(result);
     }
   }
   if (!all) {
