@@ -57,8 +57,8 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   BENCHFS_TRY(client->context_, net::Context::create(options.network));
   BENCHFS_TRY(client->worker_,
               net::Worker::create(*client->context_, reactor, net::Worker::Threads::kSerialized));
-  if (!options.pool.resolve) {
-    options.pool.resolve = rpc::ConnectionPool::look_in_list(options.registry_dir, list.run_id);
+  if (!options.pool.read_list) {
+    options.pool.read_list = rpc::ConnectionPool::list_reader(options.registry_dir);
   }
   rpc::ClientIdentity identity{.id = client->id_,
                                .uid = random_id(),

@@ -196,7 +196,7 @@ TEST(NoticeHandler, HearsThatTheServerHasForgottenTheClient) {
   auto server = std::make_unique<ServerThread>(ServerThread::Options{.service = &service});
   net::SocketAddress now = server->address();
   ConnectionPool::Config config;
-  config.resolve = [&](const std::string&) -> Result<net::SocketAddress> { return now; };
+  config.read_list = testing::reader_of(now);
   Client client("client_1", {now}, config);
   Handler handler(client);
   ASSERT_TRUE(client.ping());
