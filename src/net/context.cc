@@ -1,14 +1,20 @@
 #include "net/context.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <ucs/config/global_opts.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <iterator>
 #include <mutex>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/descriptors.h"
 #include "base/log.h"
@@ -46,6 +52,9 @@ constexpr Setting kSettings[] = {
 // default. Takes 4 bytes each.
 constexpr const char* kMaxConnections = "16384";
 
+// Segments of shared memory are smaller.
+constexpr rlim_t kLargestSegment = 1U << 30;
+
 // What UCX opens while it starts, with room for the files that it reads.
 constexpr std::size_t kContextDescriptors = 16;
 
@@ -58,27 +67,82 @@ void after_fork_in_child() {
   }
 }
 
+constexpr std::string_view kMemoryTransports[] = {"cma", "knem", "xpmem"};
+constexpr std::string_view kSegmentTransports[] = {"posix", "sysv"};
+
+// The transports that must not be used.
+std::vector<std::string_view> excluded_transports(Sharing sharing) {
+  std::vector<std::string_view> excluded;
+  if (sharing < Sharing::kMemory) {
+    excluded.insert(excluded.end(), std::begin(kMemoryTransports), std::end(kMemoryTransports));
+  }
+  rlimit file_size{};
+  if (sharing < Sharing::kSegments) {
+    excluded.insert(excluded.end(), std::begin(kSegmentTransports), std::end(kSegmentTransports));
+  } else if (getrlimit(RLIMIT_FSIZE, &file_size) == 0 && file_size.rlim_cur < kLargestSegment) {
+    excluded.emplace_back("posix");  // its segments are files: SIGXFSZ would end the process
+  }
+  return excluded;
+}
+
+// UCX_TLS without these transports; `wanted` is what the user has set, or null.
+std::string transports_without(const char* wanted, const std::vector<std::string_view>& excluded) {
+  std::string all_but = fmt::format("{}", fmt::join(excluded, ","));
+  std::string_view text = wanted == nullptr ? "all" : wanted;
+  if (text == "all" || text.empty()) {
+    return "^" + all_but;
+  }
+  if (text.starts_with('^')) {
+    return fmt::format("{},{}", text, all_but);
+  }
+  std::vector<std::string_view> kept;
+  while (!text.empty()) {
+    std::string_view one = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), one.size() + 1));
+    if (one == "sm" || one == "shm" || one == "mm") {  // UCX's names for all of them
+      std::ranges::copy(kSegmentTransports, std::back_inserter(kept));
+      std::ranges::copy(kMemoryTransports, std::back_inserter(kept));
+    } else {
+      kept.push_back(one);
+    }
+  }
+  std::erase_if(kept, [&](std::string_view one) {
+    return std::ranges::find(excluded, one) != excluded.end();
+  });
+  return fmt::format("{}", fmt::join(kept, ","));
+}
+
+Status set(ucp_config_t* config, const char* name, const std::string& value) {
+  ucs_status_t status = ucp_config_modify(config, name, value.c_str());
+  if (status != UCS_OK) {
+    return std::unexpected(ucx_error(status, fmt::format("setting UCX {} to {}", name, value)));
+  }
+  return {};
+}
+
+Status apply(ucp_config_t* config, const ContextConfig& wanted) {
+  for (const Setting& setting : kSettings) {
+    BENCHFS_TRY_VOID(set(config, setting.name, setting.value));
+  }
+  if (!wanted.devices.empty()) {
+    BENCHFS_TRY_VOID(set(config, "NET_DEVICES", wanted.devices));
+  }
+  auto excluded = excluded_transports(wanted.sharing);
+  if (!excluded.empty()) {
+    BENCHFS_TRY_VOID(set(config, "TLS", transports_without(std::getenv("UCX_TLS"), excluded)));
+  }
+  return {};
+}
+
 Result<ucp_config_t*> make_config(const ContextConfig& wanted) {
   ucp_config_t* config = nullptr;
   ucs_status_t status = ucp_config_read(nullptr, nullptr, &config);
   if (status != UCS_OK) {
     return std::unexpected(ucx_error(status, "reading the UCX configuration (UCX_* variables)"));
   }
-  for (const Setting& setting : kSettings) {
-    status = ucp_config_modify(config, setting.name, setting.value);
-    if (status != UCS_OK) {
-      ucp_config_release(config);
-      return std::unexpected(
-          ucx_error(status, fmt::format("setting UCX {} to {}", setting.name, setting.value)));
-    }
-  }
-  if (!wanted.devices.empty()) {
-    status = ucp_config_modify(config, "NET_DEVICES", wanted.devices.c_str());
-    if (status != UCS_OK) {
-      ucp_config_release(config);
-      return std::unexpected(
-          ucx_error(status, fmt::format("selecting network devices {}", wanted.devices)));
-    }
+  if (Status applied = apply(config, wanted); !applied) {
+    ucp_config_release(config);
+    return std::unexpected(std::move(applied.error()));
   }
   return config;
 }

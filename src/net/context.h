@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "net/memory_access.h"
 
 namespace benchfs::net {
 
@@ -19,6 +20,8 @@ struct ContextConfig {
   // Network devices for tcp, as UCX_NET_DEVICES ("eth0", "mlx5_0:1,eth0"); empty = all. One device
   // is best: every active tcp device costs an epoll_wait of 0.25 us in each progress call.
   std::string devices;
+  // What peers on this host may share: who connects decides.
+  Sharing sharing = Sharing::kMemory;
 };
 
 // Memory that UCX knows, so that it need not register it for each transfer. Unmapped when

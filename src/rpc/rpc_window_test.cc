@@ -44,9 +44,9 @@ using Sizes = std::vector<std::size_t>;
 class Window : public ::testing::Test {
  protected:
   // A window of so many calls and 1 MiB.
-  void open(std::uint32_t calls) {
+  void open(std::uint32_t slots) {
     server.emplace(ServerThread::Options{
-        .config = {.window = calls, .window_bytes = 1 << 20, .run_id = testing::kTestRun},
+        .config = {.window = slots, .window_bytes = 1 << 20, .run_id = testing::kTestRun},
         .service = &service});
     client.emplace("client_1", std::vector{server->address()});
     rt::Reactor::Binding binding(client->reactor());

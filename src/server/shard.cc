@@ -11,6 +11,8 @@
 #include "cluster/secret.h"
 #include "cluster/server_list_file.h"
 #include "meta/meta_store.h"
+#include "net/interfaces.h"
+#include "net/transport.h"
 #include "rt/blocking_pool.h"
 #include "server/shard_service.h"
 #include "wire/ping.h"
@@ -173,8 +175,14 @@ Status Shard::Parts::open_storage() {
 
 Status Shard::Parts::open_network() {
   BENCHFS_TRY(net::SocketAddress wanted, net::make_address(config.listen_ip, config.listen_port));
-  BENCHFS_TRY(context, net::Context::create(config.network));
-  BENCHFS_TRY(worker, net::Worker::create(*context, *reactor, net::Worker::Threads::kSingle));
+  if (config.network.devices.empty()) {
+    BENCHFS_TRY(std::string ip, advertised_ip(wanted));
+    config.network.devices = net::devices_at(ip);
+  }
+  BENCHFS_TRY(net::Transport transport,
+              net::open_transport(config.network, *reactor, net::Worker::Threads::kSingle));
+  context = std::move(transport.context);
+  worker = std::move(transport.worker);
   BENCHFS_TRY(region, context->register_memory(buffers->region()));
 
   rpc::ClientIdentity identity{.id = "shard:" + config.node_id, .uid = random_id()};
@@ -211,6 +219,15 @@ Result<std::string> Shard::Parts::advertised_ip(const net::SocketAddress& bound)
 
 Status Shard::Parts::join_list() {
   BENCHFS_TRY(std::string ip, advertised_ip(address));
+  if (address.is_any() && config.advertise_ip.empty() && config.interface_name.empty()) {
+    for (const std::string& other : net::other_addresses(ip)) {
+      BENCHFS_LOG(kInfo,
+                  "{} advertises {}, and not {}: network.interface chooses",
+                  config.node_id,
+                  ip,
+                  other);
+    }
+  }
   BENCHFS_TRY(address, net::make_address(ip, address.port()));
   cluster::Server self{config.node_id, ip, address.port()};
   auto before = cluster::read_server_list(config.registry_dir, config.run_id);
