@@ -50,7 +50,8 @@ Result<Reply> Exchange::await_resume() {
 }
 
 std::coroutine_handle<> Exchange::await_suspend(std::coroutine_handle<> caller) {
-  if (!has_slot() && !connection_.has_waiting() && connection_.has_slot()) [[likely]] {
+  bool is_first = !has_slot() && outcome_ == Outcome::kOpen;
+  if (is_first && !connection_.has_waiting() && connection_.has_slot()) [[likely]] {
     room_ = bulk_bytes(call_);
     if (connection_.has_room(room_)) [[likely]] {
       connection_.admit(*this);
@@ -94,6 +95,9 @@ Error Connection::closed_error(const Exchange& exchange) const {
 
 rt::CoStatus Connection::wait_for_turn(Exchange& exchange) {
   exchange.enter(CallPhase::kWaitingForSlot);
+  if (state_ != State::kReady) {
+    co_return std::unexpected(closed_error(exchange));
+  }
   exchange.room_ = bulk_bytes(exchange.call_);
   exchange.ticket_ = ++tickets_;
   rt::WaitQueue turn;
