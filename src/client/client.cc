@@ -82,10 +82,11 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   }
 
   wire::ShardId first = cluster::select_server_by_hash(client->id_, list);
-  Status pong =
-      client->run(client->pool_->connect(first, Deadline::after(options.connect_timeout)));
-  if (!pong) {
-    return std::unexpected(std::move(pong.error()).with_prefix("connecting to the file system"));
+  auto connected =
+      client->run(client->pool_->connect_any(first, Deadline::after(options.connect_timeout)));
+  if (!connected) {
+    return std::unexpected(
+        std::move(connected.error()).with_prefix("connecting to the file system"));
   }
   return client;
 }
