@@ -324,7 +324,7 @@ Error Connection::explained_error(const wire::ReplyHeader& header,
                         std::min(text.size(), wire::kMaxErrorText));
   auto transport = static_cast<Errc>(header.transport);
   if (transport == Errc::kOk) {
-    return Error::from_errno(header.status, printable(said));
+    return Error::from_errno(header.status, fmt::format("{}: {}", name_, printable(said)));
   }
   return transport < Errc::kInvalidArgument ? Error{Errc::kOk}
                                             : Error{transport, 0, printable(said)};

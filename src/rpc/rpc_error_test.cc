@@ -60,7 +60,8 @@ TEST_F(ErrorOfAServer, SaysWhatTheFileSystemSaysOfIt) {
   Error error =
       fail_with(Error::from_errno(ENOSPC, "node_3: the memory limit of 4 GiB is reached"));
   EXPECT_TRUE(error.is_posix(ENOSPC));
-  EXPECT_TRUE(contains(error, "node_3: the memory limit of 4 GiB is reached")) << error.message();
+  EXPECT_TRUE(contains(error, "node_0: node_3: the memory limit of 4 GiB is reached"))
+      << error.message();
 }
 
 TEST_F(ErrorOfAServer, WithoutATextIsARefusal) {
