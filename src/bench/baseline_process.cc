@@ -12,6 +12,7 @@
 #include "bench/channel.h"
 #include "cluster/server_list_file.h"
 #include "net/address.h"
+#include "net/interfaces.h"
 
 namespace benchfs::bench {
 namespace {

@@ -127,7 +127,7 @@ Status Crowd::join(std::uint32_t clients, Measurement& out) {
         wire::ShardId{static_cast<std::uint32_t>(number % kNumbers)},
         config_.server.node_id,
         address_,
-        rpc::ConnectionPool::Config().silence_limit,
+        rpc::Heartbeat(rpc::ConnectionPool::Config().silence_limit),
         unobserved_);
     members_.push_back(std::move(member));
   }

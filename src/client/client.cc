@@ -4,11 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "base/log.h"
 #include "base/random.h"
 #include "cluster/secret.h"
 #include "cluster/server_list_file.h"
+#include "net/interfaces.h"
+#include "net/transport.h"
+#include "rpc/sharing.h"
 
 namespace benchfs::client {
 namespace {
@@ -22,11 +26,14 @@ std::string make_client_id() {
   return fmt::format("{:.200}:{}:{:08x}", host, getpid(), random_id() & 0xffffffffU);
 }
 
-bool all_on_loopback(const cluster::ServerList& list) {
-  return std::ranges::all_of(list.servers, [](const cluster::Server& server) {
-    auto address = net::make_address(server.ip, server.port);
-    return address && address->is_loopback();
-  });
+std::string devices_towards(const cluster::ServerList& list) {
+  std::vector<net::SocketAddress> addresses;
+  for (const cluster::Server& server : list.servers) {
+    if (auto address = net::make_address(server.ip, server.port)) {
+      addresses.push_back(*address);
+    }
+  }
+  return net::devices_towards(addresses);
 }
 
 Result<cluster::ServerList> find_servers(const Options& options) {
@@ -48,17 +55,20 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   client->id_ = options.client_id.empty() ? make_client_id() : options.client_id;
   BENCHFS_TRY(client->servers_, find_servers(options));
   const cluster::ServerList& list = client->servers_;
-  if (options.network.devices.empty() && all_on_loopback(list)) {
-    options.network.devices = "lo";
+  if (options.network.devices.empty()) {
+    options.network.devices = devices_towards(list);
   }
+  options.network.sharing =
+      std::min(options.network.sharing, rpc::sharing_with_servers(options.registry_dir, list));
   BENCHFS_TRY(auto own_reactor, rt::Reactor::create(options.idle));
   client->driver_ = std::make_unique<Driver>(std::move(own_reactor));
   rt::Reactor& reactor = client->driver_->reactor();
-  BENCHFS_TRY(client->context_, net::Context::create(options.network));
-  BENCHFS_TRY(client->worker_,
-              net::Worker::create(*client->context_, reactor, net::Worker::Threads::kSerialized));
-  if (!options.pool.resolve) {
-    options.pool.resolve = rpc::ConnectionPool::look_in_list(options.registry_dir, list.run_id);
+  BENCHFS_TRY(net::Transport transport,
+              net::open_transport(options.network, reactor, net::Worker::Threads::kSerialized));
+  client->context_ = std::move(transport.context);
+  client->worker_ = std::move(transport.worker);
+  if (!options.pool.read_list) {
+    options.pool.read_list = rpc::ConnectionPool::list_reader(options.registry_dir);
   }
   rpc::ClientIdentity identity{.id = client->id_,
                                .uid = random_id(),
@@ -72,10 +82,11 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   }
 
   wire::ShardId first = cluster::select_server_by_hash(client->id_, list);
-  Status pong =
-      client->run(client->pool_->connect(first, Deadline::after(options.connect_timeout)));
-  if (!pong) {
-    return std::unexpected(std::move(pong.error()).with_prefix("connecting to the file system"));
+  auto connected =
+      client->run(client->pool_->connect_any(first, Deadline::after(options.connect_timeout)));
+  if (!connected) {
+    return std::unexpected(
+        std::move(connected.error()).with_prefix("connecting to the file system"));
   }
   return client;
 }

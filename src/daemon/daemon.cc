@@ -8,6 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -30,6 +31,10 @@ constexpr Nanos kPatience = std::chrono::seconds(1);
 
 // Of each client over tcp; over shared memory it is one.
 constexpr std::size_t kDescriptorsPerClient = 2;
+// Of each client, whatever it uses, with the devices of a usual node; and of each shard at least,
+// where the limit is so low that it bounds the number of clients.
+constexpr std::size_t kMostDescriptorsPerClient = 3;
+constexpr std::size_t kLeastDescriptors = 112;
 // Of each shard: segment files, UCX, connections that have not registered.
 constexpr std::size_t kOtherDescriptors = 2048;
 // Of each shard, unless the limit in force is higher. More connections than net::Context makes room
@@ -134,9 +139,11 @@ std::expected<void, Failure> Daemon::prepare() {
   BENCHFS_TRY_VOID(make_directory(config_.registry_dir, "registry directory"));
   BENCHFS_TRY_VOID(make_directory(pid_dir, "registry directory"));
   BENCHFS_TRY_VOID(take_node_id(pid_dir));
+  std::uint32_t places = places_for_clients();
   for (std::uint64_t i = 0; i < config_.shards; ++i) {
     auto slot = std::make_unique<Slot>();
     slot->config = config_.shard_config(i);
+    slot->config.rpc.max_clients = places;
     slots_.push_back(std::move(slot));
   }
   for (auto& slot : slots_) {
@@ -145,6 +152,24 @@ std::expected<void, Failure> Daemon::prepare() {
     }
   }
   return {};
+}
+
+// Of each shard. More clients than descriptors would be turned away; with fewer places they take
+// turns.
+std::uint32_t Daemon::places_for_clients() const {
+  std::size_t own = descriptor_limit() / config_.shards;
+  std::size_t most =
+      own > kLeastDescriptors ? (own - kLeastDescriptors) / kMostDescriptorsPerClient : 0;
+  most = std::max<std::size_t>(most, 1);
+  if (most < config_.max_clients) {
+    BENCHFS_LOG(kWarn,
+                "this process may open {} descriptors: room for {} clients a shard instead of {}; "
+                "more of them take turns. Raise its limit (ulimit -n)",
+                descriptor_limit(),
+                most,
+                config_.max_clients);
+  }
+  return static_cast<std::uint32_t>(std::min<std::size_t>(most, config_.max_clients));
 }
 
 std::expected<void, Failure> Daemon::take_node_id(const std::string& pid_dir) {

@@ -78,6 +78,7 @@ class Daemon {
   };
 
   int watch();
+  [[nodiscard]] std::uint32_t places_for_clients() const;
   std::expected<void, Failure> take_node_id(const std::string& pid_dir);
   void report(const Failure& failure);
   void run_shard(Slot& slot);

@@ -127,12 +127,16 @@ void add_network(DaemonConfig& c, std::vector<Setting>& out) {
                   c.advertise_ip,
                   "numeric IP address"),
               [&c] { return check_ip(c.advertise_ip); }));
+  out.push_back(text_setting({"network",
+                              "interface",
+                              "Interface whose address to advertise when listening on 0.0.0.0; "
+                              "empty: that of the default route."},
+                             c.interface_name,
+                             "text, such as \"eth0\""));
   out.push_back(text_setting(
-      {"network", "interface", "Interface whose address to advertise when listening on 0.0.0.0."},
-      c.interface_name,
-      "text, such as \"eth0\""));
-  out.push_back(text_setting(
-      {"network", "devices", "Network devices that UCX may use; empty: all. One is fastest."},
+      {"network",
+       "devices",
+       "Network devices that UCX may use; empty: the interface of the address, and InfiniBand."},
       c.devices,
       "text, such as \"eth0\" or \"mlx5_0:1\""));
 }

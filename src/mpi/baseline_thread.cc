@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "net/address.h"
+#include "net/interfaces.h"
 
 namespace benchfs::mpi {
 namespace {

@@ -2,13 +2,9 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 
-#include <cerrno>
 #include <cstring>
-#include <memory>
 
 namespace benchfs::net {
 
@@ -72,39 +68,6 @@ bool SocketAddress::is_any() const {
   }
   return storage.ss_family == AF_INET6 &&
          IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_addr) != 0;
-}
-
-Result<std::string> routable_ip(std::string_view interface_name) {
-  ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) {
-    return fail_system(errno, "listing network interfaces");
-  }
-  std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, freeifaddrs);
-  for (int family : {AF_INET, AF_INET6}) {
-    for (ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
-      if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != family ||
-          (entry->ifa_flags & IFF_UP) == 0) {
-        continue;
-      }
-      bool named = !interface_name.empty();
-      if (named ? interface_name != entry->ifa_name : (entry->ifa_flags & IFF_LOOPBACK) != 0) {
-        continue;
-      }
-      SocketAddress address;
-      address.length = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-      std::memcpy(&address.storage, entry->ifa_addr, address.length);
-      // A link-local address means nothing without the interface of the reader.
-      const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
-      if (family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr) != 0) {
-        continue;
-      }
-      return address.ip();
-    }
-  }
-  if (!interface_name.empty()) {
-    return fail(Errc::kConfig, fmt::format("network interface {} has no address", interface_name));
-  }
-  return "127.0.0.1";
 }
 
 }  // namespace benchfs::net

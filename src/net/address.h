@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "base/error.h"
 
@@ -25,10 +24,5 @@ struct SocketAddress {
 
 // `ip` is numeric. Errors: kInvalidArgument.
 Result<SocketAddress> make_address(const std::string& ip, std::uint16_t port);
-
-// An address of this host that others can reach: that of the named interface, or the first that is
-// up and not loopback, or 127.0.0.1 when there is none. IPv4 first. Errors: kConfig (no such
-// interface, or without an address), kSystem.
-Result<std::string> routable_ip(std::string_view interface_name);
 
 }  // namespace benchfs::net

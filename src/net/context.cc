@@ -1,13 +1,24 @@
 #include "net/context.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <pthread.h>
+#include <sys/resource.h>
 #include <ucs/config/global_opts.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <cstdlib>
+#include <iterator>
 #include <mutex>
+#include <string_view>
 #include <utility>
+#include <vector>
 
+#include "base/descriptors.h"
 #include "base/log.h"
+#include "net/ucx_calls.h"
 
 namespace benchfs::net {
 namespace {
@@ -41,27 +52,97 @@ constexpr Setting kSettings[] = {
 // default. Takes 4 bytes each.
 constexpr const char* kMaxConnections = "16384";
 
+// Segments of shared memory are smaller.
+constexpr rlim_t kLargestSegment = 1U << 30;
+
+// What UCX opens while it starts, with room for the files that it reads.
+constexpr std::size_t kContextDescriptors = 16;
+
+std::atomic<std::uint32_t> contexts{0};  // alive in this process
+std::atomic<bool> is_inherited{false};   // UCX was in use in the parent of this process
+
+void after_fork_in_child() {
+  if (contexts.load(std::memory_order_relaxed) > 0) {
+    is_inherited.store(true, std::memory_order_relaxed);
+  }
+}
+
+constexpr std::string_view kMemoryTransports[] = {"cma", "knem", "xpmem"};
+constexpr std::string_view kSegmentTransports[] = {"posix", "sysv"};
+
+// The transports that must not be used.
+std::vector<std::string_view> excluded_transports(Sharing sharing) {
+  std::vector<std::string_view> excluded;
+  if (sharing < Sharing::kMemory) {
+    excluded.insert(excluded.end(), std::begin(kMemoryTransports), std::end(kMemoryTransports));
+  }
+  rlimit file_size{};
+  if (sharing < Sharing::kSegments) {
+    excluded.insert(excluded.end(), std::begin(kSegmentTransports), std::end(kSegmentTransports));
+  } else if (getrlimit(RLIMIT_FSIZE, &file_size) == 0 && file_size.rlim_cur < kLargestSegment) {
+    excluded.emplace_back("posix");  // its segments are files: SIGXFSZ would end the process
+  }
+  return excluded;
+}
+
+// UCX_TLS without these transports; `wanted` is what the user has set, or null.
+std::string transports_without(const char* wanted, const std::vector<std::string_view>& excluded) {
+  std::string all_but = fmt::format("{}", fmt::join(excluded, ","));
+  std::string_view text = wanted == nullptr ? "all" : wanted;
+  if (text == "all" || text.empty()) {
+    return "^" + all_but;
+  }
+  if (text.starts_with('^')) {
+    return fmt::format("{},{}", text, all_but);
+  }
+  std::vector<std::string_view> kept;
+  while (!text.empty()) {
+    std::string_view one = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), one.size() + 1));
+    if (one == "sm" || one == "shm" || one == "mm") {  // UCX's names for all of them
+      std::ranges::copy(kSegmentTransports, std::back_inserter(kept));
+      std::ranges::copy(kMemoryTransports, std::back_inserter(kept));
+    } else {
+      kept.push_back(one);
+    }
+  }
+  std::erase_if(kept, [&](std::string_view one) {
+    return std::ranges::find(excluded, one) != excluded.end();
+  });
+  return fmt::format("{}", fmt::join(kept, ","));
+}
+
+Status set(ucp_config_t* config, const char* name, const std::string& value) {
+  ucs_status_t status = ucp_config_modify(config, name, value.c_str());
+  if (status != UCS_OK) {
+    return std::unexpected(ucx_error(status, fmt::format("setting UCX {} to {}", name, value)));
+  }
+  return {};
+}
+
+Status apply(ucp_config_t* config, const ContextConfig& wanted) {
+  for (const Setting& setting : kSettings) {
+    BENCHFS_TRY_VOID(set(config, setting.name, setting.value));
+  }
+  if (!wanted.devices.empty()) {
+    BENCHFS_TRY_VOID(set(config, "NET_DEVICES", wanted.devices));
+  }
+  auto excluded = excluded_transports(wanted.sharing);
+  if (!excluded.empty()) {
+    BENCHFS_TRY_VOID(set(config, "TLS", transports_without(std::getenv("UCX_TLS"), excluded)));
+  }
+  return {};
+}
+
 Result<ucp_config_t*> make_config(const ContextConfig& wanted) {
   ucp_config_t* config = nullptr;
   ucs_status_t status = ucp_config_read(nullptr, nullptr, &config);
   if (status != UCS_OK) {
     return std::unexpected(ucx_error(status, "reading the UCX configuration (UCX_* variables)"));
   }
-  for (const Setting& setting : kSettings) {
-    status = ucp_config_modify(config, setting.name, setting.value);
-    if (status != UCS_OK) {
-      ucp_config_release(config);
-      return std::unexpected(
-          ucx_error(status, fmt::format("setting UCX {} to {}", setting.name, setting.value)));
-    }
-  }
-  if (!wanted.devices.empty()) {
-    status = ucp_config_modify(config, "NET_DEVICES", wanted.devices.c_str());
-    if (status != UCS_OK) {
-      ucp_config_release(config);
-      return std::unexpected(
-          ucx_error(status, fmt::format("selecting network devices {}", wanted.devices)));
-    }
+  if (Status applied = apply(config, wanted); !applied) {
+    ucp_config_release(config);
+    return std::unexpected(std::move(applied.error()));
   }
   return config;
 }
@@ -88,6 +169,19 @@ Error ucx_error(ucs_status_t status, std::string what) {
   return Error{code, 0, fmt::format("{} ({})", what, ucs_status_string(status))};
 }
 
+Status need_descriptors(std::size_t wanted, std::string what) {
+  if (has_free_descriptors(wanted)) {
+    return {};
+  }
+  return fail_system(
+      EMFILE,
+      fmt::format("{}: this process needs {} more descriptors and may open {} in all; "
+                  "raise its limit (ulimit -n) or close files",
+                  what,
+                  wanted,
+                  descriptor_limit()));
+}
+
 MemoryRegion& MemoryRegion::operator=(MemoryRegion&& other) noexcept {
   std::swap(context_, other.context_);
   std::swap(handle_, other.handle_);
@@ -104,6 +198,7 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
   // Peers that die are an expected event here and reported by us; UCX would log each as an error.
   static std::once_flag once;
   std::call_once(once, [] {
+    pthread_atfork(nullptr, nullptr, after_fork_in_child);
     if (std::getenv("UCX_LOG_LEVEL") == nullptr) {
       ucs_global_opts_set_value("LOG_LEVEL", "fatal");
     }
@@ -111,6 +206,14 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
       ucs_global_opts_set_value("ASYNC_MAX_EVENTS", kMaxConnections);
     }
   });
+  if (is_inherited.load(std::memory_order_relaxed)) {
+    return fail_system(ENOTSUP,
+                       "this process is a child that was made by fork while its parent was "
+                       "connected, and UCX does not work in it; connect only after fork (in the "
+                       "child), or start a new program with exec");
+  }
+  BENCHFS_TRY_VOID(need_descriptors(kContextDescriptors, "starting UCX"));
+  redirect_ucx_calls();
   BENCHFS_TRY(ucp_config_t * ucx_config, make_config(config));
   ucp_params_t params{};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME;
@@ -119,6 +222,7 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
   ucp_context_h handle = nullptr;
   ucs_status_t status = ucp_init(&params, ucx_config, &handle);
   ucp_config_release(ucx_config);
+  redirect_ucx_calls();  // of the modules that it has loaded
   if (status != UCS_OK) {
     return std::unexpected(
         ucx_error(status,
@@ -129,8 +233,13 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
   return std::unique_ptr<Context>(new Context(handle));  // lint: allow new private constructor
 }
 
+Context::Context(ucp_context_h handle) : handle_(handle) {
+  contexts.fetch_add(1, std::memory_order_relaxed);
+}
+
 Context::~Context() {
   ucp_cleanup(handle_);
+  contexts.fetch_sub(1, std::memory_order_relaxed);
 }
 
 Result<MemoryRegion> Context::register_memory(std::span<std::byte> memory) {

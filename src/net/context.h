@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "net/memory_access.h"
 
 namespace benchfs::net {
 
@@ -19,6 +20,8 @@ struct ContextConfig {
   // Network devices for tcp, as UCX_NET_DEVICES ("eth0", "mlx5_0:1,eth0"); empty = all. One device
   // is best: every active tcp device costs an epoll_wait of 0.25 us in each progress call.
   std::string devices;
+  // What peers on this host may share: who connects decides.
+  Sharing sharing = Sharing::kMemory;
 };
 
 // Memory that UCX knows, so that it need not register it for each transfer. Unmapped when
@@ -39,6 +42,8 @@ class MemoryRegion {
 
 class Context {
  public:
+  // Errors: kTransport; kSystem with EMFILE (no descriptors) or ENOTSUP (in the child of a process
+  // that used UCX when it forked: its threads and connections do not exist there).
   static Result<std::unique_ptr<Context>> create(const ContextConfig& config);
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -48,9 +53,13 @@ class Context {
   Result<MemoryRegion> register_memory(std::span<std::byte> memory);
 
  private:
-  explicit Context(ucp_context_h handle) : handle_(handle) {}
+  explicit Context(ucp_context_h handle);
   ucp_context_h handle_;
 };
+
+// UCX aborts where it cannot open a descriptor that it needs. So each of our operations that makes
+// it open some asks first whether there are `wanted`. The error says what to do.
+Status need_descriptors(std::size_t wanted, std::string what);
 
 // Of the library in use, such as "1.13.1".
 std::string ucx_version();

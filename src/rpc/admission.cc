@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "wire/registration.h"
 
@@ -18,6 +19,11 @@ constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
 // How often silent connections are looked for, at most: with thousands of descriptors it takes
 // about a millisecond.
 constexpr Nanos kLookEvery = std::chrono::seconds(5);
+
+// Descriptors that connections which are being made may still need, and those kept back for all
+// else: UCX aborts the process when it finds none.
+constexpr std::size_t kDescriptorsToCome = 3;
+constexpr std::size_t kReservedDescriptors = 32;
 
 // Whoever can connect can make these things happen: they must not fill the log.
 bool is_worth_a_line(std::uint64_t count) {
@@ -67,6 +73,10 @@ void Admission::on_connection_request(ucp_conn_request_h request, const net::Soc
     worker_.reject(request);
     return;
   }
+  if (!has_descriptors()) {
+    worker_.reject(request);
+    return;
+  }
   Result<net::Endpoint*> endpoint = worker_.accept(request, owner_);
   if (!endpoint) {
     BENCHFS_LOG(kWarn, "{} from {}", endpoint.error().message(), peer.to_string());
@@ -74,6 +84,23 @@ void Admission::on_connection_request(ucp_conn_request_h request, const net::Soc
   }
   ++stats_.accepted;
   unregistered_.emplace(*endpoint, Unregistered{peer, mono_now(), std::nullopt});
+}
+
+// For one more connection, beside those that are being made.
+bool Admission::has_descriptors() {
+  std::size_t to_come = kDescriptorsToCome * (unregistered_.size() + 1);
+  if (has_free_descriptors(kReservedDescriptors + to_come)) {
+    return true;
+  }
+  if (is_worth_a_line(++stats_.no_descriptors)) {
+    BENCHFS_LOG(
+        kWarn,
+        "no descriptors are left for more clients ({} turned away so far): this process may "
+        "open {}; raise its limit (ulimit -n), or lower clients.max_clients",
+        stats_.no_descriptors,
+        descriptor_limit());
+  }
+  return false;
 }
 
 std::optional<Registration> Admission::examine(const net::Incoming& message) {

@@ -48,9 +48,10 @@ class Admission final : public net::ConnectionAcceptor {
   };
   struct Stats {
     std::uint64_t accepted = 0;
-    std::uint64_t turned_away = 0;  // too many were unregistered
-    std::uint64_t silent = 0;       // did not even speak UCX
-    std::uint64_t malformed = 0;    // registrations that do not parse or come at a wrong time
+    std::uint64_t turned_away = 0;     // too many were unregistered
+    std::uint64_t no_descriptors = 0;  // turned away: this process may not open more
+    std::uint64_t silent = 0;          // did not even speak UCX
+    std::uint64_t malformed = 0;       // registrations that do not parse or come at a wrong time
     std::uint64_t challenged = 0;
     std::uint64_t wrong_proofs = 0;
     std::uint64_t register_timeouts = 0;
@@ -104,6 +105,7 @@ class Admission final : public net::ConnectionAcceptor {
     std::optional<wire::Challenge> challenge;
   };
 
+  bool has_descriptors();
   [[nodiscard]] Errc judge(const Registration& registration) const;
   void send_challenge(const Registration& registration, Unregistered& peer);
   void end_silent(MonoTime now);

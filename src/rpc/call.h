@@ -1,6 +1,7 @@
 // A call: what a client wants sent, and what comes back.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -28,7 +29,7 @@ constexpr double seconds(Nanos span) {
 enum class CallPhase : std::uint8_t {
   kConnecting,
   kRegistering,
-  kWaitingForSlot,
+  kWaitingForSlot,  // or for room
   kSending,
   kWaitingForReply,
   kReceiving,
@@ -64,6 +65,9 @@ struct WaitingCall {
 
 // Fixed replies are small; everything larger is data.
 inline constexpr std::size_t kMaxReplyBody = 128;
+// The header of a reply with what follows it: its body, or the text that explains an error.
+inline constexpr std::size_t kMaxReply =
+    sizeof(wire::ReplyHeader) + std::max(kMaxReplyBody, wire::kMaxErrorText);
 
 // One request. All spans are borrowed until the call returns; `into` may have been written to in
 // part when the call fails.
@@ -72,6 +76,7 @@ struct Call {
   std::span<const std::byte> body;  // the operation's fixed struct, as bytes
   std::string_view name;            // follows the fixed struct
   std::string_view second_name;
+  std::uint16_t reply_bytes = 0;    // of the operation's fixed reply; a shorter one is malformed
   std::span<const std::byte> data;  // bulk to send
   std::span<std::byte> into;        // room for bulk to receive
   bool rendezvous = false;          // send `data` by rendezvous whatever its size
@@ -97,7 +102,8 @@ struct Reply {
     return *this;
   }
 
-  // The operation's fixed reply; a shorter body is malformed.
+  // The operation's fixed reply. Of a call from make_call() it is there: the connection has
+  // checked.
   template <typename T>
   [[nodiscard]] Result<T> as() const {
     static_assert(sizeof(T) <= kMaxReplyBody);
@@ -117,6 +123,9 @@ template <typename Request>
 Call make_call(const Request& request, std::string_view name = {}, std::string_view second = {}) {
   Call call;
   call.opcode = Request::kOpcode;
+  if constexpr (!std::is_empty_v<typename Request::Reply>) {
+    call.reply_bytes = sizeof(typename Request::Reply);
+  }
   call.body = std::as_bytes(std::span(&request, 1));
   call.name = name;
   call.second_name = second;

@@ -20,7 +20,7 @@ Connection::Connection(net::Worker& worker,
                        wire::ShardId shard,
                        std::string name,
                        net::SocketAddress address,
-                       Nanos silence_limit,
+                       const Heartbeat& heartbeat,
                        ConnectionObserver& observer)
     : worker_(worker),
       identity_(identity),
@@ -29,7 +29,7 @@ Connection::Connection(net::Worker& worker,
       address_(address),
       observer_(observer),
       sequence_(random_id() >> 24),
-      heartbeat_(silence_limit) {
+      heartbeat_(heartbeat) {
   for (std::uint32_t slot = wire::kMaxWindow; slot > 0; --slot) {
     free_slots_.push_back(static_cast<std::uint8_t>(slot - 1));
   }
@@ -98,15 +98,32 @@ void Connection::on_connection_close(wire::CloseReason reason) {
        Nanos::zero());
 }
 
+// UCX brings no reason with a rejection.
+Error Connection::failed_attempt(ucs_status_t status) const {
+  if (status == UCS_ERR_REJECTED) {
+    return Error{
+        Errc::kUnreachable,
+        0,
+        fmt::format("{} at {} rejected the connection: it has no descriptors left for more "
+                    "clients (raise ulimit -n where it runs, or lower clients.max_clients), "
+                    "or it is stopping; its log says which",
+                    name_,
+                    address_.to_string())};
+  }
+  return net::ucx_error(
+      status,
+      fmt::format(
+          "connection to {} at {}, {}", name_, address_.to_string(), phase_text(mono_now())));
+}
+
 void Connection::on_endpoint_failed(net::Endpoint&, ucs_status_t status) {
   bool is_attempt = state_ == State::kConnecting || state_ == State::kRegistering;
-  shut(net::ucx_error(status,
-                      fmt::format("connection to {} at {}{}{}",
-                                  name_,
-                                  address_.to_string(),
-                                  is_attempt ? ", " : "",
-                                  is_attempt ? phase_text(mono_now()) : "")),
-       Nanos::zero());
+  if (!is_attempt) {
+    shut(net::ucx_error(status, fmt::format("connection to {} at {}", name_, address_.to_string())),
+         Nanos::zero());
+    return;
+  }
+  shut(failed_attempt(status), Nanos::zero());
 }
 
 bool Connection::notify(wire::Opcode opcode,
@@ -161,15 +178,12 @@ void Connection::shut(const Error& why, Nanos flush) {
     observer_.on_connection_lost(*this);
   }
   state_changed_.wake_all();
-  while (!slot_freed_.empty()) {
-    pass_slot_on();
-  }
-  room_freed_.wake_all();
+  wake_waiting();
 }
 
 // --- What a caller is told -----------------------------------------------------------------------
 
-// Of an attempt to connect.
+// About an attempt to connect.
 std::string Connection::phase_text(MonoTime now) const {
   CallPhase phase =
       state_ == State::kRegistering ? CallPhase::kRegistering : CallPhase::kConnecting;

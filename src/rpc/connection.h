@@ -11,9 +11,12 @@
 // message waits for the reply to RegisterClient. A connection that closed is made again by the next
 // call.
 //
-// No transport reports a frozen server or a network that was cut. While a call waits, a silent
-// server is asked for a sign of life, and the connection to one that gives none is closed
+// No transport reports a frozen server or a network that was cut. While a call waits and the server
+// is silent, a heartbeat is sent, and when nothing answers it the connection is closed
 // (heartbeat.h). Nothing is sent and no timer runs while no call waits.
+//
+// Calls that find the window full wait, first come, first served. A call with bulk data also needs
+// room in the window of bytes; calls without may pass one that waits for room, but leave it a slot.
 //
 // Errors name the phase a call was in and for how long; the pool adds operation, node and total.
 //
@@ -31,6 +34,7 @@
 #include "cluster/secret.h"
 #include "net/worker.h"
 #include "rpc/call.h"
+#include "rpc/exchange.h"
 #include "rpc/heartbeat.h"
 #include "rt/sync.h"
 #include "wire/registration.h"
@@ -45,8 +49,6 @@ struct ClientIdentity {
   // For servers that want it proved; else why there is none.
   Result<cluster::Secret> secret = fail(Errc::kConfig, "this client has no cluster secret");
 };
-
-class Connection;
 
 // What a server knew of this client when it registered.
 enum class Registered : std::uint8_t {
@@ -66,6 +68,7 @@ class ConnectionObserver {
 
 class Connection final : private net::EndpointOwner, private rt::Timer {
  public:
+  using Exchange = rpc::Exchange;
   enum class State : std::uint8_t { kClosed, kConnecting, kRegistering, kReady };
 
   Connection(net::Worker& worker,
@@ -73,7 +76,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
              wire::ShardId shard,
              std::string name,
              net::SocketAddress address,
-             Nanos silence_limit,
+             const Heartbeat& heartbeat,
              ConnectionObserver& observer);
   ~Connection() override;
 
@@ -89,8 +92,6 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
 
   // Connects and registers unless that is done or under way; returns when ready or failed.
   rt::CoStatus establish(Deadline deadline);
-
-  class Exchange;
 
   // Sends a one-way message: a NoticeHeader, `body` and `tail`, in order with the requests. False,
   // and nothing is sent, when not ready. A server that leaves kMaxUnsentNotices of them unread
@@ -116,8 +117,8 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
     std::uint64_t evictions = 0;     // ConnectionClose with reason eviction
     std::uint64_t late_replies = 0;  // nobody waited any more
     std::uint64_t deadline_misses = 0;
-    std::uint64_t heartbeats = 0;  // signs of life asked for
-    std::uint64_t silences = 0;    // connections closed for want of one
+    std::uint64_t heartbeats = 0;  // sent
+    std::uint64_t silences = 0;    // connections closed because nothing answered one
   };
   [[nodiscard]] const Stats& stats() const { return stats_; }
   // Every call that holds a slot of the window now.
@@ -131,6 +132,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   [[nodiscard]] net::Endpoint* endpoint() { return endpoint_; }
 
  private:
+  friend class rpc::Exchange;
   struct ReplyAwaiter;
   struct RegistrationGuard;
 
@@ -139,7 +141,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   void on_timer() override;
   void end_late_calls(MonoTime now);
   void check_heartbeat(MonoTime now);
-  void ask_for_a_sign_of_life();
+  void send_heartbeat();
   void on_silence();
   rt::CoStatus do_establish(Deadline deadline);
   rt::CoStatus send_registration(Deadline deadline);
@@ -150,25 +152,31 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   void finish(Exchange& exchange, Error error);
   [[nodiscard]] std::string phase_text(MonoTime now) const;
   [[nodiscard]] std::string phase_text(const Exchange& exchange, MonoTime now) const;
-  // Room in the window of requests, and in that of bytes for a call with so many bulk bytes. A call
-  // with more than the window of bytes goes alone.
-  [[nodiscard]] bool has_free_slot() const {
-    return state_ == State::kReady && pending_count_ + promised_ < grant_.window;
+  [[nodiscard]] Error failed_attempt(ucs_status_t status) const;
+  [[nodiscard]] Error closed_error(const Exchange& exchange) const;
+  // Whether slots are left beside `kept` of them, and room for so many bulk bytes. A call with more
+  // than the window of bytes goes alone.
+  [[nodiscard]] bool has_slot(std::uint32_t kept = 0) const {
+    return state_ == State::kReady && pending_count_ + kept < grant_.window;
   }
   [[nodiscard]] bool has_room(std::uint64_t bytes) const {
     return bytes == 0 || bytes_under_way_ == 0 || bytes_under_way_ + bytes <= grant_.window_bytes;
   }
-  [[nodiscard]] Error closed_error(const Exchange& exchange) const;
-  rt::CoStatus wait_for_slot(Exchange& exchange);
-  rt::CoStatus wait_for_room(Exchange& exchange);
-  void free_room(Exchange& exchange);
-  void pass_slot_on();
-  void take_slot(Exchange& exchange);
-  void give_slot(Exchange& exchange);
+  [[nodiscard]] bool has_waiting() const { return !small_.empty() || !bulk_.empty(); }
+  rt::CoStatus wait_for_turn(Exchange& exchange);
+  void admit_waiting();
+  Exchange* next_to_admit();
+  void admit(Exchange& exchange);
+  void leave(Exchange& exchange);
+  void wake_waiting();
+  void begin_attempt(Exchange& exchange);
   ucs_status_t begin_send(Exchange& exchange);
   rt::Task<void> exchange_slowly(Exchange& exchange);
   rt::Task<void> fetch_data(Exchange& exchange);
   Result<Reply> conclude(Exchange& exchange);
+  [[nodiscard]] Error error_of(Exchange& exchange) const;
+  [[nodiscard]] Error explained_error(const wire::ReplyHeader& header,
+                                      std::span<const std::byte> text) const;
 
   net::Worker& worker_;
   const ClientIdentity& identity_;
@@ -192,87 +200,15 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
 
   std::array<Exchange*, wire::kMaxWindow> slots_{};
   std::vector<std::uint8_t> free_slots_;
-  // First come, first served: a freed slot is promised to the first that waits, so that callers who
-  // come back at once cannot take it.
-  rt::WaitQueue slot_freed_;
-  rt::WaitQueue room_freed_;
+  // Those that wait to be admitted, without and with bulk data; each first come, first served.
+  CallQueue small_;
+  CallQueue bulk_;
+  std::uint64_t tickets_ = 0;  // given out
   std::uint64_t bytes_under_way_ = 0;
   std::uint32_t pending_count_ = 0;
-  std::uint32_t promised_ = 0;
   std::uint64_t sequence_;  // starts anywhere: a peer cannot guess the ids of others' requests
   Heartbeat heartbeat_;
   Stats stats_;
-};
-
-// One call on the ready connection: awaited, sends the request and gives its reply as a
-// Result<Reply>. Errors: kDeadline; kUnknownSession (not executed: establish and send again); those
-// of a broken connection (effect unknown if was_sent()); kPosix (the file system's answer); what
-// the server's RPC layer said.
-//
-// It may be awaited again after an error, once the connection is ready again: it keeps its slot of
-// the window and its request id until it is destroyed, so that the server knows it again.
-//
-// Lives in its caller's frame, which a request that leaves at once and a reply that arrives whole
-// never leave; everything else is exchange_slowly().
-class Connection::Exchange {
- public:
-  // `now` may be of the coarse clock.
-  Exchange(Connection& connection, const Call& call, Deadline deadline, MonoTime now)
-      : connection_(connection), call_(call), deadline_(deadline), began_(now), phase_began_(now) {}
-  Exchange(const Exchange&) = delete;
-  Exchange& operator=(const Exchange&) = delete;
-  ~Exchange() {
-    connection_.free_room(*this);
-    if (has_slot_) {
-      connection_.give_slot(*this);
-    }
-  }
-
-  [[nodiscard]] MonoTime began() const { return began_; }
-  // Before the first attempt, when the connection had to be made first: sending begins now.
-  void begin_late() { enter(CallPhase::kSending); }
-  // The last error came from the server: the request arrived, and sending it again changes nothing
-  // unless the error says so.
-  [[nodiscard]] bool is_answered() const { return has_reply_; }
-  // In the last attempt UCX took the request: the server may have it.
-  [[nodiscard]] bool was_sent() const { return was_sent_; }
-  // The server does not know any more whether it has executed the request.
-  [[nodiscard]] bool is_forgotten() const { return has_slot_ && connection_.memory_ != memory_; }
-
-  [[nodiscard]] bool await_ready() const { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller);
-  Result<Reply> await_resume() { return connection_.conclude(*this); }
-
- private:
-  friend class Connection;
-
-  void enter(CallPhase phase) {
-    phase_ = phase;
-    phase_began_ = mono_now();
-  }
-
-  Connection& connection_;
-  const Call& call_;
-  Deadline deadline_;
-  MonoTime began_;
-  MonoTime phase_began_;
-  wire::RequestId id_;
-  std::uint64_t epoch_ = 0;   // of the connection it was sent on
-  std::uint64_t memory_ = 0;  // of the server, when it was last sent
-  CallPhase phase_ = CallPhase::kSending;
-  bool has_slot_ = false;
-  bool was_sent_ = false;
-  std::uint64_t room_ = 0;  // bytes it has in the window of bytes
-  bool has_reply_ = false;
-  std::uint32_t descriptor_bytes_ = 0;
-  void* descriptor_ = nullptr;      // a rendezvous reply to be fetched
-  std::coroutine_handle<> handle_;  // resumed when it is over
-  std::optional<net::Send> send_;
-  std::optional<rt::Task<void>> detour_;  // the coroutine of what did not go at once
-  Error error_{Errc::kOk};
-  wire::ReplyHeader reply_header_;
-  Reply reply_;
-  wire::HeaderBuffer<> header_;
 };
 
 }  // namespace benchfs::rpc

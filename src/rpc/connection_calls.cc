@@ -17,7 +17,15 @@ std::uint64_t bulk_bytes(const Call& call) {
   return bytes > kSmallBytes ? bytes : 0;
 }
 
+std::string printable(std::string_view text) {
+  std::string result(text);
+  std::ranges::replace_if(result, [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
+  return result;
+}
+
 }  // namespace
+
+// --- One call ------------------------------------------------------------------------------------
 
 // Suspends the calling coroutine until its reply, its deadline or the end of the connection.
 struct Connection::ReplyAwaiter {
@@ -26,41 +34,52 @@ struct Connection::ReplyAwaiter {
   void await_suspend(std::coroutine_handle<> handle) const { exchange.handle_ = handle; }
   void await_resume() const {}
 };
+
+Exchange::~Exchange() {
+  if (has_slot()) {
+    connection_.leave(*this);
+  }
+}
+
+bool Exchange::is_forgotten() const {
+  return has_slot() && connection_.memory_ != memory_;
+}
+
+Result<Reply> Exchange::await_resume() {
+  return connection_.conclude(*this);
+}
+
+std::coroutine_handle<> Exchange::await_suspend(std::coroutine_handle<> caller) {
+  bool is_first = !has_slot() && outcome_ == Outcome::kOpen;
+  if (is_first && !connection_.has_waiting() && connection_.has_slot()) [[likely]] {
+    room_ = bulk_bytes(call_);
+    if (connection_.has_room(room_)) [[likely]] {
+      connection_.admit(*this);
+      if (connection_.begin_send(*this) == UCS_OK) [[likely]] {
+        phase_ = CallPhase::kWaitingForReply;
+        handle_ = caller;
+        return std::noop_coroutine();
+      }
+    }
+  }
+  detour_.emplace(connection_.exchange_slowly(*this));
+  return detour_->start(caller);
+}
+
+// The call ends with this error, unless it has ended or its reply is here.
 void Connection::finish(Exchange& exchange, Error error) {
-  if (exchange.phase_ == CallPhase::kDone || exchange.has_reply_) {
+  if (exchange.phase_ == CallPhase::kDone || exchange.outcome_ != Exchange::Outcome::kOpen) {
     return;
   }
   if (error.code != Errc::kDeadline) {
     error.context += ", " + phase_text(exchange, mono_now());
   }
-  exchange.error_ = std::move(error);
+  exchange.fail_with(std::move(error));
   if (exchange.phase_ == CallPhase::kWaitingForReply) {
     exchange.phase_ = CallPhase::kDone;
     worker_.reactor().schedule(exchange.handle_);
   }
-  // Else UCX holds memory of the call; the coroutine is resumed when that operation ends.
-}
-
-void Connection::pass_slot_on() {
-  if (slot_freed_.wake_one()) {
-    ++promised_;
-  }
-}
-
-rt::CoStatus Connection::wait_for_slot(Exchange& exchange) {
-  exchange.enter(CallPhase::kWaitingForSlot);
-  while (state_ == State::kReady && !has_free_slot()) {
-    rt::Wake wake = co_await slot_freed_.wait(exchange.deadline_);
-    if (wake != rt::Wake::kReady) {
-      co_return fail(Errc::kDeadline, phase_text(exchange, mono_now()) + "; connected");
-    }
-    --promised_;
-  }
-  if (state_ != State::kReady) {
-    pass_slot_on();
-    co_return std::unexpected(closed_error(exchange));
-  }
-  co_return Status{};
+  // Else the coroutine is resumed when its turn comes, or when UCX lets go of the call's memory.
 }
 
 // Of a call that was not sent, because the connection closed before its turn.
@@ -72,45 +91,62 @@ Error Connection::closed_error(const Exchange& exchange) const {
           "the connection closed ({}), {}", last_error_.context, phase_text(exchange, mono_now()))};
 }
 
-// First come, first served; small requests do not wait behind bulk.
-rt::CoStatus Connection::wait_for_room(Exchange& exchange) {
-  std::uint64_t bytes = bulk_bytes(exchange.call_);
-  if (bytes == exchange.room_) {
-    co_return Status{};
-  }
+// --- The window ----------------------------------------------------------------------------------
+
+rt::CoStatus Connection::wait_for_turn(Exchange& exchange) {
   exchange.enter(CallPhase::kWaitingForSlot);
-  bool is_first = room_freed_.empty();
-  while (state_ == State::kReady && !(is_first && has_room(bytes))) {
-    rt::Wake wake = co_await room_freed_.wait(exchange.deadline_);
-    if (wake != rt::Wake::kReady) {
-      (void)room_freed_.wake_one();  // its turn, had it just come, is the next one's
-      co_return fail(Errc::kDeadline,
-                     fmt::format("{} in the window of {} bytes; connected",
-                                 phase_text(exchange, mono_now()),
-                                 grant_.window_bytes));
-    }
-    is_first = true;
+  if (state_ != State::kReady) {
+    co_return std::unexpected(closed_error(exchange));
   }
-  exchange.room_ = bytes;
-  bytes_under_way_ += bytes;
-  (void)room_freed_.wake_one();  // the next may fit too
+  exchange.room_ = bulk_bytes(exchange.call_);
+  exchange.ticket_ = ++tickets_;
+  rt::WaitQueue turn;
+  exchange.turn_ = &turn;
+  std::uint64_t epoch = epoch_;
+  (exchange.room_ > 0 ? bulk_ : small_).push_back(exchange);
+  admit_waiting();
+  while (!exchange.has_slot() && epoch_ == epoch) {
+    rt::Wake wake = co_await turn.wait(exchange.deadline_);
+    if (wake != rt::Wake::kReady && !exchange.has_slot() && epoch_ == epoch) {
+      exchange.queue_hook_.unlink();
+      admit_waiting();  // the next one may fit
+      co_return fail(Errc::kDeadline, phase_text(exchange, mono_now()) + "; connected");
+    }
+  }
+  if (epoch_ != epoch) {
+    co_return std::unexpected(closed_error(exchange));
+  }
   co_return Status{};
 }
 
-void Connection::free_room(Exchange& exchange) {
-  if (exchange.room_ > 0) {
-    bytes_under_way_ -= std::exchange(exchange.room_, 0);
-    (void)room_freed_.wake_one();
+void Connection::admit_waiting() {
+  while (Exchange* next = next_to_admit()) {
+    next->queue_hook_.unlink();
+    admit(*next);
+    (void)next->turn_->wake_one();
   }
 }
 
-void Connection::take_slot(Exchange& exchange) {
+// Of those that wait, who may go now. The first one does, unless it waits for room: then a call
+// without bulk may pass, but leaves it a slot.
+Exchange* Connection::next_to_admit() {
+  Exchange* small = small_.empty() ? nullptr : &small_.front();
+  Exchange* bulk = bulk_.empty() ? nullptr : &bulk_.front();
+  bool is_bulk_first = bulk != nullptr && (small == nullptr || bulk->ticket_ < small->ticket_);
+  if (is_bulk_first && has_room(bulk->room_)) {
+    return has_slot() ? bulk : nullptr;
+  }
+  return small != nullptr && has_slot(is_bulk_first ? 1 : 0) ? small : nullptr;
+}
+
+// Gives the call its slot and its room.
+void Connection::admit(Exchange& exchange) {
   std::uint8_t slot = free_slots_.back();
   free_slots_.pop_back();
   slots_[slot] = &exchange;
-  exchange.has_slot_ = true;
   exchange.id_ = wire::RequestId::make(slot, shard_, ++sequence_);
   exchange.memory_ = memory_;
+  bytes_under_way_ += exchange.room_;
   ++pending_count_;
   ++stats_.calls;
   if (!is_armed()) [[unlikely]] {
@@ -118,13 +154,29 @@ void Connection::take_slot(Exchange& exchange) {
   }
 }
 
-void Connection::give_slot(Exchange& exchange) {
+void Connection::leave(Exchange& exchange) {
   std::uint32_t slot = exchange.id_.slot();
   slots_[slot] = nullptr;
   free_slots_.push_back(static_cast<std::uint8_t>(slot));
+  bytes_under_way_ -= exchange.room_;
   --pending_count_;
-  pass_slot_on();
+  if (has_waiting()) [[unlikely]] {
+    admit_waiting();
+  }
 }
+
+// The connection ended: they find out.
+void Connection::wake_waiting() {
+  for (CallQueue* queue : {&small_, &bulk_}) {
+    while (!queue->empty()) {
+      Exchange& exchange = queue->front();
+      queue->pop_front();
+      (void)exchange.turn_->wake_one();
+    }
+  }
+}
+
+// --- Sending and receiving -----------------------------------------------------------------------
 
 // UCS_INPROGRESS: the operation in `send_` goes on. Errors: nothing left.
 ucs_status_t Connection::begin_send(Exchange& exchange) {
@@ -159,50 +211,31 @@ ucs_status_t Connection::begin_send(Exchange& exchange) {
   return status;
 }
 
-std::coroutine_handle<> Connection::Exchange::await_suspend(std::coroutine_handle<> caller) {
-  std::uint64_t bytes = bulk_bytes(call_);
-  if (!has_slot_ && room_ == 0 && connection_.has_free_slot() && connection_.room_freed_.empty() &&
-      connection_.has_room(bytes)) [[likely]] {
-    room_ = bytes;
-    connection_.bytes_under_way_ += bytes;
-    connection_.take_slot(*this);
-    if (connection_.begin_send(*this) == UCS_OK) [[likely]] {
-      phase_ = CallPhase::kWaitingForReply;
-      handle_ = caller;
-      return std::noop_coroutine();
-    }
-  }
-  detour_.emplace(connection_.exchange_slowly(*this));
-  return detour_->start(caller);
+// Another attempt, with the slot and the id of the one before.
+void Connection::begin_attempt(Exchange& exchange) {
+  exchange.outcome_ = Exchange::Outcome::kOpen;
+  exchange.error_ = Error{Errc::kOk};
+  exchange.descriptor_ = nullptr;
+  exchange.header_.clear();
+  exchange.was_sent_ = false;
+  exchange.memory_ = memory_;  // what was forgotten did not matter, else it would not come again
+  exchange.enter(CallPhase::kSending);
 }
 
 // No slot was free, or the request did not leave at once, or it is sent again.
 rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
-  if (!exchange.has_slot_) {
-    Status room = co_await wait_for_room(exchange);
-    if (!room) {
-      exchange.error_ = std::move(room.error());
+  bool is_under_way = exchange.has_slot() && exchange.phase_ != CallPhase::kDone;
+  if (!is_under_way) {
+    begin_attempt(exchange);
+    Status ready = !exchange.has_slot()      ? co_await wait_for_turn(exchange)
+                   : state_ == State::kReady ? Status{}
+                                             : std::unexpected(closed_error(exchange));
+    if (!ready) {
+      exchange.fail_with(std::move(ready.error()));
       co_return;
     }
-    Status free = co_await wait_for_slot(exchange);
-    if (!free) {
-      exchange.error_ = std::move(free.error());
-      co_return;
-    }
-    exchange.enter(CallPhase::kSending);
-    take_slot(exchange);
-    begin_send(exchange);
-  } else if (exchange.phase_ == CallPhase::kDone) {
-    exchange.has_reply_ = false;
-    exchange.descriptor_ = nullptr;
-    exchange.error_ = Error{Errc::kOk};
-    exchange.header_.clear();
-    exchange.was_sent_ = false;
-    exchange.memory_ = memory_;  // what was forgotten did not matter, else it would not come again
-    if (state_ != State::kReady) {
-      exchange.enter(CallPhase::kSending);
-      exchange.error_ = closed_error(exchange);
-      co_return;
+    if (exchange.outcome_ != Exchange::Outcome::kOpen) {
+      co_return;  // its deadline came with its turn
     }
     exchange.enter(CallPhase::kSending);
     begin_send(exchange);
@@ -211,7 +244,7 @@ rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
   bool is_current = epoch_ == exchange.epoch_;  // else shut() has said why
   if (is_current && sent != UCS_OK) {
     shut(net::ucx_error(sent, fmt::format("sending to {}", name_)), Nanos::zero());
-  } else if (is_current && !exchange.has_reply_) {
+  } else if (is_current && exchange.outcome_ == Exchange::Outcome::kOpen) {
     exchange.enter(CallPhase::kWaitingForReply);
     co_await ReplyAwaiter{exchange};
   }
@@ -222,68 +255,93 @@ rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
 
 // The second half of a rendezvous reply: pulls the bytes into the caller's memory.
 rt::Task<void> Connection::fetch_data(Exchange& exchange) {
-  exchange.has_reply_ = false;
+  exchange.outcome_ = Exchange::Outcome::kOpen;
+  exchange.enter(CallPhase::kReceiving);
   if (epoch_ != exchange.epoch_) {
     worker_.release(exchange.descriptor_);
-    exchange.enter(CallPhase::kReceiving);
-    exchange.error_ =
+    exchange.fail_with(
         Error{Errc::kDisconnected,
               0,
-              fmt::format("{}, {}", last_error_.context, phase_text(exchange, mono_now()))};
+              fmt::format("{}, {}", last_error_.context, phase_text(exchange, mono_now()))});
     co_return;
   }
-  exchange.enter(CallPhase::kReceiving);
   ucs_status_t received =
       co_await worker_.receive(*endpoint_,
                                exchange.descriptor_,
                                exchange.call_.into.first(exchange.descriptor_bytes_),
                                exchange.call_.region);
   if (received == UCS_OK) {
-    exchange.has_reply_ = true;
-  } else if (epoch_ == exchange.epoch_) {
-    exchange.error_ = net::ucx_error(
+    exchange.outcome_ = Exchange::Outcome::kReplied;
+  } else if (exchange.outcome_ == Exchange::Outcome::kOpen) {
+    exchange.fail_with(net::ucx_error(
         received,
-        fmt::format("{} at {}, {}", name_, address_.to_string(), phase_text(exchange, mono_now())));
+        fmt::format(
+            "{} at {}, {}", name_, address_.to_string(), phase_text(exchange, mono_now()))));
   }
 }
 
 Result<Reply> Connection::conclude(Exchange& exchange) {
   exchange.phase_ = CallPhase::kDone;
-  if (!exchange.has_slot_) [[unlikely]] {
-    return std::unexpected(std::move(exchange.error_));
-  }
-  if (!exchange.has_reply_) [[unlikely]] {
+  if (exchange.outcome_ != Exchange::Outcome::kReplied) [[unlikely]] {
     return std::unexpected(exchange.error_.code == Errc::kOk ? last_error_
                                                              : std::move(exchange.error_));
   }
-  auto transport = static_cast<Errc>(exchange.reply_header_.transport);
-  if (transport != Errc::kOk) [[unlikely]] {
-    if (exchange.error_.code != Errc::kOk) {  // on_reply() could not use it
-      return std::unexpected(std::move(exchange.error_));
-    }
-    // A number below the blocks of the RPC layer would claim to be the file system's answer.
-    return transport < Errc::kInvalidArgument
-               ? fail(Errc::kMalformed,
-                      fmt::format("the reply says {}, which no server does",
-                                  exchange.reply_header_.transport))
-               : fail(transport, "refused by the server");
+  const wire::ReplyHeader& header = exchange.reply_header_;
+  if (header.transport != 0 || header.status != 0) [[unlikely]] {
+    return std::unexpected(error_of(exchange));
   }
-  if (exchange.reply_header_.status != 0) {
-    return std::unexpected(Error::from_errno(exchange.reply_header_.status));
+  if (exchange.reply_.body_bytes < exchange.call_.reply_bytes) [[unlikely]] {
+    return fail(Errc::kMalformed,
+                fmt::format("the reply has {} bytes, and this operation's {}",
+                            exchange.reply_.body_bytes,
+                            exchange.call_.reply_bytes));
   }
   return exchange.reply_;
+}
+
+// What a reply that is not a success says.
+Error Connection::error_of(Exchange& exchange) const {
+  if (exchange.error_.code != Errc::kOk) {  // on_reply() could not use it, or what failed elsewhere
+    return std::move(exchange.error_);
+  }
+  const wire::ReplyHeader& header = exchange.reply_header_;
+  auto transport = static_cast<Errc>(header.transport);
+  if (transport == Errc::kOk) {
+    return Error::from_errno(header.status);
+  }
+  // A number below the blocks of the RPC layer would claim to be the file system's answer.
+  return transport < Errc::kInvalidArgument
+             ? Error{Errc::kMalformed,
+                     0,
+                     fmt::format("the reply says {}, which no server does", header.transport)}
+             : Error{transport, 0, "refused by the server"};
+}
+
+// The error of a reply that comes with a text: what failed, and on which node.
+Error Connection::explained_error(const wire::ReplyHeader& header,
+                                  std::span<const std::byte> text) const {
+  std::string_view said(reinterpret_cast<const char*>(text.data()),
+                        std::min(text.size(), wire::kMaxErrorText));
+  auto transport = static_cast<Errc>(header.transport);
+  if (transport == Errc::kOk) {
+    return Error::from_errno(header.status, fmt::format("{}: {}", name_, printable(said)));
+  }
+  return transport < Errc::kInvalidArgument ? Error{Errc::kOk}
+                                            : Error{transport, 0, printable(said)};
 }
 
 net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
                                       const net::Incoming& message) {
   heartbeat_.heard();
   wire::RequestId id{header.request_id};
-  if (id.slot() == Heartbeat::kSlot) [[unlikely]] {
+  if (id.slot() == wire::kHeartbeatSlot) [[unlikely]] {
     return net::Disposition::kDone;
   }
   Exchange* exchange = id.slot() < slots_.size() ? slots_[id.slot()] : nullptr;
-  if (exchange == nullptr || exchange->id_ != id || exchange->has_reply_ ||
-      exchange->phase_ == CallPhase::kDone) {
+  if (exchange == nullptr || exchange->id_ != id ||
+      exchange->outcome_ != Exchange::Outcome::kOpen ||
+      (exchange->phase_ != CallPhase::kSending &&
+       exchange->phase_ != CallPhase::kWaitingForReply)) {
     ++stats_.late_replies;
     return net::Disposition::kDone;
   }
@@ -293,6 +351,9 @@ net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
   exchange->reply_.body_bytes = static_cast<std::uint32_t>(std::min(body.size(), kMaxReplyBody));
   std::memcpy(exchange->reply_.body.data(), body.data(), exchange->reply_.body_bytes);
   exchange->reply_.data_bytes = static_cast<std::uint32_t>(message.length);
+  if ((header.transport != 0 || header.status != 0) && !body.empty()) [[unlikely]] {
+    exchange->error_ = explained_error(header, body);
+  }
   if (message.length > exchange->call_.into.size()) {
     exchange->reply_header_.transport = static_cast<std::uint16_t>(Errc::kMalformed);
     exchange->error_ = Error{Errc::kMalformed,
@@ -307,7 +368,7 @@ net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
   } else if (message.length > 0) {
     std::memcpy(exchange->call_.into.data(), message.data, message.length);
   }
-  exchange->has_reply_ = true;
+  exchange->outcome_ = Exchange::Outcome::kReplied;
   if (exchange->phase_ == CallPhase::kWaitingForReply) {
     exchange->phase_ = CallPhase::kDone;
     std::coroutine_handle<> next = exchange->handle_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "cluster/server_list_file.h"
@@ -14,6 +15,8 @@ namespace {
 
 constexpr Nanos kFirstPause = std::chrono::milliseconds(1);
 constexpr Nanos kLongestPause = std::chrono::milliseconds(100);
+// How long an attempt to reach a lost server waits for the server list.
+constexpr Nanos kListPatience = std::chrono::milliseconds(250);
 // With so many operations under way, what the server asks for is not acknowledged any more: it does
 // not read.
 constexpr std::uint32_t kMaxQueuedAcks = 8 * wire::kMaxWindow;
@@ -46,6 +49,19 @@ std::unexpected<Error> explain(Error error,
     error.context = fmt::format(
         "{}{} (after {:.3f} s{})", what, error.context, seconds(mono_now() - began), tries);
   }
+  return std::unexpected(std::move(error));
+}
+
+std::unexpected<Error> explain_connect(Error error,
+                                       std::uint32_t servers,
+                                       int attempts,
+                                       MonoTime began) {
+  std::string others = servers > 1 ? fmt::format("; none of {} servers answered", servers) : "";
+  error.context = fmt::format("{}{} (after {:.3f} s, {} attempts)",
+                              error.context,
+                              others,
+                              seconds(mono_now() - began),
+                              attempts);
   return std::unexpected(std::move(error));
 }
 
@@ -82,8 +98,14 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
   for (const cluster::Server& server : list.servers) {
     BENCHFS_TRY(net::SocketAddress address, net::make_address(server.ip, server.port));
     wire::ShardId shard{static_cast<std::uint32_t>(connections_.size())};
-    connections_.push_back(std::make_unique<Connection>(
-        worker_, identity_, shard, server.node_id, address, config_.silence_limit, observer));
+    connections_.push_back(
+        std::make_unique<Connection>(worker_,
+                                     identity_,
+                                     shard,
+                                     server.node_id,
+                                     address,
+                                     Heartbeat(config_.silence_limit, config_.heartbeat_after),
+                                     observer));
   }
   return {};
 }
@@ -129,7 +151,10 @@ rt::CoResult<Reply> ConnectionPool::call(wire::ShardId shard, const Call& call, 
 // Connected and registered, or the error of one attempt. kDeadline is the call's own deadline.
 rt::CoStatus ConnectionPool::reach(Connection& connection, Deadline deadline) {
   if (connection.state() == Connection::State::kClosed && connection.was_lost()) {
-    refresh_address(connection);
+    co_await read_list(deadline);
+    if (connection.state() == Connection::State::kClosed) {
+      refresh_address(connection);
+    }
   }
   Status ready =
       co_await connection.establish(deadline.earlier(Deadline::after(config_.connect_timeout)));
@@ -146,6 +171,57 @@ rt::CoStatus ConnectionPool::reach(Connection& connection, Deadline deadline) {
   co_return ready;
 }
 
+// One attempt of connect_any(). A server that does not answer must leave time for the others.
+rt::CoStatus ConnectionPool::try_to_reach(Connection& connection, Deadline deadline) {
+  constexpr Nanos kAtLeast = std::chrono::milliseconds(250);
+  Nanos share = std::max(deadline.remaining(mono_now()) / 4, kAtLeast);
+  Deadline attempt = deadline.earlier(Deadline::after(share));
+  Status ready = co_await reach(connection, attempt);
+  if (!ready && ready.error().code == Errc::kDeadline && !deadline.passed()) {
+    ready.error().code = Errc::kUnreachable;
+    ready.error().context = fmt::format("{} at {} does not answer, {}",
+                                        connection.name(),
+                                        connection.address().to_string(),
+                                        ready.error().context);
+  }
+  co_return ready;
+}
+
+rt::CoResult<wire::ShardId> ConnectionPool::connect_any(wire::ShardId first, Deadline deadline) {
+  if (connections_.empty()) {
+    co_return fail(Errc::kConfig, "the server list is empty");
+  }
+  MonoTime began = mono_now();
+  Deadline patience = Deadline::after(config_.connect_patience);
+  Backoff pause(kFirstPause, kLongestPause);
+  std::optional<Error> why;  // of the server that should have been the one
+  for (int attempts = 1;; ++attempts) {
+    bool is_any_alive = false;
+    for (std::uint32_t i = 0; i < size(); ++i) {
+      wire::ShardId shard{(first.value + i) % size()};
+      Status ready = co_await try_to_reach(at(shard), deadline);
+      if (ready) {
+        co_return shard;
+      }
+      Error& error = ready.error();
+      bool is_alive = error.code == Errc::kNotReady || error.code == Errc::kBusy;
+      is_any_alive = is_any_alive || is_alive;
+      bool is_final = !is_alive && !is_connection_trouble(error.code) &&
+                      error.code != Errc::kDeadline && error.code != Errc::kUnknownSession;
+      if (is_final || i == 0) {
+        why = std::move(error);
+      }
+      if (is_final || deadline.passed() || closing_.is_cancelled()) {
+        co_return explain_connect(*std::move(why), size(), attempts, began);
+      }
+    }
+    if (!is_any_alive && patience.passed()) {
+      co_return explain_connect(*std::move(why), size(), attempts, began);
+    }
+    (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(pause.next())), &closing_);
+  }
+}
+
 // Connects and sends until there is an answer, or a reason to give up. `error` is that of the
 // attempt before, kOk if there was none.
 rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
@@ -154,7 +230,7 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
                                                Deadline deadline,
                                                Error error) {
   int attempts = error.code == Errc::kOk ? 0 : 1;
-  Nanos pause = kFirstPause;
+  Backoff pause(kFirstPause, kLongestPause);
   Deadline patience = Deadline::after(config_.connect_patience);
   bool is_reachable = true;      // in the last attempt
   bool is_broken = false;        // the same: the connection, before there was an answer
@@ -181,8 +257,7 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
         co_return explain(std::move(error), call, connection, deadline, exchange.began(), attempts);
       }
       if (error.code != Errc::kUnknownSession || connection.state() != Connection::State::kClosed) {
-        (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(pause)), &closing_);
-        pause = std::min(2 * pause, kLongestPause);
+        (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(pause.next())), &closing_);
       }
     }
     if (closing_.is_cancelled()) {
@@ -214,27 +289,50 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
   }
 }
 
-std::function<Result<net::SocketAddress>(const std::string&)> ConnectionPool::look_in_list(
-    std::string registry_dir, std::uint64_t run_id) {
-  return [dir = std::move(registry_dir),
-          run_id](const std::string& node_id) -> Result<net::SocketAddress> {
+ConnectionPool::ListReader ConnectionPool::list_reader(std::string registry_dir) {
+  return [dir = std::move(registry_dir)](std::uint64_t run_id) -> Result<cluster::ServerList> {
     auto list = cluster::read_server_list(dir, run_id);
     if (!list) {
       return std::unexpected(list.error().to_error());
     }
-    auto server = std::ranges::find(list->servers, node_id, &cluster::Server::node_id);
-    if (server == list->servers.end()) {
-      return fail(Errc::kConfig, fmt::format("{} is not in the server list", node_id));
-    }
-    return net::make_address(server->ip, server->port);
+    return std::move(*list);
   };
 }
 
+// Reads the list, or waits for whoever reads it, unless that was done a moment ago. The wait is
+// short: a shared file system that hangs must not keep us from a server that is where it was.
+rt::Task<void> ConnectionPool::read_list(Deadline deadline) {
+  if (!config_.read_list) {
+    co_return;
+  }
+  if (reading_ == nullptr) {
+    if (mono_now() < next_reading_) {
+      co_return;
+    }
+    auto job = blocking_.submit<cluster::ServerList>(
+        [read = config_.read_list, run_id = identity_.run_id] { return read(run_id); });
+    if (!job) {
+      co_return;
+    }
+    reading_ = *std::move(job);
+  }
+  auto reading = reading_;
+  if (co_await reading->wait(deadline.earlier(Deadline::after(kListPatience)), &closing_) &&
+      reading_ == reading) {
+    reading_ = nullptr;
+    next_reading_ = mono_now() + config_.list_interval;
+    if (reading->result()) {
+      list_ = *reading->result();
+    }
+  }
+}
+
 void ConnectionPool::refresh_address(Connection& connection) {
-  if (!config_.resolve) {
+  auto server = std::ranges::find(list_.servers, connection.name(), &cluster::Server::node_id);
+  if (server == list_.servers.end()) {
     return;
   }
-  Result<net::SocketAddress> address = config_.resolve(connection.name());
+  Result<net::SocketAddress> address = net::make_address(server->ip, server->port);
   if (address && address->to_string() != connection.address().to_string()) {
     BENCHFS_LOG(kInfo, "{} moved to {}", connection.name(), address->to_string());
     connection.set_address(*address);

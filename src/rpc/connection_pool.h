@@ -4,8 +4,8 @@
 // connects and registers when needed, comes back after an eviction without the caller noticing,
 // repeats idempotent requests whose connection broke, and gives up at the deadline or when the
 // server stays unreachable for Config::connect_patience. The deadline covers all of that. A server
-// that was lost is looked up again before each attempt to reach it. Daemon shards use it too, to
-// talk to each other.
+// that was lost is looked up again in the server list, once a second at most. Daemon shards use it
+// too, to talk to each other.
 //
 // Errors other than kPosix name operation, node, phase and elapsed time:
 //   open on node_3: no reply within 2.000 s (waiting for the reply for 1.998 s; connected)
@@ -21,6 +21,7 @@
 #include "cluster/server_list.h"
 #include "net/worker.h"
 #include "rpc/connection.h"
+#include "rt/blocking_pool.h"
 #include "rt/scope.h"
 
 namespace benchfs::rpc {
@@ -42,18 +43,22 @@ class NoticeHandler {
 
 class ConnectionPool final : private net::MessageHandler, private ConnectionObserver {
  public:
+  using ListReader = std::function<Result<cluster::ServerList>(std::uint64_t run_id)>;
   struct Config {
     Nanos connect_timeout = std::chrono::seconds(5);   // one attempt to connect and register
     Nanos connect_patience = std::chrono::seconds(3);  // attempts are repeated for this long
     // A server from which nothing arrives for this long while a call waits is dead: 100 ms at
     // least.
     Nanos silence_limit = std::chrono::milliseconds(1800);
-    // Asked for the address of a server that was lost: it may have restarted elsewhere.
-    std::function<Result<net::SocketAddress>(const std::string& node_id)> resolve;
+    // After so much silence a heartbeat is sent; zero: a quarter of the limit.
+    Nanos heartbeat_after = Nanos::zero();
+    // Reads the server list, when a server was lost: it may have restarted elsewhere. May block: it
+    // runs on a helper thread, and must own what it uses.
+    ListReader read_list;
+    Nanos list_interval = std::chrono::seconds(1);  // between two readings
   };
-  // A Config::resolve that reads the server list of a directory.
-  static std::function<Result<net::SocketAddress>(const std::string&)> look_in_list(
-      std::string registry_dir, std::uint64_t run_id);
+  // Reads the server list of a directory.
+  static ListReader list_reader(std::string registry_dir);
 
   static Result<std::unique_ptr<ConnectionPool>> create(net::Worker& worker,
                                                         ClientIdentity identity,
@@ -77,6 +82,10 @@ class ConnectionPool final : private net::MessageHandler, private ConnectionObse
   }
   // Connects and registers if need be; for reading the grant.
   [[nodiscard]] rt::CoStatus connect(wire::ShardId shard, Deadline deadline);
+  // Connects to and registers with one server, whichever answers: `first`, or else the ones after
+  // it in turn. Gives up at the deadline, after Config::connect_patience in which none could be
+  // reached, or when one refuses this client for good.
+  [[nodiscard]] rt::CoResult<wire::ShardId> connect_any(wire::ShardId first, Deadline deadline);
 
   [[nodiscard]] std::uint32_t size() const {
     return static_cast<std::uint32_t>(connections_.size());
@@ -90,12 +99,17 @@ class ConnectionPool final : private net::MessageHandler, private ConnectionObse
 
  private:
   ConnectionPool(net::Worker& worker, ClientIdentity identity, Config config)
-      : worker_(worker), identity_(std::move(identity)), config_(std::move(config)) {}
+      : worker_(worker),
+        identity_(std::move(identity)),
+        config_(std::move(config)),
+        blocking_(worker.reactor()) {}
   net::Disposition on_message(const net::Incoming& message) override;
   void on_registered(Connection& connection, Registered how) override;
   void on_connection_lost(Connection& connection) override;
   void on_invalidate(const net::Incoming& message);
+  rt::Task<void> read_list(Deadline deadline);
   void refresh_address(Connection& connection);
+  rt::CoStatus try_to_reach(Connection& connection, Deadline deadline);
   rt::CoStatus reach(Connection& connection, Deadline deadline);
   rt::CoResult<Reply> call_again(Connection& connection,
                                  Connection::Exchange& exchange,
@@ -109,6 +123,11 @@ class ConnectionPool final : private net::MessageHandler, private ConnectionObse
   NoticeHandler* notices_ = nullptr;
   std::vector<std::unique_ptr<Connection>> connections_;
   rt::CancelSource closing_;
+  rt::BlockingPool blocking_;
+  // One reading at a time, shared by all who wait for a lost server.
+  std::shared_ptr<rt::BlockingJob<cluster::ServerList>> reading_;
+  MonoTime next_reading_;
+  cluster::ServerList list_;  // as last read
 };
 
 }  // namespace benchfs::rpc

@@ -74,8 +74,7 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   if (epoch_ != epoch) {
     co_return std::unexpected(last_error_);
   }
-  co_return std::unexpected(
-      net::ucx_error(sent, fmt::format("registering with {} at {}", name_, address_.to_string())));
+  co_return std::unexpected(failed_attempt(sent));
 }
 
 net::Send Connection::send_register(const wire::RegisterClientRequestHeader& header) {

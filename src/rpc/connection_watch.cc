@@ -1,5 +1,5 @@
-// How a Connection is watched while calls wait on it: their deadlines, and whether the server
-// lives.
+// How a Connection is watched while calls wait on it: their deadlines, and whether the server is
+// alive.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -46,11 +46,8 @@ void Connection::end_late_calls(MonoTime now) {
     finish(*exchange, error);
     if (sending || receiving) {
       // UCX still holds the caller's memory; only closing the endpoint gives it back.
-      exchange->error_ = error;
-      exchange->has_reply_ = true;  // keeps shut() from overwriting the error
-      shut(Error{Errc::kDisconnected, 0, fmt::format("{} does not take part", name_)},
-           Nanos::zero());
-      exchange->has_reply_ = false;
+      std::string what = receiving ? "stopped sending" : "stopped receiving";
+      shut(Error{Errc::kDisconnected, 0, fmt::format("{} {}", name_, what)}, Nanos::zero());
       break;
     }
   }
@@ -63,8 +60,8 @@ void Connection::check_heartbeat(MonoTime now) {
   switch (heartbeat_.check(now)) {
     case Heartbeat::Verdict::kAlive:
       return;
-    case Heartbeat::Verdict::kAsk:
-      ask_for_a_sign_of_life();
+    case Heartbeat::Verdict::kSendHeartbeat:
+      send_heartbeat();
       return;
     case Heartbeat::Verdict::kDead:
       on_silence();
@@ -73,10 +70,10 @@ void Connection::check_heartbeat(MonoTime now) {
 }
 
 // A ping beside the window: the server answers it whatever else it is busy with.
-void Connection::ask_for_a_sign_of_life() {
+void Connection::send_heartbeat() {
   ++stats_.heartbeats;
   wire::RequestHeader ping;
-  ping.request_id = wire::RequestId::make(Heartbeat::kSlot, shard_, ++sequence_).value;
+  ping.request_id = wire::RequestId::make(wire::kHeartbeatSlot, shard_, ++sequence_).value;
   ping.session_id = grant_.session_id;
   ping.deadline_ms = wire::kLongestDeadlineMs;
   endpoint_->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kPing),

@@ -5,10 +5,10 @@
 //   heard()         anything arrived
 //   check(now)      every few milliseconds while a call waits
 //
-// After a quarter of the limit in silence the peer is to be asked for a sign of life (once); after
-// the limit it is dead. A peer that is slow with one operation answers the question. Only time in
-// which we looked counts: when a check comes late, because this process itself was stopped or
-// starved, the peer's answers may still be unread, and the silence begins anew.
+// After `ask_after` in silence a heartbeat is to be sent (once); after the limit the peer is dead.
+// A peer that is slow with one operation answers the heartbeat. Only time in which we looked
+// counts: when a check comes late, because this process itself was stopped or starved, the peer's
+// answers may still be unread, and the silence begins anew.
 //
 // Pure: no clock, no timer, no I/O.
 #pragma once
@@ -22,14 +22,13 @@ namespace benchfs::rpc {
 
 class Heartbeat {
  public:
-  enum class Verdict : std::uint8_t { kAlive, kAsk, kDead };
+  enum class Verdict : std::uint8_t { kAlive, kSendHeartbeat, kDead };
   // A check that comes later than this after the one before it says nothing about the peer.
   static constexpr Nanos kAway = std::chrono::milliseconds(250);
 
-  // Slot part of the id of a question, which is a ping beside the window.
-  static constexpr std::uint32_t kSlot = 255;
-
-  explicit Heartbeat(Nanos limit) : limit_(limit) {}
+  // Without `ask_after`: a quarter of the limit.
+  explicit Heartbeat(Nanos limit, Nanos ask_after = Nanos::zero())
+      : limit_(limit), ask_after_(ask_after > Nanos::zero() ? ask_after : limit / 4) {}
 
   void begin(MonoTime now) {
     checked_at_ = now;
@@ -45,14 +44,14 @@ class Heartbeat {
     }
     silence_ += step;
     if (!asked_) {
-      asked_ = silence_ >= limit_ / 4;
-      return asked_ ? Verdict::kAsk : Verdict::kAlive;
+      asked_ = silence_ >= ask_after_;
+      return asked_ ? Verdict::kSendHeartbeat : Verdict::kAlive;
     }
     return silence_ >= limit_ ? Verdict::kDead : Verdict::kAlive;
   }
   // How long nothing has arrived, as of the last check.
   [[nodiscard]] Nanos silence() const { return silence_; }
-  // The peer was asked and has not answered.
+  // A heartbeat was sent and nothing has come since.
   [[nodiscard]] bool is_doubtful() const { return asked_ && !heard_; }
 
  private:
@@ -63,6 +62,7 @@ class Heartbeat {
   }
 
   Nanos limit_;
+  Nanos ask_after_;
   MonoTime checked_at_{};
   Nanos silence_{};
   bool heard_ = false;

@@ -29,7 +29,7 @@ class HeartbeatTest : public testing::Test {
 };
 
 TEST_F(HeartbeatTest, ASilentPeerIsAskedOnceAndThenDead) {
-  EXPECT_EQ(check_for(kLimit), Verdict::kAsk);
+  EXPECT_EQ(check_for(kLimit), Verdict::kSendHeartbeat);
   EXPECT_EQ(now - begin, kLimit / 4);
   EXPECT_TRUE(heartbeat.is_doubtful());
   EXPECT_EQ(check_for(kLimit), Verdict::kDead);
@@ -38,7 +38,7 @@ TEST_F(HeartbeatTest, ASilentPeerIsAskedOnceAndThenDead) {
 
 TEST_F(HeartbeatTest, APeerThatAnswersLivesForEverAndIsAskedAgain) {
   for (int i = 0; i < 100; ++i) {
-    ASSERT_EQ(check_for(kLimit), Verdict::kAsk) << i;
+    ASSERT_EQ(check_for(kLimit), Verdict::kSendHeartbeat) << i;
     heartbeat.heard();
     EXPECT_FALSE(heartbeat.is_doubtful());
   }
@@ -46,7 +46,7 @@ TEST_F(HeartbeatTest, APeerThatAnswersLivesForEverAndIsAskedAgain) {
 }
 
 TEST_F(HeartbeatTest, AnAnswerAtTheLastMomentCounts) {
-  EXPECT_EQ(check_for(kLimit), Verdict::kAsk);
+  EXPECT_EQ(check_for(kLimit), Verdict::kSendHeartbeat);
   EXPECT_EQ(check_for(kLimit - kLimit / 4 - kStep), Verdict::kAlive);
   heartbeat.heard();
   EXPECT_EQ(check_for(kStep), Verdict::kAlive);
@@ -54,12 +54,12 @@ TEST_F(HeartbeatTest, AnAnswerAtTheLastMomentCounts) {
 }
 
 TEST_F(HeartbeatTest, TimeInWhichThisProcessWasStoppedDoesNotCount) {
-  EXPECT_EQ(check_for(kLimit), Verdict::kAsk);
+  EXPECT_EQ(check_for(kLimit), Verdict::kSendHeartbeat);
   EXPECT_EQ(check_for(kLimit - kLimit / 4 - kStep), Verdict::kAlive);
   now += std::chrono::hours(1);
   MonoTime continued = now;
   EXPECT_EQ(heartbeat.check(now), Verdict::kAlive);
-  EXPECT_EQ(check_for(kLimit), Verdict::kAsk) << "it is asked again first";
+  EXPECT_EQ(check_for(kLimit), Verdict::kSendHeartbeat) << "it is asked again first";
   EXPECT_EQ(check_for(kLimit), Verdict::kDead);
   EXPECT_EQ(now - continued, kLimit);
 }

@@ -34,7 +34,7 @@ class ReplyHistory {
     std::uint64_t sequence = 0;
     Request* running = nullptr;     // being served; its reply goes to who asked last
     std::uint32_t reply_bytes = 0;  // 0 = not answered
-    std::array<std::byte, sizeof(wire::ReplyHeader) + kMaxReplyBody> reply;
+    std::array<std::byte, kMaxReply> reply;
   };
 
   enum class Verdict : std::uint8_t {

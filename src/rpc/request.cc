@@ -1,5 +1,6 @@
 #include "rpc/request.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -45,7 +46,11 @@ void Request::drop_data() {
 Request::ReplySend Request::reply_error(const Error& error) {
   bool is_answer = error.code == Errc::kPosix || error.code == Errc::kSystem;
   is_answer ? trace_.count_error() : trace_.count_failure();
-  set_reply(is_answer ? Errc::kOk : error.code, is_answer ? error.to_errno() : 0, {}, false);
+  auto text = std::as_bytes(std::span(error.context));
+  set_reply(is_answer ? Errc::kOk : error.code,
+            is_answer ? error.to_errno() : 0,
+            text.first(std::min(text.size(), wire::kMaxErrorText)),
+            false);
   return {*this, {}, nullptr};
 }
 

@@ -38,7 +38,8 @@ class Request {
   [[nodiscard]] wire::Opcode opcode() const { return opcode_; }
   [[nodiscard]] wire::SessionId session_id() const { return session_; }
   [[nodiscard]] std::uint64_t client_uid() const { return client_uid_; }
-  // When the caller stops waiting; the work need not go on after that.
+  // When the caller stops waiting, less the time that the reply needs; the work need not go on
+  // after that.
   [[nodiscard]] Deadline deadline() const { return deadline_; }
 
   // The operation's fixed struct and names; check ok() of the reader afterwards.
@@ -67,7 +68,8 @@ class Request {
   [[nodiscard]] ReplySend reply(const Body& body,
                                 std::span<const std::byte> data = {},
                                 const net::MemoryRegion* region = nullptr);
-  // A failure: kPosix errors go as the file system's answer, others as the RPC layer's.
+  // A failure: kPosix errors go as the file system's answer, others as the RPC layer's. The context
+  // goes with it, as far as it fits: it should name the node that failed.
   [[nodiscard]] ReplySend reply_error(const Error& error);
   [[nodiscard]] bool is_answered() const { return answered_; }
   // Its reply is not kept: its caller gave it up.
@@ -108,7 +110,7 @@ class Request {
   std::size_t header_bytes_ = 0;
   std::array<std::byte, wire::kMaxHeaderBytes> bytes_;
   std::size_t reply_bytes_ = 0;
-  std::array<std::byte, sizeof(wire::ReplyHeader) + kMaxReplyBody> reply_;
+  std::array<std::byte, kMaxReply> reply_;
 };
 
 // A reply on its way; awaited once, at once.

@@ -35,7 +35,7 @@ TEST(UnsentCall, ComesAgainAtAServerThatHasForgottenTheClient) {
   ServerThread second;
   net::SocketAddress now = first.address();
   ConnectionPool::Config config;
-  config.resolve = [&](const std::string&) -> Result<net::SocketAddress> { return now; };
+  config.read_list = testing::reader_of(now);
   Client client("client_1", {now}, config);
   ASSERT_TRUE(client.ping());
   now = second.address();

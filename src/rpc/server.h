@@ -122,6 +122,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
 
   struct Stats {
     std::uint64_t notices = 0;          // one-way messages that were understood
+    std::uint64_t heartbeats = 0;       // answered; they are no requests
     std::uint64_t malformed = 0;        // answered with an error, or notices that make no sense
     std::uint64_t unattributed = 0;     // no valid session: dropped
     std::uint64_t repeated = 0;         // sent again over a new connection: not executed again
@@ -164,6 +165,9 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   void on_register(const net::Incoming& message);
   void on_goodbye(const net::Incoming& message);
   void on_invalidate_ack(const net::Incoming& message);
+  void on_heartbeat(Session& session,
+                    const wire::RequestHeader& header,
+                    const net::Incoming& message);
   void on_notice(wire::Opcode opcode, const net::Incoming& message);
   void admit_waiting();
   bool make_room_for(const Registration& registration, MonoTime now);
@@ -172,7 +176,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   void evict(Session& session);
   void end_request(Session& session);
   void end_session(Session& session, wire::CloseReason reason, bool finally);
-  void refuse(Session& session,
+  void answer(Session& session,
               std::uint16_t message_id,
               const wire::RequestHeader& header,
               Errc code);

@@ -1,4 +1,5 @@
 // The requests of a Server's clients: from the message to the end of its handler.
+#include <algorithm>
 #include <cstring>
 
 #include "base/log.h"
@@ -6,6 +7,23 @@
 #include "wire/ping.h"
 
 namespace benchfs::rpc {
+namespace {
+
+// A caller's deadline less the time that the answer needs, so that a request whose work waits for
+// another server until then is answered in time, with the name of that server.
+Deadline reply_by(MonoTime arrived, std::uint32_t deadline_ms) {
+  constexpr std::uint32_t kPart = 16;
+  constexpr std::uint32_t kMostMs = 250;
+  return Deadline::at(
+      arrived + std::chrono::milliseconds(deadline_ms - std::min(deadline_ms / kPart, kMostMs)));
+}
+
+bool is_heartbeat(wire::Opcode opcode, const wire::RequestHeader& header) {
+  return opcode == wire::Opcode::kPing &&
+         wire::RequestId{header.request_id}.slot() == wire::kHeartbeatSlot;
+}
+
+}  // namespace
 
 net::Disposition Server::on_message(const net::Incoming& message) {
   auto opcode = static_cast<wire::Opcode>(message.id);
@@ -31,6 +49,16 @@ void Server::on_invalidate_ack(const net::Incoming& message) {
     return;
   }
   service_.on_invalidate_ack(wire::SessionId{header.session_id}, header.sequence);
+}
+
+// Answered at once whatever the session does, also while it drains and while the server stops: a
+// server that is alive must not be taken for a dead one.
+void Server::on_heartbeat(Session& session,
+                          const wire::RequestHeader& header,
+                          const net::Incoming& message) {
+  bool is_plain = header.flags == 0 && message.length == 0;
+  ++(is_plain ? stats_.heartbeats : stats_.malformed);
+  answer(session, message.id, header, is_plain ? Errc::kOk : Errc::kMalformed);
 }
 
 void Server::on_notice(wire::Opcode opcode, const net::Incoming& message) {
@@ -64,13 +92,17 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
     admission_.drop_sender(message);
     return net::Disposition::kDone;
   }
+  if (is_heartbeat(opcode, header)) [[unlikely]] {
+    on_heartbeat(*session, header, message);
+    return net::Disposition::kDone;
+  }
   if (session->is_draining) [[unlikely]] {
     ++stats_.postponed;  // the notice of its eviction, which comes after the replies, says so
     return net::Disposition::kDone;
   }
   Errc code = check_request(header, *session, message);
   if (code != Errc::kOk) [[unlikely]] {
-    refuse(*session, message.id, header, code);
+    answer(*session, message.id, header, code);
     return net::Disposition::kDone;
   }
   ReplyHistory::Slot* kept = nullptr;
@@ -97,7 +129,7 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
   }
   request->lost_data_ = false;
   request->client_uid_ = session->client_uid;
-  request->deadline_ = Deadline::at(arrived + std::chrono::milliseconds(header.deadline_ms));
+  request->deadline_ = reply_by(arrived, header.deadline_ms);
   request->answered_ = false;
   request->is_rendezvous_ = message.is_rendezvous;
   request->data_bytes_ = message.length;
@@ -165,7 +197,7 @@ Errc Server::check_request(const wire::RequestHeader& header,
 }
 
 // Answers without a request object.
-void Server::refuse(Session& session,
+void Server::answer(Session& session,
                     std::uint16_t message_id,
                     const wire::RequestHeader& header,
                     Errc code) {

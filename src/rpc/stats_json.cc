@@ -56,6 +56,7 @@ void write_rpc(JsonWriter& json, const Server& server) {
   json.field("errors", sum.errors);
   json.field("failures", sum.failures);
   json.field("notices", stats.notices);
+  json.field("heartbeats", stats.heartbeats);
   json.field("malformed", stats.malformed);
   json.field("unattributed", stats.unattributed);
   json.field("overloaded", stats.overloaded);
@@ -71,6 +72,7 @@ void write_admission(JsonWriter& json, const Admission& admission) {
   json.field("accepted", admission.stats().accepted);
   json.field("register_timeouts", admission.stats().register_timeouts);
   json.field("turned_away", admission.stats().turned_away);
+  json.field("no_descriptors", admission.stats().no_descriptors);
   json.field("silent", admission.stats().silent);
   json.field("malformed", admission.stats().malformed);
   json.field("challenged", admission.stats().challenged);

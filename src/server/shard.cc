@@ -11,6 +11,9 @@
 #include "cluster/secret.h"
 #include "cluster/server_list_file.h"
 #include "meta/meta_store.h"
+#include "net/interfaces.h"
+#include "net/transport.h"
+#include "rt/blocking_pool.h"
 #include "server/shard_service.h"
 #include "wire/ping.h"
 
@@ -53,8 +56,9 @@ struct Shard::Parts {
   bool is_back = false;  // it was in the complete list before
 
   std::unique_ptr<rt::Reactor> reactor;
-  rt::Scope scope;       // work on behalf of requests
-  rt::Scope background;  // housekeeping, joining the list
+  std::optional<rt::BlockingPool> blocking;  // for what must not stop the reactor
+  rt::Scope scope;                           // work on behalf of requests
+  rt::Scope background;                      // housekeeping, joining the list
   std::unique_ptr<rt::Uring> ring;
   std::unique_ptr<net::Context> context;
   std::unique_ptr<net::Worker> worker;
@@ -125,6 +129,7 @@ Result<std::unique_ptr<Shard>> Shard::create(ShardConfig config) {
   parts.config.rpc.bulk_bytes =
       std::uint64_t{parts.config.buffer_bytes} * parts.config.buffer_count;
   BENCHFS_TRY(parts.reactor, rt::Reactor::create(parts.config.idle));
+  parts.blocking.emplace(*parts.reactor);
   rt::Reactor::Binding binding(*parts.reactor);
   Status begun = parts.begin();
   if (!begun) {
@@ -171,8 +176,14 @@ Status Shard::Parts::open_storage() {
 
 Status Shard::Parts::open_network() {
   BENCHFS_TRY(net::SocketAddress wanted, net::make_address(config.listen_ip, config.listen_port));
-  BENCHFS_TRY(context, net::Context::create(config.network));
-  BENCHFS_TRY(worker, net::Worker::create(*context, *reactor, net::Worker::Threads::kSingle));
+  if (config.network.devices.empty()) {
+    BENCHFS_TRY(std::string ip, advertised_ip(wanted));
+    config.network.devices = net::devices_at(ip);
+  }
+  BENCHFS_TRY(net::Transport transport,
+              net::open_transport(config.network, *reactor, net::Worker::Threads::kSingle));
+  context = std::move(transport.context);
+  worker = std::move(transport.worker);
   BENCHFS_TRY(region, context->register_memory(buffers->region()));
 
   rpc::ClientIdentity identity{.id = "shard:" + config.node_id, .uid = random_id()};
@@ -180,9 +191,7 @@ Status Shard::Parts::open_network() {
     identity.secret = *config.rpc.secret;
   }
   rpc::ConnectionPool::Config to_peers;
-  to_peers.resolve = [this](const std::string& node_id) {
-    return rpc::ConnectionPool::look_in_list(config.registry_dir, run_id)(node_id);
-  };
+  to_peers.read_list = rpc::ConnectionPool::list_reader(config.registry_dir);
   BENCHFS_TRY(pool, rpc::ConnectionPool::create(*worker, identity, std::move(to_peers)));
   peers.pool = pool.get();
   peers.scope = &scope;
@@ -211,6 +220,15 @@ Result<std::string> Shard::Parts::advertised_ip(const net::SocketAddress& bound)
 
 Status Shard::Parts::join_list() {
   BENCHFS_TRY(std::string ip, advertised_ip(address));
+  if (address.is_any() && config.advertise_ip.empty() && config.interface_name.empty()) {
+    for (const std::string& other : net::other_addresses(ip)) {
+      BENCHFS_LOG(kInfo,
+                  "{} advertises {}, and not {}: network.interface chooses",
+                  config.node_id,
+                  ip,
+                  other);
+    }
+  }
   BENCHFS_TRY(address, net::make_address(ip, address.port()));
   cluster::Server self{config.node_id, ip, address.port()};
   auto before = cluster::read_server_list(config.registry_dir, config.run_id);
@@ -300,14 +318,28 @@ rt::Task<void> Shard::Parts::get_ready() {
 rt::Task<void> Shard::Parts::wait_for_list() {
   Deadline deadline = Deadline::after(config.list_timeout);
   for (;;) {
-    auto list = cluster::read_server_list(config.registry_dir, run_id);
-    if (list) {
-      outcome = set_up(*list);
+    using List = decltype(cluster::read_server_list(config.registry_dir, run_id));
+    auto read = co_await blocking->run<List>(
+        [dir = config.registry_dir, id = run_id]() -> Result<List> {
+          return cluster::read_server_list(dir, id);
+        },
+        deadline,
+        &background.cancel_source());
+    if (background.is_closed()) {
+      co_return;
+    }
+    if (read && *read) {
+      outcome = set_up(**read);
       done = !outcome.has_value();
       co_return;
     }
-    if (!list.error().is_transient() || deadline.passed()) {
-      outcome = std::unexpected(list.error().to_error());
+    if (!read) {  // a file system that hangs
+      outcome = std::unexpected(std::move(read.error()).with_prefix("reading the server list"));
+      done = true;
+      co_return;
+    }
+    if (!read->error().is_transient() || deadline.passed()) {
+      outcome = std::unexpected(read->error().to_error());
       done = true;
       co_return;
     }

@@ -35,6 +35,8 @@ struct RequestHeader {
 inline constexpr std::uint32_t kLongestDeadlineMs = (1U << 24) - 1;
 static_assert(sizeof(RequestHeader) == 20 && std::is_trivially_copyable_v<RequestHeader>);
 
+// Behind it the operation's fixed reply; behind an error nothing, or a text of at most
+// kMaxErrorText bytes that says what failed and on which node.
 struct ReplyHeader {
   std::uint64_t request_id = 0;
   std::uint16_t transport = 0;  // Errc of the RPC layer; kOk when the operation ran

@@ -32,6 +32,14 @@ inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 62;
 // of 64 keeps a client that sleeps from filling its shared-memory FIFO of 256 entries.
 inline constexpr std::uint32_t kMaxWindow = 64;
 
+// Slot part of the id of a heartbeat: a ping beside the window, which is answered whatever else the
+// session does.
+inline constexpr std::uint32_t kHeartbeatSlot = 255;
+static_assert(kHeartbeatSlot >= kMaxWindow);
+
+// A text that explains the error of a reply.
+inline constexpr std::size_t kMaxErrorText = 200;
+
 // Clients registered at one shard; the slot part of a session id has room for more.
 inline constexpr std::uint32_t kMaxClients = 1U << 20;
 

@@ -29,6 +29,15 @@ rt::WaitQueue::Awaiter pause(std::uint64_t milliseconds) {
 
 }  // namespace
 
+ConnectionPool::ListReader reader_of(const net::SocketAddress& node_0) {
+  return [&node_0](std::uint64_t run_id) -> Result<cluster::ServerList> {
+    cluster::ServerList list;
+    list.run_id = run_id;
+    list.servers.push_back({"node_0", node_0.ip(), node_0.port()});
+    return list;
+  };
+}
+
 void fill_pattern(std::span<std::byte> bytes, std::uint64_t seed) {
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     bytes[i] = pattern_byte(seed, i);

@@ -155,6 +155,9 @@ class Client {
   rt::Scope scope_;
 };
 
+// A server list of one server, whose address is looked up when the list is read.
+ConnectionPool::ListReader reader_of(const net::SocketAddress& node_0);
+
 // The bytes of message `seed`, and whether `bytes` are them.
 void fill_pattern(std::span<std::byte> bytes, std::uint64_t seed);
 bool has_pattern(std::span<const std::byte> bytes, std::uint64_t seed);

@@ -1,0 +1,45 @@
+#include "rpc/sharing.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/pid_file.h"
+#include "net/address.h"
+#include "net/interfaces.h"
+
+namespace benchfs::rpc {
+namespace {
+
+// The daemon of a shard: "node_0" of "node_0", and also of its shard "node_0.1".
+Result<ProcessRecord> daemon_of(const std::string& registry_dir, const std::string& node_id) {
+  std::string directory = registry_dir + "/pid/";
+  Result<ProcessRecord> record = PidFile::read(directory + node_id);
+  std::size_t dot = node_id.rfind('.');
+  return record || dot == std::string::npos ? record
+                                            : PidFile::read(directory + node_id.substr(0, dot));
+}
+
+}  // namespace
+
+net::Sharing sharing_with_servers(const std::string& registry_dir,
+                                  const cluster::ServerList& list) {
+  net::Sharing most = net::Sharing::kNothing;  // of servers elsewhere nothing can be shared
+  net::Sharing least = net::Sharing::kMemory;
+  std::set<std::string> local = net::local_ips();
+  for (const cluster::Server& server : list.servers) {
+    auto address = net::make_address(server.ip, server.port);
+    if (!address || (!address->is_loopback() && !local.contains(server.ip))) {
+      continue;
+    }
+    most = net::Sharing::kMemory;
+    Result<ProcessRecord> daemon = daemon_of(registry_dir, server.node_id);
+    if (!daemon) {
+      continue;  // not started as one
+    }
+    least = std::min(least,
+                     is_running(*daemon) ? net::sharing_with(daemon->pid) : net::Sharing::kNothing);
+  }
+  return std::min(most, least);
+}
+
+}  // namespace benchfs::rpc
