@@ -1,11 +1,15 @@
 #include "base/descriptors.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <climits>
+#include <cstddef>
 
 namespace benchfs {
 
@@ -26,6 +30,36 @@ void make_room_for_descriptors(std::size_t expected, std::size_t most) {
     ::close(highest);
   }
   ::close(fd);
+}
+
+std::size_t descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX) {
+    return INT_MAX;
+  }
+  return limit.rlim_cur;
+}
+
+// The kernel gives the lowest number that is free, so most free ones are found at the end.
+bool has_free_descriptors(std::size_t wanted) {
+  constexpr std::size_t kBlock = 256;
+  std::array<pollfd, kBlock> block{};
+  std::size_t free = 0;
+  for (std::size_t end = descriptor_limit(); end > 0 && free < wanted;) {
+    std::size_t count = std::min(end, kBlock);
+    end -= count;
+    for (std::size_t i = 0; i < count; ++i) {
+      block[i] = {.fd = static_cast<int>(end + i), .events = 0, .revents = 0};
+    }
+    if (poll(block.data(), count, 0) < 0) {
+      return true;  // it cannot be known
+    }
+    free += static_cast<std::size_t>(std::count_if(
+        block.begin(), block.begin() + static_cast<std::ptrdiff_t>(count), [](const pollfd& one) {
+          return (one.revents & POLLNVAL) != 0;
+        }));
+  }
+  return free >= wanted;
 }
 
 }  // namespace benchfs

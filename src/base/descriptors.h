@@ -11,4 +11,9 @@ namespace benchfs {
 // process has other threads (13 ms were seen, on the way of a client that registers).
 void make_room_for_descriptors(std::size_t expected, std::size_t most);
 
+// How many descriptors this process may have open (ulimit -n).
+std::size_t descriptor_limit();
+// Whether `wanted` more can be opened now. Takes some microseconds, no memory and no descriptor.
+bool has_free_descriptors(std::size_t wanted);
+
 }  // namespace benchfs

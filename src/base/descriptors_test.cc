@@ -57,5 +57,29 @@ TEST(Descriptors, MoreThanTheLimitIsAllThereIs) {
   EXPECT_GE(table_size(), limit.rlim_max);
 }
 
+TEST(Descriptors, FreeOnesAreCountedWhereverTheyAre) {
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  rlimit low = limit;
+  low.rlim_cur = 300;  // more than are looked at in one go
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  EXPECT_EQ(descriptor_limit(), 300U);
+  std::vector<int> taken;
+  for (int fd = dup(0); fd >= 0; fd = dup(0)) {
+    taken.push_back(fd);
+  }
+  EXPECT_FALSE(has_free_descriptors(1));
+  for (std::size_t i = 0; i < 5; ++i) {  // the lowest, and the highest
+    close(i % 2 == 0 ? taken[i] : taken[taken.size() - i]);
+  }
+  EXPECT_TRUE(has_free_descriptors(5));
+  EXPECT_FALSE(has_free_descriptors(6));
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    close(taken[i]);
+  }
+  EXPECT_FALSE(has_free_descriptors(301));
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 }  // namespace
 }  // namespace benchfs

@@ -1,6 +1,7 @@
 #include "net/closed_sockets.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,7 +21,9 @@ extern "C" int __interceptor_close(int fd);  // NOLINT(bugprone-reserved-identif
 namespace benchfs::net {
 namespace {
 
-constexpr std::size_t kKept = 256;
+constexpr std::uint32_t kKept = 256;
+// The numbers kept are at most this part of those the process may have.
+constexpr rlim_t kPart = 32;
 
 // Zero is no number here: a program without standard input may close it for good.
 std::array<std::atomic<int>, kKept> kept;
@@ -53,6 +56,14 @@ bool is_socket(int fd) {
   return fd > 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
+std::uint32_t most_kept() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return kKept;
+  }
+  return static_cast<std::uint32_t>(std::clamp<rlim_t>(limit.rlim_cur / kPart, 1, kKept));
+}
+
 bool is_kept(int fd) {
   return fd > 0 && std::ranges::any_of(kept, [fd](const auto& number) { return number == fd; });
 }
@@ -68,7 +79,7 @@ int close_and_keep_number(int fd) {
   if (placeholder < 0 || dup3(placeholder, fd, O_CLOEXEC) < 0) {
     return close_now(fd);
   }
-  std::uint32_t slot = next.fetch_add(1, std::memory_order_relaxed) % kKept;
+  std::uint32_t slot = next.fetch_add(1, std::memory_order_relaxed) % most_kept();
   int oldest = kept[slot].exchange(fd, std::memory_order_acq_rel);
   if (oldest > 0) {
     close_now(oldest);

@@ -1,13 +1,18 @@
 #include "net/context.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 #include <ucs/config/global_opts.h>
 
+#include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <mutex>
 #include <utility>
 
+#include "base/descriptors.h"
 #include "base/log.h"
+#include "net/ucx_calls.h"
 
 namespace benchfs::net {
 namespace {
@@ -40,6 +45,18 @@ constexpr Setting kSettings[] = {
 // UCX watches one descriptor a connection, and refuses more than this many in one worker; 1024 by
 // default. Takes 4 bytes each.
 constexpr const char* kMaxConnections = "16384";
+
+// What UCX opens while it starts, with room for the files that it reads.
+constexpr std::size_t kContextDescriptors = 16;
+
+std::atomic<std::uint32_t> contexts{0};  // alive in this process
+std::atomic<bool> is_inherited{false};   // UCX was in use in the parent of this process
+
+void after_fork_in_child() {
+  if (contexts.load(std::memory_order_relaxed) > 0) {
+    is_inherited.store(true, std::memory_order_relaxed);
+  }
+}
 
 Result<ucp_config_t*> make_config(const ContextConfig& wanted) {
   ucp_config_t* config = nullptr;
@@ -88,6 +105,19 @@ Error ucx_error(ucs_status_t status, std::string what) {
   return Error{code, 0, fmt::format("{} ({})", what, ucs_status_string(status))};
 }
 
+Status need_descriptors(std::size_t wanted, std::string what) {
+  if (has_free_descriptors(wanted)) {
+    return {};
+  }
+  return fail_system(
+      EMFILE,
+      fmt::format("{}: this process needs {} more descriptors and may open {} in all; "
+                  "raise its limit (ulimit -n) or close files",
+                  what,
+                  wanted,
+                  descriptor_limit()));
+}
+
 MemoryRegion& MemoryRegion::operator=(MemoryRegion&& other) noexcept {
   std::swap(context_, other.context_);
   std::swap(handle_, other.handle_);
@@ -104,6 +134,7 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
   // Peers that die are an expected event here and reported by us; UCX would log each as an error.
   static std::once_flag once;
   std::call_once(once, [] {
+    pthread_atfork(nullptr, nullptr, after_fork_in_child);
     if (std::getenv("UCX_LOG_LEVEL") == nullptr) {
       ucs_global_opts_set_value("LOG_LEVEL", "fatal");
     }
@@ -111,6 +142,14 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
       ucs_global_opts_set_value("ASYNC_MAX_EVENTS", kMaxConnections);
     }
   });
+  if (is_inherited.load(std::memory_order_relaxed)) {
+    return fail_system(ENOTSUP,
+                       "this process is a child that was made by fork while its parent was "
+                       "connected, and UCX does not work in it; connect only after fork (in the "
+                       "child), or start a new program with exec");
+  }
+  BENCHFS_TRY_VOID(need_descriptors(kContextDescriptors, "starting UCX"));
+  redirect_ucx_calls();
   BENCHFS_TRY(ucp_config_t * ucx_config, make_config(config));
   ucp_params_t params{};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME;
@@ -119,6 +158,7 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
   ucp_context_h handle = nullptr;
   ucs_status_t status = ucp_init(&params, ucx_config, &handle);
   ucp_config_release(ucx_config);
+  redirect_ucx_calls();  // of the modules that it has loaded
   if (status != UCS_OK) {
     return std::unexpected(
         ucx_error(status,
@@ -129,8 +169,13 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
   return std::unique_ptr<Context>(new Context(handle));  // lint: allow new private constructor
 }
 
+Context::Context(ucp_context_h handle) : handle_(handle) {
+  contexts.fetch_add(1, std::memory_order_relaxed);
+}
+
 Context::~Context() {
   ucp_cleanup(handle_);
+  contexts.fetch_sub(1, std::memory_order_relaxed);
 }
 
 Result<MemoryRegion> Context::register_memory(std::span<std::byte> memory) {

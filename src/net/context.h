@@ -39,6 +39,8 @@ class MemoryRegion {
 
 class Context {
  public:
+  // Errors: kTransport; kSystem with EMFILE (no descriptors) or ENOTSUP (in the child of a process
+  // that used UCX when it forked: its threads and connections do not exist there).
   static Result<std::unique_ptr<Context>> create(const ContextConfig& config);
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -48,9 +50,13 @@ class Context {
   Result<MemoryRegion> register_memory(std::span<std::byte> memory);
 
  private:
-  explicit Context(ucp_context_h handle) : handle_(handle) {}
+  explicit Context(ucp_context_h handle);
   ucp_context_h handle_;
 };
+
+// UCX aborts where it cannot open a descriptor that it needs. So each of our operations that makes
+// it open some asks first whether there are `wanted`. The error says what to do.
+Status need_descriptors(std::size_t wanted, std::string what);
 
 // Of the library in use, such as "1.13.1".
 std::string ucx_version();

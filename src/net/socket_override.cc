@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "base/descriptors.h"
 #include "net/incoming_sockets.h"
 
 #if __has_feature(thread_sanitizer)
@@ -14,7 +15,7 @@
 extern "C" {
 // NOLINTBEGIN(bugprone-reserved-identifier)
 int __interceptor_listen(int fd, int backlog);
-int __interceptor_accept(int port, sockaddr* address, socklen_t* length);
+int __interceptor_accept4(int port, sockaddr* address, socklen_t* length, int flags);
 ssize_t __interceptor_recv(int fd, void* data, size_t length, int flags);
 ssize_t __interceptor_send(int fd, const void* data, size_t length, int flags);
 // NOLINTEND(bugprone-reserved-identifier)
@@ -34,13 +35,17 @@ int listen_now(int fd, int backlog) {
 #endif
 }
 
-int accept_now(int port, sockaddr* address, socklen_t* length) {
+int accept_now(int port, sockaddr* address, socklen_t* length, int flags) {
 #if __has_feature(thread_sanitizer)
-  return __interceptor_accept(port, address, length);
+  return __interceptor_accept4(port, address, length, flags);
 #else
-  return static_cast<int>(syscall(SYS_accept, port, address, length));
+  return static_cast<int>(syscall(SYS_accept4, port, address, length, flags));
 #endif
 }
+
+// Connections that came in must leave room for what UCX opens for those that it has begun to make:
+// where it finds none it aborts.
+constexpr std::size_t kReservedForUcx = 16;
 
 ssize_t receive_now(int fd, void* data, size_t length, int flags) {
 #if __has_feature(thread_sanitizer)
@@ -68,8 +73,10 @@ int listen(int fd, int backlog) noexcept {
 }
 
 int accept(int port, sockaddr* address, socklen_t* length) {
-  int fd = accept_now(port, address, length);
-  if (fd >= 0 && !incoming::add_connection(port, fd)) {
+  bool is_ours = incoming::port_of(port) != Port::kForeign;
+  int fd = accept_now(port, address, length, is_ours ? SOCK_CLOEXEC : 0);
+  bool is_refused = fd >= 0 && is_ours && !benchfs::has_free_descriptors(kReservedForUcx);
+  if (is_refused || (fd >= 0 && !incoming::add_connection(port, fd))) {
     close(fd);
     fd = -1;
     errno = EAGAIN;
@@ -79,6 +86,11 @@ int accept(int port, sockaddr* address, socklen_t* length) {
     errno = EAGAIN;
   }
   return fd;
+}
+
+// For net/ucx_calls.h: this is accept() of the program.
+int benchfs_accept(int port, sockaddr* address, socklen_t* length) {
+  return accept(port, address, length);
 }
 
 ssize_t recv(int fd, void* data, size_t length, int flags) {

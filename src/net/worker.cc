@@ -18,6 +18,8 @@ constexpr unsigned kTopMessageId = 65535;
 constexpr std::uint32_t kMaxPostponedPolls = 1024;
 // How often UCX is asked to let go of what is closed by force. It needs a handful.
 constexpr int kForcePasses = 1000;
+// What UCX opens for a worker, with the devices of a usual node.
+constexpr std::size_t kWorkerDescriptors = 32;
 
 ucs_status_t ignore_message(
     void*, const void*, std::size_t, void*, std::size_t, const ucp_am_recv_param_t*) {
@@ -36,6 +38,7 @@ DroppingHandler dropping_handler;
 Result<std::unique_ptr<Worker>> Worker::create(Context& context,
                                                rt::Reactor& reactor,
                                                Threads threads) {
+  BENCHFS_TRY_VOID(need_descriptors(kWorkerDescriptors, "creating a UCX worker"));
   std::unique_ptr<Worker> worker(
       new Worker(context, reactor));  // lint: allow new private constructor
   ucp_worker_params_t params{};
@@ -228,6 +231,7 @@ Result<Endpoint*> Worker::make_endpoint(ucp_ep_params_t& params,
 }
 
 Result<Endpoint*> Worker::connect(const SocketAddress& address, EndpointOwner& owner) {
+  BENCHFS_TRY_VOID(need_descriptors(kEndpointDescriptors, "making a connection"));
   ucp_ep_params_t params{};
   params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
   params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
@@ -237,6 +241,10 @@ Result<Endpoint*> Worker::connect(const SocketAddress& address, EndpointOwner& o
 }
 
 Result<Endpoint*> Worker::accept(ucp_conn_request_h request, EndpointOwner& owner) {
+  if (Status room = need_descriptors(kEndpointDescriptors, "accepting a connection"); !room) {
+    reject(request);
+    return std::unexpected(std::move(room.error()));
+  }
   ucp_ep_params_t params{};
   params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
   params.conn_request = request;

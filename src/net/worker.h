@@ -80,9 +80,12 @@ class Worker final : public rt::Poller {
   Result<SocketAddress> listen(const SocketAddress& address, ConnectionAcceptor& acceptor);
   void stop_listening();
 
+  // What UCX may open for one connection, over all devices and while it is being made.
+  static constexpr std::size_t kEndpointDescriptors = 8;
   // Starts to connect; a refusal is reported to the owner as a failure. Flush before the first
-  // message (see Endpoint::flush).
+  // message (see Endpoint::flush). Errors: also kSystem with EMFILE.
   Result<Endpoint*> connect(const SocketAddress& address, EndpointOwner& owner);
+  // Rejects the request when it fails.
   Result<Endpoint*> accept(ucp_conn_request_h request, EndpointOwner& owner);
   void reject(ucp_conn_request_h request);
 
