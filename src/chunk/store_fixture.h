@@ -62,9 +62,9 @@ class TemporaryDirectory {
 // Reactor, ring and pool of one shard.
 class Shard {
  public:
-  explicit Shard(std::size_t buffers = 8)
+  explicit Shard(std::size_t buffers = 8, rt::Uring::Backend backend = rt::Uring::Backend::kAuto)
       : reactor_(rt::Reactor::create().value()),
-        ring_(rt::Uring::create(*reactor_, {.entries = 64}).value()),
+        ring_(rt::Uring::create(*reactor_, {.entries = 64, .backend = backend}).value()),
         pool_(BufferPool::create(kSlot, buffers).value()) {}
 
   Result<std::unique_ptr<ChunkStore>> open_file(FileEngineConfig config) {
