@@ -176,7 +176,7 @@ class ChunkStore {
   [[nodiscard]] virtual Result<Space> space() const = 0;
 
   // Refuses new operations (kNotReady), waits for those under way, then closes and removes the
-  // files (unless told to keep them). Leases may die later.
+  // files. Leases may die later.
   virtual rt::CoStatus close() = 0;
 };
 
@@ -199,7 +199,6 @@ struct FileEngineConfig {
   std::uint32_t slot_bytes = 0;  // the file system's chunk size
   std::uint64_t segment_slots = 1024;
   bool direct = true;          // O_DIRECT for aligned transfers, where the file system can
-  bool keep = false;           // leave the segment files behind
   IoFaults* faults = nullptr;  // borrowed
 };
 
@@ -214,11 +213,15 @@ Result<std::unique_ptr<ChunkStore>> open_file_store(rt::Reactor& reactor,
 
 struct MemoryEngineConfig {
   std::uint32_t slot_bytes = 0;   // the file system's chunk size
-  std::uint64_t limit_bytes = 0;  // memory for chunks, in touched pages
+  std::uint64_t limit_bytes = 0;  // memory for chunks, in touched pages; 0: a share of what is left
+  std::uint32_t shards = 1;       // that share the memory left, this one included
+  std::string system_root;        // for tests: where proc and the cgroup mounts are looked for
   bool huge_pages = true;         // for chunks whose first write is not a small file's
   std::uint64_t warm_bytes = std::uint64_t{256} << 20;  // freed memory kept mapped for reuse
 };
 
+// Whatever the limit, the store refuses to grow (ENOSPC) when the machine or a memory cgroup of
+// this process has little left (memory_budget.h).
 Result<std::unique_ptr<ChunkStore>> make_memory_store(MemoryEngineConfig config);
 
 }  // namespace benchfs::chunk

@@ -15,7 +15,7 @@ namespace benchfs::chunk {
 
 class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
  public:
-  explicit MemoryStore(const MemoryEngineConfig& config);
+  MemoryStore(const MemoryEngineConfig& config, MemoryGauge gauge);
   ~MemoryStore() override;
 
   [[nodiscard]] std::uint32_t max_transfer() const override { return config_.slot_bytes; }
@@ -50,11 +50,13 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
   rt::Task<void> trim();
 
   MemoryEngineConfig config_;
+  MemoryBudget budget_;
   MemorySlots slots_;
   ChunkIndex<MemorySlot> index_;
   rt::WaitQueue write_ended_;  // waiters: writes blocked by one from before a truncation
   std::uint64_t device_id_;
   std::uint64_t leases_ = 0;
+  std::uint64_t refusals_ = 0;  // writes that found no memory
   rt::Scope background_;
   bool is_trimming_ = false;
   bool is_closed_ = false;

@@ -234,7 +234,7 @@ void Segments::close() {
       ::close(segment->direct_fd);
     }
     std::string path = path_of(segment->number);
-    if (!config_.keep && unlink(path.c_str()) != 0) {
+    if (unlink(path.c_str()) != 0) {
       BENCHFS_LOG(kWarn, "removing {}: {}", path, Error::from_system(errno, "").message());
     }
   }

@@ -75,7 +75,7 @@ class Segments {
   // 0: direct transfers are not possible.
   [[nodiscard]] std::uint32_t direct_alignment() const { return direct_alignment_; }
   [[nodiscard]] Result<Space> space() const;
-  // Closes the files, and removes them unless they are to be kept.
+  // Closes and removes the files.
   void close();
 
  private:
