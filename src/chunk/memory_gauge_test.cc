@@ -113,7 +113,9 @@ TEST_F(MemoryGaugeTest, WithoutALimitTheStoreOffersAShareOfWhatIsLeft) {
   set_v2("/job", fmt::format("{}", 1000 * kMiB), 200 * kMiB, 0);
   auto store = make_memory_store({.slot_bytes = 1U << 20, .shards = 4, .system_root = root()});
   ASSERT_TRUE(store) << store.error().message();
-  EXPECT_EQ((*store)->space()->total_bytes, 100 * kMiB);
+  Shard shard;
+  Driver driver(shard.reactor(), *std::move(store));
+  EXPECT_EQ(driver.space().total_bytes, 100 * kMiB);
 }
 
 TEST_F(MemoryGaugeTest, GrowthStopsWhenLittleIsLeftAndGoesOnAfterwards) {
@@ -137,7 +139,7 @@ TEST_F(MemoryGaugeTest, GrowthStopsWhenLittleIsLeftAndGoesOnAfterwards) {
   EXPECT_TRUE(status.error().is_posix(ENOSPC));
   EXPECT_NE(status.error().message().find("the machine has 40 of 2048 MiB left"),
             std::string::npos);
-  EXPECT_EQ(driver.store().space()->free_bytes, 0U);
+  EXPECT_EQ(driver.space().free_bytes, 0U);
   EXPECT_TRUE(driver.fill({inode, 0}, 0, 1U << 20, 'c')) << "what it has it may use";
   ASSERT_TRUE(driver.truncate(inode, 1U << 20, 1U << 20));
   EXPECT_TRUE(driver.fill({inode, 1}, 0, 1U << 20, 'd')) << "and what it freed";

@@ -208,12 +208,12 @@ rt::CoStatus MemoryStore::sync(wire::InodeId) {
   co_return Status{};
 }
 
-Result<Space> MemoryStore::space() const {
+rt::CoResult<Space> MemoryStore::space(Deadline) {
   // Free slots that are still mapped are not lost; the shards of a daemon share the rest.
   std::uint64_t most = slots_.warm_bytes() + budget_.left() / config_.shards;
-  return Space{.total_bytes = config_.limit_bytes,
-               .free_bytes = std::min(config_.limit_bytes - slots_.used_bytes(), most),
-               .device_id = device_id_};
+  co_return Space{.total_bytes = config_.limit_bytes,
+                  .free_bytes = std::min(config_.limit_bytes - slots_.used_bytes(), most),
+                  .device_id = device_id_};
 }
 
 rt::CoStatus MemoryStore::close() {

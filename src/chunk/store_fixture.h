@@ -133,6 +133,11 @@ class Driver {
     return reactor_->block_on(store_->truncate(inode, size, chunk_bytes));
   }
   Extent query(wire::InodeId inode) { return store_->query(inode, kSlot); }
+  Space space() {
+    Result<Space> space = reactor_->block_on(store_->space(soon()));
+    EXPECT_TRUE(space) << space.error().message();
+    return space.value_or(Space{});
+  }
   Status sync(wire::InodeId inode) { return reactor_->block_on(store_->sync(inode)); }
   Status close() { return reactor_->block_on(store_->close()); }
   ChunkStore& store() { return *store_; }
