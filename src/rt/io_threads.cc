@@ -4,9 +4,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <system_error>
 #include <utility>
+
+#include "base/signal_block.h"
 
 namespace benchfs::rt {
 
@@ -31,12 +32,8 @@ Result<std::unique_ptr<IoThreads>> IoThreads::create(unsigned threads) {
   if (pool->event_fd_ < 0) {
     return fail_system(errno, "creating the event descriptor of the I/O threads");
   }
-  // The threads inherit the mask: signals are the program's.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   Status started;
+  SignalBlock block;
   try {
     for (unsigned i = 0; i < threads; ++i) {
       pool->threads_.emplace_back([raw = pool.get()] { raw->run(); });
@@ -44,7 +41,6 @@ Result<std::unique_ptr<IoThreads>> IoThreads::create(unsigned threads) {
   } catch (const std::system_error& error) {
     started = fail_system(error.code().value(), "starting an I/O thread");
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (!started) {
     return std::unexpected(std::move(started).error());
   }
