@@ -36,8 +36,8 @@ BufferPool::~BufferPool() {
   BENCHFS_CHECK(free_.size() == count_ && waiters_.empty());
 }
 
-// One is free at least. An owner holds at most what is not free: while much is free there is
-// nothing to count.
+// At least one buffer is free. Nobody holds more than the buffers in use, so count only when few
+// are free.
 bool BufferPool::has_share(std::uint64_t owner) const {
   std::size_t enough = 2 * (free_.size() - 1);
   if (owner == 0 || count_ - free_.size() < enough) {
@@ -95,7 +95,7 @@ void BufferPool::give_back(std::uint32_t index) {
   free_.push_back(index);
   for (std::size_t i = 0; i < waiters_.size() && !free_.empty();) {
     Waiting& waiting = *waiters_[i];
-    // Not one whose deadline passed in this pass.
+    // wake_one() fails for a task whose deadline passed in this pass.
     if (has_share(waiting.owner) && waiting.queue.wake_one()) {
       waiting.lease = take(waiting.owner);
       waiters_.erase(waiters_.begin() + static_cast<std::ptrdiff_t>(i));

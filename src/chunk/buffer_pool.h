@@ -2,13 +2,13 @@
 // disk.
 //
 // All buffers lie in one contiguous mapping, so that io_uring and UCX each register it once. A
-// lease holds one buffer and gives it back when it dies. Who finds the pool empty waits, first
+// lease holds one buffer and returns it when it dies. Tasks that find the pool empty wait, first
 // come, first served: this is the flow control of the data path.
 //
-// Shares: an owner with a buffer gets a further one only if it then holds at most twice as many as
-// are free. So one that takes all it gets leaves a third of the pool, two of them leave a fifth,
-// and those that do not take part in their transfers cannot stop the others. Owners over their
-// share wait beside the order of the others.
+// Shares: an owner that holds a buffer gets another one only if it then holds at most twice as many
+// as are free. A greedy owner therefore leaves a third of the pool to others, two leave a fifth,
+// and clients that stopped responding during their transfers cannot block the rest. Owners over
+// their share are skipped until they fit again.
 //
 // Thread: one reactor's. The pool must outlive its leases.
 #pragma once
@@ -29,13 +29,12 @@
 
 namespace benchfs::chunk {
 
-// Told when somebody who asked for a buffer has to wait for it, and when that is over, with a
-// buffer or without.
+// Hears when a task starts to wait for a buffer and when the wait is over, with or without one.
 class WaitObserver {
  public:
   virtual void on_wait_begins() = 0;
   virtual void on_wait_ends() = 0;
-  // Whose share the buffer counts in; 0 = nobody's.
+  // The owner whose share is charged; 0: no owner.
   [[nodiscard]] virtual std::uint64_t owner() const { return 0; }
 
  protected:
@@ -61,7 +60,7 @@ class BufferPool {
     }
 
     explicit operator bool() const { return pool_ != nullptr; }
-    // The whole buffer; its bytes are those of the last use.
+    // The whole buffer. It still holds the bytes of its last use.
     [[nodiscard]] std::span<std::byte> span() const { return pool_->buffer(index_); }
     // Below count().
     [[nodiscard]] std::uint32_t index() const { return index_; }
@@ -73,7 +72,7 @@ class BufferPool {
     std::uint32_t index_ = 0;
   };
 
-  // buffer_bytes is rounded up to whole pages. Memory is used where it is touched or registered.
+  // Rounds buffer_bytes up to whole pages. Only memory that is touched or registered is used.
   static Result<std::unique_ptr<BufferPool>> create(std::size_t buffer_bytes, std::size_t count);
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
@@ -81,7 +80,7 @@ class BufferPool {
 
   // Suspends until a buffer is free. The observer is borrowed. Error: kDeadline.
   rt::Task<Result<Lease>> acquire(Deadline deadline, WaitObserver* observer = nullptr);
-  // Does not overtake those who wait.
+  // nullopt when no buffer is free. Never overtakes waiting tasks.
   std::optional<Lease> try_acquire();
 
   [[nodiscard]] std::span<std::byte> region() const { return mapping_.bytes(); }
@@ -90,9 +89,9 @@ class BufferPool {
   [[nodiscard]] std::size_t available() const { return free_.size(); }
 
   struct Stats {
-    std::uint64_t waits = 0;     // times that somebody had to wait for a buffer
-    std::uint64_t timeouts = 0;  // of these, without success
-    std::uint32_t waiting = 0;   // now
+    std::uint64_t waits = 0;     // acquisitions that had to wait
+    std::uint64_t timeouts = 0;  // waits that ended without a buffer
+    std::uint32_t waiting = 0;   // tasks that wait now
   };
   [[nodiscard]] const Stats& stats() const { return stats_; }
 
@@ -101,11 +100,11 @@ class BufferPool {
   [[nodiscard]] std::span<std::byte> buffer(std::uint32_t index) const {
     return mapping_.bytes().subspan(index * buffer_bytes_, buffer_bytes_);
   }
-  // Who waits; in its coroutine's frame.
+  // A waiting task; lives in its coroutine's frame.
   struct Waiting {
     std::uint64_t owner;
-    rt::WaitQueue queue;  // of this one
-    Lease lease;          // what it got
+    rt::WaitQueue queue;  // holds this task alone
+    Lease lease;          // the buffer, once it is assigned
   };
   [[nodiscard]] bool has_share(std::uint64_t owner) const;
   Lease take(std::uint64_t owner);
@@ -117,7 +116,7 @@ class BufferPool {
   std::size_t count_;
   std::vector<std::uint32_t> free_;    // last in, first out: the warmest is used next
   std::vector<std::uint64_t> owners_;  // by buffer
-  std::vector<Waiting*> waiters_;      // in the order they came
+  std::vector<Waiting*> waiters_;      // in order of arrival
   Stats stats_;
 };
 

@@ -1,8 +1,8 @@
 // Which slot holds which chunk: per inode a sorted list of its chunks, found by hash.
 //
-// The first chunk of an inode needs no memory of its own: small files are the common case. Chunks
-// are mostly appended in order, which costs O(1); the cost of a lookup grows with the logarithm of
-// the inode's chunks. Truncation and query touch one inode only. Slots are borrowed; `Slot::end` is
+// The first chunk of an inode needs no memory of its own, because small files are the common case.
+// Most chunks are appended in order, which costs O(1); a lookup takes the logarithm of the inode's
+// chunks. Truncation and query touch one inode only. Slots are borrowed; `Slot::end` is
 // the chunk's end.
 #pragma once
 
@@ -90,7 +90,7 @@ class ChunkIndex {
     }
     const Chunks& chunks = file->second.chunks;
     Extent extent{.mtime_ns = file->second.mtime_ns, .chunk_count = chunks.size()};
-    // The last ones may be waiting for their first commit.
+    // The last chunks may still wait for their first commit.
     auto last = std::find_if(
         chunks.rbegin(), chunks.rend(), [](const Entry& entry) { return entry.slot->end > 0; });
     if (last != chunks.rend()) {

@@ -1,20 +1,19 @@
 // The chunks of one shard: bytes addressed by (inode, chunk index, offset), nothing else.
 //
-// Two engines behind one interface: segment files on io_uring, and memory. A store knows neither
-// RPC nor metadata. Whoever moves data borrows memory by a lease: the network sends from a
-// ReadLease and receives into a WriteLease, so the store adds no copy.
+// One interface, two engines: segment files on io_uring, and memory. A store knows neither RPC nor
+// metadata. Leases lend memory to the network, which sends from a ReadLease and receives into a
+// WriteLease, so the store adds no copy.
 //
-// What is stored: of every chunk the bytes [0, end), end being the highest committed byte + 1.
-// Bytes below end that were never written read as zeros; bytes of a former life of the memory or
-// the file are never seen.
+// A chunk stores the bytes [0, end), where end is the highest committed byte + 1. Bytes below end
+// that were never written read as zeros; earlier contents of the memory or file never show.
 //
 // Concurrency: operations on different ranges do not disturb each other. A read or a write that
 // overlaps a write under way may see or leave a mixture of the bytes inside the overlap, nothing
-// else. A truncation takes every write that began before it as earlier: its later commit succeeds
-// but stores nothing beyond the cut (nothing at all in a chunk that was dropped).
+// else. A truncation overtakes every write that began before it: the write's later commit succeeds
+// but stores nothing beyond the cut (and nothing at all in a chunk that was dropped).
 //
-// Thread: one reactor's. Every call may suspend but query() and space(). The store must outlive its
-// leases and the tasks it handed out.
+// Thread: one reactor's. Every call but query() may suspend. The store must outlive its leases and
+// the tasks it returned.
 #pragma once
 
 #include <cstddef>
@@ -40,7 +39,7 @@ class WriteLease;
 struct MemorySlot;
 
 namespace internal {
-// The store behind a lease, told when the lease dies.
+// The store behind a lease; hears when the lease dies.
 class LeaseOwner {
  public:
   virtual void end_lease(ReadLease& lease) = 0;
@@ -122,7 +121,7 @@ struct Extent {
 struct Space {
   std::uint64_t total_bytes = 0;
   std::uint64_t free_bytes = 0;
-  std::uint64_t device_id = 0;  // equal for stores that share the space
+  std::uint64_t device_id = 0;  // stores with equal ids share the space
 };
 
 class ChunkStore {
@@ -133,8 +132,8 @@ class ChunkStore {
   [[nodiscard]] virtual std::uint32_t max_transfer() const = 0;
 
   // The stored bytes of [offset, offset + length), cut at the chunk's end: an empty span for an
-  // absent chunk and for an offset at or beyond the end. The deadline bounds the wait for a buffer,
-  // the observer (borrowed) hears of it.
+  // absent chunk and for an offset at or beyond the end. The deadline bounds the wait for a buffer;
+  // the observer (borrowed) hears of that wait.
   // Errors: EINVAL (length above max_transfer), kDeadline, EIO, kNotReady (closed).
   virtual rt::CoResult<ReadLease> read(wire::ChunkKey key,
                                        std::uint32_t offset,
@@ -153,8 +152,9 @@ class ChunkStore {
 
   // Stores the lease's bytes; when it returns, every read sees them. `mtime_ns` is the time of the
   // write. After an error the range may hold old and new bytes, everything else is intact.
-  // Errors: kNotReady (closed); file: ENOSPC, EDQUOT, EFBIG, ENOMEM: the chunk stays usable; EIO
-  // and others: the chunk refuses every further write with EIO until it is dropped.
+  // Errors: kNotReady (closed); file: ENOSPC, EDQUOT, ENOMEM: nothing beyond the chunk's former end
+  // was stored, and the chunk stays usable; EIO and others: the chunk refuses every further write
+  // with EIO until it is dropped.
   virtual rt::CoStatus commit(WriteLease lease, std::int64_t mtime_ns) = 0;
 
   // Drops every byte of the inode at or beyond file offset `size`; 0 drops all. `chunk_bytes` is
@@ -168,15 +168,16 @@ class ChunkStore {
 
   [[nodiscard]] virtual Extent query(wire::InodeId inode, std::uint32_t chunk_bytes) const = 0;
 
-  // File engine: all that was committed of the inode before the call is on the device. Memory:
-  // nothing. After an error the segment concerned refuses further writes and syncs with EIO.
+  // File engine: puts everything committed to the inode before the call on the device. Memory
+  // engine: does nothing. After an error the segment refuses further writes and syncs with EIO.
   virtual rt::CoStatus sync(wire::InodeId inode) = 0;
 
-  // Blocks for one statvfs() in the file engine.
-  [[nodiscard]] virtual Result<Space> space() const = 0;
+  // Space in total and free now. File engine: a helper thread asks the file system; when it does
+  // not answer by the deadline, or within a second, the last answer counts.
+  virtual rt::CoResult<Space> space(Deadline deadline) = 0;
 
   // Refuses new operations (kNotReady), waits for those under way, then closes and removes the
-  // files (unless told to keep them). Leases may die later.
+  // files. Leases may die later.
   virtual rt::CoStatus close() = 0;
 };
 
@@ -199,7 +200,6 @@ struct FileEngineConfig {
   std::uint32_t slot_bytes = 0;  // the file system's chunk size
   std::uint64_t segment_slots = 1024;
   bool direct = true;          // O_DIRECT for aligned transfers, where the file system can
-  bool keep = false;           // leave the segment files behind
   IoFaults* faults = nullptr;  // borrowed
 };
 
@@ -214,11 +214,15 @@ Result<std::unique_ptr<ChunkStore>> open_file_store(rt::Reactor& reactor,
 
 struct MemoryEngineConfig {
   std::uint32_t slot_bytes = 0;   // the file system's chunk size
-  std::uint64_t limit_bytes = 0;  // memory for chunks, in touched pages
+  std::uint64_t limit_bytes = 0;  // memory for chunks, in touched pages; 0: a share of what is left
+  std::uint32_t shards = 1;       // that share the memory left, this one included
+  std::string system_root;        // for tests: where proc and the cgroup mounts are looked for
   bool huge_pages = true;         // for chunks whose first write is not a small file's
   std::uint64_t warm_bytes = std::uint64_t{256} << 20;  // freed memory kept mapped for reuse
 };
 
+// Whatever the limit, the store refuses to grow (ENOSPC) when the machine or a memory cgroup of
+// this process has little left (memory_budget.h).
 Result<std::unique_ptr<ChunkStore>> make_memory_store(MemoryEngineConfig config);
 
 }  // namespace benchfs::chunk

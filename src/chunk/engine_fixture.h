@@ -14,6 +14,7 @@ struct Engine {
   const char* name;
   const char* parent = nullptr;  // nullptr: memory engine
   bool direct = false;
+  rt::Uring::Backend backend = rt::Uring::Backend::kAuto;
 };
 
 inline auto all_engines() {
@@ -21,7 +22,8 @@ inline auto all_engines() {
                          Engine{"DiskDirect", "/tmp", true},
                          Engine{"DiskBuffered", "/tmp", false},
                          Engine{"ShmDirect", "/dev/shm", true},
-                         Engine{"ShmBuffered", "/dev/shm", false});
+                         Engine{"ShmBuffered", "/dev/shm", false},
+                         Engine{"Threads", "/tmp", true, rt::Uring::Backend::kThreads});
 }
 inline std::string engine_name(const testing::TestParamInfo<Engine>& info) {
   return info.param.name;
@@ -62,7 +64,7 @@ class EngineTest : public testing::TestWithParam<Engine> {
   }
   [[nodiscard]] bool is_memory() const { return GetParam().parent == nullptr; }
 
-  Shard shard_;
+  Shard shard_{8, GetParam().backend};
   std::optional<TemporaryDirectory> directory_;
   std::unique_ptr<Driver> driver_;
 };

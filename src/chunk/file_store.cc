@@ -16,6 +16,9 @@ namespace {
 // much more than it needs, and small reads come in rows that the page cache serves.
 constexpr std::uint32_t kMinWidenedRead = 64U << 10;
 
+// How long the file system may take to say what is free before the last answer counts.
+constexpr Nanos kSpacePatience = std::chrono::seconds(1);
+
 std::unexpected<Error> closed() {
   return fail(Errc::kNotReady, "the chunk store is closed");
 }
@@ -42,7 +45,8 @@ class FileStore::Activity {
   FileStore* store_;
 };
 
-FileStore::FileStore(FileEngineConfig config,
+FileStore::FileStore(rt::Reactor& reactor,
+                     FileEngineConfig config,
                      BufferPool& pool,
                      std::unique_ptr<Segments> segments,
                      SegmentIo io)
@@ -54,7 +58,8 @@ FileStore::FileStore(FileEngineConfig config,
       max_transfer_(static_cast<std::uint32_t>(
           std::min<std::size_t>(pool.buffer_bytes(), config_.slot_bytes))),
       direct_alignment_(segments_->direct_alignment()),
-      open_writes_(pool.count()) {
+      open_writes_(pool.count()),
+      blocking_(reactor) {
   if (direct_alignment_ > 0 && pool.buffer_bytes() % direct_alignment_ != 0) {
     direct_alignment_ = 0;
   }
@@ -224,7 +229,11 @@ rt::CoStatus FileStore::store(const OpenWrite& write,
     slot->write_number = ++segment.writes;
     if (!written) {
       hold.release();
-      co_return co_await write_failed(write.key, slot, std::move(written).error());
+      Error error = std::move(written).error();
+      if (error.posix == EFBIG) {  // a limit on the size of files that came later: no space
+        error.posix = ENOSPC;
+      }
+      co_return co_await write_failed(write.key, slot, std::move(error));
     }
     // A truncation meanwhile waits for the guard and then removes what is beyond keep_end.
     if (!slot->is_dropped && write.keep_end > write.offset) {
@@ -330,8 +339,22 @@ rt::CoStatus FileStore::sync(wire::InodeId inode) {
   co_return Status{};
 }
 
-Result<Space> FileStore::space() const {
-  return segments_->space();
+rt::CoResult<Space> FileStore::space(Deadline deadline) {
+  if (is_closed_) {
+    co_return closed();
+  }
+  Activity activity(this);
+  Result<Space> now =
+      co_await blocking_.run<Space>([directory = config_.directory] { return space_of(directory); },
+                                    deadline.earlier(Deadline::after(kSpacePatience)));
+  if (now) {
+    last_space_ = *now;
+  } else if (now.error().code != Errc::kDeadline && now.error().code != Errc::kBusy) {
+    co_return now;
+  }
+  Space space = last_space_;
+  space.free_bytes = std::min(space.free_bytes + puncher_.owed_bytes(), space.total_bytes);
+  co_return space;
 }
 
 rt::CoStatus FileStore::close() {
@@ -344,7 +367,7 @@ rt::CoStatus FileStore::close() {
   co_return Status{};
 }
 
-Result<std::unique_ptr<ChunkStore>> open_file_store(rt::Reactor&,
+Result<std::unique_ptr<ChunkStore>> open_file_store(rt::Reactor& reactor,
                                                     rt::Uring& ring,
                                                     BufferPool& pool,
                                                     FileEngineConfig config) {
@@ -366,7 +389,7 @@ Result<std::unique_ptr<ChunkStore>> open_file_store(rt::Reactor&,
     fixed = {};
   }
   SegmentIo io(ring, fixed, config.faults);
-  return std::make_unique<FileStore>(std::move(config), pool, std::move(segments), io);
+  return std::make_unique<FileStore>(reactor, std::move(config), pool, std::move(segments), io);
 }
 
 }  // namespace benchfs::chunk

@@ -16,13 +16,15 @@
 #include "chunk/segment_io.h"
 #include "chunk/segments.h"
 #include "chunk/slot_puncher.h"
+#include "rt/blocking_pool.h"
 #include "rt/sync.h"
 
 namespace benchfs::chunk {
 
 class FileStore final : public ChunkStore, private internal::LeaseOwner {
  public:
-  FileStore(FileEngineConfig config,
+  FileStore(rt::Reactor& reactor,
+            FileEngineConfig config,
             BufferPool& pool,
             std::unique_ptr<Segments> segments,
             SegmentIo io);
@@ -45,7 +47,7 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
                         std::uint32_t chunk_bytes) override;
   [[nodiscard]] Extent query(wire::InodeId inode, std::uint32_t chunk_bytes) const override;
   rt::CoStatus sync(wire::InodeId inode) override;
-  [[nodiscard]] Result<Space> space() const override;
+  rt::CoResult<Space> space(Deadline deadline) override;
   rt::CoStatus close() override;
 
  private:
@@ -90,6 +92,8 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
   std::uint64_t open_write_count_ = 0;
   std::uint64_t active_ = 0;
   rt::WaitQueue idle_;
+  rt::BlockingPool blocking_;  // for statvfs(), which a hung file system does not answer
+  Space last_space_;
   bool is_closed_ = false;
 };
 

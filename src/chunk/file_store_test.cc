@@ -72,15 +72,6 @@ TEST_P(FileStoreTest, LeftOversOfAnEarlierRunGoAndOtherFilesStay) {
   EXPECT_TRUE(std::filesystem::exists(data + "/mine"));
 }
 
-TEST_P(FileStoreTest, FilesStayWhenToldTo) {
-  FileEngineConfig keeping = config();
-  keeping.keep = true;
-  auto store = shard_.open_file(keeping);
-  ASSERT_TRUE(store);
-  store->reset();
-  EXPECT_TRUE(std::filesystem::exists(keeping.directory + "/segment_000000.dat"));
-}
-
 TEST_P(FileStoreTest, AnUnusableDirectoryIsAClearError) {
   FileEngineConfig bad = config();
   bad.directory = "/proc/benchfs/data";

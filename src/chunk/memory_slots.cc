@@ -16,8 +16,9 @@ constexpr std::size_t kRegionBytes = std::size_t{1} << 30;
 
 }  // namespace
 
-MemorySlots::MemorySlots(const MemoryEngineConfig& config)
-    : slot_bytes_(config.slot_bytes),
+MemorySlots::MemorySlots(const MemoryEngineConfig& config, MemoryBudget* budget)
+    : budget_(budget),
+      slot_bytes_(config.slot_bytes),
       limit_bytes_(config.limit_bytes),
       max_warm_bytes_(config.warm_bytes) {
   small_.is_small = true;
@@ -40,15 +41,26 @@ std::uint64_t MemorySlots::cost(const MemorySlot& slot, std::uint32_t touched_en
 Status MemorySlots::reserve(std::uint64_t bytes) {
   if (used_bytes_ + bytes > limit_bytes_) {
     return fail_errno(
-        ENOSPC, fmt::format("{} of {} bytes of chunk memory in use", used_bytes_, limit_bytes_));
+        ENOSPC,
+        fmt::format("{} of {} bytes of chunk memory are in use (storage.memory_bytes)",
+                    used_bytes_,
+                    limit_bytes_));
   }
-  while (used_bytes_ + warm_bytes_ + bytes > limit_bytes_) {
-    if (!cut_grown() && !cool_oldest(large_) && !cool_oldest(small_)) {
-      break;
+  while (used_bytes_ + warm_bytes_ + bytes > limit_bytes_ && cool_any()) {
+  }
+  if (budget_ != nullptr) {
+    Status granted = budget_->take(bytes);
+    while (!granted && cool_any()) {  // free slots hold memory that serves as well
+      granted = budget_->take(bytes);
     }
+    BENCHFS_TRY_VOID(std::move(granted));
   }
   used_bytes_ += bytes;
   return {};
+}
+
+bool MemorySlots::cool_any() {
+  return cut_grown() || cool_oldest(large_) || cool_oldest(small_);
 }
 
 bool MemorySlots::cool_oldest(Kind& kind) {

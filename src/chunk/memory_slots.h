@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "chunk/chunk_store.h"
 #include "chunk/mapping.h"
+#include "chunk/memory_budget.h"
 #include "chunk/write_set.h"
 
 namespace benchfs::chunk {
@@ -40,7 +41,8 @@ class MemorySlots {
   // A chunk whose first write ends up to here gets a small slot.
   static constexpr std::uint32_t kSmallBytes = 64U << 10;
 
-  explicit MemorySlots(const MemoryEngineConfig& config);
+  // The budget is borrowed; nullptr: only the limit counts.
+  explicit MemorySlots(const MemoryEngineConfig& config, MemoryBudget* budget = nullptr);
 
   // A slot for a chunk whose first write ends at `first_end`. Errors: ENOSPC.
   Result<MemorySlot*> allocate(std::uint32_t first_end);
@@ -70,12 +72,15 @@ class MemorySlots {
 
   [[nodiscard]] std::uint64_t cost(const MemorySlot& slot, std::uint32_t touched_end) const;
   Status reserve(std::uint64_t bytes);
+  // Gives memory of one free slot back to the kernel. False: there is none.
+  bool cool_any();
   bool cool_oldest(Kind& kind);
   // Makes a freed small slot that had grown small again.
   bool cut_grown();
   void discard(MemorySlot& slot, std::uint32_t from);
   Result<MemorySlot*> make_slot(Kind& kind);
 
+  MemoryBudget* budget_;
   std::uint32_t slot_bytes_;
   std::uint64_t limit_bytes_;
   std::uint64_t max_warm_bytes_;

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/random.h"
 
 namespace benchfs::chunk {
@@ -27,8 +29,11 @@ std::unique_ptr<std::byte[]> copy_settled(const MemorySlot& slot, Range range) {
 
 }  // namespace
 
-MemoryStore::MemoryStore(const MemoryEngineConfig& config)
-    : config_(config), slots_(config), device_id_(random_id()) {}
+MemoryStore::MemoryStore(const MemoryEngineConfig& config, MemoryGauge gauge)
+    : config_(config),
+      budget_(std::move(gauge)),
+      slots_(config, &budget_),
+      device_id_(random_id()) {}
 
 MemoryStore::~MemoryStore() {
   BENCHFS_CHECK(leases_ == 0);
@@ -93,6 +98,9 @@ Result<WriteLease> MemoryStore::lease_for_write(wire::ChunkKey key, MemorySlot* 
   if (Status touched = slots_.touch(*slot, range.end); !touched) {
     if (is_new) {
       slots_.release(*slot);
+    }
+    if (std::has_single_bit(++refusals_)) {
+      BENCHFS_LOG(kWarn, "{} writes refused: {}", refusals_, touched.error().message());
     }
     return std::unexpected(std::move(touched).error());
   }
@@ -200,10 +208,12 @@ rt::CoStatus MemoryStore::sync(wire::InodeId) {
   co_return Status{};
 }
 
-Result<Space> MemoryStore::space() const {
-  return Space{.total_bytes = config_.limit_bytes,
-               .free_bytes = config_.limit_bytes - slots_.used_bytes(),
-               .device_id = device_id_};
+rt::CoResult<Space> MemoryStore::space(Deadline) {
+  // Free slots that are still mapped are not lost; the shards of a daemon share the rest.
+  std::uint64_t most = slots_.warm_bytes() + budget_.left() / config_.shards;
+  co_return Space{.total_bytes = config_.limit_bytes,
+                  .free_bytes = std::min(config_.limit_bytes - slots_.used_bytes(), most),
+                  .device_id = device_id_};
 }
 
 rt::CoStatus MemoryStore::close() {
@@ -214,9 +224,20 @@ rt::CoStatus MemoryStore::close() {
   co_return Status{};
 }
 
+namespace {
+
+// What one shard may use without being told: a half of what is left, divided by the shards. Others
+// on the node, daemons too, take from the same memory.
+std::uint64_t share_of(std::uint64_t left, const MemoryEngineConfig& config) {
+  std::uint64_t share = left / 2 / config.shards;
+  return std::max<std::uint64_t>(share - share % config.slot_bytes, config.slot_bytes);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<ChunkStore>> make_memory_store(MemoryEngineConfig config) {
-  if (config.slot_bytes == 0 || config.slot_bytes % kPageBytes != 0 ||
-      config.limit_bytes < config.slot_bytes) {
+  if (config.slot_bytes == 0 || config.slot_bytes % kPageBytes != 0 || config.shards == 0 ||
+      (config.limit_bytes != 0 && config.limit_bytes < config.slot_bytes)) {
     return fail(
         Errc::kConfig,
         fmt::format("memory engine with a limit of {} bytes and chunks of {} bytes: chunks are "
@@ -224,7 +245,29 @@ Result<std::unique_ptr<ChunkStore>> make_memory_store(MemoryEngineConfig config)
                     config.limit_bytes,
                     config.slot_bytes));
   }
-  return std::make_unique<MemoryStore>(config);
+  MemoryGauge gauge(config.system_root);
+  Result<MemoryLeft> left = gauge.left();
+  if (config.limit_bytes == 0) {
+    if (!left) {
+      return fail(Errc::kConfig,
+                  fmt::format("storage.memory_bytes must be set: {}", left.error().message()));
+    }
+    config.limit_bytes = share_of(left->bytes, config);
+    BENCHFS_LOG(kInfo,
+                "up to {} MiB of memory for chunks: {} has {} of {} MiB left",
+                config.limit_bytes >> 20,
+                left->limited_by,
+                left->bytes >> 20,
+                left->total_bytes >> 20);
+  } else if (left && config.limit_bytes > left->bytes / config.shards) {
+    BENCHFS_LOG(kWarn,
+                "storage.memory_bytes allows {} MiB a shard, but {} has only {} MiB left: writes "
+                "fail with ENOSPC before it is full",
+                config.limit_bytes >> 20,
+                left->limited_by,
+                left->bytes >> 20);
+  }
+  return std::make_unique<MemoryStore>(config, std::move(gauge));
 }
 
 }  // namespace benchfs::chunk

@@ -1,6 +1,5 @@
 // The memory engine: chunks in slots of anonymous memory (memory_slots.h). Leases point straight at
-// the chunk, nothing is copied. Nothing suspends but a write that meets one from before a
-// truncation.
+// the chunk, so nothing is copied. Only a write that meets one from before a truncation suspends.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +14,7 @@ namespace benchfs::chunk {
 
 class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
  public:
-  explicit MemoryStore(const MemoryEngineConfig& config);
+  MemoryStore(const MemoryEngineConfig& config, MemoryGauge gauge);
   ~MemoryStore() override;
 
   [[nodiscard]] std::uint32_t max_transfer() const override { return config_.slot_bytes; }
@@ -35,7 +34,7 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
                         std::uint32_t chunk_bytes) override;
   [[nodiscard]] Extent query(wire::InodeId inode, std::uint32_t chunk_bytes) const override;
   rt::CoStatus sync(wire::InodeId inode) override;
-  [[nodiscard]] Result<Space> space() const override;
+  rt::CoResult<Space> space(Deadline deadline) override;
   rt::CoStatus close() override;
 
  private:
@@ -50,11 +49,13 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
   rt::Task<void> trim();
 
   MemoryEngineConfig config_;
+  MemoryBudget budget_;
   MemorySlots slots_;
   ChunkIndex<MemorySlot> index_;
-  rt::WaitQueue write_ended_;  // waiters: writes blocked by one from before a truncation
+  rt::WaitQueue write_ended_;  // wakes writes blocked by one from before a truncation
   std::uint64_t device_id_;
   std::uint64_t leases_ = 0;
+  std::uint64_t refusals_ = 0;  // writes that found no memory
   rt::Scope background_;
   bool is_trimming_ = false;
   bool is_closed_ = false;

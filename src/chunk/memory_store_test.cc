@@ -29,7 +29,7 @@ TEST(MemoryStore, TheLimitAnswersEnospcAndFreedSpaceIsUsable) {
     for (std::uint64_t index = 0; index < 3; ++index) {
       ASSERT_TRUE(driver.fill({kInode, index}, 0, kSlot, 'a'));
     }
-    EXPECT_EQ(driver.store().space()->free_bytes, 0U);
+    EXPECT_EQ(driver.space().free_bytes, 0U);
     Status full = driver.fill({kInode, 3}, 0, 1, 'b');
     ASSERT_FALSE(full);
     EXPECT_TRUE(full.error().is_posix(ENOSPC));
@@ -49,7 +49,7 @@ TEST(MemoryStore, SmallFilesTakeSmallPages) {
   for (std::uint64_t inode = 1; inode <= 1024; ++inode) {
     ASSERT_TRUE(driver.fill({wire::InodeId{inode}, 0}, 0, 3000, 'e'));
   }
-  EXPECT_EQ(driver.store().space()->free_bytes, 0U);
+  EXPECT_EQ(driver.space().free_bytes, 0U);
   EXPECT_FALSE(driver.fill({wire::InodeId{5000}, 0}, 0, 1, 'f'));
 }
 

@@ -28,7 +28,7 @@ std::unexpected<Error> io_error(int posix,
   return fail_errno(posix, fmt::format("{} segment {} at {}", what, target.segment, offset));
 }
 
-// What to do after a part of a transfer.
+// Decides how a transfer continues after each operation.
 class Progress {
  public:
   Progress(std::size_t length, std::uint32_t alignment) : length_(length), alignment_(alignment) {}

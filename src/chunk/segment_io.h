@@ -1,5 +1,5 @@
-// Whole transfers on segment files: what the ring cuts short is continued, what it interrupts is
-// repeated. Tests inject faults here (IoFaults).
+// Whole transfers on segment files: continues short transfers and repeats interrupted ones. Tests
+// inject faults here (IoFaults).
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace benchfs::chunk {
 
-// Where a transfer goes. `alignment` is what address, offset and length are multiples of in a
-// direct transfer, 1 in a buffered one.
+// Where a transfer goes. Address, offset and length of a direct transfer must be multiples of
+// `alignment`, which is 1 for a buffered one.
 struct IoTarget {
   rt::Uring::File file;
   std::uint32_t alignment = 1;
@@ -22,7 +22,7 @@ struct IoTarget {
 
 class SegmentIo {
  public:
-  // Spans inside `fixed` use registered buffer 0; empty when nothing is registered.
+  // Spans inside `fixed` use registered buffer 0. `fixed` is empty when nothing is registered.
   SegmentIo(rt::Uring& ring, std::span<std::byte> fixed, IoFaults* faults)
       : ring_(ring), fixed_(fixed), faults_(faults) {}
 
@@ -33,7 +33,7 @@ class SegmentIo {
   rt::CoStatus write_zeros(IoTarget target, std::uint64_t offset, std::uint64_t length);
   // Frees the range; it reads as zeros. Error EOPNOTSUPP where the file system cannot.
   rt::CoStatus punch(IoTarget target, std::uint64_t offset, std::uint64_t length);
-  // Data of the file to the device.
+  // Puts the file's data on the device.
   rt::CoStatus sync(IoTarget target);
 
  private:

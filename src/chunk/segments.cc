@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -22,6 +23,17 @@ namespace {
 constexpr unsigned kFileTableSize = 256;
 constexpr std::uint32_t kDirectAlignment = 4096;
 
+Status make_directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) {
+    return fail_system(error.value(), fmt::format("making data directory {}", path));
+  }
+  return {};
+}
+
+}  // namespace
+
 bool is_segment_name(std::string_view name) {
   constexpr std::string_view kPrefix = "segment_";
   constexpr std::string_view kSuffix = ".dat";
@@ -34,17 +46,6 @@ bool is_segment_name(std::string_view name) {
          std::ranges::all_of(digits, [](char c) { return c >= '0' && c <= '9'; });
 }
 
-Status make_directory(const std::string& path) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) {
-    return fail_system(error.value(), fmt::format("making data directory {}", path));
-  }
-  return {};
-}
-
-}  // namespace
-
 std::string Segments::path_of(std::uint32_t number) const {
   return fmt::format("{}/segment_{:06}.dat", config_.directory, number);
 }
@@ -54,6 +55,7 @@ Result<std::unique_ptr<Segments>> Segments::open(rt::Uring& ring, const FileEngi
   std::unique_ptr<Segments> segments(new Segments(ring, config));  // lint: allow new (private)
   BENCHFS_TRY_VOID(segments->lock());
   BENCHFS_TRY_VOID(segments->remove_leftovers());
+  BENCHFS_TRY_VOID(segments->limit_segment_size());
   if (Status table = ring.register_file_table(kFileTableSize); table) {
     segments->table_size_ = kFileTableSize;
   } else {
@@ -114,6 +116,21 @@ Status Segments::remove_leftovers() {
   return status;
 }
 
+Status Segments::limit_segment_size() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    segment_slots_ = std::min<std::uint64_t>(segment_slots_, limit.rlim_cur / config_.slot_bytes);
+  }
+  if (segment_slots_ == 0) {
+    return fail(Errc::kConfig,
+                fmt::format("files may have {} bytes here, less than a chunk of {}: raise ulimit "
+                            "-f, or lower storage.chunk_bytes",
+                            limit.rlim_cur,
+                            config_.slot_bytes));
+  }
+  return {};
+}
+
 rt::Uring::File Segments::register_file(int fd) {
   if (table_used_ < table_size_ && ring_.set_file(table_used_, fd)) {
     return {.fd = static_cast<int>(table_used_++), .registered = true};
@@ -129,8 +146,13 @@ Status Segments::add_segment() {
   if (fd < 0) {
     return fail_errno(errno, fmt::format("creating {}", path));
   }
-  auto bytes = static_cast<off_t>(config_.segment_slots * config_.slot_bytes);
-  if (ftruncate(fd, bytes) != 0) {
+  auto bytes = static_cast<off_t>(segment_slots_ * config_.slot_bytes);
+  while (ftruncate(fd, bytes) != 0) {
+    if (errno == EFBIG && segment_slots_ > 1) {  // the largest file of this file system
+      segment_slots_ /= 2;
+      bytes = static_cast<off_t>(segment_slots_ * config_.slot_bytes);
+      continue;
+    }
     int error = errno;
     ::close(fd);
     unlink(path.c_str());
@@ -143,8 +165,8 @@ Status Segments::add_segment() {
       BENCHFS_LOG(kWarn, "going on without direct I/O: {}", direct.error().message());
     }
   }
-  segment->slots = std::make_unique<FileSlot[]>(config_.segment_slots);
-  for (std::uint32_t i = 0; i < config_.segment_slots; ++i) {
+  segment->slots = std::make_unique<FileSlot[]>(segment_slots_);
+  for (std::uint32_t i = 0; i < segment_slots_; ++i) {
     segment->slots[i].segment = segment.get();
     segment->slots[i].index = i;
   }
@@ -191,14 +213,14 @@ Result<FileSlot*> Segments::allocate() {
       return slot;
     }
   }
-  if (segments_.back()->is_failed || slots_used_ == config_.segment_slots) {
+  if (segments_.back()->is_failed || slots_used_ >= segment_slots_) {
     BENCHFS_TRY_VOID(add_segment());
   }
   return &segments_.back()->slots[slots_used_++];
 }
 
 bool Segments::has_slot() const {
-  return !free_.empty() || (!segments_.back()->is_failed && slots_used_ < config_.segment_slots);
+  return !free_.empty() || (!segments_.back()->is_failed && slots_used_ < segment_slots_);
 }
 
 void Segments::release(FileSlot& slot) {
@@ -211,12 +233,11 @@ void Segments::release(FileSlot& slot) {
   free_.push_back(&slot);
 }
 
-Result<Space> Segments::space() const {
+Result<Space> space_of(const std::string& path) {
   struct statvfs info{};
   struct stat directory{};
-  if (statvfs(config_.directory.c_str(), &info) != 0 ||
-      stat(config_.directory.c_str(), &directory) != 0) {
-    return fail_system(errno, fmt::format("asking for the space of {}", config_.directory));
+  if (statvfs(path.c_str(), &info) != 0 || stat(path.c_str(), &directory) != 0) {
+    return fail_system(errno, fmt::format("asking for the space of {}", path));
   }
   return Space{.total_bytes = std::uint64_t{info.f_blocks} * info.f_frsize,
                .free_bytes = std::uint64_t{info.f_bavail} * info.f_frsize,
@@ -234,7 +255,7 @@ void Segments::close() {
       ::close(segment->direct_fd);
     }
     std::string path = path_of(segment->number);
-    if (!config_.keep && unlink(path.c_str()) != 0) {
+    if (unlink(path.c_str()) != 0) {
       BENCHFS_LOG(kWarn, "removing {}: {}", path, Error::from_system(errno, "").message());
     }
   }

@@ -1,18 +1,19 @@
 // The segment files of the file engine: their directory, their descriptors, their slots.
 //
-// segment_000000.dat … are sparse files of segment_slots slots each, opened once: buffered, and
-// with O_DIRECT where the file system takes it. The directory belongs to one store at a time:
-// `lock` in it is held with flock(), so a daemon that died leaves no lock behind. Chunk contents
-// are worthless without the index, which lives in memory; segment files of an earlier run are
-// therefore removed.
+// segment_000000.dat … are sparse files of segment_slots slots each, fewer where ulimit -f or the
+// file system demands smaller files. Each is opened buffered, and also with O_DIRECT where the file
+// system supports it. A store owns its directory exclusively: it holds `lock` with flock(), which
+// the kernel releases when a daemon dies. Chunks are worthless without the index, which lives in
+// memory, so segment files of an earlier run are removed.
 //
-// Thread: one reactor's. Calls block for the system calls of creating a segment (once in
-// segment_slots slots), of opening and of closing.
+// Thread: one reactor's. Creating a segment (once per segment_slots slots), opening and closing
+// block.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -25,17 +26,22 @@ namespace benchfs::chunk {
 
 struct Segment;
 
-// end <= dirty_end. Bytes in [end, dirty_end) belong to writes under way or are left-overs of
-// failed ones, which whoever has exclusive access may zero; beyond dirty_end the file reads as
-// zeros.
+// What the file system of a directory says. Blocks.
+Result<Space> space_of(const std::string& directory);
+
+// "segment_000000.dat" and the like.
+bool is_segment_name(std::string_view name);
+
+// end <= dirty_end. Bytes in [end, dirty_end) belong to writes under way or remain from failed
+// ones; a task with exclusive access may zero them. Beyond dirty_end the file reads as zeros.
 struct FileSlot {
   Segment* segment = nullptr;
   std::uint32_t index = 0;  // in the segment
   std::uint32_t end = 0;
   std::uint32_t dirty_end = 0;
-  std::uint64_t write_number = 0;  // of its last write, as counted by the segment
-  bool is_failed = false;          // a write failed, its content is unknown: no more writes
-  bool is_dropped = false;         // in no index any more
+  std::uint64_t write_number = 0;  // Segment::writes at its last write
+  bool is_failed = false;          // a write failed and left unknown content: refuse writes
+  bool is_dropped = false;         // no longer in the index
   bool is_cached = false;          // last written through the page cache
   SlotGuard guard;
 };
@@ -54,16 +60,16 @@ struct Segment {
 
 class Segments {
  public:
-  // Makes and locks the directory, cleans it and makes the first segment.
+  // Creates and locks the directory, empties it, and creates the first segment.
   static Result<std::unique_ptr<Segments>> open(rt::Uring& ring, const FileEngineConfig& config);
   Segments(const Segments&) = delete;
   Segments& operator=(const Segments&) = delete;
   ~Segments();
 
-  // A slot that is in no index. dirty_end > 0: the file system cannot punch holes, the caller
-  // zeroes it. Errors: those of creating a file, as kPosix (ENOSPC, EMFILE, …).
+  // A slot that no index refers to. If its dirty_end is above 0 the file system cannot punch holes,
+  // and the caller has to zero it. Errors: as for creating a file, kPosix (ENOSPC, EMFILE, …).
   Result<FileSlot*> allocate();
-  // Makes a slot available again, unless writes to it fail. Nobody may use it any more.
+  // Makes a slot available again, unless writes to it fail. The caller must not use it afterwards.
   void release(FileSlot& slot);
   // False: allocate() would have to create a segment.
   [[nodiscard]] bool has_slot() const;
@@ -72,14 +78,16 @@ class Segments {
   [[nodiscard]] std::uint64_t offset_of(const FileSlot& slot) const {
     return std::uint64_t{slot.index} * config_.slot_bytes;
   }
-  // 0: direct transfers are not possible.
+  // 0 where direct transfers are impossible.
   [[nodiscard]] std::uint32_t direct_alignment() const { return direct_alignment_; }
-  [[nodiscard]] Result<Space> space() const;
-  // Closes the files, and removes them unless they are to be kept.
+  // Closes and removes the files.
   void close();
 
  private:
-  Segments(rt::Uring& ring, const FileEngineConfig& config) : ring_(ring), config_(config) {}
+  Segments(rt::Uring& ring, const FileEngineConfig& config)
+      : ring_(ring), config_(config), segment_slots_(config.segment_slots) {}
+  // Smaller segments where the process or the file system limits the size of files.
+  Status limit_segment_size();
   Status lock();
   Status remove_leftovers();
   Status add_segment();
@@ -89,12 +97,13 @@ class Segments {
 
   rt::Uring& ring_;
   const FileEngineConfig config_;
+  std::uint64_t segment_slots_;
   int lock_fd_ = -1;
   std::uint32_t direct_alignment_ = 0;
-  unsigned table_size_ = 0;  // of the ring's table of registered files
+  unsigned table_size_ = 0;  // entries of the ring's file table
   unsigned table_used_ = 0;
   std::vector<std::unique_ptr<Segment>> segments_;
-  std::uint32_t slots_used_ = 0;  // of the last segment
+  std::uint32_t slots_used_ = 0;  // in the last segment
   std::vector<FileSlot*> free_;
 };
 

@@ -1,10 +1,10 @@
 // Keeps direct and buffered transfers of one slot apart, so that page cache and device stay
 // coherent.
 //
-// Transfers of one kind run together; another kind waits until they are done, first come, first
-// served: once somebody waits, later arrivals of the running kind queue behind. Exclusive access
-// runs alone. Waits have no deadline: they last as long as transfers that are already in the
-// kernel.
+// Transfers of one kind run together; the other kind waits until they are done. Admission is first
+// come, first served: once a transfer waits, later arrivals of the running kind queue behind it.
+// Exclusive access runs alone. Waits have no deadline: they last as long as transfers that are
+// already in the kernel.
 #pragma once
 
 #include <coroutine>
@@ -89,7 +89,7 @@ class SlotGuard {
     }
   }
 
-  Awaiter* head_ = nullptr;  // who waits, oldest first; the nodes live in the coroutines
+  Awaiter* head_ = nullptr;  // waiting tasks, oldest first; the nodes live in the coroutines
   Awaiter* tail_ = nullptr;
   std::uint32_t active_ = 0;
   Access running_ = Access::kDirect;

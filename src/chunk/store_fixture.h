@@ -62,9 +62,9 @@ class TemporaryDirectory {
 // Reactor, ring and pool of one shard.
 class Shard {
  public:
-  explicit Shard(std::size_t buffers = 8)
+  explicit Shard(std::size_t buffers = 8, rt::Uring::Backend backend = rt::Uring::Backend::kAuto)
       : reactor_(rt::Reactor::create().value()),
-        ring_(rt::Uring::create(*reactor_, {.entries = 64}).value()),
+        ring_(rt::Uring::create(*reactor_, {.entries = 64, .backend = backend}).value()),
         pool_(BufferPool::create(kSlot, buffers).value()) {}
 
   Result<std::unique_ptr<ChunkStore>> open_file(FileEngineConfig config) {
@@ -133,6 +133,11 @@ class Driver {
     return reactor_->block_on(store_->truncate(inode, size, chunk_bytes));
   }
   Extent query(wire::InodeId inode) { return store_->query(inode, kSlot); }
+  Space space() {
+    Result<Space> space = reactor_->block_on(store_->space(soon()));
+    EXPECT_TRUE(space) << space.error().message();
+    return space.value_or(Space{});
+  }
   Status sync(wire::InodeId inode) { return reactor_->block_on(store_->sync(inode)); }
   Status close() { return reactor_->block_on(store_->close()); }
   ChunkStore& store() { return *store_; }

@@ -1,10 +1,10 @@
 // The writes under way in one chunk of the memory engine, which receive straight into its memory.
 //
-// A byte is unsettled from the begin of the first write to it until one of its writes commits, or
-// until the last of them is abandoned: then it is zeroed. So a write that fails uncovers no stale
-// byte and destroys none of an overlapping write (the second try of the same client, say). A cut
-// (truncation) takes the bytes beyond it from the writes under way; their memory must not be used
-// before they end, because the network may still fill it.
+// A byte is unsettled from the start of the first write to it until one of its writes commits, or
+// until the last of them is abandoned, which zeroes it. A write that fails therefore neither
+// exposes stale bytes nor destroys those of an overlapping write, such as a retry by the same
+// client. A cut (truncation) takes the bytes beyond it away from the writes under way; their memory
+// must not be reused before they end, because the network may still fill it.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,12 @@ class WriteSet {
  public:
   // Begins a write; no byte from `fresh_from` on is stored yet. Returns its id.
   std::uint32_t open(Range range, std::uint32_t fresh_from);
-  // Ends a write: what a cut left of its range is settled and returned.
+  // Ends a write; settles and returns the part of its range that no cut took away.
   Range commit(std::uint32_t id);
-  // Ends a write without effect; returns what the caller must zero. Valid until the next call.
+  // Ends a write without effect. The caller must zero the returned ranges, which stay valid until
+  // the next call.
   const std::vector<Range>& abandon(std::uint32_t id);
-  // Takes everything from `at` on from the writes under way.
+  // Takes every byte from `at` on away from the writes under way.
   void cut(std::uint32_t at);
 
   [[nodiscard]] bool empty() const { return writes_.empty(); }
@@ -41,7 +42,7 @@ class WriteSet {
  private:
   struct Write {
     std::uint32_t id;
-    Range kept;         // what a commit will store
+    Range kept;         // the bytes that a commit will store
     std::uint32_t end;  // memory up to here may be filled
   };
   Write take(std::uint32_t id);

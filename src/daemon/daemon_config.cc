@@ -41,6 +41,23 @@ Setting checked(Setting setting, Check check) {
   return setting;
 }
 
+// The setting, a number, with "auto" in place of 0.
+Setting or_auto(Setting setting, std::uint64_t& target) {
+  setting.type = "\"auto\" or " + setting.type;
+  setting.standard = "\"auto\"";
+  setting.set = [store = std::move(setting.set), &target](const ConfigValue& value) -> Status {
+    if (value.text == "auto") {
+      target = 0;
+      return {};
+    }
+    return store(value);
+  };
+  setting.get = [print = std::move(setting.get), &target] {
+    return target == 0 ? std::string("\"auto\"") : print();
+  };
+  return setting;
+}
+
 Status check_node_id(const std::string& id) {
   Status status = cluster::check_server({.node_id = id, .ip = "127.0.0.1", .port = 1});
   return status ? Status{} : fail(Errc::kConfig, status.error().context);
@@ -150,16 +167,24 @@ void add_storage(DaemonConfig& c, std::vector<Setting>& out) {
        "File engine: directory on a local disk; empty: one below /tmp/benchfs-UID, or TMPDIR."},
       c.data_dir));
   out.push_back(flag_setting(
-      {"storage", "keep_data", "File engine: leave the files there when the daemon stops."},
-      c.keep_data));
-  out.push_back(flag_setting(
       {"storage", "direct_io", "File engine: go around the page cache where the disk allows it."},
       c.direct_io));
-  out.push_back(size_setting(
-      {"storage", "memory_bytes", "Memory engine: most memory for the chunks of one shard."},
-      c.memory_bytes,
-      kMiB,
-      kTiB));
+  out.push_back(choice_setting(
+      {"storage",
+       "disk_io",
+       "File engine: how the disk is used; auto: by io_uring, or by threads where that is "
+       "forbidden."},
+      c.disk_io,
+      {"auto", "io_uring", "threads"}));
+  out.push_back(or_auto(
+      size_setting({"storage",
+                    "memory_bytes",
+                    "Memory engine: most memory for the chunks of one shard; auto: its share of a "
+                    "half of what machine and cgroup have left at the start."},
+                   c.memory_bytes,
+                   kMiB,
+                   kTiB),
+      c.memory_bytes));
   out.push_back(checked(
       size_setting(
           {"storage",
@@ -371,9 +396,10 @@ server::ShardConfig DaemonConfig::shard_config(std::uint64_t index) const {
   if (shard.engine == server::Engine::kFile) {
     shard.data_dir = fmt::format("{}/{}", effective_data_dir(), shard.node_id);
   }
-  shard.keep_data = keep_data;
   shard.direct_io = direct_io;
+  shard.disk_io = static_cast<rt::Uring::Backend>(disk_io);
   shard.memory_bytes = memory_bytes;
+  shard.daemon_shards = u32(shards);
   shard.chunk_bytes = u32(chunk_bytes);
   shard.buffer_bytes = u32(buffer_bytes);
   shard.buffer_count = u32(buffer_count);

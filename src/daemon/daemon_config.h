@@ -33,9 +33,9 @@ struct DaemonConfig {
 
   std::size_t engine = 0;  // index of server::Engine
   std::string data_dir;
-  bool keep_data = false;
   bool direct_io = true;
-  std::uint64_t memory_bytes = std::uint64_t{4} << 30;
+  std::size_t disk_io = 0;         // index of rt::Uring::Backend
+  std::uint64_t memory_bytes = 0;  // 0: "auto"
   std::uint64_t chunk_bytes = wire::kDefaultChunkBytes;
   std::uint64_t buffer_bytes = 1U << 20;
   std::uint64_t buffer_count = 32;

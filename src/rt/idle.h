@@ -1,4 +1,4 @@
-// What a reactor does when nothing is ready: spin, then yield, then sleep.
+// How a reactor waits when nothing is ready: it spins, then yields, then sleeps.
 //
 // Spinning answers in a fraction of a microsecond but burns a core that may belong to the
 // application; sleeping costs tens of microseconds to wake. So: spin for `spin`, then give the core
@@ -6,10 +6,10 @@
 // long, another process ran on this core: the machine is oversubscribed, spinning only keeps the
 // peer from running, and the strategy yields at once until yields become short again.
 //
-// A yield gives the core to the own scheduling group only (Linux makes one of each session and each
-// cgroup), and the peer may be in another one, which gets the core when all of this group sleep.
-// So on a contended core yielding must pay: a phase that ends without work halves the time that the
-// next one may yield, a phase that ends with work doubles it.
+// A yield offers the core only to the same scheduling group (Linux makes one of each session and
+// each cgroup). The peer may belong to another group, which gets the core only when this one
+// sleeps. So on a contended core yielding must pay: a phase that ends without work halves the time
+// that the next one may yield, and a phase that ends with work doubles it.
 #pragma once
 
 #include <chrono>
@@ -32,44 +32,44 @@ class IdleStrategy {
   // Work was found: the next idle phase starts anew.
   void on_work() { idle_passes_ = 0; }
 
-  // No work was found. Waits a little in its way; true when it is time to sleep.
+  // No work was found: spins or yields once. True when it is time to sleep.
   bool on_idle();
 
-  // The time at the end of the last yield when the last thing done was to yield; else nothing.
-  // Saves others a look at the clock, which is a tenth of what a switch between processes costs.
+  // If the last step was a yield, the time when it ended. Saves callers a look at the clock, which
+  // costs a tenth of a switch between processes.
   [[nodiscard]] std::optional<MonoTime> just_yielded() const {
     return yielding_ && idle_passes_ > 0 ? std::optional(now_) : std::nullopt;
   }
 
   [[nodiscard]] bool is_contended() const { return contended_ > 0; }
-  // How long to yield on a contended core, at most config.yield.
+  // How long a phase may yield on a contended core; at most config.yield.
   [[nodiscard]] Nanos patience() const { return patience_; }
   // Between work and the first yield: passes are short.
   [[nodiscard]] bool is_spinning() const { return idle_passes_ == 0 || !yielding_; }
 
  private:
-  // A yield longer than this means somebody else ran on the core: an empty one takes 0.2-0.5 us,
-  // two context switches at least 1.5 us.
+  // A longer yield means that another process ran on the core: an empty yield takes 0.2-0.5 us, two
+  // context switches take at least 1.5 us.
   static constexpr Nanos kLongYield = std::chrono::nanoseconds(1200);
   static constexpr int kContendedYields = 64;  // evidence kept after a long yield
-  // One or two yields: without any, peers of the same group would be waited for asleep, which costs
-  // five times as much.
+  // One or two yields. Without any, the reactor would sleep while it waits for peers of its own
+  // group, which costs five times as much.
   static constexpr Nanos kLeastPatience = std::chrono::microseconds(2);
-  // Peers that all sleep answer so late that no short yield ever pays, and so all would go on
-  // sleeping: after as many vain phases one yields for a quarter of config.yield.
+  // When all peers sleep they answer so late that no short yield ever pays, and all would keep
+  // sleeping. So after this many vain phases one phase yields for a quarter of config.yield.
   static constexpr std::uint32_t kProbeEvery = 64;
   static constexpr std::uint32_t kClockEvery = 32;  // spins between two looks at the clock
-  // First spins, about a microsecond: neither clock nor pause, each of which would cost an answer
-  // that is on its way 50 ns.
+  // The first spins, about a microsecond, use neither clock nor pause: each would delay an answer
+  // that is already on its way by 50 ns.
   static constexpr std::uint32_t kBusyPasses = 64;
 
   IdleConfig config_;
   MonoTime idle_since_{};
-  MonoTime now_{};  // while yielding: of the last yield's end
+  MonoTime now_{};  // while yielding: when the last yield ended
   std::uint32_t idle_passes_ = 0;
   bool yielding_ = false;
   int contended_ = 0;
-  std::uint32_t vain_phases_ = 0;  // on a contended core, since one that brought work
+  std::uint32_t vain_phases_ = 0;  // on a contended core, since the last phase that brought work
   Nanos patience_;
 };
 

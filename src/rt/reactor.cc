@@ -214,15 +214,35 @@ void Reactor::sleep(Deadline deadline) {
     timeout.tv_nsec = left.count() % 1'000'000'000;
   }
   ++stats_.sleeps;
-  epoll_event events[4];
-  int count = epoll_pwait2(epoll_fd_, events, 4, deadline.is_never() ? nullptr : &timeout, nullptr);
+  std::array<epoll_event, 4> events;
+  int count = wait_for_events(events, deadline.is_never() ? nullptr : &timeout);
   passes_since_timer_check_ = kTimerCheckBusy;
   set_sleeping(false);
   for (int i = 0; i < count; ++i) {
-    if (events[i].data.ptr == this) {
+    if (events[static_cast<std::size_t>(i)].data.ptr == this) {
       drain_wake();
     }
   }
+}
+
+int Reactor::wait_for_events(std::span<epoll_event> events, const timespec* timeout) {
+  auto most = static_cast<int>(events.size());
+  if (has_epoll_pwait2_) {
+    int count = epoll_pwait2(epoll_fd_, events.data(), most, timeout, nullptr);
+    if (count >= 0 || errno == EINTR) {
+      return count;
+    }
+    has_epoll_pwait2_ = false;
+    BENCHFS_LOG(kInfo,
+                "the reactor sleeps by ppoll: {}",
+                Error::from_system(errno, "epoll_pwait2 (Linux 5.11) is not available").message());
+  }
+  // epoll_wait() counts in milliseconds; an epoll descriptor can be polled itself.
+  pollfd watched{.fd = epoll_fd_, .events = POLLIN, .revents = 0};
+  if (::ppoll(&watched, 1, timeout, nullptr) <= 0) {
+    return 0;
+  }
+  return epoll_wait(epoll_fd_, events.data(), most, 0);
 }
 
 // Without the descriptors of pollers that refuse to arm, which may be readable for as long as they

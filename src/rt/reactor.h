@@ -9,12 +9,15 @@
 // Thread: everything but post() belongs to the thread that drives the reactor.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <atomic>
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/clock.h"
@@ -110,6 +113,8 @@ class Reactor {
   bool deliver_mail();
   bool resume_ready();
   void sleep(Deadline deadline);
+  // epoll_pwait2, or what does the same on kernels without it.
+  int wait_for_events(std::span<epoll_event> events, const timespec* timeout);
   void sleep_beside_refusers(Nanos most);
   void drain_wake();
 
@@ -121,6 +126,7 @@ class Reactor {
   MonoTime last_timer_check_{};
   std::uint32_t passes_since_timer_check_ = 0;
   std::optional<MonoTime> arm_refused_since_;
+  bool has_epoll_pwait2_ = true;
 
   // Touched by other threads.
   std::atomic<Mail*> mail_{nullptr};

@@ -1,44 +1,99 @@
 #include "rt/uring.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/check.h"
+#include "base/log.h"
+#include "rt/io_threads.h"
 
 namespace benchfs::rt {
 
+Uring::Uring(Reactor& reactor) : reactor_(reactor) {}
+
 Result<std::unique_ptr<Uring>> Uring::create(Reactor& reactor, Config config) {
   std::unique_ptr<Uring> ring(new Uring(reactor));  // lint: allow new private constructor
+  if (config.backend != Backend::kThreads) {
+    Status opened = ring->open_ring(config.entries);
+    if (!opened && config.backend == Backend::kUring) {
+      return std::unexpected(std::move(opened).error());
+    }
+    if (!opened) {
+      BENCHFS_LOG(kWarn,
+                  "disk I/O uses {} helper threads, which is slower: {}",
+                  config.threads,
+                  opened.error().message());
+    }
+  }
+  if (!ring->is_open_) {
+    BENCHFS_TRY(ring->threads_, IoThreads::create(config.threads));
+    ring->entries_ = config.entries;
+  }
+  reactor.add_poller(*ring);
+  return ring;
+}
+
+Status Uring::open_ring(unsigned entries) {
   io_uring_params params{};
   // Not DEFER_TASKRUN: with it, a completion from a kernel worker thread (buffered writes,
   // fallocate, fsync) does not make the ring's descriptor readable for epoll, and a sleeping
   // reactor misses it (measured on Linux 6.18: 9 of 30 sleeps; with COOP_TASKRUN none of 2131).
   params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
-  int code = io_uring_queue_init_params(config.entries, &ring->ring_, &params);
+  int code = io_uring_queue_init_params(entries, &ring_, &params);
   if (code == -EINVAL) {  // kernels before 6.1
     params = {};
-    code = io_uring_queue_init_params(config.entries, &ring->ring_, &params);
+    code = io_uring_queue_init_params(entries, &ring_, &params);
   }
   if (code < 0) {
     return fail_system(
         -code,
-        fmt::format("setting up io_uring with {} entries (check "
-                    "/proc/sys/kernel/io_uring_disabled and container seccomp rules)",
-                    config.entries));
+        fmt::format("cannot set up io_uring with {} entries (see "
+                    "/proc/sys/kernel/io_uring_disabled and the container's seccomp rules)",
+                    entries));
   }
-  ring->is_open_ = true;
-  ring->entries_ = params.sq_entries;
-  reactor.add_poller(*ring);
-  return ring;
+  is_open_ = true;
+  entries_ = params.sq_entries;
+  return {};
 }
 
 Uring::~Uring() {
   BENCHFS_CHECK(in_flight_ == 0);
-  if (is_open_) {
+  if (is_open_ || threads_ != nullptr) {
     reactor_.remove_poller(*this);
+  }
+  if (is_open_) {
     io_uring_queue_exit(&ring_);
   }
+}
+
+int Uring::fd() const {
+  return threads_ != nullptr ? threads_->fd() : ring_.ring_fd;
+}
+
+void Uring::Operation::execute() {
+  auto offset = static_cast<off_t>(offset_);
+  ssize_t result = 0;
+  switch (kind_) {
+    case Kind::kRead:
+      result = pread(file_.fd, address_, length_, offset);
+      break;
+    case Kind::kWrite:
+      result = pwrite(file_.fd, address_, length_, offset);
+      break;
+    case Kind::kFsync:
+      result = mode_ != 0 ? fdatasync(file_.fd) : ::fsync(file_.fd);
+      break;
+    case Kind::kFallocate:
+      result = ::fallocate(file_.fd, mode_, offset, static_cast<off_t>(range_));
+      break;
+    case Kind::kNop:
+      break;
+  }
+  result_ = result < 0 ? -errno : static_cast<int>(result);
 }
 
 void Uring::Operation::fill(io_uring_sqe* sqe) const {
@@ -78,15 +133,33 @@ void Uring::Operation::await_suspend(std::coroutine_handle<> handle) {
   ring_->start(*this);
 }
 
-void Uring::start(Operation& operation) {
-  if (in_flight_ < entries_ && waiting_head_ == nullptr) {
-    if (io_uring_sqe* sqe = io_uring_get_sqe(&ring_)) {
-      operation.fill(sqe);
-      io_uring_sqe_set_data(sqe, &operation);
-      ++in_flight_;
-      ++unsubmitted_;
-      return;
+bool Uring::enqueue(Operation& operation) {
+  if (in_flight_ >= entries_) {
+    return false;
+  }
+  if (threads_ != nullptr) {
+    if (operation.file_.registered) {
+      operation.file_.fd = file_table_[static_cast<std::size_t>(operation.file_.fd)];
+      operation.file_.registered = false;
     }
+    ++in_flight_;
+    threads_->submit(operation);
+    return true;
+  }
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  if (sqe == nullptr) {
+    return false;
+  }
+  operation.fill(sqe);
+  io_uring_sqe_set_data(sqe, &operation);
+  ++in_flight_;
+  ++unsubmitted_;
+  return true;
+}
+
+void Uring::start(Operation& operation) {
+  if (waiting_head_ == nullptr && enqueue(operation)) {
+    return;
   }
   operation.next_ = nullptr;
   (waiting_tail_ == nullptr ? waiting_head_ : waiting_tail_->next_) = &operation;
@@ -95,28 +168,42 @@ void Uring::start(Operation& operation) {
 
 bool Uring::submit_waiting() {
   bool any = false;
-  while (waiting_head_ != nullptr && in_flight_ < entries_) {
-    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-    if (sqe == nullptr) {
+  while (waiting_head_ != nullptr) {
+    Operation* operation = waiting_head_;
+    Operation* next = operation->next_;
+    if (!enqueue(*operation)) {
       break;
     }
-    Operation* operation = waiting_head_;
-    waiting_head_ = operation->next_;
-    if (waiting_head_ == nullptr) {
+    waiting_head_ = next;
+    if (next == nullptr) {
       waiting_tail_ = nullptr;
     }
-    operation->fill(sqe);
-    io_uring_sqe_set_data(sqe, operation);
-    ++in_flight_;
-    ++unsubmitted_;
     any = true;
   }
   return any;
 }
 
+bool Uring::poll_threads() {
+  if (!threads_->has_done()) {
+    return false;
+  }
+  Operation* operation = threads_->take_done();
+  while (operation != nullptr) {
+    Operation* next = operation->next_;
+    reactor_.schedule(operation->handle_);
+    --in_flight_;
+    operation = next;
+  }
+  submit_waiting();
+  return true;
+}
+
 bool Uring::poll() {
   if (in_flight_ == 0) {
     return false;
+  }
+  if (threads_ != nullptr) {
+    return poll_threads();
   }
   bool needs_kernel = (IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN) != 0;
   if (unsubmitted_ > 0) {
@@ -148,6 +235,9 @@ bool Uring::poll() {
 }
 
 bool Uring::prepare_to_sleep() {
+  if (threads_ != nullptr) {
+    return !threads_->has_done();
+  }
   return unsubmitted_ == 0 && io_uring_cq_ready(&ring_) == 0 &&
          (IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN) == 0;
 }
@@ -209,6 +299,9 @@ Uring::Operation Uring::nop() {
 }
 
 Status Uring::register_buffers(std::span<const iovec> buffers) {
+  if (threads_ != nullptr) {
+    return {};
+  }
   int code =
       io_uring_register_buffers(&ring_, buffers.data(), static_cast<unsigned>(buffers.size()));
   if (code < 0) {
@@ -218,6 +311,10 @@ Status Uring::register_buffers(std::span<const iovec> buffers) {
 }
 
 Status Uring::register_file_table(unsigned count) {
+  if (threads_ != nullptr) {
+    file_table_.assign(count, -1);
+    return {};
+  }
   int code = io_uring_register_files_sparse(&ring_, count);
   if (code < 0) {
     return fail_system(-code, fmt::format("registering a table of {} files with io_uring", count));
@@ -226,6 +323,10 @@ Status Uring::register_file_table(unsigned count) {
 }
 
 Status Uring::set_file(unsigned slot, int fd) {
+  if (threads_ != nullptr) {
+    file_table_.at(slot) = fd;
+    return {};
+  }
   int code = io_uring_register_files_update(&ring_, slot, &fd, 1);
   if (code < 0) {
     return fail_system(-code, fmt::format("registering file slot {} with io_uring", slot));

@@ -1,4 +1,5 @@
-// io_uring as a source of completions for one reactor.
+// io_uring as a source of completions for one reactor; where the kernel or a container forbids
+// io_uring, helper threads take its place (io_threads.h), slower but with the same results.
 //
 // Operations are awaitables that live in the caller's frame: no allocation. Results are as of the
 // system call: >= 0, or -errno; short transfers are possible and are the caller's to continue. The
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/error.h"
 #include "rt/poller.h"
@@ -24,13 +26,18 @@
 
 namespace benchfs::rt {
 
+class IoThreads;
+
 class Uring final : public Poller {
  public:
+  enum class Backend : std::uint8_t { kAuto, kUring, kThreads };
   struct Config {
-    unsigned entries = 256;  // operations in the kernel at a time; more wait their turn
+    unsigned entries = 256;            // operations under way at a time; more wait their turn
+    Backend backend = Backend::kAuto;  // kAuto: threads where there is no io_uring
+    unsigned threads = 8;
   };
-  // The ring adds itself to the reactor. Fails where the kernel or a sandbox forbids io_uring; the
-  // error says so.
+  // The ring adds itself to the reactor. With kUring it fails where the kernel or a sandbox forbids
+  // io_uring; the error says so.
   static Result<std::unique_ptr<Uring>> create(Reactor& reactor, Config config);
   Uring(const Uring&) = delete;
   Uring& operator=(const Uring&) = delete;
@@ -51,8 +58,10 @@ class Uring final : public Poller {
 
    private:
     friend class Uring;
+    friend class IoThreads;
     enum class Kind : std::uint8_t { kRead, kWrite, kFsync, kFallocate, kNop };
     void fill(io_uring_sqe* sqe) const;
+    void execute();  // blocks
 
     Uring* ring_ = nullptr;
     Kind kind_ = Kind::kNop;
@@ -94,16 +103,23 @@ class Uring final : public Poller {
 
   bool poll() override;
   bool prepare_to_sleep() override;
-  [[nodiscard]] int fd() const override { return ring_.ring_fd; }
+  [[nodiscard]] int fd() const override;
+  [[nodiscard]] bool uses_threads() const { return threads_ != nullptr; }
 
  private:
-  explicit Uring(Reactor& reactor) : reactor_(reactor) {}
+  explicit Uring(Reactor& reactor);
+  Status open_ring(unsigned entries);
   void start(Operation& operation);
+  // False: no entry is free.
+  bool enqueue(Operation& operation);
+  bool poll_threads();
   bool submit_waiting();
 
   Reactor& reactor_;
   io_uring ring_{};
   bool is_open_ = false;
+  std::unique_ptr<IoThreads> threads_;  // null: io_uring
+  std::vector<int> file_table_;         // threads only: what register_file_table() does
   unsigned entries_ = 0;
   unsigned in_flight_ = 0;    // queued or in the kernel
   unsigned unsubmitted_ = 0;  // queued, not yet entered

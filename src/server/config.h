@@ -8,6 +8,7 @@
 #include "net/context.h"
 #include "rpc/server.h"
 #include "rt/idle.h"
+#include "rt/uring.h"
 
 namespace benchfs::server {
 
@@ -28,10 +29,12 @@ struct ShardConfig {
   std::string interface_name;     // where to find it when listening on 0.0.0.0
 
   Engine engine = Engine::kFile;
-  std::string data_dir;    // file engine: this shard's own directory
-  bool keep_data = false;  // leave segment files behind at shutdown
+  std::string data_dir;  // file engine: this shard's own directory
   bool direct_io = true;
-  std::uint64_t memory_bytes = std::uint64_t{4} << 30;  // memory engine: limit of chunk memory
+  rt::Uring::Backend disk_io = rt::Uring::Backend::kAuto;
+  std::uint64_t memory_bytes =
+      0;  // memory engine: limit of chunk memory; 0: a share of what is left
+  std::uint32_t daemon_shards = 1;  // shards of this daemon, which share that memory
   std::uint32_t chunk_bytes = wire::kDefaultChunkBytes;
   std::uint32_t buffer_bytes = 1U << 20;  // = largest transfer
   std::uint32_t buffer_count = 32;

@@ -161,15 +161,17 @@ Status Shard::Parts::open_storage() {
     chunk::MemoryEngineConfig engine;
     engine.slot_bytes = config.chunk_bytes;
     engine.limit_bytes = config.memory_bytes;
+    engine.shards = config.daemon_shards;
     BENCHFS_TRY(chunks, chunk::make_memory_store(engine));
     return {};
   }
-  BENCHFS_TRY(ring, rt::Uring::create(*reactor, {.entries = config.ring_entries}));
+  BENCHFS_TRY(
+      ring,
+      rt::Uring::create(*reactor, {.entries = config.ring_entries, .backend = config.disk_io}));
   chunk::FileEngineConfig engine;
   engine.directory = config.data_dir;
   engine.slot_bytes = config.chunk_bytes;
   engine.direct = config.direct_io;
-  engine.keep = config.keep_data;
   BENCHFS_TRY(chunks, chunk::open_file_store(*reactor, *ring, *buffers, engine));
   return {};
 }

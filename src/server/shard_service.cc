@@ -218,7 +218,8 @@ rt::Task<void> ShardService::set_capacity(rpc::Request& request) {
 }
 
 rt::Task<void> ShardService::statfs(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(chunk::Space space, request, chunks_->store().space());
+  BENCHFS_SERVE_TRY(
+      chunk::Space space, request, co_await chunks_->store().space(request.deadline()));
   meta::MetaStore::Stats stats = metadata_->stats();
   wire::StatfsReply reply;
   reply.total_bytes = space.total_bytes;
@@ -236,14 +237,15 @@ rt::Task<void> ShardService::stats(rpc::Request& request) {
                        .started_at = started_at_,
                        .server = *server_,
                        .metadata = *metadata_,
-                       .chunks = chunks_->store(),
                        .buffers = parts_.buffers,
                        .reactor = parts_.reactor};
   std::string text;
   switch (static_cast<wire::StatsSection>(body.section)) {
-    case wire::StatsSection::kCounters:
-      text = counters_json(sources);
+    case wire::StatsSection::kCounters: {
+      Result<chunk::Space> space = co_await chunks_->store().space(request.deadline());
+      text = counters_json(sources, space.value_or(chunk::Space{}));
       break;
+    }
     case wire::StatsSection::kRequests:
       text = requests_json(sources, request, body.limit);
       break;

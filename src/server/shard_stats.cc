@@ -102,7 +102,7 @@ void write_reactor(JsonWriter& json, const rt::Reactor::Stats& stats) {
 
 }  // namespace
 
-std::string counters_json(const StatsSources& from) {
+std::string counters_json(const StatsSources& from, const chunk::Space& space) {
   JsonWriter json;
   json.begin_object();
   write_identity(json, from);
@@ -110,7 +110,7 @@ std::string counters_json(const StatsSources& from) {
   rpc::write_counters(json, from.server);
   write_network(json, from.server);
   write_metadata(json, from.metadata.stats());
-  write_storage(json, from.config.engine, from.chunks.space().value_or(chunk::Space{}));
+  write_storage(json, from.config.engine, space);
   write_buffers(json, from.buffers);
   write_reactor(json, from.reactor.stats());
   json.end_object();

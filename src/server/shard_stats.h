@@ -23,13 +23,12 @@ struct StatsSources {
   MonoTime started_at;
   rpc::Server& server;
   const meta::MetaStore& metadata;
-  const chunk::ChunkStore& chunks;
   const chunk::BufferPool& buffers;
   const rt::Reactor& reactor;
 };
 
-// All counters. Blocks for what ChunkStore::space() does.
-std::string counters_json(const StatsSources& from);
+// All counters. `space` is the chunk store's.
+std::string counters_json(const StatsSources& from, const chunk::Space& space);
 
 // The requests under way but `asking`, oldest first, at most `limit` of them.
 std::string requests_json(const StatsSources& from,
