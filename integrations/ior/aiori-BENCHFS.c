@@ -46,6 +46,7 @@ struct benchfs_backend_options {
 /* A connection, and the paths of files that were written and closed since the last sync(). */
 struct connection {
   struct benchfs_backend_options key;
+  const aiori_mod_opt_t* options; /* of its last initialize(), for mknod(), which gets none */
   benchfs_context_t* context;
   int users;
   char** unsynced;
@@ -62,9 +63,8 @@ struct open_file {
   char path[]; /* in BenchFS */
 };
 
-static struct connection* connections;
-static const aiori_mod_opt_t* last_options; /* of initialize(), for mknod(), which gets none */
-static const aiori_xfer_hint_t* hints;      /* mdtest changes what it points to later */
+static struct connection* connections; /* the newest first */
+static const aiori_xfer_hint_t* hints; /* mdtest changes what it points to later */
 
 /* --- Options ---------------------------------------------------------------------------------- */
 
@@ -165,9 +165,9 @@ static char* copy_text(const char* text) {
 static void backend_initialize(aiori_mod_opt_t* options) {
   const struct benchfs_backend_options* key = options_of(options);
   struct connection** at = find(key);
-  last_options = options;
   if (*at != NULL) {
     ++(*at)->users;
+    (*at)->options = options;
     return;
   }
   struct connection* made = calloc(1, sizeof *made);
@@ -177,6 +177,7 @@ static void backend_initialize(aiori_mod_opt_t* options) {
   made->key = *key;
   made->key.registry = copy_text(key->registry);
   made->key.prefix = NULL; /* that of each operation counts */
+  made->options = options;
   made->users = 1;
   benchfs_options_t wanted = {.struct_size = sizeof wanted,
                               .registry_dir = made->key.registry,
@@ -186,7 +187,8 @@ static void backend_initialize(aiori_mod_opt_t* options) {
   if (made->context == NULL) {
     ERRF("BENCHFS: %s", benchfs_get_error());
   }
-  *at = made;
+  made->next = connections;
+  connections = made;
 }
 
 static void backend_finalize(aiori_mod_opt_t* options) {
@@ -308,18 +310,18 @@ static aiori_fd_t* backend_create(char* path, int ior_flags, aiori_mod_opt_t* op
 }
 
 static int backend_mknod(char* path) {
-  if (last_options == NULL) {
+  if (connections == NULL) {
     ERR("BENCHFS: an operation before initialize()");
   }
-  const char* target = inside(path, last_options);
+  const char* target = inside(path, connections->options);
   if (target == NULL) {
     return -1;
   }
   if (is_dry_run()) {
     return 0;
   }
-  benchfs_file_t* file = benchfs_open(
-      connection_of(last_options)->context, target, O_WRONLY | O_CREAT | O_EXCL, kFileMode);
+  benchfs_file_t* file =
+      benchfs_open(connections->context, target, O_WRONLY | O_CREAT | O_EXCL, kFileMode);
   return file == NULL ? -1 : outcome(benchfs_close(file));
 }
 

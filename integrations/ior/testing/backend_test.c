@@ -226,7 +226,7 @@ static void check_prefix(void) {
   EXPECT(api->stat("/mnt/benchfs/shared", &status, prefixed), 0);
   EXPECT(status.st_size, 8);
   const char* elsewhere[] = {
-      "/shared", "/mnt/shared", "/mnt/benchfs2/shared", "/mntb/benchfs/shared"};
+      "/shared", "/mnt/shared", "/mnt/benchfsshared", "/mntb/benchfs/shared"};
   for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; ++i) {
     errno = 0;
     EXPECT(api->stat(elsewhere[i], &status, prefixed), -1);
