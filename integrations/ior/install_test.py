@@ -68,12 +68,13 @@ class Install(unittest.TestCase):
     def test_an_old_registration_is_brought_up_to_date(self):
         self.run_install()
         wanted = self.texts()
-        (self.tree / "src/aiori-BENCHFS.c").write_text("old")
-        header = self.tree / "src/aiori.h"
-        header.write_text(header.read_text().replace("extern ior_aiori_t benchfs_aiori;", "old"))
-        self.assertEqual(self.run_install("--check").returncode, 1)
-        self.assertEqual(self.run_install().returncode, 0)
-        self.assertEqual(self.texts(), wanted)
+        for name in ("src/aiori-BENCHFS.c", "src/aiori.h"):
+            with self.subTest(name):
+                path = self.tree / name
+                path.write_text(path.read_text().replace("benchfs_aiori", "old"))
+                self.assertEqual(self.run_install("--check").returncode, 1)
+                self.assertEqual(self.run_install().returncode, 0)
+                self.assertEqual(self.texts(), wanted)
 
     def test_remove_restores_every_byte(self):
         before = self.texts()
