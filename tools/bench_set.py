@@ -360,8 +360,10 @@ def measure_start(stack, rounds, progress):
     return series, rows
 
 
-# Phase of `bench md`, the most pings that its median may take.
+# Phase of `bench md`, the most pings that its median may take; with empty files and with small ones.
 NAME_PHASES = {"create+close": 2.7, "stat": None, "open+close": 2.7, "unlink": 2.3}
+DATA_PHASES = {"create+write+close": None, "open+read+close": None, "unlink": 2.3}
+SMALL_BYTES = 3901
 SMALL_PHASES = ("create+write+close", "stat", "open+read+close", "unlink")
 
 
@@ -370,8 +372,13 @@ def by_phase(report):
 
 
 def measure_names(stack, rounds, progress):
-    """Empty files with one server, as multiples of a ping of the same round."""
+    """Files with one server, empty and of 3,901 bytes, as multiples of a ping of the same round."""
     series, rows = Series(), []
+    sizes = {0: NAME_PHASES, SMALL_BYTES: DATA_PHASES}
+
+    def suffix(size):
+        return f" of {size} bytes" if size else ""
+
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="benchfs-bench.",
                                                                 dir="/dev/shm"))
     clusters = {"memory": stack.enter_context(Cluster(1)),
@@ -380,16 +387,19 @@ def measure_names(stack, rounds, progress):
         for engine, cluster in clusters.items():
             ping = cluster.bench("rpc", "--seconds", "0.5")["results"][0]["latency_ns"]["p50"] / 1000
             series.add(f"ping, {engine}", ping)
-            results = by_phase(cluster.bench("md", "--files", "10000"))
-            for phase in NAME_PHASES:
-                result = results[phase]
-                median = result["latency_ns"]["p50"] / 1000
-                series.add(f"{phase}, {engine}", median)
-                series.add(f"{phase}, {engine}, pings", median / ping)
-                series.add(f"{phase}, {engine}, rate", result["ops_per_s"])
-                series.add(f"{phase}, {engine}, requests", result["requests_per_op"])
+            for size, phases in sizes.items():
+                results = by_phase(cluster.bench("md", "--files", "10000", "--bytes", str(size)))
+                for phase in phases:
+                    result, key = results[phase], f"{phase}{suffix(size)}, {engine}"
+                    median = result["latency_ns"]["p50"] / 1000
+                    series.add(key, median)
+                    series.add(f"{key}, pings", median / ping)
+                    series.add(f"{key}, rate", result["ops_per_s"])
+                    series.add(f"{key}, requests", result["requests_per_op"])
     for engine in clusters:
-        for phase, most in NAME_PHASES.items():
+        wanted = [(f"{phase}{suffix(size)}", most) for size, phases in sizes.items()
+                  for phase, most in phases.items()]
+        for phase, most in wanted:
             key = f"{phase}, {engine}"
             pings = series.median(f"{key}, pings")
             rows.append(Row(

@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ READY_LIMIT_S = 60
 CASE_LIMIT_S = 600
 HARD_BYTES = 47008
 SMALL_BYTES = 3901
+DIE_WITH_US = ("setpriv", "--pdeathsig", "TERM")  # also when this process is killed
 # Two processes of one machine: do not let UCX find that out.
 TRANSPORTS = {"UCX_TLS": "tcp,self"}
 OPEN_MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -68,9 +70,10 @@ class Cluster:
         return self
 
     def _start(self, number, host):
-        command = [self.programs / "benchfsd", "--node-id", f"node_{number}", "--registry-dir",
-                   self.registry, "--expected-servers", len(self.network.servers), "--listen",
-                   host.address, "--set", f"network.devices={host.device}", "--engine", self.engine]
+        command = [*DIE_WITH_US, self.programs / "benchfsd", "--node-id", f"node_{number}",
+                   "--registry-dir", self.registry, "--expected-servers",
+                   len(self.network.servers), "--listen", host.address, "--set",
+                   f"network.devices={host.device}", "--engine", self.engine]
         if self.engine == "file":
             command += ["--data-dir", self.data / str(number)]
         log = open(self.registry / f"node_{number}.log", "wb")
@@ -97,7 +100,7 @@ class Cluster:
                        "UCX_NET_DEVICES": self.network.client.device,
                        "BENCHFS_REGISTRY_DIR": str(self.registry)}
         words = [str(word) for word in command]
-        process = subprocess.Popen(self.network.client.command(words), env=environment, cwd=cwd,
+        process = subprocess.Popen(self.network.client.command([*DIE_WITH_US, *words]), env=environment, cwd=cwd,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True, start_new_session=True)
         try:
@@ -371,6 +374,7 @@ def parse():
 def main():
     arguments = parse()
     build = arguments.build.resolve()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster is stopped on the way out
     try:
         if arguments.ior:
             arguments.ior = arguments.ior.resolve()
@@ -392,4 +396,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
