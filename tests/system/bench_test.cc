@@ -163,7 +163,7 @@ TEST_F(Bench, MdHardWritesReadsAndVerifiesSmallFiles) {
   std::vector<std::string> phases;
   for (const json& result : report["results"]) {
     expect_result_fields(result);
-    phases.push_back(result["phase"]);
+    phases.push_back(result["phase"].get<std::string>());
     if (phases.back() == "create+write+close" || phases.back() == "open+read+close") {
       EXPECT_NEAR(result["mib_per_s"].get<double>() * result["seconds"].get<double>(),
                   2 * 40 * 3901 / double{1 << 20},
