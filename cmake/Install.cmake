@@ -1,11 +1,12 @@
 # cmake --install: the C library with its header, what pkg-config and find_package need to find them.
-# The programs install themselves where they are built.
+# The programs install themselves where they are built. Component `capi` is enough to compile and link
+# C programs.
 include(CMakePackageConfigHelpers)
 
 install(FILES ${CMAKE_SOURCE_DIR}/include/benchfs/benchfs.h
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/benchfs)
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/benchfs COMPONENT capi)
 install(TARGETS libbenchfs EXPORT benchfs-targets
-  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT capi NAMELINK_COMPONENT capi)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/benchfs)
 install(EXPORT benchfs-targets NAMESPACE benchfs:: DESTINATION ${package_dir})
@@ -26,5 +27,6 @@ install(CODE "
   cmake_path(APPEND BENCHFS_PC_INCLUDEDIR
     \"\${CMAKE_INSTALL_PREFIX}\" \"${CMAKE_INSTALL_INCLUDEDIR}\")
   configure_file(\"${CMAKE_CURRENT_LIST_DIR}/benchfs.pc.in\"
-    \"${CMAKE_BINARY_DIR}/benchfs.pc\" @ONLY)")
-install(FILES ${CMAKE_BINARY_DIR}/benchfs.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+    \"${CMAKE_BINARY_DIR}/benchfs.pc\" @ONLY)" COMPONENT capi)
+install(FILES ${CMAKE_BINARY_DIR}/benchfs.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
+  COMPONENT capi)

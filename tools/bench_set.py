@@ -63,6 +63,13 @@ class Cluster:
             run([BIN / "benchfs", "down"], self.env)
         shutil.rmtree(self.registry, ignore_errors=True)
 
+    def requests(self):
+        """Requests that all servers have received, without pings and requests for statistics."""
+        servers = json.loads(run([BIN / "benchfs", "stats", "--json"], self.env))["servers"]
+        return sum(operation["requests"] for server in servers
+                   for operation in server["stats"]["operations"]
+                   if operation["operation"] not in ("ping", "stats"))
+
     def bench(self, *arguments):
         """The report of one benchmark."""
         return json.loads(run([BIN / "benchfs", "bench", *arguments, "--json", "-"], self.env))
@@ -283,7 +290,7 @@ def measure_writers(stack, rounds, progress):
 def measure_clients(stack, rounds, progress):
     series = Series()
     for _ in progress(rounds):
-        # A fresh daemon: what an earlier crowd left in its heap would be used again.
+        # A fresh daemon: memory that earlier clients left in its heap would be used again.
         with Cluster(1) as cluster:
             run([BIN / "benchfs", "set", "max_clients=20000"], cluster.env)
             series.add("ping, alone", median_ping(cluster))
@@ -293,7 +300,7 @@ def measure_clients(stack, rounds, progress):
             series.add("ucx", report["system"]["ucx_bytes_per_client"] / 1024)
             series.add("idle", report["system"]["server_idle_cpu"] * 100)
             for count in (1000, 10000):
-                with crowd(cluster, count):
+                with idle_clients(cluster, count):
                     series.add(f"ping, {count}", median_ping(cluster))
     ours, ucx = series.median("ours"), series.median("ucx")
     rows = [Row("1,000 clients connect and register, s", series.text("seconds"), "", None,
@@ -321,7 +328,7 @@ def median_ping(cluster):
 
 
 @contextlib.contextmanager
-def crowd(cluster, count):
+def idle_clients(cluster, count):
     """So many registered clients that do nothing, while the block runs."""
     holder = subprocess.Popen([BIN / "benchfs", "bench", "connect", "--clients", str(count),
                                "--hold", "60", "--no-compare"],
@@ -360,6 +367,99 @@ def measure_start(stack, rounds, progress):
     return series, rows
 
 
+# Phase of `bench md`, the most pings that its median may take; with empty files and with small ones.
+NAME_PHASES = {"create+close": 2.7, "stat": None, "open+close": 2.7, "unlink": 2.3}
+DATA_PHASES = {"create+write+close": None, "open+read+close": None, "unlink": 2.3}
+SMALL_BYTES = 3901
+SMALL_PHASES = ("create+write+close", "stat", "open+read+close", "unlink")
+
+
+def by_phase(report):
+    return {result["phase"]: result for result in report["results"]}
+
+
+def measure_names(stack, rounds, progress):
+    """Files with one server, empty and of 3,901 bytes, as multiples of a ping of the same round."""
+    series, rows = Series(), []
+    sizes = {0: NAME_PHASES, SMALL_BYTES: DATA_PHASES}
+
+    def suffix(size):
+        return f" of {size} bytes" if size else ""
+
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="benchfs-bench.",
+                                                                dir="/dev/shm"))
+    clusters = {"memory": stack.enter_context(Cluster(1)),
+                "file": stack.enter_context(Cluster(1, "file", directory))}
+    for _ in progress(rounds):
+        for engine, cluster in clusters.items():
+            ping = cluster.bench("rpc", "--seconds", "0.5")["results"][0]["latency_ns"]["p50"] / 1000
+            series.add(f"ping, {engine}", ping)
+            for size, phases in sizes.items():
+                results = by_phase(cluster.bench("md", "--files", "10000", "--bytes", str(size)))
+                for phase in phases:
+                    result, key = results[phase], f"{phase}{suffix(size)}, {engine}"
+                    median = result["latency_ns"]["p50"] / 1000
+                    series.add(key, median)
+                    series.add(f"{key}, pings", median / ping)
+                    series.add(f"{key}, rate", result["ops_per_s"])
+                    series.add(f"{key}, requests", result["requests_per_op"])
+    for engine in clusters:
+        wanted = [(f"{phase}{suffix(size)}", most) for size, phases in sizes.items()
+                  for phase, most in phases.items()]
+        for phase, most in wanted:
+            key = f"{phase}, {engine}"
+            pings = series.median(f"{key}, pings")
+            rows.append(Row(
+                f"{phase}, {engine} engine, p50 in us ({series.median(f'{key}, rate'):,.0f}/s, "
+                f"{series.median(f'{key}, requests'):.2f} requests)", series.text(key),
+                f"ping: {series.text(f'ping, {engine}')}", f"{pings:.2f}",
+                most and f"at most {most}", most and pings <= most))
+    return series, rows
+
+
+def measure_small(stack, rounds, progress):
+    """Files of 3,901 bytes, with 1 and with 16 servers."""
+    clusters = {n: stack.enter_context(Cluster(n)) for n in (1, 16)}
+    series, rows = Series(), []
+    for _ in progress(rounds):
+        for count, cluster in clusters.items():
+            results = by_phase(cluster.bench("md", "--hard", "--files", "5000"))
+            for phase in SMALL_PHASES:
+                series.add(f"{phase}, {count}", results[phase]["ops_per_s"])
+                series.add(f"{phase}, {count}, requests", results[phase]["requests_per_op"])
+    for phase in SMALL_PHASES:
+        one, many = f"{phase}, 1", f"{phase}, 16"
+        requests = [series.median(f"{key}, requests") for key in (one, many)]
+        rows.append(Row(f"files of 3,901 bytes, {phase}/s, 16 servers ({requests[1]:.2f} requests)",
+                        series.text(many, 0),
+                        f"1 server: {series.text(one, 0)} ({requests[0]:.2f} requests)",
+                        f"{series.median(many) / series.median(one):.2f}"))
+    return series, rows
+
+
+def measure_copy(stack, rounds, progress):
+    """cp -r of 2,000 files of 1 KiB, with 1 and with 16 servers."""
+    files = 2000
+    tree = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchfs-bench.",
+                                                                        dir="/dev/shm")))
+    for number in range(files):
+        (tree / f"file.{number}").write_bytes(os.urandom(1024))
+    clusters = {n: stack.enter_context(Cluster(n)) for n in (1, 16)}
+    series = Series()
+    for number in progress(rounds):
+        for count, cluster in clusters.items():
+            before = cluster.requests()
+            begin = time.monotonic()
+            run([BIN / "benchfs", "cp", "-r", tree, f"bfs:/copy.{number}"], cluster.env)
+            series.add(f"{count}", files / (time.monotonic() - begin))
+            series.add(f"{count}, requests", (cluster.requests() - before) / files)
+    ratio = series.median("16") / series.median("1")
+    one, many = (f"{series.median(f'{n}, requests'):.2f} requests a file" for n in clusters)
+    return series, [Row(f"cp -r of 2,000 files of 1 KiB, files/s, 16 servers ({many})",
+                        series.text("16", 0), f"1 server: {series.text('1', 0)} ({one})",
+                        f"{ratio:.2f}", "at least 0.50", ratio >= 0.5)]
+
+
 MEASUREMENTS = {
     "ping": lambda stack, n, p: measure_ping(stack, n, p, tcp=False),
     "ping-tcp": lambda stack, n, p: measure_ping(stack, n, p, tcp=True),
@@ -372,6 +472,9 @@ MEASUREMENTS = {
     "rate": measure_rate,
     "writers": measure_writers,
     "clients": measure_clients,
+    "names": measure_names,
+    "small": measure_small,
+    "copy": measure_copy,
 }
 
 

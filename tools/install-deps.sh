@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that BenchFS needs. Does nothing, quickly, when they are all there.
 #
-#   tools/install-deps.sh [GROUP…]           install (groups: build test bench; default: all)
+#   tools/install-deps.sh [GROUP…]           install (groups: build test bench ior; default: all but ior)
 #   tools/install-deps.sh --check [GROUP…]   only say what is missing; exit 1 if anything is
 #   tools/install-deps.sh --list [GROUP…]    print group, package and reason
 set -euo pipefail
@@ -40,6 +40,8 @@ test     chromium              opens the report of a benchmark, as a reader does
 bench    libbenchmark-dev      micro benchmarks
 bench    ucx-utils             ucx_perftest: what the network can do without us
 bench    fio                   what the disk can do without us
+ior      autoconf              ./run test-ior --ior: IOR's configure script
+ior      automake              ./run test-ior --ior: IOR's makefiles
 '
 
 usage() {
@@ -94,7 +96,7 @@ for argument in "$@"; do
     --list) mode=list ;;
     --check) mode=check ;;
     -h | --help) usage; exit 0 ;;
-    build | test | bench) groups+=" $argument" ;;
+    build | test | bench | ior) groups+=" $argument" ;;
     *) echo "install-deps: unknown argument '$argument'" >&2; usage >&2; exit 2 ;;
   esac
 done

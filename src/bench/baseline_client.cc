@@ -68,7 +68,7 @@ Status BaselineClient::open(const BaselineAddress& server) {
 
 Status BaselineClient::say_hello() {
   Deadline deadline = Deadline::after(kConnectTimeout);
-  // A message that meets the wire-up of the lanes can get lost (net/endpoint.h).
+  // A message sent while UCX still wires up its lanes can be lost (net/endpoint.h).
   ucp_request_param_t param{};
   ucs_status_t status = worker_->wait_for(ucp_ep_flush_nbx(endpoint_, &param), deadline);
   BENCHFS_TRY(std::vector<std::uint8_t> address, worker_->address());
@@ -94,7 +94,7 @@ Status BaselineClient::say_hello() {
   status = failure_ != UCS_OK ? failure_ : status;
   if (status != UCS_OK) {
     return std::unexpected(net::ucx_error(
-        status, fmt::format("the baseline server does not answer a hello ({})", name_of(path_))));
+        status, fmt::format("the baseline server did not answer the hello ({})", name_of(path_))));
   }
   return {};
 }
@@ -192,7 +192,7 @@ void BaselineClient::verify(Lane& lane, Measurement& measurement) {
   }
 }
 
-// One of the two things a ping waits for has happened.
+// Called when the request was sent and when its reply arrived; the second call completes the ping.
 void BaselineClient::step(Lane& lane) {
   if (--lane.pending == 0) {
     done_.push_back(&lane);

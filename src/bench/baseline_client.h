@@ -13,15 +13,15 @@ namespace benchfs::bench {
 
 class BaselineClient {
  public:
-  // Connected and known to the server when it returns. `path` is not kPersistent.
+  // On return the client is connected and the server knows it. `path` must not be kPersistent.
   static Result<std::unique_ptr<BaselineClient>> connect(ReplyPath path,
                                                          const BaselineAddress& server);
   BaselineClient(const BaselineClient&) = delete;
   BaselineClient& operator=(const BaselineClient&) = delete;
   ~BaselineClient();
 
-  // Pings, shape.depth of them outstanding. Errors: kDisconnected, kDeadline (nothing came back for
-  // long).
+  // Sends pings, shape.depth at a time. Errors: kDisconnected; kDeadline when no reply comes for
+  // 30 s.
   Status run(const PingShape& shape, PingLimit limit, Measurement& measurement);
 
  private:
@@ -34,7 +34,7 @@ class BaselineClient {
     std::uint64_t sequence = 0;
     std::span<std::byte> room;
     MonoTime begin;
-    int pending = 0;  // of: request sent, reply in
+    int pending = 0;  // events still to come: request sent, reply received
     bool wrong = false;
   };
 
@@ -67,7 +67,7 @@ class BaselineClient {
   std::unique_ptr<BaselineWorker> worker_;
   ucp_ep_h endpoint_ = nullptr;
   bool welcome_ = false;
-  std::uint32_t number_ = 0;  // that the server gave
+  std::uint32_t number_ = 0;  // assigned by the server
   ucs_status_t failure_ = UCS_OK;
   PingShape shape_;
   std::vector<std::unique_ptr<Lane>> lanes_;

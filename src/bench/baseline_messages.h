@@ -1,8 +1,8 @@
-// The other ways to send a reply, which the benchmark compares with ours: their names, their
-// messages and where their server is.
+// The reply paths that the benchmark compares with ours: their names, their messages and the
+// address of their server.
 //
-// The baselines are UCX alone: a process with one UCX worker, no coroutine, no session, no request
-// matching. They exist in the benchmark only.
+// The baselines are bare UCX: a process with one UCX worker, without coroutines, sessions or
+// request matching. Only the benchmark uses them.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@
 namespace benchfs::bench {
 
 enum class ReplyPath : std::uint8_t {
-  kPersistent,     // ours: a registered session, its accepted endpoint
+  kPersistent,     // ours: the accepted endpoint of a registered session
   kReplyEndpoint,  // client connects by worker address, the server replies on UCX's reply endpoint
   kNewEndpoint,    // the server makes an endpoint for each reply and closes it
   kFloor,          // bare UCX echo on the accepted endpoint
@@ -30,7 +30,7 @@ inline constexpr std::array kAllPaths = {
 std::string_view name_of(ReplyPath path);
 std::optional<ReplyPath> path_of(std::string_view name);
 
-// Where a BaselineServer is.
+// The address of a BaselineServer.
 struct BaselineAddress {
   std::string socket;                // "ip:port"
   std::string devices;               // network devices of both sides, as in net::ContextConfig

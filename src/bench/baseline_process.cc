@@ -45,12 +45,12 @@ Result<BaselineProcess> BaselineProcess::start(const std::string& registry_dir, 
     BENCHFS_TRY(order["ip"], net::routable_ip(""));
     order["devices"] = "";
   }
-  BENCHFS_TRY(Fleet process,
-              Fleet::launch({.clients = 1,
-                             .arguments = {},
-                             .command = "bench-baseline",
-                             .what = "baseline server",
-                             .deadline = deadline}));
+  BENCHFS_TRY(ClientProcesses process,
+              ClientProcesses::launch({.clients = 1,
+                                       .arguments = {},
+                                       .command = "bench-baseline",
+                                       .what = "baseline server",
+                                       .deadline = deadline}));
   BENCHFS_TRY_VOID(process.send_to(0, order));
   BENCHFS_TRY(std::vector<json> answers, process.gather([] {}));
   BENCHFS_TRY(BaselineAddress address, baseline_address_from(answers.front()));

@@ -59,7 +59,7 @@ struct BaselineServer::State {
   std::array<std::vector<std::unique_ptr<Job>>, 64> free_jobs;  // by bit width of their size
   std::array<std::size_t, 64> made_jobs{};
   std::deque<Waiting> waiting;
-  std::vector<Job*> to_open;  // need an endpoint, which is not made inside of UCX
+  std::vector<Job*> to_open;  // waiting for an endpoint, which a UCX callback must not create
 
   Status listen(const std::string& ip);
   std::unique_ptr<Job> take_job(std::size_t bytes, bool at_any_price);
@@ -138,7 +138,7 @@ ucs_status_t BaselineServer::State::on_request(void* self,
   return is_rendezvous ? UCS_INPROGRESS : UCS_OK;
 }
 
-// `eager`: the data, when it is here already.
+// `eager` is the data if it arrived with the header.
 void BaselineServer::State::begin(std::unique_ptr<Job> owned, const Waiting& request, void* eager) {
   Job* job = owned.release();  // until release()
   job->header = request.header;
@@ -326,7 +326,7 @@ Status BaselineServer::State::listen(const std::string& ip) {
   if (status != UCS_OK) {
     listener = nullptr;
     return std::unexpected(
-        net::ucx_error(status, fmt::format("the baseline server listens on {}", ip)));
+        net::ucx_error(status, fmt::format("the baseline server cannot listen on {}", ip)));
   }
   ucp_listener_attr_t attributes{};
   attributes.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
@@ -342,7 +342,7 @@ Status BaselineServer::State::listen(const std::string& ip) {
 
 Result<std::unique_ptr<BaselineServer>> BaselineServer::start(const std::string& ip,
                                                               const std::string& devices) {
-  // What new endpoints leak is given back late.
+  // UCX gives back what new endpoints leak only when the worker is destroyed.
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;

@@ -1,13 +1,14 @@
-// The server of the baselines: a UCX echo that replies in the old ways and in the barest one.
+// The server of the baselines: a UCX echo that replies over every path but ours.
 //
-// It waits like a shard does (rt/idle.h: spin, yield, sleep), so that reply paths are compared and
-// not ways to wait. Replies return the request's data, zeros beyond it, like our ping.
+// It waits as a shard does (rt/idle.h: spin, yield, sleep), so that the comparison is between reply
+// paths and not between idle strategies. A reply returns the request's data, padded with zeros, as
+// our ping does.
 //
-// Limits: kMemoryBytes for payloads of one size class; requests beyond it wait. A client that dies
-// leaves its endpoint behind until the server ends. kNewEndpoint leaks in UCX 1.13: over tcp two
-// descriptors a request, until the client's worker is gone.
+// Limits: payloads of one size class use at most kMemoryBytes; further requests wait. The endpoint
+// of a client that died stays until the server ends. kNewEndpoint leaks in UCX 1.13: over tcp two
+// descriptors per request, until the client's worker is gone.
 //
-// Thread: one, whichever calls serve().
+// Thread: the one that calls serve().
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// Every baseline, every direction, small and large: what comes back is what was asked for.
+// Every baseline returns the right data in every direction, for small and large payloads.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -14,7 +14,7 @@
 namespace benchfs::bench {
 namespace {
 
-// A server on a thread of its own, stopped at the end.
+// A server on its own thread; the destructor stops it.
 class Baseline : public testing::TestWithParam<ReplyPath> {
  protected:
   Baseline() {

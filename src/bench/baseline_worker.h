@@ -1,7 +1,7 @@
-// A UCX worker without anything of ours around it, for both sides of the baselines.
+// A bare UCX worker for both sides of the baselines.
 //
-// The context is configured by net::Context as everywhere (facts about 1.13 there: without it peer
-// error handling loses shared memory), so that only what is built on UCX differs.
+// net::Context configures it as everywhere else (without that, UCX 1.13 gives up shared memory when
+// peer error handling is on), so that only the code above UCX differs.
 #pragma once
 
 #include <ucp/api/ucp.h>
@@ -29,8 +29,8 @@ class BaselineWorker {
   Status set_handler(BaselineMessage id, ucp_am_recv_callback_t callback, void* argument);
   Result<std::vector<std::uint8_t>> address() const;
 
-  // Makes progress, or waits a little as a shard would. False when it slept without anything
-  // happening; a sleep ends after kSleep or when `other_fd` (may be -1) is readable.
+  // Makes progress, or waits as a shard would. Returns false if it slept and nothing happened; a
+  // sleep ends after kSleep or when `other_fd` (may be -1) is readable.
   bool progress_or_wait(int other_fd);
   // Makes progress until `request` is over, then frees it.
   ucs_status_t wait_for(ucs_status_ptr_t request, Deadline deadline);

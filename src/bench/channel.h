@@ -1,4 +1,4 @@
-// Messages between the benchmark and its client processes: one JSON object a line over a socket
+// Messages between a benchmark and its client processes: one JSON object per line over a socket
 // pair.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace benchfs::bench {
 
 class Channel {
  public:
-  // Takes the descriptor over.
+  // Takes ownership of the descriptor.
   explicit Channel(int fd) : fd_(fd) {}
   Channel(Channel&& other) noexcept
       : fd_(std::exchange(other.fd_, -1)), input_(std::move(other.input_)) {}
@@ -21,11 +21,11 @@ class Channel {
   ~Channel();
 
   [[nodiscard]] int fd() const { return fd_; }
-  // kDisconnected when the other side is gone.
+  // Fails with kDisconnected when the other side is gone.
   Status send(const nlohmann::json& message);
-  // Waits. kDeadline, kDisconnected, kMalformed.
+  // Waits for a message. Errors: kDeadline, kDisconnected, kMalformed.
   Result<nlohmann::json> receive(Deadline deadline);
-  // Takes what has arrived, without waiting; nothing when no whole message is there yet.
+  // Returns a message that has arrived, without waiting; nothing if there is no whole one yet.
   Result<std::optional<nlohmann::json>> try_receive();
 
  private:

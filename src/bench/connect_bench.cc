@@ -7,7 +7,7 @@
 
 #include "bench/baseline_process.h"
 #include "bench/collector.h"
-#include "bench/crowd.h"
+#include "bench/idle_clients.h"
 #include "bench/system_info.h"
 #include "bench/worker.h"
 
@@ -17,7 +17,7 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-// After connecting, for the server to finish what it does in the background.
+// Lets the server finish its background work after the clients have connected.
 constexpr Nanos kSettle = std::chrono::milliseconds(200);
 
 Nanos span_of(double seconds) {
@@ -39,9 +39,9 @@ class ConnectRun {
   Status describe();
   Status measure();
   Status measure_bare();
-  Status measure_idle(Crowd& crowd);
-  Result<std::unique_ptr<Crowd>> make_crowd();
-  // Runs `load` and makes a result of it.
+  Status measure_idle(IdleClients& clients);
+  Result<std::unique_ptr<IdleClients>> make_idle_clients();
+  // Runs `load` and adds its result to the report.
   template <typename Load>
   Status run_phase(const char* name,
                    const char* path,
@@ -91,16 +91,16 @@ Status ConnectRun::describe() {
   return {};
 }
 
-Result<std::unique_ptr<Crowd>> ConnectRun::make_crowd() {
+Result<std::unique_ptr<IdleClients>> ConnectRun::make_idle_clients() {
   const cluster::ServerList& list = observer_.servers();
   BENCHFS_TRY(net::SocketAddress address,
               net::make_address(list.servers.front().ip, list.servers.front().port));
-  return Crowd::create({.registry_dir = config_.registry_dir,
-                        .server = list.servers.front(),
-                        .run_id = list.run_id,
-                        .devices = address.is_loopback() ? "lo" : "",
-                        .at_once = config_.at_once,
-                        .deadline = deadline_});
+  return IdleClients::create({.registry_dir = config_.registry_dir,
+                              .server = list.servers.front(),
+                              .run_id = list.run_id,
+                              .devices = address.is_loopback() ? "lo" : "",
+                              .at_once = config_.at_once,
+                              .deadline = deadline_});
 }
 
 template <typename Load>
@@ -128,44 +128,44 @@ Status ConnectRun::run_phase(const char* name,
 }
 
 Status ConnectRun::measure() {
-  BENCHFS_TRY(std::unique_ptr<Crowd> crowd, make_crowd());
+  BENCHFS_TRY(std::unique_ptr<IdleClients> clients, make_idle_clients());
   std::optional<double> before = resident_bytes(server_pid_);
   BENCHFS_TRY_VOID(run_phase("connect", "persistent", config_.clients, *server_, [&](auto& out) {
-    return crowd->join(config_.clients, out);
+    return clients->join(config_.clients, out);
   }));
   BENCHFS_TRY_VOID(run_phase("ping each", "persistent", config_.clients, *server_, [&](auto& out) {
-    return crowd->ping(out);
+    return clients->ping(out);
   }));
-  crowd->idle_for(kSettle);
+  clients->idle_for(kSettle);
   report_.system["server_bytes_per_client"] =
       share(before, resident_bytes(server_pid_), config_.clients);
-  return measure_idle(*crowd);
+  return measure_idle(*clients);
 }
 
-Status ConnectRun::measure_idle(Crowd& crowd) {
+Status ConnectRun::measure_idle(IdleClients& clients) {
   std::optional<double> before = server_->cpu_s();
   MonoTime begin = mono_now();
-  crowd.idle_for(span_of(config_.hold_s));
+  clients.idle_for(span_of(config_.hold_s));
   double span = std::chrono::duration<double>(mono_now() - begin).count();
   report_.system["server_idle_cpu"] = share(before, server_->cpu_s(), span);
-  if (crowd.registered() != config_.clients) {
+  if (clients.registered() != config_.clients) {
     return fail(Errc::kDisconnected,
                 fmt::format("{} of {} clients lost their connection while idle",
-                            config_.clients - crowd.registered(),
+                            config_.clients - clients.registered(),
                             config_.clients));
   }
   return {};
 }
 
 Status ConnectRun::measure_bare() {
-  BENCHFS_TRY(std::unique_ptr<Crowd> crowd, make_crowd());
+  BENCHFS_TRY(std::unique_ptr<IdleClients> clients, make_idle_clients());
   BENCHFS_TRY(net::SocketAddress address, bare_->address().socket_address());
   ServerProcesses listener(bare_->pid());
   std::optional<double> before = resident_bytes(bare_->pid());
   BENCHFS_TRY_VOID(run_phase("connect", "ucx-floor", config_.clients, listener, [&](auto& out) {
-    return crowd->join_bare(config_.clients, address, out);
+    return clients->join_bare(config_.clients, address, out);
   }));
-  crowd->idle_for(kSettle);
+  clients->idle_for(kSettle);
   report_.system["ucx_bytes_per_client"] =
       share(before, resident_bytes(bare_->pid()), config_.clients);
   return {};

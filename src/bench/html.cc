@@ -8,7 +8,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// A distribution as the page draws it: the latency that each of these per cent do not exceed.
+// A distribution as the page draws it: the latency at each of these percentiles.
 constexpr double kPercents[] = {0,  1,  2,    5,    10,   15,   20,   25,    30,    35, 40, 45,
                                 50, 55, 60,   65,   70,   75,   80,   85,    90,    93, 95, 97,
                                 98, 99, 99.3, 99.5, 99.7, 99.8, 99.9, 99.95, 99.99, 100};
@@ -22,7 +22,7 @@ ordered_json distribution_json(const PhaseResult& result) {
   return points;
 }
 
-// What stands inside a <script> element must not end it.
+// Escapes text so that it cannot end the <script> element around it.
 std::string escaped(std::string text) {
   for (std::size_t at = 0; (at = text.find('<', at)) != std::string::npos; at += 6) {
     text.replace(at, 1, "\\u003c");
@@ -34,7 +34,7 @@ std::string escaped(std::string text) {
 
 std::string to_html(const Report& report) {
   ordered_json json = to_json(report);
-  json["findings"] = findings(report);
+  json["summary"] = summary(report);
   for (std::size_t i = 0; i < report.results.size(); ++i) {
     json["results"][i]["distribution"] = distribution_json(report.results[i]);
   }

@@ -23,22 +23,22 @@ class FilePass {
 
   FilePass(FileSystem& fs, const IoConfig& config, std::uint32_t clients);
 
-  // Prepares for the part of client `owner`.
+  // Selects the part of client `owner`.
   void choose(std::uint32_t owner);
-  // Opens the file, goes through that part, closes the file.
+  // Opens the file, transfers that part and closes the file.
   rt::CoStatus run(Kind kind, Measurement& out);
-  // Writes that part as often as config.rewrites says.
+  // Writes that part config.rewrites times.
   rt::CoStatus rewrite(Measurement& out);
 
  private:
   rt::CoStatus transfer_all(std::uint32_t lane);
   rt::CoStatus transfer(std::uint32_t lane, std::uint64_t request);
   void check(std::uint32_t lane, std::uint64_t block, std::size_t got);
-  // What block `block` holds: other bytes in every generation of the file.
+  // The pattern index of block `block`; it differs in every generation of the file.
   [[nodiscard]] std::uint64_t contents_of(std::uint64_t block) const {
     return generation_ * blocks_ + block;
   }
-  // Where request i of this client's part goes, in blocks of request_bytes from the file's start.
+  // The position of request i of this client's part, in blocks of request_bytes.
   [[nodiscard]] std::uint64_t block_of(std::uint64_t request) const;
   [[nodiscard]] std::string path() const;
 
@@ -48,12 +48,12 @@ class FilePass {
   std::uint64_t requests_;
   std::uint64_t blocks_;  // of all clients
   std::vector<std::uint64_t> order_;
-  std::vector<AlignedBuffer> buffers_;  // one a lane, for reading
+  std::vector<AlignedBuffer> buffers_;  // for reading, one per lane
   std::vector<std::unique_ptr<Pattern>> patterns_;
   std::uint32_t owner_ = 0;
-  std::uint64_t generation_ = 0;  // times that the file was written again
+  std::uint64_t generation_ = 0;  // how often the file was rewritten
 
-  // Of the current run.
+  // State of the current run.
   Kind kind_ = Kind::kWrite;
   std::uint64_t next_ = 0;
   std::shared_ptr<OpenFile> file_;
@@ -215,7 +215,7 @@ Status run_io(const IoConfig& config, Worker& worker) {
     return worker.run(phase(name, kind != FilePass::Kind::kVerify),
                       [&](Measurement& out) { return pass.run(kind, out); });
   };
-  // Each reads what its neighbour wrote.
+  // Each client reads what its neighbour wrote.
   std::uint32_t neighbour = (worker.rank() + 1) % worker.clients();
   BENCHFS_TRY_VOID(run("write", FilePass::Kind::kWrite, worker.rank()));
   if (config.rewrites > 0) {

@@ -1,4 +1,4 @@
-// benchfs bench io: large files written, read and compared, as IOR does.
+// benchfs bench io: writes, reads and compares large files, as IOR does.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,9 @@ struct IoConfig {
   std::uint64_t size_bytes = std::uint64_t{256} << 20;  // per client, in whole requests
   std::uint64_t request_bytes = 4U << 20;
   std::uint32_t depth = 1;
-  std::uint32_t rewrites = 0;  // times that the written file is written again, with other data
-  bool shared = false;         // one file for all; else one each
-  bool interleaved = false;    // shared: requests of the clients take turns; else a segment each
+  std::uint32_t rewrites = 0;  // how often the file is rewritten with other data
+  bool shared = false;         // one file for all clients; otherwise one each
+  bool interleaved = false;    // shared file: requests of the clients alternate; otherwise segments
   bool random = false;         // requests in a random order
   bool fsync = false;          // part of the write phase
   std::uint64_t seed = 1;

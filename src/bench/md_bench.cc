@@ -3,99 +3,143 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <memory>
 #include <vector>
+
+#include "bench/pattern.h"
 
 namespace benchfs::bench {
 namespace {
 
 using client::DirEntry;
 using client::FileSystem;
+using client::OpenFile;
 
 constexpr std::uint32_t kFileMode = 0640;
 constexpr std::uint32_t kDirectoryMode = 0750;
 constexpr std::size_t kListPage = 1000;
 
-// The work of one client.
+// The work of one client. It creates and removes files of its own; it looks up, opens and reads
+// those of its neighbour, so that nothing it knows from creating them helps.
 class NameLoad {
  public:
   NameLoad(Worker& worker, const MdConfig& config);
 
   rt::CoStatus make_home();
+  // File or directory i; `lane` selects the buffer and pattern to use.
+  struct Item {
+    std::uint64_t i = 0;
+    std::uint32_t lane = 0;
+  };
   // Does `operation` for every i below config.files, `depth` side by side, and times each.
-  using Operation = rt::CoStatus (NameLoad::*)(std::uint64_t);
+  using Operation = rt::CoStatus (NameLoad::*)(Item);
   rt::CoStatus for_each(Operation operation, Measurement& out);
 
-  rt::CoStatus make_directory(std::uint64_t i);
-  rt::CoStatus create_file(std::uint64_t i);
-  rt::CoStatus stat_file(std::uint64_t i);
-  rt::CoStatus open_and_close(std::uint64_t i);
-  rt::CoStatus remove_file(std::uint64_t i);
-  rt::CoStatus remove_directory(std::uint64_t i);
-  rt::CoStatus expect_no_file(std::uint64_t i);
-  rt::CoStatus expect_no_directory(std::uint64_t i);
-  // An operation is an entry; the latency is that of a page.
+  rt::CoStatus make_directory(Item item);
+  rt::CoStatus create_file(Item item);
+  rt::CoStatus stat_file(Item item);
+  rt::CoStatus open_and_close(Item item);
+  rt::CoStatus read_file(Item item);
+  rt::CoStatus remove_file(Item item);
+  rt::CoStatus remove_directory(Item item);
+  rt::CoStatus expect_no_file(Item item);
+  rt::CoStatus expect_no_directory(Item item);
+  // Counts each entry as an operation; the latency is that of a page.
   rt::CoStatus list(Measurement& out);
 
  private:
-  // Names of all clients that share a directory, seen or not.
+  // Which names of the clients that share a directory were listed.
   struct Seen {
     std::vector<bool> files;
     std::vector<bool> directories;
     std::uint64_t count = 0;
   };
-  rt::CoStatus lane(Operation operation);
+  // The data of the files of one client.
+  struct Contents {
+    Contents(const MdConfig& config, std::uint32_t owner);
+    std::vector<AlignedBuffer> buffers;  // for reading, one per lane
+    std::vector<std::unique_ptr<Pattern>> patterns;
+  };
+  rt::CoStatus lane(Operation operation, std::uint32_t number);
+  rt::CoStatus write_contents(OpenFile& opened, Item item);
+  void check_inode(std::uint64_t i, wire::InodeId inode);
   void tick_off(const DirEntry& entry, Seen& seen);
   rt::CoStatus expect_nothing(std::string path);
   void mismatch(std::string_view path, std::string_view what);
-  [[nodiscard]] std::string file(std::uint64_t i) const;
+  [[nodiscard]] std::string home(std::uint32_t owner) const;
+  [[nodiscard]] std::string file(std::uint32_t owner, std::uint64_t i) const;
   [[nodiscard]] std::string directory(std::uint64_t i) const;
 
   FileSystem& fs_;
   const MdConfig& config_;
   std::uint32_t rank_;
+  std::uint32_t neighbour_;
   std::uint32_t sharers_;
-  std::string home_;
-  std::vector<std::uint64_t> inodes_;  // of the files made
+  Contents written_;
+  Contents read_;
+  std::vector<std::uint64_t> inodes_;  // of the neighbour's files, once known; 0: not yet
   std::uint64_t next_ = 0;
   Measurement* out_ = nullptr;
 };
+
+NameLoad::Contents::Contents(const MdConfig& config, std::uint32_t owner) {
+  for (std::uint32_t lane = 0; config.bytes > 0 && lane < config.depth; ++lane) {
+    buffers.emplace_back(config.bytes);
+    patterns.push_back(std::make_unique<Pattern>(config.seed, owner, config.bytes));
+  }
+}
 
 NameLoad::NameLoad(Worker& worker, const MdConfig& config)
     : fs_(worker.fs()),
       config_(config),
       rank_(worker.rank()),
+      neighbour_((worker.rank() + 1) % worker.clients()),
       sharers_(config.shared_dir ? worker.clients() : 1),
-      home_(config.shared_dir ? fmt::format("{}/shared", config.directory)
-                              : fmt::format("{}/client.{}", config.directory, worker.rank())),
+      written_(config, rank_),
+      read_(config, neighbour_),
       inodes_(config.files) {}
 
-std::string NameLoad::file(std::uint64_t i) const {
-  return fmt::format("{}/f.{}.{}", home_, rank_, i);
+std::string NameLoad::home(std::uint32_t owner) const {
+  return config_.shared_dir ? fmt::format("{}/shared", config_.directory)
+                            : fmt::format("{}/client.{}", config_.directory, owner);
+}
+std::string NameLoad::file(std::uint32_t owner, std::uint64_t i) const {
+  return fmt::format("{}/f.{}.{}", home(owner), owner, i);
 }
 std::string NameLoad::directory(std::uint64_t i) const {
-  return fmt::format("{}/d.{}.{}", home_, rank_, i);
+  return fmt::format("{}/d.{}.{}", home(rank_), rank_, i);
 }
 
 void NameLoad::mismatch(std::string_view path, std::string_view what) {
   out_->on_mismatch(fmt::format("bfs:{}: {}", path, what));
 }
 
+void NameLoad::check_inode(std::uint64_t i, wire::InodeId inode) {
+  if (inodes_[i] == 0) {
+    inodes_[i] = inode.value;
+  } else if (inodes_[i] != inode.value) {
+    mismatch(file(neighbour_, i),
+             fmt::format("it is inode {:x} now and was {:x} before", inode.value, inodes_[i]));
+  }
+}
+
 rt::CoStatus NameLoad::make_home() {
-  BENCHFS_CO_TRY_VOID(co_await fs_.mkdir(home_, kDirectoryMode));
+  BENCHFS_CO_TRY_VOID(co_await fs_.mkdir(home(rank_), kDirectoryMode));
   co_return Status{};
 }
 
 rt::CoStatus NameLoad::for_each(Operation operation, Measurement& out) {
   next_ = 0;
   out_ = &out;
-  return run_lanes(config_.depth, [this, operation](std::uint32_t) { return lane(operation); });
+  return run_lanes(config_.depth,
+                   [this, operation](std::uint32_t number) { return lane(operation, number); });
 }
 
-rt::CoStatus NameLoad::lane(Operation operation) {
+rt::CoStatus NameLoad::lane(Operation operation, std::uint32_t number) {
   while (next_ < config_.files) {
-    std::uint64_t i = next_++;
+    Item item{.i = next_++, .lane = number};
     MonoTime begin = mono_now();
-    Status done = co_await (this->*operation)(i);
+    Status done = co_await (this->*operation)(item);
     if (!done) {
       co_return done;
     }
@@ -105,58 +149,90 @@ rt::CoStatus NameLoad::lane(Operation operation) {
   co_return Status{};
 }
 
-rt::CoStatus NameLoad::make_directory(std::uint64_t i) {
-  BENCHFS_CO_TRY(wire::Attr attr, co_await fs_.mkdir(directory(i), kDirectoryMode));
+rt::CoStatus NameLoad::make_directory(Item item) {
+  BENCHFS_CO_TRY(wire::Attr attr, co_await fs_.mkdir(directory(item.i), kDirectoryMode));
   if (!attr.is_directory()) {
-    mismatch(directory(i), "mkdir made something else");
+    mismatch(directory(item.i), "mkdir made something else");
   }
   co_return Status{};
 }
 
-rt::CoStatus NameLoad::create_file(std::uint64_t i) {
+rt::CoStatus NameLoad::create_file(Item item) {
   constexpr std::uint32_t kFlags = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive;
-  BENCHFS_CO_TRY(auto opened, co_await fs_.open(file(i), kFlags, kFileMode));
-  inodes_[i] = opened->inode->attr.inode;
-  co_return co_await fs_.close(std::move(opened));
+  BENCHFS_CO_TRY(auto opened, co_await fs_.open(file(rank_, item.i), kFlags, kFileMode));
+  if (rank_ == neighbour_) {
+    inodes_[item.i] = opened->id().value;
+  }
+  Status written = config_.bytes > 0 ? co_await write_contents(*opened, item) : Status{};
+  Status closed = co_await fs_.close(std::move(opened));
+  co_return written ? closed : written;
 }
 
-rt::CoStatus NameLoad::stat_file(std::uint64_t i) {
-  BENCHFS_CO_TRY(wire::Attr attr, co_await fs_.stat(file(i)));
-  if (attr.inode != inodes_[i] || attr.mode != (S_IFREG | kFileMode) || attr.size != 0) {
-    mismatch(
-        file(i),
-        fmt::format("stat says inode {:x}, mode {:o}, size {}; created as inode {:x}, mode {:o}",
-                    attr.inode,
-                    attr.mode,
-                    attr.size,
-                    inodes_[i],
-                    S_IFREG | kFileMode));
+rt::CoStatus NameLoad::write_contents(OpenFile& opened, Item item) {
+  BENCHFS_CO_TRY_VOID(co_await fs_.write(opened, 0, written_.patterns[item.lane]->block(item.i)));
+  out_->bytes += config_.bytes;
+  co_return Status{};
+}
+
+rt::CoStatus NameLoad::stat_file(Item item) {
+  std::string path = file(neighbour_, item.i);
+  BENCHFS_CO_TRY(wire::Attr attr, co_await fs_.stat(path));
+  check_inode(item.i, attr.id());
+  if (attr.mode != (S_IFREG | kFileMode) || attr.size != config_.bytes) {
+    mismatch(path,
+             fmt::format("stat says mode {:o}, size {}; created with mode {:o}, size {}",
+                         attr.mode,
+                         attr.size,
+                         S_IFREG | kFileMode,
+                         config_.bytes));
   }
   co_return Status{};
 }
 
-rt::CoStatus NameLoad::open_and_close(std::uint64_t i) {
-  BENCHFS_CO_TRY(auto opened, co_await fs_.open(file(i), wire::kOpenRead, 0));
-  if (opened->inode->attr.inode != inodes_[i]) {
-    mismatch(file(i), "open found another inode than create made");
-  }
+rt::CoStatus NameLoad::open_and_close(Item item) {
+  BENCHFS_CO_TRY(auto opened, co_await fs_.open(file(neighbour_, item.i), wire::kOpenRead, 0));
+  check_inode(item.i, opened->id());
   co_return co_await fs_.close(std::move(opened));
 }
 
-rt::CoStatus NameLoad::remove_file(std::uint64_t i) {
-  return fs_.unlink(file(i));
+rt::CoStatus NameLoad::read_file(Item item) {
+  std::string path = file(neighbour_, item.i);
+  std::span<std::byte> buffer = read_.buffers[item.lane].span();
+  Pattern& pattern = *read_.patterns[item.lane];
+  pattern.spoil(item.i, buffer);
+  BENCHFS_CO_TRY(auto opened, co_await fs_.open(path, wire::kOpenRead, 0));
+  Result<std::size_t> got = co_await fs_.read(*opened, 0, buffer);
+  Status closed = co_await fs_.close(std::move(opened));
+  if (!got || !closed) {
+    co_return got ? closed : std::unexpected(std::move(got).error());
+  }
+  out_->bytes += *got;
+  if (*got != buffer.size()) {
+    mismatch(path, fmt::format("{} bytes were read, {} were written", *got, buffer.size()));
+  } else if (auto difference = pattern.compare(item.i, buffer)) {
+    mismatch(path,
+             fmt::format("offset {}: expected byte {:#04x}, got {:#04x}",
+                         difference->offset % config_.bytes,
+                         difference->expected,
+                         difference->got));
+  }
+  co_return Status{};
 }
 
-rt::CoStatus NameLoad::remove_directory(std::uint64_t i) {
-  return fs_.rmdir(directory(i));
+rt::CoStatus NameLoad::remove_file(Item item) {
+  return fs_.unlink(file(rank_, item.i));
 }
 
-rt::CoStatus NameLoad::expect_no_file(std::uint64_t i) {
-  return expect_nothing(file(i));
+rt::CoStatus NameLoad::remove_directory(Item item) {
+  return fs_.rmdir(directory(item.i));
 }
 
-rt::CoStatus NameLoad::expect_no_directory(std::uint64_t i) {
-  return expect_nothing(directory(i));
+rt::CoStatus NameLoad::expect_no_file(Item item) {
+  return expect_nothing(file(rank_, item.i));
+}
+
+rt::CoStatus NameLoad::expect_no_directory(Item item) {
+  return expect_nothing(directory(item.i));
 }
 
 rt::CoStatus NameLoad::expect_nothing(std::string path) {
@@ -176,7 +252,7 @@ rt::CoStatus NameLoad::list(Measurement& out) {
   std::string cursor;
   for (;;) {
     MonoTime begin = mono_now();
-    BENCHFS_CO_TRY(std::vector<DirEntry> page, co_await fs_.list(home_, cursor, kListPage));
+    BENCHFS_CO_TRY(std::vector<DirEntry> page, co_await fs_.list(home(rank_), cursor, kListPage));
     out.latency.record(static_cast<std::uint64_t>((mono_now() - begin).count()));
     if (page.empty()) {
       break;
@@ -189,7 +265,7 @@ rt::CoStatus NameLoad::list(Measurement& out) {
   }
   if (seen.count != 2 * sharers_ * config_.files) {
     mismatch(
-        home_,
+        home(rank_),
         fmt::format("the listing has {} of {} names", seen.count, 2 * sharers_ * config_.files));
   }
   co_return Status{};
@@ -209,7 +285,8 @@ void NameLoad::tick_off(const DirEntry& entry, Seen& seen) {
   std::vector<bool>& names = is_file ? seen.files : seen.directories;
   if (!is_ours || slot >= names.size() || names[slot] ||
       entry.type != (is_file ? std::uint32_t{S_IFREG} : std::uint32_t{S_IFDIR})) {
-    mismatch(home_, fmt::format("the listing has '{}' twice, or it was never made", entry.name));
+    mismatch(home(rank_),
+             fmt::format("the listing has '{}' twice, or it was never made", entry.name));
     return;
   }
   names[slot] = true;
@@ -238,12 +315,16 @@ Status run_md(const MdConfig& config, Worker& worker) {
   FileSystem& fs = worker.fs();
   NameLoad load(worker, config);
   auto phase = [&](const char* name, bool reported) {
-    return Phase{.name = name, .depth = config.depth, .reported = reported};
+    return Phase{.name = name,
+                 .depth = config.depth,
+                 .reported = reported,
+                 .counts_requests = reported && worker.clients() == 1};
   };
   auto each = [&](const char* name, NameLoad::Operation operation, bool reported = true) {
     return worker.run(phase(name, reported),
                       [&](Measurement& out) { return load.for_each(operation, out); });
   };
+  bool with_data = config.bytes > 0;
   BENCHFS_TRY_VOID(
       worker.run_alone(phase("setup", false), [&](Measurement&) { return prepare(fs, config); }));
   if (!config.shared_dir) {
@@ -251,9 +332,12 @@ Status run_md(const MdConfig& config, Worker& worker) {
         worker.run(phase("setup", false), [&](Measurement&) { return load.make_home(); }));
   }
   BENCHFS_TRY_VOID(each("mkdir", &NameLoad::make_directory));
-  BENCHFS_TRY_VOID(each("create", &NameLoad::create_file));
+  BENCHFS_TRY_VOID(each(with_data ? "create+write+close" : "create+close", &NameLoad::create_file));
   BENCHFS_TRY_VOID(each("stat", &NameLoad::stat_file));
   BENCHFS_TRY_VOID(each("open+close", &NameLoad::open_and_close));
+  if (with_data) {
+    BENCHFS_TRY_VOID(each("open+read+close", &NameLoad::read_file));
+  }
   BENCHFS_TRY_VOID(
       worker.run(phase("readdir", true), [&](Measurement& out) { return load.list(out); }));
   BENCHFS_TRY_VOID(each("unlink", &NameLoad::remove_file));

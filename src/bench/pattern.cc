@@ -30,7 +30,7 @@ AlignedBuffer::AlignedBuffer(std::size_t bytes) : bytes_(bytes) {
   std::size_t rounded = std::max<std::size_t>(1, (bytes + kPage - 1) / kPage) * kPage;
   memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kPage, rounded)));
   BENCHFS_CHECK(memory_ != nullptr);
-  std::memset(memory_.get(), 0, rounded);  // page faults belong to the preparation
+  std::memset(memory_.get(), 0, rounded);  // take the page faults before anything is timed
 }
 
 Pattern::Pattern(std::uint64_t seed, std::uint64_t stream, std::size_t block_bytes)

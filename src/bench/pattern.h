@@ -1,9 +1,9 @@
-// The bytes a benchmark writes and expects back, a function of (seed, stream, position).
+// The bytes that a benchmark writes and expects back: a function of (seed, stream, position).
 //
 // A stream (a file, or the payloads of one client) is a sequence of blocks. The bytes of a block
-// depend on their position in it; the first word of every 4 KiB, the stamp, also on the number of
-// the block. So the next block is made by a few stores, bandwidth is not spent on making data, and
-// still a byte that is wrong, stale or in the wrong place is found.
+// depend on their position in it. The first word of every 4 KiB, the stamp, also depends on the
+// number of the block. A few stores therefore make the next block, so that no bandwidth is spent on
+// making data, and a byte that is wrong, stale or misplaced is still found.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,7 @@ class AlignedBuffer {
   std::unique_ptr<std::byte, Free> memory_;
 };
 
-// The first byte that is not as it should be.
+// The first wrong byte.
 struct Difference {
   std::uint64_t offset = 0;  // in the stream
   std::uint8_t expected = 0;
@@ -45,10 +45,11 @@ class Pattern {
   std::span<const std::byte> block(std::uint64_t index);
   // Compares every byte of `got`, a block or the front of one.
   std::optional<Difference> compare(std::uint64_t index, std::span<const std::byte> got);
-  // Compares the stamps only; for timed passes.
+  // Compares only the stamps, for timed passes.
   [[nodiscard]] std::optional<Difference> compare_stamps(std::uint64_t index,
                                                          std::span<const std::byte> got) const;
-  // Makes sure that no byte of an earlier block in `buffer` can pass for a byte of block `index`.
+  // Overwrites `buffer` so that no byte left from an earlier block can pass for one of block
+  // `index`.
   void spoil(std::uint64_t index, std::span<std::byte> buffer);
 
  private:

@@ -38,6 +38,7 @@ void Measurement::merge(const Measurement& other) {
   end = std::max(end, other.end);
   cpu_s += other.cpu_s;
   latency.merge(other.latency);
+  requests += other.requests;
   mismatches += other.mismatches;
   if (first_mismatch.empty()) {
     first_mismatch = other.first_mismatch;
@@ -80,6 +81,7 @@ json to_message(const Measurement& measurement) {
           {"end", count_of(measurement.end)},
           {"cpu_s", measurement.cpu_s},
           {"latency", measurement.latency.serialise()},
+          {"requests", measurement.requests},
           {"mismatches", measurement.mismatches},
           {"first_mismatch", measurement.first_mismatch}};
 }
@@ -95,6 +97,7 @@ Result<Measurement> measurement_from(const json& message) {
     measurement.start = MonoTime(Nanos(message.at("start").get<std::int64_t>()));
     measurement.end = MonoTime(Nanos(message.at("end").get<std::int64_t>()));
     measurement.cpu_s = message.at("cpu_s");
+    measurement.requests = message.at("requests");
     measurement.mismatches = message.at("mismatches");
     measurement.first_mismatch = message.at("first_mismatch");
     return measurement;

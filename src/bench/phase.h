@@ -1,4 +1,4 @@
-// What is measured: phases, and what each client saw of them.
+// The phases of a benchmark, and what one client measured in a phase.
 #pragma once
 
 #include <cstdint>
@@ -11,28 +11,31 @@
 
 namespace benchfs::bench {
 
-// All clients go through the same phases, each begun together.
+// All clients go through the same phases and begin each of them together.
 struct Phase {
   std::string name;
   std::uint32_t depth = 1;          // operations outstanding per client
-  std::uint64_t payload_bytes = 0;  // of one operation
+  std::uint64_t payload_bytes = 0;  // per operation
   std::string path;                 // how a reply finds its client; rpc only
-  std::uint32_t clients = 0;        // that take part, the first ones; 0: all
-  std::uint32_t round = 0;          // phases that differ in nothing else become one result
-  bool reported = true;             // false: preparation, verification, cleaning up
+  std::uint32_t clients = 0;        // only this many take part, the first ones; 0: all
+  std::uint32_t round = 0;          // phases that differ only in this become one result
+  bool reported = true;             // false: preparation, verification, clean-up
+  // Count the requests that the servers receive. Only with one client: others would not wait.
+  bool counts_requests = false;
 };
 
 struct Measurement {
   std::uint64_t operations = 0;
   std::uint64_t bytes = 0;
-  MonoTime start{};  // unset: took no part
+  MonoTime start{};  // unset if the client took no part
   MonoTime end{};
-  double cpu_s = 0;  // of the clients, all threads
+  double cpu_s = 0;  // of all threads of the clients
   Histogram latency;
-  std::uint64_t mismatches = 0;  // answers that were not what they had to be
+  std::uint64_t requests = 0;    // received by all servers; 0: not counted
+  std::uint64_t mismatches = 0;  // wrong answers
   std::string first_mismatch;    // a sentence: where, expected, got
 
-  // Adds what another client saw of the same phase.
+  // Adds what another client measured in the same phase.
   void merge(const Measurement& other);
   void on_mismatch(std::string what);
 };

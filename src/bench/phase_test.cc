@@ -43,6 +43,7 @@ TEST(Phase, AMessageWithoutItsFieldsIsMalformed) {
 
 TEST(Measurement, ComesBackFromItsMessage) {
   Measurement measurement = sample(3, 5, 20);
+  measurement.requests = 41;
   measurement.on_mismatch("byte 7");
   measurement.on_mismatch("byte 8");
   Result<Measurement> back = measurement_from(to_message(measurement));
@@ -53,6 +54,7 @@ TEST(Measurement, ComesBackFromItsMessage) {
   EXPECT_EQ(back->end, at(5));
   EXPECT_EQ(back->cpu_s, 0.5);
   EXPECT_EQ(back->latency.serialise(), measurement.latency.serialise());
+  EXPECT_EQ(back->requests, 41U);
   EXPECT_EQ(back->mismatches, 2U);
   EXPECT_EQ(back->first_mismatch, "byte 7");
 }

@@ -1,4 +1,4 @@
-// Pings over our own connections, `depth` of them outstanding.
+// Pings over our own connections, `depth` at a time.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@ namespace benchfs::bench {
 
 class PingLoad {
  public:
-  // In turn to the first `shards` servers.
+  // Sends them to the first `shards` servers in turn.
   PingLoad(rpc::ConnectionPool& pool, const PingShape& shape, std::uint32_t shards);
 
   rt::CoStatus run(PingLimit limit, Measurement& measurement);
@@ -31,8 +31,8 @@ class PingLoad {
   Measurement* measurement_ = nullptr;
 };
 
-// Every byte, there and back, once with each server: the timed loop looks at large payloads only in
-// samples, and at sent ones not at all.
+// Checks every byte in both directions once with each server: the timed loop only samples large
+// payloads and does not check what was sent.
 rt::CoStatus echo_everywhere(rpc::ConnectionPool& pool,
                              PingShape shape,
                              std::uint32_t shards,

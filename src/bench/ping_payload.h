@@ -1,6 +1,6 @@
 // The bytes of one outstanding ping: what is sent, where the answer goes, whether it is right.
 //
-// The same for every reply path, so that they differ in nothing but the way of the reply.
+// All reply paths share this code, so that they differ only in how the reply travels.
 #pragma once
 
 #include <atomic>
@@ -32,12 +32,13 @@ class PingPayload {
  public:
   PingPayload(const PingShape& shape, std::uint32_t lane);
 
-  // What ping `sequence` sends. Valid until the next call.
+  // The bytes that ping `sequence` sends. Valid until the next call.
   [[nodiscard]] std::span<const std::byte> request(std::uint64_t sequence);
-  // Makes the room for its answer, empty when none is wanted, so that nothing of an earlier answer
-  // can pass for it.
+  // Prepares the buffer for its answer, empty if none is wanted, so that bytes of an earlier answer
+  // cannot pass for it.
   [[nodiscard]] std::span<std::byte> prepare(std::uint64_t sequence);
-  // What prepare() returned: compares all of a small answer, one word of every page of a large one.
+  // Checks the buffer that prepare() returned: all of a small answer, one word of each page of a
+  // large one.
   [[nodiscard]] bool is_right(std::uint64_t sequence);
   [[nodiscard]] std::size_t reply_bytes() const {
     return direction_ == Direction::kSend ? 0 : received_.size();
@@ -51,7 +52,8 @@ class PingPayload {
   AlignedBuffer received_;
 };
 
-// Until `operations` were done (0: no limit), the time has come, or the benchmark shall end early.
+// Ends after `operations` operations (0: no limit), at the given time, or when the benchmark ends
+// early.
 struct PingLimit {
   std::uint64_t operations = 0;
   MonoTime stop_at = MonoTime::max();

@@ -1,4 +1,4 @@
-// Where the results of a benchmark go, and what its report says about clients and cluster.
+// Writes the results of a benchmark, and describes clients and cluster in its report.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -10,13 +10,14 @@
 
 namespace benchfs::bench {
 
-// Paths; empty: not wanted; "-": standard output, JSON only.
+// Paths. Empty means not wanted; "-" is standard output, for JSON only.
 struct ReportFiles {
   std::string json;
   std::string html;
 };
 
-// The table on standard output unless JSON goes there, and the files. Errors: kSystem.
+// Prints the table to standard output, unless JSON goes there, and writes the files. Errors:
+// kSystem.
 Status publish(const Report& report, const ReportFiles& files);
 
 // Fields of Report::system. `hellos`: of connect_timed(), one a client; `shards`:

@@ -75,6 +75,9 @@ ordered_json result_json(const PhaseResult& result) {
   json["latency_ns"] = latency_json(result);
   json["cpu_s"]["client"] = rounded(total.cpu_s, 6);
   json["cpu_s"]["server"] = optional_json(result.server_cpu_s());
+  if (total.requests > 0) {
+    json["requests_per_op"] = rounded(requests_per_op(total), 3);
+  }
   json["verified"] = result.verified;
   if (!result.phase.path.empty()) {
     add_rpc(json, result, total);
@@ -93,6 +96,12 @@ Spread spread_of(std::vector<double> values) {
   double median =
       values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
   return {.median = median, .low = values.front(), .high = values.back()};
+}
+
+double requests_per_op(const Measurement& measurement) {
+  return measurement.operations == 0 ? 0.0
+                                     : static_cast<double>(measurement.requests) /
+                                           static_cast<double>(measurement.operations);
 }
 
 double Round::seconds() const {
@@ -161,7 +170,7 @@ ordered_json to_json(const Report& report) {
                        {"config", report.config}};
   if (is_about_connections(report)) {
     json["registry"] = report.registry;
-    json["findings"] = findings(report);
+    json["summary"] = summary(report);
   }
   json["results"] = std::move(results);
   return json;

@@ -1,7 +1,7 @@
 // The results of a benchmark, as JSON, as a table and as a page.
 //
-// A result has one or more rounds: the same phase measured again while other paths had their turn
-// in between. Values are medians over the rounds with the lowest and the highest beside them.
+// A result has one or more rounds: the same phase measured again, with the other paths in between.
+// Values are medians over the rounds, with the lowest and the highest beside them.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -19,17 +19,20 @@ struct Round {
   [[nodiscard]] double seconds() const;
 };
 
-// A value of each round.
+// A value over all rounds.
 struct Spread {
   double median = 0;
   double low = 0;
   double high = 0;
-  // Whether the rounds of both came to values that do not overlap.
+  // True if the ranges of both do not overlap.
   [[nodiscard]] bool is_apart_from(const Spread& other) const {
     return high < other.low || other.high < low;
   }
 };
 Spread spread_of(std::vector<double> values);
+
+// Requests that the servers received for one operation; 0 when they were not counted.
+double requests_per_op(const Measurement& measurement);
 
 struct PhaseResult {
   Phase phase;
@@ -37,7 +40,7 @@ struct PhaseResult {
   std::vector<Round> rounds;
   bool verified = false;
 
-  // All rounds together; `max` of the latency is the largest of all.
+  // All rounds merged; `max` of the latency is the largest of all.
   [[nodiscard]] Measurement total() const;
   [[nodiscard]] double seconds() const;  // sum of the rounds
   [[nodiscard]] std::optional<double> server_cpu_s() const;
@@ -50,10 +53,10 @@ struct PhaseResult {
 
 struct Report {
   std::string benchmark;  // rpc, io, md, connect
-  std::string command;    // that made it
+  std::string command;    // the command line that made it
   nlohmann::ordered_json system;
   nlohmann::ordered_json config;
-  nlohmann::ordered_json registry;  // of all shards, during the run
+  nlohmann::ordered_json registry;  // totals of all shards during the run
   std::vector<PhaseResult> results;
 };
 
@@ -63,11 +66,11 @@ bool is_about_connections(const Report& report);
 nlohmann::ordered_json to_json(const Report& report);
 // The system in two lines, aligned columns with units, then what the numbers say and the command.
 std::string to_table(const Report& report);
-// One page that needs nothing else: table, charts, findings, system, command.
+// One page that needs nothing else: table, charts, summary, system, command.
 std::string to_html(const Report& report);
 
-// What the numbers of an RPC report say, in sentences; empty for other benchmarks.
-std::vector<std::string> findings(const Report& report);
+// Sentences that say what the numbers of an RPC report mean; none for other benchmarks.
+std::vector<std::string> summary(const Report& report);
 
 // "1.25 us", "64 KiB": three digits and a unit.
 std::string time_text(double nanoseconds);

@@ -43,7 +43,7 @@ TEST(Report, JsonHasTheAgreedFields) {
   ordered_json json = to_json(report);
   EXPECT_EQ(keys(json),
             (std::vector<std::string>{
-                "benchmark", "command", "system", "config", "registry", "findings", "results"}));
+                "benchmark", "command", "system", "config", "registry", "summary", "results"}));
   ordered_json result = json["results"][0];
   EXPECT_EQ(keys(result),
             (std::vector<std::string>{"phase",

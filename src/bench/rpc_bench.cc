@@ -28,7 +28,7 @@ class RpcRun {
   Status run();
 
  private:
-  // All rounds of all paths for what `phase` says.
+  // Runs all rounds of all paths for `phase`.
   Status compare(Phase phase);
   Status measure(ReplyPath path, const Phase& phase);
   Status ping(ReplyPath path, PingLimit limit, Measurement& measurement);
@@ -80,7 +80,7 @@ Status RpcRun::compare(Phase phase) {
     for (const std::string& name : config_.paths) {
       std::optional<ReplyPath> path = path_of(name);
       if (!path) {
-        return fail(Errc::kInvalidArgument, "there is no reply path " + name);
+        return fail(Errc::kInvalidArgument, "unknown reply path " + name);
       }
       phase.path = name;
       BENCHFS_TRY_VOID(measure(*path, phase));
@@ -99,7 +99,7 @@ Status RpcRun::check_every_byte(const Phase& phase) {
 }
 
 Status RpcRun::measure(ReplyPath path, const Phase& phase) {
-  // Before the warm-up, connections are made.
+  // Make the connections before the warm-up.
   Phase warmup = phase;
   warmup.reported = false;
   BENCHFS_TRY_VOID(worker_.run_here(warmup, [&](Measurement& out) {
@@ -112,7 +112,7 @@ Status RpcRun::measure(ReplyPath path, const Phase& phase) {
   BENCHFS_TRY_VOID(worker_.run_here(
       phase, [&](Measurement& out) { return ping(path, limit_of(path, phase), out); }));
   if (path == ReplyPath::kNewEndpoint) {
-    baselines_.erase(path);  // with all that its endpoints left behind in this worker
+    baselines_.erase(path);  // and everything that its endpoints left in this worker
   }
   return {};
 }

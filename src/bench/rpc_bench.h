@@ -30,8 +30,8 @@ struct RpcConfig {
   // send: payload goes with the request; receive: with the reply; echo: both ways.
   std::vector<std::string> directions = {"send"};
   std::vector<std::uint32_t> depths = {1};
-  std::vector<std::uint32_t> client_counts = {};  // that ping at the same time; empty: all
-  std::uint32_t rounds = 1;                       // of all paths in turn
+  std::vector<std::uint32_t> client_counts = {};  // how many ping at the same time; empty: all
+  std::uint32_t rounds = 1;                       // through all paths in turn
   bool all_servers = true;       // round robin over all shards; false: shard 0 only
   double seconds = 2;            // per phase and round, unless operations says otherwise
   std::uint64_t operations = 0;  // per client, phase and round
@@ -55,7 +55,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RpcConfig,
                                    warmup,
                                    seed)
 
-// UCX leaks what a new endpoint per request needs, so the whole run makes at most this many.
+// UCX leaks part of each new endpoint, so the whole run makes at most this many.
 inline constexpr std::uint64_t kMaxNewEndpoints = 20000;
 
 // All phases of this client. `baseline` must be set when config.needs_baseline().

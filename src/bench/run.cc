@@ -6,8 +6,8 @@
 #include <cstdio>
 
 #include "bench/baseline_process.h"
+#include "bench/client_processes.h"
 #include "bench/collector.h"
-#include "bench/fleet.h"
 #include "bench/publish.h"
 #include "bench/rpc_bench.h"
 #include "bench/system_info.h"
@@ -18,10 +18,10 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-// From the message to the last client until all begin: time for each to have read it.
+// The time between the message to the last client and the common start: each must have read it.
 constexpr Nanos kStartDelay = std::chrono::milliseconds(2);
 
-// "write, 3 s" on a terminal, renewed in place.
+// Shows "write, 3 s" on a terminal and updates it in place.
 class Progress {
  public:
   explicit Progress(std::string benchmark)
@@ -61,9 +61,9 @@ class Progress {
 
 class Run {
  public:
-  Run(const RunOptions& options, Fleet fleet, std::optional<BaselineProcess> baseline)
+  Run(const RunOptions& options, ClientProcesses processes, std::optional<BaselineProcess> baseline)
       : options_(options),
-        fleet_(std::move(fleet)),
+        processes_(std::move(processes)),
         baseline_(std::move(baseline)),
         progress_(options.benchmark),
         collector_(outcome_.report, options.clients) {}
@@ -77,14 +77,14 @@ class Run {
   Status describe(const std::vector<json>& hellos);
   void describe_servers(const json& hello);
   Status run_phase(const Phase& phase);
-  // Of the processes that serve `phase`.
+  // CPU time of the processes that serve `phase`.
   [[nodiscard]] std::optional<double> server_cpu_s(const Phase& phase) const;
   Result<std::vector<json>> gather() {
-    return fleet_.gather([this] { progress_.show(); });
+    return processes_.gather([this] { progress_.show(); });
   }
 
   const RunOptions& options_;
-  Fleet fleet_;
+  ClientProcesses processes_;
   std::optional<BaselineProcess> baseline_;
   Progress progress_;
   std::optional<ServerProcesses> servers_;
@@ -110,7 +110,7 @@ Result<RunOutcome> Run::execute() {
     BENCHFS_TRY(Phase phase, phase_from(messages.front().value("phase", json())));
     BENCHFS_TRY_VOID(run_phase(phase));
   }
-  BENCHFS_TRY_VOID(fleet_.join());
+  BENCHFS_TRY_VOID(processes_.join());
   if (baseline_) {
     BENCHFS_TRY_VOID(baseline_->stop());
   }
@@ -128,7 +128,7 @@ Status Run::start_clients() {
     if (baseline_) {
       order["baseline"] = to_message(baseline_->address());
     }
-    BENCHFS_TRY_VOID(fleet_.send_to(rank, order));
+    BENCHFS_TRY_VOID(processes_.send_to(rank, order));
   }
   BENCHFS_TRY(std::vector<json> hellos, gather());
   return describe(hellos);
@@ -138,8 +138,8 @@ Status Run::describe(const std::vector<json>& hellos) {
   describe_servers(hellos.front());
   if (baseline_ && !servers_->is_complete()) {
     return fail(Errc::kInvalidArgument,
-                "the baselines run on this host and the cluster does not: a comparison would "
-                "mislead; benchfs_rpc_bench places them beside the servers");
+                "the baselines run on this host but the cluster does not, so a comparison would "
+                "mislead; use benchfs_rpc_bench, which runs them beside the servers");
   }
   describe_clients(outcome_.report.system, hellos);
   return {};
@@ -165,7 +165,7 @@ Status Run::run_phase(const Phase& phase) {
   progress_.begin(phase);
   std::optional<double> cpu_before = server_cpu_s(phase);
   MonoTime start = mono_now() + kStartDelay;
-  BENCHFS_TRY_VOID(fleet_.send_to_all({{"start_ns", start.time_since_epoch().count()}}));
+  BENCHFS_TRY_VOID(processes_.send_to_all({{"start_ns", start.time_since_epoch().count()}}));
   BENCHFS_TRY(std::vector<json> answers, gather());
   std::optional<double> cpu_after = server_cpu_s(phase);
   Measurement total;
@@ -189,12 +189,12 @@ Result<RunOutcome> run_benchmark(const RunOptions& options) {
     BENCHFS_TRY(BaselineProcess started, BaselineProcess::start(options.registry_dir, deadline));
     baseline.emplace(std::move(started));
   }
-  Fleet::Config config;
+  ClientProcesses::Config config;
   config.clients = options.clients;
   config.arguments = options.arguments;
   config.deadline = deadline;
-  BENCHFS_TRY(Fleet fleet, Fleet::launch(config));
-  return Run(options, std::move(fleet), std::move(baseline)).execute();
+  BENCHFS_TRY(ClientProcesses processes, ClientProcesses::launch(config));
+  return Run(options, std::move(processes), std::move(baseline)).execute();
 }
 
 Status run_and_report(const RunOptions& options) {

@@ -36,7 +36,7 @@ std::string first_word(const std::string& path) {
   return word;
 }
 
-// Nanoseconds that the threads of a process ran.
+// The time in nanoseconds for which the threads of a process ran.
 std::optional<std::uint64_t> run_time_ns(pid_t pid) {
   std::string tasks = fmt::format("/proc/{}/task", pid);
   std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(tasks.c_str()), &closedir);

@@ -1,4 +1,5 @@
-// The machine and the cluster a benchmark ran on, and the CPU time of the cluster's daemons.
+// Describes the machine that a benchmark ran on, and measures the CPU time of the cluster's
+// daemons.
 #pragma once
 
 #include <sys/types.h>
@@ -10,30 +11,30 @@
 
 namespace benchfs::bench {
 
-// What can be known without a cluster: host, cores, cpu, kernel, versions, build.
+// Describes this machine: host, cores, cpu, kernel, versions, build.
 nlohmann::ordered_json describe_system();
 
-// The command line of this process, to be repeated in a shell.
+// The command line of this process, quoted for a shell.
 std::string command_line();
 
-// Of a process of this host; nothing when that cannot be known.
+// The resident memory of a process of this host, if it can be read.
 std::optional<double> resident_bytes(pid_t pid);
 
-// The processes of this host that serve.
+// The server processes of this host.
 class ServerProcesses {
  public:
-  // `pids` as the shards said; those that are not benchfsd here are left out.
+  // `pids` are those that the shards report; any that is not a benchfsd of this host is ignored.
   explicit ServerProcesses(const std::vector<pid_t>& pids);
-  // A child.
+  // One child process.
   explicit ServerProcesses(pid_t child) : pids_{child} {}
-  // Whether all servers are here.
+  // True if all servers run on this host.
   [[nodiscard]] bool is_complete() const { return complete_ && !pids_.empty(); }
-  // CPU seconds of all together since they started; nothing when that cannot be known.
+  // Total CPU seconds of all since they started, if they can be read.
   [[nodiscard]] std::optional<double> cpu_s() const;
 
  private:
   std::vector<pid_t> pids_;
-  bool complete_ = true;  // false: some are elsewhere
+  bool complete_ = true;  // false if some run elsewhere
 };
 
 }  // namespace benchfs::bench

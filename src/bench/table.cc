@@ -52,6 +52,11 @@ std::string cpu_text(double seconds, const Measurement& total) {
 
 using Row = std::vector<std::string>;
 
+bool counts_requests(const Report& report) {
+  return std::ranges::any_of(report.results,
+                             [](const PhaseResult& result) { return result.total().requests > 0; });
+}
+
 Row header_of(const Report& report) {
   Row row = {"phase"};
   if (is_about_connections(report)) {
@@ -72,6 +77,9 @@ Row header_of(const Report& report) {
                            "server",
                            "data"}) {
     row.emplace_back(name);
+  }
+  if (counts_requests(report)) {
+    row.emplace_back("requests/op");
   }
   return row;
 }
@@ -99,10 +107,13 @@ Row row_of(const Report& report, const PhaseResult& result) {
               cpu_text(total.cpu_s, total),
               server ? cpu_text(*server, total) : "-",
               result.verified ? "ok" : "WRONG"});
+  if (counts_requests(report)) {
+    row.push_back(fmt::format("{:.2f}", requests_per_op(total)));
+  }
   return row;
 }
 
-// The first column to the left, the others to the right.
+// Aligns the first column to the left and the others to the right.
 std::string align(const std::vector<Row>& rows) {
   std::vector<std::size_t> widths(rows.front().size(), 0);
   for (const Row& row : rows) {
@@ -129,17 +140,21 @@ std::string system_text(const ordered_json& system) {
     }
     return found->is_string() ? found->get<std::string>() : found->dump();
   };
+  auto counted = [&](const std::string& what) {
+    std::string count = text((what + "s").c_str());
+    return fmt::format("{} {}{}", count, what, count == "1" ? "" : "s");
+  };
   return fmt::format(
       "{}: {} cores, {}, Linux {}, UCX {}, transports {}\n"
-      "{} servers, {} shards, {} engine; BenchFS {} ({}, {})\n",
+      "{}, {}, {} engine; BenchFS {} ({}, {})\n",
       text("host"),
       text("cores"),
       text("cpu"),
       text("kernel"),
       text("ucx_version"),
       text("transports"),
-      text("servers"),
-      text("shards"),
+      counted("server"),
+      counted("shard"),
       text("engine"),
       text("version"),
       text("commit"),
@@ -172,8 +187,8 @@ std::string to_table(const Report& report) {
   if (is_about_connections(report)) {
     text += '\n' + registry_text(report.registry);
   }
-  for (const std::string& finding : findings(report)) {
-    text += "- " + finding + '\n';
+  for (const std::string& sentence : summary(report)) {
+    text += "- " + sentence + '\n';
   }
   return report.command.empty() ? text : fmt::format("{}measured with: {}\n", text, report.command);
 }

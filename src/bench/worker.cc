@@ -32,14 +32,14 @@ double process_cpu_s() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// The parent process tells when to begin and gets every measurement.
+// The parent process decides when to begin and receives every measurement.
 class ParentCoordinator final : public Coordinator {
  public:
   explicit ParentCoordinator(Channel& channel) : channel_(channel) {}
 
   Status begin(const Phase& phase) override {
     BENCHFS_TRY_VOID(channel_.send({{"phase", to_message(phase)}}));
-    // The parent bounds the wait: it kills its clients when its deadline passes, and they end with
+    // The parent bounds the wait: it kills its clients when its deadline passes, and they die with
     // it.
     BENCHFS_TRY(json go, channel_.receive(Deadline::never()));
     MonoTime start(Nanos(go.value("start_ns", std::int64_t{0})));
@@ -101,6 +101,18 @@ json describe_shards(client::Client& client) {
     shards.push_back(parsed.is_object() ? std::move(parsed) : json::object());
   }
   return shards;
+}
+
+std::uint64_t count_requests(client::Client& client) {
+  std::uint64_t count = 0;
+  for (const json& shard : describe_shards(client)) {
+    for (const json& operation : shard.value("operations", json::array())) {
+      std::string name = operation.value("operation", "");
+      bool is_ours = name == "ping" || name == "stats";
+      count += is_ours ? 0 : operation.value("requests", std::uint64_t{0});
+    }
+  }
+  return count;
 }
 
 Result<std::unique_ptr<client::Client>> connect_timed(const Connect& connect, json& hello) {
@@ -165,7 +177,7 @@ rt::CoStatus run_lanes(std::uint32_t count, std::function<rt::CoStatus(std::uint
   }
   (void)co_await group.wait();
   scope.close();
-  // The scope counts its tasks down just after the group has.
+  // The scope counts its tasks down shortly after the group does.
   co_await scope.join();
   co_return result;
 }

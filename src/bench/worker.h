@@ -1,8 +1,8 @@
-// One client of a benchmark, seen from inside.
+// One client of a benchmark, from inside.
 //
-// A benchmark is a sequence of phases that all its clients go through together. Worker runs them;
-// how clients wait for each other, and how their measurements reach the one that reports, is the
-// Coordinator's: a socket to the parent process in `benchfs bench`, MPI in benchfs_rpc_bench.
+// A benchmark is a sequence of phases that all its clients go through together. Worker runs them. A
+// Coordinator makes the clients wait for each other and delivers their measurements to the one that
+// reports: over a socket to the parent process in `benchfs bench`, over MPI in benchfs_rpc_bench.
 #pragma once
 
 #include <atomic>
@@ -20,15 +20,21 @@ namespace benchfs::bench {
 class Coordinator {
  public:
   virtual ~Coordinator() = default;
-  // Returns when every client has come to this phase, in all of them at about the same moment.
+  // Returns when every client has reached this phase, in all of them at about the same moment.
   virtual Status begin(const Phase& phase) = 0;
-  // Hands over what this client measured in it.
+  // Delivers what this client measured in it.
   virtual Status finish(const Phase& phase, const Measurement& measurement) = 0;
-  // True once the benchmark shall end before its time: long phases look at it. nullptr: never.
+  // Becomes true when the benchmark should stop early; long phases poll it. nullptr: never.
   [[nodiscard]] virtual const std::atomic<bool>* ends_early() const { return nullptr; }
 };
 
-// What a benchmark gets to work with.
+// The statistics of every shard as parsed JSON; an empty object for a shard that does not answer.
+nlohmann::json describe_shards(client::Client& client);
+// Counts the requests that all shards have received from clients and from each other, without pings
+// and requests for statistics.
+std::uint64_t count_requests(client::Client& client);
+
+// What a benchmark has to work with.
 class Worker {
  public:
   Worker(Coordinator& coordinator,
@@ -46,11 +52,12 @@ class Worker {
     return phase.clients == 0 || rank_ < phase.clients;
   }
 
-  // Waits until every client has come to this phase, runs `load` and reports what it measured.
+  // Waits until every client has reached this phase, runs `load` and reports what it measured.
   // `load` is a function (Measurement&) -> Status.
   template <typename Load>
   Status run_here(const Phase& phase, Load load) {
     auto measurement = std::make_unique<Measurement>();
+    std::uint64_t requests_before = phase.counts_requests ? count_requests(client_) : 0;
     BENCHFS_TRY_VOID(coordinator_.begin(phase));
     if (takes_part(phase)) {
       start(*measurement);
@@ -60,15 +67,18 @@ class Worker {
       }
       end(*measurement);
     }
+    if (phase.counts_requests) {
+      measurement->requests = count_requests(client_) - requests_before;
+    }
     return coordinator_.finish(phase, *measurement);
   }
-  // The same with a task, (Measurement&) -> rt::CoStatus, that runs in the client.
+  // The same with a task (Measurement&) -> rt::CoStatus that runs in the client.
   template <typename Load>
   Status run(const Phase& phase, Load load) {
     return run_here(phase,
                     [&](Measurement& measurement) { return client_.run(load(measurement)); });
   }
-  // The same for a phase that only rank 0 works in while the others wait.
+  // The same for a phase in which only rank 0 works while the others wait.
   template <typename Load>
   Status run_alone(const Phase& phase, Load load) {
     return run(phase, [&](Measurement& measurement) {
@@ -87,20 +97,17 @@ class Worker {
   std::uint32_t clients_;
 };
 
-// What every shard says of itself, as parsed JSON; an empty object for one that does not answer.
-nlohmann::json describe_shards(client::Client& client);
-
 using Connect = std::function<Result<std::unique_ptr<client::Client>>()>;
-// Connects and completes one operation. What that took goes into `hello`: init_ms, rss_mib.
+// Connects and completes one operation. Puts the cost into `hello`: init_ms, rss_mib.
 Result<std::unique_ptr<client::Client>> connect_timed(const Connect& connect,
                                                       nlohmann::json& hello);
 
-// A client process of `benchfs bench`: connects, then does what standard input tells. Returns the
-// exit code.
+// A client process of `benchfs bench`: connects, then follows the orders on standard input. Returns
+// the exit code.
 int run_worker(const Connect& connect);
 
-// Runs lane(0) … lane(count - 1) side by side; the first error, if any. One lane is awaited
-// directly.
+// Runs lane(0) … lane(count - 1) concurrently and returns the first error, if any. A single lane is
+// awaited directly.
 rt::CoStatus run_lanes(std::uint32_t count, std::function<rt::CoStatus(std::uint32_t)> lane);
 
 }  // namespace benchfs::bench

@@ -22,6 +22,8 @@ namespace benchfs::cli {
 namespace {
 
 constexpr std::uint64_t kHardRequestBytes = 47008;  // of ior-hard
+constexpr std::uint32_t kHardFileBytes = 3901;      // of mdtest-hard
+constexpr std::uint32_t kMaxSmallFileBytes = 16U << 20;
 // Of bench connect: as many as a cluster with its default settings has room for.
 constexpr std::uint32_t kIdleClients = 900;
 
@@ -170,23 +172,42 @@ void add_md(CLI::App& bench, Context& context) {
   arguments->run.benchmark = "md";
   bench::MdConfig& config = arguments->config;
   CLI::App* md =
-      bench.add_subcommand("md", "Names: mkdir, create, stat, open, list, unlink, rmdir");
+      bench.add_subcommand("md", "Names and small files: create, stat, open, read, list, unlink");
   add_clients(*md, arguments->run.clients);
   add_run_options(*md, arguments->run);
   add_depth(*md, config.depth);
   md->add_option("-n,--files", config.files, "Files, and as many directories, per client")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
       ->capture_default_str();
-  md->add_flag("--shared-dir", config.shared_dir, "All clients in one directory");
+  auto* shared = md->add_flag("--shared-dir", config.shared_dir, "All clients in one directory");
+  auto* bytes =
+      md->add_option("-b,--bytes", config.bytes, "Bytes written to each file, and read back")
+          ->transform(CLI::AsSizeValue(false))
+          ->check(CLI::Range(std::uint32_t{0}, kMaxSmallFileBytes))
+          ->capture_default_str();
+  md->add_flag_callback(
+        "--hard",
+        [&config] {
+          config.bytes = kHardFileBytes;
+          config.shared_dir = true;
+        },
+        "As mdtest-hard: files of 3901 bytes from all clients in one directory")
+      ->excludes(shared)
+      ->excludes(bytes);
   md->footer(
-      "create is exclusive and includes close. readdir counts entries; its latency is that of a "
-      "page\n"
-      "of 1000. Everything is verified: what stat says, exactly the names made, nothing left.\n\n"
+      "create is exclusive. Each client looks up, opens and reads the files of its neighbour. "
+      "readdir\n"
+      "counts entries; its latency is that of a page of 1000. Everything is verified: what stat "
+      "says,\n"
+      "every byte, exactly the names made, nothing left. With one client, requests/op counts the\n"
+      "requests that all servers received, those of other servers included.\n\n"
       "Examples\n"
       "  benchfs bench md\n"
-      "  benchfs bench md --clients 4 --files 20000 --shared-dir --depth 8");
+      "  benchfs bench md --clients 4 --files 20000 --shared-dir --depth 8\n"
+      "  benchfs bench md --clients 2 --files 5000 --hard");
   md->callback([arguments, &context] {
     arguments->config.directory = fresh_directory("md");
+    arguments->config.seed = random_id();
     run(*arguments, context);
   });
 }

@@ -93,7 +93,7 @@ TEST_F(Bench, RpcComparesEveryPath) {
   }
   EXPECT_GT(registry["hits"], 2 * 8 * 2 * 2 * 2);
   EXPECT_GE(registry["high_water"], 2);
-  EXPECT_FALSE(report["findings"].empty());
+  EXPECT_FALSE(report["summary"].empty());
 }
 
 TEST_F(Bench, PingsOfFourMebibytesWork) {
@@ -153,6 +153,41 @@ TEST_F(Bench, MdVerifiesEveryName) {
     ASSERT_GE(report["results"].size(), 5U);
     for (const json& result : report["results"]) {
       expect_result_fields(result);
+      EXPECT_FALSE(result.contains("requests_per_op")) << "several clients";
+    }
+  }
+}
+
+TEST_F(Bench, MdHardWritesReadsAndVerifiesSmallFiles) {
+  json report = bench({"md", "--clients=2", "--files=40", "--depth=4", "--hard"});
+  std::vector<std::string> phases;
+  for (const json& result : report["results"]) {
+    expect_result_fields(result);
+    phases.push_back(result["phase"].get<std::string>());
+    if (phases.back() == "create+write+close" || phases.back() == "open+read+close") {
+      EXPECT_NEAR(result["mib_per_s"].get<double>() * result["seconds"].get<double>(),
+                  2 * 40 * 3901 / double{1 << 20},
+                  0.01);
+    }
+  }
+  EXPECT_EQ(phases,
+            (std::vector<std::string>{"mkdir",
+                                      "create+write+close",
+                                      "stat",
+                                      "open+close",
+                                      "open+read+close",
+                                      "readdir",
+                                      "unlink",
+                                      "rmdir"}));
+}
+
+TEST_F(Bench, MdCountsTheRequestsOfASingleClient) {
+  json report = bench({"md", "--files=100"});
+  for (const json& result : report["results"]) {
+    ASSERT_TRUE(result.contains("requests_per_op")) << result.dump();
+    if (result["phase"] == "stat") {
+      EXPECT_GE(result["requests_per_op"], 1.0);
+      EXPECT_LT(result["requests_per_op"], 3.0);
     }
   }
 }
@@ -265,7 +300,7 @@ TEST_F(Bench, ThePageDrawsItsChartsInABrowser) {
   std::string rows = ended.out.substr(table, ended.out.find("</table>", table) - table);
   EXPECT_EQ(count_of(rows, "<tr"), report["results"].size() + 1);
   EXPECT_EQ(rows.find("WRONG"), std::string::npos);
-  for (const json& finding : report["findings"]) {
+  for (const json& finding : report["summary"]) {
     EXPECT_NE(ended.out.find("<li>"), std::string::npos) << finding;
   }
 }

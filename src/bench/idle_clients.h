@@ -1,7 +1,7 @@
-// Many registered clients in one process: each has an identity, a connection and a session of its
-// own at one shard, and all share one UCX worker.
+// Many registered clients in one process: each has its own identity, connection and session at one
+// shard, and all share one UCX worker.
 //
-// Thread: the one that calls; the reactor is driven inside the calls only.
+// Thread: the caller's; the reactor runs only inside the calls.
 #pragma once
 
 #include <cstdint>
@@ -19,29 +19,29 @@
 
 namespace benchfs::bench {
 
-class Crowd final : private net::MessageHandler, private net::EndpointOwner {
+class IdleClients final : private net::MessageHandler, private net::EndpointOwner {
  public:
   struct Config {
     std::string registry_dir;
-    cluster::Server server;  // the shard that all go to
+    cluster::Server server;  // the shard that all connect to
     std::uint64_t run_id = 0;
     std::string devices;                    // as in net::ContextConfig
-    std::uint32_t at_once = 64;             // that connect at a time
+    std::uint32_t at_once = 64;             // how many connect at the same time
     Deadline deadline = Deadline::never();  // for everything
   };
-  static Result<std::unique_ptr<Crowd>> create(const Config& config);
-  ~Crowd() override;
+  static Result<std::unique_ptr<IdleClients>> create(const Config& config);
+  ~IdleClients() override;
 
-  // Connects and registers so many more clients; the latency of each goes into `out`.
+  // Connects and registers `clients` more clients; the latency of each goes into `out`.
   Status join(std::uint32_t clients, Measurement& out);
   // One ping from each, one at a time.
   Status ping(Measurement& out);
-  // So many connections to a BaselineServer, with as many messages as of those that join() and
-  // ping().
+  // Makes `clients` connections to a BaselineServer and exchanges as many messages over each as
+  // join() and ping() do.
   Status join_bare(std::uint32_t clients, const net::SocketAddress& address, Measurement& out);
-  // Sleeps, but for what arrives.
+  // Sleeps, handling only what arrives.
   void idle_for(Nanos span);
-  // Of those that joined, how many are registered.
+  // How many of the clients that joined are registered now.
   [[nodiscard]] std::uint32_t registered() const;
 
  private:
@@ -50,7 +50,7 @@ class Crowd final : private net::MessageHandler, private net::EndpointOwner {
     std::unique_ptr<rpc::Connection> connection;
   };
 
-  explicit Crowd(Config config) : config_(std::move(config)) {}
+  explicit IdleClients(Config config) : config_(std::move(config)) {}
   Status set_up();
   net::Disposition on_message(const net::Incoming& message) override;
   // A bare connection.
@@ -73,7 +73,8 @@ class Crowd final : private net::MessageHandler, private net::EndpointOwner {
   Unobserved unobserved_;
   std::unique_ptr<rt::Reactor> reactor_;
   std::unique_ptr<net::Worker> worker_;
-  // By number; request ids carry it, without its upper bits, where a pool's carry the shard.
+  // Indexed by number. Request ids carry the low bits of the number where those of a connection
+  // pool carry the shard.
   std::vector<std::unique_ptr<Member>> members_;
   std::vector<net::Endpoint*> bare_;
 };

@@ -1,4 +1,4 @@
-#include "bench/crowd.h"
+#include "bench/idle_clients.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -16,7 +16,7 @@
 namespace benchfs::bench {
 namespace {
 
-// As many shards can a request id tell apart.
+// The number of shards that a request id can distinguish.
 constexpr std::uint32_t kNumbers = 1U << wire::RequestId::kShardBits;
 constexpr Nanos kConnectTimeout = std::chrono::seconds(30);
 constexpr Nanos kPingTimeout = std::chrono::seconds(10);
@@ -30,13 +30,14 @@ void count(Measurement& out, MonoTime begin) {
 
 }  // namespace
 
-Result<std::unique_ptr<Crowd>> Crowd::create(const Config& config) {
-  std::unique_ptr<Crowd> crowd(new Crowd(config));  // lint: allow new private constructor
-  BENCHFS_TRY_VOID(crowd->set_up());
-  return crowd;
+Result<std::unique_ptr<IdleClients>> IdleClients::create(const Config& config) {
+  std::unique_ptr<IdleClients> clients(
+      new IdleClients(config));  // lint: allow new private constructor
+  BENCHFS_TRY_VOID(clients->set_up());
+  return clients;
 }
 
-Status Crowd::set_up() {
+Status IdleClients::set_up() {
   BENCHFS_TRY(address_, net::make_address(config_.server.ip, config_.server.port));
   secret_ = cluster::Secret::read(config_.registry_dir);
   BENCHFS_TRY(reactor_, rt::Reactor::create());
@@ -51,7 +52,7 @@ Status Crowd::set_up() {
   return {};
 }
 
-Crowd::~Crowd() {
+IdleClients::~IdleClients() {
   if (worker_ == nullptr) {
     return;
   }
@@ -67,7 +68,7 @@ Crowd::~Crowd() {
   worker_->remove_handler(*this);
 }
 
-net::Disposition Crowd::on_message(const net::Incoming& message) {
+net::Disposition IdleClients::on_message(const net::Incoming& message) {
   if (message.id == kBaselineWelcome) {
     return net::Disposition::kDone;
   }
@@ -75,7 +76,7 @@ net::Disposition Crowd::on_message(const net::Incoming& message) {
   if (message.id == wire::kRegisterReplyAmId) {
     wire::RegisterReply reply;
     if (wire::read_register_reply(message.header, reply)) {
-      // Those that came last are the ones that wait.
+      // Search from the end: the newest members are the ones that wait.
       for (std::size_t i = members_.size(); i-- > 0;) {
         rpc::Connection& connection = *members_[i]->connection;
         if (connection.has_attempt(reply.attempt)) {
@@ -96,7 +97,7 @@ net::Disposition Crowd::on_message(const net::Incoming& message) {
   } else {
     wire::ReplyHeader header;
     if (reader.read(header)) {
-      // A member ignores a reply to what it did not ask.
+      // A member ignores replies to requests that it did not send.
       std::uint32_t number = wire::RequestId{header.request_id}.shard().value;
       for (; number < members_.size(); number += kNumbers) {
         (void)members_[number]->connection->on_reply(header, message);
@@ -106,11 +107,12 @@ net::Disposition Crowd::on_message(const net::Incoming& message) {
   return net::Disposition::kDone;
 }
 
-void Crowd::on_endpoint_failed(net::Endpoint&, ucs_status_t) {
-  // Closed by the destructor: whoever joins over it may be about to send, and then learns it.
+void IdleClients::on_endpoint_failed(net::Endpoint&, ucs_status_t) {
+  // The destructor closes it: a task that joins over it may be about to send, and gets the error
+  // then.
 }
 
-Status Crowd::join(std::uint32_t clients, Measurement& out) {
+Status IdleClients::join(std::uint32_t clients, Measurement& out) {
   char host[256] = "?";
   gethostname(host, sizeof host - 1);
   std::size_t first = members_.size();
@@ -141,7 +143,7 @@ Status Crowd::join(std::uint32_t clients, Measurement& out) {
       }));
 }
 
-rt::CoStatus Crowd::join_one(Member& member, Measurement& out) {
+rt::CoStatus IdleClients::join_one(Member& member, Measurement& out) {
   MonoTime begin = mono_now();
   Deadline deadline = config_.deadline.earlier(Deadline::after(kConnectTimeout));
   Status ready = co_await member.connection->establish(deadline);
@@ -152,11 +154,11 @@ rt::CoStatus Crowd::join_one(Member& member, Measurement& out) {
   co_return Status{};
 }
 
-Status Crowd::ping(Measurement& out) {
+Status IdleClients::ping(Measurement& out) {
   return reactor_->block_on(ping_all(out));
 }
 
-rt::CoStatus Crowd::ping_all(Measurement& out) {
+rt::CoStatus IdleClients::ping_all(Measurement& out) {
   for (auto& member : members_) {
     rpc::Call call{.opcode = wire::Opcode::kPing};
     MonoTime begin = mono_now();
@@ -171,9 +173,9 @@ rt::CoStatus Crowd::ping_all(Measurement& out) {
   co_return Status{};
 }
 
-Status Crowd::join_bare(std::uint32_t clients,
-                        const net::SocketAddress& address,
-                        Measurement& out) {
+Status IdleClients::join_bare(std::uint32_t clients,
+                              const net::SocketAddress& address,
+                              Measurement& out) {
   std::uint32_t next = 0;
   BENCHFS_TRY_VOID(reactor_->block_on(
       run_lanes(std::min(config_.at_once, clients), [&](std::uint32_t) -> rt::CoStatus {
@@ -188,7 +190,7 @@ Status Crowd::join_bare(std::uint32_t clients,
   return reactor_->block_on(greet_all());
 }
 
-rt::CoStatus Crowd::greet(net::Endpoint& endpoint) {
+rt::CoStatus IdleClients::greet(net::Endpoint& endpoint) {
   static constexpr BaselineHeader kHeader{};
   static constexpr std::array<std::byte, 8> kNoAddress{};
   ucs_status_t status = co_await endpoint.send({.id = kBaselineHello,
@@ -201,17 +203,17 @@ rt::CoStatus Crowd::greet(net::Endpoint& endpoint) {
   co_return Status{};
 }
 
-rt::CoStatus Crowd::greet_all() {
+rt::CoStatus IdleClients::greet_all() {
   for (net::Endpoint* endpoint : bare_) {
     BENCHFS_CO_TRY_VOID(co_await greet(*endpoint));
   }
   co_return Status{};
 }
 
-// With greet_all() as many messages each way, at about the same moments, as a client that
-// registers, proves who it is and pings: over shared memory most of them touch another page of the
-// peer's FIFO, which is mapped for each connection.
-rt::CoStatus Crowd::join_one_bare(net::Endpoint& endpoint, Measurement& out) {
+// Together with greet_all() it exchanges as many messages, at about the same moments, as a client
+// that registers, proves its identity and pings. Over shared memory most messages touch a new page
+// of the peer's FIFO, which is mapped for each connection.
+rt::CoStatus IdleClients::join_one_bare(net::Endpoint& endpoint, Measurement& out) {
   MonoTime begin = mono_now();
   ucs_status_t status = co_await endpoint.flush();
   count(out, begin);
@@ -219,13 +221,13 @@ rt::CoStatus Crowd::join_one_bare(net::Endpoint& endpoint, Measurement& out) {
     co_return std::unexpected(net::ucx_error(status, "connecting to a bare UCX listener"));
   }
   for (int i = 0; i < 2; ++i) {
-    (void)co_await rt::sleep_for(kBetweenMessages);  // others move on meanwhile
+    (void)co_await rt::sleep_for(kBetweenMessages);  // lets the others proceed
     BENCHFS_CO_TRY_VOID(co_await greet(endpoint));
   }
   co_return Status{};
 }
 
-void Crowd::idle_for(Nanos span) {
+void IdleClients::idle_for(Nanos span) {
   bool never = false;
   rt::Reactor::Binding binding(*reactor_);
   Deadline end = Deadline::after(span);
@@ -234,7 +236,7 @@ void Crowd::idle_for(Nanos span) {
   }
 }
 
-std::uint32_t Crowd::registered() const {
+std::uint32_t IdleClients::registered() const {
   return static_cast<std::uint32_t>(std::ranges::count_if(members_, [](const auto& member) {
     return member->connection->state() == rpc::Connection::State::kReady;
   }));

@@ -1,4 +1,4 @@
-// What the numbers of an RPC report say, in sentences that are computed and nothing else.
+// Sentences that say what the numbers of an RPC report mean. They are computed from the numbers.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -17,10 +17,10 @@ constexpr std::size_t kExamples = 3;
 
 using Case = std::tuple<std::string, std::uint64_t, std::uint32_t, std::uint32_t>;
 
-// The results of one case, one a path.
+// The results of one case by path.
 using Paths = std::map<std::string, const PhaseResult*, std::less<>>;
 
-// The same case over two paths.
+// One case measured over two paths.
 struct Pair {
   const PhaseResult* one;
   const PhaseResult* other;
@@ -83,27 +83,45 @@ std::string factors_text(const std::vector<Pair>& pairs, double (Pair::*ratio)()
              : fmt::format("{:.2f} to {:.2f} times", from, to);
 }
 
-// "A takes 1.2 to 3.1 times what B takes (median latency); longer in 3 of 4 cases, …"
-std::string compare(const std::string& name, const std::string& with, std::vector<Pair> pairs) {
-  std::size_t longer = 0;
-  std::size_t shorter = 0;
-  for (const Pair& pair : pairs) {
-    longer += pair.differs() && pair.latency_ratio() > 1 ? 1 : 0;
-    shorter += pair.differs() && pair.latency_ratio() < 1 ? 1 : 0;
-  }
-  return fmt::format(
-      "{} takes {} the median latency of {}: longer in {}, shorter in {} of {} cases, in {} the "
-      "rounds of both overlap.",
-      name,
-      factors_text(pairs, &Pair::latency_ratio),
-      with,
-      longer,
-      shorter,
-      pairs.size(),
-      pairs.size() - longer - shorter);
+std::string cases_text(std::size_t count) {
+  return fmt::format("{} {}", count, count == 1 ? "case" : "cases");
 }
 
-// Where another way beats ours, by name.
+// "slower in 3 cases, no measurable difference in 1 case"
+std::string verdict_text(const std::vector<Pair>& pairs) {
+  std::size_t slower = 0;
+  std::size_t faster = 0;
+  for (const Pair& pair : pairs) {
+    slower += pair.differs() && pair.latency_ratio() > 1 ? 1 : 0;
+    faster += pair.differs() && pair.latency_ratio() < 1 ? 1 : 0;
+  }
+  std::size_t equal = pairs.size() - slower - faster;
+  if (equal == pairs.size()) {
+    return "no measurable difference";
+  }
+  std::vector<std::string> parts;
+  for (auto [verdict, count] : {std::pair("slower", slower),
+                                std::pair("faster", faster),
+                                std::pair("no measurable difference", equal)}) {
+    if (count > 0) {
+      parts.push_back(fmt::format("{} in {}", verdict, cases_text(count)));
+    }
+  }
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+// "A takes 1.20 to 3.10 times the median latency of B: slower in 3 cases."
+std::string compare(const std::string& name,
+                    const std::string& with,
+                    const std::vector<Pair>& pairs) {
+  return fmt::format("{} takes {} the median latency of {}: {}.",
+                     name,
+                     factors_text(pairs, &Pair::latency_ratio),
+                     with,
+                     verdict_text(pairs));
+}
+
+// Names the cases in which another path beats ours.
 void add_defeats(std::vector<std::string>& out, const Report& report, ReplyPath path) {
   std::vector<Pair> pairs = pairs_of(report, path, ReplyPath::kPersistent);
   std::erase_if(pairs,
@@ -155,27 +173,28 @@ void add_caveats(std::vector<std::string>& out, const Report& report) {
   });
   if (has_baseline) {
     out.push_back(
-        "reply-ep, new-endpoint and ucx-floor are bare UCX, without sessions, deadlines or "
-        "coroutines: their distance from ucx-floor is the price of the way of the reply, that of "
-        "persistent the price of our whole layer.");
-    out.push_back(rounds == 1 ? "One round only: differences of some per cent mean nothing."
-                              : fmt::format("Values are medians of {} rounds in which the paths "
-                                            "took turns.",
-                                            rounds));
+        "reply-ep, new-endpoint and ucx-floor are bare UCX without sessions, deadlines or "
+        "coroutines. Their distance from ucx-floor is the cost of the reply path; the distance of "
+        "persistent is the cost of our whole layer.");
+    out.push_back(rounds == 1
+                      ? "Only one round was run: differences of a few per cent mean nothing."
+                      : fmt::format("Values are medians of {} rounds in which the paths "
+                                    "took turns.",
+                                    rounds));
   }
   for (const PhaseResult& result : report.results) {
     if (result.phase.path == name_of(ReplyPath::kNewEndpoint)) {
       out.push_back(
-          "new-endpoint is held to few operations, because UCX 1.13 does not give back all that an "
-          "endpoint per request uses (over tcp two descriptors each): its p99.9 rests on few "
-          "samples.");
+          "new-endpoint runs few operations, because UCX 1.13 leaks part of each endpoint (over "
+          "tcp "
+          "two descriptors), so its p99.9 rests on few samples.");
       break;
     }
   }
 }
 
-// What a client costs that does nothing.
-std::vector<std::string> idle_findings(const Report& report) {
+// The cost of an idle client.
+std::vector<std::string> idle_summary(const Report& report) {
   std::vector<std::string> out;
   auto number = [&](const char* key) -> std::optional<double> {
     auto found = report.system.find(key);
@@ -185,25 +204,23 @@ std::vector<std::string> idle_findings(const Report& report) {
   if (auto ours = number("server_bytes_per_client")) {
     auto bare = number("ucx_bytes_per_client");
     out.push_back(fmt::format(
-        "Memory of the server for each client: {:.1f} KiB{}.",
+        "Server memory per client: {:.1f} KiB{}.",
         *ours / 1024,
         bare ? fmt::format(", of which UCX alone takes {:.1f} KiB", *bare / 1024) : ""));
   }
   if (auto cpu = number("server_idle_cpu")) {
     out.push_back(
-        fmt::format("Processor time of the server while they did nothing: {:.2f} % of a "
-                    "core.",
-                    *cpu * 100));
+        fmt::format("Server CPU while the clients were idle: {:.2f} % of a core.", *cpu * 100));
   }
   return out;
 }
 
 }  // namespace
 
-std::vector<std::string> findings(const Report& report) {
+std::vector<std::string> summary(const Report& report) {
   std::vector<std::string> out;
   if (report.benchmark == "connect") {
-    return idle_findings(report);
+    return idle_summary(report);
   }
   if (report.benchmark != "rpc" || report.results.empty()) {
     return out;
@@ -215,11 +232,11 @@ std::vector<std::string> findings(const Report& report) {
     }
   }
   using enum ReplyPath;
-  add_comparison(out, report, kPersistent, kFloor, "What our layer costs");
+  add_comparison(out, report, kPersistent, kFloor, "Cost of our layer");
   add_rates(out, report);
   add_comparison(out, report, kNewEndpoint, kPersistent, "An endpoint per request");
   add_comparison(out, report, kReplyEndpoint, kPersistent, "UCX's reply endpoint");
-  add_comparison(out, report, kReplyEndpoint, kFloor, "What UCX's reply endpoint itself costs");
+  add_comparison(out, report, kReplyEndpoint, kFloor, "Cost of UCX's reply endpoint itself");
   add_defeats(out, report, kReplyEndpoint);
   add_defeats(out, report, kNewEndpoint);
   add_caveats(out, report);

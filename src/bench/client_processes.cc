@@ -1,4 +1,4 @@
-#include "bench/fleet.h"
+#include "bench/client_processes.h"
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -27,10 +27,10 @@ std::string describe(int status) {
     int signal = WTERMSIG(status);
     return fmt::format("died of signal {} ({})", signal, sigdescr_np(signal));
   }
-  return fmt::format("ended with status {}", WEXITSTATUS(status));
+  return fmt::format("exited with status {}", WEXITSTATUS(status));
 }
 
-Result<pid_t> spawn(const Fleet::Config& config, int socket) {
+Result<pid_t> spawn(const ClientProcesses::Config& config, int socket) {
   std::vector<std::string> words = {"benchfs"};
   words.insert(words.end(), config.arguments.begin(), config.arguments.end());
   words.push_back(config.command);
@@ -54,8 +54,8 @@ Result<pid_t> spawn(const Fleet::Config& config, int socket) {
 
 }  // namespace
 
-Result<Fleet> Fleet::launch(const Config& config) {
-  Fleet fleet(config);
+Result<ClientProcesses> ClientProcesses::launch(const Config& config) {
+  ClientProcesses processes(config);
   for (std::uint32_t rank = 0; rank < config.clients; ++rank) {
     std::array<int, 2> sockets{};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0) {
@@ -64,12 +64,12 @@ Result<Fleet> Fleet::launch(const Config& config) {
     Channel ours(sockets[0]);
     Channel theirs(sockets[1]);
     BENCHFS_TRY(pid_t pid, spawn(config, theirs.fd()));
-    fleet.members_.push_back(Member{pid, std::move(ours)});
+    processes.members_.push_back(Member{pid, std::move(ours)});
   }
-  return fleet;
+  return processes;
 }
 
-Fleet::~Fleet() {
+ClientProcesses::~ClientProcesses() {
   for (Member& member : members_) {
     if (member.pid > 0) {
       kill(member.pid, SIGKILL);
@@ -82,21 +82,21 @@ Fleet::~Fleet() {
   }
 }
 
-Status Fleet::send_to(std::uint32_t rank, const nlohmann::json& message) {
+Status ClientProcesses::send_to(std::uint32_t rank, const nlohmann::json& message) {
   if (!members_[rank].channel.send(message)) {
     return fail(Errc::kDisconnected, how_it_ended(rank));
   }
   return {};
 }
 
-Status Fleet::send_to_all(const nlohmann::json& message) {
+Status ClientProcesses::send_to_all(const nlohmann::json& message) {
   for (std::uint32_t rank = 0; rank < members_.size(); ++rank) {
     BENCHFS_TRY_VOID(send_to(rank, message));
   }
   return {};
 }
 
-Result<bool> Fleet::hear(std::uint32_t rank, nlohmann::json& answer) {
+Result<bool> ClientProcesses::hear(std::uint32_t rank, nlohmann::json& answer) {
   auto message = members_[rank].channel.try_receive();
   if (!message) {
     return fail(Errc::kDisconnected, how_it_ended(rank));
@@ -111,7 +111,7 @@ Result<bool> Fleet::hear(std::uint32_t rank, nlohmann::json& answer) {
   return true;
 }
 
-Result<std::vector<nlohmann::json>> Fleet::gather(const std::function<void()>& on_tick) {
+Result<std::vector<nlohmann::json>> ClientProcesses::gather(const std::function<void()>& on_tick) {
   std::vector<nlohmann::json> answers(members_.size());
   std::vector<bool> heard(members_.size(), false);
   std::vector<pollfd> entries;
@@ -149,12 +149,12 @@ Result<std::vector<nlohmann::json>> Fleet::gather(const std::function<void()>& o
   return answers;
 }
 
-std::string Fleet::how_it_ended(std::uint32_t rank) {
+std::string ClientProcesses::how_it_ended(std::uint32_t rank) {
   pid_t pid = std::exchange(members_[rank].pid, -1);
   if (pid <= 0) {
-    return fmt::format("{} {} is gone", what_, rank);
+    return fmt::format("{} {} is gone already", what_, rank);
   }
-  // Its socket closed, so it is ending; a process that only lost its senses is killed.
+  // Its socket is closed, so it should be exiting; kill it if it is not.
   int status = 0;
   Deadline grace = Deadline::after(kEndGrace);
   while (waitpid(pid, &status, WNOHANG) == 0) {
@@ -168,12 +168,12 @@ std::string Fleet::how_it_ended(std::uint32_t rank) {
   return fmt::format("{} {} (process {}) {}", what_, rank, pid, describe(status));
 }
 
-Status Fleet::join() {
+Status ClientProcesses::join() {
   for (std::uint32_t rank = 0; rank < members_.size(); ++rank) {
-    // The end of the stream comes when the process ends.
+    // The stream ends when the process exits.
     auto message = members_[rank].channel.receive(deadline_);
     if (message || message.error().code != Errc::kDisconnected) {
-      return fail(Errc::kDeadline, fmt::format("{} {} does not end", what_, rank));
+      return fail(Errc::kDeadline, fmt::format("{} {} did not exit in time", what_, rank));
     }
     int status = 0;
     waitpid(std::exchange(members_[rank].pid, -1), &status, 0);
