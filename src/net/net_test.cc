@@ -22,6 +22,7 @@
 #include "net/address.h"
 #include "net/closed_sockets.h"
 #include "net/context.h"
+#include "net/interfaces.h"
 #include "net/testing/raw_peer.h"
 #include "net/worker.h"
 #include "rt/reactor.h"
