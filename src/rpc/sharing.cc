@@ -1,6 +1,7 @@
 #include "rpc/sharing.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <set>
 
 #include "base/pid_file.h"
@@ -33,11 +34,11 @@ net::Sharing sharing_with_servers(const std::string& registry_dir,
     }
     most = net::Sharing::kMemory;
     Result<ProcessRecord> daemon = daemon_of(registry_dir, server.node_id);
-    if (!daemon) {
+    if (!daemon && daemon.error().posix == ENOENT) {
       continue;  // not started as one
     }
-    least = std::min(least,
-                     is_running(*daemon) ? net::sharing_with(daemon->pid) : net::Sharing::kNothing);
+    bool is_seen = daemon && is_running(*daemon);
+    least = std::min(least, is_seen ? net::sharing_with(daemon->pid) : net::Sharing::kNothing);
   }
   return std::min(most, least);
 }
