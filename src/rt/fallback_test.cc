@@ -45,7 +45,8 @@ bool run_without(long number, int error, Body body) {
 }
 
 Task<void> nap() {
-  (void)co_await sleep_for(std::chrono::milliseconds(50));
+  WaitQueue nobody;
+  (void)co_await nobody.wait(Deadline::after(std::chrono::milliseconds(50)));
 }
 
 void expect_sleeps() {
