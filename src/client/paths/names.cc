@@ -102,14 +102,21 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
       co_return fail_errno(ENOTDIR);
     }
   }
-  BENCHFS_CO_TRY_VOID(attempt.in_directories(old_walk.directory(),
-                                             new_walk.directory(),
-                                             co_await inodes_.rename(old_walk.directory(),
-                                                                     old_walk.name(),
-                                                                     new_walk.directory(),
-                                                                     new_walk.name(),
-                                                                     flags,
-                                                                     attempt.deadline())));
+  Status renamed = co_await inodes_.rename(old_walk.directory(),
+                                           old_walk.name(),
+                                           new_walk.directory(),
+                                           new_walk.name(),
+                                           flags,
+                                           attempt.deadline());
+  if (!renamed && renamed.error().is_posix(EISDIR)) {
+    // Linux says of a directory that holds the old name that it is not empty.
+    Result<Found> target = co_await look_up(attempt, new_walk);
+    if (target && old_walk.goes_through(target->attr.id())) {
+      renamed = fail_errno(ENOTEMPTY);
+    }
+  }
+  BENCHFS_CO_TRY_VOID(
+      attempt.in_directories(old_walk.directory(), new_walk.directory(), std::move(renamed)));
   directories_.forget(old_walk.directory(), old_walk.name());
   directories_.forget(new_walk.directory(), new_walk.name());
   co_return Status{};

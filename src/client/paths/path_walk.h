@@ -1,6 +1,7 @@
 // Where the resolution of a path stands: the directories passed and the components left.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,9 @@ class PathWalk {
   // The directory reached so far, and the next component, "" when there is none left: then the path
   // is that directory itself.
   [[nodiscard]] wire::InodeId directory() const { return directories_.back(); }
+  [[nodiscard]] bool goes_through(wire::InodeId directory) const {
+    return std::ranges::find(directories_, directory) != directories_.end();
+  }
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] bool is_last() const { return components_.empty(); }
   // The next component is "." or "..", which leads on only if the current one still exists.

@@ -29,7 +29,10 @@ class LeaseService final : public rpc::Service {
       wire::LookupRequest body;
       EntryKey key = decode_entry(request, body).value();
       leases.grant(key, request.client_uid(), mono_now());
-    } else if (request.opcode() == wire::Opcode::kRmdir) {
+      co_await request.reply(wire::EntryReply{});
+      co_return;
+    }
+    if (request.opcode() == wire::Opcode::kRmdir) {
       wire::RmdirRequest body;
       EntryKey key = decode_entry(request, body).value();
       co_await leases.revoke(std::move(key));
