@@ -21,7 +21,6 @@ constexpr Off kOff[] = {
     {"OpenForgotten", "servers forget what a client has open that they do not hear for the grace"},
     {"Owed", "half-done work is not finished"},
     {"HomeLost", "writes into files of a server that started again succeed"},
-    {"ReplacedName", "a name that is replaced is missing for a moment"},
     {"StaleDirectory", "a client that was cut off uses names that were renamed meanwhile"},
 };
 

@@ -80,7 +80,7 @@ class StaleDirectory : public FaultFixture {
     if (const char* why = off_because()) {
       GTEST_SKIP() << why;
     }
-    ASSERT_NO_FATAL_FAILURE(start_daemons(2));
+    ASSERT_NO_FATAL_FAILURE(start_daemons(2, {"--set", "clients.directory_lease_ms=1000"}));
     a_ = client();
     b_ = client();
   }
