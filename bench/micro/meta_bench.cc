@@ -180,6 +180,7 @@ void remove_wide(benchmark::State& state, Order order) {
       auto entry = store->find(wire::kRootInode, name);
       BENCHFS_CHECK(entry && store->remove_entry(wire::kRootInode, name).has_value());
       BENCHFS_CHECK(store->unlink(entry->inode, 2).has_value());
+      store->erase(entry->inode);
     }
     state.PauseTiming();
     store.reset();
@@ -196,8 +197,8 @@ void open_and_close(benchmark::State& state) {
   std::uint64_t counter = 0;
   for (auto _ : state) {
     auto id = wire::InodeId::make(wire::ShardId{0}, 2 + counter++ % kFiles);
-    BENCHFS_CHECK(store->open(id, 7, wire::kOpenWrite).has_value());
-    BENCHFS_CHECK(store->close(id, 7, wire::kOpenWrite).has_value());
+    BENCHFS_CHECK(store->open(id, {7, 1}, wire::kOpenWrite).has_value());
+    BENCHFS_CHECK(store->close({7, 1}).has_value());
   }
 }
 BENCHMARK(open_and_close);

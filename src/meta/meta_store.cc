@@ -144,10 +144,14 @@ void MetaStore::thaw(wire::InodeId directory, std::uint64_t owner, bool removed)
   }
 }
 
-Result<wire::Attr> MetaStore::open(wire::InodeId id,
-                                   std::uint64_t client_uid,
-                                   std::uint32_t open_flags) {
+Result<wire::Attr> MetaStore::open(wire::InodeId id, OpenId open, std::uint32_t open_flags) {
   const Inode* inode = inodes_.find(id);
+  if (std::optional<Open> known = opens_.find(open)) {
+    if (known->inode != id || inode == nullptr) {
+      return fail_errno(EINVAL, "the open number is in use");
+    }
+    return inode->attr;
+  }
   if (inode == nullptr || inode->attr.nlink == 0) {
     return fail_errno(ENOENT);
   }
@@ -160,44 +164,35 @@ Result<wire::Attr> MetaStore::open(wire::InodeId id,
   if (opens_.size() >= config_.max_opens) {
     return fail_errno(ENFILE, "the shard's limit of open files is reached");
   }
-  opens_.open(id, client_uid, open_flags);
+  opens_.add(open, {id, open_flags});
   return inode->attr;
 }
 
-Result<MetaStore::Closed> MetaStore::close(wire::InodeId id,
-                                           std::uint64_t client_uid,
-                                           std::uint32_t open_flags) {
-  if (!opens_.close(id, client_uid, open_flags)) {
-    return fail_errno(EBADF);
+Result<wire::Attr> MetaStore::create_open(wire::InodeId parent,
+                                          std::string_view name,
+                                          const NewInode& inode,
+                                          OpenId open,
+                                          std::uint32_t open_flags,
+                                          std::int64_t now_ns,
+                                          MonoTime mono_now) {
+  if (opens_.size() >= config_.max_opens) {
+    return fail_errno(ENFILE, "the shard's limit of open files is reached");
   }
-  const Inode* inode = inodes_.find(id);
-  BENCHFS_CHECK(inode != nullptr);
-  Closed closed{.gone = false, .attr = inode->attr};
-  closed.gone = erase_if_orphaned(closed.attr);
-  return closed;
+  if (opens_.find(open)) {
+    return fail_errno(EINVAL, "the open number is in use");
+  }
+  BENCHFS_TRY(wire::Attr attr, create(parent, name, inode, now_ns, mono_now));
+  opens_.add(open, {attr.id(), open_flags});
+  return attr;
 }
 
-MetaStore::Abandoned MetaStore::close_all(std::uint64_t client_uid) {
-  Abandoned abandoned;
-  for (const auto& [id, counts] : opens_.close_all(client_uid)) {
-    const Inode* inode = inodes_.find(id);
-    BENCHFS_CHECK(inode != nullptr);
-    wire::Attr attr = inode->attr;
-    if (erase_if_orphaned(attr)) {
-      abandoned.gone.push_back(attr);
-    } else if (counts.writers() > 0) {
-      abandoned.written.push_back(id);
-    }
-  }
-  return abandoned;
+bool MetaStore::is_unused(wire::InodeId id) const {
+  const Inode* inode = inodes_.find(id);
+  return inode != nullptr && inode->attr.nlink == 0 && !opens_.counts(id).any();
 }
 
 bool MetaStore::has_writers(wire::InodeId id) const {
   return opens_.counts(id).writers() > 0;
-}
-
-bool MetaStore::has_plain_writers(wire::InodeId id) const {
-  return opens_.counts(id).plain_writers > 0;
 }
 
 MetaStore::Stats MetaStore::stats() const {

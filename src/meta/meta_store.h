@@ -12,6 +12,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -102,9 +104,11 @@ class MetaStore {
   Result<wire::Attr> set_attr(wire::InodeId id,
                               const wire::SetAttrRequest& request,
                               std::int64_t now_ns);
-  // Truncates or extends a regular file. EISDIR, EINVAL (symlink), EFBIG.
+  // Cuts a regular file to `size`: a truncation. EISDIR, EINVAL (symlink), EFBIG.
   Status set_size(wire::InodeId id, std::uint64_t size, std::int64_t now_ns);
-  // Takes up what writers report: the size grows to `end`, the times to mtime_ns (of the last
+  // Makes a regular file longer; no truncation. Never shorter. Errors as set_size().
+  Status extend(wire::InodeId id, std::uint64_t size, std::int64_t now_ns);
+  // Takes up what chunk shards answer: the size grows to `end`, the times to mtime_ns (of the last
   // write; 0 = none). A write from before the last utimens() does not change mtime. Errors as
   // set_size().
   Status settle(wire::InodeId id, std::uint64_t end, std::int64_t mtime_ns);
@@ -113,7 +117,7 @@ class MetaStore {
                                                    std::uint64_t end,
                                                    std::int64_t mtime_ns) const;
   // Reserves [offset, offset + length) at the end of a regular file. Errors as set_size(). The
-  // caller settles the size first when has_plain_writers().
+  // caller takes up first what plain writers have written.
   Result<wire::AppendReply> note_append(wire::InodeId id,
                                         std::uint64_t length,
                                         std::int64_t now_ns);
@@ -121,40 +125,51 @@ class MetaStore {
   Status set_parent(wire::InodeId id, wire::InodeId parent);
   // An entry of the directory changed. Does nothing when the directory does not live here.
   void touch_entry_change(wire::InodeId directory, std::int64_t now_ns);
-  // Drops the name of an inode. True when the inode is gone (the caller frees its chunks), false
-  // while somebody has it open: close() tells then. Idempotent until it is gone. EBUSY for the
-  // root.
+  // Drops the name of an inode. True when nobody has it open either: the caller frees what it has
+  // elsewhere, and erases it. Idempotent. EBUSY for the root.
   Result<bool> unlink(wire::InodeId id, std::int64_t now_ns);
+  // The inode must exist, without a name and not open.
+  void erase(wire::InodeId id);
 
-  // --- open inodes of this shard, counted per client ---
+  // --- open inodes of this shard, see OpenTable ---
 
-  // ENOENT (also when it has no name any more), EISDIR (directory for writing), ELOOP (symlink),
-  // ENFILE.
-  Result<wire::Attr> open(wire::InodeId id, std::uint64_t client_uid, std::uint32_t open_flags);
-  struct Closed {
-    bool gone = false;  // it had no name any more and this was the last open: free its chunks
-    wire::Attr attr;
-  };
-  // EBADF when this client does not have it open with these wire::OpenFlags (as to writing and
-  // appending).
-  Result<Closed> close(wire::InodeId id, std::uint64_t client_uid, std::uint32_t open_flags);
-  struct Abandoned {
-    std::vector<wire::InodeId>
-        written;                   // were open for writing and still exist: settle their sizes
-    std::vector<wire::Attr> gone;  // free their chunks
-  };
-  // Closes all that a client has open which went away.
-  Abandoned close_all(std::uint64_t client_uid);
+  // An open that is known is the same open: nothing changes. ENOENT (also when it has no name any
+  // more), EISDIR (directory for writing), ELOOP (symlink), ENFILE; EINVAL when the number is that
+  // of another inode's open.
+  Result<wire::Attr> open(wire::InodeId id, OpenId open, std::uint32_t open_flags);
+  // create() and open(), one change.
+  Result<wire::Attr> create_open(wire::InodeId parent,
+                                 std::string_view name,
+                                 const NewInode& inode,
+                                 OpenId open,
+                                 std::uint32_t open_flags,
+                                 std::int64_t now_ns,
+                                 MonoTime mono_now);
+  [[nodiscard]] std::optional<Open> find_open(OpenId open) const { return opens_.find(open); }
+  // Whose inodes may be unused afterwards: see is_unused().
+  std::optional<Open> close(OpenId open) { return opens_.remove(open); }
+  std::vector<Open> close_all(std::uint64_t client_uid) { return opens_.remove_all(client_uid); }
+  std::vector<Open> keep_only(std::uint64_t client_uid,
+                              std::uint64_t from,
+                              std::uint64_t to,
+                              std::span<const std::uint64_t> kept) {
+    return opens_.keep_only(client_uid, from, to, kept);
+  }
+  [[nodiscard]] std::optional<OpenId> find_last_open(std::uint64_t client_uid,
+                                                     wire::InodeId inode,
+                                                     std::uint32_t flags) const {
+    return opens_.find_last(client_uid, inode, flags);
+  }
+  // It exists, has no name, and nobody has it open.
+  [[nodiscard]] bool is_unused(wire::InodeId id) const;
   // Open for writing by anybody.
   [[nodiscard]] bool has_writers(wire::InodeId id) const;
-  // Open for writing, but not appending, by anybody.
-  [[nodiscard]] bool has_plain_writers(wire::InodeId id) const;
 
   struct Stats {
     std::uint64_t inode_count = 0;  // orphans included
     std::uint64_t entry_count = 0;
     std::uint64_t open_count = 0;
-    std::uint64_t orphan_count = 0;  // without a name, but open
+    std::uint64_t orphan_count = 0;  // without a name
   };
   [[nodiscard]] Stats stats() const;
   // See InodeTable.
@@ -170,9 +185,6 @@ class MetaStore {
                                        const NewInode& from,
                                        wire::InodeId parent,
                                        std::int64_t now_ns);
-  void erase_inode(const wire::Attr& attr);
-  // Erases the inode if it is an unlinked one that nobody has open.
-  bool erase_if_orphaned(const wire::Attr& attr);
 
   wire::ShardId self_;
   std::uint32_t shard_count_;

@@ -47,6 +47,7 @@ TEST_F(MetaStoreEntryTest, InodeNumbersStartAtOneOnOtherShardsAndNeverRepeat) {
   EXPECT_EQ(first->id(), wire::InodeId::make(wire::ShardId{1}, 1));
   ASSERT_TRUE(other.remove_entry(wire::kRootInode, "a").has_value());
   ASSERT_EQ(gone(other.unlink(first->id(), 2)), true);
+  other.erase(first->id());
   auto second = other.create(wire::kRootInode, "a", new_file(), 1, kStart);
   ASSERT_TRUE(second.has_value());
   EXPECT_EQ(second->id(), wire::InodeId::make(wire::ShardId{1}, 2));
@@ -133,7 +134,9 @@ TEST_F(MetaStoreEntryTest, CreateBeyondTheLimitOfInodesIsENOSPCAndChangesNothing
   EXPECT_EQ(errno_of(store.create(wire::kRootInode, "c", new_file(), 1, kStart)), ENOSPC);
   EXPECT_EQ(errno_of(store.find(wire::kRootInode, "c")), ENOENT);
   EXPECT_EQ(store.stats().inode_count, 3U);
-  ASSERT_TRUE(store.unlink(store.find(wire::kRootInode, "a")->inode, 2).has_value());
+  wire::InodeId unlinked = store.find(wire::kRootInode, "a")->inode;
+  ASSERT_TRUE(store.unlink(unlinked, 2).has_value());
+  store.erase(unlinked);
   EXPECT_TRUE(store.create(wire::kRootInode, "c", new_file(), 1, kStart).has_value());
 }
 
@@ -211,6 +214,7 @@ TEST_F(MetaStoreEntryTest, EntriesThatExistThroughoutAreListedExactlyOnce) {
       if (auto found = store_.find(wire::kRootInode, name)) {
         ASSERT_TRUE(store_.remove_entry(wire::kRootInode, name).has_value());
         ASSERT_TRUE(store_.unlink(found->inode, 9).has_value());
+        store_.erase(found->inode);
       } else {
         create(wire::kRootInode, name, new_file());
       }

@@ -96,6 +96,15 @@ TEST_F(MetaStoreInodeTest, SetSizeCountsTruncations) {
   EXPECT_EQ(attr(file_).truncation, 2U);
 }
 
+TEST_F(MetaStoreInodeTest, ExtendingIsNoTruncation) {
+  ASSERT_TRUE(store_.extend(file_, 100, 60).has_value());
+  EXPECT_EQ(attr(file_).size, 100U);
+  EXPECT_EQ(attr(file_).truncation, 0U);
+  EXPECT_EQ(attr(file_).mtime_ns, 60);
+  ASSERT_TRUE(store_.extend(file_, 10, 61).has_value());
+  EXPECT_EQ(attr(file_).size, 100U);
+}
+
 TEST_F(MetaStoreInodeTest, OnlyRegularFilesHaveASizeToChange) {
   EXPECT_EQ(errno_of(store_.set_size(directory_, 1, 1)), EISDIR);
   EXPECT_EQ(errno_of(store_.set_size(symlink_, 1, 1)), EINVAL);
@@ -150,9 +159,12 @@ TEST_F(MetaStoreInodeTest, AppendsReserveRangesThatDoNotOverlap) {
   EXPECT_EQ(attr(file_).mtime_ns, 62);
 }
 
-TEST_F(MetaStoreInodeTest, UnlinkErasesAnInodeThatNobodyHasOpen) {
+TEST_F(MetaStoreInodeTest, AnUnlinkedInodeThatNobodyHasOpenIsUnused) {
   for (wire::InodeId id : {file_, directory_, symlink_}) {
     EXPECT_EQ(gone(store_.unlink(id, 9)), true);
+    EXPECT_EQ(gone(store_.unlink(id, 9)), true);
+    EXPECT_TRUE(store_.is_unused(id));
+    store_.erase(id);
     EXPECT_EQ(errno_of(store_.attr(id)), ENOENT);
     EXPECT_EQ(errno_of(store_.unlink(id, 9)), ENOENT);
   }
@@ -167,6 +179,7 @@ TEST_F(MetaStoreInodeTest, InodesAroundAnErasedOneStay) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (i % 100 != 50) {
       ASSERT_EQ(gone(store_.unlink(ids[i], 9)), true);
+      store_.erase(ids[i]);
     }
   }
   for (std::size_t i = 0; i < ids.size(); ++i) {

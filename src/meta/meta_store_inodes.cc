@@ -136,6 +136,17 @@ Status MetaStore::set_size(wire::InodeId id, std::uint64_t size, std::int64_t no
   return {};
 }
 
+Status MetaStore::extend(wire::InodeId id, std::uint64_t size, std::int64_t now_ns) {
+  BENCHFS_TRY(Inode * inode, regular_file(id));
+  if (size > wire::kMaxFileBytes) {
+    return fail_errno(EFBIG);
+  }
+  inode->attr.size = std::max(inode->attr.size, size);
+  inode->attr.ctime_ns = now_ns;
+  set_mtime(*inode, now_ns, now_ns);
+  return {};
+}
+
 Status MetaStore::settle(wire::InodeId id, std::uint64_t end, std::int64_t mtime_ns) {
   BENCHFS_TRY(Inode * inode, regular_file(id));
   if (end > wire::kMaxFileBytes) {
@@ -200,30 +211,18 @@ Result<bool> MetaStore::unlink(wire::InodeId id, std::int64_t now_ns) {
   if (inode == nullptr) {
     return fail_errno(ENOENT);
   }
-  if (!opens_.counts(id).any()) {
-    erase_inode(inode->attr);
-    return true;
-  }
   if (inode->attr.nlink != 0) {
     inode->attr.nlink = 0;
     inode->attr.ctime_ns = now_ns;
     ++orphan_count_;
   }
-  return false;
+  return !opens_.counts(id).any();
 }
 
-bool MetaStore::erase_if_orphaned(const wire::Attr& attr) {
-  if (attr.nlink != 0 || opens_.counts(attr.id()).any()) {
-    return false;
-  }
+void MetaStore::erase(wire::InodeId id) {
+  BENCHFS_CHECK(is_unused(id));
   --orphan_count_;
-  erase_inode(attr);
-  return true;
-}
-
-void MetaStore::erase_inode(const wire::Attr& attr) {
-  const wire::InodeId id = attr.id();
-  if (attr.is_directory()) {
+  if (inodes_.find(id)->attr.is_directory()) {
     directories_.forget(id);
   }
   inodes_.erase(id);

@@ -20,12 +20,12 @@ struct ModelInode {
   std::uint32_t nlink = 1;
   std::uint64_t size = 0;
   std::uint64_t truncation = 0;
-  std::map<std::pair<std::uint64_t, std::uint32_t>, int> opens;  // (client, flags) -> count
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> opens;  // (client, number)
 
   [[nodiscard]] bool is_open() const { return !opens.empty(); }
   [[nodiscard]] bool has_writers() const {
-    for (const auto& [key, count] : opens) {
-      if ((key.second & wire::kOpenWrite) != 0) {
+    for (const auto& [key, flags] : opens) {
+      if ((flags & wire::kOpenWrite) != 0) {
         return true;
       }
     }
@@ -149,9 +149,16 @@ class MetaStoreModelTest : public testing::Test {
       bool open = inode->second.is_open();
       ASSERT_EQ(gone(unlinked), !open);
       inode->second.nlink = 0;
-      if (!open) {
-        inodes_.erase(inode);
-      }
+      erase_if_unused(inode);
+    }
+  }
+
+  void erase_if_unused(std::map<wire::InodeId, ModelInode>::iterator inode) {
+    bool is_unused = inode->second.nlink == 0 && !inode->second.is_open();
+    ASSERT_EQ(store_.is_unused(inode->first), is_unused);
+    if (is_unused) {
+      store_.erase(inode->first);
+      inodes_.erase(inode);
     }
   }
 
@@ -159,7 +166,7 @@ class MetaStoreModelTest : public testing::Test {
     wire::InodeId id = random_inode();
     std::uint64_t client = random_.below(5);
     std::uint32_t flags = random_flags();
-    auto opened = store_.open(id, client, flags);
+    auto opened = store_.open(id, {client, ++last_number_}, flags);
     auto inode = inodes_.find(id);
     if (inode == inodes_.end() || inode->second.nlink == 0) {
       ASSERT_EQ(errno_of(opened), ENOENT);
@@ -167,60 +174,57 @@ class MetaStoreModelTest : public testing::Test {
       ASSERT_EQ(errno_of(opened), EISDIR);
     } else {
       ASSERT_TRUE(opened.has_value());
-      ++inode->second.opens[{client, flags}];
+      inode->second.opens[{client, last_number_}] = flags;
+      numbers_.push_back({{client, last_number_}, id});
     }
   }
 
   void do_close() {
-    wire::InodeId id = random_inode();
-    std::uint64_t client = random_.below(5);
-    std::uint32_t flags = random_flags();
-    auto closed = store_.close(id, client, flags);
-    auto inode = inodes_.find(id);
-    if (inode == inodes_.end() || !inode->second.opens.contains({client, flags})) {
-      ASSERT_EQ(errno_of(closed), EBADF);
+    if (numbers_.empty()) {
       return;
     }
-    ASSERT_TRUE(closed.has_value());
-    if (--inode->second.opens[{client, flags}] == 0) {
-      inode->second.opens.erase({client, flags});
-    }
-    bool expect_gone = inode->second.nlink == 0 && !inode->second.is_open();
-    ASSERT_EQ(closed->gone, expect_gone);
-    if (expect_gone) {
-      inodes_.erase(inode);
+    auto [key, id] = numbers_[random_.below(numbers_.size())];  // some are closed
+    auto inode = inodes_.find(id);
+    bool is_open = inode != inodes_.end() && inode->second.opens.erase(key) > 0;
+    std::optional<Open> closed = store_.close({key.first, key.second});
+    ASSERT_EQ(closed.has_value(), is_open);
+    if (is_open) {
+      ASSERT_EQ(closed->inode, id);
+      erase_if_unused(inode);
     }
   }
 
-  void do_close_all() {
+  // All opens of a client are closed, or those numbered below a bound that are not even.
+  void do_close_many() {
     std::uint64_t client = random_.below(5);
-    std::vector<wire::InodeId> written;
-    std::vector<wire::InodeId> freed;
-    for (auto inode = inodes_.begin(); inode != inodes_.end();) {
-      auto& opens = inode->second.opens;
-      bool wrote = false;
-      bool had = std::erase_if(opens, [&](const auto& open) {
-                   bool mine = open.first.first == client;
-                   wrote = wrote || (mine && (open.first.second & wire::kOpenWrite) != 0);
-                   return mine;
-                 }) > 0;
-      if (had && opens.empty() && inode->second.nlink == 0) {
-        freed.push_back(inode->first);
-        inode = inodes_.erase(inode);
-        continue;
+    std::uint64_t bound = random_.below(2) == 0 ? UINT64_MAX : random_.below(last_number_ + 1);
+    std::vector<std::uint64_t> kept;
+    std::vector<wire::InodeId> expected;
+    std::vector<wire::InodeId> touched;
+    for (auto& [id, inode] : inodes_) {
+      auto closed = std::erase_if(inode.opens, [&](const auto& open) {
+        auto [owner, number] = open.first;
+        bool is_kept = bound != UINT64_MAX && number % 2 == 0;
+        if (owner == client && is_kept) {
+          kept.push_back(number);
+        }
+        return owner == client && number < bound && !is_kept;
+      });
+      expected.insert(expected.end(), closed, id);
+      if (closed > 0) {
+        touched.push_back(id);
       }
-      if (wrote) {
-        written.push_back(inode->first);
-      }
-      ++inode;
     }
-    MetaStore::Abandoned abandoned = store_.close_all(client);
-    ASSERT_EQ(abandoned.written, written);
-    std::vector<wire::InodeId> gone_ids;
-    for (const wire::Attr& attr : abandoned.gone) {
-      gone_ids.push_back(attr.id());
+    std::ranges::sort(kept);
+    std::vector<wire::InodeId> closed;
+    for (const Open& open : bound == UINT64_MAX ? store_.close_all(client)
+                                                : store_.keep_only(client, 0, bound, kept)) {
+      closed.push_back(open.inode);
     }
-    ASSERT_EQ(gone_ids, freed);
+    ASSERT_EQ(closed, expected);
+    for (wire::InodeId id : touched) {
+      erase_if_unused(inodes_.find(id));
+    }
   }
 
   void do_size() {
@@ -309,7 +313,7 @@ class MetaStoreModelTest : public testing::Test {
     } else if (dice < 88) {
       do_close();
     } else if (dice < 89) {
-      do_close_all();
+      do_close_many();
     } else if (dice < 94) {
       do_size();
     } else if (dice < 97) {
@@ -346,9 +350,7 @@ class MetaStoreModelTest : public testing::Test {
       ASSERT_EQ(attr->truncation, model.truncation);
       ASSERT_EQ(store_.has_writers(id), model.has_writers());
       expected.orphan_count += model.nlink == 0 ? 1 : 0;
-      for (const auto& [key, count] : model.opens) {
-        expected.open_count += static_cast<std::uint64_t>(count);
-      }
+      expected.open_count += model.opens.size();
     }
     MetaStore::Stats stats = store_.stats();
     ASSERT_EQ(stats.inode_count, expected.inode_count);
@@ -362,6 +364,8 @@ class MetaStoreModelTest : public testing::Test {
   MonoTime now_ = kStart;
   std::vector<wire::InodeId> parents_;
   wire::InodeId last_inode_ = wire::kRootInode;
+  std::uint64_t last_number_ = 0;
+  std::vector<std::pair<std::pair<std::uint64_t, std::uint64_t>, wire::InodeId>> numbers_;
 
   std::map<std::pair<wire::InodeId, std::string>, Entry> entries_;
   std::map<wire::InodeId, ModelInode> inodes_;

@@ -8,6 +8,8 @@
 namespace benchfs::meta {
 namespace {
 
+constexpr std::uint32_t kHow = wire::kOpenWrite | wire::kOpenAppend;
+
 std::uint32_t& counter(OpenCounts& counts, std::uint32_t open_flags) {
   if ((open_flags & wire::kOpenWrite) == 0) {
     return counts.readers;
@@ -15,64 +17,102 @@ std::uint32_t& counter(OpenCounts& counts, std::uint32_t open_flags) {
   return (open_flags & wire::kOpenAppend) == 0 ? counts.plain_writers : counts.appenders;
 }
 
-template <typename Map, typename Iterator>
-void erase_if_unused(Map& map, Iterator at) {
-  if (!at->second.any()) {
-    map.erase(at);
-  }
-}
-
 }  // namespace
 
-void OpenTable::open(wire::InodeId inode, std::uint64_t client_uid, std::uint32_t open_flags) {
-  ++counter(totals_[inode], open_flags);
-  ++counter(clients_[client_uid][inode], open_flags);
+void OpenTable::add(OpenId id, Open open) {
+  bool is_new = clients_[id.client_uid].emplace(id.number, open).second;
+  BENCHFS_CHECK(is_new);
+  ++counter(totals_[open.inode], open.flags);
   ++size_;
 }
 
-bool OpenTable::close(wire::InodeId inode, std::uint64_t client_uid, std::uint32_t open_flags) {
-  auto client = clients_.find(client_uid);
+std::optional<Open> OpenTable::find(OpenId id) const {
+  auto client = clients_.find(id.client_uid);
   if (client == clients_.end()) {
-    return false;
+    return std::nullopt;
   }
-  Counts& files = client.value();
-  auto mine = files.find(inode);
-  if (mine == files.end() || counter(mine.value(), open_flags) == 0) {
-    return false;
-  }
-  --counter(mine.value(), open_flags);
-  erase_if_unused(files, mine);
-  if (files.empty()) {
-    clients_.erase(client);
-  }
-  auto total = totals_.find(inode);
-  BENCHFS_CHECK(total != totals_.end() && counter(total.value(), open_flags) > 0);
-  --counter(total.value(), open_flags);
-  erase_if_unused(totals_, total);
-  --size_;
-  return true;
+  auto open = client->second.find(id.number);
+  return open == client->second.end() ? std::nullopt : std::optional(open->second);
 }
 
-std::vector<std::pair<wire::InodeId, OpenCounts>> OpenTable::close_all(std::uint64_t client_uid) {
-  std::vector<std::pair<wire::InodeId, OpenCounts>> closed;
+void OpenTable::uncount(const Open& open) {
+  auto total = totals_.find(open.inode);
+  BENCHFS_CHECK(total != totals_.end() && counter(total.value(), open.flags) > 0);
+  --counter(total.value(), open.flags);
+  if (!total->second.any()) {
+    totals_.erase(total);
+  }
+  --size_;
+}
+
+std::optional<Open> OpenTable::remove(OpenId id) {
+  auto client = clients_.find(id.client_uid);
+  if (client == clients_.end()) {
+    return std::nullopt;
+  }
+  Opens& opens = client.value();
+  auto found = opens.find(id.number);
+  if (found == opens.end()) {
+    return std::nullopt;
+  }
+  Open open = found->second;
+  opens.erase(found);
+  if (opens.empty()) {
+    clients_.erase(client);
+  }
+  uncount(open);
+  return open;
+}
+
+std::vector<Open> OpenTable::remove_all(std::uint64_t client_uid) {
+  return keep_only(client_uid, 0, UINT64_MAX, {});
+}
+
+std::vector<Open> OpenTable::keep_only(std::uint64_t client_uid,
+                                       std::uint64_t from,
+                                       std::uint64_t to,
+                                       std::span<const std::uint64_t> kept) {
+  std::vector<Open> removed;
   auto client = clients_.find(client_uid);
   if (client == clients_.end()) {
-    return closed;
+    return removed;
   }
-  closed.assign(client->second.begin(), client->second.end());
-  clients_.erase(client);
-  std::sort(
-      closed.begin(), closed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (const auto& [inode, counts] : closed) {
-    auto total = totals_.find(inode);
-    BENCHFS_CHECK(total != totals_.end());
-    total.value().readers -= counts.readers;
-    total.value().plain_writers -= counts.plain_writers;
-    total.value().appenders -= counts.appenders;
-    erase_if_unused(totals_, total);
-    size_ -= counts.readers + counts.writers();
+  Opens& opens = client.value();
+  std::vector<std::uint64_t> numbers;
+  for (const auto& [number, open] : opens) {
+    if (number >= from && number < to && !std::ranges::binary_search(kept, number)) {
+      numbers.push_back(number);
+      removed.push_back(open);
+    }
   }
-  return closed;
+  for (std::uint64_t number : numbers) {
+    opens.erase(number);
+  }
+  if (opens.empty()) {
+    clients_.erase(client);
+  }
+  for (const Open& open : removed) {
+    uncount(open);
+  }
+  std::ranges::sort(removed, {}, &Open::inode);
+  return removed;
+}
+
+std::optional<OpenId> OpenTable::find_last(std::uint64_t client_uid,
+                                           wire::InodeId inode,
+                                           std::uint32_t flags) const {
+  std::optional<OpenId> last;
+  auto client = clients_.find(client_uid);
+  if (client == clients_.end()) {
+    return last;
+  }
+  for (const auto& [number, open] : client->second) {
+    bool is_this = open.inode == inode && (open.flags & kHow) == (flags & kHow);
+    if (is_this && (!last || number > last->number)) {
+      last = OpenId{client_uid, number};
+    }
+  }
+  return last;
 }
 
 OpenCounts OpenTable::counts(wire::InodeId inode) const {

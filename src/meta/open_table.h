@@ -1,17 +1,31 @@
-// Which clients have which inodes of this shard open, and how: counts per client and per inode.
+// Who has which inodes of this shard open, and how: a set of numbered opens, with counts per inode.
 //
-// Single-threaded. Knows no inodes: it only counts.
+// An open is named by its client and a number of that client's own, which it never uses twice. So
+// a repeated open is the same open, and a repeated close does nothing.
+//
+// Single-threaded. Knows no inodes.
 #pragma once
 
 #include <tsl/robin_map.h>
 
 #include <cstdint>
-#include <utility>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "wire/ids.h"
 
 namespace benchfs::meta {
+
+struct OpenId {
+  std::uint64_t client_uid = 0;
+  std::uint64_t number = 0;
+};
+
+struct Open {
+  wire::InodeId inode;
+  std::uint32_t flags = 0;  // wire::OpenFlags; only kOpenWrite and kOpenAppend matter here
+};
 
 struct OpenCounts {
   std::uint32_t readers = 0;
@@ -23,27 +37,37 @@ struct OpenCounts {
 
 class OpenTable {
  public:
-  // `open_flags` are wire::OpenFlags; only kOpenWrite and kOpenAppend matter here. The caller
-  // bounds size() below 2^32.
-  void open(wire::InodeId inode, std::uint64_t client_uid, std::uint32_t open_flags);
-  // False when the client does not have the inode open in this way.
-  bool close(wire::InodeId inode, std::uint64_t client_uid, std::uint32_t open_flags);
-  // Closes everything the client has open; returns it in the order of the inode numbers.
-  std::vector<std::pair<wire::InodeId, OpenCounts>> close_all(std::uint64_t client_uid);
+  // The open must not be in the set. The caller bounds size() below 2^32.
+  void add(OpenId id, Open open);
+  [[nodiscard]] std::optional<Open> find(OpenId id) const;
+  // Removes the open; nothing when it is not in the set.
+  std::optional<Open> remove(OpenId id);
+  // Removes all opens of the client; returns them in the order of the inode numbers.
+  std::vector<Open> remove_all(std::uint64_t client_uid);
+  // Removes the client's opens with from <= number < to, but for those in `kept` (ascending).
+  std::vector<Open> keep_only(std::uint64_t client_uid,
+                              std::uint64_t from,
+                              std::uint64_t to,
+                              std::span<const std::uint64_t> kept);
+  // The client's open of this inode with these flags whose number is the highest, if any.
+  [[nodiscard]] std::optional<OpenId> find_last(std::uint64_t client_uid,
+                                                wire::InodeId inode,
+                                                std::uint32_t flags) const;
 
   // By all clients together.
   [[nodiscard]] OpenCounts counts(wire::InodeId inode) const;
-  // Opens not yet closed.
   [[nodiscard]] std::uint64_t size() const { return size_; }
 
  private:
-  using Counts = tsl::robin_map<wire::InodeId, OpenCounts>;
-  struct ClientHash {
-    std::size_t operator()(std::uint64_t client_uid) const { return mix64(client_uid); }
+  struct Hash {
+    std::size_t operator()(std::uint64_t value) const { return mix64(value); }
   };
+  using Opens = tsl::robin_map<std::uint64_t, Open, Hash>;  // by number
 
-  Counts totals_;
-  tsl::robin_map<std::uint64_t, Counts, ClientHash> clients_;
+  void uncount(const Open& open);
+
+  tsl::robin_map<wire::InodeId, OpenCounts> totals_;
+  tsl::robin_map<std::uint64_t, Opens, Hash> clients_;
   std::uint64_t size_ = 0;
 };
 

@@ -9,6 +9,7 @@
 #include "rpc/server.h"
 #include "rt/idle.h"
 #include "rt/uring.h"
+#include "server/chunks/mark_times.h"
 
 namespace benchfs::server {
 
@@ -42,6 +43,7 @@ struct ShardConfig {
 
   std::uint64_t max_inodes = std::uint64_t{64} << 20;
   Nanos client_grace = std::chrono::seconds(30);  // opens of a vanished client are kept this long
+  MarkTimes mark_times;                           // the same on every shard; for tests
   Nanos rename_lease = std::chrono::seconds(10);  // within which a directory is renamed
   Nanos directory_lease =
       std::chrono::seconds(10);                    // a client may use a directory's name this long

@@ -72,6 +72,7 @@ struct Shard::Parts {
   OlderFiles older{peers};
   std::optional<Files> files;
   std::optional<Names> names;
+  std::optional<ChunkFiles> chunk_files;
   std::optional<ChunkService> chunk_service;
   std::optional<ShardService> service;
   std::unique_ptr<rpc::Server> server;
@@ -87,6 +88,8 @@ struct Shard::Parts {
   Status set_up(const cluster::ServerList& list);
   rt::Task<void> wait_for_list();
   rt::Task<void> get_ready();
+  rt::Task<void> announce_life();
+  rt::Task<void> announce_life_to(wire::ShardId shard, Deadline forgotten);
   rt::Task<void> wind_down();
   void serve();
   void finish();
@@ -276,7 +279,9 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
   if (peers.self == wire::ShardId{0}) {
     metadata->make_root(getuid(), getgid(), wall_now_ns());
   }
-  files.emplace(*metadata, *chunks, peers);
+  files.emplace(*metadata, peers, Files::Config{.times = config.mark_times});
+  chunk_files.emplace(*chunks, older, peers, *files, config.mark_times);
+  files->attach(*chunk_files, *server);
   names.emplace(*metadata,
                 *files,
                 peers,
@@ -285,12 +290,13 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
                               .directory_lease = config.directory_lease,
                               .had_earlier_life = is_back});
   chunk_service.emplace(
-      *chunks, older, *buffers, &*region, config.chunk_bytes, config.buffer_bytes);
+      *chunks, *chunk_files, older, *buffers, &*region, config.chunk_bytes, config.buffer_bytes);
   service->set_services(*metadata, *names, *files, *chunk_service);
   background.spawn(service->housekeeping());
   BENCHFS_TRY_VOID(pool->set_servers(list));
   if (is_back) {
     older.begin();
+    files->close_gate();
   }
   server->set_ready(peers.self, peers.shard_count, run_id);
   background.spawn(get_ready());
@@ -306,6 +312,7 @@ rt::Task<void> Shard::Parts::get_ready() {
                 "it give an input/output error",
                 config.node_id);
     background.spawn(older.ask_all(background.cancel_source()));
+    background.spawn(announce_life());
     Deadline deadline = Deadline::after(kBackWait);
     while (older.unanswered() > 0 && !deadline.passed() && !background.is_closed()) {
       (void)co_await rt::sleep_for(kListPoll, &background.cancel_source());
@@ -313,6 +320,33 @@ rt::Task<void> Shard::Parts::get_ready() {
   }
   BENCHFS_LOG(
       kInfo, "{} is ready as shard {} of {}", config.node_id, peers.self.value, peers.shard_count);
+}
+
+// Other shards may still trust marks that an earlier life of this one took. Nobody is told that a
+// file is gone before they have heard of the new life, or trust no mark of the old one any more.
+rt::Task<void> Shard::Parts::announce_life() {
+  Deadline forgotten = Deadline::after(config.mark_times.forgotten);
+  rt::Group group(background);
+  for (std::uint32_t shard = 0; shard < peers.shard_count; ++shard) {
+    if (!peers.is_self(wire::ShardId{shard})) {
+      group.add(announce_life_to(wire::ShardId{shard}, forgotten));
+    }
+  }
+  (void)co_await group.wait();
+  files->open_gate();
+}
+
+rt::Task<void> Shard::Parts::announce_life_to(wire::ShardId shard, Deadline forgotten) {
+  wire::NewLifeRequest body;
+  body.life = files->life();
+  body.first_counter = metadata->inodes().first_counter();
+  body.shard = peers.self.value;
+  while (!forgotten.passed() && !background.is_closed()) {
+    if (co_await peers.call(shard, body, forgotten)) {
+      co_return;
+    }
+    (void)co_await rt::sleep_for(kListPoll, &background.cancel_source());
+  }
 }
 
 // --- Running -------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 #include "server/shard_service.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,39 @@ void ShardService::set_services(meta::MetaStore& metadata,
   names_->leases().attach(*server_, *parts_.peers.stopping);
 }
 
+// Chunks, administration, and what other shards need to know to let this one begin.
+namespace {
+constexpr bool is_served_at_once(wire::Opcode opcode) {
+  using wire::Opcode;
+  constexpr Opcode kAtOnce[] = {Opcode::kReadChunk,
+                                Opcode::kWriteChunk,
+                                Opcode::kFsyncChunks,
+                                Opcode::kTruncateChunks,
+                                Opcode::kQueryChunks,
+                                Opcode::kNewLife,
+                                Opcode::kInodeRange,
+                                Opcode::kShutdown,
+                                Opcode::kPing,
+                                Opcode::kSetCapacity,
+                                Opcode::kStatfs,
+                                Opcode::kStats};
+  return std::ranges::find(kAtOnce, opcode) != std::end(kAtOnce);
+}
+}  // namespace
+
 rt::Task<void> ShardService::handle(rpc::Request& request) {
+  if (!files_->is_serving() && !is_served_at_once(request.opcode())) [[unlikely]] {
+    return hold_back(request);
+  }
+  return dispatch(request);
+}
+
+rt::Task<void> ShardService::hold_back(rpc::Request& request) {
+  BENCHFS_SERVE_TRY_VOID(request, co_await files_->wait_serving(request.deadline()));
+  co_await dispatch(request);
+}
+
+rt::Task<void> ShardService::dispatch(rpc::Request& request) {
   switch (request.opcode()) {
     case wire::Opcode::kReadChunk:
       return chunks_->read(request);
@@ -102,7 +135,9 @@ rt::Task<void> ShardService::handle(rpc::Request& request) {
     case wire::Opcode::kInodeRange:
       return inode_range(request);
     case wire::Opcode::kMark:
+      return files_->mark(request);
     case wire::Opcode::kNewLife:
+      return chunks_->new_life(request);
     case wire::Opcode::kRegister:
     case wire::Opcode::kConnectionClose:
     case wire::Opcode::kInvalidate:
@@ -130,7 +165,7 @@ void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure depar
   if (departure == rpc::Departure::kGoodbye) {
     names_->leases().on_goodbye(client_uid);
     away_.erase(client_uid);
-    parts_.background.spawn(files_->abandon_client(client_uid));
+    files_->abandon_client(client_uid);
     return;
   }
   names_->leases().on_session_lost(client_uid);
@@ -138,6 +173,32 @@ void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure depar
                     ? std::max(kEvictedGrace, parts_.config.client_grace)
                     : parts_.config.client_grace;
   away_.insert_or_assign(client_uid, mono_now() + grace);
+}
+
+bool ShardService::on_notice(wire::SessionId /*session*/,
+                             std::uint64_t client_uid,
+                             wire::Opcode opcode,
+                             wire::Reader body) {
+  if (opcode == wire::Opcode::kCloseNotice) {
+    wire::CloseNotice close;
+    if (!body.read(close)) {
+      return false;
+    }
+    files_->on_close(client_uid, close.open_number);
+    return true;
+  }
+  wire::OpensNotice opens;
+  std::array<std::uint64_t, wire::kMaxOpensInNotice> kept{};
+  if (opcode != wire::Opcode::kOpensNotice || !body.read(opens) || opens.count > kept.size()) {
+    return false;
+  }
+  for (std::uint32_t i = 0; i < opens.count; ++i) {
+    if (!body.read(kept[i]) || (i > 0 && kept[i] <= kept[i - 1])) {
+      return false;
+    }
+  }
+  files_->on_opens(client_uid, opens.from, opens.to, std::span(kept).first(opens.count));
+  return true;
 }
 
 void ShardService::on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) {
@@ -152,17 +213,14 @@ rt::Task<void> ShardService::housekeeping() {
     }
     MonoTime now = mono_now();
     names_->leases().expire(now);
-    // One after the other: who comes back while one is closed is not touched.
-    for (;;) {
-      auto over =
-          std::ranges::find_if(away_, [&](const auto& entry) { return entry.second <= now; });
-      if (over == away_.end()) {
-        break;
+    files_->housekeeping();
+    std::erase_if(away_, [&](const auto& entry) {
+      if (entry.second > now) {
+        return false;
       }
-      std::uint64_t uid = over->first;
-      away_.erase(over);
-      co_await files_->abandon_client(uid);
-    }
+      files_->abandon_client(entry.first);
+      return true;
+    });
   }
 }
 
@@ -237,6 +295,8 @@ rt::Task<void> ShardService::stats(rpc::Request& request) {
                        .started_at = started_at_,
                        .server = *server_,
                        .metadata = *metadata_,
+                       .files = *files_,
+                       .peers = parts_.peers,
                        .buffers = parts_.buffers,
                        .reactor = parts_.reactor};
   std::string text;

@@ -35,6 +35,10 @@ class ShardService final : public rpc::Service {
   rt::Task<void> handle(rpc::Request& request) override;
   void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override;
   void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override;
+  bool on_notice(wire::SessionId session,
+                 std::uint64_t client_uid,
+                 wire::Opcode opcode,
+                 wire::Reader body) override;
   void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override;
   void on_stopping() override { parts_.peers.pool->close(); }
 
@@ -42,6 +46,9 @@ class ShardService final : public rpc::Service {
   rt::Task<void> housekeeping();
 
  private:
+  rt::Task<void> dispatch(rpc::Request& request);
+  // Begins when the shard serves its own inodes and names.
+  rt::Task<void> hold_back(rpc::Request& request);
   rt::Task<void> refuse(rpc::Request& request);
   rt::Task<void> ping(rpc::Request& request);
   rt::Task<void> set_capacity(rpc::Request& request);

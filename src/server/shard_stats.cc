@@ -91,6 +91,27 @@ void write_buffers(JsonWriter& json, const chunk::BufferPool& pool) {
   json.end_object();
 }
 
+// What this shard owes to others and tries until it is done.
+void write_owed(JsonWriter& json, const StatsSources& from) {
+  auto seconds = [](Nanos span) { return std::chrono::duration<double>(span).count(); };
+  Files::Owed owed = from.files.owed();
+  json.begin_object("owed");
+  json.field("files_to_free", owed.files_to_free);
+  json.field("truncations", owed.truncations);
+  json.field("sizes_to_settle", owed.sizes_to_settle);
+  json.field("names", owed.names);
+  json.field("oldest_s", seconds(owed.works.oldest));
+  json.begin_array("silent");
+  for (const Reclaimer::Silent& silent : owed.works.silent) {
+    json.begin_object();
+    json.field("node_id", from.peers.pool->at(silent.shard).name());
+    json.field("seconds", seconds(silent.age));
+    json.end_object();
+  }
+  json.end_array();
+  json.end_object();
+}
+
 void write_reactor(JsonWriter& json, const rt::Reactor::Stats& stats) {
   json.begin_object("reactor");
   json.field("passes", stats.passes);
@@ -110,6 +131,7 @@ std::string counters_json(const StatsSources& from, const chunk::Space& space) {
   rpc::write_counters(json, from.server);
   write_network(json, from.server);
   write_metadata(json, from.metadata.stats());
+  write_owed(json, from);
   write_storage(json, from.config.engine, space);
   write_buffers(json, from.buffers);
   write_reactor(json, from.reactor.stats());

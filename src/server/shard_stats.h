@@ -13,6 +13,7 @@
 #include "rpc/server.h"
 #include "rt/reactor.h"
 #include "server/config.h"
+#include "server/files/files.h"
 
 namespace benchfs::server {
 
@@ -23,6 +24,8 @@ struct StatsSources {
   MonoTime started_at;
   rpc::Server& server;
   const meta::MetaStore& metadata;
+  const Files& files;
+  const Peers& peers;
   const chunk::BufferPool& buffers;
   const rt::Reactor& reactor;
 };

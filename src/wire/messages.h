@@ -86,6 +86,8 @@ struct MarkReply {
   std::uint64_t life = 0;           // of the home
   std::uint64_t truncation = 0;     // in force; during a cut that of the cut
   std::uint64_t cut_size = kNoCut;  // a cut under way: apply it before anything is stored
+  std::uint32_t chunk_bytes = 0;    // of the file
+  std::uint32_t padding = 0;
   static constexpr std::uint64_t kNoCut = UINT64_MAX;
 };
 struct MarkRequest : Message<Opcode::kMark, MarkReply> {

@@ -18,12 +18,14 @@ bool is_chunk_size(std::uint32_t bytes) {
 }  // namespace
 
 ChunkService::ChunkService(chunk::ChunkStore& store,
+                           ChunkFiles& files,
                            const OlderFiles& older,
                            chunk::BufferPool& buffers,
                            const net::MemoryRegion* region,
                            std::uint32_t slot_bytes,
                            std::uint32_t max_transfer_bytes)
     : store_(store),
+      files_(files),
       older_(older),
       buffers_(buffers),
       region_(region),
@@ -83,6 +85,7 @@ rt::Task<void> ChunkService::write(rpc::Request& request) {
     co_await request.reply_error(held.error());
     co_return;
   }
+  ChunkFiles::Write write = files_.begin_write(wire::InodeId{body.inode}, body.truncation);
   BufferWait wait(request);
   Result<chunk::WriteLease> lease =
       co_await store_.begin_write(wire::ChunkKey{wire::InodeId{body.inode}, body.index},
@@ -99,7 +102,16 @@ rt::Task<void> ChunkService::write(rpc::Request& request) {
     co_await request.reply_error(received.error());
     co_return;
   }
-  Status stored = co_await store_.commit(std::move(*lease), wall_now_ns());
+  Status stored = co_await files_.may_commit(write, request.deadline());
+  if (stored) {
+    stored = co_await store_.commit(std::move(*lease), wall_now_ns());
+  }
+  if (stored) {
+    stored = files_.check(write);
+  }
+  {
+    ChunkFiles::Write ended = std::move(write);
+  }
   if (!stored) {
     co_await request.reply_error(stored.error());
     co_return;
@@ -133,7 +145,7 @@ rt::Task<void> ChunkService::truncate(rpc::Request& request) {
     co_await request.reply_error(kBadMessage);
     co_return;
   }
-  Status done = co_await store_.truncate(wire::InodeId{body.inode}, body.size, body.chunk_bytes);
+  Status done = co_await files_.cut(body);
   if (!done) {
     co_await request.reply_error(done.error());
     co_return;
@@ -148,13 +160,23 @@ rt::Task<void> ChunkService::query(rpc::Request& request) {
     co_await request.reply_error(kBadMessage);
     co_return;
   }
-  if (Status held = older_.check(wire::InodeId{body.inode}); !held) [[unlikely]] {
-    co_await request.reply_error(held.error());
+  Result<wire::QueryChunksReply> known = co_await files_.query(body);
+  if (!known) {
+    co_await request.reply_error(known.error());
     co_return;
   }
-  chunk::Extent extent = store_.query(wire::InodeId{body.inode}, body.chunk_bytes);
-  co_await request.reply(
-      wire::QueryChunksReply{extent.end, extent.mtime_ns, extent.chunk_count, 0});
+  co_await request.reply(*known);
+}
+
+rt::Task<void> ChunkService::new_life(rpc::Request& request) {
+  wire::NewLifeRequest body;
+  wire::Reader reader = request.reader();
+  if (!reader.read(body)) {
+    co_await request.reply_error(kBadMessage);
+    co_return;
+  }
+  files_.on_life(wire::ShardId{body.shard}, body.life, {});
+  co_await request.reply(wire::NoReply{});
 }
 
 }  // namespace benchfs::server

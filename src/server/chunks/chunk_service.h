@@ -11,6 +11,7 @@
 #include "chunk/chunk_store.h"
 #include "net/context.h"
 #include "rpc/request.h"
+#include "server/chunks/chunk_files.h"
 #include "server/chunks/older_files.h"
 
 namespace benchfs::server {
@@ -19,6 +20,7 @@ class ChunkService {
  public:
   // `region` covers the pool's memory; it may be null.
   ChunkService(chunk::ChunkStore& store,
+               ChunkFiles& files,
                const OlderFiles& older,
                chunk::BufferPool& buffers,
                const net::MemoryRegion* region,
@@ -30,6 +32,7 @@ class ChunkService {
   rt::Task<void> fsync(rpc::Request& request);
   rt::Task<void> truncate(rpc::Request& request);
   rt::Task<void> query(rpc::Request& request);
+  rt::Task<void> new_life(rpc::Request& request);
 
   [[nodiscard]] chunk::ChunkStore& store() { return store_; }
 
@@ -41,6 +44,7 @@ class ChunkService {
                                     std::uint32_t length) const;
 
   chunk::ChunkStore& store_;
+  ChunkFiles& files_;
   const OlderFiles& older_;
   chunk::BufferPool& buffers_;
   const net::MemoryRegion* region_;

@@ -46,7 +46,7 @@ Status OlderFiles::check_home(wire::InodeId inode) const {
     return fail(Errc::kNotReady, {});
   }
   bool is_older = inode.counter() >= home.begin && inode.counter() < home.end;
-  return is_older ? fail(Errc::kDataLost, {}) : Status{};
+  return is_older && !excused_.contains(inode) ? fail(Errc::kDataLost, {}) : Status{};
 }
 
 }  // namespace benchfs::server

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <unordered_set>
 #include <vector>
 
 #include "base/error.h"
@@ -32,6 +33,12 @@ class OlderFiles {
   [[nodiscard]] Status check(wire::InodeId inode) const {
     return homes_.empty() ? Status{} : check_home(inode);
   }
+  // The file was cut to nothing: it misses nothing any more.
+  void excuse(wire::InodeId inode) {
+    if (!homes_.empty() && excused_.size() < kMaxExcused) {
+      excused_.insert(inode);
+    }
+  }
 
  private:
   // Inodes with begin <= counter < end are older.
@@ -44,7 +51,10 @@ class OlderFiles {
   [[nodiscard]] Status check_home(wire::InodeId inode) const;
   rt::Task<void> ask(wire::ShardId shard, rt::CancelSource& cancel);
 
+  static constexpr std::size_t kMaxExcused = std::size_t{1} << 20;  // later ones stay refused
+
   const Peers& peers_;
+  std::unordered_set<wire::InodeId> excused_;
   std::vector<Home> homes_;  // empty in the first life
   std::uint32_t unanswered_ = 0;
 };

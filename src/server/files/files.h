@@ -1,25 +1,53 @@
-// Serves the inodes of one shard: attributes, exact sizes while a file is being written (ask the
-// chunk shards), open files, truncation, freeing chunks.
+// Serves the inodes of one shard: attributes, exact sizes while files are being written, open
+// files, truncation, the end of inodes.
 //
-// Requests that only shards send do not wait for further shards (a window full of such requests
-// would wait for one behind it): what they leave to clean up runs beside them.
+// Chunk shards say so once before they store bytes of a file (a mark); the home asks the marked
+// shards when somebody wants to know the size, and settles it when nobody writes any more
+// (docs/adr/0012-sizes-by-marks.md). What has begun and takes part of other shards is owed to them
+// and kept by the reclaimer; no caller's deadline ends it.
+//
+// The source files: attributes.cc, opens.cc, sizes.cc (marks, rounds of queries, settling), cuts.cc
+// (truncation, the end of inodes, what is owed).
+//
+// Requests that only shards send do not wait for further shards: a window full of such requests
+// would wait for one behind it.
+//
+// Thread: the shard's.
 #pragma once
 
+#include <cstdint>
+#include <deque>
 #include <optional>
+#include <span>
+#include <unordered_set>
+#include <vector>
 
-#include "chunk/chunk_store.h"
 #include "meta/meta_store.h"
 #include "rpc/request.h"
+#include "rpc/server.h"
+#include "server/chunks/chunk_files.h"
+#include "server/files/file_states.h"
 #include "server/files/inode_door.h"
+#include "server/files/reclaimer.h"
 #include "server/key_locks.h"
 #include "server/peers.h"
 
 namespace benchfs::server {
 
-class Files final : public InodeDoor {
+class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner {
  public:
-  Files(meta::MetaStore& store, chunk::ChunkStore& chunks, Peers& peers)
-      : store_(store), chunks_(chunks), peers_(peers) {}
+  struct Config {
+    MarkTimes times;
+    // Of all files together; about 60 bytes each. Beyond, the longest marked files are settled.
+    std::size_t max_marks = std::size_t{4} << 20;
+  };
+  Files(meta::MetaStore& store, Peers& peers, Config config);
+
+  // The chunk half of this shard, and who knows the sessions. Before the first request.
+  void attach(ChunkFiles& chunks, rpc::Server& server) {
+    chunks_ = &chunks;
+    server_ = &server;
+  }
 
   rt::Task<void> get_attr(rpc::Request& request);
   rt::Task<void> set_attr(rpc::Request& request);
@@ -29,61 +57,129 @@ class Files final : public InodeDoor {
   rt::Task<void> fsync(rpc::Request& request);
   rt::Task<void> append(rpc::Request& request);
   rt::Task<void> forget_inode(rpc::Request& request);
+  rt::Task<void> mark(rpc::Request& request);
 
   rt::CoResult<wire::Attr> exact_attr(wire::InodeId inode, Deadline deadline) override;
   rt::CoResult<wire::Attr> open(wire::InodeId inode,
                                 OpenKey key,
                                 std::uint32_t flags,
                                 Deadline deadline) override;
+  [[nodiscard]] std::optional<meta::Open> find_open(OpenKey key) const override {
+    return key.number == 0 ? std::nullopt : store_.find_open(key.id());
+  }
   Result<wire::Attr> create_open(const EntryKey& entry,
                                  const meta::NewInode& inode,
                                  OpenKey key,
                                  std::uint32_t flags) override;
   void drop(wire::InodeId inode) override;
 
+  Result<wire::MarkReply> take_mark(wire::InodeId inode,
+                                    wire::ShardId shard,
+                                    std::uint64_t stamp,
+                                    bool is_append) override;
+
+  // --- what clients say about their opens ---
+
+  void on_close(std::uint64_t client_uid, std::uint64_t number);
+  // Closes the client's opens with from <= number < to, but for those in `kept`.
+  void on_opens(std::uint64_t client_uid,
+                std::uint64_t from,
+                std::uint64_t to,
+                std::span<const std::uint64_t> kept);
   // Closes what a client that went away had open.
-  rt::Task<void> abandon_client(std::uint64_t client_uid);
+  void abandon_client(std::uint64_t client_uid);
+
+  // --- a shard that started again ---
+
+  [[nodiscard]] std::uint64_t life() const { return life_; }
+  // Requests are held back from now on, until open_gate().
+  void close_gate() { is_serving_ = false; }
+  void open_gate();
+  [[nodiscard]] bool is_serving() const { return is_serving_; }
+  rt::CoStatus wait_serving(Deadline deadline);
+
+  // Call about every second.
+  void housekeeping();
+
+  struct Owed {
+    std::uint64_t files_to_free = 0;
+    std::uint64_t truncations = 0;
+    std::uint64_t sizes_to_settle = 0;
+    std::uint64_t names = 0;  // whose inodes live elsewhere
+    Reclaimer::Stats works;
+  };
+  [[nodiscard]] Owed owed() const;
 
  private:
   using InodeLocks = KeyLocks<wire::InodeId>;
+  using Shards = std::vector<wire::ShardId>;
 
-  rt::CoResult<wire::QueryChunksReply> query_all(wire::InodeId inode,
-                                                 wire::Layout layout,
-                                                 Deadline deadline);
-  rt::CoResult<wire::QueryChunksReply> query_current(wire::InodeId inode, Deadline deadline);
-  rt::Task<void> query_one(wire::ShardId shard,
-                           wire::QueryChunksRequest query,
-                           Deadline deadline,
-                           Result<wire::QueryChunksReply>* out);
-  rt::CoStatus truncate_chunks(wire::Attr attr,
-                               std::uint64_t size,
-                               bool everywhere,
-                               Deadline deadline);
-  rt::Task<void> truncate_one(wire::ShardId shard,
-                              wire::TruncateChunksRequest body,
-                              Deadline deadline,
-                              Status* out);
-  rt::CoStatus truncate(wire::InodeId inode, std::uint64_t size, Deadline deadline);
-  rt::CoStatus settle(wire::InodeId inode,
-                      std::uint64_t written_end,
-                      std::uint64_t truncation,
-                      std::int64_t mtime_ns,
-                      Deadline deadline);
-  rt::Task<void> undo_open(wire::InodeId inode, std::uint64_t client_uid, std::uint32_t flags);
-  struct Unused {
-    wire::Attr attr;
-    bool everywhere = false;  // its size does not bound what was written
+  // --- sizes.cc ---
+  // All shards that hold bytes of the file.
+  [[nodiscard]] Shards holders(const wire::Attr& attr) const;
+  // Returns when no truncation is under way, nor the end of the inode. ENOENT when it is gone.
+  rt::CoStatus wait_alive(wire::InodeId inode, Deadline deadline);
+  [[nodiscard]] Error waits_error(const FileState& state) const;
+  struct Asked {
+    wire::QueryChunksReply sum;
+    bool has_lost_data = false;  // some shard has, and is not in the sum
   };
-  Result<std::optional<Unused>> unlink_local(wire::InodeId inode);
-  rt::Task<void> free_chunks(Unused unused);
-  rt::Task<void> drop_remote(wire::InodeId inode);
-  // Runs `task` beside the request.
-  rt::Task<void> run_later(rt::Task<void> task);
+  rt::CoResult<Asked> ask(wire::Attr attr, Shards shards, std::uint32_t flags, Deadline deadline);
+  rt::Task<void> ask_one(wire::ShardId shard,
+                         wire::QueryChunksRequest query,
+                         Deadline deadline,
+                         Result<wire::QueryChunksReply>* out);
+  std::shared_ptr<QueryRound> join_round(wire::InodeId inode, FileState& state, Deadline deadline);
+  rt::Task<void> run_rounds(wire::InodeId inode);
+  void settle(wire::InodeId inode, Nanos delay = Nanos::zero());
+  bool settle_here(wire::InodeId inode);
+  void bound_marks();
+  rt::CoResult<Reclaimer::Outcome> perform_settle(Reclaimer::Work work, Deadline deadline);
+
+  // --- cuts.cc ---
+  rt::CoStatus truncate(wire::InodeId inode, std::uint64_t size, Deadline deadline);
+  rt::CoStatus cut(wire::Attr attr, std::uint64_t size, Deadline deadline);
+  [[nodiscard]] wire::TruncateChunksRequest cut_request(const wire::Attr& attr,
+                                                        const FileState& state) const;
+  void on_cut_acknowledged(wire::InodeId inode, std::uint64_t truncation, wire::ShardId shard);
+  void unlink(wire::InodeId inode);
+  // The inode has no name, and nobody has it open.
+  void end_inode(wire::InodeId inode);
+  rt::Task<void> free_here(wire::TruncateChunksRequest body);
+  rt::CoResult<Reclaimer::Outcome> perform(Reclaimer::Work work, Deadline deadline) override;
+  rt::CoResult<Reclaimer::Outcome> perform_cut(Reclaimer::Work work, Deadline deadline);
+  rt::CoResult<Reclaimer::Outcome> perform_forget(Reclaimer::Work work, Deadline deadline);
+
+  // --- opens.cc ---
+  void after_close(const meta::Open& open);
+  void undo_open(meta::OpenId id);
+  [[nodiscard]] Status may_open(const OpenKey& key) const;
+  [[nodiscard]] meta::OpenId open_id(const OpenKey& key);
+  [[nodiscard]] static std::uint64_t hash(meta::OpenId id) {
+    return mix64(mix64(id.client_uid) ^ id.number);
+  }
 
   meta::MetaStore& store_;
-  chunk::ChunkStore& chunks_;
   Peers& peers_;
+  Config config_;
+  ChunkFiles* chunks_ = nullptr;
+  rpc::Server* server_ = nullptr;
+  FileStates states_;
   InodeLocks inode_locks_;
+  Reclaimer reclaimer_;
+  std::uint64_t cuts_owed_ = 0;
+  std::uint64_t frees_owed_ = 0;
+  std::uint64_t forget_ticket_ = 0;
+  std::deque<std::pair<BootTime, wire::InodeId>> dying_;  // told as gone from then on
+
+  // Opens that were closed before they were executed, the latest of them.
+  std::deque<std::uint64_t> closed_early_;
+  std::unordered_set<std::uint64_t> is_closed_early_;
+  std::uint64_t unnumbered_opens_ = 0;
+
+  std::uint64_t life_;
+  bool is_serving_ = true;
+  rt::WaitQueue served_;
 };
 
 }  // namespace benchfs::server

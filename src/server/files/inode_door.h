@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -13,11 +14,12 @@
 
 namespace benchfs::server {
 
-// One open of a client. Its number is the client's, never used twice by it: an open with a number
-// that is known is the same open.
+// One open of a client (meta::OpenId), and the session that asked for it.
 struct OpenKey {
   std::uint64_t client_uid = 0;
   std::uint64_t number = 0;
+  wire::SessionId session;  // when it has ended nothing is opened; none: not checked
+  [[nodiscard]] meta::OpenId id() const { return {client_uid, number}; }
 };
 
 class InodeDoor {
@@ -32,6 +34,8 @@ class InodeDoor {
                                         OpenKey key,
                                         std::uint32_t flags,
                                         Deadline deadline) = 0;
+  // The open with this number, when it is known: a repeated open is the same open.
+  [[nodiscard]] virtual std::optional<meta::Open> find_open(OpenKey key) const = 0;
   // Makes an inode here with its entry, and opens it: one change, which happens whole or not at
   // all. Errors of MetaStore::create().
   virtual Result<wire::Attr> create_open(const EntryKey& entry,

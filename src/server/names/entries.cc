@@ -74,7 +74,7 @@ rt::Task<void> Entries::open(rpc::Request& request) {
     co_await request.reply_error(Error::from_errno(EINVAL));
     co_return;
   }
-  OpenKey open{request.client_uid(), body.open_number};
+  OpenKey open{request.client_uid(), body.open_number, request.session_id()};
   Deadline deadline = request.deadline();
   BENCHFS_SERVE_TRY(
       Found found,

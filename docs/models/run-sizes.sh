@@ -1,0 +1,42 @@
+#!/bin/bash
+# run-sizes.sh [SECONDS]: checks sizes.pml and opens.pml with Spin 6.5 (apt-get install spin gcc); every configuration at most SECONDS (default 170).
+# Prints one line each: good ones must say "errors: 0", broken ones (names beginning with broken_) "assertion violated".
+here=$(cd "$(dirname "$0")" && pwd); T=${1:-170}; W=$(mktemp -d); trap 'rm -rf "$W"' EXIT
+one() { # NAME FILE FLAGS...
+  n=$1 f=$2; shift 2; mkdir -p "$W/$n"; cd "$W/$n" || exit; cp "$here/$f" .
+  spin -a "$@" "$f" >spin.out 2>&1 && gcc -O2 -w -DSAFETY -DNOREDUCE -DCOLLAPSE -DMEMLIM=6000 -o pan pan.c && timeout "$T" ./pan -m300000 >out 2>&1; rc=$?
+  echo "$n: $([ $rc = 124 ] && echo "NOT FINISHED in $T s ") $(sed -n 's/^pan:1: //p' out) $(grep -o 'errors: .*' out) $(grep -o '[0-9]* states, stored' out) $(grep -o 'elapsed time.*' out)   [$*]"; }
+Z="LOSSES STOPS FORGETS DEATHS EXPIRES EARLY STATS BREAKS DUPS UNLINKS TRUNCS WRITES1"
+f() { n=$1; shift; z=; for k in $Z; do case " $* " in *" -D$k="*) ;; *) z="$z -D$k=0";; esac; done; one "$n" sizes.pml $z "$@"; }
+one opens opens.pml; for v in NO_RECONCILE LATE_OPEN COUNTS; do one broken_opens_$v opens.pml -D$v; done
+f broken_today_forgotten -DTODAY -DFORGETS=1
+f broken_today_cut -DTODAY -DTRUNCS=1 -DBREAKS=1
+f broken_today_killed -DTODAY -DDEATHS=1 -DSTOPS=1
+f broken_today_unlink -DTODAY -DUNLINKS=1 -DSTOPS=1
+f broken_stamp -DNO_STAMP -DDEATHS=1 -DFORGETS=1 -DWRITES1=1
+f broken_repeat -DNO_REPEAT -DLOSSES=1 -DEARLY=1
+f broken_forget_mark -DNO_FORGET_MARK -DEARLY=1 -DBREAKS=1
+f broken_under_way -DNO_UNDER_WAY -DEARLY=1
+f broken_epoch -DNO_EPOCH -DTRUNCS=1 -DDUPS=1
+f broken_overtake -DNO_OVERTAKE -DTRUNCS=1 -DBREAKS=1
+f broken_reply_check -DNO_REPLY_CHECK -DUNLINKS=1 -DFORGETS=1
+f broken_owed_reply -DNO_OWED_REPLY -DTRUNCS=1 -DEARLY=1
+f broken_trust -DNO_TRUST -DUNLINKS=1 -DFORGETS=1
+f broken_barrier -DNO_BARRIER -DCRASHES=1
+f broken_retry -DNO_RETRY -DUNLINKS=1 -DSTOPS=1
+f settle_death -DDEATHS=1 -DFORGETS=1 -DSTATS=2 -DEARLY=1
+f settle_lost -DLOSSES=1 -DEARLY=1 -DDUPS=1 -DDEATHS=1 -DEXPIRES=1
+f settle_lost_cut -DWRITES0=1 -DLOSSES=1 -DEARLY=1 -DDUPS=1 -DTRUNCS=1 -DWRITES1=1
+f two_writers_cut -DWRITES0=1 -DWRITES1=1 -DTRUNCS=1 -DDUPS=1 -DBREAKS=1
+f cut_breaks_dups -DTRUNCS=1 -DDUPS=1 -DBREAKS=1 -DEARLY=1
+f cut_death_stat -DWRITES0=1 -DWRITES1=1 -DTRUNCS=1 -DDEATHS=1 -DSTATS=1
+f two_cuts -DTRUNCS=2 -DEARLY=1 -DDUPS=1
+f cut_expiry_stat -DTRUNCS=1 -DEXPIRES=1 -DEARLY=1 -DSTATS=1
+f unlink_forgotten -DUNLINKS=1 -DFORGETS=1 -DDUPS=1 -DBREAKS=1
+f unlink_death -DUNLINKS=1 -DDEATHS=1 -DWRITES0=1 -DWRITES1=1 -DBREAKS=1 -DDUPS=1
+f unlink_cut -DTRUNCS=1 -DUNLINKS=1 -DWRITES0=1 -DWRITES1=1 -DFORGETS=1 -DEXPIRES=1
+f crash -DCRASHES=1 -DEXPIRES=1 -DBREAKS=1 -DDUPS=1
+f crash_cut -DTRUNCS=1 -DCRASHES=1 -DDUPS=1
+f stops -DSTOPS=2 -DTRUNCS=1 -DUNLINKS=1 -DFORGETS=1 -DWRITES0=1
+f free_supersedes_cut -DSUPERSEDE -DTRUNCS=1 -DUNLINKS=1 -DFORGETS=1 -DDUPS=1
+f free_supersedes_cut_death -DSUPERSEDE -DTRUNCS=1 -DUNLINKS=1 -DDEATHS=1 -DEXPIRES=1 -DWRITES0=1 -DWRITES1=1

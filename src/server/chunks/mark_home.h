@@ -1,0 +1,23 @@
+// What the chunk half of a shard asks of the file half of the same shard.
+#pragma once
+
+#include <cstdint>
+
+#include "base/error.h"
+#include "wire/ids.h"
+#include "wire/messages.h"
+
+namespace benchfs::server {
+
+class MarkHome {
+ public:
+  virtual ~MarkHome() = default;
+  // The shard is about to store bytes of an inode whose home is here. ESTALE: the inode is gone.
+  // kNotReady: this shard has just started and may not tell yet.
+  virtual Result<wire::MarkReply> take_mark(wire::InodeId inode,
+                                            wire::ShardId shard,
+                                            std::uint64_t stamp,
+                                            bool is_append) = 0;
+};
+
+}  // namespace benchfs::server

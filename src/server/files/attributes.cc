@@ -1,0 +1,140 @@
+// Attributes of inodes: reading and changing them.
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "server/decode.h"
+#include "server/files/files.h"
+#include "server/reply_entry.h"
+
+namespace benchfs::server {
+
+Files::Files(meta::MetaStore& store, Peers& peers, Config config)
+    : store_(store),
+      peers_(peers),
+      config_(config),
+      reclaimer_(peers, *this),
+      life_(static_cast<std::uint64_t>(wall_now_ns())) {}
+
+void Files::open_gate() {
+  is_serving_ = true;
+  served_.wake_all();
+}
+
+rt::CoStatus Files::wait_serving(Deadline deadline) {
+  while (!is_serving_) {
+    rt::Wake wake = co_await served_.wait(deadline, peers_.stopping);
+    BENCHFS_CO_TRY_VOID(rt::wake_status(wake, "waiting for a server that has just started"));
+  }
+  co_return Status{};
+}
+
+// Files without marks are answered at once, and so are those marked on this shard alone.
+rt::CoResult<wire::Attr> Files::exact_attr(wire::InodeId inode, Deadline deadline) {
+  for (;;) {
+    Result<wire::Attr> attr = store_.attr(inode);
+    FileState* state = attr && attr->is_regular() ? states_.find(inode) : nullptr;
+    if (state == nullptr) {
+      co_return attr;
+    }
+    if (state->phase != FileState::Phase::kAlive) {
+      BENCHFS_CO_TRY_VOID(co_await wait_alive(inode, deadline));
+      continue;
+    }
+    if (state->marks.empty()) {
+      co_return attr;
+    }
+    if (state->marks.size() == 1 && peers_.is_self(state->marks.front().shard)) {
+      wire::QueryChunksRequest query;
+      query.inode = inode.value;
+      query.chunk_bytes = attr->layout.chunk_bytes;
+      BENCHFS_CO_TRY(wire::QueryChunksReply known, chunks_->query_now(query));
+      co_return store_.attr_if_settled(inode, known.end, known.mtime_ns);
+    }
+    std::shared_ptr<QueryRound> round = join_round(inode, *state, deadline);
+    if (!round->is_over) {
+      rt::Wake wake = co_await round->ended.wait(deadline, peers_.stopping);
+      BENCHFS_CO_TRY_VOID(rt::wake_status(wake, "asking the chunk servers for the size"));
+    }
+    BENCHFS_CO_TRY(wire::QueryChunksReply known, round->sum);
+    Result<wire::Attr> exact = store_.attr_if_settled(inode, known.end, known.mtime_ns);
+    state = states_.find(inode);
+    bool is_alive = state == nullptr || state->phase == FileState::Phase::kAlive;
+    // After a truncation in between the answers may be from before it: ask again.
+    if (!exact || (is_alive && exact->truncation == attr->truncation)) {
+      co_return exact;
+    }
+  }
+}
+
+rt::Task<void> Files::get_attr(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::GetAttrRequest>(request));
+  BENCHFS_SERVE_TRY(
+      wire::Attr attr, request, co_await exact_attr(wire::InodeId{body.inode}, request.deadline()));
+  co_await reply_entry(request, store_, attr, 0);
+}
+
+rt::Task<void> Files::readlink(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::ReadlinkRequest>(request));
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(wire::InodeId{body.inode}));
+  if (!attr.is_symlink()) {
+    co_await request.reply_error(Error::from_errno(EINVAL));
+    co_return;
+  }
+  co_await reply_entry(request, store_, attr, 0);
+}
+
+// Times that are set must not be undone by writes from before, which a chunk shard may report
+// later: they are taken up first, by the clock that is ahead.
+rt::Task<void> Files::set_attr(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::SetAttrRequest>(request));
+  wire::InodeId inode{body.inode};
+  if ((body.mask & wire::kSetSize) != 0) {
+    BENCHFS_SERVE_TRY_VOID(request, co_await truncate(inode, body.size, request.deadline()));
+  }
+  std::int64_t now_ns = wall_now_ns();
+  if ((body.mask & (wire::kSetMtime | wire::kSetMtimeNow)) != 0 && states_.find(inode) != nullptr) {
+    BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
+    if (attr.is_regular()) {
+      (void)store_.settle(inode, attr.size, attr.mtime_ns);
+    }
+    now_ns = std::max(wall_now_ns(), attr.mtime_ns);
+  }
+  if ((body.mask & ~wire::kSetSize) != 0) {
+    BENCHFS_SERVE_TRY_VOID(request, store_.set_attr(inode, body, now_ns));
+  }
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
+  co_await request.reply(wire::EntryReply{attr, 0, 0});
+}
+
+// Query and sync in one, to the shards that hold something.
+rt::Task<void> Files::fsync(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::FsyncRequest>(request));
+  wire::InodeId inode{body.inode};
+  for (;;) {
+    BENCHFS_SERVE_TRY_VOID(request, co_await wait_alive(inode, request.deadline()));
+    BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(inode));
+    if (!attr.is_regular()) {
+      co_await request.reply(wire::EntryReply{attr, 0, 0});
+      co_return;
+    }
+    BENCHFS_SERVE_TRY(Asked known,
+                      request,
+                      co_await ask(attr, holders(attr), wire::kQuerySync, request.deadline()));
+    if (known.has_lost_data) {
+      co_await request.reply_error(Error{Errc::kDataLost, 0, {}});
+      co_return;
+    }
+    FileState* state = states_.find(inode);
+    bool is_alive = state == nullptr || state->phase == FileState::Phase::kAlive;
+    BENCHFS_SERVE_TRY(wire::Attr exact,
+                      request,
+                      store_.attr_if_settled(inode, known.sum.end, known.sum.mtime_ns));
+    if (is_alive && exact.truncation == attr.truncation) {
+      co_await request.reply(wire::EntryReply{exact, 0, 0});
+      co_return;
+    }
+  }
+}
+
+}  // namespace benchfs::server

@@ -1,0 +1,147 @@
+// What a home knows of its regular files beyond their attributes: which chunk shards have marked
+// them, and what is owed.
+//
+//   ALIVE --truncate--> CUT --all shards have cut--> ALIVE
+//   ALIVE, CUT --no name, no opens--> DYING --11 s--> GONE;  DYING, GONE --all shards have freed-->
+//   erased
+//
+// Stored bytes lie only on marked shards and on those that hold chunks below the settled size. A
+// file without marks that is ALIVE has no entry, so small files at rest cost nothing.
+//
+// Thread: the shard's.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "rt/sync.h"
+#include "wire/ids.h"
+#include "wire/messages.h"
+
+namespace benchfs::server {
+
+struct Mark {
+  wire::ShardId shard;
+  bool is_plain = false;     // for writes that are no appends
+  bool is_settling = false;  // to be settled, which is owed
+  std::uint64_t stamp = 0;
+};
+
+// Asks all marked shards once, for everybody who came before it began.
+struct QueryRound {
+  Deadline deadline = Deadline::never();
+  Result<wire::QueryChunksReply> sum;
+  bool is_over = false;
+  rt::WaitQueue ended;
+};
+
+struct FileState {
+  enum class Phase : std::uint8_t { kAlive, kCut, kDying, kGone };
+  Phase phase = Phase::kAlive;
+  std::vector<Mark> marks;
+  // kCut: what the file is cut to. kCut, kDying, kGone: who has not acknowledged.
+  std::uint64_t cut_size = 0;
+  std::uint64_t truncation = 0;
+  std::vector<wire::ShardId> left;
+  std::shared_ptr<QueryRound> next_round;
+  bool has_round = false;  // one is under way
+  rt::WaitQueue changed;   // of phase
+
+  [[nodiscard]] Mark* find_mark(wire::ShardId shard) {
+    auto found = std::ranges::find(marks, shard, &Mark::shard);
+    return found == marks.end() ? nullptr : &*found;
+  }
+};
+
+class FileStates {
+ public:
+  // Null for a file that is alive and has no marks.
+  [[nodiscard]] FileState* find(wire::InodeId inode) const {
+    auto found = states_.find(inode);
+    return found == states_.end() ? nullptr : found->second.get();
+  }
+  FileState& get(wire::InodeId inode) {
+    std::unique_ptr<FileState>& state = states_[inode];
+    if (!state) {
+      state = std::make_unique<FileState>();
+    }
+    return *state;
+  }
+  void erase(wire::InodeId inode) {
+    auto found = states_.find(inode);
+    if (found == states_.end()) {
+      return;
+    }
+    FileState& state = *found->second;
+    mark_count_ -= state.marks.size();
+    state.changed.wake_all();
+    if (state.next_round) {
+      state.next_round->sum = fail_errno(ENOENT);
+      state.next_round->is_over = true;
+      state.next_round->ended.wake_all();
+    }
+    states_.erase(found);
+  }
+  void erase_if_unneeded(wire::InodeId inode) {
+    FileState* state = find(inode);
+    if (state != nullptr && state->phase == FileState::Phase::kAlive && state->marks.empty() &&
+        !state->has_round) {
+      erase(inode);
+    }
+  }
+
+  Mark& add_mark(wire::InodeId inode, wire::ShardId shard) {
+    ++mark_count_;
+    order_.emplace_back(inode, shard);
+    return get(inode).marks.emplace_back(Mark{.shard = shard});
+  }
+  void erase_mark(wire::InodeId inode, wire::ShardId shard) {
+    FileState* state = find(inode);
+    if (state != nullptr) {
+      mark_count_ -= std::erase_if(state->marks, [&](const Mark& m) { return m.shard == shard; });
+      erase_if_unneeded(inode);
+    }
+  }
+  void clear_marks(FileState& state) {
+    mark_count_ -= state.marks.size();
+    state.marks.clear();
+  }
+  [[nodiscard]] std::size_t mark_count() const { return mark_count_; }
+  // The longest marked file; call while there are marks. It counts as marked anew afterwards.
+  std::pair<wire::InodeId, wire::ShardId> take_oldest_mark() {
+    for (;;) {
+      auto [inode, shard] = order_.front();
+      order_.pop_front();
+      FileState* state = find(inode);
+      if (state != nullptr && state->find_mark(shard) != nullptr) {
+        order_.emplace_back(inode, shard);
+        return {inode, shard};
+      }
+    }
+  }
+  // Forgets what has become of no use in the order of marks.
+  void trim() {
+    for (std::size_t i = 0; i < 2 && order_.size() > 2 * mark_count_ + 64; ++i) {
+      auto [inode, shard] = order_.front();
+      order_.pop_front();
+      FileState* state = find(inode);
+      if (state != nullptr && state->find_mark(shard) != nullptr) {
+        order_.emplace_back(inode, shard);
+      }
+    }
+  }
+
+ private:
+  std::unordered_map<wire::InodeId, std::unique_ptr<FileState>> states_;
+  std::size_t mark_count_ = 0;
+  std::deque<std::pair<wire::InodeId, wire::ShardId>> order_;  // oldest first; some are gone
+};
+
+}  // namespace benchfs::server

@@ -1,0 +1,395 @@
+// The home of a file and its chunk shards, which are scripted: sizes, truncations, the end of
+// files, opens.
+#include "server/files/files.h"
+
+#include <gtest/gtest.h>
+
+#include "server/testing/shard_under_test.h"
+
+namespace benchfs::server {
+namespace {
+
+using std::chrono::milliseconds;
+using wire::Opcode;
+
+constexpr std::uint32_t kWrite = wire::kOpenCreate | wire::kOpenWrite;
+
+class FilesTest : public ::testing::Test {
+ protected:
+  wire::Attr create(const std::string& name, std::uint64_t number, std::uint32_t flags = kWrite) {
+    auto reply = open(name, number, flags);
+    EXPECT_TRUE(reply.has_value()) << reply.error().message();
+    return reply.value_or(wire::EntryReply{}).attr;
+  }
+  Result<wire::EntryReply> open(const std::string& name,
+                                std::uint64_t number,
+                                std::uint32_t flags = kWrite) {
+    wire::OpenRequest body;
+    body.parent = wire::kRootInode.value;
+    body.flags = flags;
+    body.mode = 0644;
+    body.name_bytes = static_cast<std::uint16_t>(name.size());
+    body.open_number = number;
+    return shard_.call(body, name);
+  }
+  bool close(std::uint64_t number) {
+    wire::CloseNotice notice;
+    notice.open_number = number;
+    return shard_.notify(notice);
+  }
+  Result<wire::NoReply> unlink(const std::string& name) {
+    wire::UnlinkRequest body;
+    body.parent = wire::kRootInode.value;
+    body.name_bytes = static_cast<std::uint16_t>(name.size());
+    return shard_.call(body, name);
+  }
+  Result<wire::EntryReply> stat(wire::Attr of, Nanos patience = std::chrono::seconds(10)) {
+    wire::GetAttrRequest body;
+    body.inode = of.inode;
+    return shard_.call(body, {}, Deadline::after(patience));
+  }
+  std::uint64_t size(wire::Attr of) {
+    auto reply = stat(of);
+    EXPECT_TRUE(reply.has_value()) << reply.error().message();
+    return reply ? reply->attr.size : UINT64_MAX;
+  }
+  Result<wire::EntryReply> truncate(wire::Attr of,
+                                    std::uint64_t size,
+                                    Nanos patience = std::chrono::seconds(10)) {
+    wire::SetAttrRequest body;
+    body.inode = of.inode;
+    body.mask = wire::kSetSize;
+    body.size = size;
+    return shard_.call(body, {}, Deadline::after(patience));
+  }
+  // What a chunk shard sends before it stores a byte.
+  Result<wire::MarkReply> mark(std::uint32_t shard,
+                               wire::Attr file,
+                               std::uint64_t stamp,
+                               std::uint32_t flags = 0) {
+    wire::MarkRequest body;
+    body.inode = file.inode;
+    body.stamp = stamp;
+    body.shard = shard;
+    body.flags = flags;
+    return shard_.call(body);
+  }
+  // What it answers from now on.
+  void stores(std::uint32_t shard, std::uint64_t end, std::uint64_t stamp = 0) {
+    wire::QueryChunksReply reply;
+    reply.end = end;
+    reply.mtime_ns = 1;
+    reply.chunk_count = 1;
+    reply.stamp = stamp;
+    shard_.peer(shard).answer<wire::QueryChunksRequest>(reply);
+  }
+  std::size_t queries(std::uint32_t shard) {
+    return shard_.peer(shard).count(Opcode::kQueryChunks);
+  }
+  std::size_t cuts(std::uint32_t shard) {
+    return shard_.peer(shard).count(Opcode::kTruncateChunks);
+  }
+
+  testing::ShardUnderTest shard_{
+      {.peers = 2, .tweak = [](ShardConfig& config) { config.mark_times.forgotten = forgotten_; }}};
+  static inline Nanos forgotten_ = std::chrono::hours(24);
+};
+
+TEST_F(FilesTest, TheSizeIsAskedOfMarkedShardsOnly) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  EXPECT_EQ(size(file), 0U);
+  EXPECT_EQ(shard_.requests_to_peers(), 0U);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  stores(1, 100'000);
+  EXPECT_EQ(size(file), 100'000U);
+  EXPECT_EQ(queries(1), 1U);
+  EXPECT_EQ(queries(2), 0U);
+}
+
+// Nothing that happens to one small file may cost more with more servers.
+TEST(FilesCount, ASmallFileCostsItsServersNothing) {
+  for (std::uint32_t peers : {1U, 6U}) {
+    testing::ShardUnderTest shard({.peers = peers, .tweak = {}});
+    std::string name = shard.local_name("small");
+    wire::OpenRequest open;
+    open.parent = wire::kRootInode.value;
+    open.flags = kWrite;
+    open.mode = 0644;
+    open.name_bytes = static_cast<std::uint16_t>(name.size());
+    open.open_number = 1;
+    auto file = shard.call(open, name);
+    ASSERT_TRUE(file.has_value()) << file.error().message();
+    std::byte bytes[10] = {};
+    wire::WriteChunkRequest write;
+    write.inode = file->attr.inode;
+    write.length = sizeof(bytes);
+    ASSERT_TRUE(
+        shard.call(write, {}, Deadline::after(std::chrono::seconds(10)), bytes).has_value());
+    wire::GetAttrRequest stat;
+    stat.inode = file->attr.inode;
+    EXPECT_EQ(shard.call(stat).value().attr.size, sizeof(bytes));
+    wire::FsyncRequest fsync;
+    fsync.inode = file->attr.inode;
+    EXPECT_EQ(shard.call(fsync).value().attr.size, sizeof(bytes));
+    wire::SetAttrRequest set;
+    set.inode = file->attr.inode;
+    set.mask = wire::kSetSize | wire::kSetMode | wire::kSetMtimeNow;
+    set.size = 5;
+    set.mode = 0600;
+    auto changed = shard.call(set);
+    ASSERT_TRUE(changed.has_value());
+    EXPECT_EQ(changed->attr.size, 5U);
+    EXPECT_EQ(changed->attr.mode & 07777, 0600U);
+    wire::CloseNotice close;
+    close.open_number = 1;
+    ASSERT_TRUE(shard.notify(close));
+    EXPECT_EQ(shard.call(stat).value().attr.size, 5U);
+    wire::UnlinkRequest unlink;
+    unlink.parent = wire::kRootInode.value;
+    unlink.name_bytes = open.name_bytes;
+    ASSERT_TRUE(shard.call(unlink, name).has_value());
+    EXPECT_TRUE(shard.eventually_in_stats("\"inodes\":1,"));
+    EXPECT_EQ(shard.requests_to_peers(), 0U);
+  }
+}
+
+// I1: the mark goes only if its stamp is the answered one.
+TEST_F(FilesTest, AMarkThatCameAfterTheAnswerStays) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  stores(1, 100, 4);
+  ASSERT_TRUE(close(1));
+  ASSERT_TRUE(shard_.eventually([&] { return queries(1) >= 1; }));
+  ASSERT_TRUE(shard_.eventually_in_stats("\"sizes_to_settle\":1"));
+  stores(1, 200, 5);
+  EXPECT_EQ(size(file), 200U);  // still marked: the shard is asked
+  ASSERT_TRUE(shard_.eventually_in_stats("\"sizes_to_settle\":0"));
+  std::size_t before = queries(1);
+  EXPECT_EQ(size(file), 200U);
+  EXPECT_EQ(queries(1), before);
+}
+
+// I5 and kind 2: when a shard does not answer the question, nothing has happened.
+TEST_F(FilesTest, ATruncationBesideASilentShardFailsWhole) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  ASSERT_TRUE(mark(2, file, 5).has_value());
+  stores(1, 100);
+  stores(2, 200);
+  shard_.peer(2).hold(Opcode::kQueryChunks);
+  EXPECT_FALSE(truncate(file, 10, milliseconds(300)).has_value());
+  EXPECT_EQ(cuts(1), 0U);
+  shard_.peer(2).release(Opcode::kQueryChunks);
+  EXPECT_EQ(size(file), 200U);
+}
+
+TEST_F(FilesTest, ATruncationThatHasBegunIsOwed) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  ASSERT_TRUE(mark(2, file, 5).has_value());
+  stores(1, 100);
+  stores(2, 200);
+  shard_.peer(2).hold(Opcode::kTruncateChunks);
+  EXPECT_FALSE(truncate(file, 10, milliseconds(300)).has_value());
+  EXPECT_EQ(shard_.peer(1).received<wire::TruncateChunksRequest>().at(0).truncation, 1U);
+  EXPECT_TRUE(shard_.eventually_in_stats("\"truncations\":1"));
+  // Nobody sees the half of it.
+  EXPECT_FALSE(stat(file, milliseconds(300)).has_value());
+  // Rule 6: who marks meanwhile cuts first.
+  auto late = mark(1, file, 6);
+  ASSERT_TRUE(late.has_value());
+  EXPECT_EQ(late->truncation, 1U);
+  EXPECT_EQ(late->cut_size, 10U);
+  stores(1, 10);
+  stores(2, 0);
+  shard_.peer(2).release(Opcode::kTruncateChunks);
+  EXPECT_EQ(size(file), 10U);
+  EXPECT_TRUE(shard_.eventually_in_stats("\"truncations\":0"));
+  EXPECT_EQ(stat(file).value().attr.truncation, 1U);
+}
+
+TEST_F(FilesTest, MakingAFileLongerIsNoTruncation) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  stores(1, 100);
+  auto longer = truncate(file, 5000);
+  ASSERT_TRUE(longer.has_value());
+  EXPECT_EQ(longer->attr.size, 5000U);
+  EXPECT_EQ(longer->attr.truncation, 0U);
+  EXPECT_EQ(cuts(1), 0U);
+}
+
+// I6: unlink is done when the name is, and the space comes back when the shard does.
+TEST_F(FilesTest, ChunksOfAnUnlinkedFileAreOwed) {
+  std::string name = shard_.local_name("f");
+  wire::Attr file = create(name, 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  ASSERT_TRUE(close(1));
+  shard_.peer(1).answer_error(Opcode::kQueryChunks, Error{Errc::kInternal, 0, {}});
+  shard_.peer(1).hold(Opcode::kTruncateChunks);
+  ASSERT_TRUE(unlink(name).has_value());
+  EXPECT_TRUE(shard_.eventually_in_stats("\"files_to_free\":1"));
+  ASSERT_TRUE(shard_.eventually([&] { return cuts(1) >= 1; }));
+  EXPECT_EQ(shard_.peer(1).received<wire::TruncateChunksRequest>().at(0).flags,
+            wire::kTruncateGone);
+  auto late = mark(1, file, 6);
+  ASSERT_FALSE(late.has_value());
+  EXPECT_TRUE(late.error().is_posix(ESTALE));
+  shard_.peer(1).release(Opcode::kTruncateChunks);
+  EXPECT_TRUE(shard_.eventually_in_stats("\"files_to_free\":0"));
+  EXPECT_TRUE(shard_.eventually_in_stats("\"inodes\":1,"));
+}
+
+TEST_F(FilesTest, TheLastCloseFreesAFileWithoutAName) {
+  std::string name = shard_.local_name("f");
+  wire::Attr file = create(name, 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  stores(1, 70);
+  ASSERT_TRUE(unlink(name).has_value());
+  auto still = stat(file);
+  ASSERT_TRUE(still.has_value());
+  EXPECT_EQ(still->attr.nlink, 0U);
+  EXPECT_EQ(still->attr.size, 70U);
+  EXPECT_EQ(cuts(1), 0U);
+  ASSERT_TRUE(close(1));
+  ASSERT_TRUE(shard_.eventually([&] { return cuts(1) == 1; }));
+  EXPECT_TRUE(shard_.eventually_in_stats("\"inodes\":1,"));
+}
+
+// I7.
+TEST_F(FilesTest, ARepeatedOpenIsTheSameOpen) {
+  std::string name = shard_.local_name("f");
+  wire::Attr file = create(name, 1);
+  wire::OpenInodeRequest again;
+  again.inode = file.inode;
+  again.flags = wire::kOpenWrite;
+  again.open_number = 1;
+  ASSERT_TRUE(shard_.call(again).has_value());
+  EXPECT_TRUE(shard_.eventually_in_stats("\"open\":1,"));
+  ASSERT_TRUE(close(1));
+  ASSERT_TRUE(close(1));
+  EXPECT_TRUE(shard_.eventually_in_stats("\"open\":0,"));
+}
+
+TEST_F(FilesTest, OpensThatTheClientDoesNotNameAreClosed) {
+  std::string name = shard_.local_name("f");
+  wire::Attr file = create(name, 1);
+  for (std::uint64_t number = 2; number <= 5; ++number) {
+    ASSERT_TRUE(open(name, number).has_value());
+  }
+  ASSERT_TRUE(unlink(name).has_value());
+  wire::OpensNotice opens;
+  opens.from = 1;
+  opens.to = 6;
+  opens.count = 1;
+  std::uint64_t kept = 3;
+  ASSERT_TRUE(shard_.notify(opens, std::as_bytes(std::span(&kept, 1))));
+  EXPECT_TRUE(shard_.eventually_in_stats("\"open\":1,"));
+  ASSERT_TRUE(stat(file).has_value());
+  opens.count = 0;
+  ASSERT_TRUE(shard_.notify(opens));
+  EXPECT_TRUE(shard_.eventually_in_stats("\"inodes\":1,"));
+}
+
+// A close that overtakes its open, because the caller gave up: the open must not happen any more.
+TEST_F(FilesTest, AnOpenThatWasGivenUpDoesNotHappen) {
+  std::string name = shard_.local_name("f");
+  create(name, 1);
+  ASSERT_TRUE(close(7));
+  EXPECT_FALSE(open(name, 7).has_value());
+  EXPECT_TRUE(shard_.eventually_in_stats("\"open\":1,"));
+}
+
+TEST_F(FilesTest, OpeningForReadingCanTruncate) {
+  std::string name = shard_.local_name("f");
+  wire::Attr file = create(name, 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  stores(1, 70);
+  shard_.peer(1).hold(Opcode::kTruncateChunks);
+  wire::OpenInodeRequest body;
+  body.inode = file.inode;
+  body.flags = wire::kOpenRead | wire::kOpenTruncate;
+  body.open_number = 2;
+  EXPECT_FALSE(shard_.call(body, {}, Deadline::after(milliseconds(300))).has_value());
+  stores(1, 0);
+  shard_.peer(1).release(Opcode::kTruncateChunks);
+  EXPECT_EQ(size(file), 0U);
+  EXPECT_TRUE(shard_.eventually_in_stats("\"open\":1,"));
+  body.inode = wire::kRootInode.value;
+  auto directory = shard_.call(body);
+  ASSERT_FALSE(directory.has_value());
+  EXPECT_TRUE(directory.error().is_posix(EISDIR)) << directory.error().message();
+}
+
+TEST_F(FilesTest, TimesThatWereSetAreNotUndoneByEarlierWrites) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  wire::QueryChunksReply ahead;  // a clock that is an hour ahead
+  ahead.end = 10;
+  ahead.mtime_ns = wall_now_ns() + 3'600'000'000'000;
+  shard_.peer(1).answer<wire::QueryChunksRequest>(ahead);
+  wire::SetAttrRequest set;
+  set.inode = file.inode;
+  set.mask = wire::kSetMtime;
+  set.mtime_ns = 1234;
+  ASSERT_TRUE(shard_.call(set).has_value());
+  EXPECT_EQ(stat(file).value().attr.mtime_ns, 1234);
+  EXPECT_EQ(size(file), 10U);
+}
+
+TEST_F(FilesTest, AppendsAskOnlyWhenOthersWritePlainly) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  wire::AppendRequest append;
+  append.inode = file.inode;
+  append.length = 10;
+  EXPECT_EQ(shard_.call(append).value().offset, 0U);
+  ASSERT_TRUE(mark(1, file, 5, wire::kMarkAppend).has_value());
+  EXPECT_EQ(shard_.call(append).value().offset, 10U);
+  EXPECT_EQ(queries(1), 0U);
+  ASSERT_TRUE(mark(1, file, 6).has_value());
+  stores(1, 500);
+  EXPECT_EQ(shard_.call(append).value().offset, 500U);
+}
+
+TEST_F(FilesTest, ANameWhoseInodeIsElsewhereIsForgottenThere) {
+  std::string name = shard_.local_name("remote");
+  wire::InstallEntryRequest install;
+  install.parent = wire::kRootInode.value;
+  install.inode = wire::InodeId::make(wire::ShardId{1}, 9).value;
+  install.type = S_IFREG;
+  install.ticket = 1;
+  install.settled = 1;
+  install.sender = 2;
+  install.name_bytes = static_cast<std::uint16_t>(name.size());
+  ASSERT_TRUE(shard_.call(install, name).has_value());
+  shard_.peer(1).hold(Opcode::kForgetInode);
+  ASSERT_TRUE(unlink(name).has_value());
+  EXPECT_TRUE(shard_.eventually_in_stats("\"names\":1"));
+  shard_.peer(1).release(Opcode::kForgetInode);
+  EXPECT_TRUE(shard_.eventually_in_stats("\"names\":0"));
+}
+
+class FilesForgottenTest : public FilesTest {
+ protected:
+  static void SetUpTestSuite() { forgotten_ = milliseconds(100); }
+  static void TearDownTestSuite() { forgotten_ = std::chrono::hours(24); }
+};
+
+// Rule 10: no shard trusts an old mark any more, so it may be told.
+TEST_F(FilesForgottenTest, AFileIsToldAsGoneThoughItsChunksAreStillOwed) {
+  std::string name = shard_.local_name("f");
+  wire::Attr file = create(name, 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  shard_.peer(1).hold(Opcode::kTruncateChunks);
+  ASSERT_TRUE(unlink(name).has_value());
+  ASSERT_TRUE(close(1));
+  auto gone = stat(file);
+  ASSERT_FALSE(gone.has_value());
+  EXPECT_TRUE(gone.error().is_posix(ENOENT)) << gone.error().message();
+  EXPECT_TRUE(shard_.eventually_in_stats("\"files_to_free\":1"));
+  shard_.peer(1).release(Opcode::kTruncateChunks);
+  EXPECT_TRUE(shard_.eventually_in_stats("\"files_to_free\":0"));
+}
+
+}  // namespace
+}  // namespace benchfs::server

@@ -1,0 +1,181 @@
+// Who has inodes of this shard open. Opens keep a file without a name alive, and say when its size
+// is to be settled.
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "server/decode.h"
+#include "server/files/files.h"
+#include "server/reply_entry.h"
+
+namespace benchfs::server {
+namespace {
+
+constexpr std::size_t kMaxClosedEarly = 16 * 1024;
+// Opens of clients that do not number theirs are numbered here.
+constexpr std::uint64_t kUnnumbered = std::uint64_t{1} << 63;
+
+}  // namespace
+
+meta::OpenId Files::open_id(const OpenKey& key) {
+  return {key.client_uid, key.number != 0 ? key.number : kUnnumbered | ++unnumbered_opens_};
+}
+
+// An open whose session has ended reaches nobody: the client says anew what it has open, and sends
+// the open again if somebody still waits for it.
+Status Files::may_open(const OpenKey& key) const {
+  if (key.session.is_valid() && server_ != nullptr &&
+      server_->registry().peek(key.session) == nullptr) {
+    return fail(Errc::kUnknownSession, "the session ended");
+  }
+  if (key.number != 0 && is_closed_early_.contains(hash(key.id()))) {
+    return fail(Errc::kCancelled, "the client has given the open up");
+  }
+  return {};
+}
+
+rt::CoResult<wire::Attr> Files::open(wire::InodeId inode,
+                                     OpenKey key,
+                                     std::uint32_t flags,
+                                     Deadline deadline) {
+  BENCHFS_CO_TRY_VOID(co_await wait_alive(inode, deadline));
+  BENCHFS_CO_TRY_VOID(may_open(key));
+  BENCHFS_CO_TRY(wire::Attr attr, store_.attr(inode));
+  if ((flags & wire::kOpenDirectory) != 0 && !attr.is_directory()) {
+    co_return fail_errno(ENOTDIR);  // here, because it must not be truncated either
+  }
+  bool truncates = (flags & wire::kOpenTruncate) != 0;
+  if (truncates && attr.is_directory()) {
+    co_return fail_errno(EISDIR);
+  }
+  meta::OpenId id = open_id(key);
+  bool is_known = store_.find_open(id).has_value();
+  BENCHFS_CO_TRY_VOID(store_.open(inode, id, flags));
+  if (truncates && !is_known) {
+    Status done = co_await truncate(inode, 0, deadline);
+    if (!done) {
+      undo_open(id);
+      co_return std::unexpected(std::move(done.error()));
+    }
+  }
+  Result<wire::Attr> exact = co_await exact_attr(inode, deadline);
+  if (!exact) {
+    undo_open(id);
+    co_return exact;
+  }
+  // The client may have come back meanwhile and not have named this open, because it had no answer.
+  if (!store_.find_open(id)) {
+    BENCHFS_CO_TRY_VOID(may_open(key));
+    BENCHFS_CO_TRY_VOID(store_.open(inode, id, flags));
+  }
+  co_return exact;
+}
+
+// The caller got an error, and so has nothing that it could close.
+void Files::undo_open(meta::OpenId id) {
+  if (std::optional<meta::Open> open = store_.close(id)) {
+    after_close(*open);
+  }
+}
+
+Result<wire::Attr> Files::create_open(const EntryKey& entry,
+                                      const meta::NewInode& inode,
+                                      OpenKey key,
+                                      std::uint32_t flags) {
+  BENCHFS_TRY_VOID(may_open(key));
+  BENCHFS_TRY(wire::Attr attr,
+              store_.create_open(
+                  entry.parent, entry.name, inode, open_id(key), flags, wall_now_ns(), mono_now()));
+  store_.touch_entry_change(entry.parent, attr.ctime_ns);
+  return attr;
+}
+
+rt::Task<void> Files::open_inode(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::OpenInodeRequest>(request));
+  wire::InodeId inode{body.inode};
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(inode));
+  if (attr.is_regular() || (attr.is_directory() && body.open_number != 0)) {
+    BENCHFS_SERVE_TRY(attr,
+                      request,
+                      co_await open(inode,
+                                    {.client_uid = request.client_uid(),
+                                     .number = body.open_number,
+                                     .session = request.session_id()},
+                                    body.flags,
+                                    request.deadline()));
+  }
+  co_await reply_entry(request, store_, attr, 0);
+}
+
+// Of clients that do not number their opens.
+rt::Task<void> Files::close(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::CloseRequest>(request));
+  wire::InodeId inode{body.inode};
+  std::optional<meta::OpenId> id = store_.find_last_open(request.client_uid(), inode, body.flags);
+  Result<wire::Attr> attr = store_.attr(inode);
+  if (!id || !attr) {
+    co_await request.reply_error(Error::from_errno(EBADF));
+    co_return;
+  }
+  undo_open(*id);
+  co_await request.reply(wire::EntryReply{*attr, 0, 0});
+}
+
+void Files::on_close(std::uint64_t client_uid, std::uint64_t number) {
+  meta::OpenId id{client_uid, number};
+  if (std::optional<meta::Open> open = store_.close(id)) {
+    after_close(*open);
+    return;
+  }
+  // It may still be on its way: then it must not happen.
+  if (is_closed_early_.insert(hash(id)).second) {
+    closed_early_.push_back(hash(id));
+  }
+  if (closed_early_.size() > kMaxClosedEarly) {
+    is_closed_early_.erase(closed_early_.front());
+    closed_early_.pop_front();
+  }
+}
+
+void Files::on_opens(std::uint64_t client_uid,
+                     std::uint64_t from,
+                     std::uint64_t to,
+                     std::span<const std::uint64_t> kept) {
+  for (const meta::Open& open : store_.keep_only(client_uid, from, to, kept)) {
+    after_close(open);
+  }
+}
+
+void Files::abandon_client(std::uint64_t client_uid) {
+  for (const meta::Open& open : store_.close_all(client_uid)) {
+    after_close(open);
+  }
+}
+
+void Files::after_close(const meta::Open& open) {
+  if (store_.is_unused(open.inode)) {
+    end_inode(open.inode);
+  } else if ((open.flags & wire::kOpenWrite) != 0 && !store_.has_writers(open.inode)) {
+    settle(open.inode);
+  }
+}
+
+// Bytes of plain writes may lie beyond the end that is known here; those of appends cannot.
+rt::Task<void> Files::append(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::AppendRequest>(request));
+  wire::InodeId inode{body.inode};
+  BENCHFS_SERVE_TRY(
+      InodeLocks::Guard guard, request, co_await inode_locks_.lock(inode, request.deadline()));
+  BENCHFS_SERVE_TRY_VOID(request, co_await wait_alive(inode, request.deadline()));
+  FileState* state = states_.find(inode);
+  if (state != nullptr && std::ranges::any_of(state->marks, &Mark::is_plain)) {
+    BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
+    BENCHFS_SERVE_TRY_VOID(request, store_.settle(inode, attr.size, attr.mtime_ns));
+  }
+  BENCHFS_SERVE_TRY(
+      wire::AppendReply reply, request, store_.note_append(inode, body.length, wall_now_ns()));
+  guard.release();
+  co_await request.reply(reply);
+}
+
+}  // namespace benchfs::server

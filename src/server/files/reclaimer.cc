@@ -1,0 +1,144 @@
+#include "server/files/reclaimer.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace benchfs::server {
+namespace {
+
+constexpr std::size_t kAtATime = 64;
+constexpr Nanos kFirstPause = std::chrono::milliseconds(20);
+constexpr Nanos kLongestPause = std::chrono::seconds(1);
+constexpr Nanos kOneAttempt = std::chrono::seconds(10);
+constexpr Nanos kWarnEvery = std::chrono::seconds(60);
+
+}  // namespace
+
+Reclaimer::Lane& Reclaimer::lane(wire::ShardId shard) {
+  if (lanes_.size() <= shard.value) {
+    lanes_.resize(shard.value + 1);
+  }
+  std::unique_ptr<Lane>& lane = lanes_[shard.value];
+  if (!lane) {
+    lane = std::make_unique<Lane>();
+    lane->shard = shard;
+  }
+  return *lane;
+}
+
+void Reclaimer::owe(Work work, Nanos delay) {
+  MonoTime now = mono_now();
+  if (work.since == MonoTime{}) {
+    work.since = now;
+    ++counts_[static_cast<std::size_t>(work.kind)];
+  }
+  work.not_before = now + delay;
+  Lane& to = lane(work.shard);
+  to.works.push_back(work);
+  to.changed.wake_all();
+  if (!to.is_running) {
+    to.is_running = peers_.scope->spawn(run(to));
+  }
+}
+
+// Ends when nothing is left, or the shard stops.
+rt::Task<void> Reclaimer::run(Lane& lane) {
+  Backoff backoff(kFirstPause, kLongestPause);
+  while (!lane.works.empty() || lane.under_way > 0) {
+    if (peers_.stopping->is_cancelled()) {
+      break;
+    }
+    std::size_t limit = lane.silent_since ? 1 : kAtATime;
+    MonoTime now = mono_now();
+    auto due = std::ranges::find_if(lane.works, [&](const Work& w) { return w.not_before <= now; });
+    if (due == lane.works.end() || lane.under_way >= limit) {
+      MonoTime until = now + kLongestPause;
+      for (const Work& work : lane.works) {
+        until = lane.under_way >= limit ? until : std::min(until, work.not_before);
+      }
+      (void)co_await lane.changed.wait(Deadline::at(until), peers_.stopping);
+      continue;
+    }
+    Work work = *due;
+    lane.works.erase(due);
+    bool was_silent = lane.silent_since.has_value();
+    ++lane.under_way;
+    if (!was_silent) {
+      if (!peers_.scope->spawn(perform(lane, work))) {
+        --lane.under_way;
+        break;
+      }
+      continue;
+    }
+    co_await perform(lane, work);
+    if (lane.silent_since) {
+      (void)co_await rt::sleep_for(backoff.next(), peers_.stopping);
+    } else {
+      backoff.reset();
+    }
+  }
+  // Works that are still under way find nobody who waits for them.
+  lane.is_running = false;
+}
+
+rt::Task<void> Reclaimer::perform(Lane& lane, Work work) {
+  Result<Outcome> outcome = co_await owner_.perform(work, Deadline::after(kOneAttempt));
+  --lane.under_way;
+  if (outcome) {
+    if (lane.silent_since) {
+      BENCHFS_LOG(kInfo, "shard {} answers again", lane.shard.value);
+      lane.silent_since.reset();
+    }
+    if (*outcome == Outcome::kDone) {
+      --counts_[static_cast<std::size_t>(work.kind)];
+      lane.changed.wake_all();
+    } else {
+      owe(work, kLongestPause);
+    }
+    co_return;
+  }
+  note_silence(lane, outcome.error());
+  owe(work);
+}
+
+void Reclaimer::note_silence(Lane& lane, const Error& error) {
+  MonoTime now = mono_now();
+  if (!lane.silent_since) {
+    lane.silent_since = now;
+  }
+  if (now >= lane.next_warning && !peers_.stopping->is_cancelled()) {
+    lane.next_warning = now + kWarnEvery;
+    BENCHFS_LOG(kWarn,
+                "shard {} does not do what this shard owes ({} works wait for it, and are tried "
+                "again until they are done): {}",
+                lane.shard.value,
+                lane.works.size() + 1,
+                error.message());
+  }
+}
+
+std::optional<MonoTime> Reclaimer::silent_since(wire::ShardId shard) const {
+  return shard.value < lanes_.size() && lanes_[shard.value] ? lanes_[shard.value]->silent_since
+                                                            : std::nullopt;
+}
+
+Reclaimer::Stats Reclaimer::stats() const {
+  Stats stats{.works = counts_, .oldest = Nanos::zero(), .silent = {}};
+  MonoTime now = mono_now();
+  for (const std::unique_ptr<Lane>& lane : lanes_) {
+    if (!lane) {
+      continue;
+    }
+    std::size_t looked_at = std::min<std::size_t>(lane->works.size(), 1000);
+    for (std::size_t i = 0; i < looked_at; ++i) {
+      stats.oldest = std::max(stats.oldest, now - lane->works[i].since);
+    }
+    if (lane->silent_since) {
+      stats.silent.push_back({lane->shard, now - *lane->silent_since});
+    }
+  }
+  return stats;
+}
+
+}  // namespace benchfs::server

@@ -1,0 +1,195 @@
+#include "server/testing/shard_under_test.h"
+
+#include <stdlib.h>
+
+#include <filesystem>
+#include <future>
+
+#include "base/check.h"
+#include "cluster/placement.h"
+#include "cluster/server_list_file.h"
+
+namespace benchfs::server::testing {
+
+// --- ScriptedPeer --------------------------------------------------------------------------------
+
+ScriptedPeer::ScriptedPeer() {
+  rpc::testing::ServerThread::Options options;
+  options.ready = false;
+  options.service = this;
+  server_ = std::make_unique<rpc::testing::ServerThread>(std::move(options));
+}
+
+ScriptedPeer::~ScriptedPeer() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  server_->stop();
+}
+
+void ScriptedPeer::hold(wire::Opcode opcode) {
+  std::lock_guard lock(mutex_);
+  held_.insert(opcode);
+}
+
+void ScriptedPeer::release(wire::Opcode opcode) {
+  std::lock_guard lock(mutex_);
+  held_.erase(opcode);
+}
+
+void ScriptedPeer::answer_error(wire::Opcode opcode, Error error) {
+  std::lock_guard lock(mutex_);
+  errors_[opcode] = std::move(error);
+}
+
+std::size_t ScriptedPeer::count(wire::Opcode opcode) const {
+  std::lock_guard lock(mutex_);
+  std::size_t count = 0;
+  for (const auto& message : received_) {
+    count += message.first == opcode ? 1 : 0;
+  }
+  return count;
+}
+
+std::size_t ScriptedPeer::count() const {
+  std::lock_guard lock(mutex_);
+  return received_.size();
+}
+
+rt::Task<void> ScriptedPeer::handle(rpc::Request& request) {
+  wire::Opcode opcode = request.opcode();
+  wire::Reader reader = request.reader();
+  std::string_view text = reader.read_text(reader.left());
+  auto body = std::as_bytes(std::span(text));
+  {
+    std::lock_guard lock(mutex_);
+    received_.emplace_back(opcode, std::vector<std::byte>(body.begin(), body.end()));
+  }
+  for (;;) {
+    std::array<std::byte, rpc::kMaxReplyBody> reply{};
+    std::optional<Error> error;
+    bool is_held = false;
+    {
+      std::lock_guard lock(mutex_);
+      is_held = held_.contains(opcode) && !stopping_;
+      if (auto set = errors_.find(opcode); set != errors_.end()) {
+        error = set->second;
+      }
+      std::ranges::copy(replies_[opcode], reply.begin());
+      if (opcode == wire::Opcode::kMark && !replies_.contains(opcode)) {
+        error = Error::from_errno(ESTALE);
+      }
+    }
+    if (is_held) {
+      (void)co_await rt::sleep_for(std::chrono::milliseconds(2));  // lint: allow sleep (a poll)
+      continue;
+    }
+    if (error) {
+      co_await request.reply_error(*error);
+    } else {
+      co_await request.reply(reply);
+    }
+    co_return;
+  }
+}
+
+// --- ShardUnderTest ------------------------------------------------------------------------------
+
+ShardUnderTest::ShardUnderTest(Options options) {
+  std::string path = std::filesystem::temp_directory_path() / "benchfs_shard_XXXXXX";
+  BENCHFS_CHECK(mkdtemp(path.data()) != nullptr);
+  directory_ = path;
+  const std::uint32_t count = options.peers + 1;
+  std::vector<net::SocketAddress> addresses(1);
+  for (std::uint32_t shard = 1; shard < count; ++shard) {
+    peers_.push_back(std::make_unique<ScriptedPeer>());
+    rpc::testing::ServerThread& server = peers_.back()->server();
+    server.run([&](rpc::Server& ready, net::Worker&) {
+      ready.set_ready(wire::ShardId{shard}, count, rpc::testing::kTestRun);
+    });
+    addresses.push_back(server.address());
+    cluster::Server line{
+        "node_" + std::to_string(shard), server.address().ip(), server.address().port()};
+    auto added = cluster::append_server(directory_,
+                                        line,
+                                        {.run_id = rpc::testing::kTestRun, .expected = count},
+                                        Deadline::after(std::chrono::seconds(10)));
+    BENCHFS_CHECK(added.has_value());
+  }
+  ShardConfig config;
+  config.node_id = "node_0";
+  config.registry_dir = directory_;
+  config.expected_servers = count;
+  config.run_id = rpc::testing::kTestRun;
+  config.auth = Auth::kNone;
+  config.listen_ip = "127.0.0.1";
+  config.engine = Engine::kMemory;
+  config.memory_bytes = std::uint64_t{64} << 20;
+  config.chunk_bytes = 64U << 10;
+  config.buffer_bytes = 64U << 10;
+  config.network.devices = "lo";
+  if (options.tweak) {
+    options.tweak(config);
+  }
+  std::promise<Shard*> created;
+  thread_ = std::thread([&created, config, this] {
+    auto shard = Shard::create(config);
+    BENCHFS_CHECK(shard.has_value());
+    shard_ = std::move(*shard);
+    created.set_value(shard_.get());
+    (void)shard_->run();
+    shard_.reset();  // on the thread that made it
+  });
+  addresses.front() = created.get_future().get()->address();
+  client_ = std::make_unique<rpc::testing::Client>("test", addresses);
+}
+
+ShardUnderTest::~ShardUnderTest() {
+  client_.reset();
+  shard_->stop();
+  thread_.join();
+  peers_.clear();
+  std::error_code ignored;
+  std::filesystem::remove_all(directory_, ignored);
+}
+
+std::size_t ShardUnderTest::requests_to_peers() const {
+  std::size_t count = 0;
+  for (const auto& peer : peers_) {
+    count += peer->count();
+  }
+  return count;
+}
+
+std::string ShardUnderTest::local_name(const std::string& prefix) const {
+  for (int i = 0;; ++i) {
+    std::string name = prefix + std::to_string(i);
+    auto count = static_cast<std::uint32_t>(peers_.size()) + 1;
+    if (cluster::entry_shard(wire::kRootInode, name, count) == wire::ShardId{0}) {
+      return name;
+    }
+  }
+}
+
+std::string ShardUnderTest::stats() {
+  wire::StatsRequest request;
+  std::string text(wire::kMaxStatsBytes, '\0');
+  rpc::Call call = rpc::make_call(request);
+  call.into = std::as_writable_bytes(std::span(text));
+  Result<rpc::Reply> reply = client_->call(call);
+  text.resize(reply ? reply->data_bytes : 0);
+  return text;
+}
+
+bool ShardUnderTest::eventually_in_stats(const std::string& text) {
+  Deadline deadline = Deadline::after(std::chrono::seconds(10));
+  do {
+    if (stats().contains(text)) {
+      return true;
+    }
+  } while (!deadline.passed());
+  return false;
+}
+
+}  // namespace benchfs::server::testing
