@@ -296,6 +296,7 @@ rt::Task<void> ShardService::stats(rpc::Request& request) {
                        .server = *server_,
                        .metadata = *metadata_,
                        .files = *files_,
+                       .names = *names_,
                        .peers = parts_.peers,
                        .buffers = parts_.buffers,
                        .reactor = parts_.reactor};

@@ -3,9 +3,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <iterator>
+#include <map>
 #include <utility>
 
 #include "base/json_writer.h"
@@ -100,12 +103,32 @@ void write_owed(JsonWriter& json, const StatsSources& from) {
   json.field("truncations", owed.truncations);
   json.field("sizes_to_settle", owed.sizes_to_settle);
   json.field("names", owed.names);
-  json.field("oldest_s", seconds(owed.works.oldest));
+  std::array<std::uint64_t, OwedCalls::kKinds> calls{};
+  Nanos oldest = owed.works.oldest;
+  std::map<wire::ShardId, Nanos> silent;
+  for (const Reclaimer::Silent& shard : owed.works.silent) {
+    silent[shard.shard] = shard.age;
+  }
+  for (const OwedCalls::Summary& shard : from.names.owed()) {
+    for (std::size_t kind = 0; kind < calls.size(); ++kind) {
+      calls[kind] += shard.counts[kind];
+    }
+    Nanos age = mono_now() - shard.oldest;
+    oldest = std::max(oldest, age);
+    if (shard.is_silent) {
+      silent[shard.shard] = std::max(silent[shard.shard], age);
+    }
+  }
+  auto count = [&](OwedCalls::Kind kind) { return calls[static_cast<std::size_t>(kind)]; };
+  json.field("removed_directories", count(OwedCalls::Kind::kThaw));
+  json.field("moved_directories", count(OwedCalls::Kind::kParent));
+  json.field("renames", count(OwedCalls::Kind::kRename));
+  json.field("oldest_s", seconds(oldest));
   json.begin_array("silent");
-  for (const Reclaimer::Silent& silent : owed.works.silent) {
+  for (const auto& [shard, age] : silent) {
     json.begin_object();
-    json.field("node_id", from.peers.pool->at(silent.shard).name());
-    json.field("seconds", seconds(silent.age));
+    json.field("node_id", from.peers.pool->at(shard).name());
+    json.field("seconds", seconds(age));
     json.end_object();
   }
   json.end_array();

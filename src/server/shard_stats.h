@@ -14,6 +14,7 @@
 #include "rt/reactor.h"
 #include "server/config.h"
 #include "server/files/files.h"
+#include "server/names/names.h"
 
 namespace benchfs::server {
 
@@ -25,6 +26,7 @@ struct StatsSources {
   rpc::Server& server;
   const meta::MetaStore& metadata;
   const Files& files;
+  const Names& names;
   const Peers& peers;
   const chunk::BufferPool& buffers;
   const rt::Reactor& reactor;

@@ -149,7 +149,9 @@ TEST_F(ManyClients, AnOpenThatFailsLeavesNothingOpen) {
   }
   auto writer = open(0, "/" + name, kReadWriteCreate);
   ASSERT_NE(writer, nullptr);
-  // While somebody writes, the size is asked of a shard that does not answer.
+  // The size is asked of a shard that holds bytes and does not answer: that of the second chunk.
+  std::byte byte{};
+  ASSERT_TRUE(at(0).run(fs(0).write(*writer, 64U << 10, std::span(&byte, 1))));
   cluster_->freeze(1);
   EXPECT_FALSE(at(1).run(fs(1).open("/" + name, wire::kOpenRead, 0)));
   cluster_->thaw(1);

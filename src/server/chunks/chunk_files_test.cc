@@ -26,7 +26,7 @@ class ChunkFilesTest : public ::testing::Test {
     reply.chunk_bytes = kChunk;
     home().answer<wire::MarkRequest>(reply);
   }
-  testing::ScriptedPeer& home() { return shard_.peer(1); }
+  testing::ScriptedShard& home() { return shard_.peer(1); }
   std::size_t marks() { return home().count(wire::Opcode::kMark); }
 
   Result<wire::NoReply> write(wire::InodeId inode = kFile,

@@ -76,6 +76,13 @@ rt::Task<void> Entries::open(rpc::Request& request) {
   }
   OpenKey open{request.client_uid(), body.open_number, request.session_id()};
   Deadline deadline = request.deadline();
+  if (std::optional<meta::Open> known = shared_.inodes.find_open(open)) {
+    // Repeated: the same open, whatever became of the name meanwhile.
+    BENCHFS_SERVE_TRY(
+        wire::Attr attr, request, co_await shared_.inodes.exact_attr(known->inode, deadline));
+    co_await reply_entry(request, shared_.store, attr, 0);
+    co_return;
+  }
   BENCHFS_SERVE_TRY(
       Found found,
       request,
@@ -125,7 +132,8 @@ rt::CoResult<Entries::Found> Entries::open_existing(meta::Entry entry,
   if (!shared_.peers.is_self(entry.inode.home())) {
     co_return Found{remote_attr(entry), wire::kEntryRemote};
   }
-  if (!S_ISREG(entry.type)) {
+  bool is_opened = S_ISREG(entry.type) || (S_ISDIR(entry.type) && open.number != 0);
+  if (!is_opened) {
     BENCHFS_CO_TRY(wire::Attr attr, shared_.store.attr(entry.inode));
     co_return Found{attr, 0};
   }

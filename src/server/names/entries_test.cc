@@ -23,6 +23,7 @@ class EntriesTest : public testing::NamesTest {
         wire::InodeId old = store.find(wire::kRootInode, name)->inode;
         ASSERT_TRUE(store.put_entry(wire::kRootInode, name, {with, S_IFREG}, mono_now()));
         ASSERT_TRUE(store.unlink(old, 1));
+        store.erase(old);
       };
     });
   }

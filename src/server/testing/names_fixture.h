@@ -45,6 +45,9 @@ class StoreDoor final : public InodeDoor {
                                  std::uint32_t /*flags*/) override {
     return store_.create(entry.parent, entry.name, inode, 1, mono_now());
   }
+  [[nodiscard]] std::optional<meta::Open> find_open(OpenKey /*key*/) const override {
+    return std::nullopt;
+  }
   void drop(wire::InodeId inode) override { dropped.push_back(inode); }
 
   std::function<void()> before_use;  // runs once, when an inode has been found but not been used

@@ -11,16 +11,17 @@
 
 namespace benchfs::server::testing {
 
-// --- ScriptedPeer --------------------------------------------------------------------------------
+// --- ScriptedShard
+// --------------------------------------------------------------------------------
 
-ScriptedPeer::ScriptedPeer() {
+ScriptedShard::ScriptedShard() {
   rpc::testing::ServerThread::Options options;
   options.ready = false;
   options.service = this;
   server_ = std::make_unique<rpc::testing::ServerThread>(std::move(options));
 }
 
-ScriptedPeer::~ScriptedPeer() {
+ScriptedShard::~ScriptedShard() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -28,22 +29,22 @@ ScriptedPeer::~ScriptedPeer() {
   server_->stop();
 }
 
-void ScriptedPeer::hold(wire::Opcode opcode) {
+void ScriptedShard::hold(wire::Opcode opcode) {
   std::lock_guard lock(mutex_);
   held_.insert(opcode);
 }
 
-void ScriptedPeer::release(wire::Opcode opcode) {
+void ScriptedShard::release(wire::Opcode opcode) {
   std::lock_guard lock(mutex_);
   held_.erase(opcode);
 }
 
-void ScriptedPeer::answer_error(wire::Opcode opcode, Error error) {
+void ScriptedShard::answer_error(wire::Opcode opcode, Error error) {
   std::lock_guard lock(mutex_);
   errors_[opcode] = std::move(error);
 }
 
-std::size_t ScriptedPeer::count(wire::Opcode opcode) const {
+std::size_t ScriptedShard::count(wire::Opcode opcode) const {
   std::lock_guard lock(mutex_);
   std::size_t count = 0;
   for (const auto& message : received_) {
@@ -52,12 +53,12 @@ std::size_t ScriptedPeer::count(wire::Opcode opcode) const {
   return count;
 }
 
-std::size_t ScriptedPeer::count() const {
+std::size_t ScriptedShard::count() const {
   std::lock_guard lock(mutex_);
   return received_.size();
 }
 
-rt::Task<void> ScriptedPeer::handle(rpc::Request& request) {
+rt::Task<void> ScriptedShard::handle(rpc::Request& request) {
   wire::Opcode opcode = request.opcode();
   wire::Reader reader = request.reader();
   std::string_view text = reader.read_text(reader.left());
@@ -103,7 +104,7 @@ ShardUnderTest::ShardUnderTest(Options options) {
   const std::uint32_t count = options.peers + 1;
   std::vector<net::SocketAddress> addresses(1);
   for (std::uint32_t shard = 1; shard < count; ++shard) {
-    peers_.push_back(std::make_unique<ScriptedPeer>());
+    peers_.push_back(std::make_unique<ScriptedShard>());
     rpc::testing::ServerThread& server = peers_.back()->server();
     server.run([&](rpc::Server& ready, net::Worker&) {
       ready.set_ready(wire::ShardId{shard}, count, rpc::testing::kTestRun);

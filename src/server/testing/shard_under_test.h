@@ -21,10 +21,10 @@
 namespace benchfs::server::testing {
 
 // Records what it is asked, and answers every operation with what was set, or the reply's defaults.
-class ScriptedPeer final : private rpc::Service {
+class ScriptedShard final : private rpc::Service {
  public:
-  ScriptedPeer();
-  ~ScriptedPeer() override;
+  ScriptedShard();
+  ~ScriptedShard() override;
 
   // Requests of this operation are not answered until release(); then as is set at that time.
   void hold(wire::Opcode opcode);
@@ -58,7 +58,7 @@ class ScriptedPeer final : private rpc::Service {
 
  private:
   rt::Task<void> handle(rpc::Request& request) override;
-  void on_client_registered(std::uint64_t) override {}
+  void on_client_registered(wire::SessionId, std::uint64_t) override {}
   void on_client_gone(std::uint64_t, rpc::Departure) override {}
   void on_invalidate_ack(wire::SessionId, std::uint64_t) override {}
 
@@ -83,7 +83,7 @@ class ShardUnderTest {
   ~ShardUnderTest();
 
   // The shard itself is number 0; its peers begin with 1.
-  ScriptedPeer& peer(std::uint32_t shard) { return *peers_[shard - 1]; }
+  ScriptedShard& peer(std::uint32_t shard) { return *peers_[shard - 1]; }
   rpc::testing::Client& client() { return *client_; }
   // All that peers have been asked.
   [[nodiscard]] std::size_t requests_to_peers() const;
@@ -122,7 +122,7 @@ class ShardUnderTest {
 
  private:
   std::string directory_;
-  std::vector<std::unique_ptr<ScriptedPeer>> peers_;
+  std::vector<std::unique_ptr<ScriptedShard>> peers_;
   std::unique_ptr<Shard> shard_;
   std::thread thread_;
   std::unique_ptr<rpc::testing::Client> client_;
