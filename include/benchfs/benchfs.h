@@ -14,20 +14,27 @@
  * function of the same name, every function may return
  *     -ETIMEDOUT      the time allowed for one operation passed; its effect may have happened
  *     -EHOSTUNREACH, -ECONNRESET, -ECONNREFUSED, -ENOTCONN   a server is not there or went away
- *     -ESTALE         the servers belong to another run than the server list
- *     -EIO            anything else that went wrong in the cluster
- *     -EBADF          the handle is NULL
- *     -EINVAL         another argument that must not be NULL is NULL
- *     -ECANCELED      the context was made before fork() and this is the child
- *     -ENOMEM         out of memory
- * None of them makes the context unusable: when the servers are back, the next call works.
+ *     -ESTALE         the servers belong to another run than the server list; or the open file is
+ * gone: it was removed while its server had lost touch with this client -EIO            anything
+ * else that went wrong in the cluster; in particular, a server restarted and lost the file -EBADF
+ * the handle is NULL -EINVAL         another argument that must not be NULL is NULL -ECANCELED the
+ * context was made before fork() and this is the child -EDEADLK        called from a signal handler
+ * that interrupted a function of BenchFS in the same thread -ENOMEM         out of memory None of
+ * them makes the context unusable: when the servers are back, the next call works.
  *
  * Threads. Every function may be called from any thread at any time, with the same context and the
  * same file too. The exceptions: benchfs_finalize() and benchfs_close() end the life of their
  * handle; no other call that uses it may be under way or follow. Operations that have returned are
  * seen by every later operation of every client of the cluster.
  *
- * Processes. After fork() a context works in the parent only. A child makes its own.
+ * Signals. The library's threads block all signals, so a signal is delivered to the program's own
+ * threads. A signal handler may call BenchFS, unless it interrupted a function of BenchFS in the
+ * same thread: then the call fails with -EDEADLK.
+ *
+ * Processes. After fork() a context works in the parent only; in the child every call on it fails
+ * with -ECANCELED. A process whose parent had made a context before fork() cannot make one of its
+ * own: the attempt fails at once with -ENOTSUP. Call exec() in the child, or make contexts only in
+ * children.
  *
  * Paths are absolute (a missing leading '/' is added), any bytes but NUL, components of at most 255
  * bytes, 4095 bytes altogether. "." and ".." work; ".." is resolved after symbolic links, as in
@@ -95,9 +102,9 @@ benchfs_context_t* benchfs_init(const char* node_id,
                                 int is_server,
                                 size_t chunk_size) BENCHFS_NOEXCEPT;
 
-/* Closes all files still open, leaves the cluster and frees the context. Returns 0 or the first
-   error of closing a file; the context is gone in any case. In a child of fork() it does nothing
-   and returns -ECANCELED. NULL is allowed and does nothing. */
+/* Closes all files still open, leaves the cluster and frees the context, without waiting for
+   servers that do not answer. Returns 0; the context is gone in any case. In a child of fork() it
+   does nothing and returns -ECANCELED. NULL is allowed and does nothing. */
 int benchfs_finalize(benchfs_context_t* context) BENCHFS_NOEXCEPT;
 
 /* --- Open files ------------------------------------------------------------------------------- */
@@ -106,9 +113,8 @@ int benchfs_finalize(benchfs_context_t* context) BENCHFS_NOEXCEPT;
    O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_NOFOLLOW, O_DIRECTORY, O_SYNC, O_DSYNC. O_CLOEXEC,
    O_DIRECT, O_LARGEFILE, O_NOATIME, O_NOCTTY and O_NONBLOCK are accepted and change nothing.
    Others: EINVAL. `mode` are the permission bits of a new file. A directory opens with O_RDONLY,
-   for benchfs_fstat(), which fails with -ENOENT once the directory is removed. O_CREAT | O_EXCL
-   succeeds for exactly one of many callers, on whatever node.
- */
+   for benchfs_fstat(). O_TRUNC cuts a regular file also with O_RDONLY; a directory is -EISDIR.
+   O_CREAT | O_EXCL succeeds for exactly one of many callers, on whatever node. */
 benchfs_file_t* benchfs_open(benchfs_context_t* context, const char* path, int flags, mode_t mode)
     BENCHFS_NOEXCEPT;
 
@@ -116,8 +122,8 @@ benchfs_file_t* benchfs_open(benchfs_context_t* context, const char* path, int f
 benchfs_file_t* benchfs_create(benchfs_context_t* context, const char* path, int flags, mode_t mode)
     BENCHFS_NOEXCEPT;
 
-/* Settles size and times at the server and frees the handle, also when it returns an error. Data
-   needs no close to be seen by others. */
+/* Frees the handle, and does not wait for any server: what was written is safe and seen by others
+   since the write returned. */
 int benchfs_close(benchfs_file_t* file) BENCHFS_NOEXCEPT;
 
 /* Reads up to `size` bytes at `offset`; the file position is neither used nor moved. Returns the
@@ -127,10 +133,11 @@ int benchfs_close(benchfs_file_t* file) BENCHFS_NOEXCEPT;
 ssize_t benchfs_pread(benchfs_file_t* file, void* buffer, size_t size, int64_t offset)
     BENCHFS_NOEXCEPT;
 
-/* Writes all `size` bytes at `offset` and returns `size`, or fails; then some of the bytes may have
-   been stored. -ENOSPC: the servers' space is used up. -EFBIG: beyond the largest file, 2^62 bytes.
-   A file opened with O_APPEND is appended to whatever the offset, as on Linux.
-   (Earlier versions called this benchfs_write.) */
+/* Writes `size` bytes at `offset` and returns how many were written: fewer than `size` only when
+   the servers' space ran out after them. On failure some of the bytes may have been stored.
+   -ENOSPC: the servers' space is used up. -EFBIG: beyond the largest file, 2^62 bytes. A file
+   opened with O_APPEND is appended to whatever the offset, as on Linux. (Earlier versions called
+   this benchfs_write.) */
 ssize_t benchfs_pwrite(benchfs_file_t* file, const void* buffer, size_t size, int64_t offset)
     BENCHFS_NOEXCEPT;
 
@@ -144,7 +151,7 @@ ssize_t benchfs_write(benchfs_file_t* file, const void* buffer, size_t size) BEN
    would be negative, -EOVERFLOW when too large to tell. */
 int64_t benchfs_lseek(benchfs_file_t* file, int64_t offset, int whence) BENCHFS_NOEXCEPT;
 
-/* Returns when everything written to the file so far, by this client, is on the servers' devices
+/* Returns when everything written to the file so far, by any client, is on the servers' devices
    (file engine; the memory engine has none). */
 int benchfs_fsync(benchfs_file_t* file) BENCHFS_NOEXCEPT;
 

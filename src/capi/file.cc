@@ -64,22 +64,31 @@ Result<std::size_t> read_at(benchfs_file* file, void* buffer, size_t size, int64
                                               {static_cast<std::byte*>(buffer), size}));
 }
 
-// Returns the end of what was written.
-Result<std::int64_t> write_at(benchfs_file* file, const void* buffer, size_t size, int64_t offset) {
+// Where bytes were written, and how many.
+struct Written {
+  std::int64_t offset = 0;
+  std::size_t bytes = 0;
+  [[nodiscard]] std::int64_t end() const { return offset + static_cast<std::int64_t>(bytes); }
+};
+
+Result<Written> write_at(benchfs_file* file, const void* buffer, size_t size, int64_t offset) {
   BENCHFS_TRY_VOID(check_transfer(file, buffer, size, offset));
   client::FileSystem& fs = file->context->client->fs();
   client::OpenFile& open_file = *file->open_file;
   std::span bytes(static_cast<const std::byte*>(buffer), size);
-  auto start = static_cast<std::uint64_t>(offset);
+  Written written{.offset = offset};
   if (open_file.is_append() && size > 0) {  // nothing appended moves no position
-    BENCHFS_TRY(start, run(file->context, fs.append(open_file, bytes)));
+    BENCHFS_TRY(client::Appended appended, run(file->context, fs.append(open_file, bytes)));
+    written = {.offset = static_cast<std::int64_t>(appended.offset), .bytes = appended.bytes};
   } else {
-    BENCHFS_TRY_VOID(run(file->context, fs.write(open_file, start, bytes)));
+    BENCHFS_TRY(
+        written.bytes,
+        run(file->context, fs.write_some(open_file, static_cast<std::uint64_t>(offset), bytes)));
   }
   if (file->is_synchronous) {
     BENCHFS_TRY_VOID(run(file->context, fs.fsync(open_file)));
   }
-  return static_cast<std::int64_t>(start + size);
+  return written;
 }
 
 Result<std::int64_t> base_of(benchfs_file* file, int whence) {
@@ -164,8 +173,8 @@ ssize_t benchfs_pwrite(benchfs_file_t* file,
                        size_t size,
                        int64_t offset) noexcept {
   return capi::answer<ssize_t>(capi::call_on(file, "pwrite"), [&]() -> Result<std::size_t> {
-    BENCHFS_TRY_VOID(capi::write_at(file, buffer, size, offset));
-    return size;
+    BENCHFS_TRY(capi::Written written, capi::write_at(file, buffer, size, offset));
+    return written.bytes;
   });
 }
 
@@ -183,9 +192,9 @@ ssize_t benchfs_write(benchfs_file_t* file, const void* buffer, size_t size) noe
   return capi::answer<ssize_t>(capi::call_on(file, "write"), [&]() -> Result<std::size_t> {
     BENCHFS_TRY_VOID(capi::check(file));
     std::lock_guard lock(file->mutex);
-    BENCHFS_TRY(std::int64_t end, capi::write_at(file, buffer, size, file->position));
-    file->position = end;
-    return size;
+    BENCHFS_TRY(capi::Written written, capi::write_at(file, buffer, size, file->position));
+    file->position = written.end();
+    return written.bytes;
   });
 }
 

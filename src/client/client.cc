@@ -92,9 +92,8 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
 }
 
 namespace {
-rt::CoStatus say_goodbye(FileSystem* fs, rpc::ConnectionPool* pool) {
-  co_await fs->close_all();
-  pool->close();
+rt::CoStatus say_goodbye(FileSystem* fs) {
+  co_await fs->leave();
   co_return Status{};
 }
 }  // namespace
@@ -113,7 +112,7 @@ Client::~Client() {
     return;
   }
   if (file_system_ != nullptr) {
-    (void)driver_->run(say_goodbye(file_system_.get(), pool_.get()));
+    (void)driver_->run(say_goodbye(file_system_.get()));
   }
   driver_->stop_helper();
   file_system_.reset();

@@ -8,7 +8,7 @@ FileSystem::FileSystem(rpc::ConnectionPool& pool, FileSystemConfig config)
     : backend_{.pool = pool, .config = config},
       inodes_(backend_),
       open_files_(backend_, inodes_),
-      data_(backend_, inodes_),
+      data_(backend_, open_files_),
       paths_(backend_, inodes_, open_files_),
       administration_(backend_) {
   pool.set_notice_handler(this);
@@ -29,7 +29,24 @@ rt::CoResult<std::vector<DirEntry>> FileSystem::list(wire::InodeId directory,
   co_return page;
 }
 
-rt::Task<void> FileSystem::close_all() {
+rt::CoStatus FileSystem::close(std::shared_ptr<OpenFile> file) {
+  co_return open_files_.close(*file);
+}
+
+rt::CoStatus FileSystem::write(OpenFile& file,
+                               std::uint64_t offset,
+                               std::span<const std::byte> from) {
+  while (!from.empty()) {
+    BENCHFS_CO_TRY(std::size_t written, co_await data_.write(file, offset, from));
+    offset += written;
+    from = from.subspan(written);
+  }
+  co_return Status{};
+}
+
+rt::Task<void> FileSystem::leave() {
+  backend_.scope.close();
+  backend_.pool.close();
   co_await backend_.scope.join();
 }
 
@@ -41,8 +58,13 @@ void FileSystem::on_invalidate(wire::InodeId parent, std::string_view name) {
   }
 }
 
+void FileSystem::on_registered(wire::ShardId shard, rpc::Registered how) {
+  open_files_.on_registered(shard, how);
+}
+
 void FileSystem::on_connection_lost(wire::ShardId shard) {
   paths_.cache().on_connection_lost(shard);
+  open_files_.on_connection_lost(shard);
 }
 
 }  // namespace benchfs::client

@@ -79,20 +79,26 @@ class FileSystem final : private rpc::NoticeHandler {
                                                std::uint32_t chunk_bytes = 0) {
     return paths_.open(std::move(path), flags, mode, chunk_bytes);
   }
-  rt::CoStatus close(std::shared_ptr<OpenFile> file) { return open_files_.close(std::move(file)); }
+  // Cannot fail but for EBADF: what was written has been answered. Waits for no server.
+  rt::CoStatus close(std::shared_ptr<OpenFile> file);
   rt::CoResult<std::size_t> read(OpenFile& file, std::uint64_t offset, std::span<std::byte> into) {
     return data_.read(file, offset, into);
   }
-  rt::CoStatus write(OpenFile& file, std::uint64_t offset, std::span<const std::byte> from) {
+  // Writes all of it or fails.
+  rt::CoStatus write(OpenFile& file, std::uint64_t offset, std::span<const std::byte> from);
+  // Bytes written: fewer than asked when the space ran out after them.
+  rt::CoResult<std::size_t> write_some(OpenFile& file,
+                                       std::uint64_t offset,
+                                       std::span<const std::byte> from) {
     return data_.write(file, offset, from);
   }
-  rt::CoResult<std::uint64_t> append(OpenFile& file, std::span<const std::byte> from) {
+  rt::CoResult<Appended> append(OpenFile& file, std::span<const std::byte> from) {
     return data_.append(file, from);
   }
   rt::CoStatus fsync(OpenFile& file) { return open_files_.fsync(file); }
   rt::CoResult<wire::Attr> fstat(OpenFile& file) { return open_files_.stat(file); }
   rt::CoResult<wire::Attr> set_attr(OpenFile& file, wire::SetAttrRequest request) {
-    return open_files_.set_attr(file.id(), request, backend_.metadata_deadline());
+    return open_files_.set_attr(file, request);
   }
 
   // --- the whole (administration.h) ---
@@ -119,11 +125,13 @@ class FileSystem final : private rpc::NoticeHandler {
 
   [[nodiscard]] std::uint32_t shard_count() const { return backend_.pool.size(); }
   [[nodiscard]] rpc::ConnectionPool& pool() { return backend_.pool; }
-  // Waits for background work (none may be added any more).
-  rt::Task<void> close_all();
+  // Ends background work, says goodbye to all servers and waits for what still runs. The servers
+  // close what is still open.
+  rt::Task<void> leave();
 
  private:
   void on_invalidate(wire::InodeId parent, std::string_view name) override;
+  void on_registered(wire::ShardId shard, rpc::Registered how) override;
   void on_connection_lost(wire::ShardId shard) override;
 
   Backend backend_;

@@ -50,7 +50,9 @@ rt::CoResult<Found> Inodes::entry_call(wire::ShardId shard, rpc::Call& call, Dea
   }
   target_buffers_.push_back(std::move(buffer));
   if (!reply) {
-    co_return call_error(std::move(reply.error()), LostBy::kAnother);
+    co_return call_error(
+        name_node(std::move(reply.error()), backend_, shard, wire::to_string(call.opcode)),
+        LostBy::kAnother);
   }
   co_return found;
 }
@@ -58,7 +60,8 @@ rt::CoResult<Found> Inodes::entry_call(wire::ShardId shard, rpc::Call& call, Dea
 rt::CoStatus Inodes::plain_call(wire::ShardId shard, const rpc::Call& call, Deadline by) {
   Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
   if (!reply) {
-    co_return std::unexpected(std::move(reply.error()));
+    co_return std::unexpected(
+        name_node(std::move(reply.error()), backend_, shard, wire::to_string(call.opcode)));
   }
   co_return Status{};
 }
@@ -90,6 +93,22 @@ rt::CoResult<Found> Inodes::open(wire::InodeId inode,
   request.open_number = open_number;
   rpc::Call call = rpc::make_call(request);
   co_return co_await entry_call(inode.home(), call, by);
+}
+
+rt::CoResult<Found> Inodes::fsync(wire::InodeId inode, Deadline by) {
+  wire::FsyncRequest request;
+  request.inode = inode.value;
+  rpc::Call call = rpc::make_call(request);
+  co_return co_await entry_call(inode.home(), call, by);
+}
+
+rt::CoResult<wire::InodeRangeReply> Inodes::made_since_start(wire::ShardId shard, Deadline by) {
+  wire::InodeRangeRequest request;
+  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, rpc::make_call(request), by);
+  if (!reply) {
+    co_return std::unexpected(std::move(reply.error()));
+  }
+  co_return reply->as<wire::InodeRangeReply>();
 }
 
 // --- Entries -------------------------------------------------------------------------------------

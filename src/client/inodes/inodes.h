@@ -52,6 +52,11 @@ class Inodes {
   // `request.inode` is filled in.
   rt::CoResult<Found> set_attr(wire::InodeId inode, wire::SetAttrRequest request, Deadline by);
 
+  // Everything written to the file so far is on the servers' devices.
+  rt::CoResult<Found> fsync(wire::InodeId inode, Deadline by);
+  // Which inodes the shard has made since it started: all others of its numbers are lost.
+  rt::CoResult<wire::InodeRangeReply> made_since_start(wire::ShardId shard, Deadline by);
+
   rt::CoResult<Found> mkdir(wire::InodeId parent,
                             std::string_view name,
                             const NewInode& directory,
@@ -71,10 +76,9 @@ class Inodes {
                       std::uint32_t flags,
                       Deadline by);
 
+ private:
   // A call whose reply is an entry; a symlink's target may come with it.
   rt::CoResult<Found> entry_call(wire::ShardId shard, rpc::Call& call, Deadline by);
-
- private:
   rt::CoStatus plain_call(wire::ShardId shard, const rpc::Call& call, Deadline by);
 
   Backend& backend_;

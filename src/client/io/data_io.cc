@@ -1,16 +1,28 @@
-// Reading and writing: a request is cut by chunk and transfer size, and its parts run side by side.
+#include "client/io/data_io.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
-#include <vector>
 
 #include "client/inodes/lost_file.h"
-#include "client/io/data_io.h"
-#include "cluster/placement.h"
+#include "rt/scope.h"
 
 namespace benchfs::client {
+namespace {
+
+// One more than the limit when there are more.
+std::size_t count_spans(const cluster::ChunkSpans& spans, std::size_t limit) {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const cluster::ChunkSpan& span : spans) {
+    if (++count > limit) {
+      break;
+    }
+  }
+  return count;
+}
+
+}  // namespace
 
 // One read or write under way; its parts are taken by a few workers, in order of offset. Each part
 // is an operation with a deadline of its own: how long all take depends on the length.
@@ -25,13 +37,21 @@ struct DataIo::Transfer {
   std::span<std::byte> into;        // read
   std::span<const std::byte> from;  // write
   bool is_write = false;
+  std::uint64_t truncation = wire::kAnyTruncation;  // write
 
+  // Of the first part that failed, by offset: all before it is done when the transfer ends.
   std::optional<Error> error;
-  std::uint64_t written_end = 0;            // write: end of the last part that is stored
+  std::uint64_t failed_at = UINT64_MAX;
   std::uint64_t complete_end = UINT64_MAX;  // read: where the first part that came short ends
   std::uint64_t lost_at = UINT64_MAX;       // read: where the first part begins that may be lost
   std::optional<Error> lost;
 
+  void on_failed(std::uint64_t file_offset, Error why) {
+    if (file_offset < failed_at) {
+      failed_at = file_offset;
+      error = std::move(why);
+    }
+  }
   // A part of a server that lost what it held: an error only if the file reaches so far.
   void on_lost(std::uint64_t file_offset, Error why) {
     complete_end = std::min(complete_end, file_offset);
@@ -50,26 +70,20 @@ std::uint32_t DataIo::max_transfer() const {
   return granted == 0 ? 1U << 20 : granted;
 }
 
-rt::CoStatus DataIo::run_transfer(Transfer& transfer, std::size_t spans) {
-  if (spans <= 1) {
-    if (spans == 1) {
-      Status done = co_await transfer_span(transfer, *transfer.next);
-      if (!done) {
-        transfer.error = std::move(done.error());
-      }
-    }
-  } else {
-    rt::Group group(backend_.scope);
-    std::size_t workers = std::min<std::size_t>(spans, backend_.config.parallel_transfers);
-    for (std::size_t i = 0; i < workers; ++i) {
-      group.add(transfer_spans(&transfer));
-    }
-    (void)co_await group.wait();
+// Ends when no part is under way any more. After a failure no further part is begun.
+rt::Task<void> DataIo::run(Transfer& transfer) {
+  std::size_t spans = count_spans(transfer.spans, backend_.config.parallel_transfers);
+  if (spans == 1) {
+    co_return co_await transfer_spans(&transfer);
   }
-  if (transfer.error) {
-    co_return std::unexpected(std::move(*transfer.error));
+  rt::Group group(backend_.scope);
+  for (std::size_t i = 0; i < std::min<std::size_t>(spans, backend_.config.parallel_transfers);
+       ++i) {
+    group.add(transfer_spans(&transfer));
   }
-  co_return Status{};
+  if (!co_await group.wait()) {
+    transfer.on_failed(transfer.offset, Error{Errc::kCancelled, 0, "the client is closing"});
+  }
 }
 
 rt::Task<void> DataIo::transfer_spans(Transfer* transfer) {
@@ -77,8 +91,8 @@ rt::Task<void> DataIo::transfer_spans(Transfer* transfer) {
     cluster::ChunkSpan span = *transfer->next;
     ++transfer->next;
     Status done = co_await transfer_span(*transfer, span);
-    if (!done && !transfer->error) {
-      transfer->error = std::move(done.error());
+    if (!done) {
+      transfer->on_failed(span.file_offset, std::move(done.error()));
     }
   }
 }
@@ -93,15 +107,16 @@ rt::CoStatus DataIo::write_span(Transfer& transfer, cluster::ChunkSpan span) {
   request.index = span.index;
   request.offset = span.offset;
   request.length = span.length;
+  request.truncation = transfer.truncation;
   rpc::Call call = rpc::make_call(request);
   call.data = transfer.from.subspan(span.file_offset - transfer.offset, span.length);
   call.rendezvous = span.length > backend_.config.eager_bytes;
-  Result<rpc::Reply> reply = co_await backend_.pool.call(
-      cluster::chunk_shard(transfer.file.layout(), span.index), call, backend_.data_deadline());
+  wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
+  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
   if (!reply) {
-    co_return call_error(std::move(reply.error()), LostBy::kAsked);
+    co_return call_error(name_node(std::move(reply.error()), backend_, shard, "write"),
+                         LostBy::kAsked);
   }
-  transfer.written_end = std::max(transfer.written_end, span.file_offset + span.length);
   co_return Status{};
 }
 
@@ -113,15 +128,15 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
   request.length = span.length;
   rpc::Call call = rpc::make_call(request);
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
-  Result<rpc::Reply> reply = co_await backend_.pool.call(
-      cluster::chunk_shard(transfer.file.layout(), span.index), call, backend_.data_deadline());
+  wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
+  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
   if (!reply && reply.error().code == Errc::kDataLost) {
     transfer.on_lost(span.file_offset,
                      call_error(std::move(reply.error()), LostBy::kAsked).error());
     co_return Status{};
   }
   if (!reply) {
-    co_return std::unexpected(std::move(reply.error()));
+    co_return std::unexpected(name_node(std::move(reply.error()), backend_, shard, "read"));
   }
   if (reply->data_bytes < span.length) {
     std::memset(call.into.data() + reply->data_bytes, 0, span.length - reply->data_bytes);
@@ -130,27 +145,16 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
   co_return Status{};
 }
 
-namespace {
-std::size_t count_spans(const cluster::ChunkSpans& spans) {
-  std::size_t count = 0;
-  for ([[maybe_unused]] const cluster::ChunkSpan& span : spans) {
-    if (++count > 1024) {
-      break;
-    }
-  }
-  return count;
-}
-}  // namespace
-
 rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
                                        std::uint64_t offset,
                                        std::span<std::byte> into) {
-  if (file.inode->attr.is_directory()) {
+  if (file.attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
-  if (!file.is_open || !file.can_read()) {
+  if (!file.can_read()) {
     co_return fail_errno(EBADF);
   }
+  BENCHFS_CO_TRY_VOID(open_files_.check(file));
   if (into.empty() || offset >= wire::kMaxFileBytes) {
     co_return 0;
   }
@@ -161,8 +165,10 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   for (;;) {
     Transfer transfer(file, offset, into.size(), max_transfer());
     transfer.into = into;
-    std::size_t spans = count_spans(transfer.spans);
-    BENCHFS_CO_TRY_VOID(co_await run_transfer(transfer, spans));
+    co_await run(transfer);
+    if (transfer.error) {
+      co_return std::unexpected(co_await open_files_.on_error(file, *std::move(transfer.error)));
+    }
     std::uint64_t end = offset + into.size();
     if (transfer.complete_end >= end) {
       co_return into.size();
@@ -172,10 +178,8 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
     // still missing is a hole.
     bool looked_again = size.has_value();
     if (!looked_again) {
-      BENCHFS_CO_TRY(Found found,
-                     co_await inodes_.get_attr(file.id(), backend_.metadata_deadline()));
-      file.inode->attr = found.attr;
-      size = found.attr.size;
+      BENCHFS_CO_TRY(wire::Attr attr, co_await open_files_.stat(file));
+      size = attr.size;
     }
     std::uint64_t readable = std::min(end, *size);
     if (transfer.lost_at < readable) {
@@ -188,47 +192,74 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   }
 }
 
-rt::CoStatus DataIo::write(OpenFile& file, std::uint64_t offset, std::span<const std::byte> from) {
-  if (!file.is_open || !file.can_write()) {
+rt::CoResult<std::size_t> DataIo::write_range(OpenFile& file,
+                                              std::uint64_t offset,
+                                              std::span<const std::byte> from,
+                                              std::uint64_t truncation) {
+  Transfer transfer(file, offset, from.size(), max_transfer());
+  transfer.from = from;
+  transfer.is_write = true;
+  transfer.truncation = truncation;
+  co_await run(transfer);
+  if (!transfer.error) {
+    co_return from.size();
+  }
+  if (transfer.error->is_posix(ENOSPC) && transfer.failed_at > offset) {
+    co_return transfer.failed_at - offset;
+  }
+  co_return std::unexpected(co_await open_files_.on_error(file, *std::move(transfer.error)));
+}
+
+rt::CoResult<std::size_t> DataIo::write(OpenFile& file,
+                                        std::uint64_t offset,
+                                        std::span<const std::byte> from) {
+  if (!file.can_write()) {
     co_return fail_errno(EBADF);
   }
+  BENCHFS_CO_TRY_VOID(open_files_.check(file));
   if (from.empty()) {
-    co_return Status{};
+    co_return 0;
   }
   if (offset > wire::kMaxFileBytes || from.size() > wire::kMaxFileBytes - offset) {
     co_return fail_errno(EFBIG);
   }
-  Transfer transfer(file, offset, from.size(), max_transfer());
-  transfer.from = from;
-  transfer.is_write = true;
-  std::size_t spans = count_spans(transfer.spans);
-  std::shared_ptr<OpenInode> inode = file.inode;
-  std::uint64_t truncation = inode->truncation;
-  Status done = co_await run_transfer(transfer, spans);
-  bool is_certain =
-      done || done.error().code == Errc::kPosix || done.error().code == Errc::kDataLost;
-  if (transfer.written_end > 0 || !is_certain) {
-    inode->on_written(transfer.written_end, truncation, is_certain, wall_now_ns());
-  }
-  co_return done;
+  co_return co_await write_range(file, offset, from, wire::kAnyTruncation);
 }
 
-rt::CoResult<std::uint64_t> DataIo::append(OpenFile& file, std::span<const std::byte> from) {
-  if (!file.is_open || !file.can_write()) {
+rt::CoResult<Appended> DataIo::append(OpenFile& file, std::span<const std::byte> from) {
+  if (!file.can_write()) {
     co_return fail_errno(EBADF);
   }
-  wire::AppendRequest request;
-  request.inode = file.id().value;
-  request.length = from.size();
-  rpc::Call call = rpc::make_call(request);
-  Result<rpc::Reply> reply =
-      co_await backend_.pool.call(file.id().home(), call, backend_.data_deadline());
-  if (!reply) {
-    co_return call_error(std::move(reply.error()), LostBy::kAnother);
+  BENCHFS_CO_TRY_VOID(open_files_.check(file));
+  Deadline by = backend_.data_deadline();
+  wire::ShardId home = file.id().home();
+  for (;;) {
+    wire::AppendRequest request;
+    request.inode = file.id().value;
+    request.length = from.size();
+    rpc::Call call = rpc::make_call(request);
+    Result<rpc::Reply> reply = co_await backend_.pool.call(home, call, by);
+    if (!reply) {
+      Error error = name_node(std::move(reply.error()), backend_, home, "append");
+      error = co_await open_files_.on_error(file, std::move(error));
+      co_return call_error(std::move(error), LostBy::kAnother);
+    }
+    BENCHFS_CO_TRY(wire::AppendReply place, reply->as<wire::AppendReply>());
+    if (place.offset > wire::kMaxFileBytes || from.size() > wire::kMaxFileBytes - place.offset) {
+      co_return fail_errno(EFBIG);
+    }
+    Result<std::size_t> written = co_await write_range(file, place.offset, from, place.truncation);
+    if (written) {
+      co_return Appended{.offset = place.offset, .bytes = *written};
+    }
+    // A truncation overtook the append: the range is no longer at the end of the file.
+    if (!written.error().is_posix(EAGAIN)) {
+      co_return std::unexpected(std::move(written.error()));
+    }
+    if (by.passed()) {
+      co_return fail(Errc::kDeadline, "the file was truncated during each attempt to append");
+    }
   }
-  BENCHFS_CO_TRY(wire::AppendReply place, reply->as<wire::AppendReply>());
-  BENCHFS_CO_TRY_VOID(co_await write(file, place.offset, from));
-  co_return place.offset;
 }
 
 }  // namespace benchfs::client

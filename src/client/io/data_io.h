@@ -1,6 +1,10 @@
 // Reading and writing an open file: a request is cut by chunk and transfer size, and its parts run
 // side by side.
 //
+// A write that has returned is part of the file, whoever asks for its size and whatever becomes of
+// this client: the servers have told the file's home before they answered. A file that is gone
+// makes its handle stale (OpenFiles::on_error).
+//
 // Thread: the client's reactor. Buffers are borrowed until the task completes.
 #pragma once
 
@@ -10,36 +14,49 @@
 
 #include "base/error.h"
 #include "client/backend.h"
-#include "client/inodes/inodes.h"
 #include "client/io/open_file.h"
+#include "client/io/open_files.h"
 #include "cluster/placement.h"
 
 namespace benchfs::client {
 
+// Where appended bytes went, and how many of them were stored.
+struct Appended {
+  std::uint64_t offset = 0;
+  std::size_t bytes = 0;
+};
+
 class DataIo {
  public:
-  DataIo(Backend& backend, Inodes& inodes) : backend_(backend), inodes_(inodes) {}
+  DataIo(Backend& backend, OpenFiles& open_files) : backend_(backend), open_files_(open_files) {}
   DataIo(const DataIo&) = delete;
   DataIo& operator=(const DataIo&) = delete;
 
   // Bytes read; fewer than asked only at the end of the file. Holes read as zeros.
   rt::CoResult<std::size_t> read(OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
-  // Writes all of it or fails. ENOSPC, EFBIG.
-  rt::CoStatus write(OpenFile& file, std::uint64_t offset, std::span<const std::byte> from);
-  // Atomically at the end of the file, whoever else appends; returns the offset it went to.
-  rt::CoResult<std::uint64_t> append(OpenFile& file, std::span<const std::byte> from);
+  // Bytes written: fewer than asked when the space ran out after them, as write(2). ENOSPC, EFBIG.
+  // After an error some of the bytes may have been stored.
+  rt::CoResult<std::size_t> write(OpenFile& file,
+                                  std::uint64_t offset,
+                                  std::span<const std::byte> from);
+  // Atomically at the end of the file, whoever else appends.
+  rt::CoResult<Appended> append(OpenFile& file, std::span<const std::byte> from);
 
  private:
   struct Transfer;
-  rt::CoStatus run_transfer(Transfer& transfer, std::size_t spans);
+  rt::Task<void> run(Transfer& transfer);
   rt::Task<void> transfer_spans(Transfer* transfer);
   rt::CoStatus transfer_span(Transfer& transfer, cluster::ChunkSpan span);
   rt::CoStatus read_span(Transfer& transfer, cluster::ChunkSpan span);
   rt::CoStatus write_span(Transfer& transfer, cluster::ChunkSpan span);
+  rt::CoResult<std::size_t> write_range(OpenFile& file,
+                                        std::uint64_t offset,
+                                        std::span<const std::byte> from,
+                                        std::uint64_t truncation);
   [[nodiscard]] std::uint32_t max_transfer() const;
 
   Backend& backend_;
-  Inodes& inodes_;
+  OpenFiles& open_files_;
 };
 
 }  // namespace benchfs::client

@@ -1,174 +1,273 @@
 #include "client/io/open_files.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <utility>
-#include <vector>
 
-#include "client/inodes/lost_file.h"
+#include "base/backoff.h"
 #include "cluster/placement.h"
+#include "rt/sync.h"
 
 namespace benchfs::client {
+namespace {
+
+constexpr std::size_t kReopensAtOnce = 16;
+
+// An answer that says nothing about what the server did.
+bool is_outcome_unknown(const Error& error) {
+  return error.code != Errc::kPosix;
+}
+
+bool is_gone(const Error& error) {
+  return error.is_posix(ESTALE) || error.is_posix(ENOENT);
+}
+
+}  // namespace
+
+// --- Opening and closing -------------------------------------------------------------------------
 
 rt::CoResult<OpenedEntry> OpenFiles::open_entry(wire::InodeId parent,
                                                 std::string_view name,
                                                 std::uint32_t flags,
                                                 const NewInode& new_file,
                                                 Deadline by) {
-  BENCHFS_CO_TRY(Found found, co_await inodes_.open_entry(parent, name, flags, new_file, 0, by));
-  if (found.is_remote()) {
-    co_return OpenedEntry{.remote = found.attr.id()};
+  wire::ShardId shard = inodes_.shard_of(parent, name);
+  std::shared_ptr<OpenFile> file = table_.add(shard, flags);
+  Result<Found> found =
+      co_await inodes_.open_entry(parent, name, flags, new_file, file->number, by);
+  if (!found && is_outcome_unknown(found.error())) {
+    backend_.pool.notify(shard, wire::CloseNotice{.open_number = file->number});
   }
-  co_return finish(std::move(found), flags);
+  co_return finish(shard, std::move(file), std::move(found));
 }
 
 rt::CoResult<OpenedEntry> OpenFiles::open(wire::InodeId inode, std::uint32_t flags, Deadline by) {
-  BENCHFS_CO_TRY(Found found, co_await inodes_.open(inode, flags, 0, by));
-  co_return finish(std::move(found), flags);
+  std::shared_ptr<OpenFile> file = table_.add(inode.home(), flags);
+  Result<Found> found = co_await inodes_.open(inode, flags, file->number, by);
+  if (!found && is_outcome_unknown(found.error())) {
+    backend_.pool.notify(inode.home(),
+                         wire::CloseNotice{.inode = inode.value, .open_number = file->number});
+  }
+  co_return finish(inode.home(), std::move(file), std::move(found));
 }
 
-// The file as its home shard opened it.
-Result<OpenedEntry> OpenFiles::finish(Found found, std::uint32_t flags) {
-  if (found.attr.is_symlink()) {
-    return OpenedEntry{.link_target = std::move(found.target)};
-  }
-  bool is_directory = found.attr.is_directory();
-  if (is_directory && (flags & (wire::kOpenWrite | wire::kOpenCreate)) != 0) {
-    bool exclusive = (flags & wire::kOpenCreate) != 0 && (flags & wire::kOpenExclusive) != 0;
-    return fail_errno(exclusive ? EEXIST : EISDIR);
-  }
-  if (!is_directory && !cluster::is_valid_layout(found.attr.layout)) {
-    return fail(Errc::kMalformed, "the server sent an impossible file layout");
-  }
-  auto file = std::make_shared<OpenFile>();
-  file->flags = flags;
-  file->inode = table_.get(found.attr);
-  if ((flags & wire::kOpenTruncate) != 0 && (flags & wire::kOpenWrite) != 0) {
-    file->inode->on_truncated(found.attr);
-  }
-  return OpenedEntry{.file = std::move(file)};
-}
-
-rt::CoStatus OpenFiles::close(std::shared_ptr<OpenFile> file) {
-  if (!file->is_open) {
-    co_return fail_errno(EBADF);
-  }
-  file->is_open = false;
-  wire::InodeId id = file->id();
-  if (file->inode->attr.is_directory()) {
-    file->inode.reset();
-    table_.forget_if_unused(id);
-    co_return Status{};
-  }
-  OpenInode& inode = *file->inode;
-  wire::CloseRequest request;
-  request.inode = id.value;
-  request.flags = file->flags;
-  if (file->can_write()) {
-    request.written_end = inode.written_end;
-    request.truncation = inode.truncation;
-    request.mtime_ns = inode.mtime_ns;
-  }
-  rpc::Call call = rpc::make_call(request);
-  Result<Found> found = co_await inodes_.entry_call(id.home(), call, backend_.metadata_deadline());
-  if (found) {
-    inode.on_settled(found->attr, request.written_end, request.mtime_ns);
-  }
-  file->inode.reset();
-  table_.forget_if_unused(id);
+Result<OpenedEntry> OpenFiles::finish(wire::ShardId shard,
+                                      std::shared_ptr<OpenFile> file,
+                                      Result<Found> found) {
   if (!found) {
-    co_return std::unexpected(std::move(found.error()));
+    return std::unexpected(std::move(found.error()));
   }
-  co_return Status{};
+  OpenedEntry opened;
+  if (found->is_remote()) {
+    opened.remote = found->attr.id();
+    return opened;
+  }
+  if (found->attr.is_symlink()) {
+    opened.link_target = std::move(found->target);
+    return opened;
+  }
+  file->attr = found->attr;
+  file->is_open = true;
+  Status usable;
+  bool is_directory = found->attr.is_directory();
+  constexpr std::uint32_t kForFiles = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenTruncate;
+  if (is_directory && (file->flags & kForFiles) != 0) {
+    constexpr std::uint32_t kExclusive = wire::kOpenCreate | wire::kOpenExclusive;
+    usable = fail_errno((file->flags & kExclusive) == kExclusive ? EEXIST : EISDIR);
+  } else if (found->attr.id().home() != shard) {
+    usable = fail(Errc::kMalformed, "the server opened an inode of another one");
+  } else if (!is_directory && !cluster::is_valid_layout(found->attr.layout)) {
+    usable = fail(Errc::kMalformed, "the server sent an impossible file layout");
+  }
+  if (!usable) {
+    (void)close(*file);
+    return std::unexpected(std::move(usable.error()));
+  }
+  opened.file = std::move(file);
+  return opened;
 }
 
-// Tells the home shard what has been written.
-rt::CoStatus OpenFiles::settle(OpenInode& inode, Deadline by) {
-  wire::FsyncRequest request;
-  request.inode = inode.attr.inode;
-  request.written_end = inode.written_end;
-  request.truncation = inode.truncation;
-  request.mtime_ns = inode.mtime_ns;
-  rpc::Call call = rpc::make_call(request);
-  BENCHFS_CO_TRY(Found found, co_await inodes_.entry_call(inode.attr.id().home(), call, by));
-  inode.on_settled(found.attr, request.written_end, request.mtime_ns);
-  co_return Status{};
+Status OpenFiles::close(OpenFile& file) {
+  if (!file.is_open) {
+    return fail_errno(EBADF);
+  }
+  file.is_open = false;
+  table_.remove(file);
+  // Lost with the connection; then the statement after the next registration closes it.
+  backend_.pool.notify(file.id().home(),
+                       wire::CloseNotice{.inode = file.attr.inode, .open_number = file.number});
+  return {};
 }
 
-namespace {
-// The file is long enough for a chunk on this shard.
-bool reaches(const wire::Attr& attr, wire::ShardId shard) {
-  for (wire::ShardId holder : cluster::LayoutShards(attr.layout, attr.size)) {
-    if (holder == shard) {
-      return true;
-    }
-  }
-  return false;
-}
-}  // namespace
+// --- Open files as a whole -----------------------------------------------------------------------
 
-rt::Task<void> OpenFiles::fsync_shard(wire::ShardId shard,
-                                      wire::FsyncChunksRequest body,
-                                      Deadline by,
-                                      Status* out) {
-  rpc::Call call = rpc::make_call(body);
-  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
-  if (!reply) {
-    *out = call_error(std::move(reply.error()), LostBy::kAsked);
+Status OpenFiles::check(const OpenFile& file) const {
+  if (!file.is_open) {
+    return fail_errno(EBADF);
   }
-}
-
-rt::CoStatus OpenFiles::fsync(OpenFile& file) {
-  Deadline by = backend_.data_deadline();
-  if (file.inode->attr.is_directory()) {
-    co_return Status{};
+  if (file.stale) {
+    return std::unexpected(*file.stale);
   }
-  std::shared_ptr<OpenInode> inode = file.inode;
-  wire::FsyncChunksRequest body;
-  body.inode = file.id().value;
-  std::vector<Status> results(file.layout().width);
-  rt::Group group(backend_.scope);
-  for (std::uint32_t shard = 0; shard < results.size(); ++shard) {
-    group.add(fsync_shard(wire::ShardId{shard}, body, by, &results[shard]));
-  }
-  (void)co_await group.wait();
-  for (Status& result : results) {
-    if (!result && result.error().code != Errc::kDataLost) {
-      co_return std::move(result);
-    }
-  }
-  Status settled = co_await settle(*inode, by);
-  if (!settled && settled.error().code != Errc::kDataLost) {
-    co_return settled;
-  }
-  for (std::uint32_t shard = 0; shard < results.size(); ++shard) {
-    if (!results[shard] && (!settled || reaches(inode->attr, wire::ShardId{shard}))) {
-      co_return std::move(results[shard]);
-    }
-  }
-  co_return settled;
+  return {};
 }
 
 rt::CoResult<wire::Attr> OpenFiles::stat(OpenFile& file) {
-  BENCHFS_CO_TRY(Found found, co_await inodes_.get_attr(file.id(), backend_.metadata_deadline()));
-  file.inode->attr = found.attr;
-  co_return found.attr;
+  BENCHFS_CO_TRY_VOID(check(file));
+  Result<Found> found = co_await inodes_.get_attr(file.id(), backend_.metadata_deadline());
+  if (!found) {
+    co_return std::unexpected(co_await on_error(file, std::move(found.error())));
+  }
+  file.attr = found->attr;
+  co_return found->attr;
 }
 
-rt::CoResult<wire::Attr> OpenFiles::set_attr(wire::InodeId inode,
-                                             wire::SetAttrRequest request,
-                                             Deadline by) {
-  std::shared_ptr<OpenInode> open = table_.find(inode);
-  if (open != nullptr && open->mtime_ns != 0) {
-    BENCHFS_CO_TRY_VOID(co_await settle(*open, by));  // earlier writes must not undo new times
+rt::CoResult<wire::Attr> OpenFiles::set_attr(OpenFile& file, wire::SetAttrRequest request) {
+  BENCHFS_CO_TRY_VOID(check(file));
+  Result<Found> found = co_await inodes_.set_attr(file.id(), request, backend_.metadata_deadline());
+  if (!found) {
+    co_return std::unexpected(co_await on_error(file, std::move(found.error())));
   }
-  BENCHFS_CO_TRY(Found found, co_await inodes_.set_attr(inode, request, by));
-  if (open != nullptr) {
-    if ((request.mask & wire::kSetSize) != 0) {
-      open->on_truncated(found.attr);
+  file.attr = found->attr;
+  co_return found->attr;
+}
+
+rt::CoStatus OpenFiles::fsync(OpenFile& file) {
+  BENCHFS_CO_TRY_VOID(check(file));
+  if (file.attr.is_directory()) {
+    co_return Status{};
+  }
+  Result<Found> found = co_await inodes_.fsync(file.id(), backend_.data_deadline());
+  if (!found) {
+    co_return std::unexpected(co_await on_error(file, std::move(found.error())));
+  }
+  file.attr = found->attr;
+  co_return Status{};
+}
+
+// --- Files that are gone -------------------------------------------------------------------------
+
+rt::Task<Error> OpenFiles::on_error(OpenFile& file, Error error) {
+  if (!is_gone(error)) {
+    co_return error;
+  }
+  if (!file.stale) {
+    Error why = co_await explain_gone(file.id(), std::move(error));
+    if (!file.stale) {
+      file.stale = std::move(why);
     }
-    open->attr = found.attr;
   }
-  co_return found.attr;
+  co_return *file.stale;
+}
+
+// A home that restarted has lost the file; else the file was removed while the home could not know
+// that it is open here. The home tells which inodes it has made since it started.
+rt::Task<Error> OpenFiles::explain_gone(wire::InodeId inode, Error error) {
+  wire::ShardId home = inode.home();
+  Result<wire::InodeRangeReply> made =
+      co_await inodes_.made_since_start(home, backend_.metadata_deadline());
+  if (made && inode.counter() < made->begin) {
+    co_return Error::from_errno(EIO,
+                                fmt::format("{} restarted and lost the file", backend_.node(home)));
+  }
+  if (made) {
+    co_return Error::from_errno(
+        ESTALE,
+        fmt::format("the file was removed while {} had lost touch with this client",
+                    backend_.node(home)));
+  }
+  co_return Error::from_errno(
+      error.posix == ENOENT ? ESTALE : error.posix,
+      fmt::format("{} no longer has the file: it restarted, or the file was removed",
+                  backend_.node(home)));
+}
+
+// --- Keeping the homes informed ------------------------------------------------------------------
+
+void OpenFiles::on_registered(wire::ShardId shard, rpc::Registered how) {
+  if (how != rpc::Registered::kFirst && table_.knows(shard)) {
+    table_.state(shard, [&](const wire::OpensNotice& notice, std::span<const std::uint64_t> kept) {
+      backend_.pool.notify(shard, notice, std::as_bytes(kept));
+    });
+  }
+  if (how == rpc::Registered::kForgotten && table_.has_files(shard)) {
+    table_.for_each(shard, [](OpenFile& file) { file.must_reopen = file.is_open && !file.stale; });
+    keep(shard);
+  }
+}
+
+void OpenFiles::on_connection_lost(wire::ShardId shard) {
+  // A server that evicted this client keeps its opens, and needs the place for another one.
+  if (backend_.pool.at(shard).was_lost() && table_.has_files(shard)) {
+    keep(shard);
+  }
+}
+
+void OpenFiles::keep(wire::ShardId shard) {
+  if (is_kept_.size() <= shard.value) {
+    is_kept_.resize(shard.value + 1);
+  }
+  if (!is_kept_[shard.value]) {
+    is_kept_[shard.value] = backend_.scope.spawn(keep_until_done(shard));
+  }
+}
+
+// Until the home of open files is connected and has all of them open again, or none is left.
+rt::Task<void> OpenFiles::keep_until_done(wire::ShardId shard) {
+  Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(1));
+  while (table_.has_files(shard)) {
+    Status done = co_await backend_.pool.connect(shard, backend_.administration_deadline());
+    if (done) {
+      done = co_await reopen_files(shard);
+    }
+    if (done) {
+      break;
+    }
+    rt::Wake wake = co_await rt::sleep_for(backoff.next(), &backend_.scope.cancel_source());
+    if (wake == rt::Wake::kCancelled) {
+      break;
+    }
+  }
+  is_kept_[shard.value] = false;
+}
+
+rt::CoStatus OpenFiles::reopen_files(wire::ShardId shard) {
+  std::vector<std::shared_ptr<OpenFile>> files;
+  table_.for_each(shard, [&](OpenFile& file) {
+    if (file.must_reopen) {
+      files.push_back(file.shared_from_this());
+    }
+  });
+  for (std::size_t begin = 0; begin < files.size(); begin += kReopensAtOnce) {
+    Status failed;
+    rt::Group group(backend_.scope);
+    for (std::size_t i = begin; i < std::min(files.size(), begin + kReopensAtOnce); ++i) {
+      group.add(reopen(files[i], &failed));
+    }
+    if (!co_await group.wait()) {
+      co_return fail(Errc::kCancelled, "the client is closing");
+    }
+    BENCHFS_CO_TRY_VOID(std::move(failed));
+  }
+  co_return Status{};
+}
+
+rt::Task<void> OpenFiles::reopen(std::shared_ptr<OpenFile> file, Status* failed) {
+  constexpr std::uint32_t kOnce = wire::kOpenCreate | wire::kOpenExclusive | wire::kOpenTruncate;
+  Result<Found> found = co_await inodes_.open(
+      file->id(), file->flags & ~kOnce, file->number, backend_.metadata_deadline());
+  if (!file->is_open) {  // closed meanwhile: the notice may have been faster
+    backend_.pool.notify(file->id().home(),
+                         wire::CloseNotice{.inode = file->attr.inode, .open_number = file->number});
+  } else if (found) {
+    file->must_reopen = false;
+  } else if (is_gone(found.error())) {
+    file->must_reopen = false;
+    (void)co_await on_error(*file, std::move(found.error()));
+  } else {
+    *failed = std::unexpected(std::move(found.error()));
+  }
 }
 
 }  // namespace benchfs::client

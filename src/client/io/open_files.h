@@ -1,4 +1,13 @@
-// Opening and closing files, and what concerns an open file as a whole: its attributes, its sync.
+// Opening and closing files, what concerns an open file as a whole, and keeping the homes of open
+// files informed.
+//
+// An open only keeps an unlinked file alive and tells its home when the last writer is gone; sizes
+// depend on no client (docs/adr/0012-sizes-by-marks.md). So closing is a notice that nobody waits
+// for. After every registration, before any other request, the client states which of its opens the
+// server shall keep. A server that has forgotten this client opens its files again by inode; a file
+// that is gone then is stale: every use of it fails and says why. A lost connection to the home of
+// open files is made again in the background, so that unlinked files outlive the server's grace for
+// absent clients.
 //
 // Thread: the client's reactor. Text is borrowed until the task completes.
 #pragma once
@@ -7,11 +16,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "client/backend.h"
 #include "client/inodes/inodes.h"
 #include "client/io/open_file.h"
+#include "client/io/open_table.h"
 #include "wire/messages.h"
 
 namespace benchfs::client {
@@ -38,25 +49,39 @@ class OpenFiles {
                                        Deadline by);
   // An inode known by number: OpenedEntry::remote is not set.
   rt::CoResult<OpenedEntry> open(wire::InodeId inode, std::uint32_t flags, Deadline by);
+  // Does not wait. EBADF when it was closed before; else it cannot fail.
+  Status close(OpenFile& file);
 
-  // Settles size and times at the home shard. The file is unusable afterwards, also on error.
-  rt::CoStatus close(std::shared_ptr<OpenFile> file);
+  // Everything written to the file, by whomever, is on the servers' devices.
   rt::CoStatus fsync(OpenFile& file);
   rt::CoResult<wire::Attr> stat(OpenFile& file);
-  // Also of an inode that this client does not have open.
-  rt::CoResult<wire::Attr> set_attr(wire::InodeId inode, wire::SetAttrRequest request, Deadline by);
+  rt::CoResult<wire::Attr> set_attr(OpenFile& file, wire::SetAttrRequest request);
+
+  // Whether the file can be used at all: EBADF once closed, else why it is stale.
+  [[nodiscard]] Status check(const OpenFile& file) const;
+  // To be called with the error of every request about an open file: an answer that the file is
+  // gone makes it stale. Returns the error for the caller.
+  rt::Task<Error> on_error(OpenFile& file, Error error);
+
+  // From the pool's notices.
+  void on_registered(wire::ShardId shard, rpc::Registered how);
+  void on_connection_lost(wire::ShardId shard);
 
  private:
-  Result<OpenedEntry> finish(Found found, std::uint32_t flags);
-  rt::CoStatus settle(OpenInode& inode, Deadline by);
-  rt::Task<void> fsync_shard(wire::ShardId shard,
-                             wire::FsyncChunksRequest body,
-                             Deadline by,
-                             Status* out);
+  // The answer of `shard`.
+  Result<OpenedEntry> finish(wire::ShardId shard,
+                             std::shared_ptr<OpenFile> file,
+                             Result<Found> found);
+  void keep(wire::ShardId shard);
+  rt::Task<void> keep_until_done(wire::ShardId shard);
+  rt::CoStatus reopen_files(wire::ShardId shard);
+  rt::Task<void> reopen(std::shared_ptr<OpenFile> file, Status* failed);
+  rt::Task<Error> explain_gone(wire::InodeId inode, Error error);
 
   Backend& backend_;
   Inodes& inodes_;
-  OpenInodeTable table_;
+  OpenTable table_;
+  std::vector<bool> is_kept_;  // by shard: keep_until_done() runs
 };
 
 }  // namespace benchfs::client

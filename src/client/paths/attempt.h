@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include "base/clock.h"
@@ -17,9 +18,20 @@ namespace benchfs::client {
 
 class Attempt {
  public:
-  explicit Attempt(Deadline deadline) : deadline_(deadline) {}
+  // `version`: that of the directory cache at the beginning.
+  Attempt(Deadline deadline, std::uint64_t version) : deadline_(deadline), version_(version) {}
 
   [[nodiscard]] Deadline deadline() const { return deadline_; }
+
+  // A directory on the way came from the cache; while its server could not be reached, something
+  // was forgotten: the walk begins again.
+  void use_cache() { uses_cache_ = true; }
+  [[nodiscard]] bool uses_cache() const { return uses_cache_; }
+  [[nodiscard]] bool is_outdated(std::uint64_t version) const {
+    return uses_cache_ && version != version_;
+  }
+  void begin_again() { begins_again_ = true; }
+  [[nodiscard]] bool begins_again() const { return begins_again_; }
 
   // Passes on the result of a request about an entry of `directory`; ESTALE: the directory is gone.
   template <typename T>
@@ -63,8 +75,11 @@ class Attempt {
 
  private:
   Deadline deadline_;
+  std::uint64_t version_;
   Gone gone_;
   bool is_directory_ = false;
+  bool uses_cache_ = false;
+  bool begins_again_ = false;
 };
 
 }  // namespace benchfs::client

@@ -66,6 +66,9 @@ class DirectoryCache {
     return found->second.inode;
   }
 
+  // Grows whenever something is forgotten.
+  [[nodiscard]] std::uint64_t version() const { return version_; }
+
   // What new entries inherit: the group, if the directory hands it on.
   struct Inheritance {
     std::uint32_t gid = 0;

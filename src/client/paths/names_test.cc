@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <cerrno>
 #include <functional>
 #include <string>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "client/testing/scripted_shard.h"
+#include "cluster/placement.h"
 
 namespace benchfs::client {
 namespace {
@@ -18,6 +20,12 @@ namespace {
 using std::chrono::milliseconds;
 using namespace testing;  // NOLINT(google-build-using-namespace)
 using wire::Opcode;
+
+// Lets what was started begin.
+rt::Task<void> pause() {
+  co_await rt::Yield{};
+  co_await rt::Yield{};
+}
 
 int errno_of(const Status& status) {
   return status ? 0 : status.error().to_errno();
@@ -199,6 +207,49 @@ TEST_F(CacheTest, WhatAShardGrantedEndsWithAnEviction) {
   shard_.evict();
   ASSERT_TRUE(waits_for_loss(client));
   EXPECT_EQ(lookups(client), 1U);
+}
+
+// The shard of the last component takes long to connect. Meanwhile the directory is renamed, and
+// its shard says so.
+TEST(CachedDirectories, AreNotActedOnAfterAWaitInWhichTheyWereRenamed) {
+  ScriptedShard first;
+  ScriptedShard second;
+  std::array shards = {&first, &second};
+  auto shard_of = [](wire::InodeId parent, std::string_view name) {
+    return cluster::entry_shard(parent, name, 2).value;
+  };
+  // A directory in the root and an entry in it that are on different shards.
+  std::string directory = "d";
+  std::string entry_name = "f";
+  while (shard_of(kDir, entry_name) == shard_of(wire::kRootInode, directory) ||
+         shard_of(kOtherDir, entry_name) != shard_of(kDir, entry_name)) {
+    entry_name += "f";
+  }
+  ScriptedShard& home = *shards[shard_of(wire::kRootInode, directory)];
+  ScriptedShard& other = *shards[shard_of(kDir, entry_name)];
+  home.script(Opcode::kLookup, {entry(directory_attr(kDir)), entry(directory_attr(kOtherDir))});
+  other.script(Opcode::kUnlink, {done()});
+  ClientUnderTest client({&first, &second});
+  std::string path = "/" + directory + "/" + entry_name;
+  ASSERT_TRUE(client.run(client.fs().unlink(path)));
+
+  other.cut();
+  ASSERT_TRUE(client.eventually([&] {
+    return client.fs().pool().at(wire::ShardId{shard_of(kDir, entry_name)}).state() ==
+           rpc::Connection::State::kClosed;
+  }));
+  other.forget_events();
+  other.freeze();
+  auto result = client.start(client.fs().unlink(path));
+  client.run(pause());
+  home.invalidate(wire::kRootInode, directory);
+  ASSERT_TRUE(client.eventually([&] { return home.count("acknowledged") == 1; }));
+  other.thaw();
+  ASSERT_TRUE(client.eventually([&] { return result->has_value(); }));
+  EXPECT_TRUE((*result)->has_value()) << (*result)->error().message();
+  std::vector<wire::UnlinkRequest> unlinks = other.requests<wire::UnlinkRequest>();
+  ASSERT_EQ(unlinks.size(), 1U);
+  EXPECT_EQ(unlinks[0].parent, kOtherDir.value);
 }
 
 // --- Set-gid directories -------------------------------------------------------------------------

@@ -69,16 +69,40 @@ rt::CoResult<NewInode> Paths::new_inode(Attempt& attempt,
   co_return inode;
 }
 
+// Connects to the shard of the last component. That may take long, and the directory may be renamed
+// meanwhile: what was cached before must not be acted on after it.
+rt::CoStatus Paths::reach(Attempt& attempt, const PathWalk& walk) {
+  wire::ShardId shard = inodes_.shard_of(walk.directory(), walk.name());
+  Status connected = co_await backend_.pool.connect(shard, attempt.deadline());
+  if (!connected) {
+    constexpr std::string_view kPing = "ping on ";
+    std::string& context = connected.error().context;
+    if (context.starts_with(kPing)) {
+      context.replace(0, kPing.size(), "request to ");
+    }
+    co_return connected;
+  }
+  if (attempt.is_outdated(directories_.version())) {
+    attempt.begin_again();
+    co_return fail(Errc::kBusy, "a directory of the path may have been renamed");
+  }
+  co_return Status{};
+}
+
 rt::CoStatus Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
   while (!walk.name().empty()) {
     if (walk.name().size() > wire::kMaxNameBytes) {
       co_return fail_errno(ENAMETOOLONG);
     }
     if (walk.is_last()) {
+      if (attempt.uses_cache() && !is_reached(walk)) [[unlikely]] {
+        co_return co_await reach(attempt, walk);
+      }
       break;
     }
     wire::InodeId known = directories_.find(walk.directory(), walk.name());
     if (known.is_valid() && !walk.is_before_dots()) {
+      attempt.use_cache();
       walk.enter(known);
       continue;
     }
@@ -144,14 +168,13 @@ rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
   if ((request.mask & wire::kSetSize) != 0 && attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
-  BENCHFS_CO_TRY(
-      wire::Attr changed,
-      attempt.on_inode(attr.id(),
-                       co_await open_files_.set_attr(attr.id(), request, attempt.deadline())));
-  if (changed.is_directory()) {
-    directories_.put_inheritance(changed, boot_now());
+  BENCHFS_CO_TRY(Found found,
+                 attempt.on_inode(
+                     attr.id(), co_await inodes_.set_attr(attr.id(), request, attempt.deadline())));
+  if (found.attr.is_directory()) {
+    directories_.put_inheritance(found.attr, boot_now());
   }
-  co_return changed;
+  co_return found.attr;
 }
 
 rt::CoResult<wire::Attr> Paths::set_attr(std::string path,

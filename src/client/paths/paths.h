@@ -67,7 +67,13 @@ class Paths {
                              Args... args);
   [[nodiscard]] Error lost_inode(const Attempt::Gone& gone) const;
 
-  // Up to the last component of a path, through symlinks in between.
+  [[nodiscard]] bool is_reached(const PathWalk& walk) const {
+    return backend_.pool.at(inodes_.shard_of(walk.directory(), walk.name())).state() ==
+           rpc::Connection::State::kReady;
+  }
+  rt::CoStatus reach(Attempt& attempt, const PathWalk& walk);
+  // Up to the last component of a path, through symlinks in between. After
+  // directories from the cache its shard is connected.
   rt::CoStatus walk_to_last(Attempt& attempt, PathWalk& walk);
   // The entry as its shard knows it; remembers directories.
   rt::CoResult<Found> look_up_entry(Attempt& attempt, const PathWalk& walk);

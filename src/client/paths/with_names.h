@@ -13,8 +13,11 @@ rt::CoResult<T> Paths::with_names(rt::CoResult<T> (Paths::*operation)(Attempt&, 
   Deadline deadline = backend_.metadata_deadline();
   Attempt::Gone last;
   for (;;) {
-    Attempt attempt(deadline);
+    Attempt attempt(deadline, directories_.version());
     Result<T> result = co_await (this->*operation)(attempt, args...);
+    if (attempt.begins_again() && !deadline.passed()) [[unlikely]] {
+      continue;
+    }
     if (result || !attempt.gone().is_valid()) [[likely]] {
       co_return result;
     }

@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <utility>
+
+#include "base/check.h"
 
 #include "rpc/testing/server_test_peer.h"
 
@@ -70,10 +73,6 @@ Answer remote(const wire::Attr& attr) {
   return entry(known, wire::kEntryRemote);
 }
 
-Answer never() {
-  return [](rpc::Request&) -> rt::Task<void> { co_return; };
-}
-
 Answer done() {
   return reply(wire::NoReply{});
 }
@@ -81,17 +80,13 @@ Answer done() {
 // --- ScriptedShard -------------------------------------------------------------------------------
 
 ScriptedShard::ScriptedShard() {
-  start(0);
+  server_ = std::make_unique<rpc::testing::ServerThread>(
+      rpc::testing::ServerThread::Options{.service = this});
 }
 
 ScriptedShard::~ScriptedShard() {
   release();
   server_->stop();
-}
-
-void ScriptedShard::start(std::uint16_t port) {
-  server_ = std::make_unique<rpc::testing::ServerThread>(
-      rpc::testing::ServerThread::Options{.port = port, .service = this});
 }
 
 void ScriptedShard::script(wire::Opcode opcode, std::vector<Answer> answers) {
@@ -121,13 +116,23 @@ void ScriptedShard::evict() {
       [](rpc::Server& server, net::Worker&) { rpc::ServerTestPeer::evict(server, kClientId); });
 }
 
-void ScriptedShard::restart() {
-  std::uint16_t port = server_->address().port();
-  release();
-  server_->stop();
-  server_.reset();
-  released_.reset();
-  start(port);
+void ScriptedShard::invalidate(wire::InodeId parent, std::string_view name) {
+  server_->run([&](rpc::Server& server, net::Worker&) {
+    const rpc::Session* session = server.registry().find(kClientId);
+    BENCHFS_CHECK(session != nullptr);
+    wire::InvalidateHeader header{.sequence = 1, .session_id = session->id.value};
+    header.parent = parent.value;
+    header.name_bytes = static_cast<std::uint16_t>(name.size());
+    wire::HeaderBuffer<> message;
+    message.append(header);
+    message.append_text(name);
+    server.notify(session->id, wire::Opcode::kInvalidate, std::as_const(message).bytes());
+  });
+}
+
+void ScriptedShard::forget_client() {
+  server_->run(
+      [](rpc::Server& server, net::Worker&) { rpc::ServerTestPeer::forget(server, kClientId); });
 }
 
 rt::Task<void> ScriptedShard::handle(rpc::Request& request) {
@@ -197,7 +202,9 @@ void ScriptedShard::on_client_registered(wire::SessionId, std::uint64_t) {
   record("registered");
 }
 void ScriptedShard::on_client_gone(std::uint64_t, rpc::Departure) {}
-void ScriptedShard::on_invalidate_ack(wire::SessionId, std::uint64_t) {}
+void ScriptedShard::on_invalidate_ack(wire::SessionId, std::uint64_t) {
+  record("acknowledged");
+}
 
 void ScriptedShard::record(std::string event) {
   std::lock_guard lock(mutex_);
@@ -228,7 +235,7 @@ ClientUnderTest::ClientUnderTest(const std::vector<ScriptedShard*>& shards, Time
                                        FileSystemConfig{.timeouts = timeouts, .gid = 100})) {}
 
 ClientUnderTest::~ClientUnderTest() {
-  rpc_.reactor().block_on(fs_->close_all());
+  rpc_.reactor().block_on(fs_->leave());
 }
 
 std::uint64_t ClientUnderTest::calls(std::uint32_t shard) {

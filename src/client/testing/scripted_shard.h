@@ -42,7 +42,6 @@ Answer fail_with(int posix_errno);
 Answer fail_with(Errc code);
 Answer entry(const wire::Attr& attr, std::uint32_t flags = 0);
 Answer remote(const wire::Attr& attr);  // the inode lives elsewhere
-Answer never();
 Answer done();
 template <typename Body>
 Answer reply(const Body& body) {
@@ -65,12 +64,15 @@ class ScriptedShard final : private rpc::Service {
   // Ends every session as a broken connection does, or as an eviction.
   void cut();
   void evict();
-  // Stops the server and starts another one at the same address, which knows no client.
-  void restart();
+  // Tells the client to forget a cached name.
+  void invalidate(wire::InodeId parent, std::string_view name);
+  // Ends the session and forgets the client, as a restart does.
+  void forget_client();
   void freeze() { server_->freeze(); }
   void thaw() { server_->thaw(); }
 
-  // What arrived, in order: "lookup", "open 1", "close 1 of 10", "opens [1,3) 1 2", "registered".
+  // What arrived, in order: "lookup", "open 1", "close 1 of 10", "opens [1,3) 1 2", "registered",
+  // "acknowledged" (an invalidation).
   [[nodiscard]] std::vector<std::string> events();
   [[nodiscard]] std::size_t count(std::string_view event);
   void forget_events();
@@ -98,7 +100,6 @@ class ScriptedShard final : private rpc::Service {
   void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override;
   void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override;
   void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override;
-  void start(std::uint16_t port);
   void record(std::string event);
   Answer next(rpc::Request& request);
 

@@ -15,6 +15,12 @@ class ServerTestPeer {
       server.end_session(*session, wire::CloseReason::kError, false);
     }
   }
+  // Ends the connection of a client and forgets it, as a restart would.
+  static void forget(Server& server, std::string_view client_id) {
+    if (Session* session = server.registry().find(client_id)) {
+      server.end_session(*session, wire::CloseReason::kError, true);
+    }
+  }
   // Evicts a client, as if another one needed its place.
   static void evict(Server& server, std::string_view client_id) {
     if (Session* session = server.registry().find(client_id)) {
