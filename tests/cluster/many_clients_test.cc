@@ -204,9 +204,10 @@ TEST_F(ManyClients, AppendsFromManyClientsNeverOverlap) {
       ASSERT_NE(file, nullptr);
       std::vector<std::byte> record(kRecord, std::byte(i + 1));
       for (int k = 0; k < kEach; ++k) {
-        auto at_offset = at(i).run(fs(i).append(*file, record));
-        ASSERT_TRUE(at_offset) << at_offset.error().message();
-        EXPECT_EQ(*at_offset % kRecord, 0U);
+        auto appended = at(i).run(fs(i).append(*file, record));
+        ASSERT_TRUE(appended) << appended.error().message();
+        EXPECT_EQ(appended->offset % kRecord, 0U);
+        EXPECT_EQ(appended->bytes, kRecord);
       }
       EXPECT_TRUE(at(i).run(fs(i).close(file)));
     });

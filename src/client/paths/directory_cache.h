@@ -27,8 +27,9 @@ namespace benchfs::client {
 class DirectoryCache {
  public:
   static constexpr std::size_t kMaxEntries = 64 * 1024;
-  // Shorter than the server's lease of 10 s by a margin for the clock's granularity.
-  static constexpr Nanos kLease = std::chrono::milliseconds(9500);
+  // How long an entry may be used of the time that its shard granted: a twentieth less, because the
+  // clocks of two machines do not run at the same speed.
+  static constexpr Nanos usable(Nanos granted) { return granted - granted / 20; }
 
   // A request whose answer may be cached: taken before it is sent.
   struct Question {
@@ -39,20 +40,24 @@ class DirectoryCache {
   [[nodiscard]] Question ask(wire::ShardId shard, BootTime now = boot_now()) const {
     return {shard, now, version_};
   }
-  // Keeps the answer, unless something was forgotten meanwhile: that may have been about it.
+  // Keeps the answer for the time `granted`, unless something was forgotten meanwhile: that may
+  // have been about it.
   void put(wire::InodeId parent,
            std::string_view name,
            wire::InodeId inode,
-           const Question& question) {
+           const Question& question,
+           Nanos granted) {
     if (question.version != version_) {
       return;
     }
     if (entries_.size() >= kMaxEntries) {
       entries_.clear();
     }
-    entries_.insert_or_assign(
-        Key{parent, std::string(name)},
-        Value{inode, question.asked_at + kLease, question.shard, connection_of(question.shard)});
+    entries_.insert_or_assign(Key{parent, std::string(name)},
+                              Value{inode,
+                                    question.asked_at + usable(granted),
+                                    question.shard,
+                                    connection_of(question.shard)});
   }
   // 0 when unknown.
   [[nodiscard]] wire::InodeId find(wire::InodeId parent,
@@ -74,14 +79,14 @@ class DirectoryCache {
     std::uint32_t gid = 0;
     bool is_setgid = false;
   };
-  // As the directory's home said at `asked_at`.
-  void put_inheritance(const wire::Attr& directory, BootTime asked_at) {
+  // As the directory's home said when it was asked at `asked_at`.
+  void put_inheritance(const wire::Attr& directory, BootTime asked_at, Nanos granted) {
     if (inheritance_.size() >= kMaxEntries) {
       inheritance_.clear();
     }
     inheritance_.insert_or_assign(
         directory.id(),
-        Inherited{{directory.gid, (directory.mode & S_ISGID) != 0}, asked_at + kLease});
+        Inherited{{directory.gid, (directory.mode & S_ISGID) != 0}, asked_at + usable(granted)});
   }
   [[nodiscard]] std::optional<Inheritance> find_inheritance(wire::InodeId directory,
                                                             BootTime now = boot_now()) const {

@@ -9,11 +9,13 @@ constexpr wire::InodeId kParent{5};
 constexpr wire::InodeId kChild{6};
 constexpr wire::ShardId kShard{1};
 constexpr wire::ShardId kOtherShard{2};
+constexpr Nanos kGranted = std::chrono::seconds(10);
+constexpr Nanos kUsable = std::chrono::milliseconds(9500);
 
 class DirectoryCacheTest : public ::testing::Test {
  protected:
   void put(std::string_view name, wire::ShardId shard = kShard) {
-    cache_.put(kParent, name, kChild, cache_.ask(shard, asked_));
+    cache_.put(kParent, name, kChild, cache_.ask(shard, asked_), kGranted);
   }
   [[nodiscard]] bool knows(std::string_view name, BootTime now) const {
     return cache_.find(kParent, name, now) == kChild;
@@ -27,8 +29,8 @@ class DirectoryCacheTest : public ::testing::Test {
 TEST_F(DirectoryCacheTest, AnEntryIsGoodForItsLeaseFromTheQuestion) {
   put("d");
   EXPECT_TRUE(knows("d"));
-  EXPECT_TRUE(knows("d", asked_ + DirectoryCache::kLease - Nanos(1)));
-  EXPECT_FALSE(knows("d", asked_ + DirectoryCache::kLease));
+  EXPECT_TRUE(knows("d", asked_ + kUsable - Nanos(1)));
+  EXPECT_FALSE(knows("d", asked_ + kUsable));
   EXPECT_FALSE(knows("e"));
   EXPECT_FALSE(cache_.find(kChild, "d", asked_).is_valid());
 }
@@ -36,7 +38,7 @@ TEST_F(DirectoryCacheTest, AnEntryIsGoodForItsLeaseFromTheQuestion) {
 TEST_F(DirectoryCacheTest, WhatIsForgottenDuringALookupIsNotCachedByIt) {
   DirectoryCache::Question question = cache_.ask(kShard, asked_);
   cache_.forget(kParent, "d");  // also when it is not there: the lookup may be under way
-  cache_.put(kParent, "d", kChild, question);
+  cache_.put(kParent, "d", kChild, question, kGranted);
   EXPECT_FALSE(knows("d"));
   put("d");
   cache_.forget(kParent, "d");
@@ -58,7 +60,12 @@ TEST_F(DirectoryCacheTest, ALostConnectionEndsWhatItsShardGrantedAndNothingElse)
 TEST_F(DirectoryCacheTest, AnAnswerOverAConnectionThatIsLostIsNotCached) {
   DirectoryCache::Question question = cache_.ask(kShard, asked_);
   cache_.on_connection_lost(kShard);
-  cache_.put(kParent, "d", kChild, question);
+  cache_.put(kParent, "d", kChild, question, kGranted);
+  EXPECT_FALSE(knows("d"));
+}
+
+TEST_F(DirectoryCacheTest, NothingIsKeptWithoutALease) {
+  cache_.put(kParent, "d", kChild, cache_.ask(kShard, asked_), Nanos::zero());
   EXPECT_FALSE(knows("d"));
 }
 

@@ -42,8 +42,9 @@ rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt,
       Found found,
       attempt.in_directory(
           parent, co_await inodes_.mkdir(parent, walk.name(), directory, attempt.deadline())));
-  directories_.put(parent, walk.name(), found.attr.id(), question);
-  directories_.put_inheritance(found.attr, question.asked_at);
+  Nanos lease = lease_of(question.shard);
+  directories_.put(parent, walk.name(), found.attr.id(), question, lease);
+  directories_.put_inheritance(found.attr, question.asked_at, lease);
   co_return found.attr;
 }
 

@@ -30,9 +30,10 @@ rt::CoResult<Found> Paths::look_up_entry(Attempt& attempt, const PathWalk& walk)
                  attempt.in_directory(
                      parent, co_await inodes_.lookup(parent, walk.name(), attempt.deadline())));
   if (found.attr.is_directory()) {
-    directories_.put(parent, walk.name(), found.attr.id(), question);
+    Nanos lease = lease_of(question.shard);
+    directories_.put(parent, walk.name(), found.attr.id(), question, lease);
     if (!found.is_remote()) {
-      directories_.put_inheritance(found.attr, question.asked_at);
+      directories_.put_inheritance(found.attr, question.asked_at, lease);
     }
   }
   co_return found;
@@ -58,7 +59,7 @@ rt::CoResult<NewInode> Paths::new_inode(Attempt& attempt,
     BENCHFS_CO_TRY(
         Found found,
         attempt.on_directory(parent, co_await inodes_.get_attr(parent, attempt.deadline())));
-    directories_.put_inheritance(found.attr, asked_at);
+    directories_.put_inheritance(found.attr, asked_at, lease_of(parent.home()));
     inherited = {found.attr.gid, (found.attr.mode & S_ISGID) != 0};
   }
   NewInode inode{.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
@@ -172,7 +173,7 @@ rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
                  attempt.on_inode(
                      attr.id(), co_await inodes_.set_attr(attr.id(), request, attempt.deadline())));
   if (found.attr.is_directory()) {
-    directories_.put_inheritance(found.attr, boot_now());
+    directories_.put_inheritance(found.attr, boot_now(), lease_of(attr.id().home()));
   }
   co_return found.attr;
 }

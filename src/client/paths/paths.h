@@ -67,6 +67,10 @@ class Paths {
                              Args... args);
   [[nodiscard]] Error lost_inode(const Attempt::Gone& gone) const;
 
+  // How long after it was asked the shard's word about a directory holds.
+  [[nodiscard]] Nanos lease_of(wire::ShardId shard) const {
+    return std::chrono::milliseconds(backend_.pool.at(shard).grant().directory_lease_ms);
+  }
   [[nodiscard]] bool is_reached(const PathWalk& walk) const {
     return backend_.pool.at(inodes_.shard_of(walk.directory(), walk.name())).state() ==
            rpc::Connection::State::kReady;
