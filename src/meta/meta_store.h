@@ -155,11 +155,6 @@ class MetaStore {
                               std::span<const std::uint64_t> kept) {
     return opens_.keep_only(client_uid, from, to, kept);
   }
-  [[nodiscard]] std::optional<OpenId> find_last_open(std::uint64_t client_uid,
-                                                     wire::InodeId inode,
-                                                     std::uint32_t flags) const {
-    return opens_.find_last(client_uid, inode, flags);
-  }
   // It exists, has no name, and nobody has it open.
   [[nodiscard]] bool is_unused(wire::InodeId id) const;
   // Open for writing by anybody.

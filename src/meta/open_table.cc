@@ -8,8 +8,6 @@
 namespace benchfs::meta {
 namespace {
 
-constexpr std::uint32_t kHow = wire::kOpenWrite | wire::kOpenAppend;
-
 std::uint32_t& counter(OpenCounts& counts, std::uint32_t open_flags) {
   if ((open_flags & wire::kOpenWrite) == 0) {
     return counts.readers;
@@ -96,23 +94,6 @@ std::vector<Open> OpenTable::keep_only(std::uint64_t client_uid,
   }
   std::ranges::sort(removed, {}, &Open::inode);
   return removed;
-}
-
-std::optional<OpenId> OpenTable::find_last(std::uint64_t client_uid,
-                                           wire::InodeId inode,
-                                           std::uint32_t flags) const {
-  std::optional<OpenId> last;
-  auto client = clients_.find(client_uid);
-  if (client == clients_.end()) {
-    return last;
-  }
-  for (const auto& [number, open] : client->second) {
-    bool is_this = open.inode == inode && (open.flags & kHow) == (flags & kHow);
-    if (is_this && (!last || number > last->number)) {
-      last = OpenId{client_uid, number};
-    }
-  }
-  return last;
 }
 
 OpenCounts OpenTable::counts(wire::InodeId inode) const {

@@ -49,10 +49,6 @@ class OpenTable {
                               std::uint64_t from,
                               std::uint64_t to,
                               std::span<const std::uint64_t> kept);
-  // The client's open of this inode with these flags whose number is the highest, if any.
-  [[nodiscard]] std::optional<OpenId> find_last(std::uint64_t client_uid,
-                                                wire::InodeId inode,
-                                                std::uint32_t flags) const;
 
   // By all clients together.
   [[nodiscard]] OpenCounts counts(wire::InodeId inode) const;

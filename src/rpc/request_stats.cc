@@ -17,7 +17,6 @@ constexpr Sampled kSampled[] = {
     {wire::Opcode::kWriteChunk, 16},
     {wire::Opcode::kOpen, 16},
     {wire::Opcode::kOpenInode, 16},
-    {wire::Opcode::kClose, 16},
     {wire::Opcode::kAppend, 16},
     {wire::Opcode::kUnlink, 16},
 };

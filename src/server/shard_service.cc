@@ -100,8 +100,6 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return files_->readlink(request);
     case wire::Opcode::kOpenInode:
       return files_->open_inode(request);
-    case wire::Opcode::kClose:
-      return files_->close(request);
     case wire::Opcode::kAppend:
       return files_->append(request);
     case wire::Opcode::kFsync:

@@ -31,7 +31,7 @@ struct Attr {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   Layout layout;                 // files only
-  std::uint64_t truncation = 0;  // grows with every truncation of the file; see CloseRequest
+  std::uint64_t truncation = 0;  // grows with every truncation of the file
 
   [[nodiscard]] InodeId id() const { return InodeId{inode}; }
   [[nodiscard]] bool is_directory() const { return S_ISDIR(mode); }

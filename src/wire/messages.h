@@ -159,23 +159,10 @@ struct OpenInodeRequest : Message<Opcode::kOpenInode, EntryReply> {
   std::uint64_t open_number = 0;
 };
 
-// `written_end` is the end of the last byte this client wrote since `truncation` (Attr) was read;
-// if the file was truncated by somebody else meanwhile, the home asks the chunk shards instead.
-struct CloseRequest : Message<Opcode::kClose, EntryReply> {
-  std::uint64_t inode = 0;
-  std::uint64_t written_end = 0;
-  std::uint64_t truncation = 0;
-  std::int64_t mtime_ns = 0;  // of the last write; 0 = wrote nothing
-  std::uint32_t flags = 0;    // the OpenFlags it was opened with
-  std::uint32_t padding = 0;
-};
-
-// As Close, but the file stays open. The reply holds the settled attributes.
+// Everything written to the file so far is made durable: the home asks the shards that it knows to
+// hold bytes. The reply holds the exact attributes.
 struct FsyncRequest : Message<Opcode::kFsync, EntryReply> {
   std::uint64_t inode = 0;
-  std::uint64_t written_end = 0;
-  std::uint64_t truncation = 0;
-  std::int64_t mtime_ns = 0;
 };
 
 struct AppendReply {

@@ -42,8 +42,6 @@ std::string_view to_string(Opcode opcode) {
       return "readlink";
     case Opcode::kOpenInode:
       return "open inode";
-    case Opcode::kClose:
-      return "close";
     case Opcode::kAppend:
       return "append";
     case Opcode::kFsync:

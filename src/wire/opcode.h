@@ -30,7 +30,6 @@ enum class Opcode : std::uint16_t {
   kGetAttr = 33,
   kReadlink = 34,
   kOpenInode = 35,
-  kClose = 36,
   kAppend = 37,
   kFsync = 38,
 
@@ -116,7 +115,6 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kSetAttr:
     case Opcode::kOpen:
     case Opcode::kOpenInode:
-    case Opcode::kClose:
     case Opcode::kAppend:
     case Opcode::kMkdir:
     case Opcode::kUnlink:

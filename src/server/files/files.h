@@ -53,7 +53,6 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::Task<void> set_attr(rpc::Request& request);
   rt::Task<void> readlink(rpc::Request& request);
   rt::Task<void> open_inode(rpc::Request& request);
-  rt::Task<void> close(rpc::Request& request);
   rt::Task<void> fsync(rpc::Request& request);
   rt::Task<void> append(rpc::Request& request);
   rt::Task<void> forget_inode(rpc::Request& request);

@@ -107,20 +107,6 @@ rt::Task<void> Files::open_inode(rpc::Request& request) {
   co_await reply_entry(request, store_, attr, 0);
 }
 
-// Of clients that do not number their opens.
-rt::Task<void> Files::close(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::CloseRequest>(request));
-  wire::InodeId inode{body.inode};
-  std::optional<meta::OpenId> id = store_.find_last_open(request.client_uid(), inode, body.flags);
-  Result<wire::Attr> attr = store_.attr(inode);
-  if (!id || !attr) {
-    co_await request.reply_error(Error::from_errno(EBADF));
-    co_return;
-  }
-  undo_open(*id);
-  co_await request.reply(wire::EntryReply{*attr, 0, 0});
-}
-
 void Files::on_close(std::uint64_t client_uid, std::uint64_t number) {
   meta::OpenId id{client_uid, number};
   if (std::optional<meta::Open> open = store_.close(id)) {
