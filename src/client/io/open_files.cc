@@ -116,6 +116,13 @@ Status OpenFiles::check(const OpenFile& file) const {
 rt::CoResult<wire::Attr> OpenFiles::stat(OpenFile& file) {
   BENCHFS_CO_TRY_VOID(check(file));
   Result<Found> found = co_await inodes_.get_attr(file.id(), backend_.metadata_deadline());
+  if (!found && file.attr.is_directory() && is_gone(found.error())) {
+    Error why = co_await explain_gone(file.id(), found.error());
+    if (why.is_posix(ESTALE)) {  // removed: nothing about it changes any more
+      file.attr.nlink = 0;
+      co_return file.attr;
+    }
+  }
   if (!found) {
     co_return std::unexpected(co_await on_error(file, std::move(found.error())));
   }

@@ -253,6 +253,19 @@ TEST_F(OpenFilesTest, ReadingAFileThatARestartedServerLostIsEioNamingTheNode) {
   EXPECT_NE(read.error().message().find("node_0"), std::string::npos) << read.error().message();
 }
 
+TEST_F(OpenFilesTest, ARemovedDirectoryThatIsOpenHasItsLastAttributes) {
+  shard_.script(Opcode::kOpen, {entry(directory_attr(kDir, 0750))});
+  shard_.script(Opcode::kGetAttr, {fail_with(ENOENT)});
+  ClientUnderTest client({&shard_});
+  std::shared_ptr<OpenFile> directory = open(client, wire::kOpenRead);
+  for (int i = 0; i < 2; ++i) {
+    Result<wire::Attr> attr = client.run(client.fs().fstat(*directory));
+    ASSERT_TRUE(attr) << attr.error().message();
+    EXPECT_EQ(attr->mode & 07777U, 0750U);
+    EXPECT_EQ(attr->nlink, 0U);
+  }
+}
+
 TEST_F(OpenFilesTest, ATroubledConnectionMakesNoFileStale) {
   ClientUnderTest client({&shard_});
   std::shared_ptr<OpenFile> file = open(client);
