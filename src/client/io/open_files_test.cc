@@ -16,7 +16,17 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using namespace testing;  // NOLINT(google-build-using-namespace)
+using testing::Answer;
+using testing::ClientUnderTest;
+using testing::directory_attr;
+using testing::done;
+using testing::entry;
+using testing::fail_with;
+using testing::file_attr;
+using testing::kDir;
+using testing::kFile;
+using testing::reply;
+using testing::ScriptedShard;
 using wire::Opcode;
 using Events = std::vector<std::string>;
 

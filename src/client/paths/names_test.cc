@@ -18,7 +18,20 @@ namespace benchfs::client {
 namespace {
 
 using std::chrono::milliseconds;
-using namespace testing;  // NOLINT(google-build-using-namespace)
+using testing::Answer;
+using testing::ClientUnderTest;
+using testing::directory_attr;
+using testing::done;
+using testing::entry;
+using testing::fail_with;
+using testing::file_attr;
+using testing::kDir;
+using testing::kFile;
+using testing::kOtherDir;
+using testing::kOtherFile;
+using testing::remote;
+using testing::reply;
+using testing::ScriptedShard;
 using wire::Opcode;
 
 // Lets what was started begin.
