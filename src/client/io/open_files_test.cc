@@ -324,12 +324,12 @@ TEST_F(OpenFilesTest, AWriteBelongsToNoTruncation) {
   EXPECT_EQ(shard_.requests<wire::WriteChunkRequest>().at(0).truncation, wire::kAnyTruncation);
 }
 
-// Refuses the chunk with this index.
-Answer full_at(std::uint64_t index) {
+// Refuses the chunks from this index on.
+Answer full_from(std::uint64_t index) {
   return [index](rpc::Request& request) -> rt::Task<void> {
     wire::WriteChunkRequest write;
     (void)request.reader().read(write);
-    if (write.index == index) {
+    if (write.index >= index) {
       co_await request.reply_error(Error::from_errno(ENOSPC));
     } else {
       std::vector<std::byte> data(request.data_bytes());
@@ -340,7 +340,7 @@ Answer full_at(std::uint64_t index) {
 }
 
 TEST_F(OpenFilesTest, AWriteThatMeetsAFullServerReturnsWhatIsStoredBeforeIt) {
-  shard_.script(Opcode::kWriteChunk, {full_at(2)});
+  shard_.script(Opcode::kWriteChunk, {full_from(2)});
   ClientUnderTest client({&shard_});
   std::shared_ptr<OpenFile> file = open(client);
   std::vector<std::byte> bytes(4U * wire::kMinChunkBytes);
@@ -350,7 +350,7 @@ TEST_F(OpenFilesTest, AWriteThatMeetsAFullServerReturnsWhatIsStoredBeforeIt) {
 }
 
 TEST_F(OpenFilesTest, AWriteOfWhichNothingIsStoredFailsAndNamesTheNode) {
-  shard_.script(Opcode::kWriteChunk, {full_at(0)});
+  shard_.script(Opcode::kWriteChunk, {full_from(0)});
   ClientUnderTest client({&shard_});
   std::shared_ptr<OpenFile> file = open(client);
   std::vector<std::byte> bytes(4U * wire::kMinChunkBytes);
