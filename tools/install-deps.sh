@@ -1,39 +1,41 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that BenchFS needs. Does nothing, quickly, when they are all there.
 #
-#   tools/install-deps.sh [GROUP…]           install (groups: build test bench ior; default: all but ior)
+#   tools/install-deps.sh [GROUP…]           install (groups: demo build test bench ior; default: all but ior)
 #   tools/install-deps.sh --check [GROUP…]   only say what is missing; exit 1 if anything is
 #   tools/install-deps.sh --list [GROUP…]    print group, package and reason
+#
+# demo is what ./run demo needs to build and run benchfs and benchfsd; build includes it.
 set -euo pipefail
 
 # group  package               why
 readonly TABLE='
 build    ca-certificates       fetching packages and sources over https
 build    git                   the history, and the version of a build
-build    cmake                 build system (3.25)
-build    ninja-build           runs the build; the CMake presets select it
-build    ccache                repeated builds are nearly free; used if present
-build    pkg-config            finds liburing and xxhash
-build    clang-19              the compiler; g++ 12 miscompiles coroutines
-build    lld-19                linker of the presets, several times faster than ld
-build    libucx-dev            UCX: the network, from shared memory to InfiniBand
-build    liburing-dev          io_uring: files and wake-ups of the daemon
-build    libfmt-dev            text formatting; libstdc++ 12 has no <format>
-build    libxxhash-dev         XXH3: placement and checksums
-build    libsodium-dev         random bytes and MAC: the proof of the cluster secret
-build    libboost-dev          Boost.Intrusive only: lists without allocation
-build    robin-map-dev         hash maps on the data path
+demo     cmake                 build system (3.25)
+demo     ninja-build           runs the build; the CMake presets select it
+demo     ccache                repeated builds are nearly free; used if present
+demo     pkg-config            finds liburing and xxhash
+demo     clang-19              the compiler; g++ 12 miscompiles coroutines
+demo     lld-19                linker of the presets, several times faster than ld
+demo     libucx-dev            UCX: the network, from shared memory to InfiniBand
+demo     liburing-dev          io_uring: files and wake-ups of the daemon
+demo     libfmt-dev            text formatting; libstdc++ 12 has no <format>
+demo     libxxhash-dev         XXH3: placement and checksums
+demo     libsodium-dev         random bytes and MAC: the proof of the cluster secret
+demo     libboost-dev          Boost.Intrusive only: lists without allocation
+demo     robin-map-dev         hash maps on the data path
+demo     libcli11-dev          command lines of the programs
+demo     libtomlplusplus-dev   the configuration file
+demo     nlohmann-json3-dev    reading JSON in tools and tests
+demo     python3               the table at the end of the demo, and the lint in tools/lint
 build    libopenmpi-dev        MPI: benchfsd_mpi and benchfs_rpc_bench; without it they are left out
-build    libcli11-dev          command lines of the programs
-build    libtomlplusplus-dev   the configuration file
-build    nlohmann-json3-dev    reading JSON in tools and tests
 test     libgtest-dev          unit tests
 test     libclang-rt-19-dev    run-time part of the sanitizers and of libFuzzer
 test     llvm-19               llvm-symbolizer: function names in sanitizer reports
 test     clang-tidy-19         static checks
 test     clang-format-19       layout of the source
 test     openmpi-bin           mpirun: the tests of the MPI programs
-test     python3               the lint in tools/lint
 test     iproute2              ip: networks of their own for the failure tests
 test     nftables              nft: cuts, loss and resets in those networks
 test     chromium              opens the report of a benchmark, as a reader does (120 MB)
@@ -79,14 +81,26 @@ as_root() {
   fi
 }
 
-# Runs a command silently; shows its output if it fails.
-quietly() {
-  local output
-  if ! output=$("$@" 2>&1); then
-    echo "$output" >&2
-    echo "install-deps: failed: $*" >&2
+# Runs apt-get; shows how far it is, and all of its output if it fails.
+apt() {
+  local log
+  log=$(mktemp)
+  if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get "$@" 2>&1 | tee "$log" | show_progress; then
+    cat "$log" >&2
+    rm -f "$log"
+    echo "install-deps: failed: apt-get $*" >&2
     exit 1
   fi
+  rm -f "$log"
+}
+
+# From the output of apt-get: the size of the download, and every tenth package set up.
+show_progress() {
+  awk '
+    / newly installed/ { total = $3 }
+    /^Need to get/ { sub(/^Need to get /, ""); sub(/ of archives.*/, ""); print "  downloading " $0 }
+    /^Setting up/ { if (++done % 10 == 0 || done == total) print "  installed " done " of " total }
+    { fflush() }'
 }
 
 mode=install
@@ -96,11 +110,12 @@ for argument in "$@"; do
     --list) mode=list ;;
     --check) mode=check ;;
     -h | --help) usage; exit 0 ;;
-    build | test | bench | ior) groups+=" $argument" ;;
+    build) groups+=" demo build" ;;
+    demo | test | bench | ior) groups+=" $argument" ;;
     *) echo "install-deps: unknown argument '$argument'" >&2; usage >&2; exit 2 ;;
   esac
 done
-groups=${groups:-build test bench}
+groups=${groups:-demo build test bench}
 
 if [[ $mode == list ]]; then
   rows
@@ -118,7 +133,7 @@ echo "missing packages: ${packages[*]}"
 if [[ $mode == check ]]; then
   exit 1
 fi
-quietly as_root apt-get update -q
-quietly as_root env DEBIAN_FRONTEND=noninteractive \
-  apt-get install -q -y --no-install-recommends "${packages[@]}"
+echo "reading the package lists"
+apt update -q
+apt install -q -y --no-install-recommends "${packages[@]}"
 echo "installed ${#packages[@]} packages"
