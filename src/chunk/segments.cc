@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -15,6 +14,7 @@
 #include <string_view>
 
 #include "base/log.h"
+#include "base/safe_dir.h"
 #include "chunk/mapping.h"
 
 namespace benchfs::chunk {
@@ -22,6 +22,10 @@ namespace {
 
 constexpr unsigned kFileTableSize = 256;
 constexpr std::uint32_t kDirectAlignment = 4096;
+
+// Longer than a process that only asks whether the directory is in use holds the lock.
+constexpr Nanos kLockPatience = std::chrono::milliseconds(100);
+constexpr const char* kLockName = "lock";
 
 Status make_directory(const std::string& path) {
   std::error_code error;
@@ -70,33 +74,20 @@ Segments::~Segments() {
 }
 
 Status Segments::lock() {
-  std::string path = config_.directory + "/lock";
-  for (;;) {
-    int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-      return fail_system(errno, fmt::format("opening {}", path));
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-      int error = errno;
-      ::close(fd);
-      if (error == EWOULDBLOCK) {
-        return fail(Errc::kConfig,
-                    fmt::format("data directory {} is in use by another daemon (it holds {})",
-                                config_.directory,
-                                path));
-      }
-      return fail_system(error, fmt::format("locking {}", path));
-    }
-    // The former owner may have removed the file between our open and our lock.
-    struct stat locked{};
-    struct stat named{};
-    if (fstat(fd, &locked) == 0 && stat(path.c_str(), &named) == 0 &&
-        locked.st_ino == named.st_ino && locked.st_dev == named.st_dev) {
-      lock_fd_ = fd;
-      return {};
-    }
-    ::close(fd);
+  BENCHFS_TRY(SafeDir directory, SafeDir::open(config_.directory));
+  Result<FileLock> lock =
+      FileLock::acquire(directory, kLockName, 0600, Deadline::after(kLockPatience));
+  if (!lock && lock.error().code == Errc::kDeadline) {
+    return fail(Errc::kConfig,
+                fmt::format("data directory {} is in use by another daemon (it holds {})",
+                            config_.directory,
+                            directory.path_of(kLockName)));
   }
+  if (!lock) {
+    return std::unexpected(std::move(lock.error()));
+  }
+  lock_.emplace(*std::move(lock));
+  return {};
 }
 
 Status Segments::remove_leftovers() {
@@ -260,10 +251,9 @@ void Segments::close() {
     }
   }
   segments_.clear();
-  if (lock_fd_ >= 0) {
-    unlink((config_.directory + "/lock").c_str());
-    ::close(lock_fd_);
-    lock_fd_ = -1;
+  if (lock_) {
+    lock_->remove_file();
+    lock_.reset();
   }
 }
 

@@ -2,8 +2,8 @@
 //
 // segment_000000.dat … are sparse files of segment_slots slots each, fewer where ulimit -f or the
 // file system demands smaller files. Each is opened buffered, and also with O_DIRECT where the file
-// system supports it. A store owns its directory exclusively: it holds `lock` with flock(), which
-// the kernel releases when a daemon dies. Chunks are worthless without the index, which lives in
+// system supports it. A store owns its directory exclusively: it holds `lock` (base/file_lock.h),
+// which is free when a daemon died. Chunks are worthless without the index, which lives in
 // memory, so segment files of an earlier run are removed.
 //
 // Thread: one reactor's. Creating a segment (once per segment_slots slots), opening and closing
@@ -12,11 +12,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "base/file_lock.h"
 #include "chunk/chunk_store.h"
 #include "chunk/segment_io.h"
 #include "chunk/slot_guard.h"
@@ -98,7 +100,7 @@ class Segments {
   rt::Uring& ring_;
   const FileEngineConfig config_;
   std::uint64_t segment_slots_;
-  int lock_fd_ = -1;
+  std::optional<FileLock> lock_;
   std::uint32_t direct_alignment_ = 0;
   unsigned table_size_ = 0;  // entries of the ring's file table
   unsigned table_used_ = 0;

@@ -6,8 +6,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "client/environment.h"
@@ -45,11 +43,6 @@ std::string default_registry_dir() {
     return fmt::format("{}/benchfs", runtime_dir);
   }
   return fmt::format("/tmp/benchfs-{}", getuid());
-}
-
-bool has_server_list(const std::string& registry_dir) {
-  std::error_code ignored;
-  return std::filesystem::exists(registry_dir + "/server_list.txt", ignored);
 }
 
 std::string_view hint_for(const Error& error) {

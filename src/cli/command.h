@@ -1,7 +1,7 @@
-// What the commands of `benchfs` share: registration, global options, exit codes, error lines.
+// Shared by the commands of `benchfs`: registration, global options, exit codes, error messages.
 //
 // A command is one function that adds a subcommand to the application and sets Context::exit_code
-// in its callback. Single-threaded up to the client it connects.
+// in its callback. Single-threaded, except for the client it connects.
 #pragma once
 
 #include <chrono>
@@ -25,6 +25,7 @@ enum ExitCode : int {
   kExitFailed = 1,
   kExitUsage = 2,
   kExitSilent = 3,  // of status and stats: servers do not answer, but none is known to be dead
+  kExitLost = 4,    // of status: all servers are alive, but one was restarted and lost its data
   kExitReaderGone = 141,  // as if SIGPIPE had ended the program: "benchfs tree | head"
 };
 
@@ -36,21 +37,18 @@ struct Context {
   [[nodiscard]] Nanos timeout(Nanos fallback) const;
   // Connects to the file system of registry_dir; --timeout bounds connecting and each operation.
   [[nodiscard]] Result<std::unique_ptr<client::Client>> connect() const;
-  // The same for a command with settings of its own; registry_dir is filled in.
+  // The same for a command with its own client settings; fills in registry_dir.
   [[nodiscard]] Result<std::unique_ptr<client::Client>> connect(client::Options options) const;
 };
 
-// --registry-dir, else BENCHFS_REGISTRY_DIR, else this.
+// Used when neither --registry-dir nor BENCHFS_REGISTRY_DIR is given.
 std::string default_registry_dir();
 
-// Whether servers have announced themselves there.
-bool has_server_list(const std::string& registry_dir);
-
-// What a user can do about it, as an addition to the message; "" where there is nothing to say.
+// What a user can do about the error, to be appended to the message; "" when there is no advice.
 std::string_view hint_for(const Error& error);
 
 // Writes "benchfs COMMAND: SUBJECT: REASON" to standard error and returns kExitFailed. `subject` is
-// a path, a node id, …; an empty one is left out. An error's hint follows.
+// a path, a node id, …; an empty one is left out. The hint for an error is appended.
 int report(std::string_view command, std::string_view subject, std::string_view reason);
 int report(std::string_view command, std::string_view subject, const Error& error);
 
@@ -58,6 +56,7 @@ int report(std::string_view command, std::string_view subject, const Error& erro
 // command_<name>.cc and called by main.cc in the order of the help ---
 void add_up_command(CLI::App& app, Context& context);
 void add_down_command(CLI::App& app, Context& context);
+void add_restart_command(CLI::App& app, Context& context);
 void add_status_command(CLI::App& app, Context& context);
 void add_stats_command(CLI::App& app, Context& context);
 void add_set_command(CLI::App& app, Context& context);

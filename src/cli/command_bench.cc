@@ -14,17 +14,19 @@
 #include "bench/publish.h"
 #include "bench/run.h"
 #include "bench/worker.h"
+#include "cli/bench_interrupt.h"
 #include "cli/command.h"
 #include "cli/connect_room.h"
+#include "cli/files/session.h"
 #include "cli/rpc_options.h"
 
 namespace benchfs::cli {
 namespace {
 
-constexpr std::uint64_t kHardRequestBytes = 47008;  // of ior-hard
-constexpr std::uint32_t kHardFileBytes = 3901;      // of mdtest-hard
+constexpr std::uint64_t kHardRequestBytes = 47008;  // as in ior-hard
+constexpr std::uint32_t kHardFileBytes = 3901;      // as in mdtest-hard
 constexpr std::uint32_t kMaxSmallFileBytes = 16U << 20;
-// Of bench connect: as many as a cluster with its default settings has room for.
+// For bench connect: fits into a cluster with default settings.
 constexpr std::uint32_t kIdleClients = 900;
 
 template <typename Config>
@@ -54,9 +56,17 @@ void add_depth(CLI::App& command, std::uint32_t& depth) {
       ->capture_default_str();
 }
 
-// The same arguments twice, even on a cluster that still holds an earlier run's files, work.
+// A fresh name, so that a benchmark can be repeated while an earlier run's files still exist.
 std::string fresh_directory(const char* benchmark) {
   return fmt::format("/bench-{}-{:016x}", benchmark, random_id());
+}
+
+template <typename Config>
+std::string directory_of(const Config& config) {
+  if constexpr (requires { config.directory; }) {
+    return config.directory;
+  }
+  return {};
 }
 
 template <typename Config>
@@ -68,9 +78,16 @@ void run(Arguments<Config>& arguments, Context& context) {
   if (context.timeout_s) {
     run.arguments.insert(run.arguments.end(), {"--timeout", fmt::format("{}", *context.timeout_s)});
   }
+  BenchInterrupt interrupt;
   Status done = bench::run_and_report(run);
-  if (!done) {
-    // Other errors than those of our own system calls are whole sentences of the clients.
+  if (std::string directory = directory_of(arguments.config); !done && !directory.empty()) {
+    remove_bench_files(context, "bench " + run.benchmark, directory);
+  }
+  if (interrupt.came()) {
+    report("bench " + run.benchmark, "", "interrupted");
+    context.exit_code = kExitInterrupted;
+  } else if (!done) {
+    // Errors that are not from system calls of ours are whole sentences of the clients.
     const Error& error = done.error();
     context.exit_code = report("bench " + run.benchmark,
                                "",

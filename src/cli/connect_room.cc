@@ -17,9 +17,9 @@ namespace benchfs::cli {
 namespace {
 
 constexpr const char* kUcxVariable = "UCX_ASYNC_MAX_EVENTS";
-// What net/context.cc tells UCX when the environment does not.
+// The value that net/context.cc sets when the environment sets none.
 constexpr std::uint64_t kUcxConnections = 16384;
-// Connections and descriptors beside those of the clients: workers, listener, observer, files.
+// Connections and descriptors besides those of the clients: workers, listener, observer, files.
 constexpr std::uint64_t kUcxReserve = 16;
 constexpr std::uint64_t kDescriptorReserve = 64;
 
@@ -71,7 +71,7 @@ Status check_registry_room(std::uint64_t clients, const nlohmann::json& shard) {
                           clients + taken));
 }
 
-// One descriptor a client over shared memory, two over tcp: fewer than one cannot do.
+// A client needs one descriptor over shared memory and two over tcp, so one is the minimum.
 Status check_descriptors(std::uint64_t clients, pid_t pid, std::string_view whose) {
   std::uint64_t limit = descriptors_of(pid);
   if (clients + kDescriptorReserve <= limit) {

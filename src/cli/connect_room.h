@@ -1,4 +1,4 @@
-// Whether the clients of `benchfs bench connect` have room, before any of them begins.
+// Checks that the clients of `benchfs bench connect` fit, before any of them starts.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,9 @@
 
 namespace benchfs::cli {
 
-// `clients` more of this process at the first shard, which `observer` asks. Errors: kLimit, naming
-// the limit now and what lifts it: UCX's connections of a process, places in the registry,
-// descriptors of this process and of the server.
+// Checks room for `clients` more clients of this process at the first shard, through `observer`.
+// Errors: kLimit, naming the limit in force and what raises it: UCX's connections of a process,
+// places in the registry, descriptors of this process and of the server.
 Status check_connect_room(std::uint32_t clients, client::Client& observer);
 
 }  // namespace benchfs::cli

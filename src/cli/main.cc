@@ -28,13 +28,13 @@ void add_global_options(CLI::App& app, Context& context) {
       ->capture_default_str();
   app.add_option("--timeout",
                  context.timeout_s,
-                 "Longest wait for the cluster (default 10), and for each operation (30);\n"
-                 "of up and down for the daemons (10), of status for each server (0.4)")
+                 "Longest wait for the cluster (default 10), and for each operation (30); for\n"
+                 "the daemons in up, down and restart (10), for each server in status (0.4)")
       ->type_name("SECONDS")
       ->check(CLI::Range(0.001, 86400.0));
 }
 
-// The help of every command says that there are options beside its own.
+// The help of every command mentions the global options.
 void mention_global_options(CLI::App& command) {
   std::string footer = command.get_footer();
   command.footer(footer + (footer.empty() ? "" : "\n\n") +
@@ -44,7 +44,7 @@ void mention_global_options(CLI::App& command) {
   }
 }
 
-// "benchfs cp: PATH is required", and where to read on.
+// "benchfs cp: PATH is required", and how to get help.
 std::string explain_usage(const CLI::App* app, const CLI::Error& error) {
   std::vector<std::string> rest = app->remaining(true);
   std::string command = app->get_name();
@@ -60,7 +60,7 @@ std::string explain_usage(const CLI::App* app, const CLI::Error& error) {
   return fmt::format("{}: {}\nTry: {} --help\n", command, reason, command);
 }
 
-// Output that did not arrive is a failure; nobody needs to be told when its reader has seen enough.
+// Output that cannot be written is a failure, except when its reader has closed the pipe.
 int end_output(const CLI::App& app, int error_number, int exit_code) {
   if (std::fflush(stdout) != 0) {
     error_number = errno;
@@ -85,12 +85,13 @@ int run(int argc, char** argv) {
   CLI::App app("BenchFS: an ad-hoc parallel file system for one job.", "benchfs");
   Context context;
   app.set_version_flag("--version", "benchfs " BENCHFS_VERSION);
-  // Exactly one command, and its arguments are never taken for another one.
+  // Require exactly one command, and never take its arguments for another one.
   app.require_subcommand(1);
   app.fallthrough();  // global options may follow the command
   add_global_options(app, context);
   add_up_command(app, context);
   add_down_command(app, context);
+  add_restart_command(app, context);
   add_status_command(app, context);
   add_stats_command(app, context);
   add_set_command(app, context);
@@ -103,12 +104,12 @@ int run(int argc, char** argv) {
   app.footer(
       "Remote paths are written bfs:/…; 'benchfs COMMAND --help' explains a command.\n"
       "Exit codes: 0 done, 1 something failed (standard error says what), 2 wrong usage,\n"
-      "3 servers are silent (of status and stats only).\n"
+      "3 servers are silent (status, stats and set), 4 a server was restarted (status).\n"
       "\n"
       "  benchfs up --engine memory      start a cluster on this machine\n"
       "  benchfs cp -r ./input bfs:/     copy a directory in\n"
       "  benchfs ls -l bfs:/input\n"
-      "  benchfs down                    stop it; what it stores is gone then");
+      "  benchfs down                    stop it; what it stores is lost then");
   app.failure_message(explain_usage);
   int error_number = 0;
   try {

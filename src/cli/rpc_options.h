@@ -1,4 +1,4 @@
-// The options that say what an RPC benchmark measures: of `benchfs bench rpc` and of the MPI
+// The options that define what an RPC benchmark measures, shared by `benchfs bench rpc` and the MPI
 // program benchfs_rpc_bench.
 #pragma once
 
@@ -18,7 +18,7 @@ class RpcOptions {
  public:
   // Adds the options; `clients_help` is about --clients. `app` borrows this.
   void define(CLI::App& app, const std::string& clients_help);
-  // What was chosen. Call after parsing, once.
+  // Returns what was chosen. Call once, after parsing.
   [[nodiscard]] bench::RpcConfig settle();
   // Help text; "The last three are UCX alone, " + `where` + …
   static std::string about_paths(const std::string& where);

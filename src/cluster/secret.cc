@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/random.h"
+#include "base/safe_dir.h"
 
 namespace benchfs::cluster {
 namespace {
@@ -19,9 +20,7 @@ namespace fs = std::filesystem;
 static_assert(Secret::kBytes == crypto_auth_KEYBYTES);
 static_assert(sizeof(Secret::Proof) == crypto_auth_BYTES);
 
-fs::path secret_path(const fs::path& dir) {
-  return dir / "secret";
-}
+constexpr const char* kName = "secret";
 
 void start_sodium() {
   static const bool started = sodium_init() >= 0;
@@ -63,10 +62,12 @@ Status check_file(const std::string& path, const struct stat& info) {
   return {};
 }
 
-// Reads the key. O_NONBLOCK: a pipe in place of the file must not hang the reader.
-Status read_key(const std::string& path, std::span<unsigned char> key) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  if (fd < 0) {
+// Reads the key. SafeDir::open_file() is not used because the advice for a secret differs.
+// O_NONBLOCK: a pipe in place of the file must not hang the reader.
+Status read_key(const SafeDir& dir, std::span<unsigned char> key) {
+  std::string path = dir.path_of(kName);
+  Fd fd(::openat(dir.fd(), kName, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd.is_open()) {
     return errno == ENOENT
                ? fail_file(path, "is missing; is this the registry directory of servers that run?")
            : errno == ELOOP
@@ -74,52 +75,62 @@ Status read_key(const std::string& path, std::span<unsigned char> key) {
                : fail_system(errno, fmt::format("cluster secret {}", path));
   }
   struct stat info{};
-  Status status = ::fstat(fd, &info) == 0
-                      ? check_file(path, info)
-                      : fail_system(errno, fmt::format("cluster secret {}", path));
-  if (status && ::read(fd, key.data(), key.size()) != static_cast<ssize_t>(key.size())) {
-    status = fail_system(EIO, fmt::format("cluster secret {}", path));
+  if (::fstat(fd.get(), &info) != 0) {
+    return fail_system(errno, fmt::format("cluster secret {}", path));
   }
-  ::close(fd);
-  return status;
+  BENCHFS_TRY_VOID(check_file(path, info));
+  if (::read(fd.get(), key.data(), key.size()) != static_cast<ssize_t>(key.size())) {
+    return fail_system(EIO, fmt::format("cluster secret {}", path));
+  }
+  return {};
 }
 
-// Makes the file unless it is there. It appears whole, under a name that only one can give.
-Status make_file(const std::string& path) {
+// Creates the file unless it exists. It is linked into place complete, so only one process wins.
+Status make_file(const SafeDir& dir) {
   std::array<unsigned char, Secret::kBytes> key;
   randombytes_buf(key.data(), key.size());
-  std::string temporary = fmt::format("{}.{:016x}", path, random_id());
-  int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) {
-    return fail_system(errno, fmt::format("making cluster secret {}", temporary));
-  }
-  ssize_t put = ::write(fd, key.data(), key.size());
+  std::string temporary = fmt::format("{}.{:016x}", kName, random_id());
+  BENCHFS_TRY(Fd fd, dir.open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0600));
+  ssize_t put = ::write(fd.get(), key.data(), key.size());
   int error = put == static_cast<ssize_t>(key.size()) ? 0 : put < 0 ? errno : ENOSPC;
-  if (error == 0 && (::fsync(fd) != 0 || ::link(temporary.c_str(), path.c_str()) != 0)) {
+  if (error == 0 &&
+      (::fsync(fd.get()) != 0 || ::linkat(dir.fd(), temporary.c_str(), dir.fd(), kName, 0) != 0)) {
     error = errno == EEXIST ? 0 : errno;  // another server was first
   }
-  ::close(fd);
-  ::unlink(temporary.c_str());
-  return error == 0 ? Status{} : fail_system(error, fmt::format("making cluster secret {}", path));
+  dir.remove_file(temporary);
+  return error == 0
+             ? Status{}
+             : fail_system(error, fmt::format("making cluster secret {}", dir.path_of(kName)));
+}
+
+Result<SafeDir> open_directory(const fs::path& path) {
+  Result<SafeDir> dir = SafeDir::open(path.native());
+  if (!dir) {
+    return dir.error().code == Errc::kConfig
+               ? std::unexpected(std::move(dir.error()).with_prefix("cluster secret"))
+               : fail_system(dir.error().posix,
+                             fmt::format("cluster secret {}/{}", path.native(), kName));
+  }
+  return dir;
 }
 
 }  // namespace
 
-Result<Secret> Secret::read(const fs::path& dir) {
+Result<Secret> Secret::read(const fs::path& path) {
   start_sodium();
-  Secret secret(secret_path(dir).native());
-  BENCHFS_TRY_VOID(read_key(secret.path_, secret.key_));
+  BENCHFS_TRY(SafeDir dir, open_directory(path));
+  Secret secret(dir.path_of(kName));
+  BENCHFS_TRY_VOID(read_key(dir, secret.key_));
   return secret;
 }
 
-Result<Secret> Secret::read_or_make(const fs::path& dir) {
+Result<Secret> Secret::read_or_make(const fs::path& path) {
   start_sodium();
-  std::string path = secret_path(dir).native();
-  struct stat info{};
-  if (::lstat(path.c_str(), &info) != 0 && errno == ENOENT) {
-    BENCHFS_TRY_VOID(make_file(path));
+  BENCHFS_TRY(SafeDir dir, open_directory(path));
+  if (!dir.exists(kName)) {
+    BENCHFS_TRY_VOID(make_file(dir));
   }
-  return read(dir);
+  return read(path);
 }
 
 Secret::Proof Secret::prove(std::span<const std::byte> message) const {

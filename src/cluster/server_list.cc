@@ -292,7 +292,9 @@ Error ServerListError::to_error() const {
     case ServerListProblem::kMissing:
       return Error{Errc::kConfig, ENOENT, fmt::format("server list {}", path)};
     case ServerListProblem::kUnreadable:
-      return Error::from_system(system_errno, fmt::format("server list {}", path));
+      return reason.empty()
+                 ? Error::from_system(system_errno, fmt::format("server list {}", path))
+                 : Error{Errc::kConfig, 0, fmt::format("server list refused: {}", reason)};
     case ServerListProblem::kMalformed:
       return Error{Errc::kConfig,
                    0,

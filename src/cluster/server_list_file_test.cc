@@ -135,6 +135,72 @@ TEST_F(ServerListFile, AListWithoutServersIsTakenOver) {
   EXPECT_EQ(read->expected, 1U);
 }
 
+TEST_F(ServerListFile, AServerWithAnotherCommonSettingIsRefused) {
+  auto join = [&](int node, std::vector<CommonSetting> common) {
+    return append_server(dir_,
+                         Server{fmt::format("node_{}", node), "127.0.0.1", 1000},
+                         {.run_id = kRun, .expected = 3, .common = std::move(common)},
+                         Deadline::after(seconds(60)));
+  };
+  ASSERT_TRUE(join(0, {{"version", "1"}, {"storage.chunk_bytes", "1MiB"}}));
+  std::string before = text();
+  EXPECT_NE(before.find("# common storage.chunk_bytes: 1MiB\n"), std::string::npos) << before;
+  auto other = join(1, {{"version", "1"}, {"storage.chunk_bytes", "4MiB"}});
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, Errc::kConfig);
+  for (const char* part : {"storage.chunk_bytes", "4MiB here", "1MiB on the servers", "node_1"}) {
+    EXPECT_NE(other.error().context.find(part), std::string::npos) << other.error().context;
+  }
+  EXPECT_FALSE(join(1, {{"version", "2"}, {"storage.chunk_bytes", "1MiB"}}));
+  EXPECT_FALSE(join(1, {{"something.new", "1"}}));
+  EXPECT_EQ(text(), before);
+  ASSERT_TRUE(join(1, {{"version", "1"}, {"storage.chunk_bytes", "1MiB"}}));
+  ASSERT_TRUE(join(2, {{"version", "1"}, {"storage.chunk_bytes", "1MiB"}}));
+  EXPECT_EQ(parse_common_settings(text()).size(), 2U);
+}
+
+TEST_F(ServerListFile, AListThatSomebodyElsePlantedIsRefused) {
+  fill(1);
+  if (geteuid() == 0) {
+    constexpr uid_t kStranger = 65534;
+    ASSERT_EQ(::chown(list().c_str(), kStranger, kStranger), 0);
+    auto error = problem();
+    EXPECT_EQ(error.problem, ServerListProblem::kUnreadable);
+    EXPECT_EQ(error.to_error().code, Errc::kConfig);
+    EXPECT_NE(error.to_error().message().find("belongs to user 65534"), std::string::npos)
+        << error.to_error().message();
+    EXPECT_FALSE(error.is_transient());
+    EXPECT_FALSE(append(0, 1));
+    ASSERT_EQ(::chown(list().c_str(), 0, 0), 0);
+    ASSERT_EQ(::chown(dir_.c_str(), kStranger, kStranger), 0);
+    EXPECT_EQ(problem().to_error().code, Errc::kConfig);
+    EXPECT_FALSE(append(0, 1));
+    ASSERT_EQ(::chown(dir_.c_str(), 0, 0), 0);
+  }
+  EXPECT_TRUE(read_server_list(dir_));
+  fs::permissions(dir_, fs::perms::group_write, fs::perm_options::add);
+  EXPECT_EQ(problem().to_error().code, Errc::kConfig);
+  EXPECT_FALSE(append(0, 1));
+}
+
+TEST_F(ServerListFile, ALinkInPlaceOfTheListIsRefused) {
+  fs::path target = dir_ / "precious.txt";
+  std::ofstream(target) << format_server_list_header(kRun, 1);
+  fs::create_symlink(target, list());
+  std::uintmax_t size = fs::file_size(target);
+  EXPECT_EQ(problem().to_error().code, Errc::kConfig);
+  EXPECT_FALSE(append(0, 1));
+  EXPECT_EQ(fs::file_size(target), size);
+}
+
+TEST_F(ServerListFile, ALinkInPlaceOfTheCopiesIsNotWrittenThrough) {
+  fs::path target = dir_ / "project";
+  fs::create_directory(target);
+  fs::create_directory_symlink(target, dir_ / "server_list.d");
+  ASSERT_TRUE(append(0, 1));
+  EXPECT_TRUE(fs::is_empty(target));
+}
+
 TEST_F(ServerListFile, AFullListTakesNoOtherNode) {
   fill(2);
   auto third = append(2, 2);

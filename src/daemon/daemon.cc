@@ -1,10 +1,10 @@
 #include "daemon/daemon.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -19,6 +19,7 @@
 
 #include "base/descriptors.h"
 #include "base/log.h"
+#include "base/safe_dir.h"
 #include "rt/rseq.h"
 
 namespace benchfs::daemon {
@@ -29,44 +30,52 @@ namespace fs = std::filesystem;
 // After the second signal the process ends after this long, whatever its shards do.
 constexpr Nanos kPatience = std::chrono::seconds(1);
 
-// Of each client over tcp; over shared memory it is one.
+// A client takes two over tcp, one over shared memory.
 constexpr std::size_t kDescriptorsPerClient = 2;
-// Of each client, whatever it uses, with the devices of a usual node; and of each shard at least,
-// where the limit is so low that it bounds the number of clients.
+// A client takes at most this many, whatever it uses, with the devices of a usual node. A shard
+// keeps at least kLeastDescriptors where the limit is so low that it bounds the number of clients.
 constexpr std::size_t kMostDescriptorsPerClient = 3;
 constexpr std::size_t kLeastDescriptors = 112;
-// Of each shard: segment files, UCX, connections that have not registered.
+// For each shard: segment files, UCX, connections that have not registered.
 constexpr std::size_t kOtherDescriptors = 2048;
-// Of each shard, unless the limit in force is higher. More connections than net::Context makes room
-// for in a worker crash UCX, and each takes one at least.
+// For each shard, unless the limit in force is higher. UCX crashes when a worker has more
+// connections than net::Context makes room for, and each connection takes at least one descriptor.
 constexpr std::size_t kMostDescriptors = 16384;
 
-// While there are companions: how often they are asked.
-constexpr int kCompanionTickMs = 20;
+// How often the other daemons of a group are polled.
+constexpr int kGroupTickMs = 20;
 
-// Creates `path` and its parents; only the owner may enter those that are new.
-std::expected<void, Failure> make_directory(const fs::path& path, std::string_view what) {
-  fs::path made;
-  int error = 0;
-  for (const fs::path& part : path) {
-    made /= part;
-    error = ::mkdir(made.c_str(), 0700) == 0 ? 0 : errno;
+// Creates the directory and its parents. Others may not be able to change what is in it.
+std::expected<SafeDir, Failure> make_directory(const std::string& path,
+                                               std::string_view what,
+                                               Owner owner = Owner::kSelf) {
+  Result<SafeDir> dir = SafeDir::open_or_create(path, owner);
+  if (dir && ::faccessat(dir->fd(), ".", W_OK | X_OK, AT_EACCESS) != 0) {
+    dir = fail_system(errno, path);
   }
-  std::error_code ignored;
-  if (fs::is_directory(path, ignored)) {
-    error = access(path.c_str(), W_OK | X_OK) == 0 ? 0 : errno;
+  if (dir) {
+    return *std::move(dir);
   }
-  if (error != 0) {
-    return std::unexpected(Failure{EX_CANTCREAT,
-                                   fmt::format("cannot use {} {}: {}; choose another one",
-                                               what,
-                                               path.native(),
-                                               std::generic_category().message(error))});
-  }
+  const Error& error = dir.error();
+  return std::unexpected(Failure{EX_CANTCREAT,
+                                 error.code == Errc::kConfig
+                                     ? fmt::format("cannot use {} {}", what, error.context)
+                                     : fmt::format("cannot use {} {}: {}; choose another one",
+                                                   what,
+                                                   path,
+                                                   std::generic_category().message(error.posix))});
+}
+
+// The directory of a shard and the one it is in: whoever could replace the first would read and
+// change files.
+std::expected<void, Failure> make_data_directory(const std::string& path) {
+  BENCHFS_TRY_VOID(make_directory(
+      fs::path(path).parent_path().native(), "data directory", Owner::kSelfOrSticky));
+  BENCHFS_TRY_VOID(make_directory(path, "data directory"));
   return {};
 }
 
-// Why a shard failed, with its name and what to do about it.
+// Says why a shard failed, with its name and what to do about it.
 Failure judge(const Error& error, const server::ShardConfig& config) {
   auto is = [&error](auto... codes) { return ((error.code == codes) || ...); };
   int exit_code = is(Errc::kSystem) ? EX_OSERR : EX_SOFTWARE;
@@ -123,7 +132,8 @@ int Daemon::run() {
 }
 
 std::expected<void, Failure> Daemon::prepare() {
-  // Threads made from now on, UCX's too, inherit the mask: only the descriptor sees these signals.
+  // Threads created from now on, including UCX's, inherit the mask, so only the descriptor sees
+  // these signals.
   block_stop_signals();
   make_room_for_descriptors(
       config_.shards * (kDescriptorsPerClient * config_.max_clients + kOtherDescriptors),
@@ -135,10 +145,8 @@ std::expected<void, Failure> Daemon::prepare() {
     return std::unexpected(Failure{
         EX_OSERR, fmt::format("no descriptors: {}", std::generic_category().message(errno))});
   }
-  std::string pid_dir = config_.registry_dir + "/pid";
   BENCHFS_TRY_VOID(make_directory(config_.registry_dir, "registry directory"));
-  BENCHFS_TRY_VOID(make_directory(pid_dir, "registry directory"));
-  BENCHFS_TRY_VOID(take_node_id(pid_dir));
+  BENCHFS_TRY(SafeDir pid_dir, make_directory(config_.registry_dir + "/pid", "registry directory"));
   std::uint32_t places = places_for_clients();
   for (std::uint64_t i = 0; i < config_.shards; ++i) {
     auto slot = std::make_unique<Slot>();
@@ -146,9 +154,13 @@ std::expected<void, Failure> Daemon::prepare() {
     slot->config.rpc.max_clients = places;
     slots_.push_back(std::move(slot));
   }
+  BENCHFS_TRY_VOID(take_node_id(pid_dir));
+  if (config_.data_dir.empty() && slots_.front()->config.engine == server::Engine::kFile) {
+    BENCHFS_TRY_VOID(make_data_directory(config_.effective_data_dir()));
+  }
   for (auto& slot : slots_) {
     if (slot->config.engine == server::Engine::kFile) {
-      BENCHFS_TRY_VOID(make_directory(slot->config.data_dir, "data directory"));
+      BENCHFS_TRY_VOID(make_data_directory(slot->config.data_dir));
     }
   }
   return {};
@@ -172,8 +184,14 @@ std::uint32_t Daemon::places_for_clients() const {
   return static_cast<std::uint32_t>(std::min<std::size_t>(most, config_.max_clients));
 }
 
-std::expected<void, Failure> Daemon::take_node_id(const std::string& pid_dir) {
-  Result<PidFile> pid_file = PidFile::acquire(pid_dir + "/" + config_.node_id);
+std::expected<void, Failure> Daemon::take_node_id(const SafeDir& pid_dir) {
+  std::vector<std::string> data_dirs;
+  for (const auto& slot : slots_) {
+    if (slot->config.engine == server::Engine::kFile) {
+      data_dirs.push_back(slot->config.data_dir);
+    }
+  }
+  Result<PidFile> pid_file = PidFile::acquire(pid_dir, config_.node_id, data_dirs);
   if (!pid_file) {
     bool taken = pid_file.error().code == Errc::kBusy;
     return std::unexpected(
@@ -228,14 +246,14 @@ void Daemon::change(Slot& slot, State state, server::Shard* shard, std::optional
   slot.shard = shard;
   slot.error = std::move(error);
   for (int i = 0; shard != nullptr && i < stops_; ++i) {
-    shard->stop();  // asked for while it was being created
+    shard->stop();  // a signal came while it was being created
   }
   eventfd_write(event_fd_, 1);
 }
 
 void Daemon::stop_all() {
-  if (companions_ != nullptr) {
-    companions_->on_stopping(nullptr);
+  if (group_ != nullptr) {
+    group_->on_stopping(nullptr);
   }
   std::lock_guard lock(mutex_);
   ++stops_;
@@ -251,7 +269,7 @@ int Daemon::watch() {
   std::optional<Deadline> patience;
   for (;;) {
     std::array<pollfd, 2> fds{{{signal_fd_, POLLIN, 0}, {event_fd_, POLLIN, 0}}};
-    int timeout_ms = companions_ != nullptr ? kCompanionTickMs : -1;
+    int timeout_ms = group_ != nullptr ? kGroupTickMs : -1;
     if (patience) {
       timeout_ms = static_cast<int>(patience->remaining() / std::chrono::milliseconds(1)) + 1;
     }
@@ -266,7 +284,7 @@ int Daemon::watch() {
     eventfd_t count = 0;
     eventfd_read(event_fd_, &count);
     bool ended = look_at_shards();
-    if (companions_ != nullptr && companions_->poll() && stops_ == 0) {
+    if (group_ != nullptr && group_->poll() && stops_ == 0) {
       stop_all();
     }
     if (ended) {
@@ -276,8 +294,8 @@ int Daemon::watch() {
 }
 
 void Daemon::report(const Failure& failure) {
-  if (companions_ != nullptr) {
-    companions_->on_stopping(&failure);
+  if (group_ != nullptr) {
+    group_->on_stopping(&failure);
   } else {
     BENCHFS_LOG(kError, "{}", failure.text);
   }
@@ -304,7 +322,7 @@ bool Daemon::look_at_shards() {
     report(failure);
   }
   if (ended > 0 && stops_ == 0) {
-    stop_all();  // a file system without one of its shards is none
+    stop_all();  // a file system is useless without one of its shards
   } else if (serving == slots_.size() && !listening_) {
     listening_ = true;
     announce_ready();
@@ -339,8 +357,8 @@ int Daemon::read_signals() {
 }
 
 void Daemon::announce_ready() {
-  if (companions_ != nullptr) {
-    companions_->on_listening();
+  if (group_ != nullptr) {
+    group_->on_listening();
   }
   if (ready_fd_ < 0) {
     return;
@@ -348,12 +366,13 @@ void Daemon::announce_ready() {
   constexpr std::string_view kReady = "ready\n";
   if (::write(ready_fd_, kReady.data(), kReady.size()) < 0) {
     BENCHFS_LOG(
-        kWarn, "nobody hears that the daemon is ready: {}", std::generic_category().message(errno));
+        kWarn, "cannot report readiness on --ready-fd: {}", std::generic_category().message(errno));
   }
   ::close(std::exchange(ready_fd_, -1));
 }
 
-// Takes away what is empty now; directories with kept data stay, and one the user named does too.
+// Removes the directories that are empty now; directories with kept data stay, and so does the one
+// that the user named.
 void Daemon::remove_directories() {
   if (slots_.front()->config.engine != server::Engine::kFile) {
     return;

@@ -3,8 +3,8 @@
 //   prepare: make directories, take the node id -> serve: create every shard -> ready -> serve ->
 //   stop all
 //
-// The main thread sleeps on a descriptor until a signal arrives or a shard ends. The first SIGTERM
-// or SIGINT stops all shards cleanly, the second at once; a shard that fails stops the others.
+// The main thread sleeps until a signal arrives or a shard ends. The first SIGTERM or SIGINT shuts
+// all shards down cleanly, the second kills them; a shard that fails stops the others.
 #pragma once
 
 #include <expected>
@@ -24,46 +24,46 @@ namespace benchfs::daemon {
 
 // Why a daemon cannot start or go on.
 struct Failure {
-  int exit_code = 0;  // of sysexits.h
+  int exit_code = 0;  // one of sysexits.h
   std::string text;   // one line for people: what, and what to do next
 };
 
-// Daemons that start and end together with this one. Called by the main thread.
-class Companions {
+// The daemons that start and stop together with this one. Called by the main thread.
+class DaemonGroup {
  public:
-  virtual ~Companions() = default;
+  virtual ~DaemonGroup() = default;
   // All shards of this daemon listen and are in the server list.
   virtual void on_listening() = 0;
-  // The daemon begins to stop: for this reason of its own, or (nullptr) because of a signal or of
-  // poll(). May come again with a failure after it came without.
+  // The daemon begins to stop: because of `failure`, or (nullptr) because of a signal or of poll().
+  // May be called again with a failure after a call without.
   virtual void on_stopping(const Failure* failure) = 0;
-  // Asked every few milliseconds while the daemon runs. True when it shall stop.
+  // Called every few milliseconds while the daemon runs. True when it is to stop.
   virtual bool poll() = 0;
 };
 
-// SIGTERM and SIGINT are only seen by Daemon in the calling thread and those it makes from now on.
+// In the calling thread, and in those it creates from now on, only Daemon sees SIGTERM and SIGINT.
 void block_stop_signals();
 
 class Daemon {
  public:
-  // `config` is borrowed, and `companions` unless it is nullptr. `ready_fd` (or -1) is told
-  // "ready\n" when all shards listen, and closed.
-  Daemon(const DaemonConfig& config, int ready_fd, Companions* companions = nullptr)
-      : config_(config), ready_fd_(ready_fd), companions_(companions) {}
+  // `config` is borrowed, and `group` unless it is nullptr. When all shards listen, "ready\n" is
+  // written to `ready_fd` (unless it is -1), which is then closed.
+  Daemon(const DaemonConfig& config, int ready_fd, DaemonGroup* group = nullptr)
+      : config_(config), ready_fd_(ready_fd), group_(group) {}
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
   ~Daemon();
 
-  // Signals, directories, the node id. Call once, before other threads exist: it blocks the signals
-  // in all of them.
+  // Sets up signals, directories and the node id. Call once, before other threads exist, because it
+  // blocks the signals in all of them.
   std::expected<void, Failure> prepare();
-  // After prepare(): runs until stopped. Returns the exit code. Failures are told to the
-  // companions; without any they are logged.
+  // After prepare(): runs until stopped. Returns the exit code. Failures are reported to the group;
+  // without a group they are logged.
   int serve();
-  // Both; what goes wrong is logged.
+  // Calls both; failures are logged.
   int run();
 
-  // Stop signals so far.
+  // Stop signals received so far.
   [[nodiscard]] int signals() const { return signals_; }
 
  private:
@@ -79,7 +79,7 @@ class Daemon {
 
   int watch();
   [[nodiscard]] std::uint32_t places_for_clients() const;
-  std::expected<void, Failure> take_node_id(const std::string& pid_dir);
+  std::expected<void, Failure> take_node_id(const SafeDir& pid_dir);
   void report(const Failure& failure);
   void run_shard(Slot& slot);
   void change(Slot& slot, State state, server::Shard* shard, std::optional<Error> error);
@@ -92,7 +92,7 @@ class Daemon {
 
   const DaemonConfig& config_;
   int ready_fd_;
-  Companions* companions_;
+  DaemonGroup* group_;
   int signal_fd_ = -1;
   int event_fd_ = -1;  // counts changes of slots
   std::optional<PidFile> pid_file_;

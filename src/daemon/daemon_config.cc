@@ -85,7 +85,10 @@ void add_places(DaemonConfig& c, std::vector<Setting>& out) {
                    c.node_id),
       [&c] { return check_node_id(c.node_id); }));
   out.push_back(number_setting(
-      {"node", "shards", "Threads that each serve a part of the file system, as ID.0, ID.1, …"},
+      {"node",
+       "shards",
+       "Threads that each serve a part of the file system, as ID.0, ID.1, …; more where one core "
+       "cannot keep up with the network."},
       c.shards,
       1,
       kMaxShardsPerDaemon,
@@ -93,94 +96,117 @@ void add_places(DaemonConfig& c, std::vector<Setting>& out) {
   out.push_back(
       checked(text_setting({"node",
                             "cpus",
-                            "Processors the shards run on, all others are the application's; "
-                            "empty: all that the daemon may use."},
+                            "Processors for the shards, so that the application has the others to "
+                            "itself; empty: all that the daemon may use."},
                            c.cpus,
                            "text, such as \"0-3,8\""),
               [&c] { return check_cpus(c.cpus); }));
 
   out.push_back(
-      text_setting({"registry", "dir", "Directory of the server list, shared by all. Required."},
+      text_setting({"registry", "dir", "Directory of the server list, the same for all. Required."},
                    c.registry_dir));
-  out.push_back(number_setting({"registry",
-                                "expected_servers",
-                                "Shards of the whole file system; 0: those of this daemon alone."},
-                               c.expected_servers,
-                               0,
-                               wire::kMaxShards,
-                               ""));
-  out.push_back(hex_setting(
-      {"registry", "run_id", "Run this daemon belongs to; empty: that of the list, or a new one."},
-      c.run_id,
-      "text of up to 16 hexadecimal digits"));
-  out.push_back(time_setting({"registry",
-                              "list_timeout_ms",
-                              "How long to wait for the other servers to appear in the list."},
-                             c.list_timeout,
-                             1,
-                             86'400'000,
-                             milliseconds()));
+  out.push_back(
+      number_setting({"registry",
+                      "expected_servers",
+                      "Shards of the whole file system; 0: only those of this daemon. Set "
+                      "it wherever there are several daemons."},
+                     c.expected_servers,
+                     0,
+                     wire::kMaxShards,
+                     ""));
+  out.push_back(hex_setting({"registry",
+                             "run_id",
+                             "Run this daemon belongs to; empty: that of the list, or a new one. "
+                             "For launchers that start "
+                             "all daemons."},
+                            c.run_id,
+                            "text of up to 16 hexadecimal digits"));
+  out.push_back(
+      time_setting({"registry",
+                    "list_timeout_ms",
+                    "How long to wait for the other servers to appear in the list; longer "
+                    "where the launcher needs minutes to start them all."},
+                   c.list_timeout,
+                   1,
+                   86'400'000,
+                   milliseconds()));
 }
 
 void add_network(DaemonConfig& c, std::vector<Setting>& out) {
   out.push_back(checked(
       text_setting(
-          {"network", "listen", "Address to listen on."}, c.listen_ip, "numeric IP address"),
+          {"network",
+           "listen",
+           "Address to listen on; the node's address in a network that you trust, or :: for IPv6."},
+          c.listen_ip,
+          "numeric IP address"),
       [&c] {
         return c.listen_ip.empty() ? fail(Errc::kConfig, "must not be empty")
                                    : check_ip(c.listen_ip);
       }));
-  out.push_back(number_setting(
-      {"network", "port", "Port of the first shard, the others follow; 0: any free ports."},
-      c.listen_port,
-      0,
-      65535,
-      ""));
+  out.push_back(number_setting({"network",
+                                "port",
+                                "Port of the first shard, the others follow; 0: any free ports. "
+                                "Set it where a firewall opens "
+                                "some ports only."},
+                               c.listen_port,
+                               0,
+                               65535,
+                               ""));
   out.push_back(
       checked(text_setting(
                   {"network",
                    "advertise",
-                   "Address written to the server list; empty: the one listened on, or found out."},
+                   "Address written to the server list; empty: the one listened on, or one that is "
+                   "found out. Set it where others reach this node by another address."},
                   c.advertise_ip,
                   "numeric IP address"),
               [&c] { return check_ip(c.advertise_ip); }));
+  out.push_back(
+      text_setting({"network",
+                    "interface",
+                    "Interface whose address to advertise when listening on 0.0.0.0; "
+                    "empty: that of the default route. Set it on nodes with several networks."},
+                   c.interface_name,
+                   "text, such as \"eth0\""));
   out.push_back(text_setting({"network",
-                              "interface",
-                              "Interface whose address to advertise when listening on 0.0.0.0; "
-                              "empty: that of the default route."},
-                             c.interface_name,
-                             "text, such as \"eth0\""));
-  out.push_back(text_setting(
-      {"network",
-       "devices",
-       "Network devices that UCX may use; empty: the interface of the address, and InfiniBand."},
-      c.devices,
-      "text, such as \"eth0\" or \"mlx5_0:1\""));
+                              "devices",
+                              "Network devices that UCX may use; empty: the interface of the "
+                              "address, and InfiniBand. Set it "
+                              "to measure or to avoid one."},
+                             c.devices,
+                             "text, such as \"eth0\" or \"mlx5_0:1\""));
 }
 
 void add_storage(DaemonConfig& c, std::vector<Setting>& out) {
-  out.push_back(choice_setting(
-      {"storage", "engine", "Where the bytes of files live."}, c.engine, {"file", "memory"}));
+  out.push_back(
+      choice_setting({"storage", "engine", "Where file data lives: on a local disk, or in memory."},
+                     c.engine,
+                     {"file", "memory"}));
   out.push_back(text_setting(
       {"storage",
        "data_dir",
        "File engine: directory on a local disk; empty: one below /tmp/benchfs-UID, or TMPDIR."},
       c.data_dir));
-  out.push_back(flag_setting(
-      {"storage", "direct_io", "File engine: go around the page cache where the disk allows it."},
-      c.direct_io));
+  out.push_back(flag_setting({"storage",
+                              "direct_io",
+                              "File engine: bypass the page cache where the disk allows it; false "
+                              "for a slow disk and files "
+                              "that fit into memory."},
+                             c.direct_io));
   out.push_back(choice_setting(
       {"storage",
        "disk_io",
        "File engine: how the disk is used; auto: by io_uring, or by threads where that is "
-       "forbidden."},
+       "forbidden. Set it to compare both."},
       c.disk_io,
       {"auto", "io_uring", "threads"}));
   out.push_back(or_auto(
       size_setting({"storage",
                     "memory_bytes",
-                    "Memory engine: most memory for the chunks of one shard; auto: its share of a "
-                    "half of what machine and cgroup have left at the start."},
+                    "Memory engine: limit for the file data of one shard; auto: its share of a "
+                    "half of what machine and cgroup have left at the start. Set it to what the "
+                    "application leaves free."},
                    c.memory_bytes,
                    kMiB,
                    kTiB),
@@ -189,7 +215,8 @@ void add_storage(DaemonConfig& c, std::vector<Setting>& out) {
       size_setting(
           {"storage",
            "chunk_bytes",
-           "Unit in which files are spread over the shards; a power of two, the same everywhere."},
+           "Unit in which files are spread over the shards; a power of two, the same on all "
+           "servers. Smaller for many readers of one small file, larger for long streams."},
           c.chunk_bytes,
           wire::kMinChunkBytes,
           wire::kMaxChunkBytes),
@@ -197,33 +224,37 @@ void add_storage(DaemonConfig& c, std::vector<Setting>& out) {
   out.push_back(checked(
       size_setting({"storage",
                     "buffer_bytes",
-                    "Largest single transfer, and size of a transfer buffer; a power of two."},
+                    "Largest single transfer, and size of a transfer buffer; a power of two. "
+                    "Smaller to save memory on small nodes."},
                    c.buffer_bytes,
                    64 * kKiB,
                    16 * kMiB),
       [&c] { return check_power_of_two(c.buffer_bytes); }));
-  out.push_back(number_setting(
-      {"storage", "buffer_count", "Transfer buffers of one shard."}, c.buffer_count, 2, 4096, ""));
-  out.push_back(
-      number_setting({"storage", "ring_entries", "Disk operations one shard has under way."},
-                     c.ring_entries,
-                     8,
-                     4096,
-                     ""));
+  out.push_back(number_setting({"storage",
+                                "buffer_count",
+                                "Transfer buffers of one shard; more when benchfs stats shows that "
+                                "transfers wait for them."},
+                               c.buffer_count,
+                               2,
+                               4096,
+                               ""));
 }
 
 void add_service(DaemonConfig& c, std::vector<Setting>& out) {
-  out.push_back(
-      number_setting({"metadata", "max_inodes", "Most files and directories of one shard."},
-                     c.max_inodes,
-                     1024,
-                     std::uint64_t{1} << 32,
-                     ""));
+  out.push_back(number_setting({"metadata",
+                                "max_inodes",
+                                "Limit of files and directories per shard; "
+                                "lower to protect a small node."},
+                               c.max_inodes,
+                               1024,
+                               std::uint64_t{1} << 32,
+                               ""));
 
   out.push_back(
       number_setting({"clients",
                       "max_clients",
-                      "Most clients connected to one shard; the least recently used goes first."},
+                      "Limit of clients per shard; the least recently used is evicted. Raise it "
+                      "when benchfs stats shows steady evictions."},
                      c.max_clients,
                      1,
                      1'000'000,
@@ -231,64 +262,48 @@ void add_service(DaemonConfig& c, std::vector<Setting>& out) {
   out.push_back(
       time_setting({"clients",
                     "turn_ms",
-                    "When all places are taken, a client that works keeps its own this long."},
+                    "When all places are taken, a busy client keeps its own this long; longer "
+                    "for throughput, shorter for waiting clients."},
                    c.client_turn,
                    0,
                    600'000,
                    milliseconds()));
-  out.push_back(
-      time_setting({"clients",
-                    "admission_wait_ms",
-                    "A newcomer waits for a place this long, then is asked to come back."},
-                   c.admission_wait,
-                   1,
-                   600'000,
-                   milliseconds()));
-  out.push_back(
-      number_setting({"clients", "window", "Requests one client may have under way at one shard."},
-                     c.window,
-                     1,
-                     wire::kMaxWindow,
-                     ""));
-  out.push_back(
-      size_setting({"clients", "window_bytes", "Bytes one client may have under way at one shard."},
-                   c.window_bytes,
-                   kMiB,
-                   16 * 1024 * kMiB));
-  out.push_back(
-      number_setting({"clients",
-                      "max_requests",
-                      "Requests one shard serves at a time; more are asked to come back."},
-                     c.max_requests,
-                     16,
-                     1'000'000,
-                     ""));
+  out.push_back(size_setting(
+      {"clients",
+       "window_bytes",
+       "Bytes one client may have under way at one shard; more for long, fast networks."},
+      c.window_bytes,
+      kMiB,
+      16 * 1024 * kMiB));
   out.push_back(choice_setting(
       {"clients",
        "auth",
        "What a client proves to register: that it can read the file secret of the registry "
-       "directory, or nothing."},
+       "directory, or nothing, so that clients of other users can connect."},
       c.auth,
       {"secret", "none"}));
   out.push_back(number_setting({"clients",
                                 "max_unregistered",
-                                "Connections of one shard that have not registered; more are "
-                                "turned away."},
+                                "Limit of connections per shard that have not registered; more "
+                                "where thousands of clients start at once."},
                                c.max_unregistered,
                                16,
                                1'000'000,
                                ""));
-  out.push_back(time_setting({"clients",
-                              "register_timeout_ms",
-                              "A connection that does not say who it is ends after this long."},
-                             c.register_timeout,
-                             100,
-                             600'000,
-                             milliseconds()));
+  out.push_back(
+      time_setting({"clients",
+                    "register_timeout_ms",
+                    "A connection that does not register is closed after this long; longer "
+                    "where clients are starved of processors."},
+                   c.register_timeout,
+                   100,
+                   600'000,
+                   milliseconds()));
   out.push_back(
       time_setting({"clients",
                     "grace_ms",
-                    "How long the open files of a vanished client are kept for its return."},
+                    "How long the open files of a lost client are kept for its return; longer "
+                    "where networks fail for minutes."},
                    c.client_grace,
                    0,
                    86'400'000,
@@ -303,7 +318,10 @@ void add_service(DaemonConfig& c, std::vector<Setting>& out) {
                              milliseconds()));
 
   out.push_back(
-      time_setting({"idle", "spin_us", "Without work, poll this long before giving up the core."},
+      time_setting({"idle",
+                    "spin_us",
+                    "Without work, poll this long before offering the core to others; 0 on "
+                    "cores that the application needs."},
                    c.idle_spin,
                    0,
                    1'000'000,
@@ -311,14 +329,15 @@ void add_service(DaemonConfig& c, std::vector<Setting>& out) {
   out.push_back(
       time_setting({"idle",
                     "yield_us",
-                    "Then poll with the core on offer until this long without work, then sleep."},
+                    "Keep polling with the core on offer until this long without work, then "
+                    "sleep; longer for latency, shorter for idle cores."},
                    c.idle_yield,
                    0,
                    1'000'000,
                    microseconds()));
 
   out.push_back(
-      choice_setting({"log", "level", "What to log; BENCHFS_LOG in the environment wins."},
+      choice_setting({"log", "level", "What to log; BENCHFS_LOG in the environment overrides it."},
                      c.log_level,
                      {"error", "warn", "info", "debug", "trace"}));
 }
@@ -403,18 +422,14 @@ server::ShardConfig DaemonConfig::shard_config(std::uint64_t index) const {
   shard.chunk_bytes = u32(chunk_bytes);
   shard.buffer_bytes = u32(buffer_bytes);
   shard.buffer_count = u32(buffer_count);
-  shard.ring_entries = u32(ring_entries);
 
   shard.max_inodes = max_inodes;
   shard.client_grace = client_grace;
   shard.directory_lease = directory_lease;
   shard.list_timeout = list_timeout;
   shard.rpc.max_clients = u32(max_clients);
-  shard.rpc.window = u32(window);
   shard.rpc.client_turn = client_turn;
-  shard.rpc.admission_wait = admission_wait;
   shard.rpc.window_bytes = window_bytes;
-  shard.rpc.max_requests = u32(max_requests);
   shard.auth = auth == 0 ? server::Auth::kSecret : server::Auth::kNone;
   shard.rpc.max_unregistered = u32(max_unregistered);
   shard.rpc.register_timeout = register_timeout;

@@ -39,16 +39,12 @@ struct DaemonConfig {
   std::uint64_t chunk_bytes = wire::kDefaultChunkBytes;
   std::uint64_t buffer_bytes = 1U << 20;
   std::uint64_t buffer_count = 32;
-  std::uint64_t ring_entries = 256;
 
   std::uint64_t max_inodes = std::uint64_t{64} << 20;
 
   std::uint64_t max_clients = 1000;
   Nanos client_turn = std::chrono::milliseconds(250);
-  Nanos admission_wait = std::chrono::seconds(4);
-  std::uint64_t window = wire::kMaxWindow;
   std::uint64_t window_bytes = 64U << 20;
-  std::uint64_t max_requests = 16384;
   std::size_t auth = 0;  // index of server::Auth
   std::uint64_t max_unregistered = 1024;
   Nanos register_timeout = std::chrono::seconds(10);

@@ -42,7 +42,6 @@ TEST(DaemonConfig, DefaultsAreThoseOfAShard) {
   EXPECT_EQ(shard.chunk_bytes, standard.chunk_bytes);
   EXPECT_EQ(shard.buffer_bytes, standard.buffer_bytes);
   EXPECT_EQ(shard.buffer_count, standard.buffer_count);
-  EXPECT_EQ(shard.ring_entries, standard.ring_entries);
   EXPECT_EQ(shard.max_inodes, standard.max_inodes);
   EXPECT_EQ(shard.client_grace, standard.client_grace);
   EXPECT_EQ(shard.directory_lease, standard.directory_lease);
@@ -50,10 +49,8 @@ TEST(DaemonConfig, DefaultsAreThoseOfAShard) {
   EXPECT_EQ(shard.listen_ip, standard.listen_ip);
   EXPECT_EQ(shard.rpc.max_clients, standard.rpc.max_clients);
   EXPECT_EQ(shard.rpc.client_turn, standard.rpc.client_turn);
-  EXPECT_EQ(shard.rpc.admission_wait, standard.rpc.admission_wait);
   EXPECT_EQ(shard.rpc.window, standard.rpc.window);
   EXPECT_EQ(shard.rpc.window_bytes, standard.rpc.window_bytes);
-  EXPECT_EQ(shard.rpc.max_requests, standard.rpc.max_requests);
   EXPECT_EQ(shard.auth, standard.auth);
   EXPECT_EQ(shard.rpc.max_unregistered, standard.rpc.max_unregistered);
   EXPECT_EQ(shard.rpc.register_timeout, standard.rpc.register_timeout);

@@ -1,5 +1,5 @@
-// How the ranks of a job agree that all is well before the next step, and that one of them tells
-// people why when it is not.
+// The ranks of a job agree that a step succeeded before the next one begins; if it did not, exactly
+// one rank says why.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ inline std::unexpected<daemon::Failure> give_up(int exit_code, std::string text)
   return std::unexpected(daemon::Failure{exit_code, std::move(text)});
 }
 
-// Collective. What each rank has to say, in the order of ranks. If any of them failed: the exit
-// code, the same everywhere, after the first of them has logged why.
+// Collective. Returns the values of all ranks, in rank order. If any rank failed, returns the exit
+// code, the same everywhere, after the first failed rank has logged why.
 std::expected<std::vector<std::int64_t>, int> agree(Ranks& ranks,
                                                     const Outcome<std::int64_t>& own,
                                                     Deadline deadline);

@@ -1,4 +1,4 @@
-// The server of the baselines beside the daemon of this rank, in a thread of its own.
+// The server of the baselines beside the daemon of this rank, on its own thread.
 #pragma once
 
 #include <memory>
@@ -17,11 +17,11 @@ class BaselineThread {
   static Result<std::unique_ptr<BaselineThread>> start(const daemon::DaemonConfig& config);
   BaselineThread(const BaselineThread&) = delete;
   BaselineThread& operator=(const BaselineThread&) = delete;
-  // Stops it; at most a second for each client that is still connected.
+  // Stops the server; takes at most a second per client that is still connected.
   ~BaselineThread();
 
   [[nodiscard]] const bench::BaselineAddress& address() const { return server_->address(); }
-  // That it has used so far.
+  // Processor time of the thread so far.
   [[nodiscard]] Nanos cpu_time();
 
  private:

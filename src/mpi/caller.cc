@@ -57,12 +57,12 @@ bool is_baseline(const Phase& phase) {
 
 Caller::Caller(Ranks& ranks,
                Ranks& callers,
-               Companions& companions,
+               RankGroup& rank_group,
                const daemon::DaemonConfig& cluster,
                const CallerOrder& order)
     : ranks_(ranks),
       callers_(callers),
-      companions_(companions),
+      rank_group_(rank_group),
       cluster_(cluster),
       order_(order),
       limit_(Deadline::after(nanos_of(order.limit_s))),
@@ -81,25 +81,25 @@ Caller::~Caller() {
 // --- Main thread ---------------------------------------------------------------------------------
 
 int Caller::run() {
-  companions_.on_listening();
+  rank_group_.on_listening();
   Deadline start_by = Deadline::after(cluster_.list_timeout + kBehind);
-  while (!companions_.are_serving() && !companions_.poll() && !start_by.passed()) {
+  while (!rank_group_.are_serving() && !rank_group_.poll() && !start_by.passed()) {
     look();
     pause_briefly();
   }
-  if (companions_.are_serving()) {
+  if (rank_group_.are_serving()) {
     run_benchmark();
   } else if (start_by.passed()) {
     fail_with({EX_UNAVAILABLE, "the ranks that serve do not begin"});
   }
   if (failure_) {
-    stop_companions(&*failure_);
+    stop_group(&*failure_);
   } else if (done_ && reports()) {
-    stop_companions(nullptr);
+    stop_group(nullptr);
   } else {
     follow_the_others();
   }
-  int code = wait_for_verdict(companions_);
+  int code = wait_for_verdict(rank_group_);
   if (code == EX_OK && !done_) {
     if (reports()) {
       BENCHFS_LOG(kWarn, "stopped before the benchmark was done: no results");
@@ -116,13 +116,13 @@ void Caller::run_benchmark() {
     if (!worked && !parted_) {
       leave(worked.error());
     }
-    desk_.close();
+    main_thread_.close();
   });
   do {
-    std::array<pollfd, 2> fds{{{signal_fd_, POLLIN, 0}, {desk_.fd(), POLLIN, 0}}};
+    std::array<pollfd, 2> fds{{{signal_fd_, POLLIN, 0}, {main_thread_.fd(), POLLIN, 0}}};
     ::poll(fds.data(), fds.size(), kTickMs);
     look();
-  } while (desk_.serve());
+  } while (main_thread_.serve());
   benchmark.join();
   callers_.while_waiting(nullptr);
 }
@@ -136,9 +136,9 @@ void Caller::look() {
     daemon::Failure failure{
         EX_TEMPFAIL,
         fmt::format("not done after {} s; --limit gives it more time", order_.limit_s)};
-    stop_companions(&failure);
+    stop_group(&failure);
   }
-  if (companions_.poll()) {
+  if (rank_group_.poll()) {
     ends_early_ = true;
   }
 }
@@ -147,18 +147,18 @@ void Caller::on_signal() {
   if (++signals_ > 1) {
     ranks_.abort(EX_TEMPFAIL);
   }
-  stop_companions(nullptr);
+  stop_group(nullptr);
 }
 
-void Caller::stop_companions(const daemon::Failure* failure) {
-  companions_.on_stopping(failure);
+void Caller::stop_group(const daemon::Failure* failure) {
+  rank_group_.on_stopping(failure);
   ends_early_ = true;
 }
 
 // The one that has a reason to stop tells it first.
 void Caller::follow_the_others() {
   Deadline deadline = Deadline::after(kFollow);
-  while (!companions_.poll() && !deadline.passed()) {
+  while (!rank_group_.poll() && !deadline.passed()) {
     look();
     pause_briefly();
   }
@@ -166,9 +166,9 @@ void Caller::follow_the_others() {
 
 std::optional<Nanos> Caller::ask_rank_0() {
   Deadline deadline = Deadline::after(kAnswer);
-  companions_.ask();
+  rank_group_.ask();
   std::optional<Nanos> answer;
-  while (!(answer = companions_.take_answer()) && !leaves() && !deadline.passed()) {
+  while (!(answer = rank_group_.take_answer()) && !leaves() && !deadline.passed()) {
     look();
     pause_briefly();
   }
@@ -216,7 +216,7 @@ Result<std::unique_ptr<client::Client>> Caller::connect() const {
 
 Result<std::vector<std::string>> Caller::meet(const std::string& text, Deadline deadline) {
   std::vector<std::string> texts;
-  desk_.call([&] {
+  main_thread_.call([&] {
     std::int64_t choice = leaves() ? kLeave : kGoOn;
     std::int64_t size = static_cast<std::int64_t>(text.size());
     std::vector<Ranks::Pair> all = callers_.gather({choice, size}, deadline);
@@ -235,9 +235,9 @@ void Caller::leave(const Error& error) {
   if (!leaves()) {
     fail_with({EX_UNAVAILABLE, error.message()});
   }
-  desk_.call([this] {
+  main_thread_.call([this] {
     if (failure_) {
-      stop_companions(&*failure_);
+      stop_group(&*failure_);
     }
     callers_.gather({kLeave, 0}, end_of_phase());
   });
@@ -279,7 +279,7 @@ Status Caller::begin(const Phase& phase) {
   }
   BENCHFS_TRY_VOID(meet("", soon()));
   // All have come; now all begin at the same moment.
-  desk_.call([this] { callers_.barrier(soon()); });
+  main_thread_.call([this] { callers_.barrier(soon()); });
   phase_began_ = mono_now();
   return {};
 }
@@ -309,7 +309,7 @@ std::optional<double> Caller::server_cpu_s(const Phase& phase) {
   }
   if (is_baseline(phase)) {
     std::optional<Nanos> time;
-    desk_.call([&] { time = ask_rank_0(); });
+    main_thread_.call([&] { time = ask_rank_0(); });
     return time ? std::optional(std::chrono::duration<double>(*time).count()) : std::nullopt;
   }
   double total = 0;

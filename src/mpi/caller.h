@@ -1,16 +1,16 @@
 // A rank that calls: one client of the benchmark.
 //
-// The benchmark has a thread of its own, so that the main thread can hear signals and the other
-// ranks meanwhile; what needs MPI it has done by the main thread (desk.h).
+// The benchmark runs on its own thread, so that the main thread can handle signals and the other
+// ranks; MPI calls go through the main thread (main_thread.h).
 //
 // All callers go through the same meetings: one when all are connected, one at the beginning and
-// one at the end of each phase, one when all are done. Each says there whether it goes on; once one
-// does not, all leave after that meeting. So nobody waits for a rank that has left: who fails comes
-// to the meeting for which the others wait, and the companions make those that are in a long phase
-// end it early.
+// one at the end of each phase, one when all are done. In each meeting every caller says whether it
+// goes on; if one does not, all leave after that meeting, so nobody waits for a rank that has left.
+// A rank that fails still comes to the next meeting, and the rank group ends a long phase of the
+// others early.
 //
-// The first caller reports. Clocks of hosts differ, so times are sent relative to the beginning of
-// their phase.
+// The first caller reports. Clocks of hosts differ, so times are relative to the beginning of their
+// phase.
 #pragma once
 
 #include <atomic>
@@ -29,8 +29,8 @@
 #include "bench/worker.h"
 #include "daemon/daemon.h"
 #include "daemon/daemon_config.h"
-#include "mpi/companions.h"
-#include "mpi/desk.h"
+#include "mpi/main_thread.h"
+#include "mpi/rank_group.h"
 #include "mpi/ranks.h"
 
 namespace benchfs::mpi {
@@ -45,10 +45,10 @@ struct CallerOrder {
 
 class Caller final : public bench::Coordinator {
  public:
-  // Borrows all of them. `callers` are the ranks that call, this one among them.
+  // Borrows all arguments. `callers` are the ranks that call, including this one.
   Caller(Ranks& ranks,
          Ranks& callers,
-         Companions& companions,
+         RankGroup& rank_group,
          const daemon::DaemonConfig& cluster,
          const CallerOrder& order);
   Caller(const Caller&) = delete;
@@ -56,7 +56,8 @@ class Caller final : public bench::Coordinator {
   ~Caller() override;
 
   // Main thread: waits until all daemons serve, runs the benchmark, reports, and waits until the
-  // others stop, too. A stop signal ends it early, a second one at once. Returns the exit code.
+  // other ranks stop, too. A stop signal ends it early, a second one at once. Returns the exit
+  // code.
   int run();
 
   // bench::Coordinator, on the benchmark's thread.
@@ -69,17 +70,17 @@ class Caller final : public bench::Coordinator {
   void run_benchmark();
   void look();
   void on_signal();
-  void stop_companions(const daemon::Failure* failure);
+  void stop_group(const daemon::Failure* failure);
   void follow_the_others();
   std::optional<Nanos> ask_rank_0();
 
   // --- the benchmark's thread ---
   Status work();
   Status measure(client::Client& client);
-  // The texts of all on the caller that reports, in the order of ranks. Errors: kCancelled, all
-  // leave.
+  // Returns the texts of all callers, in rank order, to the caller that reports. Errors: kCancelled
+  // (all leave).
   Result<std::vector<std::string>> meet(const std::string& text, Deadline deadline);
-  // Of a caller that cannot go on, in place of the meeting that comes next for the others.
+  // Called instead of the next meeting by a caller that cannot go on.
   void leave(const Error& error);
   void conclude();
   void fail_with(daemon::Failure failure);
@@ -93,11 +94,11 @@ class Caller final : public bench::Coordinator {
 
   Ranks& ranks_;
   Ranks& callers_;
-  Companions& companions_;
+  RankGroup& rank_group_;
   const daemon::DaemonConfig& cluster_;
   const CallerOrder& order_;
   Deadline limit_;
-  Desk desk_;
+  MainThread main_thread_;
   std::atomic<bool> ends_early_ = false;
 
   // --- main thread ---
@@ -110,7 +111,7 @@ class Caller final : public bench::Coordinator {
   std::optional<double> cpu_before_;
   bench::Report report_;
   bench::Collector collector_;
-  bool parted_ = false;  // all have left
+  bool parted_ = false;  // all callers have left
   bool done_ = false;
   std::optional<daemon::Failure> failure_;
 };

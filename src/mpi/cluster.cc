@@ -1,7 +1,6 @@
 #include "mpi/cluster.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -90,14 +89,15 @@ void warn_of_recovery() {
 }
 
 // A daemon of an earlier run that is, or may be, alive.
-std::optional<cli::DaemonInfo> find_owner(const std::string& registry_dir) {
-  for (cli::DaemonInfo& daemon : cli::find_daemons(registry_dir)) {
+std::optional<cli::DaemonInfo> find_owner(const SafeDir& registry) {
+  Result<SafeDir> pids = registry.subdirectory(cli::kPidName);
+  for (cli::DaemonInfo& daemon : cli::find_daemons(registry)) {
     if (daemon.state == cli::DaemonState::kRunning) {
       return std::move(daemon);
     }
-    // Of another host only the lock can be asked.
-    if (daemon.state == cli::DaemonState::kElsewhere &&
-        !PidFile::acquire(cli::pid_directory(registry_dir) + "/" + daemon.node_id)) {
+    // Only the lock tells whether a process of another host is alive.
+    if (daemon.state == cli::DaemonState::kElsewhere && pids &&
+        FileLock::is_held(*pids, daemon.node_id)) {
       return std::move(daemon);
     }
   }
@@ -108,20 +108,20 @@ std::optional<cli::DaemonInfo> find_owner(const std::string& registry_dir) {
 // Returns the run id.
 Outcome<std::int64_t> open_registry(DaemonConfig& config) {
   const std::string& dir = config.registry_dir;
-  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) {
+  if (Result<SafeDir> made = SafeDir::open_or_create(dir); !made) {
     return give_up(EX_CANTCREAT,
-                   fmt::format("cannot use registry directory {}: {}; choose another one",
-                               dir,
-                               std::generic_category().message(errno)));
+                   fmt::format("cannot use registry directory {}; choose another one",
+                               made.error().code == Errc::kConfig ? made.error().context
+                                                                  : made.error().message()));
   }
   Result<cli::RegistryLock> lock = cli::RegistryLock::acquire(dir);
   if (!lock) {
     return give_up(EX_CANTCREAT, lock.error().message());
   }
-  if (Status checked = cli::check_registry(dir); !checked) {
+  if (Status checked = cli::check_registry(lock->dir()); !checked) {
     return give_up(EX_CANTCREAT, checked.error().context);
   }
-  if (std::optional<cli::DaemonInfo> owner = find_owner(dir)) {
+  if (std::optional<cli::DaemonInfo> owner = find_owner(lock->dir())) {
     return give_up(EX_UNAVAILABLE,
                    fmt::format("registry directory {} belongs to a file system that is alive: {} "
                                "is process {} on {}; stop it, or choose another directory",
@@ -130,7 +130,7 @@ Outcome<std::int64_t> open_registry(DaemonConfig& config) {
                                owner->process.pid,
                                owner->process.host));
   }
-  (void)cli::clean_registry(dir);
+  (void)cli::clean_registry(lock->dir());
   config.run_id = config.run_id != 0 ? config.run_id : random_id();
   Status begun = cluster::begin_server_list(
       dir,
@@ -208,22 +208,24 @@ Outcome<std::int64_t> prepare_daemon(const Ranks& ranks,
   return ready ? Outcome<std::int64_t>{0} : std::unexpected(std::move(ready.error()));
 }
 
-int serve_until_verdict(Ranks& ranks, Daemon& daemon, Companions& companions) {
+int serve_until_verdict(Ranks& ranks, Daemon& daemon, RankGroup& rank_group) {
   int code = daemon.serve();
   if (daemon.signals() > 1) {
     ranks.abort(code);
   }
-  return wait_for_verdict(companions);
+  return wait_for_verdict(rank_group);
 }
 
-int wait_for_verdict(Companions& companions) {
-  return companions.wait_for_verdict(Deadline::after(kVerdict));
+int wait_for_verdict(RankGroup& rank_group) {
+  return rank_group.wait_for_verdict(Deadline::after(kVerdict));
 }
 
 void end_cluster(Ranks& ranks, const DaemonConfig& config) {
   ranks.barrier(Deadline::after(kAllEnded));
   if (ranks.rank() == 0) {
-    (void)cli::clean_registry(config.registry_dir);
+    if (Result<SafeDir> dir = SafeDir::open(config.registry_dir)) {
+      (void)cli::clean_registry(*dir);
+    }
   }
 }
 

@@ -10,8 +10,8 @@
 #include "daemon/daemon.h"
 #include "daemon/daemon_config.h"
 #include "mpi/cluster.h"
-#include "mpi/companions.h"
 #include "mpi/program.h"
+#include "mpi/rank_group.h"
 #include "mpi/ranks.h"
 
 namespace benchfs::mpi {
@@ -41,13 +41,13 @@ int run_ranks(const daemon::CommandLine& line, Ranks& ranks) {
   }
   int code = EX_OK;
   {
-    Companions companions(ranks);
-    daemon::Daemon daemon(config, -1, &companions);
+    RankGroup rank_group(ranks);
+    daemon::Daemon daemon(config, -1, &rank_group);
     auto prepared = agree(ranks, prepare_daemon(ranks, config, daemon), *start_by);
     if (!prepared) {
       return prepared.error();
     }
-    code = serve_until_verdict(ranks, daemon, companions);
+    code = serve_until_verdict(ranks, daemon, rank_group);
   }
   end_cluster(ranks, config);
   return code;

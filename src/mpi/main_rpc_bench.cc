@@ -22,8 +22,8 @@
 #include "mpi/baseline_thread.h"
 #include "mpi/caller.h"
 #include "mpi/cluster.h"
-#include "mpi/companions.h"
 #include "mpi/program.h"
+#include "mpi/rank_group.h"
 #include "mpi/ranks.h"
 #include "server/config.h"
 
@@ -133,9 +133,9 @@ int Job::run() {
 }
 
 int Job::run_cluster(Deadline start_by) {
-  Companions companions(ranks_);
+  RankGroup rank_group(ranks_);
   if (serves_) {
-    daemon_.emplace(cluster_, -1, &companions);
+    daemon_.emplace(cluster_, -1, &rank_group);
   }
   auto prepared = agree(ranks_, prepare(), start_by);
   int code = prepared ? EX_OK : prepared.error();
@@ -146,10 +146,10 @@ int Job::run_cluster(Deadline start_by) {
       ranks_.abort(EX_SOFTWARE);
     }
     if (baseline_ != nullptr) {
-      companions.answer_with([this] { return baseline_->cpu_time(); });
+      rank_group.answer_with([this] { return baseline_->cpu_time(); });
     }
-    code = serves_ ? serve_until_verdict(ranks_, *daemon_, companions)
-                   : Caller(ranks_, part_, companions, cluster_, options_.order).run();
+    code = serves_ ? serve_until_verdict(ranks_, *daemon_, rank_group)
+                   : Caller(ranks_, part_, rank_group, cluster_, options_.order).run();
   }
   baseline_.reset();
   daemon_.reset();

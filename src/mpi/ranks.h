@@ -1,10 +1,10 @@
-// The ranks of this MPI job, or a part of them: who they are, and how they wait for each other
-// without waiting for ever.
+// The ranks of this MPI job, or a part of them: their identity, and waiting for each other with a
+// deadline.
 //
-// The only place that knows MPI. All calls belong to the main thread. Nothing blocks inside MPI
-// once it has started: operations are begun, and tested between short sleeps until their deadline.
-// What cannot go on without the others (a rank does not come in time, MPI reports an error) ends
-// the whole job, after one line in the log.
+// This is the only class that calls MPI. All calls belong to the main thread. After the start
+// nothing blocks inside MPI: operations are begun, then tested between short sleeps until their
+// deadline. When a rank does not come in time or MPI reports an error, one line is logged and the
+// whole job is aborted.
 #pragma once
 
 #include <array>
@@ -29,12 +29,12 @@ class Ranks {
   static Result<Ranks> start(int* argc, char*** argv);
   Ranks(Ranks&&) noexcept;
   Ranks& operator=(Ranks&&) = delete;
-  // Finalises MPI, which waits for all ranks: call barrier() before, which has a deadline. A part
-  // ends before what it is a part of.
+  // Finalises MPI, which waits for all ranks: call barrier() first, because it has a deadline.
+  // Destroy a part before the whole.
   ~Ranks();
 
-  // The ranks of the same `part`, numbered anew in the same order. All ranks call it, before
-  // anything that can fail on one of them alone: as start(), it blocks until all have come.
+  // The ranks of the same `part`, renumbered in the same order. All ranks call it before anything
+  // that can fail on a single rank: like start(), it blocks until all have called it.
   [[nodiscard]] Ranks split(int part) const;
 
   [[nodiscard]] int rank() const { return rank_; }
@@ -45,13 +45,13 @@ class Ranks {
   // Two numbers from each rank, in the order of ranks.
   using Pair = std::array<std::int64_t, 2>;
   std::vector<Pair> gather(Pair own, Deadline deadline);
-  // One text from each rank, in the order of ranks; nothing except on rank `root`.
+  // One text from each rank, in rank order; empty on ranks other than `root`.
   std::vector<std::string> collect(const std::string& own, Deadline deadline, int root = 0);
-  // What rank 0 says, on all ranks; the others' `own` is not looked at.
+  // The text of rank 0, on all ranks; the `own` of other ranks is ignored.
   std::string share(std::string own, Deadline deadline);
   // Returns when all ranks have called it.
   void barrier(Deadline deadline);
-  // Called again and again while one of these waits for the others; must not call them itself.
+  // `look` is called repeatedly while one of these waits; it must not call them itself.
   void while_waiting(std::function<void()> look) { look_ = std::move(look); }
 
   // --- small messages between two ranks ---
@@ -60,8 +60,8 @@ class Ranks {
     std::int32_t value = 0;
     std::int32_t other = 0;
   };
-  // Begins to send; the notes of one pair of ranks arrive in order. Between all ranks only, not in
-  // a part of them.
+  // Begins to send. Notes between two ranks arrive in order. Only for the whole job, not for a
+  // part.
   void send(int rank, Note note);
   // Begins to listen for the next note from `rank`.
   void expect(int rank);
@@ -69,14 +69,14 @@ class Ranks {
     int rank = 0;
     Note note;
   };
-  // A note that arrived. Its sender is not listened to any more until expect().
+  // A note that arrived. Call expect() to receive the next one of its sender.
   std::optional<Received> receive();
   // True when all notes have left.
   bool is_sent();
-  // Ranks that are listened to.
+  // The ranks from which a note is expected.
   [[nodiscard]] std::vector<int> expected() const;
 
-  // Ends all ranks, as far as the launcher can, and this one in any case.
+  // Aborts all ranks, as far as the launcher can, and this one in any case.
   [[noreturn]] void abort(int exit_code);
 
  private:
@@ -92,7 +92,7 @@ class Ranks {
   std::function<void()> look_;
 };
 
-// Between two looks at something that cannot be waited on.
+// A short sleep between two checks of something that cannot be waited on.
 void pause_briefly();
 
 }  // namespace benchfs::mpi

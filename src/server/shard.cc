@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "base/config.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "cluster/secret.h"
@@ -43,6 +44,12 @@ Status check(const ShardConfig& config) {
     return fail(Errc::kConfig, "the file engine needs a data directory");
   }
   return {};
+}
+
+// What must be the same on all servers.
+std::vector<cluster::CommonSetting> common_settings(const ShardConfig& config) {
+  return {{"version", fmt::format("{} (protocol {})", BENCHFS_VERSION, wire::kProtocolVersion)},
+          {"storage.chunk_bytes", format_size(config.chunk_bytes)}};
 }
 
 }  // namespace
@@ -240,7 +247,9 @@ Status Shard::Parts::join_list() {
   BENCHFS_TRY(run_id,
               cluster::append_server(config.registry_dir,
                                      self,
-                                     {.run_id = config.run_id, .expected = config.expected_servers},
+                                     {.run_id = config.run_id,
+                                      .expected = config.expected_servers,
+                                      .common = common_settings(config)},
                                      Deadline::after(kListLock)));
   // While the list was not complete nobody could use the file system.
   is_back = before && before->run_id == run_id &&
@@ -295,6 +304,7 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
   background.spawn(service->housekeeping());
   BENCHFS_TRY_VOID(pool->set_servers(list));
   if (is_back) {
+    service->set_restarted();
     older.begin();
     files->close_gate();
   }

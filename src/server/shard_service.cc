@@ -291,6 +291,7 @@ rt::Task<void> ShardService::stats(rpc::Request& request) {
   StatsSources sources{.config = parts_.config,
                        .shard = parts_.peers.self,
                        .started_at = started_at_,
+                       .is_restarted = is_restarted_,
                        .server = *server_,
                        .metadata = *metadata_,
                        .files = *files_,

@@ -26,6 +26,8 @@ class ShardService final : public rpc::Service {
   explicit ShardService(const Parts& parts);
 
   void set_server(rpc::Server& server) { server_ = &server; }
+  // For the statistics: an earlier life of this shard was in the file system.
+  void set_restarted() { is_restarted_ = true; }
   // What serves the requests; made when the shard knows its place, before the first client can
   // register.
   void set_services(meta::MetaStore& metadata, Names& names, Files& files, ChunkService& chunks);
@@ -64,6 +66,7 @@ class ShardService final : public rpc::Service {
   Files* files_ = nullptr;
   ChunkService* chunks_ = nullptr;
   MonoTime started_at_;
+  bool is_restarted_ = false;
   bool shutdown_requested_ = false;
   std::unordered_map<std::uint64_t, MonoTime> away_;  // client uid -> until when it may return
 };

@@ -50,6 +50,7 @@ void write_identity(JsonWriter& json, const StatsSources& from) {
 }
 
 void write_process(JsonWriter& json, const StatsSources& from) {
+  json.field("restarted", from.is_restarted);
   json.field("uptime_s", std::chrono::duration<double>(mono_now() - from.started_at).count());
   json.field("memory_bytes", resident_bytes());
   json.field("cpu_s", cpu_seconds());

@@ -23,6 +23,7 @@ struct StatsSources {
   const ShardConfig& config;
   wire::ShardId shard;
   MonoTime started_at;
+  bool is_restarted;  // it was in the file system before, and lost what it held
   rpc::Server& server;
   const meta::MetaStore& metadata;
   const Files& files;

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "base/cpu_list.h"
-#include "base/pid_file.h"
+#include "base/process_record.h"
 #include "system/system_test.h"
 
 namespace benchfs::test {
@@ -250,7 +250,7 @@ TEST_F(ClusterCommands, ADirectoryThatIsNoRegistryIsRefusedAndLeftAlone) {
         << down.out << down.err;
     Ended started = benchfs({"up", "--servers", "1", "--engine", "memory"});
     EXPECT_EQ(started.exit_code, 1) << wrong.file;
-    EXPECT_NE(started.err.find("is no registry directory of BenchFS"), std::string::npos)
+    EXPECT_NE(started.err.find("is not a registry directory of BenchFS"), std::string::npos)
         << started.err;
     EXPECT_EQ(read_file(file), wrong.content);
     EXPECT_EQ(files_below(registry()), files) << wrong.file;

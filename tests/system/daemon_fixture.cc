@@ -7,7 +7,7 @@
 #include <csignal>
 #include <filesystem>
 
-#include "base/pid_file.h"
+#include "base/process_record.h"
 
 namespace benchfs::test {
 
@@ -22,7 +22,7 @@ DaemonFixture::~DaemonFixture() {
   std::error_code ignored;
   for (fs::directory_iterator it(registry() + "/pid", ignored), end; it != end;
        it.increment(ignored)) {
-    Result<ProcessRecord> process = PidFile::read(it->path().native());
+    Result<ProcessRecord> process = parse_process_line(read_file(it->path()), it->path().native());
     if (process && is_running(*process)) {
       ::kill(process->pid, SIGKILL);
       wait_for_end(process->pid, patience());

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "base/pid_file.h"
+#include "base/process_record.h"
 
 namespace benchfs::test {
 
@@ -42,7 +42,8 @@ Process MpiTest::start_ranks(int count, std::vector<std::string> arguments) {
 }
 
 pid_t MpiTest::pid_of_rank(int rank) const {
-  Result<ProcessRecord> process = PidFile::read(fmt::format("{}/pid/node_{}", registry(), rank));
+  std::string file = fmt::format("{}/pid/node_{}", registry(), rank);
+  Result<ProcessRecord> process = parse_process_line(read_file(file), file);
   return process ? process->pid : 0;
 }
 

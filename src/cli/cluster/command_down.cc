@@ -5,15 +5,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <span>
 #include <string>
-#include <system_error>
 #include <vector>
 
+#include "chunk/left_overs.h"
 #include "cli/cluster/registry.h"
 #include "cli/cluster/registry_files.h"
 #include "cli/command.h"
+#include "cli/files/format.h"
 
 namespace benchfs::cli {
 namespace {
@@ -26,7 +26,7 @@ int say_no_cluster(const std::string& dir) {
   return kExitOk;
 }
 
-// A process of another host gets no signal from here, and what it uses is not removed.
+// A process on another host cannot be signalled from here, and its files must stay.
 int refuse_elsewhere(const std::string& dir, const DaemonInfo& daemon) {
   return report(kName,
                 daemon.node_id,
@@ -37,9 +37,30 @@ int refuse_elsewhere(const std::string& dir, const DaemonInfo& daemon) {
                             daemon.node_id));
 }
 
-// Says what became of daemons that did not end in order. Returns how many of them were running
-// when the command began.
-std::size_t report_disorder(const std::string& dir,
+void remove_leftovers(const std::string& node_id, const std::string& data_dir) {
+  Result<std::vector<chunk::LeftOverFile>> removed = chunk::remove_left_overs(data_dir);
+  if (!removed) {
+    report(kName, node_id, fmt::format("its data files remain: {}", removed.error().message()));
+    return;
+  }
+  std::uint64_t bytes = 0;
+  for (const chunk::LeftOverFile& file : *removed) {
+    bytes += file.bytes;
+  }
+  if (!removed->empty()) {
+    report(kName,
+           node_id,
+           fmt::format("removed {} that it left in {}: {} data {}",
+                       format_bytes(bytes),
+                       data_dir,
+                       removed->size(),
+                       removed->size() == 1 ? "file" : "files"));
+  }
+}
+
+// Says what became of daemons that did not shut down cleanly, and removes the data files they left.
+// Returns how many of them were running when the command began.
+std::size_t report_disorder(const SafeDir& dir,
                             std::span<const DaemonInfo> before,
                             std::span<const std::string> killed,
                             std::span<const DaemonInfo> left) {
@@ -50,23 +71,29 @@ std::size_t report_disorder(const std::string& dir,
     if (then != before.end() && then->state == DaemonState::kRunning) {
       ++were_running;
       fate = std::ranges::find(killed, daemon.node_id) != killed.end()
-                 ? "did not stop in time and was killed; its data files remain"
-                 : "did not end in order";
+                 ? "did not stop in time and was killed"
+                 : "did not shut down cleanly";
     }
     report(kName, daemon.node_id, fmt::format("{}; {}", fate, describe_log(dir, daemon.node_id)));
+    for (const std::string& data_dir : daemon.data_dirs) {
+      remove_leftovers(daemon.node_id, data_dir);
+    }
   }
   return were_running;
 }
 
 int run_down(const Context& context) {
-  const std::string& dir = context.registry_dir;
-  Result<RegistryLock> lock = RegistryLock::acquire(dir);
+  const std::string& path = context.registry_dir;
+  Result<RegistryLock> lock = RegistryLock::acquire(path);
   if (!lock) {
-    return lock.error().posix == ENOENT ? say_no_cluster(dir) : report(kName, "", lock.error());
+    return lock.error().posix == ENOENT         ? say_no_cluster(path)
+           : lock.error().code == Errc::kConfig ? report(kName, "", lock.error().context)
+                                                : report(kName, "", lock.error());
   }
+  const SafeDir& dir = lock->dir();
   std::vector<DaemonInfo> daemons = find_daemons(dir);
-  if (daemons.empty() && !has_server_list(dir)) {
-    return say_no_cluster(dir);
+  if (daemons.empty() && !dir.exists(kServerListName)) {
+    return say_no_cluster(path);
   }
   if (Status checked = check_registry(dir); !checked) {
     return report(kName, "", checked.error().context);
@@ -75,7 +102,7 @@ int run_down(const Context& context) {
   std::size_t running = 0;
   for (const DaemonInfo& daemon : daemons) {
     if (daemon.state == DaemonState::kElsewhere) {
-      return refuse_elsewhere(dir, daemon);
+      return refuse_elsewhere(path, daemon);
     }
     running += daemon.state == DaemonState::kRunning ? 1 : 0;
     nodes.push_back(daemon.node_id);
@@ -86,9 +113,9 @@ int run_down(const Context& context) {
     return report(kName, "", killed.error());
   }
   std::size_t failed = report_disorder(dir, daemons, *killed, clean_cluster(dir, nodes));
-  std::error_code ignored;
-  std::filesystem::remove(dir, ignored);  // if it is empty
-  fmt::print("stopped {} of {} daemons\n", running - failed, running);
+  dir.remove_self();  // if it is empty
+  fmt::print(
+      "stopped {} of {} {}\n", running - failed, running, running == 1 ? "daemon" : "daemons");
   return failed == 0 ? kExitOk : kExitFailed;
 }
 
@@ -97,11 +124,13 @@ int run_down(const Context& context) {
 void add_down_command(CLI::App& app, Context& context) {
   CLI::App* down = app.add_subcommand("down", "Stop the local cluster");
   down->footer(
-      "What the daemons store is gone then. Their logs go, too, except those of daemons that did\n"
-      "not end in order: where these are is said on standard error. Daemons of other hosts are "
-      "not\n"
-      "touched: stop them there, with SIGTERM. Those that do not stop within --timeout (10 s) are\n"
-      "killed. Exit code 1 when a daemon had to be killed or failed while it stopped.");
+      "What the daemons store is lost. Their logs are removed, too, except those of daemons that "
+      "did\n"
+      "not shut down cleanly; standard error says where these are. Data files that a killed "
+      "daemon\n"
+      "left on this host are removed and named. Daemons on other hosts are not touched: stop them\n"
+      "there, with SIGTERM. Daemons that do not stop within --timeout (10 s) are killed.\n"
+      "Exit code 1 when a daemon had to be killed or failed while it stopped.");
   down->callback([&context] { context.exit_code = run_down(context); });
 }
 

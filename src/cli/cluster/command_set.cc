@@ -1,4 +1,4 @@
-// benchfs set: changes a setting of servers that run.
+// benchfs set: changes a setting of running servers.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cli/cluster/survey.h"
 #include "cli/command.h"
@@ -42,39 +43,29 @@ int run_set(const Context& context, const SetOptions& options, std::uint32_t max
   if (!list) {
     return report(kName, "", list.error());
   }
-  Result<std::unique_ptr<client::Client>> client = context.connect();
-  if (!client) {
-    return report(kName, "", client.error());
+  Question question{
+      .subject = Question::Subject::kMaxClients, .number = max_clients, .server = options.server};
+  Result<std::vector<ServerStatus>> servers = survey(context, *list, question);
+  if (!servers) {
+    return report(kName, "", servers.error().context);
   }
-  int exit_code = kExitOk;
-  bool is_known = false;
-  for (std::uint32_t index = 0; index < list->servers.size(); ++index) {
-    const std::string& node = list->servers[index].node_id;
-    if (!options.server.empty() && node != options.server) {
-      continue;
-    }
-    is_known = true;
-    Status changed =
-        (*client)->run((*client)->fs().set_capacity(wire::ShardId{index}, max_clients));
-    if (changed) {
-      fmt::print("{}: room for {} clients\n", node, max_clients);
+  for (const ServerStatus& status : *servers) {
+    const std::string& node = status.server.node_id;
+    if (status.is_alive()) {
+      fmt::print(
+          "{}: room for {} {}\n", node, max_clients, max_clients == 1 ? "client" : "clients");
     } else {
-      exit_code = report(kName, node, changed.error());
+      report(kName, node, fmt::format("not set: {}: {}", to_string(status.state), status.problem));
     }
   }
-  return is_known ? exit_code
-                  : report(kName,
-                           options.server,
-                           fmt::format("no such server; the list has {} to {}",
-                                       list->servers.front().node_id,
-                                       list->servers.back().node_id));
+  return exit_code_of(*servers);
 }
 
 }  // namespace
 
 void add_set_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<SetOptions>();
-  CLI::App* set = app.add_subcommand("set", "Change a setting of servers that run");
+  CLI::App* set = app.add_subcommand("set", "Change a setting of running servers");
   set->add_option("SETTING", options->setting, "max_clients=N: clients registered at a time")
       ->required()
       ->check([](const std::string& text) {
@@ -86,10 +77,12 @@ void add_set_command(CLI::App& app, Context& context) {
   set->add_option("--server", options->server, "Only this server, by its node id")
       ->type_name("NODE");
   set->footer(
-      "Lasts until the server stops; the configuration file says what it starts with. When there "
-      "is "
-      "less\nroom than clients, those that were quiet longest leave, busy ones once their requests "
-      "are answered;\nthey come back by themselves, and then clients take turns.\n\n"
+      "The value lasts until the server stops; the configuration file says what it starts with.\n"
+      "When there are more clients than room, those idle longest are evicted, busy ones once "
+      "their\n"
+      "requests are answered. Evicted clients come back when they need the server, and take "
+      "turns.\n"
+      "Servers that do not answer within --timeout (0.4 s) are named; exit codes as of status.\n\n"
       "  benchfs set max_clients=4000\n"
       "  benchfs stats          # registry: clients, evictions, hit rate");
   set->callback([&context, options] {

@@ -1,4 +1,4 @@
-// benchfs stats: the counters and latencies of every server.
+// benchfs stats: shows the counters and latencies of every server.
 #include <CLI/CLI.hpp>
 
 #include <cmath>

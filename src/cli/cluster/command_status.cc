@@ -1,8 +1,9 @@
-// benchfs status: how every server of the list is, and what waits there.
+// benchfs status: the state of every server of the list, and the requests that wait there.
 #include <CLI/CLI.hpp>
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iterator>
 #include <memory>
@@ -80,6 +81,25 @@ std::string status_table(std::span<const ServerStatus> servers) {
   return text;
 }
 
+// Remarks for which the table has no column.
+std::string status_remarks(std::span<const ServerStatus> servers) {
+  std::string text;
+  for (const ServerStatus& status : servers) {
+    const std::string& node = status.server.node_id;
+    if (was_restarted(status)) {
+      text += fmt::format(
+          "{} was restarted {} ago and lost what it held: its names are missing from listings, and "
+          "reading files with data on it fails (Input/output error)\n",
+          node,
+          human_time(number(status.answer, "/uptime_s")));
+    }
+    if (std::string owed = status.is_alive() ? owed_text(status.answer) : ""; !owed.empty()) {
+      text += fmt::format("{} owes: {}\n", node, owed);
+    }
+  }
+  return text;
+}
+
 void print_in_flight(const Context& context,
                      const cluster::ServerList& list,
                      std::span<const ServerStatus> servers,
@@ -111,7 +131,9 @@ int run_status(const Context& context, const StatusOptions& options) {
   if (!list) {
     return report(kName, "", list.error());
   }
-  Question question{.counters = !options.in_flight, .request_limit = options.limit};
+  Question question{
+      .subject = options.in_flight ? Question::Subject::kRequests : Question::Subject::kCounters,
+      .number = options.limit};
   Result<std::vector<ServerStatus>> servers = survey(context, *list, question);
   if (!servers) {
     return report(kName, "", servers.error());
@@ -122,8 +144,11 @@ int run_status(const Context& context, const StatusOptions& options) {
     std::puts(survey_json(context, *list, *servers, "stats").dump(2).c_str());
   } else {
     std::fputs(status_table(*servers).c_str(), stdout);
+    std::fputs(status_remarks(*servers).c_str(), stdout);
   }
-  return exit_code_of(*servers);
+  int exit_code = exit_code_of(*servers);
+  bool is_lossy = std::ranges::any_of(*servers, was_restarted);
+  return exit_code == kExitOk && is_lossy ? kExitLost : exit_code;
 }
 
 }  // namespace
@@ -145,9 +170,10 @@ void add_status_command(CLI::App& app, Context& context) {
   status->footer(
       "States: alive (answers), silent (does not within --timeout, 0.4 s, but its process exists, "
       "or is on\nanother host: frozen, swamped, or its network is cut; a busy one may need more "
-      "time), dead (its\nprocess is gone).\n"
+      "time), dead (its\nprocess is gone). A server 'owes' work that it has promised and still "
+      "retries, usually because\nanother server is silent.\n"
       "Exit codes: 0 all are alive, 1 some are dead, or no server list could be read, 3 some are "
-      "silent and\nnone is dead.\n\n"
+      "silent and\nnone is dead, 4 all are alive, but one was restarted and lost what it held.\n\n"
       "Phases: queued (the server has not begun), serving (waits for a disk, a lock or another "
       "server),\nwaiting for a buffer (too many transfers at once), receiving data and sending the "
       "reply (waits for\nthe client). 'benchfs stats' shows counters and latencies.");

@@ -50,25 +50,8 @@ std::string absolute(const std::string& path) {
   return fs::absolute(path, error).lexically_normal().native();
 }
 
-// Creates the directory; one that somebody else owns is not ours to start daemons in.
-Status prepare_directory(const std::string& dir) {
-  std::error_code error;
-  fs::create_directories(fs::path(dir).parent_path(), error);
-  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) {
-    return fail_system(errno, fmt::format("registry directory {}", dir));
-  }
-  struct stat info{};
-  if (::stat(dir.c_str(), &info) != 0) {
-    return fail_system(errno, fmt::format("registry directory {}", dir));
-  }
-  if (!S_ISDIR(info.st_mode) || info.st_uid != geteuid()) {
-    return fail(Errc::kConfig, fmt::format("{} is not a directory of yours", dir));
-  }
-  return {};
-}
-
-// No daemon may be alive there; what dead ones left is removed, except their logs.
-Status take_over(const std::string& dir) {
+// Fails while a daemon is alive there. Removes what dead daemons left, except their logs.
+Status take_over(const SafeDir& dir) {
   BENCHFS_TRY_VOID(check_new_registry(dir));
   std::string alive;
   for (const DaemonInfo& daemon : find_daemons(dir)) {
@@ -81,15 +64,16 @@ Status take_over(const std::string& dir) {
     }
   }
   if (!alive.empty()) {
-    return fail(Errc::kBusy,
-                fmt::format("a cluster is alive in {}: {}; benchfs down stops it", dir, alive));
+    return fail(
+        Errc::kBusy,
+        fmt::format("a cluster is alive in {}: {}; benchfs down stops it", dir.path(), alive));
   }
   (void)clean_cluster(dir, {});
   return {};
 }
 
-// With fewer processors than shards every daemon would keep others, and the programs that wait for
-// them, from running: a quarter of the processors, one at least, is left to those programs.
+// With at least as many shards as processors the daemons would starve each other and the programs
+// that wait for them, so a quarter of the processors, at least one, is left to those programs.
 CpuList processors_of(const UpOptions& options) {
   CpuList cpus = allowed_cpus();
   if (cpus.size() < 2 || options.servers * options.shards < cpus.size()) {
@@ -139,7 +123,7 @@ LaunchPlan make_plan(const UpOptions& options, const std::string& dir, std::stri
   return plan;
 }
 
-// A client reaches every shard. Returns the server list.
+// Checks that a client reaches every shard. Returns the server list.
 Result<cluster::ServerList> check_service(const Context& context,
                                           const LaunchPlan& plan,
                                           Deadline deadline) {
@@ -156,15 +140,15 @@ Result<cluster::ServerList> check_service(const Context& context,
   return client->servers();
 }
 
-// Of a start that failed, for which the end of a log was quoted.
-void clean_after_failure(const std::string& dir, const LaunchPlan& plan) {
+// Cleans up after a failed start. Its message has quoted the end of a log.
+void clean_after_failure(const SafeDir& dir, const LaunchPlan& plan) {
   for (const DaemonInfo& daemon : clean_cluster(dir, plan.node_ids())) {
     report(kName,
            daemon.node_id,
-           fmt::format("did not end in order; its log is kept: {}", log_path(dir, daemon.node_id)));
+           fmt::format("did not shut down cleanly; its log is kept: {}",
+                       log_path(dir.path(), daemon.node_id)));
   }
-  std::error_code ignored;
-  fs::remove(dir, ignored);  // if it is empty
+  dir.remove_self();  // if it is empty
 }
 
 struct Cluster {
@@ -174,28 +158,37 @@ struct Cluster {
 };
 
 Result<Cluster> bring_up(const Context& context, const UpOptions& options, MonoTime begin) {
-  const std::string& dir = context.registry_dir;
+  const std::string& path = context.registry_dir;
   Deadline deadline = Deadline::at(begin + context.timeout(kTimeout));
   BENCHFS_TRY(std::string program, find_daemon_program());
-  BENCHFS_TRY_VOID(prepare_directory(dir));
-  BENCHFS_TRY(RegistryLock lock, RegistryLock::acquire(dir));
+  BENCHFS_TRY_VOID(SafeDir::open_or_create(path));
+  BENCHFS_TRY(RegistryLock lock, RegistryLock::acquire(path));
+  const SafeDir& dir = lock.dir();
   BENCHFS_TRY_VOID(take_over(dir));
-  LaunchPlan plan = make_plan(options, dir, std::move(program));
+  LaunchPlan plan = make_plan(options, path, std::move(program));
+  BENCHFS_TRY_VOID(write_launch_record(dir, plan));
+  StopSignals signals;
   Cluster cluster;
-  Result<std::vector<LaunchedDaemon>> daemons = launch_daemons(plan, deadline);
+  Result<std::vector<LaunchedDaemon>> daemons =
+      launch_daemons(plan, plan.node_ids(), dir, signals, deadline);
   if (!daemons) {
     clean_after_failure(dir, plan);
     return std::unexpected(std::move(daemons.error()));
   }
   cluster.daemons = *std::move(daemons);
   Result<cluster::ServerList> list = check_service(context, plan, deadline);
+  if (signals.came()) {
+    stop_launched(cluster.daemons);
+    clean_after_failure(dir, plan);
+    return fail(Errc::kCancelled, "interrupted; the daemons that were started are stopped again");
+  }
   if (!list) {
     stop_launched(cluster.daemons);
     (void)clean_registry(dir);
     return std::unexpected(
         std::move(list.error())
             .with_prefix(
-                fmt::format("the daemons ran but did not answer; their logs are in {}/log", dir)));
+                fmt::format("the daemons ran but did not answer; their logs are in {}/log", path)));
   }
   cluster.list = *std::move(list);
   cluster.took = mono_now() - begin;
@@ -230,8 +223,9 @@ void print_summary(const Cluster& cluster, const std::string& dir) {
     }
     fmt::print("{:<12} {:<22} {}\n", server.node_id, server.address(), pid);
   }
-  fmt::print("{} servers are ready after {:.2f} s; logs are in {}/log\n\n",
+  fmt::print("{} {} ready after {:.2f} s; logs are in {}/log\n\n",
              cluster.list.servers.size(),
+             cluster.list.servers.size() == 1 ? "server is" : "servers are",
              std::chrono::duration<double>(cluster.took).count(),
              dir);
   if (dir != absolute(default_registry_dir())) {
@@ -239,8 +233,8 @@ void print_summary(const Cluster& cluster, const std::string& dir) {
   }
   fmt::print(
       "  benchfs cp -r DIR bfs:/   copy a directory in\n"
-      "  benchfs status            see how the servers are\n"
-      "  benchfs down              stop them; what they store is gone then\n");
+      "  benchfs status            show the state of the servers\n"
+      "  benchfs down              stop them; what they store is lost then\n");
 }
 
 int run_up(Context& context, const UpOptions& options) {
@@ -249,9 +243,9 @@ int run_up(Context& context, const UpOptions& options) {
   Result<Cluster> cluster = bring_up(context, options, begin);
   if (!cluster) {
     const Error& error = cluster.error();
-    // Where the sentence or the quoted log says it all, the text of the code would only follow it.
-    bool is_complete =
-        error.code == Errc::kBusy || error.code == Errc::kConfig || error.context.ends_with('\n');
+    // These messages are complete; the name of the error code would add nothing.
+    bool is_complete = error.code == Errc::kBusy || error.code == Errc::kConfig ||
+                       error.code == Errc::kCancelled || error.context.ends_with('\n');
     return report(kName, "", is_complete ? error.context : error.message());
   }
   if (options.json) {

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <spawn.h>
-#include <sys/stat.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,25 +28,6 @@ namespace fs = std::filesystem;
 
 constexpr int kReadyFd = 3;  // in the daemon
 constexpr Nanos kStopPatience = std::chrono::seconds(5);
-
-class Fd {
- public:
-  explicit Fd(int fd = -1) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Fd() {
-    if (fd_ >= 0) {
-      ::close(fd_);
-    }
-  }
-  [[nodiscard]] int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 struct Starting {
   LaunchedDaemon daemon;
@@ -89,27 +70,32 @@ struct SpawnSettings {
   }
 };
 
-Result<Starting> start_one(const LaunchPlan& plan, const std::string& node_id) {
+Result<Starting> start_one(const LaunchPlan& plan,
+                           const std::string& node_id,
+                           const SafeDir& registry) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
     return fail_system(errno, "pipe");
   }
   Fd read_end(ends[0]);
   Fd write_end(ends[1]);
-  BENCHFS_TRY_VOID(begin_log(plan.registry_dir, node_id));
-  std::string log = log_path(plan.registry_dir, node_id);
+  BENCHFS_TRY(Fd log, begin_log(registry, node_id));
 
   SpawnSettings spawn;
-  // A group of its own keeps Ctrl-C and job control away. Not a session of its own: Linux schedules
-  // sessions as groups (autogroup), sched_yield() gives a core to the own group only, and a client
-  // beside four daemons then waits for the spinning of each: 2,400 instead of 145,000 pings/s.
-  posix_spawnattr_setflags(&spawn.attributes, POSIX_SPAWN_SETPGROUP);
+  // A process group of its own keeps Ctrl-C and job control away. It must not be a session: Linux
+  // schedules sessions as groups (autogroup), and sched_yield() gives a core only to the caller's
+  // group. A client beside four daemons then waits while each spins: 2,400 instead of 145,000
+  // pings/s.
+  posix_spawnattr_setflags(&spawn.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&spawn.attributes, &none);
+  // This comes first, because the log's descriptor may have a number that later actions replace.
+  posix_spawn_file_actions_adddup2(&spawn.files, log.get(), STDOUT_FILENO);
   // The pipe's descriptor may already be kReadyFd and would keep its close-on-exec flag: dup2 to
   // itself clears it in posix_spawn.
   posix_spawn_file_actions_adddup2(&spawn.files, write_end.get(), kReadyFd);
   posix_spawn_file_actions_addopen(&spawn.files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(
-      &spawn.files, STDOUT_FILENO, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0644);
   posix_spawn_file_actions_adddup2(&spawn.files, STDOUT_FILENO, STDERR_FILENO);
   posix_spawn_file_actions_addclosefrom_np(&spawn.files, kReadyFd + 1);
   posix_spawn_file_actions_addchdir_np(&spawn.files, "/");
@@ -128,9 +114,21 @@ Result<Starting> start_one(const LaunchPlan& plan, const std::string& node_id) {
                           pointers.data(),
                           environ);
   if (error != 0) {
-    return fail_system(error, fmt::format("start of {} with log {}", plan.program, log));
+    return fail_system(error, fmt::format("start of {}", plan.program));
   }
   return starting;
+}
+
+sigset_t stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  return signals;
+}
+
+std::unexpected<Error> fail_interrupted() {
+  return fail(Errc::kCancelled, "interrupted; the daemons that were started are stopped again");
 }
 
 std::string describe_end(const LaunchedDaemon& daemon) {
@@ -142,8 +140,8 @@ std::string describe_end(const LaunchedDaemon& daemon) {
   return fmt::format("{} ended with exit code {}", daemon.node_id, WEXITSTATUS(status));
 }
 
-// True once it said "ready"; the error when it ended before.
-Result<bool> hear(Starting& starting, const LaunchPlan& plan, short events) {
+// True once the daemon said "ready"; an error when it ended before.
+Result<bool> hear(Starting& starting, const SafeDir& registry, short events) {
   if ((events & (POLLIN | POLLHUP)) == 0) {
     return false;
   }
@@ -155,17 +153,18 @@ Result<bool> hear(Starting& starting, const LaunchPlan& plan, short events) {
   starting.daemon.pid = 0;
   return fail(
       Errc::kUnreachable,
-      fmt::format(
-          "{}; its log says\n{}", end, log_tail(plan.registry_dir, starting.daemon.node_id)));
+      fmt::format("{}; its log says\n{}", end, log_tail(registry, starting.daemon.node_id)));
 }
 
 Status wait_until_ready(std::vector<Starting>& starting,
-                        const LaunchPlan& plan,
+                        const SafeDir& registry,
+                        const StopSignals& signals,
                         Deadline deadline) {
   std::vector<pollfd> fds;
   for (const Starting& one : starting) {
     fds.push_back({one.ready.get(), POLLIN, 0});
   }
+  fds.push_back({signals.fd(), POLLIN, 0});
   std::size_t missing = starting.size();
   while (missing > 0) {
     Nanos left = deadline.remaining();
@@ -178,14 +177,16 @@ Status wait_until_ready(std::vector<Starting>& starting,
       const std::string& node_id = starting[i].daemon.node_id;
       return fail(
           Errc::kDeadline,
-          fmt::format(
-              "{} is not ready; its log says\n{}", node_id, log_tail(plan.registry_dir, node_id)));
+          fmt::format("{} is not ready; its log says\n{}", node_id, log_tail(registry, node_id)));
+    }
+    if (fds.back().revents != 0) {
+      return fail_interrupted();
     }
     for (std::size_t i = 0; i < starting.size(); ++i) {
       if (fds[i].fd < 0) {
         continue;
       }
-      BENCHFS_TRY(bool is_ready, hear(starting[i], plan, fds[i].revents));
+      BENCHFS_TRY(bool is_ready, hear(starting[i], registry, fds[i].revents));
       if (is_ready) {
         fds[i].fd = -1;  // poll leaves it out
         --missing;
@@ -197,12 +198,22 @@ Status wait_until_ready(std::vector<Starting>& starting,
 
 }  // namespace
 
-std::vector<std::string> LaunchPlan::node_ids() const {
-  std::vector<std::string> ids;
-  for (std::uint32_t i = 0; i < servers; ++i) {
-    ids.push_back(fmt::format("node_{}", i));
+StopSignals::StopSignals() {
+  sigset_t signals = stop_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, &before_);
+  fd_ = Fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+StopSignals::~StopSignals() {
+  signalfd_siginfo info{};
+  while (::read(fd_.get(), &info, sizeof info) == sizeof info) {  // acted on already
   }
-  return ids;
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+bool StopSignals::came() const {
+  pollfd signal{fd_.get(), POLLIN, 0};
+  return ::poll(&signal, 1, 0) > 0;
 }
 
 Result<std::string> find_daemon_program() {
@@ -224,15 +235,19 @@ Result<std::string> find_daemon_program() {
   return fail_system(ENOENT, fmt::format("benchfsd, neither {} nor in PATH", beside.native()));
 }
 
-Result<std::vector<LaunchedDaemon>> launch_daemons(const LaunchPlan& plan, Deadline deadline) {
+Result<std::vector<LaunchedDaemon>> launch_daemons(const LaunchPlan& plan,
+                                                   const std::vector<std::string>& node_ids,
+                                                   const SafeDir& registry,
+                                                   const StopSignals& signals,
+                                                   Deadline deadline) {
   std::signal(SIGHUP, SIG_IGN);  // the daemons inherit it, and outlive the terminal
   std::vector<Starting> starting;
   Status outcome;
-  for (const std::string& node_id : plan.node_ids()) {
+  for (const std::string& node_id : node_ids) {
     if (!outcome) {
       break;
     }
-    Result<Starting> one = start_one(plan, node_id);
+    Result<Starting> one = start_one(plan, node_id, registry);
     if (one) {
       starting.push_back(*std::move(one));
     } else {
@@ -240,7 +255,7 @@ Result<std::vector<LaunchedDaemon>> launch_daemons(const LaunchPlan& plan, Deadl
     }
   }
   if (outcome) {
-    outcome = wait_until_ready(starting, plan, deadline);
+    outcome = wait_until_ready(starting, registry, signals, deadline);
   }
   std::vector<LaunchedDaemon> daemons;
   for (Starting& one : starting) {
@@ -264,7 +279,7 @@ void stop_launched(const std::vector<LaunchedDaemon>& daemons) {
     if (daemon.pid <= 0) {
       continue;
     }
-    DaemonInfo info{daemon.node_id, this_process(), DaemonState::kRunning};
+    DaemonInfo info{daemon.node_id, this_process(), DaemonState::kRunning, {}};
     info.process.pid = daemon.pid;
     info.process.start_ticks = process_start_ticks(daemon.pid);
     (void)stop_daemons({&info, 1}, deadline);

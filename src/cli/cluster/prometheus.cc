@@ -60,7 +60,7 @@ constexpr Metric kServerMetrics[] = {
      "/admission/register_timeouts"},
     {"clients_unresponsive_total",
      "counter",
-     "Sessions ended because the client did not take part.",
+     "Sessions ended because the client stopped responding.",
      "/rpc/unresponsive"},
     {"requests_in_flight", "gauge", "Requests being served.", "/rpc/in_flight"},
     {"requests_malformed_total", "counter", "Requests answered as malformed.", "/rpc/malformed"},

@@ -1,24 +1,21 @@
 #include "cli/cluster/registry.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string_view>
-#include <system_error>
 
+#include "base/pid_file.h"
 #include "cluster/server_list.h"
 
-// glibc 2.36 forgot the linkage (bug 29654); plain inclusion will do from 2.37 on.
+// glibc 2.36 lacks the C linkage (bug 29654); from 2.37 on a plain include works.
 extern "C" {
 #include <sys/pidfd.h>
 }
@@ -30,85 +27,81 @@ namespace fs = std::filesystem;
 
 constexpr Nanos kKillPatience = std::chrono::seconds(2);
 
-// True when the program of the process is a daemon's.
+// True when the process runs a daemon's program and belongs to this user.
 bool runs_daemon(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/cmdline", pid), std::ios::binary);
+  struct stat info{};
+  std::string process = fmt::format("/proc/{}", pid);
+  if (::stat(process.c_str(), &info) != 0 || info.st_uid != geteuid()) {
+    return false;
+  }
+  std::ifstream file(process + "/cmdline", std::ios::binary);
   std::string program;
   std::getline(file, program, '\0');
   fs::path name = fs::path(program).filename();
   return name == "benchfsd" || name == "benchfsd_mpi" || name == "benchfs_rpc_bench";
 }
 
-DaemonState state_of(const ProcessRecord& process) {
+DaemonState state_of(const SafeDir& pids, const std::string& name, const ProcessRecord& process) {
   if (process.host != this_process().host) {
     return DaemonState::kElsewhere;
   }
-  return is_running(process) && runs_daemon(process.pid) ? DaemonState::kRunning
-                                                         : DaemonState::kDead;
+  if (runs_daemon(process.pid) && PidFile::is_owned_by(pids, name, process)) {
+    return DaemonState::kRunning;
+  }
+  return FileLock::is_held(pids, name) ? DaemonState::kElsewhere : DaemonState::kDead;
 }
 
 // A process that cannot be confused with a later one of the same id.
 class Process {
  public:
-  // Not open when it ended meanwhile.
-  explicit Process(const DaemonInfo& daemon) : node_id_(daemon.node_id) {
-    fd_ = pidfd_open(daemon.process.pid, 0);
-    if (fd_ >= 0 && state_of(daemon.process) != DaemonState::kRunning) {
-      ::close(std::exchange(fd_, -1));  // somebody else's already
-    }
-  }
-  Process(Process&& other) noexcept
-      : node_id_(std::move(other.node_id_)), fd_(std::exchange(other.fd_, -1)) {}
-  Process& operator=(Process&&) = delete;
-  ~Process() {
-    if (fd_ >= 0) {
-      ::close(fd_);
+  // Not open when the process has ended.
+  explicit Process(const DaemonInfo& daemon)
+      : node_id_(daemon.node_id), fd_(pidfd_open(daemon.process.pid, 0)) {
+    if (fd_.is_open() && !is_running(daemon.process)) {
+      fd_.reset();  // another process has the id now
     }
   }
 
   [[nodiscard]] const std::string& node_id() const { return node_id_; }
   // 0 or an errno; a process that has ended is no error.
   [[nodiscard]] int signal(int number) const {
-    bool sent = fd_ < 0 || pidfd_send_signal(fd_, number, nullptr, 0) == 0 || errno == ESRCH;
+    bool sent =
+        !fd_.is_open() || pidfd_send_signal(fd_.get(), number, nullptr, 0) == 0 || errno == ESRCH;
     return sent ? 0 : errno;
   }
   [[nodiscard]] bool wait_for_end(Deadline deadline) const {
-    if (fd_ < 0) {
+    if (!fd_.is_open()) {
       return true;
     }
-    pollfd ended{fd_, POLLIN, 0};
+    pollfd ended{fd_.get(), POLLIN, 0};
     int timeout_ms = static_cast<int>(deadline.remaining() / std::chrono::milliseconds(1));
     return ::poll(&ended, 1, timeout_ms) > 0;
   }
 
  private:
   std::string node_id_;
-  int fd_ = -1;
+  Fd fd_;
 };
 
 }  // namespace
 
 // --- Lock ----------------------------------------------------------------------------------------
 
-Result<RegistryLock> RegistryLock::acquire(const std::string& dir) {
-  int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) {
-    return fail_system(errno, fmt::format("registry directory {}", dir));
+Result<RegistryLock> RegistryLock::acquire(const std::string& path) {
+  Result<SafeDir> dir = SafeDir::open(path);
+  if (!dir) {
+    return std::unexpected(std::move(dir.error()).with_prefix("registry directory"));
   }
-  RegistryLock lock(fd);
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) {
-      return fail(Errc::kBusy, fmt::format("another benchfs up or down is at work in {}", dir));
+  Result<FileLock> lock = FileLock::try_acquire(*dir, ".", 0600);
+  if (!lock) {
+    if (lock.error().code == Errc::kBusy) {
+      return fail(
+          Errc::kBusy,
+          fmt::format("another benchfs up, down or restart is at work: {}", lock.error().context));
     }
-    return fail_system(errno, fmt::format("lock of {}", dir));
+    return std::unexpected(std::move(lock.error()).with_prefix("registry directory"));
   }
-  return lock;
-}
-
-RegistryLock::~RegistryLock() {
-  if (fd_ >= 0) {
-    ::close(fd_);
-  }
+  return RegistryLock(*std::move(dir), *std::move(lock));
 }
 
 // --- Daemons -------------------------------------------------------------------------------------
@@ -117,19 +110,26 @@ std::string pid_directory(const std::string& dir) {
   return dir + "/pid";
 }
 
-std::vector<DaemonInfo> find_daemons(const std::string& dir) {
+std::vector<DaemonInfo> find_daemons(const SafeDir& dir) {
   std::vector<DaemonInfo> daemons;
-  std::error_code ignored;
-  for (fs::directory_iterator it(pid_directory(dir), ignored), end; it != end;
-       it.increment(ignored)) {
-    Result<ProcessRecord> process = PidFile::read(it->path().native());
-    if (process) {
-      DaemonState state = state_of(*process);
-      daemons.push_back({it->path().filename().native(), *std::move(process), state});
+  Result<SafeDir> pids = dir.subdirectory(kPidName);
+  if (!pids) {
+    return daemons;
+  }
+  for (const std::string& name : pids->names()) {
+    Result<PidFile::Content> content = PidFile::read(*pids, name);
+    if (!name.starts_with('.') && content) {
+      DaemonState state = state_of(*pids, name, content->process);
+      daemons.push_back({name, std::move(content->process), state, std::move(content->notes)});
     }
   }
   std::ranges::sort(daemons, cluster::natural_less, &DaemonInfo::node_id);
   return daemons;
+}
+
+std::vector<DaemonInfo> find_daemons(const std::string& path) {
+  Result<SafeDir> dir = SafeDir::open(path);
+  return dir ? find_daemons(*dir) : std::vector<DaemonInfo>{};
 }
 
 const DaemonInfo* daemon_of(std::span<const DaemonInfo> daemons, const std::string& shard_id) {

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-// What grows; the other numbers of an answer are states.
+// The counters; the other numbers of an answer are states.
 constexpr const char* kServerCounters[] = {"/uptime_s",
                                            "/cpu_s",
                                            "/registry/hits",
@@ -102,7 +102,7 @@ std::string short_time(double ns) {
   return fmt::format("{:.{}f} {}", ns, digits, kUnits[unit]);
 }
 
-// "12345", and "12345 (67.8/s)" of an interval.
+// "12345", or "12345 (67.8/s)" for an interval.
 std::string rated(const json& answer, const char* pointer, double seconds) {
   std::uint64_t n = count(answer, pointer);
   return seconds > 0 ? fmt::format("{} ({:.1f}/s)", n, static_cast<double>(n) / seconds)

@@ -16,8 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-// A server that takes longer is shown as silent: the answer about the others must come within a
-// second.
+// A server that takes longer is shown as silent, so that the command ends within a second.
 constexpr Nanos kTimeout = std::chrono::milliseconds(400);
 
 void be_silent(ServerStatus& status, std::string problem) {
@@ -27,15 +26,26 @@ void be_silent(ServerStatus& status, std::string problem) {
 
 void be_dead(ServerStatus& status, const DaemonInfo* daemon) {
   status.state = ServerState::kDead;
-  // A daemon that ends in order removes its pid file.
+  // A daemon that shuts down cleanly removes its pid file.
   status.problem =
       daemon == nullptr ? "stopped" : fmt::format("process {} is gone", daemon->process.pid);
 }
 
 rt::Task<void> ask(client::FileSystem* fs, const Question* question, ServerStatus* out) {
-  Result<std::string> text = question->counters
-                                 ? co_await fs->shard_stats(out->shard)
-                                 : co_await fs->shard_requests(out->shard, question->request_limit);
+  Result<std::string> text;
+  switch (question->subject) {
+    case Question::Subject::kCounters:
+      text = co_await fs->shard_stats(out->shard);
+      break;
+    case Question::Subject::kRequests:
+      text = co_await fs->shard_requests(out->shard, question->number);
+      break;
+    case Question::Subject::kMaxClients: {
+      Status set = co_await fs->set_capacity(out->shard, question->number);
+      text = set ? Result<std::string>("{}") : std::unexpected(std::move(set.error()));
+      break;
+    }
+  }
   if (!text) {
     be_silent(*out, text.error().message());
     co_return;
@@ -61,7 +71,7 @@ rt::CoStatus ask_all(client::FileSystem* fs,
   co_return Status{};
 }
 
-// A client starts at the server its id hashes to: here one that is to be asked.
+// A client connects first to the server its id hashes to, so pick an id that leads to one we ask.
 struct Start {
   std::string client_id;
   std::size_t server = 0;
@@ -102,7 +112,7 @@ void query(const Context& context,
   }
 }
 
-// Why servers that do not answer do not, as far as it can be seen from here.
+// Finds out why servers do not answer, as far as this host can tell.
 void look_closer(const Context& context, std::span<ServerStatus> servers) {
   std::vector<DaemonInfo> daemons = find_daemons(context.registry_dir);
   for (ServerStatus& status : servers) {
@@ -138,6 +148,9 @@ std::vector<ServerStatus> look(const Context& context, const cluster::ServerList
     status.is_asked = daemon != nullptr && daemon->state != DaemonState::kDead;
     if (!status.is_asked) {
       be_dead(status, daemon);
+    } else if (is_stopped(daemon->process)) {  // it cannot answer: do not wait for it
+      status.is_asked = false;
+      be_silent(status, "");
     }
     servers.push_back(std::move(status));
   }
@@ -231,6 +244,44 @@ double number(const json& answer, const char* pointer) {
   }
   const json& found = answer.at(path);
   return found.is_number() ? found.get<double>() : 0.0;
+}
+
+bool was_restarted(const ServerStatus& status) {
+  return status.is_alive() && status.answer.value("restarted", false);
+}
+
+std::string owed_text(const json& answer) {
+  if (!answer.contains("owed") || !answer["owed"].is_object()) {
+    return {};
+  }
+  std::string text;
+  for (const auto& [key, value] : answer["owed"].items()) {
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() == 0) {
+      continue;
+    }
+    auto count = value.get<std::uint64_t>();
+    std::string what = key;
+    std::ranges::replace(what, '_', ' ');
+    // "files to free": the noun is the first word.
+    std::size_t noun_end = std::min(what.find(' '), what.size());
+    if (count == 1 && noun_end > 0 && what[noun_end - 1] == 's') {
+      what.erase(noun_end - 1, 1);
+    }
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, what);
+  }
+  if (text.empty()) {
+    return text;
+  }
+  std::string silent;
+  if (answer["owed"].contains("silent") && answer["owed"]["silent"].is_array()) {
+    for (const json& one : answer["owed"]["silent"]) {
+      silent += fmt::format("{}{} silent for {}",
+                            silent.empty() ? "" : ", ",
+                            one.value("node_id", "?"),
+                            human_time(one.value("seconds", 0.0)));
+    }
+  }
+  return silent.empty() ? text : fmt::format("{} ({})", text, silent);
 }
 
 std::string human_time(double seconds) {

@@ -1,4 +1,5 @@
-// Asks the servers of a list about themselves, side by side: what `status` and `stats` show.
+// Asks the servers of a list about themselves, or tells them something, all at the same time: for
+// `status`, `stats` and `set`.
 //
 // Single-threaded, blocking. A server that does not answer in time delays nobody else.
 #pragma once
@@ -38,15 +39,19 @@ struct ServerStatus {
 const char* to_string(ServerState state);
 
 struct Question {
-  // Counters, else the requests under way, at most so many from each server.
-  bool counters = true;
-  std::uint32_t request_limit = 0;
+  enum class Subject : std::uint8_t {
+    kCounters,
+    kRequests,    // under way, at most `number` from each server
+    kMaxClients,  // tells each server to have room for `number` clients; the answer is empty
+  };
+  Subject subject = Subject::kCounters;
+  std::uint32_t number = 0;
   // Node id of the only server to ask; empty: all of them.
   std::string server = {};
 };
 
-// In the order of the list. Each has 0.4 s to connect and to answer, or --timeout. Errors: no
-// such server.
+// In the order of the list. Each server has 0.4 s to connect and to answer, or --timeout. Errors:
+// no such server.
 Result<std::vector<ServerStatus>> survey(const Context& context,
                                          const cluster::ServerList& list,
                                          const Question& question);
@@ -60,6 +65,11 @@ nlohmann::json survey_json(const Context& context,
                            const cluster::ServerList& list,
                            std::span<const ServerStatus> servers,
                            const char* answer_key);
+
+// The names of a restarted server's files are gone, and so is the data it held.
+bool was_restarted(const ServerStatus& status);
+// "3 files to free, 1 truncation (node_1 silent for 12 s)" from the section `owed`; empty: nothing.
+std::string owed_text(const nlohmann::json& answer);
 
 // kExitOk when all are alive, kExitFailed when any is dead, else kExitSilent.
 int exit_code_of(std::span<const ServerStatus> servers);

@@ -1,4 +1,4 @@
-// benchfs cat: files to standard output.
+// benchfs cat: copies files to standard output.
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
@@ -24,7 +24,7 @@ Status write_all(std::span<const std::byte> bytes) {
   return {};
 }
 
-// False when standard output is no good any more.
+// False once standard output cannot be written any more.
 bool print_file(Session& session,
                 const std::string& argument,
                 std::span<std::byte> buffer,

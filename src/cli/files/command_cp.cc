@@ -58,6 +58,15 @@ class CopyCommand {
     }
     copy_all(*target);
     copier_.finish();
+    if (copier_.split_links() > 0) {
+      progress_.clear_line();
+      fmt::print(stderr,
+                 "benchfs cp: {} hard {} became {} of {} own, because BenchFS has no hard links\n",
+                 copier_.split_links(),
+                 copier_.split_links() == 1 ? "link" : "links",
+                 copier_.split_links() == 1 ? "a file" : "files",
+                 copier_.split_links() == 1 ? "its" : "their");
+    }
     if (InterruptGuard::is_interrupted()) {
       progress_.clear_line();
       session_.fail("", fmt::format("interrupted after {} files", progress_.done_files()));
@@ -144,8 +153,12 @@ void add_cp_command(CLI::App& app, Context& context) {
   command->add_flag("-q,--quiet", arguments->quiet, "Show no progress");
   command->footer(
       "Paths that begin with bfs: are in BenchFS, others are local. What cannot be copied is\n"
-      "reported and left out; the exit code is then 1. Ctrl-C stops between two parts of a file\n"
-      "(exit code 130): what was being copied stays behind incomplete.\n"
+      "reported and left out; the exit code is then 1. When the target is full the copy stops and\n"
+      "removes the files that it could not complete. Ctrl-C stops between two parts of a file "
+      "(exit\n"
+      "code 130) and leaves the files under way incomplete. Each name of a hard-linked file "
+      "becomes\n"
+      "a file of its own: BenchFS has no hard links.\n"
       "\n"
       "  benchfs cp input.dat bfs:/input.dat        into BenchFS\n"
       "  benchfs cp -r /usr/include bfs:/           a whole tree, as bfs:/include\n"

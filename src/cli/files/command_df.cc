@@ -1,4 +1,4 @@
-// benchfs df: the space of the file system.
+// benchfs df: shows the space of the file system.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 

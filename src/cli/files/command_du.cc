@@ -1,4 +1,4 @@
-// benchfs du: how much directories hold.
+// benchfs du: shows how much data directories hold.
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -47,7 +47,8 @@ class DuCommand {
   }
 
  private:
-  // Returns the bytes below `directory`, after a line for everything in it that is to be shown.
+  // Prints a line for everything in `directory` that is to be shown, and returns the bytes below
+  // it.
   std::uint64_t measure(const std::string& directory, unsigned depth) {
     std::uint64_t total = 0;
     Result<std::vector<ListedEntry>> listed =
@@ -93,6 +94,7 @@ int run_du(const Context& context, Arguments& arguments) {
   }
   arguments.depth = arguments.summarize ? 0 : arguments.depth;
   DuCommand(*session, arguments).run();
+  report_losses(*session);
   return session->exit_code();
 }
 

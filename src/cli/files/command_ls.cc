@@ -28,7 +28,7 @@ struct Arguments {
   bool json = false;
 };
 
-// Columns of the long format, as wide as the widest entry needs.
+// One line of the long format; its columns are as wide as their widest entry.
 struct LongLine {
   std::string mode, links, user, group, size, time, name;
 };
@@ -59,7 +59,7 @@ class ListCommand {
   }
 
  private:
-  // Arguments that are files are shown as such, before the content of those that are directories.
+  // Shows the arguments that are files first, then the content of those that are directories.
   void sort_argument(const std::string& argument,
                      std::vector<ListedEntry>& files,
                      std::vector<std::string>& directories) {
@@ -67,7 +67,7 @@ class ListCommand {
     if (!path) {
       return;
     }
-    // A symlink to a directory is entered, unless its own attributes are wanted.
+    // A symlink to a directory is followed, unless its own attributes are wanted.
     bool own = arguments_.long_format || arguments_.directory;
     Result<wire::Attr> attr =
         own ? session_.run(session_.fs().lstat(*path)) : session_.run(session_.fs().stat(*path));
@@ -236,7 +236,7 @@ class ListCommand {
     fmt::print("{}\n", dump_json(json));
   }
 
-  // The name of an entry is its whole argument, so that it can be given to another command.
+  // The name of an entry is a complete argument, so that it can be passed to another command.
   void append_json(const std::string& directory, nlohmann::ordered_json& json) {
     std::optional<std::vector<ListedEntry>> entries = entries_of(directory);
     if (!entries) {
@@ -251,7 +251,7 @@ class ListCommand {
     }
   }
 
-  // Bytes as they are for programs, harmless ones for a terminal.
+  // Programs get the bytes of a name unchanged, a terminal gets only printable characters.
   [[nodiscard]] std::string show(std::string_view name) const {
     return on_terminal_ ? printable(name) : std::string(name);
   }
@@ -282,6 +282,7 @@ int run_ls(const Context& context, const Arguments& arguments) {
     return kExitFailed;
   }
   ListCommand(*session, arguments).run();
+  report_losses(*session);
   return session->exit_code();
 }
 

@@ -24,7 +24,7 @@ std::optional<std::uint32_t> parse_octal(const std::string& text) {
   return is_good ? std::optional(mode) : std::nullopt;
 }
 
-// Makes what is missing of a path above its last component.
+// Makes the missing directories above the last component of a path.
 Status make_parents(Session& session, const std::string& path, std::uint32_t mode) {
   for (std::size_t slash = path.find('/', 1); slash != std::string::npos;
        slash = path.find('/', slash + 1)) {
@@ -45,7 +45,7 @@ Status make_directory(Session& session,
                       std::optional<std::uint32_t> given) {
   std::uint32_t mask = process_umask();
   if (parents) {
-    // Whoever makes the path must be able to go on below it, as POSIX says.
+    // The owner must be able to create files below the new directories, as POSIX demands.
     BENCHFS_TRY_VOID(make_parents(session, path, (0777 & ~mask) | S_IWUSR | S_IXUSR));
   }
   auto made = session.run(session.fs().mkdir(path, given.value_or(0777 & ~mask)));

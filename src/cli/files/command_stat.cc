@@ -1,4 +1,4 @@
-// benchfs stat: everything the file system knows of an inode.
+// benchfs stat: shows everything the file system knows about an inode.
 #include <fmt/format.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>

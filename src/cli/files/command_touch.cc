@@ -22,7 +22,8 @@ struct Arguments {
   std::string size;
 };
 
-// Makes the file if it is missing and may be made. False: there is none, and that is fine.
+// Creates the file if it is missing, unless -c was given. False when it is missing and was not
+// created.
 Result<bool> ensure_file(Session& session, const std::string& path, bool create) {
   if (!create) {
     Result<wire::Attr> present = session.run(session.fs().stat(path));
@@ -122,7 +123,7 @@ Result<SizeChange> parse_change(std::string_view text) {
     change.sign = text.front();
     text.remove_prefix(1);
   }
-  // As truncate(1), where K is 1024 too.
+  // K is 1024, as in truncate(1).
   bool is_short = !text.empty() && std::string_view("KMGT").contains(text.back());
   BENCHFS_TRY(change.bytes, parse_size(is_short ? std::string(text) + "iB" : std::string(text)));
   return change;

@@ -1,4 +1,4 @@
-// benchfs tree: a directory tree as a drawing.
+// benchfs tree: draws a directory tree.
 #include <fmt/format.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
@@ -101,6 +101,7 @@ int run_tree(const Context& context, const Arguments& arguments) {
     return kExitFailed;
   }
   TreeCommand(*session, arguments).run();
+  report_losses(*session);
   return session->exit_code();
 }
 

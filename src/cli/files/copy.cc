@@ -70,7 +70,52 @@ void Copier::fail(const std::string& subject, const std::string& reason) {
 }
 
 void Copier::fail(const std::string& subject, const Error& error) {
-  fail(subject, reason_of(error));
+  if (!note_full(subject, error)) {
+    fail(subject, reason_of(error));
+  }
+}
+
+bool Copier::note_full(const std::string& subject, const Error& error) {
+  if (!error.is_posix(ENOSPC) && !error.is_posix(EDQUOT)) {
+    return false;
+  }
+  std::lock_guard lock(error_mutex_);
+  if (!is_full_.exchange(true)) {
+    full_target_ = subject;
+    full_error_ = error;
+  }
+  return true;
+}
+
+// Half a file, or an empty one, is worse than none.
+void Copier::abandon(Transfer& transfer) {
+  (void)transfer.out->close();
+  if (transfer.pair.target.unlink(transfer.pair.to)) {
+    removed_files_ += 1;
+  }
+}
+
+void Copier::report_full() {
+  std::string reason = fmt::format("{}; stopped after {} {}",
+                                   reason_of(full_error_),
+                                   progress_.done_files(),
+                                   progress_.done_files() == 1 ? "file" : "files");
+  if (removed_files_ > 0) {
+    reason += fmt::format("; {} that could not be completed {} removed",
+                          removed_files_.load(),
+                          removed_files_ == 1 ? "was" : "were");
+  }
+  fail(full_target_, reason);
+}
+
+bool Copier::should_stop() const {
+  return InterruptGuard::is_interrupted() || is_full_;
+}
+
+void Copier::note_links(const Pair& pair) {
+  if (pair.info.links > 1 && !linked_files_.emplace(pair.info.device, pair.info.inode).second) {
+    ++split_links_;
+  }
 }
 
 // --- Workers -------------------------------------------------------------------------------------
@@ -117,6 +162,9 @@ void Copier::finish() {
     std::unique_lock lock(mutex_);
     is_idle_.wait(lock, [this] { return jobs_.empty() && running_ == 0; });
   }
+  if (is_full_) {
+    report_full();
+  }
   if (!options_.preserve) {
     return;
   }
@@ -146,7 +194,7 @@ void Copier::copy(FileTree& source,
 }
 
 void Copier::copy_any(const Pair& pair) {
-  if (InterruptGuard::is_interrupted()) {
+  if (should_stop()) {
     return;
   }
   std::string subject = pair.source.argument(pair.from);
@@ -160,6 +208,7 @@ void Copier::copy_any(const Pair& pair) {
     copy_symlink(pair);
   } else if (S_ISREG(pair.info.mode) || !options_.recursive) {
     progress_.add_file(pair.info.size);
+    note_links(pair);
     push([this, pair](std::span<std::byte> buffer) { copy_file(pair, buffer); }, false);
   } else {
     fail(subject, "not a regular file, directory or symbolic link; left out");
@@ -244,7 +293,7 @@ Result<std::unique_ptr<File>> Copier::create_target(const Pair& pair) {
 }
 
 void Copier::copy_file(Pair pair, std::span<std::byte> buffer) {
-  if (InterruptGuard::is_interrupted()) {
+  if (should_stop()) {
     return;
   }
   auto transfer = std::make_shared<Transfer>(std::move(pair));
@@ -276,7 +325,7 @@ void Copier::copy_file(Pair pair, std::span<std::byte> buffer) {
 }
 
 void Copier::help(const std::shared_ptr<Transfer>& transfer, std::span<std::byte> buffer) {
-  while (!transfer->has_failed() && !InterruptGuard::is_interrupted()) {
+  while (!transfer->has_failed() && !should_stop()) {
     std::uint64_t offset = transfer->next.fetch_add(kPartBytes);
     if (offset >= transfer->size) {
       break;
@@ -292,9 +341,18 @@ void Copier::help(const std::shared_ptr<Transfer>& transfer, std::span<std::byte
   if (InterruptGuard::is_interrupted()) {
     return;
   }
+  if (is_full_ && transfer->next < transfer->size) {  // another file filled the target
+    abandon(*transfer);
+    return;
+  }
   Status done = complete(*transfer, buffer);
   if (!done) {
-    fail(transfer->subject, done.error());
+    bool is_full = note_full(transfer->subject, done.error());
+    if (is_full) {
+      abandon(*transfer);
+    } else {
+      fail(transfer->subject, done.error());
+    }
     return;
   }
   progress_.on_file();

@@ -1,7 +1,8 @@
 // Copies trees of files, several files at a time and several parts of a large file at a time.
 //
 // The calling thread walks the source, makes directories and symlinks and hands files to worker
-// threads. What fails is reported and left out; the rest is copied.
+// threads. What fails is reported and left out; the rest is copied, unless the target is full: then
+// the copy stops, removes the files it could not complete, and says so once.
 #pragma once
 
 #include <atomic>
@@ -11,9 +12,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -44,6 +47,8 @@ class Copier {
   void copy(FileTree& source, const std::string& from, FileTree& target, const std::string& to);
   // Waits for all files, then gives directories their modes and times. Call once, at the end.
   void finish();
+  // Names copied that were further hard links to a file copied before; valid after finish().
+  [[nodiscard]] std::uint64_t split_links() const { return split_links_; }
 
  private:
   static constexpr std::size_t kPartBytes = std::size_t{4} << 20;
@@ -77,6 +82,12 @@ class Copier {
   void push(Job job, bool is_part);
   void fail(const std::string& subject, const std::string& reason);
   void fail(const std::string& subject, const Error& error);
+  // True when the error says that the target is full, which is then reported in the end.
+  bool note_full(const std::string& subject, const Error& error);
+  void abandon(Transfer& transfer);
+  void report_full();
+  [[nodiscard]] bool should_stop() const;
+  void note_links(const Pair& pair);
   [[nodiscard]] Keep keep() const {
     return options_.keep_owner ? Keep::kOwnerToo : Keep::kModeAndTimes;
   }
@@ -88,6 +99,13 @@ class Copier {
   // What was copied to: must not be met again on the way, or a copy into itself never ends.
   std::vector<FileInfo> target_roots_;
   bool at_root_ = false;  // the next directory is one that copy() was given
+  std::set<std::pair<std::uint64_t, std::uint64_t>> linked_files_;  // with more than one name
+  std::uint64_t split_links_ = 0;
+
+  std::atomic<bool> is_full_{false};
+  std::atomic<std::uint64_t> removed_files_{0};
+  std::string full_target_;  // guarded by error_mutex_
+  Error full_error_;         // guarded by error_mutex_
 
   std::mutex error_mutex_;
   std::mutex mutex_;

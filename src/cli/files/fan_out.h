@@ -1,4 +1,4 @@
-// Does something for every element of a list, a bounded number of them at a time.
+// Runs a task for every element of a list, a bounded number of them at a time.
 #pragma once
 
 #include <algorithm>

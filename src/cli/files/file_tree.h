@@ -1,6 +1,6 @@
 // A tree of files as `cp` sees it, whether it is local or in BenchFS.
 //
-// Thread: any, several at a time; one File may be used by several threads too. Calls block.
+// Thread: any; several threads may use one tree or file at the same time. Calls block.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,7 @@ struct FileInfo {
   std::int64_t mtime_ns = 0;
   std::uint64_t device = 0;  // with inode: which file it is
   std::uint64_t inode = 0;
+  std::uint64_t links = 1;
   bool may_have_holes = false;
 
   [[nodiscard]] bool is_same_file(const FileInfo& other) const {
@@ -30,19 +31,19 @@ struct FileInfo {
   }
 };
 
-// Which attributes of a FileInfo to give to a copy: mode and times always, the owner if allowed.
+// Which attributes of a FileInfo a copy gets: always mode and times, the owner if wanted.
 enum class Keep : std::uint8_t { kModeAndTimes, kOwnerToo };
 
 class File {
  public:
   virtual ~File() = default;  // closes
-  // Fewer bytes than asked only at the end of the file. A file that cannot seek is read on,
-  // whatever the offset.
+  // Returns fewer bytes than asked only at the end of the file. A file that cannot seek is read
+  // sequentially, whatever the offset.
   virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) = 0;
   virtual Status write(std::uint64_t offset, std::span<const std::byte> from) = 0;
   virtual Status truncate(std::uint64_t size) = 0;
   virtual Status set_attributes(const FileInfo& info, Keep keep) = 0;
-  // Reports what the destructor cannot.
+  // Reports errors that the destructor cannot report.
   virtual Status close() = 0;
 };
 
@@ -50,7 +51,7 @@ class FileTree {
  public:
   virtual ~FileTree() = default;
   [[nodiscard]] virtual bool is_remote() const = 0;
-  // How the user would write the path.
+  // The path as the user would write it.
   [[nodiscard]] virtual std::string argument(const std::string& path) const = 0;
 
   virtual Result<FileInfo> stat(const std::string& path) = 0;   // follows symlinks
@@ -63,7 +64,7 @@ class FileTree {
   virtual Status mkdir(const std::string& path, std::uint32_t mode) = 0;
   virtual Status symlink(const std::string& target, const std::string& path) = 0;
   virtual Status unlink(const std::string& path) = 0;
-  // Of a symlink itself, when it is one; then without the mode.
+  // Does not follow a symlink: sets the attributes of the link, except the mode.
   virtual Status set_attributes(const std::string& path, const FileInfo& info, Keep keep) = 0;
 };
 

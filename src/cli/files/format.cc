@@ -83,7 +83,7 @@ std::string format_human(std::uint64_t bytes) {
   }
   auto value = static_cast<double>(bytes);
   std::size_t unit = 0;
-  // 1023.5K would be shown as 1024K: one unit up.
+  // 1023.5K would be shown as 1024K: use the next unit.
   while (std::ceil(value) >= 1024 && unit + 1 < kUnits.size()) {
     value /= 1024;
     ++unit;
@@ -151,7 +151,7 @@ std::size_t display_width(std::string_view text) {
 
 namespace {
 
-// Reads a text from front to back; every take says whether it found what it wanted.
+// Reads a text from front to back; every take returns whether it found what it expected.
 class Scanner {
  public:
   explicit Scanner(std::string_view text) : rest_(text) {}

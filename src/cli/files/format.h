@@ -1,4 +1,4 @@
-// How attributes are shown to people.
+// Formats attributes for people.
 #pragma once
 
 #include <cstdint>

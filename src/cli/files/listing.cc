@@ -1,5 +1,7 @@
 #include "cli/files/listing.h"
 
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "cli/files/fan_out.h"
@@ -26,7 +28,29 @@ rt::Task<void> fetch_one(client::FileSystem* fs, std::string path, ListedEntry* 
   }
 }
 
+rt::Task<void> ask_restarted(client::FileSystem* fs, std::uint32_t shard, bool* restarted) {
+  Result<std::string> text = co_await fs->shard_stats(wire::ShardId{shard});
+  nlohmann::json answer = nlohmann::json::parse(text.value_or("{}"), nullptr, false);
+  *restarted = answer.is_object() && answer.value("restarted", false);
+}
+
 }  // namespace
+
+void report_losses(Session& session) {
+  client::FileSystem* fs = &session.fs();
+  std::size_t count = fs->shard_count();
+  std::unique_ptr<bool[]> restarted = std::make_unique<bool[]>(count);
+  auto ask = [fs, &restarted](std::size_t index) {
+    return ask_restarted(fs, static_cast<std::uint32_t>(index), &restarted[index]);
+  };
+  (void)session.run(fan_out(count, kParallelLookups, ask));
+  for (std::size_t i = 0; i < count; ++i) {
+    if (restarted[i]) {
+      session.fail(session.client().servers().servers[i].node_id,
+                   "was restarted and lost the names it held; the listing may be short");
+    }
+  }
+}
 
 void fetch_attributes(Session& session,
                       const std::string& directory,

@@ -13,7 +13,7 @@ namespace benchfs::cli {
 struct ListedEntry {
   std::string name;
   std::uint32_t type = 0;  // S_IFMT bits
-  // With attributes asked for; an entry that vanished meanwhile has none.
+  // Set if attributes were asked for and the entry still exists.
   std::optional<wire::Attr> attr;
   std::string target;  // symlinks, with attributes
 };
@@ -25,9 +25,13 @@ Result<std::vector<ListedEntry>> list_directory(Session& session,
                                                 const std::string& path,
                                                 WithAttributes with);
 
-// Attributes (of symlinks themselves) and targets of what `entries` name below `directory`.
+// Fetches attributes (without following symlinks) and link targets of `entries` in `directory`.
 void fetch_attributes(Session& session,
                       const std::string& directory,
                       std::vector<ListedEntry>& entries);
+
+// A server that was restarted has lost the names it held, so a listing may be short. Says so on
+// standard error, and the command fails.
+void report_losses(Session& session);
 
 }  // namespace benchfs::cli

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 
-// POSIX answers of the kernel are the user's business, without our context.
+// The kernel's answer is what a user expects to see, so it gets no context of ours.
 std::unexpected<Error> last_error() {
   return fail_errno(errno);
 }
@@ -30,6 +30,7 @@ FileInfo to_info(const struct stat& from) {
   info.mtime_ns = from.st_mtim.tv_sec * kSecond + from.st_mtim.tv_nsec;
   info.device = from.st_dev;
   info.inode = from.st_ino;
+  info.links = from.st_nlink;
   info.may_have_holes = static_cast<std::uint64_t>(from.st_blocks) * 512 < info.size;
   return info;
 }
@@ -43,7 +44,7 @@ timespec to_timespec(std::int64_t ns) {
   return time;
 }
 
-// Ownership is kept where the system lets us, as cp -p does.
+// Keeps the owner where the system permits it, as cp -p does.
 void try_owner(int directory, const char* path, const FileInfo& info, int flags) {
   if (fchownat(directory, path, info.uid, info.gid, flags) != 0) {
     [[maybe_unused]] int group_only = fchownat(directory, path, UINT32_MAX, info.gid, flags);

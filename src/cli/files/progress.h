@@ -1,6 +1,7 @@
-// How far a copy is: a line that is repainted on a terminal, a plain line now and then elsewhere.
+// The progress of a copy: a line that is repainted on a terminal, an occasional plain line
+// elsewhere.
 //
-// Thread: any. A thread of its own does the painting.
+// Thread: any. A background thread does the painting.
 #pragma once
 
 #include <atomic>
@@ -30,7 +31,7 @@ class Progress {
     total_files_ += 1;
     total_bytes_ += bytes;
   }
-  // No file will be added any more: from now on there is an estimate of the end.
+  // No file will be added any more, so the end can be estimated from now on.
   void set_complete() { complete_ = true; }
   void on_bytes(std::uint64_t bytes) { done_bytes_ += bytes; }
   void on_file() { done_files_ += 1; }

@@ -21,7 +21,7 @@ std::string to_argument(std::string_view remote_path);
 // The last component, trailing slashes ignored; "/" for the root.
 std::string base_name(std::string_view path);
 
-// One slash between, wherever the parts have theirs.
+// Joins two parts with exactly one slash between them.
 std::string join_path(std::string_view directory, std::string_view name);
 
 }  // namespace benchfs::cli

@@ -1,6 +1,7 @@
 #include "cli/files/session.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -16,14 +17,14 @@ std::string reason_of(const Error& error) {
   if (error.code == Errc::kPosix) {
     return std::generic_category().message(error.to_errno());
   }
-  // Our own hints are sentences of their own.
+  // Our own messages are complete sentences.
   return error.code == Errc::kInvalidArgument ? error.context
                                               : error.message() + std::string(hint_for(error));
 }
 
 std::optional<Session> Session::open(const Context& context, std::string_view command) {
-  // A job may start its servers and its clients at the same time; others wonder at the silence.
-  if (!has_server_list(context.registry_dir)) {
+  // A job may start its servers and its clients at the same time; say why nothing happens.
+  if (access((context.registry_dir + "/server_list.txt").c_str(), F_OK) != 0) {
     std::chrono::duration<double> wait = context.timeout(client::Options{}.list_timeout);
     report(command,
            "",

@@ -1,4 +1,4 @@
-// One run of a file command: its name for messages, its client, what has failed so far.
+// One run of a file command: its name for messages, its client, and its exit code so far.
 #pragma once
 
 #include <csignal>
@@ -25,10 +25,10 @@ class Session {
   [[nodiscard]] client::FileSystem& fs() { return client_->fs(); }
   [[nodiscard]] client::Client& client() { return *client_; }
 
-  // The path in BenchFS that an argument names; reports when it is none.
+  // The path in BenchFS that an argument names; reports an argument that names none.
   std::optional<std::string> remote_path(const std::string& argument);
 
-  // Prints "benchfs COMMAND: SUBJECT: REASON"; the command goes on and fails in the end.
+  // Prints "benchfs COMMAND: SUBJECT: REASON" and makes the command fail in the end.
   void fail(std::string_view subject, const Error& error);
   void fail(std::string_view subject, std::string_view reason);
   [[nodiscard]] int exit_code() const { return exit_code_; }
@@ -42,11 +42,11 @@ class Session {
   int exit_code_ = kExitOk;
 };
 
-// What a POSIX tool would print for an error: "No such file or directory". Trouble in the cluster
-// keeps its sentence.
+// What a POSIX tool would print for an error: "No such file or directory". Errors of the cluster
+// keep their own message.
 std::string reason_of(const Error& error);
 
-// Ctrl-C asks the command to stop at the next good moment; a second one ends the program.
+// The first Ctrl-C asks the command to stop at a convenient point; the second ends the program.
 class InterruptGuard {
  public:
   InterruptGuard();

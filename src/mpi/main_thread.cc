@@ -1,4 +1,4 @@
-#include "mpi/desk.h"
+#include "mpi/main_thread.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -9,28 +9,28 @@
 
 namespace benchfs::mpi {
 
-Desk::Desk() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+MainThread::MainThread() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   BENCHFS_CHECK(fd_ >= 0);
 }
 
-Desk::~Desk() {
+MainThread::~MainThread() {
   ::close(fd_);
 }
 
-void Desk::call(const std::function<void()>& task) {
+void MainThread::call(const std::function<void()>& task) {
   std::unique_lock lock(mutex_);
   task_ = &task;
   eventfd_write(fd_, 1);
   done_.wait(lock, [this] { return task_ == nullptr; });
 }
 
-void Desk::close() {
+void MainThread::close() {
   std::lock_guard lock(mutex_);
   closed_ = true;
   eventfd_write(fd_, 1);
 }
 
-bool Desk::serve() {
+bool MainThread::serve() {
   eventfd_t count = 0;
   eventfd_read(fd_, &count);
   std::unique_lock lock(mutex_);

@@ -1,4 +1,4 @@
-#include "mpi/companions.h"
+#include "mpi/rank_group.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -8,7 +8,7 @@
 
 namespace benchfs::mpi {
 
-Companions::Companions(Ranks& ranks) : ranks_(ranks) {
+RankGroup::RankGroup(Ranks& ranks) : ranks_(ranks) {
   if (ranks_.rank() != 0) {
     ranks_.expect(0);
     return;
@@ -18,13 +18,13 @@ Companions::Companions(Ranks& ranks) : ranks_(ranks) {
   }
 }
 
-void Companions::tell_all(Ranks::Note note) {
+void RankGroup::tell_all(Ranks::Note note) {
   for (int rank = 1; rank < ranks_.size(); ++rank) {
     ranks_.send(rank, note);
   }
 }
 
-void Companions::on_listening() {
+void RankGroup::on_listening() {
   if (ranks_.rank() == 0) {
     on_rank_listening();
   } else {
@@ -32,7 +32,7 @@ void Companions::on_listening() {
   }
 }
 
-void Companions::on_rank_listening() {
+void RankGroup::on_rank_listening() {
   if (++listening_ == ranks_.size() && !verdict_) {
     BENCHFS_LOG(kInfo, "all {} ranks are ready", ranks_.size());
     serving_ = true;
@@ -40,7 +40,7 @@ void Companions::on_rank_listening() {
   }
 }
 
-void Companions::on_stopping(const daemon::Failure* failure) {
+void RankGroup::on_stopping(const daemon::Failure* failure) {
   if (failure != nullptr && !failure_) {
     failure_ = *failure;
   }
@@ -53,15 +53,15 @@ void Companions::on_stopping(const daemon::Failure* failure) {
   stopping_ = true;
 }
 
-// On rank 0. The first one counts; who stops later only follows.
-void Companions::decide(Verdict verdict) {
+// On rank 0. The first verdict counts; ranks that stop later only follow.
+void RankGroup::decide(Verdict verdict) {
   if (!verdict_) {
     verdict_ = verdict;
     tell_all({.kind = kStop, .value = verdict.code, .other = verdict.blamed});
   }
 }
 
-void Companions::hear(const Ranks::Received& received) {
+void RankGroup::hear(const Ranks::Received& received) {
   const Ranks::Note& note = received.note;
   switch (Kind{note.kind}) {
     case kListening:
@@ -90,12 +90,12 @@ void Companions::hear(const Ranks::Received& received) {
   }
 }
 
-void Companions::ask() {
+void RankGroup::ask() {
   ranks_.send(0, {.kind = kAsk});
 }
 
-// After the verdict nobody listens for it.
-void Companions::answer(int rank) {
+// After the verdict no rank waits for an answer.
+void RankGroup::answer(int rank) {
   if (!verdict_) {
     Nanos time = knowledge_ ? knowledge_() : Nanos(0);
     auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time);
@@ -106,14 +106,14 @@ void Companions::answer(int rank) {
   }
 }
 
-bool Companions::poll() {
+bool RankGroup::poll() {
   while (std::optional<Ranks::Received> received = ranks_.receive()) {
     hear(*received);
   }
   return verdict_.has_value();
 }
 
-int Companions::wait_for_verdict(Deadline deadline) {
+int RankGroup::wait_for_verdict(Deadline deadline) {
   on_stopping(nullptr);
   while (poll(), !ranks_.is_sent() || !ranks_.expected().empty()) {
     if (deadline.passed()) {

@@ -1,0 +1,176 @@
+#include "base/file_lock.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/process_record.h"
+
+namespace benchfs {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// From now on flock() fails in this process as it does on Lustre without -o flock.
+bool lose_flock() {
+  std::array<sock_filter, 4> program{{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_flock, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  }};
+  sock_fprog filter{program.size(), program.data()};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+class FileLockTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string form = (fs::temp_directory_path() / "benchfs-lock-XXXXXX").string();
+    ASSERT_NE(mkdtemp(form.data()), nullptr);
+    path_ = form;
+  }
+  void TearDown() override { fs::remove_all(path_); }
+  [[nodiscard]] SafeDir dir() const { return SafeDir::open(path_).value(); }
+  [[nodiscard]] Result<FileLock> take(const std::string& name = "file") const {
+    return FileLock::try_acquire(dir(), name, 0644);
+  }
+
+  // Runs `body` in a child without flock(); its exit code is 0 when the body returns true.
+  template <typename Body>
+  [[nodiscard]] bool without_flock(Body body) const {
+    pid_t child = fork();
+    if (child == 0) {
+      _exit(lose_flock() && body() ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  }
+
+  std::string path_;
+};
+
+TEST_F(FileLockTest, OneHolderAtATime) {
+  EXPECT_FALSE(FileLock::is_held(dir(), "file"));
+  {
+    auto lock = take();
+    ASSERT_TRUE(lock) << lock.error().message();
+    EXPECT_TRUE(FileLock::is_held(dir(), "file"));
+    auto second = take();
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code, Errc::kBusy);
+    auto third = FileLock::acquire(dir(), "file", 0644, Deadline::after(milliseconds(5)));
+    ASSERT_FALSE(third);
+    EXPECT_EQ(third.error().code, Errc::kDeadline);
+  }
+  EXPECT_FALSE(FileLock::is_held(dir(), "file"));
+  EXPECT_TRUE(take());
+}
+
+TEST_F(FileLockTest, TheDirectoryItselfCanBeLocked) {
+  auto lock = take(".");
+  ASSERT_TRUE(lock) << lock.error().message();
+  EXPECT_FALSE(take("."));
+  EXPECT_TRUE(dir().names().empty());
+}
+
+TEST_F(FileLockTest, ALockOnARemovedFileIsNoLockOnTheName) {
+  auto lock = take();
+  ASSERT_TRUE(lock);
+  lock->remove_file();
+  auto second = take();
+  ASSERT_TRUE(second);
+  EXPECT_FALSE(take());
+}
+
+TEST_F(FileLockTest, WithoutFlockASecondFileIsTheLock) {
+  for (const char* name : {"file", "."}) {
+    EXPECT_TRUE(without_flock([&] {
+      {
+        auto lock = take(name);
+        auto second = take(name);
+        if (!lock || second || second.error().code != Errc::kBusy) {
+          return false;
+        }
+      }
+      return take(name).has_value();
+    })) << name;
+    EXPECT_FALSE(dir().exists(".file.lock"));
+    EXPECT_FALSE(dir().exists(".lock"));
+  }
+}
+
+TEST_F(FileLockTest, WithoutFlockALockOfAnEndedProcessIsTakenOver) {
+  ASSERT_TRUE(without_flock([&] {
+    auto lock = take();
+    if (lock) {
+      _exit(0);  // without releasing it
+    }
+    return false;
+  }));
+  ASSERT_TRUE(dir().exists(".file.lock"));
+  EXPECT_TRUE(without_flock([&] { return take().has_value(); }));
+}
+
+TEST_F(FileLockTest, WithoutFlockALockOfAnotherHostStaysAndTheErrorSaysWhatToRemove) {
+  ProcessRecord other = this_process();
+  other.host = "another-host";
+  std::ofstream(path_ + "/.file.lock") << to_line(other);
+  EXPECT_TRUE(without_flock([&] {
+    auto lock = take();
+    return !lock && lock.error().code == Errc::kBusy &&
+           lock.error().context.find("another-host; if that one is gone, remove " + path_ +
+                                     "/.file.lock") != std::string::npos;
+  }));
+  EXPECT_TRUE(dir().exists(".file.lock"));
+}
+
+TEST_F(FileLockTest, WithoutFlockManyProcessesTakeTurns) {
+  constexpr int kProcesses = 6;
+  constexpr int kRounds = 10;
+  std::string counter = path_ + "/counter";
+  std::ofstream(counter) << 0;
+  std::array<pid_t, kProcesses> children{};
+  for (pid_t& child : children) {
+    child = fork();
+    if (child == 0) {
+      bool ok = lose_flock();
+      for (int i = 0; ok && i < kRounds; ++i) {
+        auto lock = FileLock::acquire(dir(), "file", 0644, Deadline::after(seconds(60)));
+        int value = 0;
+        std::ifstream(counter) >> value;
+        std::ofstream(counter) << value + 1;
+        ok = lock.has_value();
+      }
+      _exit(ok ? 0 : 1);
+    }
+  }
+  for (pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
+  int value = 0;
+  std::ifstream(counter) >> value;
+  EXPECT_EQ(value, kProcesses * kRounds);
+}
+
+}  // namespace
+}  // namespace benchfs
