@@ -1,6 +1,7 @@
 #include "mpi/cluster.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -108,11 +109,12 @@ std::optional<cli::DaemonInfo> find_owner(const SafeDir& registry) {
 // Returns the run id.
 Outcome<std::int64_t> open_registry(DaemonConfig& config) {
   const std::string& dir = config.registry_dir;
-  if (Result<SafeDir> made = SafeDir::open_or_create(dir); !made) {
+  // Only the last component: a mistyped path must not become a directory on one node.
+  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) {
     return give_up(EX_CANTCREAT,
-                   fmt::format("cannot use registry directory {}; choose another one",
-                               made.error().code == Errc::kConfig ? made.error().context
-                                                                  : made.error().message()));
+                   fmt::format("cannot use registry directory {}: {}; choose another one",
+                               dir,
+                               std::generic_category().message(errno)));
   }
   Result<cli::RegistryLock> lock = cli::RegistryLock::acquire(dir);
   if (!lock) {
