@@ -6,7 +6,7 @@
 
 namespace benchfs::wire {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 
 // Longest component of a path and longest path, as in Linux (NAME_MAX, PATH_MAX without the NUL).
 inline constexpr std::size_t kMaxNameBytes = 255;
