@@ -52,6 +52,8 @@ class Operation {
 
   Endpoint& endpoint_;
   ucs_status_t status_ = UCS_OK;
+  bool is_counted_ = false;    // among the endpoint's operations
+  bool is_completed_ = false;  // UCX has called back, maybe before its function returned
   std::coroutine_handle<> handle_;
 };
 
