@@ -25,6 +25,8 @@ constexpr std::size_t kLargePings = 4;  // served at a time
 constexpr Nanos kShutdownGrace = std::chrono::seconds(2);
 constexpr Nanos kDrain = std::chrono::seconds(1);
 constexpr Nanos kListPoll = std::chrono::milliseconds(5);
+// A look at the list may take this long, however soon the time for the list is over.
+constexpr Nanos kOneLook = std::chrono::seconds(1);
 constexpr Nanos kListLock = std::chrono::seconds(10);
 constexpr Nanos kBackWait = std::chrono::seconds(2);
 
@@ -53,6 +55,11 @@ std::vector<cluster::CommonSetting> common_settings(const ShardConfig& config) {
 }
 
 }  // namespace
+
+std::vector<cluster::CommonSetting> common_settings(const ShardConfig& config) {
+  return {{"version", fmt::format("{} (protocol {})", BENCHFS_VERSION, wire::kProtocolVersion)},
+          {"storage.chunk_bytes", format_size(config.chunk_bytes)}};
+}
 
 // Everything a shard is made of, in the order of construction; destroyed in reverse.
 struct Shard::Parts {
@@ -369,7 +376,7 @@ rt::Task<void> Shard::Parts::wait_for_list() {
         [dir = config.registry_dir, id = run_id]() -> Result<List> {
           return cluster::read_server_list(dir, id);
         },
-        deadline,
+        Deadline::after(std::max<Nanos>(deadline.remaining(), kOneLook)),
         &background.cancel_source());
     if (background.is_closed()) {
       co_return;

@@ -8,12 +8,17 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
+#include "cluster/common_settings.h"
 #include "net/address.h"
 #include "server/config.h"
 
 namespace benchfs::server {
+
+// What must be the same on all servers of a file system; they refuse each other otherwise.
+std::vector<cluster::CommonSetting> common_settings(const ShardConfig& config);
 
 class Shard {
  public:

@@ -93,6 +93,8 @@ void Cluster::serve(Node& node) {
 Result<std::unique_ptr<Cluster>> Cluster::start(ClusterConfig config) {
   std::unique_ptr<Cluster> cluster(new Cluster(config));  // lint: allow new private constructor
   std::error_code error;
+  // Directories that others may write to are refused, whatever the test's umask is.
+  mode_t mask = ::umask(077);
   std::filesystem::create_directories(cluster->registry_dir_, error);
   for (std::uint32_t server = 0; server < config.servers; ++server) {
     for (std::uint32_t shard = 0; shard < config.shards; ++shard) {
@@ -100,6 +102,7 @@ Result<std::unique_ptr<Cluster>> Cluster::start(ClusterConfig config) {
       std::filesystem::create_directories(cluster->nodes_.back()->config.data_dir, error);
     }
   }
+  ::umask(mask);
   for (std::unique_ptr<Node>& node : cluster->nodes_) {
     node->thread = std::thread([shared = node.get()] { serve(*shared); });
   }

@@ -298,7 +298,7 @@ TEST_F(ClusterCommands, DaemonsStayOnTheirProcessors) {
   std::string last = to_string({allowed.back()});
   {
     json cluster = up({"--servers", "1", "--cpus", last});
-    EXPECT_EQ(std::ranges::count(processors_of(pid_of(cluster, 0)), last), 1);
+    EXPECT_GE(std::ranges::count(processors_of(pid_of(cluster, 0)), last), 1);
     EXPECT_EQ(benchfs({"down"}).exit_code, 0);
   }
   {

@@ -51,9 +51,8 @@ class LostChunks : public SystemTest {
   static void expect_lost(const Error& error) {
     EXPECT_EQ(error.to_errno(), EIO) << error.message();
     EXPECT_NE(error.message().find("node_1"), std::string::npos) << error.message();
-    EXPECT_NE(
-        error.message().find("the server started again after the file was made; remove the file"),
-        std::string::npos)
+    EXPECT_NE(error.message().find("started again after the file was made; remove the file"),
+              std::string::npos)
         << error.message();
   }
 

@@ -174,7 +174,8 @@ rt::Task<Error> OpenFiles::explain_gone(wire::InodeId inode, Error error) {
   wire::ShardId home = inode.home();
   Result<wire::InodeRangeReply> made =
       co_await inodes_.made_since_start(home, backend_.metadata_deadline());
-  if (made && inode.counter() < made->begin) {
+  bool is_of_this_life = made && inode.counter() >= made->begin && inode.counter() < made->end;
+  if (made && !is_of_this_life) {
     co_return Error::from_errno(EIO,
                                 fmt::format("{} restarted and lost the file", backend_.node(home)));
   }

@@ -200,11 +200,16 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
     BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
     wire::InodeId directory = walk.directory();
     if (walk.name().empty()) {
-      BENCHFS_CO_TRY(
-          OpenedEntry opened,
-          attempt.on_directory(directory,
-                               co_await open_files_.open(directory, flags, attempt.deadline())));
-      co_return std::move(opened.file);
+      Result<OpenedEntry> opened = attempt.on_directory(
+          directory, co_await open_files_.open(directory, flags, attempt.deadline()));
+      if (!opened) {
+        constexpr std::uint32_t kExclusive = wire::kOpenCreate | wire::kOpenExclusive;
+        bool is_exclusive = (flags & kExclusive) == kExclusive;
+        co_return opened.error().is_posix(EISDIR) && is_exclusive
+            ? fail_errno(EEXIST)
+            : std::unexpected(std::move(opened.error()));
+      }
+      co_return std::move(opened->file);
     }
     if (walk.must_be_directory() && (flags & wire::kOpenCreate) != 0) {
       co_return fail_errno(EISDIR);

@@ -121,8 +121,8 @@ rt::Task<void> Files::fsync(rpc::Request& request) {
     BENCHFS_SERVE_TRY(Asked known,
                       request,
                       co_await ask(attr, holders(attr), wire::kQuerySync, request.deadline()));
-    if (known.has_lost_data) {
-      co_await request.reply_error(Error{Errc::kDataLost, 0, {}});
+    if (known.lost_by) {
+      co_await request.reply_error(lost_data(*known.lost_by));
       co_return;
     }
     FileState* state = states_.find(inode);

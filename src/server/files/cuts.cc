@@ -38,7 +38,7 @@ rt::CoStatus Files::truncate(wire::InodeId inode, std::uint64_t size, Deadline d
       continue;
     }
     BENCHFS_CO_TRY(attr, store_.attr(inode));
-    if (!known.has_lost_data && size >= std::max(attr.size, known.sum.end)) {
+    if (!known.lost_by && size >= std::max(attr.size, known.sum.end)) {
       co_return store_.extend(inode, size, wall_now_ns());
     }
     co_return co_await cut(attr, size, deadline);

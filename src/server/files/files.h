@@ -121,8 +121,9 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   [[nodiscard]] Error waits_error(const FileState& state) const;
   struct Asked {
     wire::QueryChunksReply sum;
-    bool has_lost_data = false;  // some shard has, and is not in the sum
+    std::optional<wire::ShardId> lost_by;  // a shard that lost its part, which is not in the sum
   };
+  [[nodiscard]] Error lost_data(wire::ShardId shard) const;
   rt::CoResult<Asked> ask(wire::Attr attr, Shards shards, std::uint32_t flags, Deadline deadline);
   rt::Task<void> ask_one(wire::ShardId shard,
                          wire::QueryChunksRequest query,

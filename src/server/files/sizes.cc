@@ -1,5 +1,7 @@
 // Marks, rounds of queries, settling.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/clock.h"
@@ -76,6 +78,10 @@ rt::Task<void> Files::ask_one(wire::ShardId shard,
   }
 }
 
+Error Files::lost_data(wire::ShardId shard) const {
+  return Error{Errc::kDataLost, 0, fmt::format("its part on {} is lost", peers_.name_of(shard))};
+}
+
 rt::CoResult<Files::Asked> Files::ask(wire::Attr attr,
                                       Shards shards,
                                       std::uint32_t flags,
@@ -97,13 +103,14 @@ rt::CoResult<Files::Asked> Files::ask(wire::Attr attr,
     }
   }
   Asked asked;
-  for (Result<wire::QueryChunksReply>& answer : answers) {
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    Result<wire::QueryChunksReply>& answer = answers[i];
     if (answer) {
       asked.sum.end = std::max(asked.sum.end, answer->end);
       asked.sum.mtime_ns = std::max(asked.sum.mtime_ns, answer->mtime_ns);
       asked.sum.chunk_count += answer->chunk_count;
     } else if (answer.error().code == Errc::kDataLost) {
-      asked.has_lost_data = true;
+      asked.lost_by = shards[i];
     } else {
       co_return std::unexpected(std::move(answer.error()));
     }
@@ -151,8 +158,8 @@ rt::Task<void> Files::run_rounds(wire::InodeId inode) {
       Result<Asked> asked = co_await ask(*attr, std::move(shards), 0, round->deadline);
       if (!asked) {
         round->sum = std::unexpected(std::move(asked.error()));
-      } else if (asked->has_lost_data) {
-        round->sum = fail(Errc::kDataLost, {});
+      } else if (asked->lost_by) {
+        round->sum = std::unexpected(lost_data(*asked->lost_by));
       } else {
         round->sum = asked->sum;
       }

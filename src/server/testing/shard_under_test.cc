@@ -102,22 +102,6 @@ ShardUnderTest::ShardUnderTest(Options options) {
   BENCHFS_CHECK(mkdtemp(path.data()) != nullptr);
   directory_ = path;
   const std::uint32_t count = options.peers + 1;
-  std::vector<net::SocketAddress> addresses(1);
-  for (std::uint32_t shard = 1; shard < count; ++shard) {
-    peers_.push_back(std::make_unique<ScriptedShard>());
-    rpc::testing::ServerThread& server = peers_.back()->server();
-    server.run([&](rpc::Server& ready, net::Worker&) {
-      ready.set_ready(wire::ShardId{shard}, count, rpc::testing::kTestRun);
-    });
-    addresses.push_back(server.address());
-    cluster::Server line{
-        "node_" + std::to_string(shard), server.address().ip(), server.address().port()};
-    auto added = cluster::append_server(directory_,
-                                        line,
-                                        {.run_id = rpc::testing::kTestRun, .expected = count},
-                                        Deadline::after(std::chrono::seconds(10)));
-    BENCHFS_CHECK(added.has_value());
-  }
   ShardConfig config;
   config.node_id = "node_0";
   config.registry_dir = directory_;
@@ -132,6 +116,23 @@ ShardUnderTest::ShardUnderTest(Options options) {
   config.network.devices = "lo";
   if (options.tweak) {
     options.tweak(config);
+  }
+  std::vector<net::SocketAddress> addresses(1);
+  for (std::uint32_t shard = 1; shard < count; ++shard) {
+    peers_.push_back(std::make_unique<ScriptedShard>());
+    rpc::testing::ServerThread& server = peers_.back()->server();
+    server.run([&](rpc::Server& ready, net::Worker&) {
+      ready.set_ready(wire::ShardId{shard}, count, rpc::testing::kTestRun);
+    });
+    addresses.push_back(server.address());
+    cluster::Server line{
+        "node_" + std::to_string(shard), server.address().ip(), server.address().port()};
+    auto added = cluster::append_server(
+        directory_,
+        line,
+        {.run_id = rpc::testing::kTestRun, .expected = count, .common = common_settings(config)},
+        Deadline::after(std::chrono::seconds(10)));
+    BENCHFS_CHECK(added.has_value());
   }
   std::promise<Shard*> created;
   thread_ = std::thread([&created, config, this] {
