@@ -48,12 +48,6 @@ Status check(const ShardConfig& config) {
   return {};
 }
 
-// What must be the same on all servers.
-std::vector<cluster::CommonSetting> common_settings(const ShardConfig& config) {
-  return {{"version", fmt::format("{} (protocol {})", BENCHFS_VERSION, wire::kProtocolVersion)},
-          {"storage.chunk_bytes", format_size(config.chunk_bytes)}};
-}
-
 }  // namespace
 
 std::vector<cluster::CommonSetting> common_settings(const ShardConfig& config) {
