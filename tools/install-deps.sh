@@ -42,8 +42,8 @@ test     chromium              opens the report of a benchmark, as a reader does
 bench    libbenchmark-dev      micro benchmarks
 bench    ucx-utils             ucx_perftest: what the network can do without us
 bench    fio                   what the disk can do without us
-ior      autoconf              ./run test-ior --ior: IOR's configure script
-ior      automake              ./run test-ior --ior: IOR's makefiles
+ior      autoconf              ./run test-ior --ior: the configure script of IOR
+ior      automake              ./run test-ior --ior: the makefiles of IOR
 '
 
 usage() {
