@@ -40,9 +40,16 @@ Watched load(int fd) {
   return has_entry(fd) ? entry(fd).load(std::memory_order_relaxed) : Watched{};
 }
 
+// Above all entries that were ever used.
+std::atomic<int> entries_end{0};
+
 void store(int fd, Watched watched) {
-  if (has_entry(fd)) {
-    entry(fd).store(watched, std::memory_order_relaxed);
+  if (!has_entry(fd)) {
+    return;
+  }
+  entry(fd).store(watched, std::memory_order_relaxed);
+  int end = entries_end.load(std::memory_order_relaxed);
+  while (end <= fd && !entries_end.compare_exchange_weak(end, fd + 1, std::memory_order_relaxed)) {
   }
 }
 
@@ -51,6 +58,17 @@ SocketAddress address_here(int fd) {
   here.length = sizeof here.storage;
   ::getsockname(fd, reinterpret_cast<sockaddr*>(&here.storage), &here.length);
   return here;
+}
+
+// UCX 1.13 keeps what it accepted after it has destroyed the listener, and calls the listener when
+// the request is complete. It closes the listener's socket under the lock under which it accepts
+// and receives.
+void refuse_unfinished_requests(std::uint16_t port) {
+  for (int fd = 0; fd < entries_end.load(std::memory_order_relaxed); ++fd) {
+    if (load(fd).stage == Stage::kRequest && address_here(fd).port() == port) {
+      store(fd, {.stage = Stage::kRefused});
+    }
+  }
 }
 
 }  // namespace
@@ -89,9 +107,13 @@ bool add_connection(int port, int fd) {
 }
 
 void forget(int fd) {
-  if (is_watched(fd)) {
-    store(fd, {});
+  if (!is_watched(fd)) {
+    return;
   }
+  if (port_of(fd) == Port::kListener) {
+    refuse_unfinished_requests(address_here(fd).port());
+  }
+  store(fd, {});
 }
 
 bool is_watched(int fd) {

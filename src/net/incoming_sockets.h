@@ -41,6 +41,8 @@ void add_port(int fd);
 [[nodiscard]] Port port_of(int fd);
 // `fd` was accepted from `port`. False if it must not be used, because its number is too high.
 [[nodiscard]] bool add_connection(int port, int fd);
+// `fd` is closed. A connection to a listener that is closed is refused, unless it has sent its
+// request.
 void forget(int fd);
 
 [[nodiscard]] bool is_watched(int fd);
