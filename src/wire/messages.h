@@ -330,7 +330,12 @@ struct ShutdownRequest : Message<Opcode::kShutdown, NoReply> {
 // Second half of a rename: put (parent, name) -> inode, replacing what POSIX allows. The ticket is
 // the sender's number for it, growing for each receiver; the sender knows what became of all below
 // `settled`.
-struct InstallEntryRequest : Message<Opcode::kInstallEntry, NoReply> {
+struct InstallEntryReply {
+  // The inode that lost this name and lives on another shard, or none (0): the receiver owes its
+  // home to say so, and the sender waits until the home knows.
+  std::uint64_t replaced = 0;
+};
+struct InstallEntryRequest : Message<Opcode::kInstallEntry, InstallEntryReply> {
   std::uint64_t parent = 0;
   std::uint64_t inode = 0;
   std::uint32_t type = 0;   // S_IFMT bits

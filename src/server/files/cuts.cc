@@ -124,9 +124,22 @@ void Files::on_cut_acknowledged(wire::InodeId inode,
 void Files::drop(wire::InodeId inode) {
   if (peers_.is_self(inode.home())) {
     unlink(inode);
-  } else {
+  } else if (forgets_.emplace(inode, nullptr).second) {
     reclaimer_.owe({.kind = Reclaimer::Kind::kForget, .inode = inode, .shard = inode.home()});
   }
+}
+
+rt::Task<void> Files::drop_and_wait(wire::InodeId inode, Deadline deadline) {
+  drop(inode);
+  auto found = forgets_.find(inode);
+  if (found == forgets_.end() || reclaimer_.silent_since(inode.home())) {
+    co_return;
+  }
+  if (!found->second) {
+    found->second = std::make_shared<rt::WaitQueue>();
+  }
+  std::shared_ptr<rt::WaitQueue> attempt_ended = found->second;
+  (void)co_await attempt_ended->wait(deadline, peers_.stopping);
 }
 
 void Files::unlink(wire::InodeId inode) {
@@ -275,9 +288,14 @@ rt::CoResult<Reclaimer::Outcome> Files::perform_forget(Reclaimer::Work work, Dea
   body.ticket = ++forget_ticket_;
   body.sender = peers_.self.value;
   Result<wire::NoReply> reply = co_await peers_.call(work.shard, body, deadline);
+  auto found = forgets_.find(work.inode);
+  if (found->second) {
+    found->second->wake_all();
+  }
   if (!reply) {
     co_return std::unexpected(std::move(reply.error()));
   }
+  forgets_.erase(found);
   co_return Reclaimer::Outcome::kDone;
 }
 

@@ -17,8 +17,10 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -71,6 +73,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                                  OpenKey key,
                                  std::uint32_t flags) override;
   void drop(wire::InodeId inode) override;
+  rt::Task<void> drop_and_wait(wire::InodeId inode, Deadline deadline) override;
 
   Result<wire::MarkReply> take_mark(wire::InodeId inode,
                                     wire::ShardId shard,
@@ -170,6 +173,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   std::uint64_t cuts_owed_ = 0;
   std::uint64_t frees_owed_ = 0;
   std::uint64_t forget_ticket_ = 0;
+  // Inodes of other shards that lost their name, until their homes know.
+  std::unordered_map<wire::InodeId, std::shared_ptr<rt::WaitQueue>> forgets_;
   std::deque<std::pair<BootTime, wire::InodeId>> dying_;  // told as gone from then on
 
   // Opens that were closed before they were executed, the latest of them.

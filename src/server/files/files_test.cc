@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <functional>
+#include <thread>
+
 #include "server/testing/shard_under_test.h"
 
 namespace benchfs::server {
@@ -351,21 +355,67 @@ TEST_F(FilesTest, AppendsAskOnlyWhenOthersWritePlainly) {
   EXPECT_EQ(shard_.call(append).value().offset, 500U);
 }
 
-TEST_F(FilesTest, ANameWhoseInodeIsElsewhereIsForgottenThere) {
-  std::string name = shard_.local_name("remote");
-  wire::InstallEntryRequest install;
-  install.parent = wire::kRootInode.value;
-  install.inode = wire::InodeId::make(wire::ShardId{1}, 9).value;
-  install.type = S_IFREG;
-  install.ticket = 1;
-  install.settled = 1;
-  install.sender = 2;
-  install.name_bytes = static_cast<std::uint16_t>(name.size());
-  ASSERT_TRUE(shard_.call(install, name).has_value());
-  shard_.peer(1).hold(Opcode::kForgetInode);
+// Names here whose inodes live on shard 1.
+class RemoteInodeTest : public FilesTest {
+ protected:
+  std::string install(const std::string& prefix, std::uint64_t number) {
+    std::string name = shard_.local_name(prefix);
+    wire::InstallEntryRequest body;
+    body.parent = wire::kRootInode.value;
+    body.inode = wire::InodeId::make(wire::ShardId{1}, number).value;
+    body.type = S_IFREG;
+    body.ticket = number;
+    body.settled = number;
+    body.sender = 2;
+    body.name_bytes = static_cast<std::uint16_t>(name.size());
+    EXPECT_TRUE(shard_.call(body, name).has_value());
+    return name;
+  }
+  Result<wire::NoReply> rename(const std::string& from, const std::string& to) {
+    wire::RenameRequest body;
+    body.old_parent = body.new_parent = wire::kRootInode.value;
+    body.old_name_bytes = static_cast<std::uint16_t>(from.size());
+    body.new_name_bytes = static_cast<std::uint16_t>(to.size());
+    return shard_.call(body, from + to);
+  }
+  // Whether `remove` ended only after shard 1, asked to forget an inode, had answered.
+  bool waits_for_the_home(const std::function<bool()>& remove) {
+    shard_.peer(1).hold(Opcode::kForgetInode);
+    std::atomic<bool> answered = false;
+    std::thread home([&] {
+      Deadline deadline = Deadline::after(std::chrono::seconds(10));
+      while (shard_.peer(1).count(Opcode::kForgetInode) == 0 && !deadline.passed()) {
+        std::this_thread::sleep_for(milliseconds(1));
+      }
+      std::this_thread::sleep_for(milliseconds(50));  // an answer that waits for nothing is there
+      answered = true;
+      shard_.peer(1).release(Opcode::kForgetInode);
+    });
+    bool removed = remove();
+    bool waited = answered;
+    home.join();
+    return removed && waited;
+  }
+};
+
+// Else fstat of an open file shows a name that it has lost.
+TEST_F(RemoteInodeTest, ItsHomeHasForgottenItWhenAnUnlinkIsAnswered) {
+  std::string name = install("f", 9);
+  EXPECT_TRUE(waits_for_the_home([&] { return unlink(name).has_value(); }));
+}
+
+TEST_F(RemoteInodeTest, ItsHomeHasForgottenItWhenARenameOverItIsAnswered) {
+  std::string name = install("f", 9);
+  std::string other = install("g", 10);
+  EXPECT_TRUE(waits_for_the_home([&] { return rename(other, name).has_value(); }));
+}
+
+TEST_F(RemoteInodeTest, AHomeThatDoesNotForgetIsAskedUntilItHas) {
+  std::string name = install("f", 9);
+  shard_.peer(1).answer_error(Opcode::kForgetInode, Error::from_errno(EIO));
   ASSERT_TRUE(unlink(name).has_value());
   EXPECT_TRUE(shard_.eventually_in_stats("\"names\":1"));
-  shard_.peer(1).release(Opcode::kForgetInode);
+  shard_.peer(1).answer<wire::ForgetInodeRequest>({});
   EXPECT_TRUE(shard_.eventually_in_stats("\"names\":0"));
 }
 

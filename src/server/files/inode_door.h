@@ -45,6 +45,10 @@ class InodeDoor {
   // A name no longer leads to the inode, which may live anywhere. Returns at once; what follows
   // (telling the home, freeing the chunks) is owed until it is done.
   virtual void drop(wire::InodeId inode) = 0;
+  // The same; ends when the inode's home knows, so that nobody who asks it afterwards is told of
+  // the name, or when the home does not answer, or at the deadline. Dropping twice is dropping
+  // once.
+  virtual rt::Task<void> drop_and_wait(wire::InodeId inode, Deadline deadline) = 0;
 };
 
 }  // namespace benchfs::server

@@ -210,7 +210,7 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY_VOID(request, shared_.store.remove_entry(key.parent, key.name));
   shared_.store.touch_entry_change(key.parent, wall_now_ns());
-  shared_.inodes.drop(entry.inode);
+  co_await shared_.inodes.drop_and_wait(entry.inode, request.deadline());
   co_await request.reply(wire::NoReply{});
 }
 

@@ -10,7 +10,11 @@ namespace benchfs::server {
 rt::Task<Installs::Asked> Installs::ask(
     wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline step) {
   if (shared_.peers.is_self(shard)) {
-    co_return Asked{co_await install(key, entry, flags, step), {}};
+    Result<wire::InodeId> replaced = co_await install(key, entry, flags, step);
+    if (!replaced) {
+      co_return Asked{std::unexpected(std::move(replaced.error())), {}, {}};
+    }
+    co_return Asked{{}, {}, *replaced};
   }
   InstallTickets::Ticket ticket = tickets_.take(shard);
   wire::InstallEntryRequest body;
@@ -22,19 +26,19 @@ rt::Task<Installs::Asked> Installs::ask(
   body.settled = tickets_.settled(shard);
   body.sender = shared_.peers.self.value;
   body.name_bytes = static_cast<std::uint16_t>(key.name.size());
-  Result<wire::NoReply> reply = co_await shared_.peers.call(shard, body, step, key.name);
+  Result<wire::InstallEntryReply> reply = co_await shared_.peers.call(shard, body, step, key.name);
   if (reply) {
-    co_return Asked{};
+    co_return Asked{{}, {}, wire::InodeId{reply->replaced}};
   }
   Errc code = reply.error().code;
   if (reply.error().is_posix(EBUSY)) {
-    co_return Asked{fail(Errc::kBusy, "the new name is being changed"), {}};
+    co_return Asked{fail(Errc::kBusy, "the new name is being changed"), {}, {}};
   }
   Status status = std::unexpected(std::move(reply.error()));
   if (code == Errc::kPosix || code == Errc::kUnreachable) {
-    co_return Asked{std::move(status), {}};  // refused, or never sent
+    co_return Asked{std::move(status), {}, {}};  // refused, or never sent
   }
-  co_return Asked{std::move(status), std::move(ticket)};
+  co_return Asked{std::move(status), std::move(ticket), {}};
 }
 
 rt::CoResult<bool> Installs::settle(wire::ShardId shard, const InstallTickets::Ticket& ticket) {
@@ -61,7 +65,7 @@ rt::Task<void> Installs::install_entry(rpc::Request& request) {
     co_return;
   }
   meta::Entry entry{wire::InodeId{body.inode}, body.type};
-  Status done = co_await install(key, entry, body.flags, request.deadline());
+  Result<wire::InodeId> done = co_await install(key, entry, body.flags, request.deadline());
   log_.end(sender, body.ticket, done.has_value());
   ended_.wake_all();
   if (!done && done.error().code == Errc::kBusy) {
@@ -69,8 +73,8 @@ rt::Task<void> Installs::install_entry(rpc::Request& request) {
     co_await request.reply_error(Error::from_errno(EBUSY));
     co_return;
   }
-  BENCHFS_SERVE_TRY_VOID(request, std::move(done));
-  co_await request.reply(wire::NoReply{});
+  BENCHFS_SERVE_TRY(wire::InodeId replaced, request, std::move(done));
+  co_await request.reply(wire::InstallEntryReply{replaced.value});
 }
 
 rt::Task<void> Installs::settle_install(rpc::Request& request) {
@@ -92,11 +96,17 @@ rt::Task<void> Installs::settle_install(rpc::Request& request) {
   }
 }
 
+wire::InodeId Installs::to_tell(wire::InodeId replaced) const {
+  return shared_.peers.is_self(replaced.home()) ? wire::InodeId{} : replaced;
+}
+
+// Does not wait for the home of what it replaces: the sender of the request does, because a window
+// full of such requests would keep the message to the home behind it.
 // Replaces what POSIX allows to be replaced. Nothing has changed after an error.
-rt::CoStatus Installs::install(EntryKey key,
-                               meta::Entry entry,
-                               std::uint32_t flags,
-                               Deadline deadline) {
+rt::CoResult<wire::InodeId> Installs::install(EntryKey key,
+                                              meta::Entry entry,
+                                              std::uint32_t flags,
+                                              Deadline deadline) {
   if (shared_.locks.is_locked(key)) {
     co_return fail(Errc::kBusy, "the new name is being changed");
   }
@@ -107,7 +117,7 @@ rt::CoStatus Installs::install(EntryKey key,
   }
   if (old) {
     if (old->inode == entry.inode) {
-      co_return Status{};  // a repeated request
+      co_return wire::InodeId{};  // a repeated request
     }
     if ((flags & wire::kRenameNoReplace) != 0) {
       co_return fail_errno(EEXIST);
@@ -116,7 +126,8 @@ rt::CoStatus Installs::install(EntryKey key,
       co_return fail_errno(S_ISDIR(old->type) ? EISDIR : ENOTDIR);
     }
     if (S_ISDIR(old->type)) {
-      co_return co_await removal_.remove(key, *old, entry, deadline);
+      BENCHFS_CO_TRY_VOID(co_await removal_.remove(key, *old, entry, deadline));
+      co_return to_tell(old->inode);
     }
   }
   if (deadline.passed()) {
@@ -124,10 +135,11 @@ rt::CoStatus Installs::install(EntryKey key,
   }
   BENCHFS_CO_TRY_VOID(shared_.store.put_entry(key.parent, key.name, entry, mono_now()));
   shared_.store.touch_entry_change(key.parent, wall_now_ns());
-  if (old) {
-    shared_.inodes.drop(old->inode);
+  if (!old) {
+    co_return wire::InodeId{};
   }
-  co_return Status{};
+  shared_.inodes.drop(old->inode);
+  co_return to_tell(old->inode);
 }
 
 }  // namespace benchfs::server

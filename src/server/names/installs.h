@@ -26,6 +26,7 @@ class Installs {
     // kBusy: not installed, and may be tried again. Other errors: not installed, unless `unknown`.
     Status status;
     std::optional<InstallTickets::Ticket> unknown;  // set when nobody knows: settle() finds out
+    wire::InodeId replaced;  // lost the name to the entry; none: there was nothing, or it is home
   };
   // `step`: by when it must have happened; it does not happen later.
   rt::Task<Asked> ask(
@@ -39,7 +40,13 @@ class Installs {
   rt::Task<void> settle_install(rpc::Request& request);
 
  private:
-  rt::CoStatus install(EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline deadline);
+  // The inode that the entry replaced, when another shard is its home and has to be told.
+  rt::CoResult<wire::InodeId> install(EntryKey key,
+                                      meta::Entry entry,
+                                      std::uint32_t flags,
+                                      Deadline deadline);
+
+  [[nodiscard]] wire::InodeId to_tell(wire::InodeId replaced) const;
 
   NamesShared& shared_;
   DirectoryRemoval& removal_;

@@ -85,6 +85,12 @@ void Renames::remove_old_entry(const Move& move) {
   shared_.store.touch_entry_change(move.from.parent, wall_now_ns());
 }
 
+rt::Task<void> Renames::tell_home_of_replaced(const Move& move) {
+  if (move.replaced.value != 0) {
+    co_await shared_.inodes.drop_and_wait(move.replaced, move.deadline);
+  }
+}
+
 // --- Files and symlinks --------------------------------------------------------------------------
 
 rt::CoStatus Renames::move_file(MovePtr move) {
@@ -97,6 +103,9 @@ rt::CoStatus Renames::move_file(MovePtr move) {
   }
   if (asked.status) {
     remove_old_entry(*move);
+    move->guard.release();
+    move->replaced = asked.replaced;
+    co_await tell_home_of_replaced(*move);
   }
   co_return asked.status;
 }
@@ -129,6 +138,7 @@ rt::CoStatus Renames::move_directory(MovePtr move) {
     // Other directories may move. Look-ups of this old name wait until all clients forgot it.
     move->waits_for = "clients that have the old name cached";
     co_await leases_.revoke(move->from);
+    co_await tell_home_of_replaced(*move);
   }
   co_return done;
 }
@@ -157,6 +167,7 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
     done = co_await settle(move, std::move(asked));
   } else if (done) {
     remove_old_entry(*move);
+    move->replaced = asked.replaced;
   }
   if (!done && done.error().code == Errc::kDeadline && !move->deadline.passed()) {
     co_return fail(Errc::kBusy, "the lease on directory renames ends");

@@ -44,6 +44,7 @@ class Renames {
     EntryLocks::Guard guard{};  // of `from`
     RenameLock::Lease lease{};  // directories
     rt::Event lease_over{};     // it is not needed any more
+    wire::InodeId replaced{};   // lost the new name, and its home has to be told
     std::string waits_for{};
     Status status{};
     rt::Event ended{};
@@ -62,6 +63,8 @@ class Renames {
   rt::Task<void> run_to_end(MovePtr move, rt::CoStatus task);
   rt::CoStatus settle(MovePtr move, Installs::Asked asked);
   void remove_old_entry(const Move& move);
+  // What nobody may see afterwards as still named.
+  rt::Task<void> tell_home_of_replaced(const Move& move);
 
   rt::CoStatus check_no_loop(wire::InodeId moved, wire::InodeId new_parent, Deadline deadline);
   rt::CoResult<wire::InodeId> parent_of(wire::InodeId directory, Deadline deadline);

@@ -92,7 +92,10 @@ rt::CoStatus DirectoryRemoval::try_rmdir(const EntryKey& key, Deadline deadline)
   if (!S_ISDIR(entry.type)) {
     co_return fail_errno(ENOTDIR);
   }
-  co_return co_await remove(key, entry, {}, deadline);
+  BENCHFS_CO_TRY_VOID(co_await remove(key, entry, {}, deadline));
+  guard.release();
+  co_await shared_.inodes.drop_and_wait(entry.inode, deadline);
+  co_return Status{};
 }
 
 rt::CoStatus DirectoryRemoval::remove(EntryKey key,

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -49,6 +50,12 @@ class StoreDoor final : public InodeDoor {
     return std::nullopt;
   }
   void drop(wire::InodeId inode) override { dropped.push_back(inode); }
+  rt::Task<void> drop_and_wait(wire::InodeId inode, Deadline /*deadline*/) override {
+    if (std::ranges::find(dropped, inode) == dropped.end()) {
+      drop(inode);
+    }
+    co_return;
+  }
 
   std::function<void()> before_use;  // runs once, when an inode has been found but not been used
   std::vector<wire::InodeId> dropped;
