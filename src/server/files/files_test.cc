@@ -4,10 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <functional>
-#include <thread>
-
 #include "server/testing/shard_under_test.h"
 
 namespace benchfs::server {
@@ -371,43 +367,38 @@ class RemoteInodeTest : public FilesTest {
     EXPECT_TRUE(shard_.call(body, name).has_value());
     return name;
   }
-  Result<wire::NoReply> rename(const std::string& from, const std::string& to) {
-    wire::RenameRequest body;
-    body.old_parent = body.new_parent = wire::kRootInode.value;
-    body.old_name_bytes = static_cast<std::uint16_t>(from.size());
-    body.new_name_bytes = static_cast<std::uint16_t>(to.size());
-    return shard_.call(body, from + to);
-  }
-  // Whether `remove` ended only after shard 1, asked to forget an inode, had answered.
-  bool waits_for_the_home(const std::function<bool()>& remove) {
+  // Whether the call is answered only after shard 1, asked to forget an inode, has answered.
+  bool waits_for_the_home(const rpc::Call& call) {
     shard_.peer(1).hold(Opcode::kForgetInode);
-    std::atomic<bool> answered = false;
-    std::thread home([&] {
-      Deadline deadline = Deadline::after(std::chrono::seconds(10));
-      while (shard_.peer(1).count(Opcode::kForgetInode) == 0 && !deadline.passed()) {
-        std::this_thread::sleep_for(milliseconds(1));
-      }
-      std::this_thread::sleep_for(milliseconds(50));  // an answer that waits for nothing is there
-      answered = true;
-      shard_.peer(1).release(Opcode::kForgetInode);
-    });
-    bool removed = remove();
-    bool waited = answered;
-    home.join();
-    return removed && waited;
+    rpc::testing::Client::Pending reply = shard_.client().start(call);
+    bool asked = shard_.eventually([&] { return shard_.peer(1).count(Opcode::kForgetInode) > 0; });
+    for (int i = 0; i < 10; ++i) {
+      shard_.stats();  // the shard answers what comes later
+    }
+    bool waits = !reply->has_value();
+    shard_.peer(1).release(Opcode::kForgetInode);
+    bool answered = shard_.eventually([&] { return reply->has_value(); });
+    return asked && waits && answered && (**reply).has_value();
   }
 };
 
 // Else fstat of an open file shows a name that it has lost.
 TEST_F(RemoteInodeTest, ItsHomeHasForgottenItWhenAnUnlinkIsAnswered) {
   std::string name = install("f", 9);
-  EXPECT_TRUE(waits_for_the_home([&] { return unlink(name).has_value(); }));
+  wire::UnlinkRequest body;
+  body.parent = wire::kRootInode.value;
+  body.name_bytes = static_cast<std::uint16_t>(name.size());
+  EXPECT_TRUE(waits_for_the_home(rpc::make_call(body, name)));
 }
 
 TEST_F(RemoteInodeTest, ItsHomeHasForgottenItWhenARenameOverItIsAnswered) {
-  std::string name = install("f", 9);
-  std::string other = install("g", 10);
-  EXPECT_TRUE(waits_for_the_home([&] { return rename(other, name).has_value(); }));
+  std::string to = install("f", 9);
+  std::string from = install("g", 10);
+  wire::RenameRequest body;
+  body.old_parent = body.new_parent = wire::kRootInode.value;
+  body.old_name_bytes = static_cast<std::uint16_t>(from.size());
+  body.new_name_bytes = static_cast<std::uint16_t>(to.size());
+  EXPECT_TRUE(waits_for_the_home(rpc::make_call(body, from, to)));
 }
 
 TEST_F(RemoteInodeTest, AHomeThatDoesNotForgetIsAskedUntilItHas) {
