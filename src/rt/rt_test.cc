@@ -213,47 +213,6 @@ TEST(Event, WaitEndsWhenCancelledAndLaterWaitsEndAtOnce) {
   EXPECT_EQ(reactor->block_on(wait_event(&event, Deadline::never(), &cancel)), Wake::kCancelled);
 }
 
-Task<void> take(Semaphore* semaphore, std::uint64_t units, int id, std::vector<int>* order) {
-  Wake wake = co_await semaphore->acquire(units, Deadline::after(std::chrono::seconds(10)));
-  if (wake == Wake::kReady) {
-    order->push_back(id);
-    co_await Yield{};
-    semaphore->release(units);
-  }
-}
-
-Task<void> contend(Scope* scope, Semaphore* semaphore, std::vector<int>* order) {
-  scope->spawn(take(semaphore, 1, 0, order));
-  scope->spawn(take(semaphore, 4, 1, order));  // the big one is not starved by the small ones
-  for (int i = 2; i < 8; ++i) {
-    scope->spawn(take(semaphore, 1, i, order));
-  }
-  co_await scope->join();
-}
-
-TEST(Semaphore, ServesFirstComeFirstServedAndReturnsEveryUnit) {
-  auto reactor = make_reactor();
-  Scope scope;
-  Semaphore semaphore(4);
-  std::vector<int> order;
-  reactor->block_on(contend(&scope, &semaphore, &order));
-  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7}));
-  EXPECT_EQ(semaphore.available(), 4U);
-}
-
-Task<Wake> acquire_with_deadline(Semaphore* semaphore, std::uint64_t units) {
-  co_return co_await semaphore->acquire(units, Deadline::after(milliseconds(2)));
-}
-
-TEST(Semaphore, AWaiterThatGivesUpDoesNotBlockTheNext) {
-  auto reactor = make_reactor();
-  Semaphore semaphore(2);
-  EXPECT_EQ(reactor->block_on(acquire_with_deadline(&semaphore, 3)), Wake::kDeadline);
-  EXPECT_EQ(reactor->block_on(acquire_with_deadline(&semaphore, 2)), Wake::kReady);
-  EXPECT_EQ(semaphore.available(), 0U);
-  semaphore.release(2);
-}
-
 struct FlagMail : Mail {
   std::atomic<bool>* delivered = nullptr;
   bool* done = nullptr;

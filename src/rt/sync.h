@@ -1,4 +1,4 @@
-// Waiting inside one reactor: wait queues, events, semaphores, mutexes, sleeping, cancellation.
+// Waiting inside one reactor: wait queues, events, sleeping, cancellation.
 //
 // Nothing here crosses threads. Every wait takes a deadline; most can also be cancelled. Wake-ups
 // are scheduled, never resumed in place, and first come, first served.
@@ -193,53 +193,6 @@ class Event {
 
  private:
   bool set_ = false;
-  WaitQueue queue_;
-};
-
-// Units to be held, first come, first served: a large request is not overtaken by small ones.
-class Semaphore {
- public:
-  explicit Semaphore(std::uint64_t units) : units_(units) {}
-
-  [[nodiscard]] bool try_acquire(std::uint64_t count) {
-    if (units_ < count || waiting_ > 0) {
-      return false;
-    }
-    units_ -= count;
-    return true;
-  }
-  [[nodiscard]] Task<Wake> acquire(std::uint64_t count,
-                                   Deadline deadline,
-                                   CancelSource* cancel = nullptr) {
-    if (try_acquire(count)) {
-      co_return Wake::kReady;
-    }
-    ++waiting_;
-    Wake wake = Wake::kReady;
-    bool at_head = waiting_ == 1;
-    while (wake == Wake::kReady && !(at_head && units_ >= count)) {
-      wake = co_await queue_.wait(deadline, cancel);
-      at_head = true;  // only the head of the queue is woken
-    }
-    --waiting_;
-    if (wake == Wake::kReady) {
-      units_ -= count;
-    }
-    if (units_ > 0) {
-      queue_.wake_one();  // the next in line may fit, or takes over the head's place
-    }
-    co_return wake;
-  }
-  void release(std::uint64_t count) {
-    units_ += count;
-    queue_.wake_one();
-  }
-  [[nodiscard]] std::uint64_t available() const { return units_; }
-  [[nodiscard]] std::uint64_t waiting() const { return waiting_; }
-
- private:
-  std::uint64_t units_;
-  std::uint64_t waiting_ = 0;
   WaitQueue queue_;
 };
 

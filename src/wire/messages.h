@@ -147,8 +147,8 @@ struct OpenRequest : Message<Opcode::kOpen, EntryReply> {
   std::uint32_t chunk_bytes = 0;  // of a new file; 0 = the file system's
   std::uint16_t name_bytes = 0;
   std::uint16_t padding = 0;
-  // Of the client's open, never used twice by it. An open with a number that the home already has
-  // is the same open.
+  // Of the client's open, from 1, never used twice by it. An open with a number that the home
+  // already has is the same open.
   std::uint64_t open_number = 0;
 };
 

@@ -4,11 +4,10 @@
 
 #include "base/clock.h"
 #include "server/buffer_wait.h"
+#include "server/decode.h"
 
 namespace benchfs::server {
 namespace {
-
-const Error kBadMessage{Errc::kMalformed, 0, {}};
 
 bool is_chunk_size(std::uint32_t bytes) {
   return bytes >= wire::kMinChunkBytes && bytes <= wire::kMaxChunkBytes &&
@@ -38,73 +37,56 @@ const net::MemoryRegion* ChunkService::region_of(std::span<const std::byte> byte
   return inside ? region_ : nullptr;
 }
 
-bool ChunkService::is_valid_range(std::uint64_t inode,
-                                  std::uint64_t index,
-                                  std::uint32_t offset,
-                                  std::uint32_t length) const {
-  return inode != 0 && index < wire::kMaxFileBytes / wire::kMinChunkBytes && offset < slot_bytes_ &&
-         length > 0 && length <= max_transfer_bytes_ && length <= slot_bytes_ - offset;
+Status ChunkService::check_range(std::uint64_t inode,
+                                 std::uint64_t index,
+                                 std::uint32_t offset,
+                                 std::uint32_t length) const {
+  bool is_valid = inode != 0 && index < wire::kMaxFileBytes / wire::kMinChunkBytes &&
+                  offset < slot_bytes_ && length > 0 && length <= max_transfer_bytes_ &&
+                  length <= slot_bytes_ - offset;
+  return is_valid ? Status{} : std::unexpected(malformed());
 }
 
 rt::Task<void> ChunkService::read(rpc::Request& request) {
-  wire::ReadChunkRequest body;
-  wire::Reader reader = request.reader();
-  if (!reader.read(body) || !is_valid_range(body.inode, body.index, body.offset, body.length)) {
-    co_await request.reply_error(kBadMessage);
-    co_return;
-  }
-  if (Status held = older_.check(wire::InodeId{body.inode}); !held) [[unlikely]] {
-    co_await request.reply_error(held.error());
-    co_return;
-  }
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::ReadChunkRequest>(request));
+  BENCHFS_SERVE_TRY_VOID(request, check_range(body.inode, body.index, body.offset, body.length));
+  BENCHFS_SERVE_TRY_VOID(request, older_.check(wire::InodeId{body.inode}));
   BufferWait wait(request);
-  Result<chunk::ReadLease> lease =
-      co_await store_.read(wire::ChunkKey{wire::InodeId{body.inode}, body.index},
-                           body.offset,
-                           body.length,
-                           request.deadline(),
-                           &wait);
-  if (!lease) {
-    co_await request.reply_error(lease.error());
-    co_return;
-  }
-  std::span<const std::byte> bytes = lease->bytes();
+  BENCHFS_SERVE_TRY(chunk::ReadLease lease,
+                    request,
+                    co_await store_.read(wire::ChunkKey{wire::InodeId{body.inode}, body.index},
+                                         body.offset,
+                                         body.length,
+                                         request.deadline(),
+                                         &wait));
+  std::span<const std::byte> bytes = lease.bytes();
   wire::ReadChunkReply reply{bytes.size()};
   co_await request.reply(reply, bytes, region_of(bytes));
 }
 
 rt::Task<void> ChunkService::write(rpc::Request& request) {
-  wire::WriteChunkRequest body;
-  wire::Reader reader = request.reader();
-  if (!reader.read(body) || body.length != request.data_bytes() ||
-      !is_valid_range(body.inode, body.index, body.offset, body.length)) {
-    co_await request.reply_error(kBadMessage);
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::WriteChunkRequest>(request));
+  BENCHFS_SERVE_TRY_VOID(request, check_range(body.inode, body.index, body.offset, body.length));
+  if (body.length != request.data_bytes()) {
+    co_await request.reply_error(malformed());
     co_return;
   }
-  if (Status held = older_.check(wire::InodeId{body.inode}); !held) [[unlikely]] {
-    co_await request.reply_error(held.error());
-    co_return;
-  }
+  BENCHFS_SERVE_TRY_VOID(request, older_.check(wire::InodeId{body.inode}));
   ChunkFiles::Write write = files_.begin_write(wire::InodeId{body.inode}, body.truncation);
   BufferWait wait(request);
-  Result<chunk::WriteLease> lease =
+  BENCHFS_SERVE_TRY(
+      chunk::WriteLease lease,
+      request,
       co_await store_.begin_write(wire::ChunkKey{wire::InodeId{body.inode}, body.index},
                                   body.offset,
                                   body.length,
                                   request.deadline(),
-                                  &wait);
-  if (!lease) {
-    co_await request.reply_error(lease.error());
-    co_return;
-  }
-  Status received = co_await request.receive(lease->bytes(), region_of(lease->bytes()));
-  if (!received) {
-    co_await request.reply_error(received.error());
-    co_return;
-  }
+                                  &wait));
+  BENCHFS_SERVE_TRY_VOID(request,
+                         co_await request.receive(lease.bytes(), region_of(lease.bytes())));
   Status stored = co_await files_.may_commit(write, request.deadline());
   if (stored) {
-    stored = co_await store_.commit(std::move(*lease), wall_now_ns());
+    stored = co_await store_.commit(std::move(lease), wall_now_ns());
   }
   if (stored) {
     stored = files_.check(write);
@@ -112,69 +94,39 @@ rt::Task<void> ChunkService::write(rpc::Request& request) {
   {
     ChunkFiles::Write ended = std::move(write);
   }
-  if (!stored) {
-    co_await request.reply_error(stored.error());
-    co_return;
-  }
+  BENCHFS_SERVE_TRY_VOID(request, std::move(stored));
   co_await request.reply(wire::NoReply{});
 }
 
 rt::Task<void> ChunkService::fsync(rpc::Request& request) {
-  wire::FsyncChunksRequest body;
-  wire::Reader reader = request.reader();
-  if (!reader.read(body)) {
-    co_await request.reply_error(kBadMessage);
-    co_return;
-  }
-  if (Status held = older_.check(wire::InodeId{body.inode}); !held) [[unlikely]] {
-    co_await request.reply_error(held.error());
-    co_return;
-  }
-  Status synced = co_await store_.sync(wire::InodeId{body.inode});
-  if (!synced) {
-    co_await request.reply_error(synced.error());
-    co_return;
-  }
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::FsyncChunksRequest>(request));
+  BENCHFS_SERVE_TRY_VOID(request, older_.check(wire::InodeId{body.inode}));
+  BENCHFS_SERVE_TRY_VOID(request, co_await store_.sync(wire::InodeId{body.inode}));
   co_await request.reply(wire::NoReply{});
 }
 
 rt::Task<void> ChunkService::truncate(rpc::Request& request) {
-  wire::TruncateChunksRequest body;
-  wire::Reader reader = request.reader();
-  if (!reader.read(body) || !is_chunk_size(body.chunk_bytes) || body.size > wire::kMaxFileBytes) {
-    co_await request.reply_error(kBadMessage);
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::TruncateChunksRequest>(request));
+  if (!is_chunk_size(body.chunk_bytes) || body.size > wire::kMaxFileBytes) {
+    co_await request.reply_error(malformed());
     co_return;
   }
-  Status done = co_await files_.cut(body);
-  if (!done) {
-    co_await request.reply_error(done.error());
-    co_return;
-  }
+  BENCHFS_SERVE_TRY_VOID(request, co_await files_.cut(body));
   co_await request.reply(wire::NoReply{});
 }
 
 rt::Task<void> ChunkService::query(rpc::Request& request) {
-  wire::QueryChunksRequest body;
-  wire::Reader reader = request.reader();
-  if (!reader.read(body) || !is_chunk_size(body.chunk_bytes)) {
-    co_await request.reply_error(kBadMessage);
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::QueryChunksRequest>(request));
+  if (!is_chunk_size(body.chunk_bytes)) {
+    co_await request.reply_error(malformed());
     co_return;
   }
-  Result<wire::QueryChunksReply> known = co_await files_.query(body);
-  if (!known) {
-    co_await request.reply_error(known.error());
-    co_return;
-  }
-  co_await request.reply(*known);
+  BENCHFS_SERVE_TRY(wire::QueryChunksReply known, request, co_await files_.query(body));
+  co_await request.reply(known);
 }
 
 rt::Task<void> ChunkService::new_life(rpc::Request& request) {
-  wire::NewLifeRequest body;
-  wire::Reader reader = request.reader();
-  if (!reader.read(body)) {
-    co_await request.reply_error(kBadMessage);
-    co_return;
-  }
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::NewLifeRequest>(request));
   files_.on_life(wire::ShardId{body.shard}, body.life, {});
   co_await request.reply(wire::NoReply{});
 }

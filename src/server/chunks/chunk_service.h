@@ -38,10 +38,10 @@ class ChunkService {
 
  private:
   [[nodiscard]] const net::MemoryRegion* region_of(std::span<const std::byte> bytes) const;
-  [[nodiscard]] bool is_valid_range(std::uint64_t inode,
-                                    std::uint64_t index,
-                                    std::uint32_t offset,
-                                    std::uint32_t length) const;
+  [[nodiscard]] Status check_range(std::uint64_t inode,
+                                   std::uint64_t index,
+                                   std::uint32_t offset,
+                                   std::uint32_t length) const;
 
   chunk::ChunkStore& store_;
   ChunkFiles& files_;

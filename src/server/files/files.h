@@ -66,7 +66,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                                 std::uint32_t flags,
                                 Deadline deadline) override;
   [[nodiscard]] std::optional<meta::Open> find_open(OpenKey key) const override {
-    return key.number == 0 ? std::nullopt : store_.find_open(key.id());
+    return store_.find_open(key.id());
   }
   Result<wire::Attr> create_open(const EntryKey& entry,
                                  const meta::NewInode& inode,
@@ -157,7 +157,6 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   void after_close(const meta::Open& open);
   void undo_open(meta::OpenId id);
   [[nodiscard]] Status may_open(const OpenKey& key) const;
-  [[nodiscard]] meta::OpenId open_id(const OpenKey& key);
   [[nodiscard]] static std::uint64_t hash(meta::OpenId id) {
     return mix64(mix64(id.client_uid) ^ id.number);
   }
@@ -180,7 +179,6 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   // Opens that were closed before they were executed, the latest of them.
   std::deque<std::uint64_t> closed_early_;
   std::unordered_set<std::uint64_t> is_closed_early_;
-  std::uint64_t unnumbered_opens_ = 0;
 
   std::uint64_t life_;
   bool is_serving_ = true;

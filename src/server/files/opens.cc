@@ -12,14 +12,8 @@ namespace benchfs::server {
 namespace {
 
 constexpr std::size_t kMaxClosedEarly = 16 * 1024;
-// Opens of clients that do not number theirs are numbered here.
-constexpr std::uint64_t kUnnumbered = std::uint64_t{1} << 63;
 
 }  // namespace
-
-meta::OpenId Files::open_id(const OpenKey& key) {
-  return {key.client_uid, key.number != 0 ? key.number : kUnnumbered | ++unnumbered_opens_};
-}
 
 // An open whose session has ended reaches nobody: the client says anew what it has open, and sends
 // the open again if somebody still waits for it.
@@ -28,7 +22,7 @@ Status Files::may_open(const OpenKey& key) const {
       server_->registry().peek(key.session) == nullptr) {
     return fail(Errc::kUnknownSession, "the session ended");
   }
-  if (key.number != 0 && is_closed_early_.contains(hash(key.id()))) {
+  if (is_closed_early_.contains(hash(key.id()))) {
     return fail(Errc::kCancelled, "the client has given the open up");
   }
   return {};
@@ -48,7 +42,7 @@ rt::CoResult<wire::Attr> Files::open(wire::InodeId inode,
   if (truncates && attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
-  meta::OpenId id = open_id(key);
+  meta::OpenId id = key.id();
   bool is_known = store_.find_open(id).has_value();
   BENCHFS_CO_TRY_VOID(store_.open(inode, id, flags));
   if (truncates && !is_known) {
@@ -85,16 +79,20 @@ Result<wire::Attr> Files::create_open(const EntryKey& entry,
   BENCHFS_TRY_VOID(may_open(key));
   BENCHFS_TRY(wire::Attr attr,
               store_.create_open(
-                  entry.parent, entry.name, inode, open_id(key), flags, wall_now_ns(), mono_now()));
+                  entry.parent, entry.name, inode, key.id(), flags, wall_now_ns(), mono_now()));
   store_.touch_entry_change(entry.parent, attr.ctime_ns);
   return attr;
 }
 
 rt::Task<void> Files::open_inode(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::OpenInodeRequest>(request));
+  if (body.open_number == 0) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
   wire::InodeId inode{body.inode};
   BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(inode));
-  if (attr.is_regular() || (attr.is_directory() && body.open_number != 0)) {
+  if (attr.is_regular() || attr.is_directory()) {
     BENCHFS_SERVE_TRY(attr,
                       request,
                       co_await open(inode,

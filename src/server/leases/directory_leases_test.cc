@@ -307,9 +307,9 @@ TEST_F(DirectoryLeasesTest, BeyondTheBoundARevocationWaitsUntilNobodyCanUseTheEn
   Holder holder("holder", *server_);
   holder.lookup("a");
   holder.lookup("b");
-  MonoTime before = mono_now();
-  holder.lookup("c");
   holder.lookup("b");  // is kept already
+  MonoTime before = mono_now();
+  holder.lookup("c");  // the last: when it has ended, the others have
   EXPECT_EQ(leases(), 2U);
   Revoker unknown(*server_, "c");
   EXPECT_TRUE(unknown.is_done());

@@ -74,6 +74,10 @@ rt::Task<void> Entries::open(rpc::Request& request) {
     co_await request.reply_error(Error::from_errno(EINVAL));
     co_return;
   }
+  if (body.open_number == 0) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
   OpenKey open{request.client_uid(), body.open_number, request.session_id()};
   Deadline deadline = request.deadline();
   if (std::optional<meta::Open> known = shared_.inodes.find_open(open)) {

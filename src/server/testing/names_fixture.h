@@ -193,7 +193,8 @@ class NamesTest : public ::testing::Test {
     wire::OpenRequest body{.parent = wire::kRootInode.value,
                            .flags = flags,
                            .mode = 0644,
-                           .name_bytes = static_cast<std::uint16_t>(name.size())};
+                           .name_bytes = static_cast<std::uint16_t>(name.size()),
+                           .open_number = ++opens_};
     return call(body, name);
   }
   int rmdir(std::string_view name) {
@@ -235,6 +236,8 @@ class NamesTest : public ::testing::Test {
   std::unique_ptr<rpc::testing::Client> client_;
 
  private:
+  std::uint64_t opens_ = 0;
+
   void make_names(rpc::Server& server, net::Worker& worker, Names::Config config) {
     service_.pool =
         rpc::ConnectionPool::create(
