@@ -1,7 +1,9 @@
 #include "net/closed_sockets.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,25 +21,40 @@ extern "C" int __interceptor_close(int fd);  // NOLINT(bugprone-reserved-identif
 #endif
 
 namespace benchfs::net {
-namespace {
-
-constexpr std::uint32_t kKept = 256;
-// The numbers kept are at most this part of those the process may have.
-constexpr rlim_t kPart = 32;
-
-// Zero is no number here: a program without standard input may close it for good.
-std::array<std::atomic<int>, kKept> kept;
-std::atomic<std::uint32_t> next{0};
-std::atomic<int> nothing{-1};  // what kept numbers refer to
 
 // Not through libc: its close() may be ours.
-int close_now(int fd) {
+int close_at_once(int fd) {
 #if __has_feature(thread_sanitizer)
   return __interceptor_close(fd);
 #else
   return static_cast<int>(syscall(SYS_close, fd));
 #endif
 }
+
+namespace {
+
+// So many stay kept although all workers have looked; at most this part of those the process may
+// have.
+constexpr std::size_t kLongest = 256;
+constexpr rlim_t kPart = 32;
+
+// How many were closed before it, whether it was ever bound, and the descriptor; 0: none. The
+// number 0 itself is never kept: a program without standard input may close it for good.
+constexpr unsigned kNumberBits = 20;
+constexpr std::uint64_t kNumberMask = (std::uint64_t{1} << kNumberBits) - 1;
+constexpr std::uint64_t kWasBound = std::uint64_t{1} << kNumberBits;
+constexpr unsigned kCountShift = kNumberBits + 1;
+std::array<std::atomic<std::uint64_t>, 1024> kept;
+std::atomic<std::size_t> kept_count{0};
+std::atomic<std::uint64_t> closed_count{1};
+std::atomic<int> nothing{-1};  // what kept numbers refer to
+
+// Of every worker, what was closed when it last began to look.
+constexpr std::uint64_t kNobody = UINT64_MAX;
+struct alignas(64) Looked {
+  std::atomic<std::uint64_t> at{kNobody};
+};
+std::array<Looked, 256> lookers;
 
 int open_nothing() {
   int fd = nothing.load(std::memory_order_acquire);
@@ -46,7 +63,7 @@ int open_nothing() {
     if (nothing.compare_exchange_strong(fd, opened, std::memory_order_acq_rel)) {
       return opened;
     }
-    close_now(opened);
+    close_at_once(opened);
   }
   return fd;
 }
@@ -56,16 +73,92 @@ bool is_socket(int fd) {
   return fd > 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
-std::uint32_t most_kept() {
+std::size_t kept_longest() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-    return kKept;
+    return kLongest;
   }
-  return static_cast<std::uint32_t>(std::clamp<rlim_t>(limit.rlim_cur / kPart, 1, kKept));
+  return std::clamp<rlim_t>(limit.rlim_cur / kPart, 1, kLongest);
 }
 
 bool is_kept(int fd) {
-  return fd > 0 && std::ranges::any_of(kept, [fd](const auto& number) { return number == fd; });
+  return fd > 0 && std::ranges::any_of(kept, [fd](const auto& entry) {
+           return static_cast<int>(entry.load(std::memory_order_relaxed) & kNumberMask) == fd;
+         });
+}
+
+// UCX makes a socket for each question about an interface, and has no events of it to remember.
+bool was_bound(int fd) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+    return true;
+  }
+  const auto* ip4 = reinterpret_cast<const sockaddr_in*>(&address);
+  const auto* ip6 = reinterpret_cast<const sockaddr_in6*>(&address);
+  return (address.ss_family != AF_INET || ip4->sin_port != 0) &&
+         (address.ss_family != AF_INET6 || ip6->sin6_port != 0);
+}
+
+// Of those that need not be kept when all workers have looked for what was closed before `seen`.
+std::atomic<std::uint64_t>* oldest(std::uint64_t seen) {
+  std::atomic<std::uint64_t>* found = nullptr;
+  std::uint64_t least = UINT64_MAX;
+  for (std::atomic<std::uint64_t>& entry : kept) {
+    std::uint64_t value = entry.load(std::memory_order_relaxed);
+    bool is_free = (value & kWasBound) == 0 || (value >> kCountShift) < seen;
+    if (value != 0 && value < least && is_free) {
+      least = value;
+      found = &entry;
+    }
+  }
+  return found;
+}
+
+// Closes the number of an entry, unless another thread does.
+void release(std::atomic<std::uint64_t>& entry, std::uint64_t value) {
+  if (value != 0 && entry.compare_exchange_strong(value, 0, std::memory_order_acq_rel)) {
+    kept_count.fetch_sub(1, std::memory_order_relaxed);
+    close_at_once(static_cast<int>(value & kNumberMask));
+  }
+}
+
+// Those closed before this number was reached have been looked for by all.
+std::uint64_t seen_by_all() {
+  std::uint64_t least = kNobody;
+  for (const Looked& looker : lookers) {
+    least = std::min(least, looker.at.load(std::memory_order_acquire));
+  }
+  return least;
+}
+
+void release_what_all_have_seen() {
+  std::size_t longest = kept_longest();
+  while (kept_count.load(std::memory_order_relaxed) > longest) {
+    std::atomic<std::uint64_t>* entry = oldest(seen_by_all());
+    if (entry == nullptr) {
+      return;
+    }
+    release(*entry, entry->load(std::memory_order_relaxed));
+  }
+}
+
+void keep(int fd, bool bound) {
+  std::uint64_t value = (closed_count.fetch_add(1, std::memory_order_acq_rel) << kCountShift) |
+                        (bound ? kWasBound : 0) | static_cast<std::uint64_t>(fd);
+  for (;;) {
+    for (std::atomic<std::uint64_t>& entry : kept) {
+      std::uint64_t none = 0;
+      if (entry.load(std::memory_order_relaxed) == 0 &&
+          entry.compare_exchange_strong(none, value, std::memory_order_acq_rel)) {
+        kept_count.fetch_add(1, std::memory_order_relaxed);
+        return;
+      }
+    }
+    if (std::atomic<std::uint64_t>* entry = oldest(UINT64_MAX)) {  // full
+      release(*entry, entry->load(std::memory_order_relaxed));
+    }
+  }
 }
 
 }  // namespace
@@ -75,21 +168,49 @@ int close_and_keep_number(int fd) {
     errno = EBADF;
     return -1;
   }
-  int placeholder = is_socket(fd) ? open_nothing() : -1;
+  bool is_number = static_cast<std::uint64_t>(fd) <= kNumberMask && is_socket(fd);
+  bool bound = is_number && was_bound(fd);
+  int placeholder = is_number ? open_nothing() : -1;
   if (placeholder < 0 || dup3(placeholder, fd, O_CLOEXEC) < 0) {
-    return close_now(fd);
+    return close_at_once(fd);
   }
-  std::uint32_t slot = next.fetch_add(1, std::memory_order_relaxed) % most_kept();
-  int oldest = kept[slot].exchange(fd, std::memory_order_acq_rel);
-  if (oldest > 0) {
-    close_now(oldest);
-  }
+  keep(fd, bound);
+  release_what_all_have_seen();
   return 0;
 }
 
 std::size_t kept_numbers() {
-  auto count = std::ranges::count_if(kept, [](const auto& fd) { return fd.load() > 0; });
-  return static_cast<std::size_t>(count) + (nothing.load() >= 0 ? 1 : 0);
+  return kept_count.load(std::memory_order_relaxed) + (nothing.load() >= 0 ? 1 : 0);
+}
+
+// --- Workers -------------------------------------------------------------------------------------
+
+SocketLooker::SocketLooker() : place_(lookers.size()) {
+  for (std::size_t i = 0; i < lookers.size(); ++i) {
+    std::uint64_t nobody = kNobody;
+    if (lookers[i].at.compare_exchange_strong(nobody, 0, std::memory_order_acq_rel)) {
+      place_ = i;
+      return;
+    }
+  }
+}
+
+SocketLooker::~SocketLooker() {
+  if (place_ < lookers.size()) {
+    lookers[place_].at.store(kNobody, std::memory_order_release);
+  }
+}
+
+void SocketLooker::begin() {
+  begun_ = closed_count.load(std::memory_order_acquire);
+}
+
+void SocketLooker::looked() {
+  seen_ = begun_;
+  if (place_ < lookers.size()) {
+    lookers[place_].at.store(seen_, std::memory_order_release);
+  }
+  release_what_all_have_seen();
 }
 
 }  // namespace benchfs::net

@@ -309,6 +309,31 @@ TEST(ClosedSockets, ClosingTwiceIsAnErrorAndClosesNothingElse) {
   }
 }
 
+// UCX may still remember events of their former sockets.
+TEST(ClosedSockets, NumbersStayTakenUntilEveryWorkerHasLooked) {
+  constexpr std::size_t kClosed = 500;  // more than stay kept in any case
+  auto close_many = [](SocketLooker& before) {
+    before.begin();  // too early to count
+    for (std::size_t i = 0; i < kClosed; ++i) {
+      int fd = socket(AF_INET, SOCK_STREAM, 0);
+      ASSERT_GE(fd, 0);
+      ASSERT_EQ(listen(fd, 1), 0);
+      ASSERT_EQ(close_and_keep_number(fd), 0);
+    }
+    before.end();
+  };
+  SocketLooker one;
+  SocketLooker other;
+  close_many(one);
+  EXPECT_GE(kept_numbers(), kClosed);
+  one.begin();
+  one.end();
+  EXPECT_GE(kept_numbers(), kClosed);
+  other.begin();
+  other.end();
+  EXPECT_LT(kept_numbers(), kClosed);
+}
+
 TEST(SocketAddress, NumericAddressesKeepTheirText) {
   EXPECT_EQ(make_address("192.168.1.10", 45678).value().to_string(), "192.168.1.10:45678");
   EXPECT_EQ(make_address("fe00::12", 7).value().to_string(), "[fe00::12]:7");

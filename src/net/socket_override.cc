@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/descriptors.h"
+#include "net/closed_sockets.h"
 #include "net/incoming_sockets.h"
 
 #if __has_feature(thread_sanitizer)
@@ -77,7 +78,7 @@ int accept(int port, sockaddr* address, socklen_t* length) {
   int fd = accept_now(port, address, length, is_ours ? SOCK_CLOEXEC : 0);
   bool is_refused = fd >= 0 && is_ours && !benchfs::has_free_descriptors(kReservedForUcx);
   if (is_refused || (fd >= 0 && !incoming::add_connection(port, fd))) {
-    close(fd);
+    benchfs::net::close_at_once(fd);  // UCX has not seen it
     fd = -1;
     errno = EAGAIN;
   }

@@ -301,17 +301,19 @@ bool Worker::deliver_events() {
 
 bool Worker::poll() {
   // Once: what arrived is served before UCX is asked for more. Each call delivers a bounded batch.
+  looker_.begin();
   bool worked = ucp_worker_progress(handle_) != 0;
+  looker_.end();
   if (has_events_) [[unlikely]] {
     if (worked && ++postponed_polls_ < kMaxPostponedPolls) {
       return true;
     }
     postponed_polls_ = 0;
     worked |= deliver_events();
-    // UCX before 1.18 remembers events it could not deliver by descriptor, also of connections that
-    // were closed meanwhile, and aborts when another worker of this process has the descriptor by
-    // the time it looks. This is where it looks: at once after whatever may have closed some.
+    // Whatever was closed is looked for at once (closed_sockets.h).
+    looker_.begin();
     ucp_worker_progress(handle_);
+    looker_.end();
   }
   return worked;
 }

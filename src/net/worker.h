@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "net/address.h"
+#include "net/closed_sockets.h"
 #include "net/context.h"
 #include "net/endpoint.h"
 #include "rt/poller.h"
@@ -140,6 +141,7 @@ class Worker final : public rt::Poller {
 
   Context& context_;
   rt::Reactor& reactor_;
+  SocketLooker looker_;  // outlives the worker's sockets
   ucp_worker_h handle_ = nullptr;
   ucp_listener_h listener_ = nullptr;
   ConnectionAcceptor* acceptor_ = nullptr;

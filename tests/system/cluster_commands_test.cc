@@ -167,7 +167,7 @@ TEST_F(ClusterCommands, StatusShowsADeadServerAndFails) {
 
 TEST_F(ClusterCommands, AHungServerIsShownAsSilentAndKilledByDown) {
   json cluster = up({"--servers", "2", "--engine", "memory"});
-  ::kill(pid_of(cluster, 0), SIGSTOP);
+  ASSERT_TRUE(stop(pid_of(cluster, 0)));
   Ended status = benchfs({"status", "--json", "--timeout", "2"});
   EXPECT_EQ(status.exit_code, 3);
   json seen = json::parse(status.out, nullptr, false);

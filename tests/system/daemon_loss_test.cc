@@ -47,7 +47,7 @@ TEST_F(DaemonLoss, EveryWaitingCallEndsWithAnErrorThatNamesTheNode) {
 
   // A stopped daemon leaves its callers waiting; then it is gone.
   pid_t pid = pid_of(cluster, kLost.value);
-  ::kill(pid, SIGSTOP);
+  ASSERT_TRUE(stop(pid));
   struct Call {
     std::string operation;  // as the error must name it: that of the RPC
     Error error;
@@ -102,7 +102,7 @@ TEST_F(DaemonLoss, ADaemonStopsAlthoughARequestOfItsWaitsForAFrozenOne) {
   std::string name = names_on(kStops, *client, 1).front();
   ASSERT_TRUE(write_whole(*client, name, pattern(2 * wire::kDefaultChunkBytes, 3)));
 
-  frozen.signal(SIGSTOP);
+  ASSERT_TRUE(stop(frozen.pid()));
   std::thread caller([&] {
     wire::SetAttrRequest size;
     size.mask = wire::kSetSize;

@@ -27,12 +27,7 @@ class Failure : public FailureTest {
   // Left by `benchfs up`, so it is a child of this process now.
   [[nodiscard]] pid_t server() const { return pid_of(cluster_, 0); }
   // Returns when it stands still.
-  void freeze_server() {
-    ::kill(server(), SIGSTOP);
-    int status = 0;
-    ASSERT_EQ(::waitpid(server(), &status, WUNTRACED), server());
-    ASSERT_TRUE(WIFSTOPPED(status));
-  }
+  void freeze_server() { ASSERT_TRUE(stop(server())); }
   void kill_server() {
     ::kill(server(), SIGKILL);
     ASSERT_TRUE(wait_for_end(server(), patience()));
@@ -157,7 +152,7 @@ TEST_F(Failure, AClientThatWasStoppedItselfDoesNotBlameTheServer) {
   std::vector<pid_t> clients = workers(bench.pid());
   ASSERT_EQ(clients.size(), 1U);
   freeze_server();  // so that calls wait
-  ::kill(clients[0], SIGSTOP);
+  ASSERT_TRUE(stop(clients[0]));
   EXPECT_FALSE(wait_for_end(clients[0], Deadline::after(seconds(3)))) << "stopped, not ended";
   ::kill(clients[0], SIGCONT);
   ::kill(server(), SIGCONT);
@@ -175,7 +170,7 @@ TEST_F(Failure, ClientsThatReadNothingLeaveTheServerAsleep) {
   std::vector<pid_t> clients = workers(bench.pid());
   ASSERT_EQ(clients.size(), 4U);
   for (pid_t client : clients) {
-    ::kill(client, SIGSTOP);
+    ASSERT_TRUE(stop(client));
   }
   // Busy until the last request is answered.
   double cpu = 1;

@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "base/check.h"
 #include "base/pid_file.h"
@@ -119,6 +120,20 @@ bool wait_for_end(pid_t pid, Deadline deadline) {
       ::poll(&ended, 1, static_cast<int>(deadline.remaining() / std::chrono::milliseconds(1)));
   ::close(fd);
   return count > 0;
+}
+
+bool stop(pid_t pid) {
+  ::kill(pid, SIGSTOP);
+  for (Deadline deadline = Deadline::after(std::chrono::seconds(10)); !deadline.passed();) {
+    std::string stat = read_file(fmt::format("/proc/{}/stat", pid));
+    std::size_t name_ends = stat.rfind(") ");
+    if (name_ends != std::string::npos && stat[name_ends + 2] == 'T') {
+      return true;
+    }
+    std::this_thread::sleep_for(  // lint: allow sleep the state of another process
+        std::chrono::milliseconds(1));
+  }
+  return false;
 }
 
 std::string read_file(const std::string& path) {

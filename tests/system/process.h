@@ -49,6 +49,10 @@ bool runs(pid_t pid);
 // Waits for the end of a process that need not be a child.
 bool wait_for_end(pid_t pid, Deadline deadline);
 
+// Stops a process that need not be a child (SIGSTOP); returns when it stands still. False after ten
+// seconds.
+bool stop(pid_t pid);
+
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, const std::string& text);
 // Nanoseconds that all threads of a process have run.

@@ -338,8 +338,8 @@ TEST_F(Registry, TwoRemovalsOfOneTreeBothSucceed) {
 
 TEST_F(Registry, CommandsEndSoonBesideFrozenDaemonsAndNameThem) {
   json cluster = up({"--servers", "3", "--engine", "memory"});
-  ::kill(pid_of(cluster, 0), SIGSTOP);
-  ::kill(pid_of(cluster, 2), SIGSTOP);
+  ASSERT_TRUE(stop(pid_of(cluster, 0)));
+  ASSERT_TRUE(stop(pid_of(cluster, 2)));
   Ended set = benchfs({"set", "max_clients=77", "--timeout", "2"});
   EXPECT_EQ(set.exit_code, 3) << set.err;
   EXPECT_TRUE(contains(set.out, "node_1: room for 77 clients")) << set.out;

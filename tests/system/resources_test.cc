@@ -126,11 +126,6 @@ class Buffers : public FailureTest {
     std::istringstream list(read_file(fmt::format("/proc/{0}/task/{0}/children", bench)));
     return {std::istream_iterator<pid_t>(list), {}};
   }
-  static char state_of(pid_t pid) {
-    std::string stat = read_file(fmt::format("/proc/{}/stat", pid));
-    std::size_t name_ends = stat.rfind(") ");
-    return name_ends == std::string::npos ? '?' : stat[name_ends + 2];
-  }
   // Polls a counter of another process; false at the deadline.
   template <typename Condition>
   static bool eventually(Condition condition) {
@@ -145,13 +140,7 @@ class Buffers : public FailureTest {
     return true;
   }
   // What they have asked for and never take part in.
-  static bool freeze(const std::vector<pid_t>& pids) {
-    for (pid_t pid : pids) {
-      ::kill(pid, SIGSTOP);
-    }
-    return eventually(
-        [&] { return std::ranges::all_of(pids, [](pid_t pid) { return state_of(pid) == 'T'; }); });
-  }
+  static bool freeze(const std::vector<pid_t>& pids) { return std::ranges::all_of(pids, stop); }
 };
 
 // Over tcp a frozen client does not send what it has announced, and the buffers it was given stay

@@ -72,7 +72,7 @@ class RpcBenchMpi : public MpiTest {
     Deadline deadline = patience();
     while (!deadline.passed()) {
       Ended stats = benchfs({"stats", "--json", "--timeout", "5"});
-      if (stats.exit_code == 0 && most_hits(json::parse(stats.out, nullptr, false)) > 5000) {
+      if (stats.exit_code == 0 && most_hits(json::parse(stats.out, nullptr, false)) > 1000) {
         return true;
       }
     }

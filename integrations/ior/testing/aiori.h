@@ -23,7 +23,7 @@ enum {
 
 extern int test_warnings;
 #define WARNF(...) (++test_warnings, printf("warning: " __VA_ARGS__), printf("\n"))
-#define ERRF(...) (printf("error: " __VA_ARGS__), printf("\n"), exit(99))
+#define ERRF(...) (printf("error: " __VA_ARGS__), printf("\n"), fflush(stdout), _exit(99))
 #define ERR(text) ERRF("%s", text)
 
 typedef long long int IOR_offset_t, IOR_size_t;
