@@ -2,6 +2,7 @@
    IOR. A warning is counted and an error ends the program. */
 #pragma once
 
+#include <unistd.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
