@@ -2,12 +2,12 @@
    IOR. A warning is counted and an error ends the program. */
 #pragma once
 
-#include <unistd.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "option.h"
 
