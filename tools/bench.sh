@@ -7,6 +7,7 @@
 # Writes results.md and results.json to build/bench. --help lists the names.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+case ${1:-} in -h | --help) exec python3 "$root/tools/bench_set.py" --help ;; esac
 for tool in ucx_perftest fio; do
   command -v "$tool" >/dev/null || {
     echo "bench: $tool is missing; tools/install-deps.sh installs it" >&2

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Shows BenchFS at work, and that it keeps what it is given. Called by ./run demo after the build.
 #
-#   tools/demo.sh [--engine memory|file] [--servers N] [--tree DIR]
+#   tools/demo.sh [--engine memory|file] [--servers N] [--tree DIR] [--large-mib N]
 #
-# Starts a local cluster, copies a real tree and a generated 1 GiB file in, reads them back, compares
+# Starts a local cluster, copies a real tree and a generated file of 1 GiB (--large-mib) in, reads them back, compares
 # contents by checksum and modes, times and links, measures, prints one table, stops the cluster and
 # removes everything it made. Exit status 1 when anything differs or fails.
 set -euo pipefail
@@ -14,7 +14,6 @@ engine=memory
 servers=4
 tree=/usr/include
 large_mib=1024
-readonly SPACE_MIB=4096  # source file, copies back, and with the file engine what the cluster stores
 
 fail() {
   echo "demo: $1" >&2
@@ -31,6 +30,8 @@ while [[ $# -gt 0 ]]; do
     *) fail "unknown argument '$1'; try --help" ;;
   esac
 done
+# Source file, copies back, and with the file engine what the cluster stores and measures.
+space_mib=$((3 * large_mib + 1024))
 [[ -x $bin/benchfs && -x $bin/benchfsd ]] || fail "no programs in $bin; ./run build makes them"
 [[ -d $tree ]] || fail "$tree is not a directory; choose another with --tree"
 tree=$(cd "$tree" && pwd -P)
@@ -41,7 +42,7 @@ PATH=$bin:$PATH
 # demo takes.
 place=${TMPDIR:-/tmp}
 memory_mib=$(awk '/^MemAvailable:/ {print int($2 / 1024)}' /proc/meminfo)
-if [[ -z ${TMPDIR:-} && -w /dev/shm && $memory_mib -ge $((3 * SPACE_MIB)) ]]; then
+if [[ -z ${TMPDIR:-} && -w /dev/shm && $memory_mib -ge $((3 * space_mib)) ]]; then
   place=/dev/shm
 fi
 work=$(mktemp -d "$place/benchfs-demo.XXXXXX")
@@ -62,18 +63,18 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 free_mib=$(df --output=avail -m "$work" | tail -1)
-[[ $free_mib -ge $SPACE_MIB ]] ||
-  fail "$work has $free_mib MiB free, $SPACE_MIB are needed; set TMPDIR to a larger place"
+[[ $free_mib -ge $space_mib ]] ||
+  fail "$work has $free_mib MiB free, $space_mib are needed; set TMPDIR to a larger place"
 
 now() { date +%s%N; }
-readonly STARTED=$(now)
+started=$(now)
 seconds_since() { echo "$((($(now) - $1) / 1000000))" | awk '{printf "%.1f", $1 / 1000}'; }
 
 # step "what" command…: runs it, remembers how long it took in $work/steps.
 step() {
   local what=$1 begin
   shift
-  printf '%5s s  %s\n' "$(seconds_since "$STARTED")" "$what"
+  printf '%5s s  %s\n' "$(seconds_since "$started")" "$what"
   begin=$(now)
   "$@" || fail "$what: failed"
   printf '%s\t%s\n' "$(seconds_since "$begin")" "$what" >>"$work/steps"
@@ -124,7 +125,7 @@ list() {
   local want have
   benchfs ls bfs:/ >"$work/listing" || return 1
   want=$(find "$tree" -mindepth 1 | wc -l)
-  have=$(benchfs tree bfs:/tree | grep -c '[─-] ' || true)
+  have=$(benchfs tree -a bfs:/tree | grep -c '[─-] ' || true)
   [[ $have -eq $want ]] || { echo "demo: the listing shows $have names, $want exist" >&2; return 1; }
 }
 
@@ -177,4 +178,4 @@ remove_files() { rm -rf "$work/back" "$work/data" "$work/registry"; }
 step "removing the copies" remove_files
 
 python3 "$root/tools/demo_table.py" "$work" "$tree"
-printf '\nEverything came back as it was. %s s in all.\n' "$(seconds_since "$STARTED")"
+printf '\nEverything came back as it was. %s s in all.\n' "$(seconds_since "$started")"

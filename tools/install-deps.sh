@@ -36,6 +36,7 @@ test     llvm-19               llvm-symbolizer: function names in sanitizer repo
 test     clang-tidy-19         static checks
 test     clang-format-19       layout of the source
 test     openmpi-bin           mpirun: the tests of the MPI programs
+test     shellcheck            faults in the shell scripts
 test     iproute2              ip: networks of their own for the failure tests
 test     nftables              nft: cuts, loss and resets in those networks
 test     chromium              opens the report of a benchmark, as a reader does (120 MB)

@@ -26,7 +26,7 @@ fi
 
 # The header alone, as strict C11 and as C++.
 strict="-Wall -Wextra -Wpedantic -Werror"
-# shellcheck disable=SC2086  # lists of flags
+# shellcheck disable=SC2046,SC2086  # lists of flags
 "$compiler" -std=c11 -D_GNU_SOURCE $strict $flags "$source/consumer/consumer.c" \
   $(pkg-config --cflags --libs benchfs) -o "$scratch/with_pkg_config"
 "$with_cluster" "$scratch/with_pkg_config"
