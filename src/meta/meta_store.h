@@ -94,6 +94,9 @@ class MetaStore {
   // Allows entries again if `owner` froze it, or, with `removed`, marks the directory as gone for
   // ever whatever its state was. Idempotent.
   void thaw(wire::InodeId directory, std::uint64_t owner, bool removed);
+  [[nodiscard]] bool is_frozen(wire::InodeId directory, MonoTime mono_now) const {
+    return directories_.is_frozen(directory, mono_now);
+  }
 
   // --- inodes of this shard: ENOENT for all others ---
 

@@ -135,6 +135,7 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
     case wire::Opcode::kMark:
       return files_->mark(request);
     case wire::Opcode::kNewLife:
+      names_->removal().on_new_life();
       return chunks_->new_life(request);
     case wire::Opcode::kRegister:
     case wire::Opcode::kConnectionClose:

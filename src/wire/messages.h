@@ -382,15 +382,19 @@ struct ForgetInodeRequest : Message<Opcode::kForgetInode, NoReply> {
   std::uint32_t padding = 0;
 };
 
-// Sent to a directory's home after a rename moved it. Of several, that about the last move counts.
+// Sent to a directory's home after a rename moved it. Of several, the one with the highest number
+// counts.
 struct SetParentRequest : Message<Opcode::kSetParent, NoReply> {
   std::uint64_t inode = 0;
   std::uint64_t parent = 0;
-  std::int64_t moved_at_ns = 0;
+  std::uint64_t move = 0;  // LockRenamesReply
 };
 
 // Directory renames are serialised by shard 0, so that no two of them can form a loop.
-struct LockRenamesRequest : Message<Opcode::kLockRenames, NoReply> {
+struct LockRenamesReply {
+  std::uint64_t move = 0;  // number of the owner's move; grows from owner to owner
+};
+struct LockRenamesRequest : Message<Opcode::kLockRenames, LockRenamesReply> {
   std::uint64_t owner = 0;
   std::uint32_t lease_ms = 0;
   std::uint32_t padding = 0;

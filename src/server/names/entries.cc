@@ -36,15 +36,25 @@ bool Entries::is_replaced(const EntryKey& key, meta::Entry entry) const {
 
 // --- Finding and opening -------------------------------------------------------------------------
 
+rt::CoResult<meta::Entry> Entries::find(const EntryKey& key, Deadline deadline) {
+  Backoff backoff(kFirstPause, kLongestPause);
+  for (;;) {
+    if (shared_.locks.is_locked(key)) {
+      BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
+    }
+    Result<meta::Entry> entry = shared_.find(key);
+    if (entry || entry.error().code != Errc::kBusy || deadline.passed()) [[likely]] {
+      co_return entry;
+    }
+    (void)co_await rt::sleep_for(backoff.next());
+  }
+}
+
 rt::Task<void> Entries::lookup(rpc::Request& request) {
   wire::LookupRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
   for (;;) {
-    if (shared_.locks.is_locked(key)) {
-      BENCHFS_SERVE_TRY_VOID(request,
-                             co_await shared_.locks.wait_unlocked(key, request.deadline()));
-    }
-    BENCHFS_SERVE_TRY(meta::Entry entry, request, shared_.store.find(key.parent, key.name));
+    BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, request.deadline()));
     if (S_ISDIR(entry.type)) {
       leases_.grant(key, request.client_uid(), mono_now());
     }
@@ -102,7 +112,7 @@ rt::CoResult<Entries::Found> Entries::try_open(const EntryKey& key,
     if (shared_.locks.is_locked(key)) {
       BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
     }
-    Result<meta::Entry> entry = shared_.store.find(key.parent, key.name);
+    Result<meta::Entry> entry = shared_.find(key);
     if (!entry) {
       if (!entry.error().is_posix(ENOENT) || (body.flags & wire::kOpenCreate) == 0) {
         co_return std::unexpected(std::move(entry.error()));
@@ -204,10 +214,7 @@ rt::Task<void> Entries::symlink(rpc::Request& request) {
 rt::Task<void> Entries::unlink(rpc::Request& request) {
   wire::UnlinkRequest body;
   BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
-  if (shared_.locks.is_locked(key)) {
-    BENCHFS_SERVE_TRY_VOID(request, co_await shared_.locks.wait_unlocked(key, request.deadline()));
-  }
-  BENCHFS_SERVE_TRY(meta::Entry entry, request, shared_.store.find(key.parent, key.name));
+  BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, request.deadline()));
   if (S_ISDIR(entry.type)) {
     co_await request.reply_error(Error::from_errno(EISDIR));
     co_return;

@@ -111,7 +111,7 @@ rt::CoResult<wire::InodeId> Installs::install(EntryKey key,
     co_return fail(Errc::kBusy, "the new name is being changed");
   }
   BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key, deadline));
-  Result<meta::Entry> old = shared_.store.find(key.parent, key.name);
+  Result<meta::Entry> old = shared_.find(key);
   if (!old && !old.error().is_posix(ENOENT)) {
     co_return std::unexpected(std::move(old.error()));
   }

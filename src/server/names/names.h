@@ -36,7 +36,7 @@ class Names {
       : owed_(peers),
         shared_{.store = store, .inodes = inodes, .peers = peers, .locks = locks_, .owed = owed_},
         leases_({.lease = config.directory_lease}),
-        rename_lock_(peers, config.rename_lease),
+        rename_lock_(peers, owed_, config.rename_lease),
         entries_(shared_, leases_, config.chunk_bytes),
         removal_(shared_),
         installs_(shared_, removal_),

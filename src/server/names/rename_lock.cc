@@ -1,10 +1,13 @@
 #include "server/names/rename_lock.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/backoff.h"
+#include "base/clock.h"
 #include "base/random.h"
 #include "server/decode.h"
+#include "server/names/retry.h"
 
 namespace benchfs::server {
 namespace {
@@ -15,7 +18,7 @@ constexpr wire::ShardId kGranter{0};
 
 // --- The owner's half ----------------------------------------------------------------------------
 
-rt::CoStatus RenameLock::ask(std::uint64_t owner, Deadline deadline) {
+rt::CoResult<std::uint64_t> RenameLock::ask(std::uint64_t owner, Deadline deadline) {
   wire::LockRenamesRequest body;
   body.owner = owner;
   body.lease_ms = static_cast<std::uint32_t>(
@@ -23,22 +26,21 @@ rt::CoStatus RenameLock::ask(std::uint64_t owner, Deadline deadline) {
   if (peers_.is_self(kGranter)) {
     co_return grant(owner, body.lease_ms);
   }
-  Result<wire::NoReply> reply = co_await peers_.call(kGranter, body, deadline);
-  co_return reply ? Status{} : std::unexpected(std::move(reply.error()));
+  BENCHFS_CO_TRY(wire::LockRenamesReply reply, co_await peers_.call(kGranter, body, deadline));
+  co_return reply.move;
 }
 
 rt::CoResult<RenameLock::Lease> RenameLock::acquire(Deadline deadline) {
   std::uint64_t owner = random_id();
-  Backoff backoff(std::chrono::microseconds(200), std::chrono::milliseconds(20));
+  Backoff backoff(kFirstPause, kLongestPause);
   for (;;) {
     BootTime asked_at = boot_now();
-    Status locked = co_await ask(owner, deadline);
+    Result<std::uint64_t> locked = co_await ask(owner, deadline);
     if (locked) {
-      co_return Lease{owner, asked_at + lease_};
+      co_return Lease{.owner = owner, .move = *locked, .until = asked_at + lease_};
     }
     if (!locked.error().is_posix(EBUSY)) {
-      // It may have been granted.
-      (void)peers_.scope->spawn(release(owner));
+      release(owner);  // it may have been granted
       co_return std::unexpected(std::move(locked.error()));
     }
     if (deadline.passed()) {
@@ -53,7 +55,7 @@ rt::CoStatus RenameLock::extend(Lease& lease, Deadline deadline) {
   if (asked_at + lease_ / 3 <= lease.until) {
     co_return Status{};
   }
-  Status extended = fail(Errc::kBusy, {});
+  Result<std::uint64_t> extended = fail(Errc::kBusy, {});
   if (asked_at < lease.until) {
     extended = co_await ask(lease.owner, deadline.earlier(Deadline::after(lease.until - asked_at)));
   }
@@ -65,26 +67,30 @@ rt::CoStatus RenameLock::extend(Lease& lease, Deadline deadline) {
   co_return Status{};
 }
 
-rt::Task<void> RenameLock::release(std::uint64_t owner) {
+void RenameLock::release(std::uint64_t owner) {
   if (peers_.is_self(kGranter)) {
     take_back(owner);
-    co_return;
+    return;
   }
   wire::UnlockRenamesRequest body;
   body.owner = owner;
-  (void)co_await peers_.call(kGranter, body, Deadline::after(lease_));
+  owed_.call_later(kGranter, body, OwedCalls::Kind::kRename);
 }
 
 // --- Shard 0's half ------------------------------------------------------------------------------
 
-Status RenameLock::grant(std::uint64_t owner, std::uint32_t lease_ms) {
+Result<std::uint64_t> RenameLock::grant(std::uint64_t owner, std::uint32_t lease_ms) {
   MonoTime now = mono_now();
   if (owner_ != 0 && owner_ != owner && now < until_) {
     return fail_errno(EBUSY);
   }
+  if (owner_ != owner) {
+    // By the clock, so that a later life of this shard goes on above.
+    move_ = std::max(move_ + 1, static_cast<std::uint64_t>(wall_now_ns()));
+  }
   owner_ = owner;
   until_ = now + std::chrono::milliseconds(lease_ms);
-  return {};
+  return move_;
 }
 
 void RenameLock::take_back(std::uint64_t owner) {
@@ -95,8 +101,8 @@ void RenameLock::take_back(std::uint64_t owner) {
 
 rt::Task<void> RenameLock::lock_renames(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::LockRenamesRequest>(request));
-  BENCHFS_SERVE_TRY_VOID(request, grant(body.owner, body.lease_ms));
-  co_await request.reply(wire::NoReply{});
+  BENCHFS_SERVE_TRY(std::uint64_t move, request, grant(body.owner, body.lease_ms));
+  co_await request.reply(wire::LockRenamesReply{move});
 }
 
 rt::Task<void> RenameLock::unlock_renames(rpc::Request& request) {

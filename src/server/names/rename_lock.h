@@ -13,18 +13,21 @@
 
 #include "base/error.h"
 #include "rpc/request.h"
+#include "server/names/owed_calls.h"
 #include "server/peers.h"
 
 namespace benchfs::server {
 
 class RenameLock {
  public:
-  RenameLock(Peers& peers, Nanos lease) : peers_(peers), lease_(lease) {}
+  RenameLock(Peers& peers, OwedCalls& owed, Nanos lease)
+      : peers_(peers), owed_(owed), lease_(lease) {}
 
   // --- the owner's half ---
 
   struct Lease {
     std::uint64_t owner = 0;
+    std::uint64_t move = 0;  // its number: a later owner has a higher one
     BootTime until;
   };
   // Waits until no other owner has it.
@@ -38,7 +41,8 @@ class RenameLock {
   }
   // How long the owner of a lease may pause before it extends it.
   [[nodiscard]] Nanos extend_every() const { return lease_ / 3; }
-  rt::Task<void> release(std::uint64_t owner);
+  // Owed to shard 0: a lease that nobody uses would keep all directories where they are.
+  void release(std::uint64_t owner);
 
   // --- shard 0's half ---
 
@@ -53,13 +57,16 @@ class RenameLock {
  private:
   static constexpr std::uint64_t kUnknownOwner = UINT64_MAX;
 
-  rt::CoStatus ask(std::uint64_t owner, Deadline deadline);
-  Status grant(std::uint64_t owner, std::uint32_t lease_ms);
+  // Returns the number of the move.
+  rt::CoResult<std::uint64_t> ask(std::uint64_t owner, Deadline deadline);
+  Result<std::uint64_t> grant(std::uint64_t owner, std::uint32_t lease_ms);
   void take_back(std::uint64_t owner);
 
   Peers& peers_;
+  OwedCalls& owed_;
   Nanos lease_;
   std::uint64_t owner_ = 0;  // shard 0: who has it
+  std::uint64_t move_ = 0;   // of the owner
   MonoTime until_{};
 };
 

@@ -11,9 +11,8 @@ namespace {
 
 // Deeper than any path: the walk to the root must end.
 constexpr int kMaxDepth = 4096;
-// How long directory renames elsewhere wait for one whose servers do not answer.
-constexpr Nanos kLongestHold = std::chrono::seconds(60);
-// Moves of which the time is remembered.
+constexpr Nanos kWarnEvery = std::chrono::seconds(60);
+// Directories of which the last move is remembered.
 constexpr std::size_t kMaxMoved = 256 * 1024;
 
 }  // namespace
@@ -49,9 +48,9 @@ rt::CoStatus Renames::try_rename(const EntryKey& from,
                                  std::uint32_t flags,
                                  Deadline deadline) {
   BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(from, deadline));
-  BENCHFS_CO_TRY(meta::Entry entry, shared_.store.find(from.parent, from.name));
+  BENCHFS_CO_TRY(meta::Entry entry, shared_.find(from));
   if (from == to) {
-    co_return Status{};
+    co_return (flags & wire::kRenameNoReplace) != 0 ? fail_errno(EEXIST) : Status{};
   }
   if (shared_.owed.is_full()) {
     co_return fail(Errc::kBusy, "too much is owed to servers that do not answer");
@@ -133,7 +132,7 @@ rt::CoStatus Renames::move_directory(MovePtr move) {
   BENCHFS_CO_TRY(move->lease, co_await lock_.acquire(move->deadline));
   Status done = co_await move_under_lease(move);
   move->lease_over.set();
-  co_await lock_.release(move->lease.owner);
+  lock_.release(move->lease.owner);
   if (done) {
     // Other directories may move. Look-ups of this old name wait until all clients forgot it.
     move->waits_for = "clients that have the old name cached";
@@ -150,7 +149,7 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
     co_return fail(Errc::kBusy, "the entry is being changed");
   }
   BENCHFS_CO_TRY(move->guard, co_await shared_.locks.lock(from, move->deadline));
-  BENCHFS_CO_TRY(meta::Entry entry, shared_.store.find(from.parent, from.name));
+  BENCHFS_CO_TRY(meta::Entry entry, shared_.find(from));
   if (entry.inode != move->entry.inode) {
     co_return fail(Errc::kBusy, "the entry changed");
   }
@@ -175,22 +174,31 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
   BENCHFS_CO_TRY_VOID(std::move(done));
   if (from.parent != to.parent) {
     move->waits_for = shared_.peers.name_of(entry.inode.home());
-    co_await tell_parent(entry.inode, to.parent);
+    co_await tell_parent(entry.inode, to.parent, move->lease.move);
   }
   co_return Status{};
 }
 
 rt::Task<void> Renames::keep_lease(MovePtr move) {
-  Deadline longest = Deadline::after(kLongestHold);
-  while (!longest.passed()) {
-    Deadline next = longest.earlier(Deadline::after(lock_.extend_every()));
+  MonoTime next_warning = mono_now() + kWarnEvery;
+  while (boot_now() < move->lease.until) {
+    Deadline next = Deadline::after(lock_.extend_every());
     if (co_await move->lease_over.wait(next, shared_.peers.stopping) != rt::Wake::kDeadline) {
       co_return;
     }
-    (void)co_await lock_.extend(move->lease, longest);
+    (void)co_await lock_.extend(move->lease, Deadline::never());
+    if (mono_now() >= next_warning) {
+      next_warning = mono_now() + kWarnEvery;
+      BENCHFS_LOG(kWarn,
+                  "the rename of a directory to {:x}/{} waits for {}; no other directory can be "
+                  "renamed until it answers",
+                  move->to.parent.value,
+                  move->to.name,
+                  move->waits_for);
+    }
   }
   BENCHFS_LOG(kWarn,
-              "the rename of a directory to {:x}/{} waits for {}: other directories may move",
+              "the rename of a directory to {:x}/{} lost its lease while it waited for {}",
               move->to.parent.value,
               move->to.name,
               move->waits_for);
@@ -229,11 +237,13 @@ rt::CoStatus Renames::check_no_loop(wire::InodeId moved,
   co_return fail_errno(ELOOP);
 }
 
-rt::Task<void> Renames::tell_parent(wire::InodeId directory, wire::InodeId parent) {
+rt::Task<void> Renames::tell_parent(wire::InodeId directory,
+                                    wire::InodeId parent,
+                                    std::uint64_t move) {
   wire::SetParentRequest body;
   body.inode = directory.value;
   body.parent = parent.value;
-  body.moved_at_ns = wall_now_ns();
+  body.move = move;
   if (shared_.peers.is_self(directory.home())) {
     set_parent_here(body);
     co_return;
@@ -242,13 +252,13 @@ rt::Task<void> Renames::tell_parent(wire::InodeId directory, wire::InodeId paren
 }
 
 void Renames::set_parent_here(const wire::SetParentRequest& body) {
-  if (moved_at_.size() >= kMaxMoved) {
-    moved_at_.clear();
+  if (last_moves_.size() >= kMaxMoved) {
+    last_moves_.clear();
   }
-  std::int64_t& moved_at = moved_at_[wire::InodeId{body.inode}];
-  if (body.moved_at_ns >= moved_at &&
+  std::uint64_t& last = last_moves_[wire::InodeId{body.inode}];
+  if (body.move >= last &&
       shared_.store.set_parent(wire::InodeId{body.inode}, wire::InodeId{body.parent})) {
-    moved_at = body.moved_at_ns;
+    last = body.move;
   }
 }
 

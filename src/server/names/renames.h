@@ -68,8 +68,8 @@ class Renames {
 
   rt::CoStatus check_no_loop(wire::InodeId moved, wire::InodeId new_parent, Deadline deadline);
   rt::CoResult<wire::InodeId> parent_of(wire::InodeId directory, Deadline deadline);
-  rt::Task<void> tell_parent(wire::InodeId directory, wire::InodeId parent);
-  // Extends the lease while it is needed, but not for ever.
+  rt::Task<void> tell_parent(wire::InodeId directory, wire::InodeId parent, std::uint64_t move);
+  // Extends the lease while it is needed.
   rt::Task<void> keep_lease(MovePtr move);
   void set_parent_here(const wire::SetParentRequest& body);
 
@@ -77,9 +77,9 @@ class Renames {
   Installs& installs_;
   DirectoryLeases& leases_;
   RenameLock& lock_;
-  // When directories of this shard were last moved, so that a late message about an earlier move
-  // does not count.
-  std::unordered_map<wire::InodeId, std::int64_t> moved_at_;
+  // Numbers of the last moves of directories of this shard, so that a late message about an
+  // earlier move does not count. Not by time: the clocks of the coordinators differ.
+  std::unordered_map<wire::InodeId, std::uint64_t> last_moves_;
 };
 
 }  // namespace benchfs::server

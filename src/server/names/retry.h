@@ -6,11 +6,14 @@
 
 namespace benchfs::server {
 
+inline constexpr Nanos kFirstPause = std::chrono::microseconds(200);
+inline constexpr Nanos kLongestPause = std::chrono::milliseconds(20);
+
 // Calls `attempt`, which returns a CoResult, until its answer is not kBusy or the deadline passes.
 // An attempt that is busy has changed nothing and holds nothing.
 template <typename Attempt>
 auto retry_while_busy(Attempt attempt, Deadline deadline) -> decltype(attempt()) {
-  Backoff backoff(std::chrono::microseconds(200), std::chrono::milliseconds(20));
+  Backoff backoff(kFirstPause, kLongestPause);
   for (;;) {
     auto done = co_await attempt();
     if (done || done.error().code != Errc::kBusy || deadline.passed()) {

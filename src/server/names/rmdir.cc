@@ -1,5 +1,7 @@
 #include "server/names/rmdir.h"
 
+#include <cerrno>
+
 #include "base/clock.h"
 #include "base/random.h"
 #include "server/decode.h"
@@ -19,7 +21,10 @@ rt::Task<void> DirectoryRemoval::freeze_one(wire::ShardId shard,
                                             Deadline deadline,
                                             Status* out) {
   Result<wire::NoReply> reply = co_await shared_.peers.call(shard, body, deadline);
-  if (!reply) {
+  // A home that lost the directory in a restart makes no entries in it.
+  bool is_lost =
+      !reply && reply.error().is_posix(ESTALE) && shard == wire::InodeId{body.directory}.home();
+  if (!reply && !is_lost) {
     *out = std::unexpected(std::move(reply.error()));
   }
 }
@@ -88,7 +93,7 @@ rt::Task<void> DirectoryRemoval::rmdir(rpc::Request& request) {
 
 rt::CoStatus DirectoryRemoval::try_rmdir(const EntryKey& key, Deadline deadline) {
   BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key, deadline));
-  BENCHFS_CO_TRY(meta::Entry entry, shared_.store.find(key.parent, key.name));
+  BENCHFS_CO_TRY(meta::Entry entry, shared_.find(key));
   if (!S_ISDIR(entry.type)) {
     co_return fail_errno(ENOTDIR);
   }
@@ -106,7 +111,11 @@ rt::CoStatus DirectoryRemoval::remove(EntryKey key,
     co_return fail(Errc::kBusy, "too much is owed to servers that do not answer");
   }
   std::uint64_t owner = random_id();
+  std::uint64_t lives = new_lives_;
   Status done = co_await freeze_everywhere(entry.inode, owner, deadline);
+  if (done && lives != new_lives_) {
+    done = fail(Errc::kBusy, "a server that may have frozen the directory started again");
+  }
   if (done && deadline.passed()) {
     done = fail(Errc::kDeadline, "freezing the directory");
   }

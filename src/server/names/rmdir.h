@@ -24,6 +24,9 @@ class DirectoryRemoval {
   rt::Task<void> rmdir(rpc::Request& request);
   rt::Task<void> freeze_directory(rpc::Request& request);
   rt::Task<void> thaw_directory(rpc::Request& request);
+  // Another shard started again, and has forgotten what it froze. It makes no entries before it
+  // has been answered.
+  void on_new_life() { ++new_lives_; }
 
   // Removes the directory that the entry, which the caller has locked, leads to; the entry leads to
   // `with` afterwards, if given. After an error nothing has changed. ENOTEMPTY, EBUSY (the root);
@@ -44,6 +47,7 @@ class DirectoryRemoval {
   void thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed);
 
   NamesShared& shared_;
+  std::uint64_t new_lives_ = 0;
 };
 
 }  // namespace benchfs::server

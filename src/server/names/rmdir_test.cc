@@ -78,6 +78,76 @@ TEST_F(DirectoryRemovalTest, AFreezeLastsUntilTheThaw) {
   EXPECT_TRUE(mkdir("a", *directory));
 }
 
+// A client may still know the directory by a name that leads to another one now, with other
+// entries.
+TEST_F(DirectoryRemovalTest, NoNameIsMissingInADirectoryBeforeItIsKnownWhetherItWasRemoved) {
+  start();
+  Result<wire::InodeId> directory = mkdir(name_);
+  ASSERT_TRUE(directory);
+  ASSERT_TRUE(call(wire::FreezeDirectoryRequest{.directory = directory->value, .owner = 7}));
+  auto requests = [&](Nanos patience) {
+    std::uint64_t parent = directory->value;
+    std::vector<Result<rpc::Reply>> replies;
+    replies.push_back(
+        call(wire::LookupRequest{.parent = parent, .name_bytes = 1}, "a", {}, patience));
+    replies.push_back(
+        call(wire::OpenRequest{.parent = parent, .name_bytes = 1}, "a", {}, patience));
+    replies.push_back(
+        call(wire::UnlinkRequest{.parent = parent, .name_bytes = 1}, "a", {}, patience));
+    replies.push_back(
+        call(wire::RmdirRequest{.parent = parent, .name_bytes = 1}, "a", {}, patience));
+    replies.push_back(call(wire::RenameRequest{.old_parent = parent,
+                                               .new_parent = wire::kRootInode.value,
+                                               .old_name_bytes = 1,
+                                               .new_name_bytes = 1},
+                           "a",
+                           "b",
+                           patience));
+    return replies;
+  };
+  for (const Result<rpc::Reply>& reply : requests(kShort)) {
+    EXPECT_NE(errno_of(reply), ENOENT);
+  }
+  ASSERT_TRUE(
+      call(wire::ThawDirectoryRequest{.directory = directory->value, .owner = 7, .removed = 1}));
+  for (const Result<rpc::Reply>& reply : requests(std::chrono::seconds(10))) {
+    EXPECT_EQ(errno_of(reply), ESTALE);
+  }
+}
+
+TEST_F(DirectoryRemovalTest, ADirectoryThatItsHomeLostCanBeRemoved) {
+  start();
+  put(name_, wire::InodeId::make(testing::kPeer, 9), S_IFDIR);
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kStale);
+  EXPECT_EQ(rmdir(name_), 0);
+  EXPECT_EQ(lookup(name_).error().to_errno(), ENOENT);
+}
+
+TEST_F(DirectoryRemovalTest, ADirectoryThatAnotherShardDoesNotFreezeStays) {
+  start();
+  ASSERT_TRUE(mkdir(name_));  // whose home is this shard
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kStale);
+  EXPECT_NE(rmdir(name_), 0);
+  EXPECT_TRUE(lookup(name_));
+}
+
+// It has forgotten the freeze, and may have made entries since.
+TEST_F(DirectoryRemovalTest, AShardThatStartsAgainMeanwhileIsAskedAgain) {
+  start();
+  ASSERT_TRUE(mkdir(name_));
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kNever);
+  wire::RmdirRequest body{.parent = wire::kRootInode.value,
+                          .name_bytes = static_cast<std::uint16_t>(name_.size())};
+  auto pending = client_->start(rpc::make_call(body, name_));
+  EXPECT_TRUE(
+      client_->eventually([&] { return peer_.unanswered(wire::Opcode::kFreezeDirectory) == 1; }));
+  run([&](net::Worker&) { service_.names->removal().on_new_life(); });
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kOk);
+  EXPECT_TRUE(client_->eventually([&] { return pending->has_value(); }));
+  EXPECT_EQ(errno_of(pending->value()), 0);
+  EXPECT_EQ(peer_.received(wire::Opcode::kFreezeDirectory), 2U);
+}
+
 TEST_F(DirectoryRemovalTest, ADirectoryWithEntriesHereIsRefusedWithoutAskingOthers) {
   start();
   Result<wire::InodeId> directory = mkdir(name_);

@@ -1,6 +1,9 @@
 // What the classes of names/ share: one object of the shard each.
 #pragma once
 
+#include <cerrno>
+
+#include "base/clock.h"
 #include "meta/meta_store.h"
 #include "server/entry_key.h"
 #include "server/files/inode_door.h"
@@ -13,6 +16,17 @@ namespace benchfs::server {
 using EntryLocks = KeyLocks<EntryKey, EntryKeyHash>;
 
 struct NamesShared {
+  // The entry as it is on this shard. kBusy: there is none, but the directory is being removed;
+  // another one may already have its name, which the caller of a client with an old cache means.
+  [[nodiscard]] Result<meta::Entry> find(const EntryKey& key) const {
+    Result<meta::Entry> entry = store.find(key.parent, key.name);
+    if (!entry && entry.error().is_posix(ENOENT) && store.is_frozen(key.parent, mono_now()))
+        [[unlikely]] {
+      return fail(Errc::kBusy, "the directory is being removed");
+    }
+    return entry;
+  }
+
   meta::MetaStore& store;
   InodeDoor& inodes;
   Peers& peers;

@@ -127,7 +127,13 @@ class NamesTest : public ::testing::Test {
         [&](rpc::Server& server, net::Worker& worker) { make_names(server, worker, config); });
     client_ = std::make_unique<rpc::testing::Client>("client", addresses());
   }
-  std::vector<net::SocketAddress> addresses() { return {server_->address(), peer_.address()}; }
+  std::vector<net::SocketAddress> addresses() {
+    std::vector<net::SocketAddress> all = {server_->address(), peer_.address()};
+    if (self_ == kPeer) {
+      std::swap(all[0], all[1]);
+    }
+    return all;
+  }
   void run(const std::function<void(net::Worker&)>& what) {
     server_->run([&](rpc::Server&, net::Worker& worker) { what(worker); });
   }
@@ -162,7 +168,7 @@ class NamesTest : public ::testing::Test {
                           std::string_view name = {},
                           std::string_view second = {},
                           Nanos patience = std::chrono::seconds(10)) {
-    return client_->call(rpc::make_call(body, name, second), Deadline::after(patience));
+    return client_->call(rpc::make_call(body, name, second), Deadline::after(patience), self_);
   }
   static int errno_of(const Result<rpc::Reply>& reply) {
     return reply ? 0 : reply.error().to_errno();
@@ -230,6 +236,8 @@ class NamesTest : public ::testing::Test {
     return server_->eventually([&](rpc::Server&, net::Worker&) { return owed_now(kind) == 0; });
   }
 
+  // kPeer: the scripted peer is shard 0. Before start().
+  wire::ShardId self_ = kSelf;
   ScriptedPeer peer_;
   NamesService service_;
   std::unique_ptr<rpc::testing::ServerThread> server_;
@@ -239,12 +247,12 @@ class NamesTest : public ::testing::Test {
   std::uint64_t opens_ = 0;
 
   void make_names(rpc::Server& server, net::Worker& worker, Names::Config config) {
-    service_.pool =
-        rpc::ConnectionPool::create(
-            worker,
-            {.id = "shard:node_0", .uid = random_id(), .run_id = rpc::testing::kTestRun},
-            {})
-            .value();
+    service_.pool = rpc::ConnectionPool::create(worker,
+                                                {.id = "shard:" + std::to_string(self_.value),
+                                                 .uid = random_id(),
+                                                 .run_id = rpc::testing::kTestRun},
+                                                {})
+                        .value();
     cluster::ServerList list;
     list.run_id = rpc::testing::kTestRun;
     for (const net::SocketAddress& address : addresses()) {
@@ -252,14 +260,16 @@ class NamesTest : public ::testing::Test {
           {"node_" + std::to_string(list.servers.size()), address.ip(), address.port()});
     }
     ASSERT_TRUE(service_.pool->set_servers(list));
-    service_.peers = {.self = kSelf,
+    service_.peers = {.self = self_,
                       .shard_count = 2,
                       .pool = service_.pool.get(),
                       .scope = &service_.scope,
                       .stopping = &service_.stopping};
     service_.store =
-        std::make_unique<meta::MetaStore>(kSelf, 2, meta::MetaStore::Config{.first_counter = 100});
-    service_.store->make_root(0, 0, 1);
+        std::make_unique<meta::MetaStore>(self_, 2, meta::MetaStore::Config{.first_counter = 100});
+    if (self_ == kSelf) {
+      service_.store->make_root(0, 0, 1);
+    }
     service_.door = std::make_unique<StoreDoor>(*service_.store);
     service_.names =
         std::make_unique<Names>(*service_.store, *service_.door, service_.peers, config);

@@ -2,6 +2,7 @@
 // operation as it was told, at once, late or never.
 #pragma once
 
+#include <cerrno>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -13,7 +14,7 @@ namespace benchfs::server::testing {
 
 class ScriptedPeer final : private rpc::Service {
  public:
-  enum class Answer : std::uint8_t { kOk, kNever, kNotReady };
+  enum class Answer : std::uint8_t { kOk, kNever, kNotReady, kStale };
 
   ScriptedPeer() : server_(rpc::testing::ServerThread::Options{.service = this}) {}
   ~ScriptedPeer() override { stop(); }
@@ -61,8 +62,12 @@ class ScriptedPeer final : private rpc::Service {
       (void)co_await changed_.wait(request.deadline());
     }
     --unanswered_[opcode];
-    if (answer(opcode) != Answer::kOk) {
+    if (answer(opcode) == Answer::kStale) {
+      co_await request.reply_error(Error::from_errno(ESTALE));
+    } else if (answer(opcode) != Answer::kOk) {
       co_await request.reply_error(Error{Errc::kNotReady, 0, {}});
+    } else if (opcode == wire::Opcode::kLockRenames) {
+      co_await request.reply(wire::LockRenamesReply{.move = 1});
     } else if (opcode == wire::Opcode::kSettleInstall) {
       co_await request.reply(wire::SettleInstallReply{.installed = installed_ ? 1U : 0U});
     } else {
