@@ -21,12 +21,17 @@ FileSystem::~FileSystem() {
 rt::CoResult<std::vector<DirEntry>> FileSystem::list(wire::InodeId directory,
                                                      std::string cursor,
                                                      std::size_t max_entries) {
-  Result<std::vector<DirEntry>> page = co_await list_page(
-      backend_, directory, std::move(cursor), max_entries, backend_.metadata_deadline());
-  if (!page && page.error().is_posix(ESTALE)) {
+  Deadline by = backend_.metadata_deadline();
+  Result<std::vector<DirEntry>> page =
+      co_await list_page(backend_, directory, std::move(cursor), max_entries, by);
+  if (page || !page.error().is_posix(ESTALE)) {
+    co_return page;
+  }
+  Error why = co_await open_files_.explain_gone(directory, std::move(page.error()), by);
+  if (why.is_posix(ESTALE)) {
     co_return std::vector<DirEntry>{};
   }
-  co_return page;
+  co_return std::unexpected(std::move(why));
 }
 
 rt::CoStatus FileSystem::close(std::shared_ptr<OpenFile> file) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "capi/context.h"
 #include "model/door.h"
 
 namespace benchfs::test {
@@ -171,6 +172,13 @@ Outcome ApiDoor::unlink(const std::string& path) {
 
 Outcome ApiDoor::rename(const std::string& from, const std::string& to) {
   return {benchfs_rename(current_, full(from).c_str(), full(to).c_str()), {}};
+}
+
+// The C API has no flags for it.
+Outcome ApiDoor::rename_without_replacing(const std::string& from, const std::string& to) {
+  client::Client& client = *current_->client;
+  Status done = client.run(client.fs().rename(full(from), full(to), wire::kRenameNoReplace));
+  return {done ? 0 : -done.error().to_errno(), {}};
 }
 
 Outcome ApiDoor::symlink(const std::string& target, const std::string& path) {

@@ -81,5 +81,15 @@ TEST_F(ErrnoOrder, OfRename) {
   }
 }
 
+// RENAME_NOREPLACE, which the C API does not offer and `benchfs mv -n` uses.
+TEST_F(ErrnoOrder, OfRenameWithoutReplacing) {
+  for (const std::string& from : kPaths) {
+    for (const std::string& to : kPaths) {
+      compare("rename without replacing " + from + " " + to,
+              [&](Door& door) { return door.rename_without_replacing(from, to); });
+    }
+  }
+}
+
 }  // namespace
 }  // namespace benchfs::test

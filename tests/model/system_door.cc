@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <map>
 #include <utility>
 
@@ -163,6 +164,11 @@ Outcome SystemDoor::unlink(const std::string& path) {
 
 Outcome SystemDoor::rename(const std::string& from, const std::string& to) {
   return answer(::rename(full(from).c_str(), full(to).c_str()));
+}
+
+Outcome SystemDoor::rename_without_replacing(const std::string& from, const std::string& to) {
+  return answer(
+      ::renameat2(AT_FDCWD, full(from).c_str(), AT_FDCWD, full(to).c_str(), RENAME_NOREPLACE));
 }
 
 Outcome SystemDoor::symlink(const std::string& target, const std::string& path) {

@@ -75,7 +75,9 @@ rt::CoResult<std::vector<DirEntry>> list_page(Backend& backend,
                          &pages[shard],
                          &at_end[shard]));
   }
-  (void)co_await group.wait();
+  if (!co_await group.wait()) {
+    co_return fail(Errc::kCancelled, "the client is closing");
+  }
   // Beyond the end of the shortest unfinished page other shards may know names that come earlier.
   const std::string* bound = nullptr;
   std::vector<DirEntry> merged;

@@ -161,13 +161,15 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   if (into.size() > wire::kMaxFileBytes - offset) {
     into = into.first(wire::kMaxFileBytes - offset);
   }
+  Deadline by = backend_.data_deadline();
   std::optional<std::uint64_t> size;
   for (;;) {
     Transfer transfer(file, offset, into.size(), max_transfer());
     transfer.into = into;
     co_await run(transfer);
     if (transfer.error) {
-      co_return std::unexpected(co_await open_files_.on_error(file, *std::move(transfer.error)));
+      co_return std::unexpected(
+          co_await open_files_.on_error(file, *std::move(transfer.error), by));
     }
     std::uint64_t end = offset + into.size();
     if (transfer.complete_end >= end) {
@@ -196,6 +198,7 @@ rt::CoResult<std::size_t> DataIo::write_range(OpenFile& file,
                                               std::uint64_t offset,
                                               std::span<const std::byte> from,
                                               std::uint64_t truncation) {
+  Deadline by = backend_.data_deadline();
   Transfer transfer(file, offset, from.size(), max_transfer());
   transfer.from = from;
   transfer.is_write = true;
@@ -207,7 +210,7 @@ rt::CoResult<std::size_t> DataIo::write_range(OpenFile& file,
   if (transfer.error->is_posix(ENOSPC) && transfer.failed_at > offset) {
     co_return transfer.failed_at - offset;
   }
-  co_return std::unexpected(co_await open_files_.on_error(file, *std::move(transfer.error)));
+  co_return std::unexpected(co_await open_files_.on_error(file, *std::move(transfer.error), by));
 }
 
 rt::CoResult<std::size_t> DataIo::write(OpenFile& file,
@@ -241,7 +244,7 @@ rt::CoResult<Appended> DataIo::append(OpenFile& file, std::span<const std::byte>
     Result<rpc::Reply> reply = co_await backend_.pool.call(home, call, by);
     if (!reply) {
       Error error = name_node(std::move(reply.error()), backend_, home, "append");
-      error = co_await open_files_.on_error(file, std::move(error));
+      error = co_await open_files_.on_error(file, std::move(error), by);
       co_return call_error(std::move(error), LostBy::kAnother);
     }
     BENCHFS_CO_TRY(wire::AppendReply place, reply->as<wire::AppendReply>());

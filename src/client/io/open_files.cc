@@ -115,16 +115,17 @@ Status OpenFiles::check(const OpenFile& file) const {
 
 rt::CoResult<wire::Attr> OpenFiles::stat(OpenFile& file) {
   BENCHFS_CO_TRY_VOID(check(file));
-  Result<Found> found = co_await inodes_.get_attr(file.id(), backend_.metadata_deadline());
+  Deadline by = backend_.metadata_deadline();
+  Result<Found> found = co_await inodes_.get_attr(file.id(), by);
   if (!found && file.attr.is_directory() && is_gone(found.error())) {
-    Error why = co_await explain_gone(file.id(), found.error());
+    Error why = co_await explain_gone(file.id(), found.error(), by);
     if (why.is_posix(ESTALE)) {  // removed: nothing about it changes any more
       file.attr.nlink = 0;
       co_return file.attr;
     }
   }
   if (!found) {
-    co_return std::unexpected(co_await on_error(file, std::move(found.error())));
+    co_return std::unexpected(co_await on_error(file, std::move(found.error()), by));
   }
   file.attr = found->attr;
   co_return found->attr;
@@ -132,9 +133,10 @@ rt::CoResult<wire::Attr> OpenFiles::stat(OpenFile& file) {
 
 rt::CoResult<wire::Attr> OpenFiles::set_attr(OpenFile& file, wire::SetAttrRequest request) {
   BENCHFS_CO_TRY_VOID(check(file));
-  Result<Found> found = co_await inodes_.set_attr(file.id(), request, backend_.metadata_deadline());
+  Deadline by = backend_.metadata_deadline();
+  Result<Found> found = co_await inodes_.set_attr(file.id(), request, by);
   if (!found) {
-    co_return std::unexpected(co_await on_error(file, std::move(found.error())));
+    co_return std::unexpected(co_await on_error(file, std::move(found.error()), by));
   }
   file.attr = found->attr;
   co_return found->attr;
@@ -145,9 +147,10 @@ rt::CoStatus OpenFiles::fsync(OpenFile& file) {
   if (file.attr.is_directory()) {
     co_return Status{};
   }
-  Result<Found> found = co_await inodes_.fsync(file.id(), backend_.data_deadline());
+  Deadline by = backend_.data_deadline();
+  Result<Found> found = co_await inodes_.fsync(file.id(), by);
   if (!found) {
-    co_return std::unexpected(co_await on_error(file, std::move(found.error())));
+    co_return std::unexpected(co_await on_error(file, std::move(found.error()), by));
   }
   file.attr = found->attr;
   co_return Status{};
@@ -155,12 +158,12 @@ rt::CoStatus OpenFiles::fsync(OpenFile& file) {
 
 // --- Files that are gone -------------------------------------------------------------------------
 
-rt::Task<Error> OpenFiles::on_error(OpenFile& file, Error error) {
+rt::Task<Error> OpenFiles::on_error(OpenFile& file, Error error, Deadline by) {
   if (!is_gone(error)) {
     co_return error;
   }
   if (!file.stale) {
-    Error why = co_await explain_gone(file.id(), std::move(error));
+    Error why = co_await explain_gone(file.id(), std::move(error), by);
     if (!file.stale) {
       file.stale = std::move(why);
     }
@@ -170,10 +173,9 @@ rt::Task<Error> OpenFiles::on_error(OpenFile& file, Error error) {
 
 // A home that restarted has lost the file; else the file was removed while the home could not know
 // that it is open here. The home tells which inodes it has made since it started.
-rt::Task<Error> OpenFiles::explain_gone(wire::InodeId inode, Error error) {
+rt::Task<Error> OpenFiles::explain_gone(wire::InodeId inode, Error error, Deadline by) {
   wire::ShardId home = inode.home();
-  Result<wire::InodeRangeReply> made =
-      co_await inodes_.made_since_start(home, backend_.metadata_deadline());
+  Result<wire::InodeRangeReply> made = co_await inodes_.made_since_start(home, by);
   bool is_of_this_life = made && inode.counter() >= made->begin && inode.counter() < made->end;
   if (made && !is_of_this_life) {
     co_return Error::from_errno(EIO,
@@ -229,7 +231,7 @@ rt::Task<void> OpenFiles::keep_until_done(wire::ShardId shard) {
     if (done) {
       done = co_await reopen_files(shard);
     }
-    if (done) {
+    if (done && !must_reopen(shard)) {
       break;
     }
     rt::Wake wake = co_await rt::sleep_for(backoff.next(), &backend_.scope.cancel_source());
@@ -238,6 +240,13 @@ rt::Task<void> OpenFiles::keep_until_done(wire::ShardId shard) {
     }
   }
   is_kept_[shard.value] = false;
+}
+
+// The home may have forgotten the client again while its files were opened.
+bool OpenFiles::must_reopen(wire::ShardId shard) {
+  bool any = false;
+  table_.for_each(shard, [&](const OpenFile& file) { any |= file.must_reopen; });
+  return any;
 }
 
 rt::CoStatus OpenFiles::reopen_files(wire::ShardId shard) {
@@ -263,8 +272,8 @@ rt::CoStatus OpenFiles::reopen_files(wire::ShardId shard) {
 
 rt::Task<void> OpenFiles::reopen(std::shared_ptr<OpenFile> file, Status* failed) {
   constexpr std::uint32_t kOnce = wire::kOpenCreate | wire::kOpenExclusive | wire::kOpenTruncate;
-  Result<Found> found = co_await inodes_.open(
-      file->id(), file->flags & ~kOnce, file->number, backend_.metadata_deadline());
+  Deadline by = backend_.metadata_deadline();
+  Result<Found> found = co_await inodes_.open(file->id(), file->flags & ~kOnce, file->number, by);
   if (!file->is_open) {  // closed meanwhile: the notice may have been faster
     backend_.pool.notify(file->id().home(),
                          wire::CloseNotice{.inode = file->attr.inode, .open_number = file->number});
@@ -272,7 +281,7 @@ rt::Task<void> OpenFiles::reopen(std::shared_ptr<OpenFile> file, Status* failed)
     file->must_reopen = false;
   } else if (is_gone(found.error())) {
     file->must_reopen = false;
-    (void)co_await on_error(*file, std::move(found.error()));
+    (void)co_await on_error(*file, std::move(found.error()), by);
   } else {
     *failed = std::unexpected(std::move(found.error()));
   }

@@ -60,8 +60,10 @@ class OpenFiles {
   // Whether the file can be used at all: EBADF once closed, else why it is stale.
   [[nodiscard]] Status check(const OpenFile& file) const;
   // To be called with the error of every request about an open file: an answer that the file is
-  // gone makes it stale. Returns the error for the caller.
-  rt::Task<Error> on_error(OpenFile& file, Error error);
+  // gone makes it stale. Returns the error for the caller. The home is asked why until `by`.
+  rt::Task<Error> on_error(OpenFile& file, Error error, Deadline by);
+  // Why an inode that was known is gone: EIO when its home restarted, ESTALE when it was removed.
+  rt::Task<Error> explain_gone(wire::InodeId inode, Error error, Deadline by);
 
   // From the pool's notices.
   void on_registered(wire::ShardId shard, rpc::Registered how);
@@ -74,9 +76,9 @@ class OpenFiles {
                              Result<Found> found);
   void keep(wire::ShardId shard);
   rt::Task<void> keep_until_done(wire::ShardId shard);
+  [[nodiscard]] bool must_reopen(wire::ShardId shard);
   rt::CoStatus reopen_files(wire::ShardId shard);
   rt::Task<void> reopen(std::shared_ptr<OpenFile> file, Status* failed);
-  rt::Task<Error> explain_gone(wire::InodeId inode, Error error);
 
   Backend& backend_;
   Inodes& inodes_;

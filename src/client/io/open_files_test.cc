@@ -360,5 +360,18 @@ TEST_F(OpenFilesTest, AWriteOfWhichNothingIsStoredFailsAndNamesTheNode) {
   EXPECT_NE(written.error().message().find("node_0"), std::string::npos);
 }
 
+// A listing that ends without an error is complete.
+TEST_F(OpenFilesTest, ADirectoryThatIsGoneHasNoEntriesUnlessItsHomeLostThem) {
+  shard_.script(Opcode::kReaddir, {fail_with(ESTALE)});
+  ClientUnderTest client({&shard_});
+  Result<std::vector<DirEntry>> listed = client.run(client.fs().list(kDir, "", 10));
+  ASSERT_TRUE(listed) << listed.error().message();
+  EXPECT_TRUE(listed->empty());
+  made_since(100);
+  listed = client.run(client.fs().list(kDir, "", 10));
+  ASSERT_FALSE(listed);
+  EXPECT_TRUE(listed.error().is_posix(EIO)) << listed.error().message();
+}
+
 }  // namespace
 }  // namespace benchfs::client

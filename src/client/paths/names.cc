@@ -94,13 +94,17 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, old_walk));
   BENCHFS_CO_TRY(PathWalk new_walk, PathWalk::start(to));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, new_walk));
-  if (old_walk.name().empty() || new_walk.name().empty()) {
+  bool may_replace = (flags & wire::kRenameNoReplace) == 0;
+  if (old_walk.name().empty()) {
     co_return busy_root();
+  }
+  if (new_walk.name().empty()) {
+    co_return may_replace ? busy_root() : fail_errno(EEXIST);
   }
   if (old_walk.must_be_directory() || new_walk.must_be_directory()) {
     BENCHFS_CO_TRY(Found found, co_await look_up(attempt, old_walk));
     if (!found.attr.is_directory()) {
-      co_return fail_errno(ENOTDIR);
+      co_return fail_errno(!may_replace && co_await look_up(attempt, new_walk) ? EEXIST : ENOTDIR);
     }
   }
   Status renamed = co_await inodes_.rename(old_walk.directory(),
@@ -115,6 +119,9 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
     if (target && old_walk.goes_through(target->attr.id())) {
       renamed = fail_errno(ENOTEMPTY);
     }
+  } else if (!renamed && renamed.error().is_posix(EINVAL) && !may_replace &&
+             co_await look_up(attempt, new_walk)) {
+    renamed = fail_errno(EEXIST);  // which Linux says before it looks for loops
   }
   BENCHFS_CO_TRY_VOID(
       attempt.in_directories(old_walk.directory(), new_walk.directory(), std::move(renamed)));

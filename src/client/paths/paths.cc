@@ -169,11 +169,12 @@ rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
   if ((request.mask & wire::kSetSize) != 0 && attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
+  BootTime asked_at = boot_now();
   BENCHFS_CO_TRY(Found found,
                  attempt.on_inode(
                      attr.id(), co_await inodes_.set_attr(attr.id(), request, attempt.deadline())));
   if (found.attr.is_directory()) {
-    directories_.put_inheritance(found.attr, boot_now(), lease_of(attr.id().home()));
+    directories_.put_inheritance(found.attr, asked_at, lease_of(attr.id().home()));
   }
   co_return found.attr;
 }
