@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -195,7 +196,7 @@ bool is_address_of_function(const ElfW(Rela) & relocation) {
 
 void replace(const Library& library, std::uintptr_t slot, void* function) {
   auto* word = reinterpret_cast<void**>(slot);
-  if (*word == function) {
+  if (std::atomic_ref(*word).load(std::memory_order_relaxed) == function) {
     return;
   }
   static const auto page_bytes = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
@@ -237,6 +238,8 @@ int redirect_library(dl_phdr_info* info, std::size_t, void*) {
 }  // namespace
 
 void redirect_ucx_calls() {
+  static std::mutex one_at_a_time;
+  std::lock_guard lock(one_at_a_time);
   ::dl_iterate_phdr(redirect_library, nullptr);
 }
 

@@ -141,6 +141,7 @@ ShardUnderTest::ShardUnderTest(Options options) {
     shard_ = std::move(*shard);
     created.set_value(shard_.get());
     (void)shard_->run();
+    stopped_.acquire();
     shard_.reset();  // on the thread that made it
   });
   addresses.front() = created.get_future().get()->address();
@@ -150,6 +151,7 @@ ShardUnderTest::ShardUnderTest(Options options) {
 ShardUnderTest::~ShardUnderTest() {
   client_.reset();
   shard_->stop();
+  stopped_.release();
   thread_.join();
   peers_.clear();
   std::error_code ignored;

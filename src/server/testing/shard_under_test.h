@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <semaphore>
 #include <set>
 #include <string>
 #include <thread>
@@ -124,6 +125,7 @@ class ShardUnderTest {
   std::string directory_;
   std::vector<std::unique_ptr<ScriptedShard>> peers_;
   std::unique_ptr<Shard> shard_;
+  std::binary_semaphore stopped_{0};  // nobody but its thread uses the shard any more
   std::thread thread_;
   std::unique_ptr<rpc::testing::Client> client_;
 };
