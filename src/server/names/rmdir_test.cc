@@ -90,8 +90,8 @@ TEST_F(DirectoryRemovalTest, NoNameIsMissingInADirectoryBeforeItIsKnownWhetherIt
     std::vector<Result<rpc::Reply>> replies;
     replies.push_back(
         call(wire::LookupRequest{.parent = parent, .name_bytes = 1}, "a", {}, patience));
-    replies.push_back(
-        call(wire::OpenRequest{.parent = parent, .name_bytes = 1}, "a", {}, patience));
+    replies.push_back(call(
+        wire::OpenRequest{.parent = parent, .name_bytes = 1, .open_number = 1}, "a", {}, patience));
     replies.push_back(
         call(wire::UnlinkRequest{.parent = parent, .name_bytes = 1}, "a", {}, patience));
     replies.push_back(
