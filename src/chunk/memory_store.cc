@@ -210,7 +210,8 @@ rt::CoStatus MemoryStore::sync(wire::InodeId) {
 
 rt::CoResult<Space> MemoryStore::space(Deadline) {
   // Free slots that are still mapped are not lost; the shards of a daemon share the rest.
-  std::uint64_t most = slots_.warm_bytes() + budget_.left() / config_.shards;
+  std::uint64_t left = std::min(budget_.left() / config_.shards, config_.limit_bytes);
+  std::uint64_t most = slots_.warm_bytes() + left;
   co_return Space{.total_bytes = config_.limit_bytes,
                   .free_bytes = std::min(config_.limit_bytes - slots_.used_bytes(), most),
                   .device_id = device_id_};

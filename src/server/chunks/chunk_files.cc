@@ -83,8 +83,11 @@ rt::CoStatus ChunkFiles::may_commit(const Write& write, Deadline deadline) {
       continue;
     }
     rt::Wake wake = co_await file.answered.wait(deadline, peers_.stopping);
-    BENCHFS_CO_TRY_VOID(
-        rt::wake_status(wake, "waiting until the home of the file knows of the write"));
+    if (Status woken = rt::wake_status(wake, ""); !woken) {
+      co_return fail(woken.error().code,
+                     "waiting until " + peers_.name_of(write.inode_.home()) +
+                         ", the home of the file, knows of the write");
+    }
   }
 }
 
@@ -305,7 +308,8 @@ rt::CoStatus ChunkFiles::cut(wire::TruncateChunksRequest body) {
     older_.excuse(inode);
   }
   auto found = files_.find(inode);
-  if (!done && found != files_.end() && found->second.applied == body.truncation) {
+  if (!done && found != files_.end() && body.truncation > 0 &&
+      found->second.applied == body.truncation) {
     found->second.applied = body.truncation - 1;  // it comes again
   }
   erase_if_unneeded(inode);

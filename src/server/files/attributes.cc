@@ -48,7 +48,11 @@ rt::CoResult<wire::Attr> Files::exact_attr(wire::InodeId inode, Deadline deadlin
       wire::QueryChunksRequest query;
       query.inode = inode.value;
       query.chunk_bytes = attr->layout.chunk_bytes;
-      BENCHFS_CO_TRY(wire::QueryChunksReply known, chunks_->query_now(query));
+      Result<wire::QueryChunksReply> answer = chunks_->query_now(query);
+      if (!answer && answer.error().code == Errc::kDataLost) {
+        co_return std::unexpected(lost_data(peers_.self));
+      }
+      BENCHFS_CO_TRY(wire::QueryChunksReply known, std::move(answer));
       co_return store_.attr_if_settled(inode, known.end, known.mtime_ns);
     }
     std::shared_ptr<QueryRound> round = join_round(inode, *state, deadline);

@@ -32,6 +32,7 @@ struct Mark {
   bool is_plain = false;     // for writes that are no appends
   bool is_settling = false;  // to be settled, which is owed
   std::uint64_t stamp = 0;
+  std::uint64_t number = 0;  // in the order of marks
 };
 
 // Asks all marked shards once, for everybody who came before it began.
@@ -99,8 +100,8 @@ class FileStates {
 
   Mark& add_mark(wire::InodeId inode, wire::ShardId shard) {
     ++mark_count_;
-    order_.emplace_back(inode, shard);
-    return get(inode).marks.emplace_back(Mark{.shard = shard});
+    order_.push_back({inode, shard, ++last_number_});
+    return get(inode).marks.emplace_back(Mark{.shard = shard, .number = last_number_});
   }
   void erase_mark(wire::InodeId inode, wire::ShardId shard) {
     FileState* state = find(inode);
@@ -117,31 +118,44 @@ class FileStates {
   // The longest marked file; call while there are marks. It counts as marked anew afterwards.
   std::pair<wire::InodeId, wire::ShardId> take_oldest_mark() {
     for (;;) {
-      auto [inode, shard] = order_.front();
+      Ordered oldest = order_.front();
       order_.pop_front();
-      FileState* state = find(inode);
-      if (state != nullptr && state->find_mark(shard) != nullptr) {
-        order_.emplace_back(inode, shard);
-        return {inode, shard};
+      if (is_current(oldest)) {
+        order_.push_back(oldest);
+        return {oldest.inode, oldest.shard};
       }
     }
   }
-  // Forgets what has become of no use in the order of marks.
+  // Forgets what has become of no use in the order of marks. Call after each add_mark().
   void trim() {
     for (std::size_t i = 0; i < 2 && order_.size() > 2 * mark_count_ + 64; ++i) {
-      auto [inode, shard] = order_.front();
+      Ordered oldest = order_.front();
       order_.pop_front();
-      FileState* state = find(inode);
-      if (state != nullptr && state->find_mark(shard) != nullptr) {
-        order_.emplace_back(inode, shard);
+      if (is_current(oldest)) {
+        order_.push_back(oldest);
       }
     }
   }
+  // Marks in the order, and some that are gone: a little more than twice mark_count() at most.
+  [[nodiscard]] std::size_t order_size() const { return order_.size(); }
 
  private:
+  struct Ordered {
+    wire::InodeId inode;
+    wire::ShardId shard;
+    std::uint64_t number;
+  };
+  // A shard that marked the file again since has a later number.
+  [[nodiscard]] bool is_current(const Ordered& ordered) const {
+    FileState* state = find(ordered.inode);
+    Mark* mark = state == nullptr ? nullptr : state->find_mark(ordered.shard);
+    return mark != nullptr && mark->number == ordered.number;
+  }
+
   std::unordered_map<wire::InodeId, std::unique_ptr<FileState>> states_;
   std::size_t mark_count_ = 0;
-  std::deque<std::pair<wire::InodeId, wire::ShardId>> order_;  // oldest first; some are gone
+  std::uint64_t last_number_ = 0;
+  std::deque<Ordered> order_;  // oldest first; some are gone
 };
 
 }  // namespace benchfs::server

@@ -51,11 +51,15 @@ rt::Task<void> Reclaimer::run(Lane& lane) {
     }
     std::size_t limit = lane.silent_since ? 1 : kAtATime;
     MonoTime now = mono_now();
+    if (lane.under_way >= limit) {
+      (void)co_await lane.changed.wait(Deadline::at(now + kLongestPause), peers_.stopping);
+      continue;
+    }
     auto due = std::ranges::find_if(lane.works, [&](const Work& w) { return w.not_before <= now; });
-    if (due == lane.works.end() || lane.under_way >= limit) {
+    if (due == lane.works.end()) {
       MonoTime until = now + kLongestPause;
       for (const Work& work : lane.works) {
-        until = lane.under_way >= limit ? until : std::min(until, work.not_before);
+        until = std::min(until, work.not_before);
       }
       (void)co_await lane.changed.wait(Deadline::at(until), peers_.stopping);
       continue;

@@ -42,7 +42,7 @@ Error Files::waits_error(const FileState& state) const {
   std::string text = state.phase == FileState::Phase::kCut ? "a truncation of the file is under way"
                                                            : "the file is being removed";
   for (wire::ShardId shard : state.left) {
-    text += ", waits for shard " + std::to_string(shard.value);
+    text += ", waits for " + peers_.name_of(shard);
   }
   return Error{Errc::kDeadline, ETIMEDOUT, std::move(text)};
 }
