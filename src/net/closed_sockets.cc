@@ -100,26 +100,30 @@ bool was_bound(int fd) {
          (address.ss_family != AF_INET6 || ip6->sin6_port != 0);
 }
 
+struct Entry {
+  std::atomic<std::uint64_t>* place = nullptr;
+  std::uint64_t value = 0;  // as it was found; 0: no entry
+};
+
 // Of those that need not be kept when all workers have looked for what was closed before `seen`.
-std::atomic<std::uint64_t>* oldest(std::uint64_t seen) {
-  std::atomic<std::uint64_t>* found = nullptr;
-  std::uint64_t least = UINT64_MAX;
-  for (std::atomic<std::uint64_t>& entry : kept) {
-    std::uint64_t value = entry.load(std::memory_order_relaxed);
+Entry oldest(std::uint64_t seen) {
+  Entry found;
+  for (std::atomic<std::uint64_t>& place : kept) {
+    std::uint64_t value = place.load(std::memory_order_relaxed);
     bool is_free = (value & kWasBound) == 0 || (value >> kCountShift) < seen;
-    if (value != 0 && value < least && is_free) {
-      least = value;
-      found = &entry;
+    if (value != 0 && (found.value == 0 || value < found.value) && is_free) {
+      found = {&place, value};
     }
   }
   return found;
 }
 
-// Closes the number of an entry, unless another thread does.
-void release(std::atomic<std::uint64_t>& entry, std::uint64_t value) {
-  if (value != 0 && entry.compare_exchange_strong(value, 0, std::memory_order_acq_rel)) {
+// Closes the number of an entry, unless another thread has done so since it was found.
+void release(Entry entry) {
+  if (entry.value != 0 &&
+      entry.place->compare_exchange_strong(entry.value, 0, std::memory_order_acq_rel)) {
     kept_count.fetch_sub(1, std::memory_order_relaxed);
-    close_at_once(static_cast<int>(value & kNumberMask));
+    close_at_once(static_cast<int>(entry.value & kNumberMask));
   }
 }
 
@@ -135,11 +139,11 @@ std::uint64_t seen_by_all() {
 void release_what_all_have_seen() {
   std::size_t longest = kept_longest();
   while (kept_count.load(std::memory_order_relaxed) > longest) {
-    std::atomic<std::uint64_t>* entry = oldest(seen_by_all());
-    if (entry == nullptr) {
+    Entry entry = oldest(seen_by_all());
+    if (entry.value == 0) {
       return;
     }
-    release(*entry, entry->load(std::memory_order_relaxed));
+    release(entry);
   }
 }
 
@@ -155,9 +159,7 @@ void keep(int fd, bool bound) {
         return;
       }
     }
-    if (std::atomic<std::uint64_t>* entry = oldest(UINT64_MAX)) {  // full
-      release(*entry, entry->load(std::memory_order_relaxed));
-    }
+    release(oldest(UINT64_MAX));  // full
   }
 }
 
