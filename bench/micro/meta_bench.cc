@@ -35,14 +35,14 @@ std::vector<std::string> make_names(Order order) {
 
 std::unique_ptr<MetaStore> make_store() {
   auto store = std::make_unique<MetaStore>(wire::ShardId{0}, 1, MetaStore::Config{});
-  store->make_root(0, 0, 1);
+  store->apply(meta::MakeRoot{0, 0, 1});
   return store;
 }
 
 void fill(MetaStore& store, const std::vector<std::string>& names) {
   const NewInode file{.mode = S_IFREG | 0644, .layout = {4U << 20, 0, 1}};
   for (const std::string& name : names) {
-    BENCHFS_CHECK(store.create(wire::kRootInode, name, file, 1, kNow).has_value());
+    BENCHFS_CHECK(store.apply(meta::Create{wire::kRootInode, name, file, 1, kNow}).has_value());
   }
 }
 
@@ -85,10 +85,10 @@ void create_many_directories(benchmark::State& state) {
     const std::size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
     state.ResumeTiming();
     for (std::uint64_t d = 0; d < kDirectories; ++d) {
-      auto attr = store->create(wire::kRootInode, names[d], directory, 1, kNow);
+      auto attr = store->apply(meta::Create{wire::kRootInode, names[d], directory, 1, kNow});
       BENCHFS_CHECK(attr.has_value());
       for (std::uint64_t f = 0; f < 10; ++f) {
-        BENCHFS_CHECK(store->create(attr->id(), names[f], file, 1, kNow).has_value());
+        BENCHFS_CHECK(store->apply(meta::Create{attr->id(), names[f], file, 1, kNow}).has_value());
       }
     }
     state.PauseTiming();
@@ -110,7 +110,7 @@ void slowest_create(benchmark::State& state) {
     auto store = make_store();
     for (const std::string& name : names) {
       MonoTime start = mono_now();
-      BENCHFS_CHECK(store->create(wire::kRootInode, name, file, 1, kNow).has_value());
+      BENCHFS_CHECK(store->apply(meta::Create{wire::kRootInode, name, file, 1, kNow}).has_value());
       slowest = std::max(slowest, mono_now() - start);
     }
   }
@@ -178,9 +178,10 @@ void remove_wide(benchmark::State& state, Order order) {
     state.ResumeTiming();
     for (const std::string& name : names) {
       auto entry = store->find(wire::kRootInode, name);
-      BENCHFS_CHECK(entry && store->remove_entry(wire::kRootInode, name).has_value());
-      BENCHFS_CHECK(store->unlink(entry->inode, 2).has_value());
-      store->erase(entry->inode);
+      BENCHFS_CHECK(entry &&
+                    store->apply(meta::RemoveEntry{wire::kRootInode, name, 1}).has_value());
+      BENCHFS_CHECK(store->apply(meta::Unlink{entry->inode, 2}).has_value());
+      store->apply(meta::Erase{entry->inode});
     }
     state.PauseTiming();
     store.reset();
@@ -197,8 +198,8 @@ void open_and_close(benchmark::State& state) {
   std::uint64_t counter = 0;
   for (auto _ : state) {
     auto id = wire::InodeId::make(wire::ShardId{0}, 2 + counter++ % kFiles);
-    BENCHFS_CHECK(store->open(id, {7, 1}, wire::kOpenWrite).has_value());
-    BENCHFS_CHECK(store->close({7, 1}).has_value());
+    BENCHFS_CHECK(store->apply(meta::OpenInode{id, {7, 1}, wire::kOpenWrite}).has_value());
+    BENCHFS_CHECK(store->apply(meta::Close{{7, 1}}).has_value());
   }
 }
 BENCHMARK(open_and_close);

@@ -53,14 +53,10 @@ Result<Entry> MetaStore::find(wire::InodeId parent, std::string_view name) const
   return record->entry();
 }
 
-Result<wire::Attr> MetaStore::create(wire::InodeId parent,
-                                     std::string_view name,
-                                     const NewInode& inode,
-                                     std::int64_t now_ns,
-                                     MonoTime mono_now) {
-  BENCHFS_DCHECK(wire::check_name(name) == 0);
-  BENCHFS_TRY_VOID(check_new_entry(parent, mono_now));
-  if (entries_.find(parent, name) != nullptr) {
+Result<wire::Attr> MetaStore::carry_out(const Create& change) {
+  BENCHFS_DCHECK(wire::check_name(change.name) == 0);
+  BENCHFS_TRY_VOID(check_new_entry(change.parent, change.mono_now));
+  if (entries_.find(change.parent, change.name) != nullptr) {
     return fail_errno(EEXIST);
   }
   if (inodes_.size() >= config_.max_inodes) {
@@ -69,32 +65,31 @@ Result<wire::Attr> MetaStore::create(wire::InodeId parent,
   if (entries_.size() >= config_.max_entries) {
     return fail_errno(ENOSPC, "the shard's limit of directory entries is reached");
   }
-  wire::Attr attr = fill(inodes_.make(), inode, parent, now_ns);
-  entries_.insert(parent, name, {attr.id(), attr.mode & S_IFMT});
+  wire::Attr attr = fill(inodes_.make(), change.inode, change.parent, change.now_ns);
+  entries_.insert(change.parent, change.name, {attr.id(), attr.mode & S_IFMT});
+  touch_parent(change.parent, change.now_ns);
   return attr;
 }
 
-Status MetaStore::put_entry(wire::InodeId parent,
-                            std::string_view name,
-                            Entry entry,
-                            MonoTime mono_now) {
-  BENCHFS_DCHECK(wire::check_name(name) == 0);
-  BENCHFS_TRY_VOID(check_new_entry(parent, mono_now));
-  if (EntryRecord* record = entries_.find(parent, name); record != nullptr) {
-    record->set_entry(entry);
-    return {};
-  }
-  if (entries_.size() >= config_.max_entries) {
+Status MetaStore::carry_out(const PutEntry& change) {
+  BENCHFS_DCHECK(wire::check_name(change.name) == 0);
+  BENCHFS_TRY_VOID(check_new_entry(change.parent, change.mono_now));
+  if (EntryRecord* record = entries_.find(change.parent, change.name); record != nullptr) {
+    record->set_entry(change.entry);
+  } else if (entries_.size() < config_.max_entries) {
+    entries_.insert(change.parent, change.name, change.entry);
+  } else {
     return fail_errno(ENOSPC, "the shard's limit of directory entries is reached");
   }
-  entries_.insert(parent, name, entry);
+  touch_parent(change.parent, change.now_ns);
   return {};
 }
 
-Status MetaStore::remove_entry(wire::InodeId parent, std::string_view name) {
-  if (!entries_.erase(parent, name)) {
+Status MetaStore::carry_out(const RemoveEntry& change) {
+  if (!entries_.erase(change.parent, change.name)) {
     return fail_errno(ENOENT);
   }
+  touch_parent(change.parent, change.now_ns);
   return {};
 }
 
@@ -131,11 +126,8 @@ Status MetaStore::freeze(wire::InodeId directory,
   return {};
 }
 
-void MetaStore::thaw(wire::InodeId directory, std::uint64_t owner, bool removed) {
-  if (!removed) {
-    directories_.thaw(directory, owner);
-    return;
-  }
+void MetaStore::carry_out(const RemoveDirectory& change) {
+  wire::InodeId directory = change.directory;
   // An inode of this shard that does not exist needs no mark, and a made-up number deserves none.
   bool exists =
       directory.home() == self_ ? inodes_.find(directory) != nullptr : parent_error(directory) == 0;
@@ -144,10 +136,10 @@ void MetaStore::thaw(wire::InodeId directory, std::uint64_t owner, bool removed)
   }
 }
 
-Result<wire::Attr> MetaStore::open(wire::InodeId id, OpenId open, std::uint32_t open_flags) {
-  const Inode* inode = inodes_.find(id);
-  if (std::optional<Open> known = opens_.find(open)) {
-    if (known->inode != id || inode == nullptr) {
+Result<wire::Attr> MetaStore::carry_out(const OpenInode& change) {
+  const Inode* inode = inodes_.find(change.inode);
+  if (std::optional<Open> known = opens_.find(change.open)) {
+    if (known->inode != change.inode || inode == nullptr) {
       return fail_errno(EINVAL, "the open number is in use");
     }
     return inode->attr;
@@ -158,31 +150,27 @@ Result<wire::Attr> MetaStore::open(wire::InodeId id, OpenId open, std::uint32_t 
   if (inode->attr.is_symlink()) {
     return fail_errno(ELOOP);
   }
-  if (inode->attr.is_directory() && (open_flags & wire::kOpenWrite) != 0) {
+  if (inode->attr.is_directory() && (change.open_flags & wire::kOpenWrite) != 0) {
     return fail_errno(EISDIR);
   }
   if (opens_.size() >= config_.max_opens) {
     return fail_errno(ENFILE, "the shard's limit of open files is reached");
   }
-  opens_.add(open, {id, open_flags});
+  opens_.add(change.open, {change.inode, change.open_flags});
   return inode->attr;
 }
 
-Result<wire::Attr> MetaStore::create_open(wire::InodeId parent,
-                                          std::string_view name,
-                                          const NewInode& inode,
-                                          OpenId open,
-                                          std::uint32_t open_flags,
-                                          std::int64_t now_ns,
-                                          MonoTime mono_now) {
+Result<wire::Attr> MetaStore::carry_out(const CreateOpen& change) {
   if (opens_.size() >= config_.max_opens) {
     return fail_errno(ENFILE, "the shard's limit of open files is reached");
   }
-  if (opens_.find(open)) {
+  if (opens_.find(change.open)) {
     return fail_errno(EINVAL, "the open number is in use");
   }
-  BENCHFS_TRY(wire::Attr attr, create(parent, name, inode, now_ns, mono_now));
-  opens_.add(open, {attr.id(), open_flags});
+  BENCHFS_TRY(
+      wire::Attr attr,
+      carry_out(Create{change.parent, change.name, change.inode, change.now_ns, change.mono_now}));
+  opens_.add(change.open, {attr.id(), change.open_flags});
   return attr;
 }
 

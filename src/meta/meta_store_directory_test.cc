@@ -21,18 +21,18 @@ TEST_F(MetaStoreDirectoryTest, TheRootIsItsOwnParent) {
 
 TEST_F(MetaStoreDirectoryTest, AFrozenDirectoryTakesNoEntriesUntilTheFreezeEnds) {
   ASSERT_TRUE(store_.freeze(kRemoteDir, kOwner, kEnd, kStart).has_value());
-  EXPECT_TRUE(is_busy(store_.create(kRemoteDir, "a", new_file(), 1, kStart)));
-  EXPECT_TRUE(is_busy(store_.put_entry(kRemoteDir, "a", kSomeEntry, at_second(109))));
+  EXPECT_TRUE(is_busy(store_.apply(Create{kRemoteDir, "a", new_file(), 1, kStart})));
+  EXPECT_TRUE(is_busy(store_.apply(PutEntry{kRemoteDir, "a", kSomeEntry, 1, at_second(109)})));
   EXPECT_EQ(errno_of(store_.find(kRemoteDir, "a")), ENOENT);
-  EXPECT_TRUE(store_.create(kOtherRemoteDir, "a", new_file(), 1, kStart).has_value());
-  EXPECT_TRUE(store_.create(kRemoteDir, "a", new_file(), 1, kEnd).has_value());
-  EXPECT_TRUE(store_.put_entry(kRemoteDir, "b", kSomeEntry, kEnd).has_value());
+  EXPECT_TRUE(store_.apply(Create{kOtherRemoteDir, "a", new_file(), 1, kStart}).has_value());
+  EXPECT_TRUE(store_.apply(Create{kRemoteDir, "a", new_file(), 1, kEnd}).has_value());
+  EXPECT_TRUE(store_.apply(PutEntry{kRemoteDir, "b", kSomeEntry, 1, kEnd}).has_value());
 }
 
 TEST_F(MetaStoreDirectoryTest, ADirectoryWithEntriesCannotBeFrozen) {
   create(kRemoteDir, "a", new_file());
   EXPECT_EQ(errno_of(store_.freeze(kRemoteDir, kOwner, kEnd, kStart)), ENOTEMPTY);
-  ASSERT_TRUE(store_.remove_entry(kRemoteDir, "a").has_value());
+  ASSERT_TRUE(store_.apply(RemoveEntry{kRemoteDir, "a", 1}).has_value());
   EXPECT_EQ(errno_of(store_.freeze(kRemoteDir, kOwner, kEnd, kStart)), 0);
 }
 
@@ -46,32 +46,34 @@ TEST_F(MetaStoreDirectoryTest, OnlyOneOwnerFreezesAtATime) {
 TEST_F(MetaStoreDirectoryTest, FreezingAgainMovesTheEnd) {
   ASSERT_TRUE(store_.freeze(kRemoteDir, kOwner, kEnd, kStart).has_value());
   ASSERT_TRUE(store_.freeze(kRemoteDir, kOwner, at_second(120), kStart).has_value());
-  EXPECT_TRUE(is_busy(store_.create(kRemoteDir, "a", new_file(), 1, kEnd)));
-  EXPECT_TRUE(store_.create(kRemoteDir, "a", new_file(), 1, at_second(120)).has_value());
+  EXPECT_TRUE(is_busy(store_.apply(Create{kRemoteDir, "a", new_file(), 1, kEnd})));
+  EXPECT_TRUE(store_.apply(Create{kRemoteDir, "a", new_file(), 1, at_second(120)}).has_value());
 }
 
 TEST_F(MetaStoreDirectoryTest, ThawAllowsEntriesAgainAndMayBeRepeated) {
   ASSERT_TRUE(store_.freeze(kRemoteDir, kOwner, kEnd, kStart).has_value());
-  store_.thaw(kRemoteDir, kOwner, false);
-  store_.thaw(kRemoteDir, kOwner, false);
-  EXPECT_TRUE(store_.create(kRemoteDir, "a", new_file(), 1, kStart).has_value());
+  store_.thaw(kRemoteDir, kOwner);
+  store_.thaw(kRemoteDir, kOwner);
+  EXPECT_TRUE(store_.apply(Create{kRemoteDir, "a", new_file(), 1, kStart}).has_value());
 }
 
 TEST_F(MetaStoreDirectoryTest, ThawByAnotherOwnerChangesNothing) {
   ASSERT_TRUE(store_.freeze(kRemoteDir, kOwner, kEnd, kStart).has_value());
-  store_.thaw(kRemoteDir, kOtherOwner, false);
-  EXPECT_TRUE(is_busy(store_.create(kRemoteDir, "a", new_file(), 1, kStart)));
+  store_.thaw(kRemoteDir, kOtherOwner);
+  EXPECT_TRUE(is_busy(store_.apply(Create{kRemoteDir, "a", new_file(), 1, kStart})));
 }
 
 TEST_F(MetaStoreDirectoryTest, ARemovedDirectoryIsStaleForEver) {
   std::vector<std::byte> out;
   ASSERT_TRUE(store_.freeze(kRemoteDir, kOwner, kEnd, kStart).has_value());
-  store_.thaw(kRemoteDir, kOwner, true);
-  store_.thaw(kRemoteDir, kOwner, true);
-  store_.thaw(kRemoteDir, kOwner, false);
+  store_.apply(RemoveDirectory{kRemoteDir});
+  store_.apply(RemoveDirectory{kRemoteDir});
+  store_.thaw(kRemoteDir, kOwner);
   EXPECT_EQ(errno_of(store_.find(kRemoteDir, "a")), ESTALE);
-  EXPECT_EQ(errno_of(store_.create(kRemoteDir, "a", new_file(), 1, at_second(9999))), ESTALE);
-  EXPECT_EQ(errno_of(store_.put_entry(kRemoteDir, "a", kSomeEntry, at_second(9999))), ESTALE);
+  EXPECT_EQ(errno_of(store_.apply(Create{kRemoteDir, "a", new_file(), 1, at_second(9999)})),
+            ESTALE);
+  EXPECT_EQ(errno_of(store_.apply(PutEntry{kRemoteDir, "a", kSomeEntry, 1, at_second(9999)})),
+            ESTALE);
   EXPECT_EQ(errno_of(store_.list(kRemoteDir, "", 4096, out)), ESTALE);
   EXPECT_EQ(errno_of(store_.freeze(kRemoteDir, kOwner, kEnd, kStart)), ESTALE);
   // The neighbouring number shares a block of marks.
@@ -79,29 +81,29 @@ TEST_F(MetaStoreDirectoryTest, ARemovedDirectoryIsStaleForEver) {
 }
 
 TEST_F(MetaStoreDirectoryTest, RemovalWorksWithoutAFreezeAndAgainstAnothersFreeze) {
-  store_.thaw(kRemoteDir, kOwner, true);
+  store_.apply(RemoveDirectory{kRemoteDir});
   EXPECT_EQ(errno_of(store_.find(kRemoteDir, "a")), ESTALE);
   ASSERT_TRUE(store_.freeze(kOtherRemoteDir, kOtherOwner, kEnd, kStart).has_value());
-  store_.thaw(kOtherRemoteDir, kOwner, true);
+  store_.apply(RemoveDirectory{kOtherRemoteDir});
   EXPECT_EQ(errno_of(store_.find(kOtherRemoteDir, "a")), ESTALE);
 }
 
 TEST_F(MetaStoreDirectoryTest, EntriesLeftInARemovedDirectoryCanBeTakenOut) {
   create(kRemoteDir, "a", new_file());
-  store_.thaw(kRemoteDir, kOwner, true);
-  EXPECT_TRUE(store_.remove_entry(kRemoteDir, "a").has_value());
+  store_.apply(RemoveDirectory{kRemoteDir});
+  EXPECT_TRUE(store_.apply(RemoveEntry{kRemoteDir, "a", 1}).has_value());
   EXPECT_EQ(store_.stats().entry_count, 0U);
 }
 
 TEST_F(MetaStoreDirectoryTest, ADirectoryOfThisShardIsStaleBeforeAndAfterItsInodeIsGone) {
   wire::Attr directory = create(wire::kRootInode, "d", new_directory());
   ASSERT_TRUE(store_.freeze(directory.id(), kOwner, kEnd, kStart).has_value());
-  store_.thaw(directory.id(), kOwner, true);
+  store_.apply(RemoveDirectory{directory.id()});
   EXPECT_EQ(errno_of(store_.find(directory.id(), "a")), ESTALE);
-  ASSERT_EQ(gone(store_.unlink(directory.id(), 7)), true);
+  ASSERT_EQ(gone(store_.apply(Unlink{directory.id(), 7})), true);
   EXPECT_EQ(errno_of(store_.find(directory.id(), "a")), ESTALE);
-  store_.thaw(directory.id(), kOwner, true);
-  EXPECT_EQ(errno_of(store_.create(directory.id(), "a", new_file(), 1, kStart)), ESTALE);
+  store_.apply(RemoveDirectory{directory.id()});
+  EXPECT_EQ(errno_of(store_.apply(Create{directory.id(), "a", new_file(), 1, kStart})), ESTALE);
 }
 
 TEST_F(MetaStoreDirectoryTest, OnlyADirectoryCanBeFrozen) {
@@ -111,9 +113,9 @@ TEST_F(MetaStoreDirectoryTest, OnlyADirectoryCanBeFrozen) {
 
 TEST_F(MetaStoreDirectoryTest, TheRootCannotBeRemoved) {
   EXPECT_EQ(errno_of(store_.freeze(wire::kRootInode, kOwner, kEnd, kStart)), EBUSY);
-  store_.thaw(wire::kRootInode, kOwner, true);
-  EXPECT_EQ(errno_of(store_.unlink(wire::kRootInode, 1)), EBUSY);
-  EXPECT_TRUE(store_.create(wire::kRootInode, "a", new_file(), 1, kStart).has_value());
+  store_.apply(RemoveDirectory{wire::kRootInode});
+  EXPECT_EQ(errno_of(store_.apply(Unlink{wire::kRootInode, 1})), EBUSY);
+  EXPECT_TRUE(store_.apply(Create{wire::kRootInode, "a", new_file(), 1, kStart}).has_value());
 }
 
 TEST_F(MetaStoreDirectoryTest, TooManyFreezesAreRefusedUntilTheOldOnesEnd) {
@@ -128,22 +130,35 @@ TEST_F(MetaStoreDirectoryTest, TooManyFreezesAreRefusedUntilTheOldOnesEnd) {
 TEST_F(MetaStoreDirectoryTest, SetParentMovesADirectoryAndNothingElse) {
   wire::Attr directory = create(wire::kRootInode, "d", new_directory());
   wire::Attr file = create(wire::kRootInode, "f", new_file());
-  ASSERT_TRUE(store_.set_parent(directory.id(), kRemoteDir).has_value());
+  ASSERT_TRUE(store_.apply(SetParent{directory.id(), kRemoteDir}).has_value());
   EXPECT_EQ(attr(directory.id()).parent, kRemoteDir.value);
-  EXPECT_EQ(errno_of(store_.set_parent(file.id(), kRemoteDir)), ENOTDIR);
-  EXPECT_EQ(errno_of(store_.set_parent(kRemoteDir, kRemoteDir)), ENOENT);
+  EXPECT_EQ(errno_of(store_.apply(SetParent{file.id(), kRemoteDir})), ENOTDIR);
+  EXPECT_EQ(errno_of(store_.apply(SetParent{kRemoteDir, kRemoteDir})), ENOENT);
 }
 
-TEST_F(MetaStoreDirectoryTest, AnEntryChangeTouchesADirectoryThatLivesHere) {
+TEST_F(MetaStoreDirectoryTest, ChangesOfEntriesSetTheTimesOfADirectoryThatLivesHere) {
   wire::Attr directory = create(wire::kRootInode, "d", new_directory(), 5);
-  store_.touch_entry_change(directory.id(), 50);
-  EXPECT_EQ(attr(directory.id()).mtime_ns, 50);
-  EXPECT_EQ(attr(directory.id()).ctime_ns, 50);
-  EXPECT_EQ(attr(directory.id()).atime_ns, 5);
-  store_.touch_entry_change(kRemoteDir, 50);
-  wire::Attr file = create(wire::kRootInode, "f", new_file(), 5);
-  store_.touch_entry_change(file.id(), 50);
-  EXPECT_EQ(attr(file.id()).mtime_ns, 5);
+  auto expect_times = [&](std::int64_t now_ns) {
+    EXPECT_EQ(attr(directory.id()).mtime_ns, now_ns);
+    EXPECT_EQ(attr(directory.id()).ctime_ns, now_ns);
+    EXPECT_EQ(attr(directory.id()).atime_ns, 5);
+  };
+  create(directory.id(), "a", new_file(), 50);
+  expect_times(50);
+  ASSERT_TRUE(store_.apply(PutEntry{directory.id(), "b", kSomeEntry, 51, kStart}).has_value());
+  expect_times(51);
+  ASSERT_TRUE(store_.apply(PutEntry{directory.id(), "b", kSomeEntry, 52, kStart}).has_value());
+  expect_times(52);
+  ASSERT_TRUE(store_.apply(RemoveEntry{directory.id(), "b", 53}).has_value());
+  expect_times(53);
+  ASSERT_TRUE(
+      store_.apply(CreateOpen{directory.id(), "c", new_file(), {1, 1}, wire::kOpenRead, 54, kStart})
+          .has_value());
+  expect_times(54);
+  // What fails changes nothing.
+  EXPECT_EQ(errno_of(store_.apply(RemoveEntry{directory.id(), "b", 55})), ENOENT);
+  EXPECT_EQ(errno_of(store_.apply(Create{directory.id(), "a", new_file(), 55, kStart})), EEXIST);
+  expect_times(54);
 }
 
 }  // namespace

@@ -42,13 +42,13 @@ TEST_F(MetaStoreEntryTest, DirectoriesKnowTheirParentAndHaveTwoLinks) {
 
 TEST_F(MetaStoreEntryTest, InodeNumbersStartAtOneOnOtherShardsAndNeverRepeat) {
   MetaStore other(wire::ShardId{1}, kShards, {});
-  auto first = other.create(wire::kRootInode, "a", new_file(), 1, kStart);
+  auto first = other.apply(Create{wire::kRootInode, "a", new_file(), 1, kStart});
   ASSERT_TRUE(first.has_value());
   EXPECT_EQ(first->id(), wire::InodeId::make(wire::ShardId{1}, 1));
-  ASSERT_TRUE(other.remove_entry(wire::kRootInode, "a").has_value());
-  ASSERT_EQ(gone(other.unlink(first->id(), 2)), true);
-  other.erase(first->id());
-  auto second = other.create(wire::kRootInode, "a", new_file(), 1, kStart);
+  ASSERT_TRUE(other.apply(RemoveEntry{wire::kRootInode, "a", 1}).has_value());
+  ASSERT_EQ(gone(other.apply(Unlink{first->id(), 2})), true);
+  other.apply(Erase{first->id()});
+  auto second = other.apply(Create{wire::kRootInode, "a", new_file(), 1, kStart});
   ASSERT_TRUE(second.has_value());
   EXPECT_EQ(second->id(), wire::InodeId::make(wire::ShardId{1}, 2));
 }
@@ -63,21 +63,22 @@ TEST_F(MetaStoreEntryTest, TheSameNameInTwoDirectoriesAreTwoEntries) {
 
 TEST_F(MetaStoreEntryTest, ExistingNamesAreNotCreatedAgain) {
   create(wire::kRootInode, "a", new_file());
-  EXPECT_EQ(errno_of(store_.create(wire::kRootInode, "a", new_file(), 6, kStart)), EEXIST);
+  EXPECT_EQ(errno_of(store_.apply(Create{wire::kRootInode, "a", new_file(), 6, kStart})), EEXIST);
   EXPECT_EQ(store_.stats().inode_count, 2U);
 }
 
 TEST_F(MetaStoreEntryTest, MissingNamesAreENOENT) {
   EXPECT_EQ(errno_of(store_.find(wire::kRootInode, "a")), ENOENT);
-  EXPECT_EQ(errno_of(store_.remove_entry(wire::kRootInode, "a")), ENOENT);
+  EXPECT_EQ(errno_of(store_.apply(RemoveEntry{wire::kRootInode, "a", 1})), ENOENT);
 }
 
 TEST_F(MetaStoreEntryTest, AParentThatIsAFileHereIsENOTDIR) {
   wire::Attr file = create(wire::kRootInode, "f", new_file());
   std::vector<std::byte> out;
   EXPECT_EQ(errno_of(store_.find(file.id(), "x")), ENOTDIR);
-  EXPECT_EQ(errno_of(store_.create(file.id(), "x", new_file(), 1, kStart)), ENOTDIR);
-  EXPECT_EQ(errno_of(store_.put_entry(file.id(), "x", {file.id(), S_IFREG}, kStart)), ENOTDIR);
+  EXPECT_EQ(errno_of(store_.apply(Create{file.id(), "x", new_file(), 1, kStart})), ENOTDIR);
+  EXPECT_EQ(errno_of(store_.apply(PutEntry{file.id(), "x", {file.id(), S_IFREG}, 1, kStart})),
+            ENOTDIR);
   EXPECT_EQ(errno_of(store_.list(file.id(), "", 4096, out)), ENOTDIR);
 }
 
@@ -86,16 +87,17 @@ TEST_F(MetaStoreEntryTest, AParentThatCannotExistIsESTALE) {
   auto no_such_shard = wire::InodeId::make(wire::ShardId{kShards}, 1);
   for (wire::InodeId parent : {never_made, no_such_shard, wire::InodeId{0}}) {
     EXPECT_EQ(errno_of(store_.find(parent, "x")), ESTALE) << parent.value;
-    EXPECT_EQ(errno_of(store_.create(parent, "x", new_file(), 1, kStart)), ESTALE) << parent.value;
+    EXPECT_EQ(errno_of(store_.apply(Create{parent, "x", new_file(), 1, kStart})), ESTALE)
+        << parent.value;
   }
 }
 
 TEST_F(MetaStoreEntryTest, PutEntryInsertsAndReplaces) {
   const Entry remote{wire::InodeId::make(wire::ShardId{3}, 9), S_IFREG};
   const Entry directory{wire::InodeId::make(wire::ShardId{1}, 8), S_IFDIR};
-  ASSERT_TRUE(store_.put_entry(kRemoteDir, "x", remote, kStart).has_value());
+  ASSERT_TRUE(store_.apply(PutEntry{kRemoteDir, "x", remote, 1, kStart}).has_value());
   EXPECT_EQ(*store_.find(kRemoteDir, "x"), remote);
-  ASSERT_TRUE(store_.put_entry(kRemoteDir, "x", directory, kStart).has_value());
+  ASSERT_TRUE(store_.apply(PutEntry{kRemoteDir, "x", directory, 1, kStart}).has_value());
   EXPECT_EQ(*store_.find(kRemoteDir, "x"), directory);
   EXPECT_EQ(store_.stats().entry_count, 1U);
   EXPECT_EQ(store_.stats().inode_count, 1U);
@@ -103,7 +105,7 @@ TEST_F(MetaStoreEntryTest, PutEntryInsertsAndReplaces) {
 
 TEST_F(MetaStoreEntryTest, RemovingAnEntryKeepsItsInode) {
   wire::Attr made = create(wire::kRootInode, "a", new_file());
-  ASSERT_TRUE(store_.remove_entry(wire::kRootInode, "a").has_value());
+  ASSERT_TRUE(store_.apply(RemoveEntry{wire::kRootInode, "a", 1}).has_value());
   EXPECT_EQ(errno_of(store_.find(wire::kRootInode, "a")), ENOENT);
   EXPECT_EQ(attr(made.id()).nlink, 1U);
 }
@@ -127,27 +129,27 @@ TEST_F(MetaStoreEntryTest, NamesOfEveryLengthAndByteAreKeptApart) {
 
 TEST_F(MetaStoreEntryTest, CreateBeyondTheLimitOfInodesIsENOSPCAndChangesNothing) {
   MetaStore store(kHere, 1, {.max_inodes = 3});
-  store.make_root(0, 0, 1);
+  store.apply(MakeRoot{0, 0, 1});
   for (const char* name : {"a", "b"}) {
-    ASSERT_TRUE(store.create(wire::kRootInode, name, new_file(), 1, kStart).has_value());
+    ASSERT_TRUE(store.apply(Create{wire::kRootInode, name, new_file(), 1, kStart}).has_value());
   }
-  EXPECT_EQ(errno_of(store.create(wire::kRootInode, "c", new_file(), 1, kStart)), ENOSPC);
+  EXPECT_EQ(errno_of(store.apply(Create{wire::kRootInode, "c", new_file(), 1, kStart})), ENOSPC);
   EXPECT_EQ(errno_of(store.find(wire::kRootInode, "c")), ENOENT);
   EXPECT_EQ(store.stats().inode_count, 3U);
   wire::InodeId unlinked = store.find(wire::kRootInode, "a")->inode;
-  ASSERT_TRUE(store.unlink(unlinked, 2).has_value());
-  store.erase(unlinked);
-  EXPECT_TRUE(store.create(wire::kRootInode, "c", new_file(), 1, kStart).has_value());
+  ASSERT_TRUE(store.apply(Unlink{unlinked, 2}).has_value());
+  store.apply(Erase{unlinked});
+  EXPECT_TRUE(store.apply(Create{wire::kRootInode, "c", new_file(), 1, kStart}).has_value());
 }
 
 TEST_F(MetaStoreEntryTest, EntriesBeyondTheirLimitAreENOSPCAndReplacingStillWorks) {
   MetaStore store(kHere, 1, {.max_entries = 1});
-  store.make_root(0, 0, 1);
+  store.apply(MakeRoot{0, 0, 1});
   const Entry entry{wire::kRootInode, S_IFDIR};
-  ASSERT_TRUE(store.put_entry(wire::kRootInode, "a", entry, kStart).has_value());
-  EXPECT_TRUE(store.put_entry(wire::kRootInode, "a", entry, kStart).has_value());
-  EXPECT_EQ(errno_of(store.put_entry(wire::kRootInode, "b", entry, kStart)), ENOSPC);
-  EXPECT_EQ(errno_of(store.create(wire::kRootInode, "b", new_file(), 1, kStart)), ENOSPC);
+  ASSERT_TRUE(store.apply(PutEntry{wire::kRootInode, "a", entry, 1, kStart}).has_value());
+  EXPECT_TRUE(store.apply(PutEntry{wire::kRootInode, "a", entry, 1, kStart}).has_value());
+  EXPECT_EQ(errno_of(store.apply(PutEntry{wire::kRootInode, "b", entry, 1, kStart})), ENOSPC);
+  EXPECT_EQ(errno_of(store.apply(Create{wire::kRootInode, "b", new_file(), 1, kStart})), ENOSPC);
   EXPECT_EQ(store.stats().inode_count, 1U);
 }
 
@@ -212,9 +214,9 @@ TEST_F(MetaStoreEntryTest, EntriesThatExistThroughoutAreListedExactlyOnce) {
     for (int i = 0; i < 40; ++i) {
       std::string name = name_of(static_cast<int>(random.below(kNames / 2)) * 2 + 1);
       if (auto found = store_.find(wire::kRootInode, name)) {
-        ASSERT_TRUE(store_.remove_entry(wire::kRootInode, name).has_value());
-        ASSERT_TRUE(store_.unlink(found->inode, 9).has_value());
-        store_.erase(found->inode);
+        ASSERT_TRUE(store_.apply(RemoveEntry{wire::kRootInode, name, 1}).has_value());
+        ASSERT_TRUE(store_.apply(Unlink{found->inode, 9}).has_value());
+        store_.apply(Erase{found->inode});
       } else {
         create(wire::kRootInode, name, new_file());
       }
@@ -230,7 +232,7 @@ TEST_F(MetaStoreEntryTest, ACursorThatWasRemovedIsStillAPlaceToGoOn) {
   for (const char* name : {"a", "b", "c"}) {
     create(kRemoteDir, name, new_file());
   }
-  ASSERT_TRUE(store_.remove_entry(kRemoteDir, "b").has_value());
+  ASSERT_TRUE(store_.apply(RemoveEntry{kRemoteDir, "b", 1}).has_value());
   std::vector<std::byte> out;
   ASSERT_TRUE(store_.list(kRemoteDir, "b", 4096, out).has_value());
   std::vector<Listed> listed = parse_page(out);
@@ -248,9 +250,9 @@ TEST_F(MetaStoreEntryTest, ManyDirectoriesKeepTheirEntriesApart) {
     auto directory = wire::InodeId::make(wire::ShardId{1}, d);
     EXPECT_EQ(list_names(store_, directory),
               (std::vector<std::string>{fmt::format("one{}", d), "two"}));
-    ASSERT_TRUE(store_.remove_entry(directory, "two").has_value());
+    ASSERT_TRUE(store_.apply(RemoveEntry{directory, "two", 1}).has_value());
     EXPECT_TRUE(store_.has_entries(directory));
-    ASSERT_TRUE(store_.remove_entry(directory, fmt::format("one{}", d)).has_value());
+    ASSERT_TRUE(store_.apply(RemoveEntry{directory, fmt::format("one{}", d), 1}).has_value());
     EXPECT_FALSE(store_.has_entries(directory));
   }
   EXPECT_EQ(store_.stats().entry_count, 0U);

@@ -9,7 +9,7 @@ namespace {
 class MetaStoreInodeTest : public MetaStoreTest {
  protected:
   wire::Attr set(wire::InodeId id, const wire::SetAttrRequest& request, std::int64_t now_ns) {
-    auto attr = store_.set_attr(id, request, now_ns);
+    auto attr = store_.apply(SetAttr{id, request, now_ns});
     EXPECT_TRUE(attr.has_value());
     return attr.value_or(wire::Attr{});
   }
@@ -37,11 +37,11 @@ TEST_F(MetaStoreInodeTest, UnknownAndForeignInodesAreENOENT) {
   for (wire::InodeId id : {missing_, wire::InodeId{0}, wire::InodeId::make(wire::ShardId{1}, 2)}) {
     EXPECT_EQ(errno_of(store_.attr(id)), ENOENT);
     EXPECT_EQ(errno_of(store_.target(id)), ENOENT);
-    EXPECT_EQ(errno_of(store_.set_attr(id, request(wire::kSetMode), 1)), ENOENT);
-    EXPECT_EQ(errno_of(store_.set_size(id, 1, 1)), ENOENT);
-    EXPECT_EQ(errno_of(store_.settle(id, 1, 1)), ENOENT);
-    EXPECT_EQ(errno_of(store_.note_append(id, 1, 1)), ENOENT);
-    EXPECT_EQ(errno_of(store_.unlink(id, 1)), ENOENT);
+    EXPECT_EQ(errno_of(store_.apply(SetAttr{id, request(wire::kSetMode), 1})), ENOENT);
+    EXPECT_EQ(errno_of(store_.apply(Truncate{id, 1, 1})), ENOENT);
+    EXPECT_EQ(errno_of(store_.apply(Settle{id, 1, 1})), ENOENT);
+    EXPECT_EQ(errno_of(store_.apply(Append{id, 1, 1})), ENOENT);
+    EXPECT_EQ(errno_of(store_.apply(Unlink{id, 1})), ENOENT);
   }
 }
 
@@ -85,50 +85,50 @@ TEST_F(MetaStoreInodeTest, SetAttrNeverChangesTheSize) {
 }
 
 TEST_F(MetaStoreInodeTest, SetSizeCountsTruncations) {
-  ASSERT_TRUE(store_.set_size(file_, 100, 60).has_value());
+  ASSERT_TRUE(store_.apply(Truncate{file_, 100, 60}).has_value());
   wire::Attr after = attr(file_);
   EXPECT_EQ(after.size, 100U);
   EXPECT_EQ(after.truncation, 1U);
   EXPECT_EQ(after.mtime_ns, 60);
   EXPECT_EQ(after.ctime_ns, 60);
-  ASSERT_TRUE(store_.set_size(file_, 10, 61).has_value());
+  ASSERT_TRUE(store_.apply(Truncate{file_, 10, 61}).has_value());
   EXPECT_EQ(attr(file_).size, 10U);
   EXPECT_EQ(attr(file_).truncation, 2U);
 }
 
 TEST_F(MetaStoreInodeTest, ExtendingIsNoTruncation) {
-  ASSERT_TRUE(store_.extend(file_, 100, 60).has_value());
+  ASSERT_TRUE(store_.apply(Extend{file_, 100, 60}).has_value());
   EXPECT_EQ(attr(file_).size, 100U);
   EXPECT_EQ(attr(file_).truncation, 0U);
   EXPECT_EQ(attr(file_).mtime_ns, 60);
-  ASSERT_TRUE(store_.extend(file_, 10, 61).has_value());
+  ASSERT_TRUE(store_.apply(Extend{file_, 10, 61}).has_value());
   EXPECT_EQ(attr(file_).size, 100U);
 }
 
 TEST_F(MetaStoreInodeTest, OnlyRegularFilesHaveASizeToChange) {
-  EXPECT_EQ(errno_of(store_.set_size(directory_, 1, 1)), EISDIR);
-  EXPECT_EQ(errno_of(store_.set_size(symlink_, 1, 1)), EINVAL);
-  EXPECT_EQ(errno_of(store_.settle(directory_, 1, 1)), EISDIR);
-  EXPECT_EQ(errno_of(store_.note_append(symlink_, 1, 1)), EINVAL);
+  EXPECT_EQ(errno_of(store_.apply(Truncate{directory_, 1, 1})), EISDIR);
+  EXPECT_EQ(errno_of(store_.apply(Truncate{symlink_, 1, 1})), EINVAL);
+  EXPECT_EQ(errno_of(store_.apply(Settle{directory_, 1, 1})), EISDIR);
+  EXPECT_EQ(errno_of(store_.apply(Append{symlink_, 1, 1})), EINVAL);
   EXPECT_EQ(attr(symlink_).size, 4U);
 }
 
 TEST_F(MetaStoreInodeTest, SizesBeyondTheLargestFileAreEFBIG) {
-  EXPECT_EQ(errno_of(store_.set_size(file_, wire::kMaxFileBytes + 1, 1)), EFBIG);
-  EXPECT_EQ(errno_of(store_.settle(file_, wire::kMaxFileBytes + 1, 1)), EFBIG);
-  ASSERT_TRUE(store_.set_size(file_, wire::kMaxFileBytes - 1, 1).has_value());
-  EXPECT_EQ(errno_of(store_.note_append(file_, 2, 1)), EFBIG);
-  EXPECT_EQ(errno_of(store_.note_append(file_, UINT64_MAX, 1)), EFBIG);
-  EXPECT_EQ(errno_of(store_.note_append(file_, 1, 1)), 0);
+  EXPECT_EQ(errno_of(store_.apply(Truncate{file_, wire::kMaxFileBytes + 1, 1})), EFBIG);
+  EXPECT_EQ(errno_of(store_.apply(Settle{file_, wire::kMaxFileBytes + 1, 1})), EFBIG);
+  ASSERT_TRUE(store_.apply(Truncate{file_, wire::kMaxFileBytes - 1, 1}).has_value());
+  EXPECT_EQ(errno_of(store_.apply(Append{file_, 2, 1})), EFBIG);
+  EXPECT_EQ(errno_of(store_.apply(Append{file_, UINT64_MAX, 1})), EFBIG);
+  EXPECT_EQ(errno_of(store_.apply(Append{file_, 1, 1})), 0);
 }
 
 TEST_F(MetaStoreInodeTest, SettlingOnlyGrowsSizeAndTimes) {
-  ASSERT_TRUE(store_.settle(file_, 100, 70).has_value());
+  ASSERT_TRUE(store_.apply(Settle{file_, 100, 70}).has_value());
   EXPECT_EQ(attr(file_).size, 100U);
   EXPECT_EQ(attr(file_).mtime_ns, 70);
   EXPECT_EQ(attr(file_).ctime_ns, 70);
-  ASSERT_TRUE(store_.settle(file_, 50, 60).has_value());
-  ASSERT_TRUE(store_.settle(file_, 0, 0).has_value());
+  ASSERT_TRUE(store_.apply(Settle{file_, 50, 60}).has_value());
+  ASSERT_TRUE(store_.apply(Settle{file_, 0, 0}).has_value());
   EXPECT_EQ(attr(file_).size, 100U);
   EXPECT_EQ(attr(file_).mtime_ns, 70);
   EXPECT_EQ(attr(file_).truncation, 0U);
@@ -137,19 +137,19 @@ TEST_F(MetaStoreInodeTest, SettlingOnlyGrowsSizeAndTimes) {
 TEST_F(MetaStoreInodeTest, AWriteReportedLateDoesNotUndoUtimens) {
   // Write at 60, utimens at 70 (to 222), close reports the write at 80.
   set(file_, request(wire::kSetMtime), 70);
-  ASSERT_TRUE(store_.settle(file_, 100, 60).has_value());
+  ASSERT_TRUE(store_.apply(Settle{file_, 100, 60}).has_value());
   EXPECT_EQ(attr(file_).mtime_ns, 222);
   EXPECT_EQ(attr(file_).size, 100U);
   // A write after the utimens counts, though 222 is later still.
-  ASSERT_TRUE(store_.settle(file_, 100, 80).has_value());
+  ASSERT_TRUE(store_.apply(Settle{file_, 100, 80}).has_value());
   EXPECT_EQ(attr(file_).mtime_ns, 80);
 }
 
 TEST_F(MetaStoreInodeTest, AppendsReserveRangesThatDoNotOverlap) {
-  ASSERT_TRUE(store_.set_size(file_, 7, 60).has_value());
-  auto first = store_.note_append(file_, 10, 61);
-  auto second = store_.note_append(file_, 5, 62);
-  auto nothing = store_.note_append(file_, 0, 63);
+  ASSERT_TRUE(store_.apply(Truncate{file_, 7, 60}).has_value());
+  auto first = store_.apply(Append{file_, 10, 61});
+  auto second = store_.apply(Append{file_, 5, 62});
+  auto nothing = store_.apply(Append{file_, 0, 63});
   ASSERT_TRUE(first && second && nothing);
   EXPECT_EQ(first->offset, 7U);
   EXPECT_EQ(second->offset, 17U);
@@ -161,12 +161,12 @@ TEST_F(MetaStoreInodeTest, AppendsReserveRangesThatDoNotOverlap) {
 
 TEST_F(MetaStoreInodeTest, AnUnlinkedInodeThatNobodyHasOpenIsUnused) {
   for (wire::InodeId id : {file_, directory_, symlink_}) {
-    EXPECT_EQ(gone(store_.unlink(id, 9)), true);
-    EXPECT_EQ(gone(store_.unlink(id, 9)), true);
+    EXPECT_EQ(gone(store_.apply(Unlink{id, 9})), true);
+    EXPECT_EQ(gone(store_.apply(Unlink{id, 9})), true);
     EXPECT_TRUE(store_.is_unused(id));
-    store_.erase(id);
+    store_.apply(Erase{id});
     EXPECT_EQ(errno_of(store_.attr(id)), ENOENT);
-    EXPECT_EQ(errno_of(store_.unlink(id, 9)), ENOENT);
+    EXPECT_EQ(errno_of(store_.apply(Unlink{id, 9})), ENOENT);
   }
   EXPECT_EQ(store_.stats().inode_count, 1U);
 }
@@ -178,8 +178,8 @@ TEST_F(MetaStoreInodeTest, InodesAroundAnErasedOneStay) {
   }
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (i % 100 != 50) {
-      ASSERT_EQ(gone(store_.unlink(ids[i], 9)), true);
-      store_.erase(ids[i]);
+      ASSERT_EQ(gone(store_.apply(Unlink{ids[i], 9})), true);
+      store_.apply(Erase{ids[i]});
     }
   }
   for (std::size_t i = 0; i < ids.size(); ++i) {

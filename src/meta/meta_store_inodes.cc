@@ -33,11 +33,11 @@ void take_up(wire::Attr& attr,
 
 }  // namespace
 
-wire::Attr MetaStore::make_root(std::uint32_t uid, std::uint32_t gid, std::int64_t now_ns) {
+wire::Attr MetaStore::carry_out(const MakeRoot& change) {
   return fill(inodes_.make_root(),
-              {.mode = S_IFDIR | 0755, .uid = uid, .gid = gid},
+              {.mode = S_IFDIR | 0755, .uid = change.uid, .gid = change.gid},
               wire::kRootInode,
-              now_ns);
+              change.now_ns);
 }
 
 wire::Attr MetaStore::fill(Inode& inode,
@@ -83,10 +83,9 @@ Result<std::string_view> MetaStore::target(wire::InodeId id) const {
   return inode->target_text();
 }
 
-Result<wire::Attr> MetaStore::set_attr(wire::InodeId id,
-                                       const wire::SetAttrRequest& request,
-                                       std::int64_t now_ns) {
-  Inode* inode = inodes_.find(id);
+Result<wire::Attr> MetaStore::carry_out(const SetAttr& change) {
+  const wire::SetAttrRequest& request = change.request;
+  Inode* inode = inodes_.find(change.inode);
   if (inode == nullptr) {
     return fail_errno(ENOENT);
   }
@@ -102,13 +101,14 @@ Result<wire::Attr> MetaStore::set_attr(wire::InodeId id,
     attr.gid = request.gid;
   }
   if ((mask & (wire::kSetAtime | wire::kSetAtimeNow)) != 0) {
-    attr.atime_ns = (mask & wire::kSetAtimeNow) != 0 ? now_ns : request.atime_ns;
+    attr.atime_ns = (mask & wire::kSetAtimeNow) != 0 ? change.now_ns : request.atime_ns;
   }
   if ((mask & (wire::kSetMtime | wire::kSetMtimeNow)) != 0) {
-    set_mtime(*inode, (mask & wire::kSetMtimeNow) != 0 ? now_ns : request.mtime_ns, now_ns);
+    set_mtime(
+        *inode, (mask & wire::kSetMtimeNow) != 0 ? change.now_ns : request.mtime_ns, change.now_ns);
   }
   if ((mask & ~std::uint32_t{wire::kSetSize}) != 0) {
-    attr.ctime_ns = now_ns;
+    attr.ctime_ns = change.now_ns;
   }
   return attr;
 }
@@ -124,36 +124,36 @@ Result<Inode*> MetaStore::regular_file(wire::InodeId id) const {
   return inode;
 }
 
-Status MetaStore::set_size(wire::InodeId id, std::uint64_t size, std::int64_t now_ns) {
-  BENCHFS_TRY(Inode * inode, regular_file(id));
-  if (size > wire::kMaxFileBytes) {
+Status MetaStore::carry_out(const Truncate& change) {
+  BENCHFS_TRY(Inode * inode, regular_file(change.inode));
+  if (change.size > wire::kMaxFileBytes) {
     return fail_errno(EFBIG);
   }
-  inode->attr.size = size;
+  inode->attr.size = change.size;
   ++inode->attr.truncation;
-  inode->attr.ctime_ns = now_ns;
-  set_mtime(*inode, now_ns, now_ns);
+  inode->attr.ctime_ns = change.now_ns;
+  set_mtime(*inode, change.now_ns, change.now_ns);
   return {};
 }
 
-Status MetaStore::extend(wire::InodeId id, std::uint64_t size, std::int64_t now_ns) {
-  BENCHFS_TRY(Inode * inode, regular_file(id));
-  if (size > wire::kMaxFileBytes) {
+Status MetaStore::carry_out(const Extend& change) {
+  BENCHFS_TRY(Inode * inode, regular_file(change.inode));
+  if (change.size > wire::kMaxFileBytes) {
     return fail_errno(EFBIG);
   }
-  inode->attr.size = std::max(inode->attr.size, size);
-  inode->attr.ctime_ns = now_ns;
-  set_mtime(*inode, now_ns, now_ns);
+  inode->attr.size = std::max(inode->attr.size, change.size);
+  inode->attr.ctime_ns = change.now_ns;
+  set_mtime(*inode, change.now_ns, change.now_ns);
   return {};
 }
 
-Status MetaStore::settle(wire::InodeId id, std::uint64_t end, std::int64_t mtime_ns) {
-  BENCHFS_TRY(Inode * inode, regular_file(id));
-  if (end > wire::kMaxFileBytes) {
+Status MetaStore::carry_out(const Settle& change) {
+  BENCHFS_TRY(Inode * inode, regular_file(change.inode));
+  if (change.end > wire::kMaxFileBytes) {
     return fail_errno(EFBIG);
   }
-  take_up(inode->attr, inode->mtime_decided_ns, end, mtime_ns);
-  inode->mtime_decided_ns = std::max(inode->mtime_decided_ns, mtime_ns);
+  take_up(inode->attr, inode->mtime_decided_ns, change.end, change.mtime_ns);
+  inode->mtime_decided_ns = std::max(inode->mtime_decided_ns, change.mtime_ns);
   return {};
 }
 
@@ -166,36 +166,34 @@ Result<wire::Attr> MetaStore::attr_if_settled(wire::InodeId id,
   return attr;
 }
 
-Result<wire::AppendReply> MetaStore::note_append(wire::InodeId id,
-                                                 std::uint64_t length,
-                                                 std::int64_t now_ns) {
-  BENCHFS_TRY(Inode * inode, regular_file(id));
+Result<wire::AppendReply> MetaStore::carry_out(const Append& change) {
+  BENCHFS_TRY(Inode * inode, regular_file(change.inode));
   wire::Attr& attr = inode->attr;
-  if (length > wire::kMaxFileBytes - attr.size) {
+  if (change.length > wire::kMaxFileBytes - attr.size) {
     return fail_errno(EFBIG);
   }
   wire::AppendReply reply{.offset = attr.size, .truncation = attr.truncation};
-  if (length > 0) {
-    attr.size += length;
-    attr.ctime_ns = now_ns;
-    set_mtime(*inode, now_ns, now_ns);
+  if (change.length > 0) {
+    attr.size += change.length;
+    attr.ctime_ns = change.now_ns;
+    set_mtime(*inode, change.now_ns, change.now_ns);
   }
   return reply;
 }
 
-Status MetaStore::set_parent(wire::InodeId id, wire::InodeId parent) {
-  Inode* inode = inodes_.find(id);
+Status MetaStore::carry_out(const SetParent& change) {
+  Inode* inode = inodes_.find(change.directory);
   if (inode == nullptr) {
     return fail_errno(ENOENT);
   }
   if (!inode->attr.is_directory()) {
     return fail_errno(ENOTDIR);
   }
-  inode->attr.parent = parent.value;
+  inode->attr.parent = change.parent.value;
   return {};
 }
 
-void MetaStore::touch_entry_change(wire::InodeId directory, std::int64_t now_ns) {
+void MetaStore::touch_parent(wire::InodeId directory, std::int64_t now_ns) {
   Inode* inode = inodes_.find(directory);
   if (inode != nullptr && inode->attr.is_directory()) {
     inode->attr.ctime_ns = now_ns;
@@ -203,23 +201,24 @@ void MetaStore::touch_entry_change(wire::InodeId directory, std::int64_t now_ns)
   }
 }
 
-Result<bool> MetaStore::unlink(wire::InodeId id, std::int64_t now_ns) {
-  if (id == wire::kRootInode) {
+Result<bool> MetaStore::carry_out(const Unlink& change) {
+  if (change.inode == wire::kRootInode) {
     return fail_errno(EBUSY, "the root directory cannot be removed");
   }
-  Inode* inode = inodes_.find(id);
+  Inode* inode = inodes_.find(change.inode);
   if (inode == nullptr) {
     return fail_errno(ENOENT);
   }
   if (inode->attr.nlink != 0) {
     inode->attr.nlink = 0;
-    inode->attr.ctime_ns = now_ns;
+    inode->attr.ctime_ns = change.now_ns;
     ++orphan_count_;
   }
-  return !opens_.counts(id).any();
+  return !opens_.counts(change.inode).any();
 }
 
-void MetaStore::erase(wire::InodeId id) {
+void MetaStore::carry_out(const Erase& change) {
+  wire::InodeId id = change.inode;
   BENCHFS_CHECK(is_unused(id));
   --orphan_count_;
   if (inodes_.find(id)->attr.is_directory()) {

@@ -2,9 +2,13 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <cstring>
+#include <deque>
 #include <map>
 #include <set>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "base/random.h"
 #include "meta/test_support.h"
@@ -36,13 +40,37 @@ struct ModelInode {
 class MetaStoreModelTest : public testing::Test {
  protected:
   MetaStoreModelTest() {
-    store_.make_root(0, 0, 1);
+    apply(MakeRoot{0, 0, 1});
     inodes_[wire::kRootInode] = {.type = S_IFDIR};
     // Directories made on the way join them.
     parents_ = {wire::kRootInode,
                 wire::InodeId::make(wire::ShardId{1}, 5),
                 wire::InodeId::make(wire::ShardId{2}, 5),
                 wire::InodeId::make(wire::ShardId{3}, 5)};
+  }
+
+  // Carries a change out, and keeps it when it was.
+  template <typename C>
+  typename C::Outcome apply(C change) {
+    if constexpr (requires { change.name; }) {
+      change.name = *names_.insert(std::string(change.name)).first;
+    }
+    if constexpr (requires { change.kept; }) {
+      change.kept = lists_.emplace_back(change.kept.begin(), change.kept.end());
+    }
+    if constexpr (std::is_void_v<typename C::Outcome>) {
+      store_.apply(change);
+      changes_.emplace_back(change);
+    } else {
+      auto outcome = store_.apply(change);
+      if constexpr (requires { outcome.error(); }) {
+        if (!outcome) {
+          return outcome;
+        }
+      }
+      changes_.emplace_back(change);
+      return outcome;
+    }
   }
 
   std::string random_name() {
@@ -80,7 +108,7 @@ class MetaStoreModelTest : public testing::Test {
     wire::InodeId parent = random_parent();
     std::string name = random_name();
     bool directory = random_.below(20) == 0;
-    auto made = store_.create(parent, name, directory ? new_directory() : new_file(), 5, now_);
+    auto made = apply(Create{parent, name, directory ? new_directory() : new_file(), 5, now_});
     if (int error = expected_parent_error(parent); error != 0) {
       ASSERT_EQ(errno_of(made), error);
     } else if (frozen(parent)) {
@@ -119,7 +147,7 @@ class MetaStoreModelTest : public testing::Test {
     wire::InodeId parent = random_parent();
     std::string name = random_name();
     Entry entry{wire::InodeId::make(wire::ShardId{1}, 1 + random_.below(1000)), S_IFREG};
-    auto put = store_.put_entry(parent, name, entry, now_);
+    auto put = apply(PutEntry{parent, name, entry, 1, now_});
     if (int error = expected_parent_error(parent); error != 0) {
       ASSERT_EQ(errno_of(put), error);
     } else if (frozen(parent)) {
@@ -134,12 +162,12 @@ class MetaStoreModelTest : public testing::Test {
     wire::InodeId parent = random_parent();
     std::string name = random_name();
     bool existed = entries_.erase({parent, name}) > 0;
-    ASSERT_EQ(errno_of(store_.remove_entry(parent, name)), existed ? 0 : ENOENT);
+    ASSERT_EQ(errno_of(apply(RemoveEntry{parent, name, 1})), existed ? 0 : ENOENT);
   }
 
   void do_unlink() {
     wire::InodeId id = random_inode();
-    auto unlinked = store_.unlink(id, 9);
+    auto unlinked = apply(Unlink{id, 9});
     auto inode = inodes_.find(id);
     if (id == wire::kRootInode) {
       ASSERT_EQ(errno_of(unlinked), EBUSY);
@@ -157,7 +185,7 @@ class MetaStoreModelTest : public testing::Test {
     bool is_unused = inode->second.nlink == 0 && !inode->second.is_open();
     ASSERT_EQ(store_.is_unused(inode->first), is_unused);
     if (is_unused) {
-      store_.erase(inode->first);
+      apply(Erase{inode->first});
       inodes_.erase(inode);
     }
   }
@@ -166,7 +194,7 @@ class MetaStoreModelTest : public testing::Test {
     wire::InodeId id = random_inode();
     std::uint64_t client = random_.below(5);
     std::uint32_t flags = random_flags();
-    auto opened = store_.open(id, {client, ++last_number_}, flags);
+    auto opened = apply(OpenInode{id, {client, ++last_number_}, flags});
     auto inode = inodes_.find(id);
     if (inode == inodes_.end() || inode->second.nlink == 0) {
       ASSERT_EQ(errno_of(opened), ENOENT);
@@ -186,7 +214,7 @@ class MetaStoreModelTest : public testing::Test {
     auto [key, id] = numbers_[random_.below(numbers_.size())];  // some are closed
     auto inode = inodes_.find(id);
     bool is_open = inode != inodes_.end() && inode->second.opens.erase(key) > 0;
-    std::optional<Open> closed = store_.close({key.first, key.second});
+    std::optional<Open> closed = apply(Close{{key.first, key.second}});
     ASSERT_EQ(closed.has_value(), is_open);
     if (is_open) {
       ASSERT_EQ(closed->inode, id);
@@ -217,8 +245,8 @@ class MetaStoreModelTest : public testing::Test {
     }
     std::ranges::sort(kept);
     std::vector<wire::InodeId> closed;
-    for (const Open& open : bound == UINT64_MAX ? store_.close_all(client)
-                                                : store_.keep_only(client, 0, bound, kept)) {
+    for (const Open& open :
+         bound == UINT64_MAX ? apply(CloseAll{client}) : apply(KeepOnly{client, 0, bound, kept})) {
       closed.push_back(open.inode);
     }
     ASSERT_EQ(closed, expected);
@@ -234,20 +262,20 @@ class MetaStoreModelTest : public testing::Test {
     int expected = inode == inodes_.end() ? ENOENT : inode->second.type == S_IFDIR ? EISDIR : 0;
     switch (random_.below(3)) {
       case 0:
-        ASSERT_EQ(errno_of(store_.set_size(id, size, 9)), expected);
+        ASSERT_EQ(errno_of(apply(Truncate{id, size, 9})), expected);
         if (expected == 0) {
           inode->second.size = size;
           ++inode->second.truncation;
         }
         break;
       case 1:
-        ASSERT_EQ(errno_of(store_.settle(id, size, 9)), expected);
+        ASSERT_EQ(errno_of(apply(Settle{id, size, 9})), expected);
         if (expected == 0) {
           inode->second.size = std::max(inode->second.size, size);
         }
         break;
       default: {
-        auto range = store_.note_append(id, size, 9);
+        auto range = apply(Append{id, size, 9});
         ASSERT_EQ(errno_of(range), expected);
         if (expected == 0) {
           ASSERT_EQ(range->offset, inode->second.size);
@@ -282,7 +310,11 @@ class MetaStoreModelTest : public testing::Test {
     wire::InodeId directory = at->first;
     // Only directories of this shard are removed, the others serve until the end.
     bool removed = directory.home() == kHere && random_.below(2) == 0;
-    store_.thaw(directory, kOwner, removed);
+    if (removed) {
+      apply(RemoveDirectory{directory});
+    } else {
+      store_.thaw(directory, kOwner);
+    }
     frozen_.erase(at);
     if (removed) {
       removed_.insert(directory);
@@ -359,6 +391,30 @@ class MetaStoreModelTest : public testing::Test {
     ASSERT_EQ(stats.orphan_count, expected.orphan_count);
   }
 
+  // The same changes make the same store.
+  void check_replay() {
+    MetaStore again{kHere, kShards, {}};
+    for (const Change& change : changes_) {
+      std::visit([&](const auto& one) { (void)again.apply(one); }, change);
+    }
+    for (const auto& [id, model] : inodes_) {
+      Result<wire::Attr> before = store_.attr(id);
+      Result<wire::Attr> after = again.attr(id);
+      ASSERT_TRUE(before && after);
+      ASSERT_EQ(std::memcmp(&*before, &*after, sizeof(wire::Attr)), 0) << id.value;
+      ASSERT_EQ(again.has_writers(id), store_.has_writers(id));
+    }
+    for (wire::InodeId parent : parents_) {
+      if (expected_parent_error(parent) == 0) {
+        ASSERT_EQ(list_names(again, parent), list_names(store_, parent));
+      } else {
+        ASSERT_FALSE(again.find(parent, "a"));
+      }
+    }
+    ASSERT_EQ(again.stats().open_count, store_.stats().open_count);
+    ASSERT_EQ(again.stats().orphan_count, store_.stats().orphan_count);
+  }
+
   Random random_{test_seed()};
   MetaStore store_{kHere, kShards, {}};
   MonoTime now_ = kStart;
@@ -371,6 +427,10 @@ class MetaStoreModelTest : public testing::Test {
   std::map<wire::InodeId, ModelInode> inodes_;
   std::map<wire::InodeId, MonoTime> frozen_;
   std::set<wire::InodeId> removed_;
+
+  std::vector<Change> changes_;  // that were carried out; they borrow from the next two
+  std::set<std::string> names_;
+  std::deque<std::vector<std::uint64_t>> lists_;
 };
 
 TEST_F(MetaStoreModelTest, RandomOperationsAnswerAsTheModelDoes) {
@@ -383,6 +443,7 @@ TEST_F(MetaStoreModelTest, RandomOperationsAnswerAsTheModelDoes) {
   }
   check_listings();
   check_inodes();
+  check_replay();
   // The run must have met what it is for.
   EXPECT_GT(removed_.size(), 10U);
   EXPECT_GT(entries_.size(), 1000U);

@@ -14,12 +14,12 @@ constexpr std::uint32_t kAppend = wire::kOpenWrite | wire::kOpenAppend;
 class MetaStoreOpenTest : public MetaStoreTest {
  protected:
   void open(wire::InodeId id, std::uint64_t client, std::uint64_t number, std::uint32_t flags) {
-    auto attr = store_.open(id, {client, number}, flags);
+    auto attr = store_.apply(OpenInode{id, {client, number}, flags});
     ASSERT_TRUE(attr.has_value()) << attr.error().message();
     EXPECT_EQ(attr->id(), id);
   }
   bool close(std::uint64_t client, std::uint64_t number) {
-    return store_.close({client, number}).has_value();
+    return store_.apply(Close{{client, number}}).has_value();
   }
 
   wire::InodeId a_ = create(wire::kRootInode, "a", new_file()).id();
@@ -29,10 +29,11 @@ class MetaStoreOpenTest : public MetaStoreTest {
 TEST_F(MetaStoreOpenTest, OpenRefusesWhatCannotBeOpened) {
   wire::InodeId directory = create(wire::kRootInode, "d", new_directory()).id();
   wire::InodeId link = create(wire::kRootInode, "l", {.mode = S_IFLNK | 0777, .target = "a"}).id();
-  EXPECT_EQ(errno_of(store_.open(wire::InodeId::make(kHere, 1000), {kAlice, 1}, kRead)), ENOENT);
-  EXPECT_EQ(errno_of(store_.open(directory, {kAlice, 1}, kWrite)), EISDIR);
-  EXPECT_EQ(errno_of(store_.open(link, {kAlice, 1}, kRead)), ELOOP);
-  EXPECT_EQ(errno_of(store_.open(directory, {kAlice, 1}, kRead)), 0);
+  EXPECT_EQ(errno_of(store_.apply(OpenInode{wire::InodeId::make(kHere, 1000), {kAlice, 1}, kRead})),
+            ENOENT);
+  EXPECT_EQ(errno_of(store_.apply(OpenInode{directory, {kAlice, 1}, kWrite})), EISDIR);
+  EXPECT_EQ(errno_of(store_.apply(OpenInode{link, {kAlice, 1}, kRead})), ELOOP);
+  EXPECT_EQ(errno_of(store_.apply(OpenInode{directory, {kAlice, 1}, kRead})), 0);
   EXPECT_EQ(store_.stats().open_count, 1U);
 }
 
@@ -41,10 +42,10 @@ TEST_F(MetaStoreOpenTest, AnOpenWithAKnownNumberIsTheSameOpen) {
   open(a_, kAlice, 1, kWrite);
   open(a_, kBob, 1, kWrite);  // a number of his own
   EXPECT_EQ(store_.stats().open_count, 2U);
-  EXPECT_EQ(errno_of(store_.open(b_, {kAlice, 1}, kRead)), EINVAL);
-  ASSERT_EQ(gone(store_.unlink(a_, 90)), false);
+  EXPECT_EQ(errno_of(store_.apply(OpenInode{b_, {kAlice, 1}, kRead})), EINVAL);
+  ASSERT_EQ(gone(store_.apply(Unlink{a_, 90})), false);
   open(a_, kAlice, 1, kWrite);  // the same open, though the name is gone
-  EXPECT_EQ(errno_of(store_.open(a_, {kAlice, 2}, kWrite)), ENOENT);
+  EXPECT_EQ(errno_of(store_.apply(OpenInode{a_, {kAlice, 2}, kWrite})), ENOENT);
 }
 
 TEST_F(MetaStoreOpenTest, CloseCountsOnce) {
@@ -61,14 +62,15 @@ TEST_F(MetaStoreOpenTest, CloseCountsOnce) {
 }
 
 TEST_F(MetaStoreOpenTest, CreateAndOpenAreOneChange) {
-  auto made = store_.create_open(wire::kRootInode, "c", new_file(), {kAlice, 7}, kWrite, 5, kStart);
+  auto made =
+      store_.apply(CreateOpen{wire::kRootInode, "c", new_file(), {kAlice, 7}, kWrite, 5, kStart});
   ASSERT_TRUE(made.has_value());
   EXPECT_TRUE(store_.has_writers(made->id()));
   for (std::uint64_t number = 100; store_.stats().open_count < 10; ++number) {
     open(a_, kBob, number, kRead);
   }
   auto refused =
-      store_.create_open(wire::kRootInode, "e", new_file(), {kAlice, 8}, kWrite, 5, kStart);
+      store_.apply(CreateOpen{wire::kRootInode, "e", new_file(), {kAlice, 8}, kWrite, 5, kStart});
   EXPECT_EQ(errno_of(refused), ENFILE);
   EXPECT_EQ(errno_of(store_.find(wire::kRootInode, "e")), ENOENT);
 }
@@ -76,17 +78,17 @@ TEST_F(MetaStoreOpenTest, CreateAndOpenAreOneChange) {
 TEST_F(MetaStoreOpenTest, AnUnlinkedFileLivesUntilItsLastClose) {
   open(a_, kAlice, 1, kRead);
   open(a_, kBob, 1, kWrite);
-  EXPECT_EQ(gone(store_.unlink(a_, 90)), false);
-  EXPECT_EQ(gone(store_.unlink(a_, 91)), false);
+  EXPECT_EQ(gone(store_.apply(Unlink{a_, 90})), false);
+  EXPECT_EQ(gone(store_.apply(Unlink{a_, 91})), false);
   EXPECT_EQ(attr(a_).nlink, 0U);
   EXPECT_EQ(attr(a_).ctime_ns, 90);
   EXPECT_EQ(store_.stats().orphan_count, 1U);
-  EXPECT_TRUE(store_.settle(a_, 10, 95).has_value());
+  EXPECT_TRUE(store_.apply(Settle{a_, 10, 95}).has_value());
   EXPECT_TRUE(close(kAlice, 1));
   EXPECT_FALSE(store_.is_unused(a_));
   EXPECT_TRUE(close(kBob, 1));
   EXPECT_TRUE(store_.is_unused(a_));
-  store_.erase(a_);
+  store_.apply(Erase{a_});
   EXPECT_EQ(errno_of(store_.attr(a_)), ENOENT);
   EXPECT_EQ(store_.stats().orphan_count, 0U);
   EXPECT_EQ(store_.stats().inode_count, 2U);
@@ -95,9 +97,9 @@ TEST_F(MetaStoreOpenTest, AnUnlinkedFileLivesUntilItsLastClose) {
 TEST_F(MetaStoreOpenTest, AnOpenDirectoryThatWasRemovedTakesNoEntries) {
   wire::InodeId directory = create(wire::kRootInode, "d", new_directory()).id();
   open(directory, kAlice, 1, kRead);
-  EXPECT_EQ(gone(store_.unlink(directory, 90)), false);
+  EXPECT_EQ(gone(store_.apply(Unlink{directory, 90})), false);
   EXPECT_EQ(attr(directory).nlink, 0U);
-  EXPECT_EQ(errno_of(store_.create(directory, "x", new_file(), 1, kStart)), ESTALE);
+  EXPECT_EQ(errno_of(store_.apply(Create{directory, "x", new_file(), 1, kStart})), ESTALE);
   EXPECT_TRUE(close(kAlice, 1));
   EXPECT_TRUE(store_.is_unused(directory));
 }
@@ -106,13 +108,13 @@ TEST_F(MetaStoreOpenTest, CloseAllClosesOneClientsOpensOnly) {
   open(b_, kAlice, 1, kAppend);
   open(a_, kAlice, 2, kWrite);
   open(a_, kBob, 1, kWrite);
-  std::vector<Open> closed = store_.close_all(kAlice);
+  std::vector<Open> closed = store_.apply(CloseAll{kAlice});
   ASSERT_EQ(closed.size(), 2U);
   EXPECT_EQ(closed[0].inode, a_);
   EXPECT_EQ(closed[1].inode, b_);
   EXPECT_TRUE(store_.has_writers(a_));
   EXPECT_FALSE(store_.has_writers(b_));
-  EXPECT_TRUE(store_.close_all(kAlice).empty());
+  EXPECT_TRUE(store_.apply(CloseAll{kAlice}).empty());
   EXPECT_EQ(store_.stats().open_count, 1U);
 }
 
@@ -122,7 +124,7 @@ TEST_F(MetaStoreOpenTest, ReconcilingDropsWhatIsNotNamedWithinTheRange) {
   }
   open(b_, kBob, 3, kRead);
   std::uint64_t kept[] = {2, 4, 40};
-  EXPECT_EQ(store_.keep_only(kAlice, 2, 6, kept).size(), 2U);
+  EXPECT_EQ(store_.apply(KeepOnly{kAlice, 2, 6, kept}).size(), 2U);
   for (std::uint64_t number : {1U, 2U, 4U, 6U}) {
     EXPECT_TRUE(close(kAlice, number)) << number;
   }
@@ -134,9 +136,9 @@ TEST_F(MetaStoreOpenTest, OpensBeyondTheLimitAreENFILE) {
   for (std::uint64_t i = 0; i < 10; ++i) {
     open(a_, kAlice, i, kRead);
   }
-  EXPECT_EQ(errno_of(store_.open(b_, {kBob, 1}, kRead)), ENFILE);
+  EXPECT_EQ(errno_of(store_.apply(OpenInode{b_, {kBob, 1}, kRead})), ENFILE);
   EXPECT_TRUE(close(kAlice, 3));
-  EXPECT_EQ(errno_of(store_.open(b_, {kBob, 1}, kRead)), 0);
+  EXPECT_EQ(errno_of(store_.apply(OpenInode{b_, {kBob, 1}, kRead})), 0);
 }
 
 }  // namespace

@@ -114,13 +114,13 @@ inline std::uint64_t test_seed() {
 
 class MetaStoreTest : public testing::Test {
  protected:
-  MetaStoreTest() { store_.make_root(0, 0, 1); }
+  MetaStoreTest() { store_.apply(MakeRoot{0, 0, 1}); }
 
   wire::Attr create(wire::InodeId parent,
                     std::string_view name,
                     const NewInode& inode,
                     std::int64_t now_ns = 5) {
-    auto attr = store_.create(parent, name, inode, now_ns, kStart);
+    auto attr = store_.apply(Create{parent, name, inode, now_ns, kStart});
     EXPECT_TRUE(attr.has_value()) << attr.error().message();
     return attr.value_or(wire::Attr{});
   }

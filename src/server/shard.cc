@@ -287,7 +287,7 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
       // 47 random bits: far from where another life of this shard began.
       meta::MetaStore::Config{.max_inodes = config.max_inodes, .first_counter = random_id() >> 17});
   if (peers.self == wire::ShardId{0}) {
-    metadata->make_root(getuid(), getgid(), wall_now_ns());
+    metadata->apply(meta::MakeRoot{getuid(), getgid(), wall_now_ns()});
   }
   files.emplace(*metadata, peers, Files::Config{.times = config.mark_times});
   chunk_files.emplace(*chunks, older, peers, *files, config.mark_times);

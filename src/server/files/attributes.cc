@@ -100,12 +100,12 @@ rt::Task<void> Files::set_attr(rpc::Request& request) {
   if ((body.mask & (wire::kSetMtime | wire::kSetMtimeNow)) != 0 && states_.find(inode) != nullptr) {
     BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
     if (attr.is_regular()) {
-      (void)store_.settle(inode, attr.size, attr.mtime_ns);
+      (void)store_.apply(meta::Settle{inode, attr.size, attr.mtime_ns});
     }
     now_ns = std::max(wall_now_ns(), attr.mtime_ns);
   }
   if ((body.mask & ~wire::kSetSize) != 0) {
-    BENCHFS_SERVE_TRY_VOID(request, store_.set_attr(inode, body, now_ns));
+    BENCHFS_SERVE_TRY_VOID(request, store_.apply(meta::SetAttr{inode, body, now_ns}));
   }
   BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
   co_await request.reply(wire::EntryReply{attr, 0, 0});

@@ -39,7 +39,7 @@ rt::CoStatus Files::truncate(wire::InodeId inode, std::uint64_t size, Deadline d
     }
     BENCHFS_CO_TRY(attr, store_.attr(inode));
     if (!known.lost_by && size >= std::max(attr.size, known.sum.end)) {
-      co_return store_.extend(inode, size, wall_now_ns());
+      co_return store_.apply(meta::Extend{inode, size, wall_now_ns()});
     }
     co_return co_await cut(attr, size, deadline);
   }
@@ -110,7 +110,7 @@ void Files::on_cut_acknowledged(wire::InodeId inode,
     return;
   }
   --cuts_owed_;
-  (void)store_.set_size(inode, state->cut_size, wall_now_ns());
+  (void)store_.apply(meta::Truncate{inode, state->cut_size, wall_now_ns()});
   state->phase = FileState::Phase::kAlive;
   state->changed.wake_all();
   if (!store_.has_writers(inode)) {
@@ -143,7 +143,7 @@ rt::Task<void> Files::drop_and_wait(wire::InodeId inode, Deadline deadline) {
 }
 
 void Files::unlink(wire::InodeId inode) {
-  Result<bool> is_unused = store_.unlink(inode, wall_now_ns());
+  Result<bool> is_unused = store_.apply(meta::Unlink{inode, wall_now_ns()});
   if (is_unused && *is_unused) {
     end_inode(inode);
   }
@@ -158,7 +158,7 @@ void Files::end_inode(wire::InodeId inode) {
     return;
   }
   if (!attr->is_regular()) {
-    store_.erase(inode);
+    store_.apply(meta::Erase{inode});
     return;
   }
   Shards left = holders(*attr);
@@ -174,7 +174,7 @@ void Files::end_inode(wire::InodeId inode) {
     --cuts_owed_;  // freeing takes its place
   }
   if (left.empty()) {
-    store_.erase(inode);
+    store_.apply(meta::Erase{inode});
     states_.erase(inode);
     return;
   }
@@ -273,7 +273,7 @@ rt::CoResult<Reclaimer::Outcome> Files::perform_cut(Reclaimer::Work work, Deadli
     std::erase(state->left, work.shard);
     if (state->left.empty()) {
       --frees_owed_;
-      store_.erase(work.inode);
+      store_.apply(meta::Erase{work.inode});
       states_.erase(work.inode);
     }
   }

@@ -44,7 +44,7 @@ rt::CoResult<wire::Attr> Files::open(wire::InodeId inode,
   }
   meta::OpenId id = key.id();
   bool is_known = store_.find_open(id).has_value();
-  BENCHFS_CO_TRY_VOID(store_.open(inode, id, flags));
+  BENCHFS_CO_TRY_VOID(store_.apply(meta::OpenInode{inode, id, flags}));
   if (truncates && !is_known) {
     Status done = co_await truncate(inode, 0, deadline);
     if (!done) {
@@ -60,14 +60,14 @@ rt::CoResult<wire::Attr> Files::open(wire::InodeId inode,
   // The client may have come back meanwhile and not have named this open, because it had no answer.
   if (!store_.find_open(id)) {
     BENCHFS_CO_TRY_VOID(may_open(key));
-    BENCHFS_CO_TRY_VOID(store_.open(inode, id, flags));
+    BENCHFS_CO_TRY_VOID(store_.apply(meta::OpenInode{inode, id, flags}));
   }
   co_return exact;
 }
 
 // The caller got an error, and so has nothing that it could close.
 void Files::undo_open(meta::OpenId id) {
-  if (std::optional<meta::Open> open = store_.close(id)) {
+  if (std::optional<meta::Open> open = store_.apply(meta::Close{id})) {
     after_close(*open);
   }
 }
@@ -77,11 +77,8 @@ Result<wire::Attr> Files::create_open(const EntryKey& entry,
                                       OpenKey key,
                                       std::uint32_t flags) {
   BENCHFS_TRY_VOID(may_open(key));
-  BENCHFS_TRY(wire::Attr attr,
-              store_.create_open(
-                  entry.parent, entry.name, inode, key.id(), flags, wall_now_ns(), mono_now()));
-  store_.touch_entry_change(entry.parent, attr.ctime_ns);
-  return attr;
+  return store_.apply(meta::CreateOpen{
+      entry.parent, entry.name, inode, key.id(), flags, wall_now_ns(), mono_now()});
 }
 
 rt::Task<void> Files::open_inode(rpc::Request& request) {
@@ -107,7 +104,7 @@ rt::Task<void> Files::open_inode(rpc::Request& request) {
 
 void Files::on_close(std::uint64_t client_uid, std::uint64_t number) {
   meta::OpenId id{client_uid, number};
-  if (std::optional<meta::Open> open = store_.close(id)) {
+  if (std::optional<meta::Open> open = store_.apply(meta::Close{id})) {
     after_close(*open);
     return;
   }
@@ -125,13 +122,13 @@ void Files::on_opens(std::uint64_t client_uid,
                      std::uint64_t from,
                      std::uint64_t to,
                      std::span<const std::uint64_t> kept) {
-  for (const meta::Open& open : store_.keep_only(client_uid, from, to, kept)) {
+  for (const meta::Open& open : store_.apply(meta::KeepOnly{client_uid, from, to, kept})) {
     after_close(open);
   }
 }
 
 void Files::abandon_client(std::uint64_t client_uid) {
-  for (const meta::Open& open : store_.close_all(client_uid)) {
+  for (const meta::Open& open : store_.apply(meta::CloseAll{client_uid})) {
     after_close(open);
   }
 }
@@ -154,10 +151,11 @@ rt::Task<void> Files::append(rpc::Request& request) {
   FileState* state = states_.find(inode);
   if (state != nullptr && std::ranges::any_of(state->marks, &Mark::is_plain)) {
     BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
-    BENCHFS_SERVE_TRY_VOID(request, store_.settle(inode, attr.size, attr.mtime_ns));
+    BENCHFS_SERVE_TRY_VOID(request, store_.apply(meta::Settle{inode, attr.size, attr.mtime_ns}));
   }
-  BENCHFS_SERVE_TRY(
-      wire::AppendReply reply, request, store_.note_append(inode, body.length, wall_now_ns()));
+  BENCHFS_SERVE_TRY(wire::AppendReply reply,
+                    request,
+                    store_.apply(meta::Append{inode, body.length, wall_now_ns()}));
   guard.release();
   co_await request.reply(reply);
 }

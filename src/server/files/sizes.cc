@@ -278,7 +278,7 @@ bool Files::settle_here(wire::InodeId inode) {
   if (!known || known->stamp < mark->stamp) {
     return false;
   }
-  (void)store_.settle(inode, known->end, known->mtime_ns);
+  (void)store_.apply(meta::Settle{inode, known->end, known->mtime_ns});
   states_.erase_mark(inode, peers_.self);
   return true;
 }
@@ -320,7 +320,7 @@ rt::CoResult<Reclaimer::Outcome> Files::perform_settle(Reclaimer::Work work, Dea
   if (!attr || state->phase != FileState::Phase::kAlive || attr->truncation != truncation) {
     co_return Reclaimer::Outcome::kLater;  // the answer may be from before a truncation
   }
-  (void)store_.settle(work.inode, known->end, known->mtime_ns);
+  (void)store_.apply(meta::Settle{work.inode, known->end, known->mtime_ns});
   // A mark that came after the answer stays.
   if (mark->stamp > known->stamp) {
     co_return Reclaimer::Outcome::kLater;

@@ -163,10 +163,8 @@ rt::CoResult<wire::Attr> Entries::try_create(const EntryKey& key,
   if (shared_.locks.is_locked(key)) {
     BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
   }
-  BENCHFS_CO_TRY(wire::Attr attr,
-                 shared_.store.create(key.parent, key.name, inode, wall_now_ns(), mono_now()));
-  shared_.store.touch_entry_change(key.parent, attr.ctime_ns);
-  co_return attr;
+  co_return shared_.store.apply(
+      meta::Create{key.parent, key.name, inode, wall_now_ns(), mono_now()});
 }
 
 rt::CoResult<wire::Attr> Entries::create(rpc::Request& request,
@@ -219,8 +217,8 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
     co_await request.reply_error(Error::from_errno(EISDIR));
     co_return;
   }
-  BENCHFS_SERVE_TRY_VOID(request, shared_.store.remove_entry(key.parent, key.name));
-  shared_.store.touch_entry_change(key.parent, wall_now_ns());
+  BENCHFS_SERVE_TRY_VOID(
+      request, shared_.store.apply(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}));
   co_await shared_.inodes.drop_and_wait(entry.inode, request.deadline());
   co_await request.reply(wire::NoReply{});
 }

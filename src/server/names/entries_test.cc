@@ -21,9 +21,10 @@ class EntriesTest : public testing::NamesTest {
       service_.door->before_use = [this, name, with] {
         meta::MetaStore& store = *service_.store;
         wire::InodeId old = store.find(wire::kRootInode, name)->inode;
-        ASSERT_TRUE(store.put_entry(wire::kRootInode, name, {with, S_IFREG}, mono_now()));
-        ASSERT_TRUE(store.unlink(old, 1));
-        store.erase(old);
+        ASSERT_TRUE(
+            store.apply(meta::PutEntry{wire::kRootInode, name, {with, S_IFREG}, 1, mono_now()}));
+        ASSERT_TRUE(store.apply(meta::Unlink{old, 1}));
+        store.apply(meta::Erase{old});
       };
     });
   }

@@ -133,8 +133,8 @@ rt::CoResult<wire::InodeId> Installs::install(EntryKey key,
   if (deadline.passed()) {
     co_return fail(Errc::kDeadline, "installing the new name");  // nobody waits for it any more
   }
-  BENCHFS_CO_TRY_VOID(shared_.store.put_entry(key.parent, key.name, entry, mono_now()));
-  shared_.store.touch_entry_change(key.parent, wall_now_ns());
+  BENCHFS_CO_TRY_VOID(
+      shared_.store.apply(meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now()}));
   if (!old) {
     co_return wire::InodeId{};
   }

@@ -80,8 +80,7 @@ rt::Task<void> Renames::run_to_end(MovePtr move, rt::CoStatus task) {
 }
 
 void Renames::remove_old_entry(const Move& move) {
-  (void)shared_.store.remove_entry(move.from.parent, move.from.name);
-  shared_.store.touch_entry_change(move.from.parent, wall_now_ns());
+  (void)shared_.store.apply(meta::RemoveEntry{move.from.parent, move.from.name, wall_now_ns()});
 }
 
 rt::Task<void> Renames::tell_home_of_replaced(const Move& move) {
@@ -257,7 +256,7 @@ void Renames::set_parent_here(const wire::SetParentRequest& body) {
   }
   std::uint64_t& last = last_moves_[wire::InodeId{body.inode}];
   if (body.move >= last &&
-      shared_.store.set_parent(wire::InodeId{body.inode}, wire::InodeId{body.parent})) {
+      shared_.store.apply(meta::SetParent{wire::InodeId{body.inode}, wire::InodeId{body.parent}})) {
     last = body.move;
   }
 }

@@ -55,12 +55,21 @@ rt::CoStatus DirectoryRemoval::freeze_everywhere(wire::InodeId directory,
   co_return Status{};
 }
 
+void DirectoryRemoval::end_freeze(const wire::ThawDirectoryRequest& body) {
+  wire::InodeId directory{body.directory};
+  if (body.removed != 0) {
+    shared_.store.apply(meta::RemoveDirectory{directory});
+  } else {
+    shared_.store.thaw(directory, body.owner);
+  }
+}
+
 void DirectoryRemoval::thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed) {
   wire::ThawDirectoryRequest body;
   body.directory = directory.value;
   body.owner = owner;
   body.removed = removed ? 1 : 0;
-  shared_.store.thaw(directory, owner, removed);
+  end_freeze(body);
   for (std::uint32_t shard = 0; shard < shared_.peers.shard_count; ++shard) {
     if (!shared_.peers.is_self(wire::ShardId{shard})) {
       shared_.owed.call_later(wire::ShardId{shard}, body, OwedCalls::Kind::kThaw);
@@ -76,7 +85,7 @@ rt::Task<void> DirectoryRemoval::freeze_directory(rpc::Request& request) {
 
 rt::Task<void> DirectoryRemoval::thaw_directory(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::ThawDirectoryRequest>(request));
-  shared_.store.thaw(wire::InodeId{body.directory}, body.owner, body.removed != 0);
+  end_freeze(body);
   co_await request.reply(wire::NoReply{});
 }
 
@@ -120,13 +129,13 @@ rt::CoStatus DirectoryRemoval::remove(EntryKey key,
     done = fail(Errc::kDeadline, "freezing the directory");
   }
   if (done && with) {
-    done = shared_.store.put_entry(key.parent, key.name, *with, mono_now());
+    done =
+        shared_.store.apply(meta::PutEntry{key.parent, key.name, *with, wall_now_ns(), mono_now()});
   } else if (done) {
-    (void)shared_.store.remove_entry(key.parent, key.name);
+    (void)shared_.store.apply(meta::RemoveEntry{key.parent, key.name, wall_now_ns()});
   }
   thaw_everywhere(entry.inode, owner, done.has_value());
   if (done) {
-    shared_.store.touch_entry_change(key.parent, wall_now_ns());
     shared_.inodes.drop(entry.inode);
   }
   co_return done;

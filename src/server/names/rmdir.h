@@ -44,6 +44,7 @@ class DirectoryRemoval {
                             wire::FreezeDirectoryRequest body,
                             Deadline deadline,
                             Status* out);
+  void end_freeze(const wire::ThawDirectoryRequest& body);
   void thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed);
 
   NamesShared& shared_;

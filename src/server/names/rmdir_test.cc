@@ -67,7 +67,8 @@ TEST_F(DirectoryRemovalTest, AFreezeLastsUntilTheThaw) {
   run([&](net::Worker&) {
     meta::MetaStore& store = *service_.store;
     MonoTime in_a_day = mono_now() + std::chrono::hours(24);
-    Status put = store.put_entry(*directory, "b", {wire::InodeId{1}, S_IFREG}, in_a_day);
+    Status put =
+        store.apply(meta::PutEntry{*directory, "b", {wire::InodeId{1}, S_IFREG}, 1, in_a_day});
     ASSERT_FALSE(put);
     EXPECT_EQ(put.error().code, Errc::kBusy);
   });

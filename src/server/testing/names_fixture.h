@@ -44,7 +44,7 @@ class StoreDoor final : public InodeDoor {
                                  const meta::NewInode& inode,
                                  OpenKey /*key*/,
                                  std::uint32_t /*flags*/) override {
-    return store_.create(entry.parent, entry.name, inode, 1, mono_now());
+    return store_.apply(meta::Create{entry.parent, entry.name, inode, 1, mono_now()});
   }
   [[nodiscard]] std::optional<meta::Open> find_open(OpenKey /*key*/) const override {
     return std::nullopt;
@@ -159,7 +159,8 @@ class NamesTest : public ::testing::Test {
   // An entry of the root, on this shard, that leads to an inode made elsewhere.
   void put(const std::string& name, wire::InodeId inode, std::uint32_t type) {
     run([&](net::Worker&) {
-      ASSERT_TRUE(service_.store->put_entry(wire::kRootInode, name, {inode, type}, mono_now()));
+      ASSERT_TRUE(service_.store->apply(
+          meta::PutEntry{wire::kRootInode, name, {inode, type}, 1, mono_now()}));
     });
   }
 
@@ -268,7 +269,7 @@ class NamesTest : public ::testing::Test {
     service_.store =
         std::make_unique<meta::MetaStore>(self_, 2, meta::MetaStore::Config{.first_counter = 100});
     if (self_ == kSelf) {
-      service_.store->make_root(0, 0, 1);
+      service_.store->apply(meta::MakeRoot{0, 0, 1});
     }
     service_.door = std::make_unique<StoreDoor>(*service_.store);
     service_.names =
