@@ -1,14 +1,19 @@
-# benchfs_layer(NAME SOURCES a.cc b.cc USES lower layers LIBS private foreign libraries)
+# benchfs_layer(NAME SOURCES a.cc b.cc USES lower layers LIBS private foreign libraries
+#               PRECOMPILE layer|cli)
 #
 # One static library a folder. It links what USES names and nothing else of ours, so an include or a
 # call against the layer order fails to build or to link; tools/lint/layers.py checks the include
 # graph against the same lines.
 function(benchfs_layer name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;USES;LIBS;PUBLIC_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "PRECOMPILE" "SOURCES;USES;LIBS;PUBLIC_LIBS" ${ARGN})
+  if(NOT ARG_PRECOMPILE)
+    set(ARG_PRECOMPILE layer)
+  endif()
   if(ARG_SOURCES)
     add_library(benchfs_${name} STATIC ${ARG_SOURCES})
     set(scope PUBLIC)
     target_link_libraries(benchfs_${name} PRIVATE ${ARG_LIBS})
+    benchfs_precompile(benchfs_${name} ${ARG_PRECOMPILE})
   else()
     add_library(benchfs_${name} INTERFACE)
     set(scope INTERFACE)
@@ -45,6 +50,7 @@ function(benchfs_test layer)
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   # Test code is not hot, and compiles in half the time; what it tests is optimised as the preset says.
   target_compile_options(${name} PRIVATE -O0)
+  benchfs_precompile(${name} test)
   target_link_libraries(${name} PRIVATE benchfs_${layer} GTest::gtest GTest::gtest_main ${ARG_LIBS})
   foreach(other IN LISTS ARG_USES)
     target_link_libraries(${name} PRIVATE benchfs_${other})

@@ -2,7 +2,10 @@
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  # ccache takes precompiled headers only when it is told that their times do not matter, and does not
+  # preprocess what it does not have when it may read the compiler's list of headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    env CCACHE_DEPEND=1 CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE_PROGRAM})
 endif()
 
 add_library(benchfs_flags INTERFACE)
@@ -10,6 +13,9 @@ target_compile_options(benchfs_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wswitch-enum
   -Wconversion -Wold-style-cast -Wno-missing-field-initializers
   -fno-omit-frame-pointer)
+if(BENCHFS_PRECOMPILE)
+  target_compile_options(benchfs_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:SHELL:-Xclang -fno-pch-timestamp>)
+endif()
 if(BENCHFS_WERROR)
   target_compile_options(benchfs_flags INTERFACE -Werror)
 endif()

@@ -81,7 +81,7 @@ Status read_section(std::string_view name,
   return {};
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') {
@@ -122,7 +122,7 @@ Result<std::uint64_t> number_in_range(const ConfigValue& value,
                                    max,
                                    unit.empty() ? "" : " ",
                                    unit,
-                                   value.kind == Kind::kString ? quoted(value.text) : value.text));
+                                   value.kind == Kind::kString ? in_quotes(value.text) : value.text));
   }
   return *number;
 }
@@ -190,7 +190,7 @@ Setting text_setting(SettingName name, std::string& target, std::string type) {
     target = value.text;
     return {};
   };
-  setting.get = [&target] { return quoted(target); };
+  setting.get = [&target] { return in_quotes(target); };
   return finish(std::move(setting));
 }
 
@@ -244,7 +244,7 @@ Setting size_setting(SettingName name,
   };
   setting.get = [&target] {
     std::string text = format_size(target);
-    return parse_number(text) ? text : quoted(text);
+    return parse_number(text) ? text : in_quotes(text);
   };
   return finish(std::move(setting));
 }
@@ -274,9 +274,9 @@ Setting choice_setting(SettingName name, std::size_t& target, std::vector<std::s
         return {};
       }
     }
-    return fail_config(fmt::format("must be one of {}, not {}", list, quoted(value.text)));
+    return fail_config(fmt::format("must be one of {}, not {}", list, in_quotes(value.text)));
   };
-  setting.get = [&target, words] { return quoted(words[target]); };
+  setting.get = [&target, words] { return in_quotes(words[target]); };
   return finish(std::move(setting));
 }
 
@@ -287,7 +287,7 @@ Setting hex_setting(SettingName name, std::uint64_t& target, std::string type) {
         value.text.empty() ? std::uint64_t{0} : parse_number(value.text, 16);
     if (!number || (value.kind != Kind::kString && value.kind != Kind::kUntyped)) {
       return fail_config(
-          fmt::format("must be a text of up to 16 hexadecimal digits, not {}", quoted(value.text)));
+          fmt::format("must be a text of up to 16 hexadecimal digits, not {}", in_quotes(value.text)));
     }
     target = *number;
     return {};
@@ -400,7 +400,7 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   std::uint64_t bytes = 0;
   if (!number || __builtin_mul_overflow(*number, factor, &bytes)) {
     return fail(Errc::kInvalidArgument,
-                fmt::format("{} is not a size such as 4096, 64KiB, 4MiB or 2GiB", quoted(text)));
+                fmt::format("{} is not a size such as 4096, 64KiB, 4MiB or 2GiB", in_quotes(text)));
   }
   return bytes;
 }
