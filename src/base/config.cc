@@ -117,12 +117,13 @@ Result<std::uint64_t> number_in_range(const ConfigValue& value,
   bool typed = value.kind == Kind::kInteger || value.kind == Kind::kUntyped;
   std::optional<std::uint64_t> number = typed ? parse_number(value.text) : std::nullopt;
   if (!number || *number < min || *number > max) {
-    return fail_config(fmt::format("must be a whole number from {} to {}{}{}, not {}",
-                                   min,
-                                   max,
-                                   unit.empty() ? "" : " ",
-                                   unit,
-                                   value.kind == Kind::kString ? in_quotes(value.text) : value.text));
+    return fail_config(
+        fmt::format("must be a whole number from {} to {}{}{}, not {}",
+                    min,
+                    max,
+                    unit.empty() ? "" : " ",
+                    unit,
+                    value.kind == Kind::kString ? in_quotes(value.text) : value.text));
   }
   return *number;
 }
@@ -286,8 +287,8 @@ Setting hex_setting(SettingName name, std::uint64_t& target, std::string type) {
     std::optional<std::uint64_t> number =
         value.text.empty() ? std::uint64_t{0} : parse_number(value.text, 16);
     if (!number || (value.kind != Kind::kString && value.kind != Kind::kUntyped)) {
-      return fail_config(
-          fmt::format("must be a text of up to 16 hexadecimal digits, not {}", in_quotes(value.text)));
+      return fail_config(fmt::format("must be a text of up to 16 hexadecimal digits, not {}",
+                                     in_quotes(value.text)));
     }
     target = *number;
     return {};

@@ -134,10 +134,10 @@ class Tree:
                     yield path
 
     def built_files(self):
-        """Paths, relative to the root, of all files that some CMakeLists.txt names."""
+        """Paths, relative to the root, of all files that some file of CMake's names."""
         named = set()
         for path in self.files():
-            if path.name != "CMakeLists.txt":
+            if path.name != "CMakeLists.txt" and path.suffix != ".cmake":
                 continue
             text = re.sub(r"#.*", "", (self.root / path).read_text(encoding="utf-8"))
             for word in re.split(r'[\s()"]+', text):
@@ -169,7 +169,7 @@ class Tree:
             if path.suffix == ".md":
                 found += check_markdown(text)
             if path.suffix == ".cc" and path not in built:
-                found.append((1, "no CMakeLists.txt names this file"))
+                found.append((1, "no file of CMake's names this file"))
             problems += [f"{path}:{line}: {problem}" for line, problem in sorted(found)]
         problems += self.check_folders(paths)
         return problems

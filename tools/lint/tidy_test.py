@@ -102,13 +102,14 @@ class TreeTest(unittest.TestCase):
             "bench/d.cc": "",
             "src/rt/a.cc": "", "src/rt/sub/b.cc": "", "src/rt/c.cc": "",
             "build/x.cc": "assert(1)", "tests/fuzz/corpus/t/x.txt": "a ",
+            "cmake/d.cc": "", "cmake/D.cmake": "h(${CMAKE_SOURCE_DIR}/cmake/d.cc)\n",
             "src/empty/CMakeLists.txt": "\n"}), [])
 
     def test_a_dead_file_is_found(self):
         problems = self.check({
             "src/rt/README.md": "# rt\n", "src/rt/CMakeLists.txt": "f(ab.cc)\n# a.cc\n",
             "src/rt/a.cc": "", "src/rt/ab.cc": ""})
-        self.assertEqual(problems, ["src/rt/a.cc:1: no CMakeLists.txt names this file"])
+        self.assertEqual(problems, ["src/rt/a.cc:1: no file of CMake's names this file"])
 
     def test_a_folder_with_code_needs_a_readme(self):
         problems = self.check({"src/rt/a.h": "", "src/rt/CMakeLists.txt": ""})
