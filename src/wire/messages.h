@@ -376,10 +376,6 @@ struct ThawDirectoryRequest : Message<Opcode::kThawDirectory, NoReply> {
 // Sent to an inode's home when its last name went away elsewhere.
 struct ForgetInodeRequest : Message<Opcode::kForgetInode, NoReply> {
   std::uint64_t inode = 0;
-  std::uint64_t ticket = 0;   // as in InstallEntryRequest: a repeated request counts once
-  std::uint64_t settled = 0;  // as in InstallEntryRequest
-  std::uint32_t sender = 0;   // shard
-  std::uint32_t padding = 0;
 };
 
 // Sent to a directory's home after a rename moved it. Of several, the one with the highest number

@@ -178,13 +178,8 @@ void Files::end_inode(wire::InodeId inode) {
     states_.erase(inode);
     return;
   }
-  FileState& dying = states_.get(inode);
-  dying.phase = FileState::Phase::kDying;
-  dying.left = left;
-  states_.clear_marks(dying);
-  dying.changed.wake_all();
+  states_.set_dying(inode, boot_now() + config_.times.forgotten).left = left;
   ++frees_owed_;
-  dying_.emplace_back(boot_now() + config_.times.forgotten, inode);
   for (wire::ShardId shard : left) {
     reclaimer_.owe({.kind = Reclaimer::Kind::kFree, .inode = inode, .shard = shard});
   }
@@ -207,15 +202,7 @@ rt::Task<void> Files::forget_inode(rpc::Request& request) {
 // No shard trusts a mark of these files any more: whoever asks is told that they are gone, though
 // chunks of them may still wait to be freed.
 void Files::housekeeping() {
-  BootTime now = boot_now();
-  while (!dying_.empty() && dying_.front().first <= now) {
-    FileState* state = states_.find(dying_.front().second);
-    dying_.pop_front();
-    if (state != nullptr && state->phase == FileState::Phase::kDying) {
-      state->phase = FileState::Phase::kGone;
-      state->changed.wake_all();
-    }
-  }
+  states_.tell_gone(boot_now());
 }
 
 // --- What is owed --------------------------------------------------------------------------------
@@ -285,8 +272,6 @@ rt::CoResult<Reclaimer::Outcome> Files::perform_cut(Reclaimer::Work work, Deadli
 rt::CoResult<Reclaimer::Outcome> Files::perform_forget(Reclaimer::Work work, Deadline deadline) {
   wire::ForgetInodeRequest body;
   body.inode = work.inode.value;
-  body.ticket = ++forget_ticket_;
-  body.sender = peers_.self.value;
   Result<wire::NoReply> reply = co_await peers_.call(work.shard, body, deadline);
   auto found = forgets_.find(work.inode);
   if (found->second) {

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <set>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -51,6 +52,7 @@ struct FileState {
   std::uint64_t cut_size = 0;
   std::uint64_t truncation = 0;
   std::vector<wire::ShardId> left;
+  BootTime gone_at{};  // kDying: when nobody need be kept from hearing that it is gone
   std::shared_ptr<QueryRound> next_round;
   bool has_round = false;  // one is under way
   rt::WaitQueue changed;   // of phase
@@ -82,6 +84,9 @@ class FileStates {
     }
     FileState& state = *found->second;
     mark_count_ -= state.marks.size();
+    if (state.phase == FileState::Phase::kDying) {
+      dying_.erase({state.gone_at, inode});
+    }
     state.changed.wake_all();
     if (state.next_round) {
       state.next_round->sum = fail_errno(ENOENT);
@@ -98,6 +103,27 @@ class FileStates {
     }
   }
 
+  // The file has no name, and nobody has it open. It is told as gone from `gone_at` on, or earlier
+  // when it is erased.
+  FileState& set_dying(wire::InodeId inode, BootTime gone_at) {
+    FileState& state = get(inode);
+    clear_marks(state);
+    state.phase = FileState::Phase::kDying;
+    state.gone_at = gone_at;
+    dying_.emplace(gone_at, inode);
+    state.changed.wake_all();
+    return state;
+  }
+  void tell_gone(BootTime now) {
+    while (!dying_.empty() && dying_.begin()->first <= now) {
+      FileState& state = *states_.at(dying_.begin()->second);
+      dying_.erase(dying_.begin());
+      state.phase = FileState::Phase::kGone;
+      state.changed.wake_all();
+    }
+  }
+  [[nodiscard]] std::size_t dying_count() const { return dying_.size(); }
+
   Mark& add_mark(wire::InodeId inode, wire::ShardId shard) {
     ++mark_count_;
     order_.push_back({inode, shard, ++last_number_});
@@ -109,10 +135,6 @@ class FileStates {
       mark_count_ -= std::erase_if(state->marks, [&](const Mark& m) { return m.shard == shard; });
       erase_if_unneeded(inode);
     }
-  }
-  void clear_marks(FileState& state) {
-    mark_count_ -= state.marks.size();
-    state.marks.clear();
   }
   [[nodiscard]] std::size_t mark_count() const { return mark_count_; }
   // The longest marked file; call while there are marks. It counts as marked anew afterwards.
@@ -145,6 +167,10 @@ class FileStates {
     wire::ShardId shard;
     std::uint64_t number;
   };
+  void clear_marks(FileState& state) {
+    mark_count_ -= state.marks.size();
+    state.marks.clear();
+  }
   // A shard that marked the file again since has a later number.
   [[nodiscard]] bool is_current(const Ordered& ordered) const {
     FileState* state = find(ordered.inode);
@@ -155,7 +181,8 @@ class FileStates {
   std::unordered_map<wire::InodeId, std::unique_ptr<FileState>> states_;
   std::size_t mark_count_ = 0;
   std::uint64_t last_number_ = 0;
-  std::deque<Ordered> order_;  // oldest first; some are gone
+  std::deque<Ordered> order_;                           // oldest first; some are gone
+  std::set<std::pair<BootTime, wire::InodeId>> dying_;  // by gone_at
 };
 
 }  // namespace benchfs::server

@@ -32,5 +32,31 @@ TEST(FileStates, TheOldestMarkIsThatOfTheFileThatWasMarkedLongestAgo) {
   EXPECT_EQ(states.take_oldest_mark().first, file(1));
 }
 
+TEST(FileStates, AFileThatIsFreedInTimeIsNotWaitedFor) {
+  FileStates states;
+  BootTime far = boot_now() + std::chrono::hours(24);
+  for (std::uint64_t i = 0; i < 1'000; ++i) {
+    states.set_dying(file(i), far);
+    if (i > 0) {  // the first one's shards do not answer
+      states.erase(file(i));
+    }
+  }
+  EXPECT_EQ(states.dying_count(), 1U);
+}
+
+TEST(FileStates, AFileIsToldAsGoneFromItsTimeOn) {
+  FileStates states;
+  BootTime now = boot_now();
+  states.add_mark(file(1), kShard);
+  states.set_dying(file(1), now + std::chrono::seconds(1));
+  states.set_dying(file(2), now + std::chrono::seconds(2));
+  EXPECT_EQ(states.mark_count(), 0U);
+  states.tell_gone(now + std::chrono::seconds(1));
+  EXPECT_EQ(states.find(file(1))->phase, FileState::Phase::kGone);
+  EXPECT_EQ(states.find(file(2))->phase, FileState::Phase::kDying);
+  states.erase(file(1));
+  EXPECT_EQ(states.dying_count(), 1U);
+}
+
 }  // namespace
 }  // namespace benchfs::server

@@ -171,10 +171,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   Reclaimer reclaimer_;
   std::uint64_t cuts_owed_ = 0;
   std::uint64_t frees_owed_ = 0;
-  std::uint64_t forget_ticket_ = 0;
   // Inodes of other shards that lost their name, until their homes know.
   std::unordered_map<wire::InodeId, std::shared_ptr<rt::WaitQueue>> forgets_;
-  std::deque<std::pair<BootTime, wire::InodeId>> dying_;  // told as gone from then on
 
   // Opens that were closed before they were executed, the latest of them.
   std::deque<std::uint64_t> closed_early_;
