@@ -169,7 +169,11 @@ rt::CoResult<FileSlot*> FileStore::slot_for_write(wire::ChunkKey key) {
   if (!segments_->has_slot() && co_await puncher_.catch_up()) {
     co_return nullptr;
   }
-  BENCHFS_CO_TRY(slot, segments_->allocate());
+  if (!segments_->has_slot()) {
+    BENCHFS_CO_TRY_VOID(co_await segments_->grow(blocking_));
+    co_return nullptr;
+  }
+  slot = segments_->allocate();
   index_.insert(key, slot);
   if (slot->dirty_end > 0) {  // no holes here: the bytes of its former chunk are still in it
     SlotGuard::Hold hold = co_await slot->guard.enter(Access::kExclusive);
@@ -363,8 +367,7 @@ rt::CoStatus FileStore::close() {
     (void)co_await idle_.wait(Deadline::never());
   }
   co_await puncher_.stop();
-  segments_->close();
-  co_return Status{};
+  co_return co_await segments_->close(blocking_);
 }
 
 Result<std::unique_ptr<ChunkStore>> open_file_store(rt::Reactor& reactor,

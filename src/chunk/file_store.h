@@ -73,7 +73,7 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
                                    std::uint32_t offset,
                                    std::uint32_t length) const;
   [[nodiscard]] Access write_access(std::uint32_t begin, std::uint32_t end) const;
-  // nullptr: the slot was dropped while this waited, look again.
+  // nullptr: this waited, and the slot may be there now, or may have been dropped: look again.
   rt::CoResult<FileSlot*> slot_for_write(wire::ChunkKey key);
   // Stores what truncations have left of the write.
   rt::CoStatus store(const OpenWrite& write, std::span<const std::byte> bytes, std::int64_t mtime);

@@ -1,12 +1,38 @@
 // What only the file engine does: its directory and its faults.
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <fstream>
 
 #include "chunk/slot_guard.h"
 #include "chunk/store_fixture.h"
+
+namespace {
+
+thread_local bool is_reactor_thread = false;
+std::atomic<int> blocking_calls{0};
+std::atomic<int> blocking_calls_on_reactor{0};
+
+void note_blocking_call() {
+  ++(is_reactor_thread ? blocking_calls_on_reactor : blocking_calls);
+}
+
+}  // namespace
+
+// In the place of libc's, for the whole program.
+extern "C" int ftruncate(int fd, off_t length) noexcept {
+  note_blocking_call();
+  return static_cast<int>(syscall(SYS_ftruncate, fd, length));
+}
+extern "C" int unlink(const char* path) noexcept {
+  note_blocking_call();
+  return unlinkat(AT_FDCWD, path, 0);
+}
 
 namespace benchfs::chunk {
 namespace {
@@ -94,6 +120,44 @@ TEST_P(FileStoreTest, SegmentsGrowOnDemandAndSlotsAreReused) {
     }
   }
   EXPECT_FALSE(std::filesystem::exists(config().directory + "/segment_000003.dat"));
+}
+
+TEST_P(FileStoreTest, FilesAreMadeAndRemovedBesideTheReactor) {
+  Driver driver = open();
+  is_reactor_thread = true;
+  blocking_calls = 0;
+  blocking_calls_on_reactor = 0;
+  for (std::uint64_t chunk = 0; chunk < 5; ++chunk) {
+    EXPECT_TRUE(driver.fill({kInode, chunk}, 0, 1, 'a'));
+  }
+  EXPECT_EQ(blocking_calls, 1);
+  EXPECT_TRUE(driver.close());
+  is_reactor_thread = false;
+  EXPECT_GE(blocking_calls, 3);
+  EXPECT_EQ(blocking_calls_on_reactor, 0);
+}
+
+// Writers that find the segments full at the same time.
+TEST_P(FileStoreTest, OneSegmentIsMadeForAllWhoNeedOne) {
+  Driver driver = open();
+  for (std::uint64_t chunk = 0; chunk < 4; ++chunk) {
+    ASSERT_TRUE(driver.fill({kInode, chunk}, 0, 1, 'a'));
+  }
+  rt::Reactor::Binding binding(shard_.reactor());
+  rt::Scope scope;
+  int stored = 0;
+  auto write = [&](std::uint64_t chunk) -> rt::Task<void> {
+    std::array<std::byte, 1> byte{std::byte{'b'}};
+    Status done = co_await store_bytes(&driver.store(), {kInode, chunk}, 0, byte, 1);
+    stored += done ? 1 : 0;
+  };
+  for (std::uint64_t chunk = 4; chunk < 8; ++chunk) {
+    scope.spawn(write(chunk));
+  }
+  EXPECT_TRUE(driver.wait_until([&] { return scope.active() == 0; }));
+  EXPECT_EQ(stored, 4);
+  auto files = std::filesystem::directory_iterator(directory_.path() + "/data");
+  EXPECT_EQ(std::distance(files, {}), 3);  // the lock, and two segments
 }
 
 TEST_P(FileStoreTest, DroppedChunksGiveTheirSpaceBack) {

@@ -13,19 +13,21 @@
 #include <filesystem>
 #include <string_view>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/safe_dir.h"
-#include "chunk/mapping.h"
+#include "chunk/segment_file.h"
 
 namespace benchfs::chunk {
 namespace {
 
 constexpr unsigned kFileTableSize = 256;
-constexpr std::uint32_t kDirectAlignment = 4096;
 
 // Longer than a process that only asks whether the directory is in use holds the lock.
 constexpr Nanos kLockPatience = std::chrono::milliseconds(100);
 constexpr const char* kLockName = "lock";
+// How long the file system may take to create or remove files.
+constexpr Nanos kPatience = std::chrono::seconds(10);
 
 Status make_directory(const std::string& path) {
   std::error_code error;
@@ -50,10 +52,6 @@ bool is_segment_name(std::string_view name) {
          std::ranges::all_of(digits, [](char c) { return c >= '0' && c <= '9'; });
 }
 
-std::string Segments::path_of(std::uint32_t number) const {
-  return fmt::format("{}/segment_{:06}.dat", config_.directory, number);
-}
-
 Result<std::unique_ptr<Segments>> Segments::open(rt::Uring& ring, const FileEngineConfig& config) {
   BENCHFS_TRY_VOID(make_directory(config.directory));
   std::unique_ptr<Segments> segments(new Segments(ring, config));  // lint: allow new (private)
@@ -65,12 +63,13 @@ Result<std::unique_ptr<Segments>> Segments::open(rt::Uring& ring, const FileEngi
   } else {
     BENCHFS_LOG(kWarn, "going on with plain descriptors: {}", table.error().message());
   }
-  BENCHFS_TRY_VOID(segments->add_segment());
+  BENCHFS_TRY(std::shared_ptr<SegmentFile> first, segments->next_file()());
+  segments->add_segment(std::move(first));
   return segments;
 }
 
 Segments::~Segments() {
-  close();
+  (void)take_remains();
 }
 
 Status Segments::lock() {
@@ -129,33 +128,32 @@ rt::Uring::File Segments::register_file(int fd) {
   return {.fd = fd, .registered = false};
 }
 
-Status Segments::add_segment() {
+// The function may run on another thread, and outlive the store.
+std::function<Result<std::shared_ptr<SegmentFile>>()> Segments::next_file() const {
+  auto number = static_cast<std::uint32_t>(segments_.size());
+  SegmentFile::Spec spec{
+      .path = fmt::format("{}/segment_{:06}.dat", config_.directory, number),
+      .slots = segment_slots_,
+      .slot_bytes = config_.slot_bytes,
+      .direct = config_.direct && (number == 0 || direct_alignment_ > 0),
+      .alignment = direct_alignment_,
+  };
+  return [spec = std::move(spec)] { return SegmentFile::create(spec); };
+}
+
+void Segments::add_segment(std::shared_ptr<SegmentFile> file) {
   auto segment = std::make_unique<Segment>();
   segment->number = static_cast<std::uint32_t>(segments_.size());
-  std::string path = path_of(segment->number);
-  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) {
-    return fail_errno(errno, fmt::format("creating {}", path));
+  segment->buffered = {
+      .file = register_file(file->buffered()), .alignment = 1, .segment = segment->number};
+  if (file->alignment() > 0) {
+    direct_alignment_ = file->alignment();
+    segment->direct = {.file = register_file(file->direct()),
+                       .alignment = direct_alignment_,
+                       .segment = segment->number};
   }
-  auto bytes = static_cast<off_t>(segment_slots_ * config_.slot_bytes);
-  while (ftruncate(fd, bytes) != 0) {
-    if (errno == EFBIG && segment_slots_ > 1) {  // the largest file of this file system
-      segment_slots_ /= 2;
-      bytes = static_cast<off_t>(segment_slots_ * config_.slot_bytes);
-      continue;
-    }
-    int error = errno;
-    ::close(fd);
-    unlink(path.c_str());
-    return fail_errno(error, fmt::format("sizing {} to {} bytes", path, bytes));
-  }
-  segment->buffered_fd = fd;
-  segment->buffered = {.file = register_file(fd), .alignment = 1, .segment = segment->number};
-  if (config_.direct && (segment->number == 0 || direct_alignment_ > 0)) {
-    if (Status direct = open_direct(*segment, path); !direct) {
-      BENCHFS_LOG(kWarn, "going on without direct I/O: {}", direct.error().message());
-    }
-  }
+  segment_slots_ = file->slots();
+  segment->file = std::move(file);
   segment->slots = std::make_unique<FileSlot[]>(segment_slots_);
   for (std::uint32_t i = 0; i < segment_slots_; ++i) {
     segment->slots[i].segment = segment.get();
@@ -163,54 +161,45 @@ Status Segments::add_segment() {
   }
   segments_.push_back(std::move(segment));
   slots_used_ = 0;
-  return {};
 }
 
-Status Segments::open_direct(Segment& segment, const std::string& path) {
-  int fd = ::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0) {
-    return fail_system(errno, fmt::format("opening {} with O_DIRECT", path));
+rt::CoStatus Segments::grow(rt::BlockingPool& blocking) {
+  if (growing_ == nullptr) {
+    BENCHFS_CO_TRY(growing_, blocking.submit(next_file()));
   }
-  if (segment.number == 0) {
-    std::uint32_t alignment = kDirectAlignment;
-#ifdef STATX_DIOALIGN
-    struct statx info{};
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &info) == 0 &&
-        (info.stx_mask & STATX_DIOALIGN) != 0) {
-      alignment = std::max({alignment, info.stx_dio_mem_align, info.stx_dio_offset_align});
-    }
-#endif
-    // Some file systems take the flag and refuse the transfer.
-    auto probe = Mapping::create(alignment, false);
-    if (!probe || pread(fd, probe->bytes().data(), alignment, 0) < 0 ||
-        config_.slot_bytes % alignment != 0) {
-      int error = errno;
-      ::close(fd);
-      return fail_system(error, fmt::format("reading {} directly", path));
-    }
-    direct_alignment_ = alignment;
+  auto growing = growing_;
+  if (!co_await growing->wait(Deadline::after(kPatience))) {
+    co_return fail(Errc::kDeadline,
+                   fmt::format("creating a segment in {}: the file system does not answer",
+                               config_.directory));
   }
-  segment.direct_fd = fd;
-  segment.direct = {
-      .file = register_file(fd), .alignment = direct_alignment_, .segment = segment.number};
-  return {};
+  bool is_first = growing_ == growing;
+  if (is_first) {
+    growing_ = nullptr;
+  }
+  if (!growing->result()) {
+    co_return std::unexpected(growing->result().error());
+  }
+  if (is_first) {
+    add_segment(*growing->result());
+  }
+  co_return Status{};
 }
 
-Result<FileSlot*> Segments::allocate() {
-  while (!free_.empty()) {
-    FileSlot* slot = free_.back();
+FileSlot* Segments::allocate() {
+  BENCHFS_CHECK(has_slot());
+  if (free_.empty()) {
+    return &segments_.back()->slots[slots_used_++];
+  }
+  FileSlot* slot = free_.back();
+  free_.pop_back();
+  return slot;
+}
+
+bool Segments::has_slot() {
+  while (!free_.empty() && free_.back()->segment->is_failed) {
     free_.pop_back();
-    if (!slot->segment->is_failed) {
-      return slot;
-    }
   }
-  if (segments_.back()->is_failed || slots_used_ >= segment_slots_) {
-    BENCHFS_TRY_VOID(add_segment());
-  }
-  return &segments_.back()->slots[slots_used_++];
-}
-
-bool Segments::has_slot() const {
   return !free_.empty() || (!segments_.back()->is_failed && slots_used_ < segment_slots_);
 }
 
@@ -235,26 +224,49 @@ Result<Space> space_of(const std::string& path) {
                .device_id = directory.st_dev};
 }
 
-void Segments::close() {
+Segments::Remains::~Remains() {
+  // The names first: the blocks of large files take long to free, and the process may end before.
+  for (const std::shared_ptr<SegmentFile>& file : files) {
+    file->unlink();
+  }
+  if (lock) {
+    lock->remove_file();
+  }
+  files.clear();
+}
+
+std::shared_ptr<Segments::Remains> Segments::take_remains() {
   for (unsigned i = 0; i < table_used_; ++i) {
     (void)ring_.set_file(i, -1);
   }
   table_used_ = 0;
-  for (const std::unique_ptr<Segment>& segment : segments_) {
-    ::close(segment->buffered_fd);
-    if (segment->direct_fd >= 0) {
-      ::close(segment->direct_fd);
-    }
-    std::string path = path_of(segment->number);
-    if (unlink(path.c_str()) != 0) {
-      BENCHFS_LOG(kWarn, "removing {}: {}", path, Error::from_system(errno, "").message());
-    }
-  }
-  segments_.clear();
+  auto remains = std::make_shared<Remains>();
   if (lock_) {
-    lock_->remove_file();
-    lock_.reset();
+    remains->lock.emplace(*std::exchange(lock_, std::nullopt));
   }
+  for (const std::unique_ptr<Segment>& segment : segments_) {
+    remains->files.push_back(std::move(segment->file));
+  }
+  free_.clear();
+  segments_.clear();
+  return remains;
+}
+
+rt::CoStatus Segments::close(rt::BlockingPool& blocking) {
+  std::function<Result<bool>()> remove =
+      [remains = take_remains(), growing = std::exchange(growing_, nullptr)]() -> Result<bool> {
+    return true;
+  };
+  auto job = blocking.submit<bool>(std::exchange(remove, nullptr));
+  if (!job) {
+    co_return std::unexpected(std::move(job.error()));
+  }
+  if (!co_await (*job)->wait(Deadline::after(kPatience))) {
+    co_return fail(Errc::kDeadline,
+                   fmt::format("removing the data files in {}: the file system does not answer",
+                               config_.directory));
+  }
+  co_return Status{};
 }
 
 }  // namespace benchfs::chunk

@@ -6,11 +6,12 @@
 // which is free when a daemon died. Chunks are worthless without the index, which lives in
 // memory, so segment files of an earlier run are removed.
 //
-// Thread: one reactor's. Creating a segment (once per segment_slots slots), opening and closing
-// block.
+// Thread: one reactor's. open() blocks; what blocks later, creating a segment (once per
+// segment_slots slots) and removing them all, runs on a helper thread.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,15 +19,18 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/file_lock.h"
 #include "chunk/chunk_store.h"
 #include "chunk/segment_io.h"
 #include "chunk/slot_guard.h"
+#include "rt/blocking_pool.h"
 #include "rt/uring.h"
 
 namespace benchfs::chunk {
 
 struct Segment;
+class SegmentFile;
 
 // What the file system of a directory says. Blocks.
 Result<Space> space_of(const std::string& directory);
@@ -50,9 +54,8 @@ struct FileSlot {
 
 struct Segment {
   std::uint32_t number = 0;
-  int direct_fd = -1;  // -1: no O_DIRECT
-  int buffered_fd = -1;
-  IoTarget direct;
+  std::shared_ptr<SegmentFile> file;
+  IoTarget direct;  // where the file takes direct transfers
   IoTarget buffered;
   std::uint64_t writes = 0;         // completed
   std::uint64_t synced_writes = 0;  // known to be on the device
@@ -68,13 +71,15 @@ class Segments {
   Segments& operator=(const Segments&) = delete;
   ~Segments();
 
-  // A slot that no index refers to. If its dirty_end is above 0 the file system cannot punch holes,
-  // and the caller has to zero it. Errors: as for creating a file, kPosix (ENOSPC, EMFILE, …).
-  Result<FileSlot*> allocate();
+  // A slot that no index refers to; has_slot() must be true. If its dirty_end is above 0 the file
+  // system cannot punch holes, and the caller has to zero it.
+  FileSlot* allocate();
   // Makes a slot available again, unless writes to it fail. The caller must not use it afterwards.
   void release(FileSlot& slot);
-  // False: allocate() would have to create a segment.
-  [[nodiscard]] bool has_slot() const;
+  [[nodiscard]] bool has_slot();
+  // Adds a segment. Those who need one at the same time wait for the same. Errors: as for creating
+  // a file, kPosix (ENOSPC, EMFILE, …); kDeadline, kBusy: the file system does not answer.
+  rt::CoStatus grow(rt::BlockingPool& blocking);
 
   [[nodiscard]] std::uint32_t slot_bytes() const { return config_.slot_bytes; }
   [[nodiscard]] std::uint64_t offset_of(const FileSlot& slot) const {
@@ -82,20 +87,31 @@ class Segments {
   }
   // 0 where direct transfers are impossible.
   [[nodiscard]] std::uint32_t direct_alignment() const { return direct_alignment_; }
-  // Closes and removes the files.
-  void close();
+  // Removes and closes the files. An error when the file system does not answer; then that ends
+  // without anybody, or with the process.
+  rt::CoStatus close(rt::BlockingPool& blocking);
 
  private:
+  // What is left of the store when it closes. Dying blocks.
+  struct Remains {
+    std::optional<FileLock> lock;
+    std::vector<std::shared_ptr<SegmentFile>> files;
+
+    Remains() = default;
+    Remains(const Remains&) = delete;
+    Remains& operator=(const Remains&) = delete;
+    ~Remains();
+  };
   Segments(rt::Uring& ring, const FileEngineConfig& config)
       : ring_(ring), config_(config), segment_slots_(config.segment_slots) {}
   // Smaller segments where the process or the file system limits the size of files.
   Status limit_segment_size();
   Status lock();
   Status remove_leftovers();
-  Status add_segment();
-  Status open_direct(Segment& segment, const std::string& path);
+  [[nodiscard]] std::function<Result<std::shared_ptr<SegmentFile>>()> next_file() const;
+  void add_segment(std::shared_ptr<SegmentFile> file);
   rt::Uring::File register_file(int fd);
-  [[nodiscard]] std::string path_of(std::uint32_t number) const;
+  std::shared_ptr<Remains> take_remains();
 
   rt::Uring& ring_;
   const FileEngineConfig config_;
@@ -107,6 +123,7 @@ class Segments {
   std::vector<std::unique_ptr<Segment>> segments_;
   std::uint32_t slots_used_ = 0;  // in the last segment
   std::vector<FileSlot*> free_;
+  std::shared_ptr<rt::BlockingJob<std::shared_ptr<SegmentFile>>> growing_;
 };
 
 }  // namespace benchfs::chunk
