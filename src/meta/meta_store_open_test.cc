@@ -132,6 +132,31 @@ TEST_F(MetaStoreOpenTest, ReconcilingDropsWhatIsNotNamedWithinTheRange) {
   EXPECT_EQ(store_.stats().open_count, 0U);
 }
 
+// The range is walked where it is shorter than the list of opens, and the list where that is.
+TEST_F(MetaStoreOpenTest, AStatementAboutAShortRangeAndOneAboutAllSayTheSame) {
+  for (std::uint64_t begin : {std::uint64_t{3}, std::uint64_t{0}}) {
+    std::uint64_t end = begin == 3 ? 6 : UINT64_MAX;
+    for (std::uint64_t number = 3; number <= 5; ++number) {
+      open(a_, kAlice, number, kRead);
+    }
+    open(a_, kAlice, 1, kRead);
+    open(a_, kAlice, 6, kRead);
+    std::uint64_t kept[] = {1, 4, 6};
+    EXPECT_EQ(store_.apply(KeepOnly{kAlice, begin, end, kept}).size(), 2U);
+    for (std::uint64_t number : kept) {
+      EXPECT_TRUE(close(kAlice, number)) << number;
+    }
+    EXPECT_EQ(store_.stats().open_count, 0U);
+  }
+}
+
+TEST_F(MetaStoreOpenTest, AStatementAboutAnEmptyOrBackwardRangeClosesNothing) {
+  open(a_, kAlice, 5, kRead);
+  EXPECT_TRUE(store_.apply(KeepOnly{kAlice, 5, 5, {}}).empty());
+  EXPECT_TRUE(store_.apply(KeepOnly{kAlice, 9, 2, {}}).empty());
+  EXPECT_TRUE(close(kAlice, 5));
+}
+
 TEST_F(MetaStoreOpenTest, OpensBeyondTheLimitAreENFILE) {
   for (std::uint64_t i = 0; i < 10; ++i) {
     open(a_, kAlice, i, kRead);

@@ -77,10 +77,24 @@ std::vector<Open> OpenTable::keep_only(std::uint64_t client_uid,
   }
   Opens& opens = client.value();
   std::vector<std::uint64_t> numbers;
-  for (const auto& [number, open] : opens) {
-    if (number >= from && number < to && !std::ranges::binary_search(kept, number)) {
+  auto drop_unless_kept = [&](std::uint64_t number, const Open& open) {
+    if (!std::ranges::binary_search(kept, number)) {
       numbers.push_back(number);
       removed.push_back(open);
+    }
+  };
+  // A client with many opens states them in many notices, each about a short range.
+  if (to - from < opens.size()) {
+    for (std::uint64_t number = from; number < to; ++number) {
+      if (auto found = opens.find(number); found != opens.end()) {
+        drop_unless_kept(number, found->second);
+      }
+    }
+  } else {
+    for (const auto& [number, open] : opens) {
+      if (number >= from && number < to) {
+        drop_unless_kept(number, open);
+      }
     }
   }
   for (std::uint64_t number : numbers) {
