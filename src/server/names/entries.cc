@@ -36,18 +36,15 @@ bool Entries::is_replaced(const EntryKey& key, meta::Entry entry) const {
 
 // --- Finding and opening -------------------------------------------------------------------------
 
-rt::CoResult<meta::Entry> Entries::find(const EntryKey& key, Deadline deadline) {
-  Backoff backoff(kFirstPause, kLongestPause);
-  for (;;) {
-    if (shared_.locks.is_locked(key)) {
-      BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
-    }
-    Result<meta::Entry> entry = shared_.find(key);
-    if (entry || entry.error().code != Errc::kBusy || deadline.passed()) [[likely]] {
-      co_return entry;
-    }
-    (void)co_await rt::sleep_for(backoff.next());
+rt::CoResult<meta::Entry> Entries::try_find(const EntryKey& key, Deadline deadline) {
+  if (shared_.locks.is_locked(key)) {
+    BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
   }
+  co_return shared_.find(key);
+}
+
+rt::CoResult<meta::Entry> Entries::find(const EntryKey& key, Deadline deadline) {
+  return retry_while_busy([this, &key, deadline] { return try_find(key, deadline); }, deadline);
 }
 
 rt::Task<void> Entries::lookup(rpc::Request& request) {

@@ -41,6 +41,7 @@ class Entries {
                                     Deadline deadline);
   // Waits until no operation is changing the entry or removing its directory.
   rt::CoResult<meta::Entry> find(const EntryKey& key, Deadline deadline);
+  rt::CoResult<meta::Entry> try_find(const EntryKey& key, Deadline deadline);
   rt::CoResult<wire::Attr> try_create(const EntryKey& key, meta::NewInode inode, Deadline deadline);
   rt::CoResult<wire::Attr> create(rpc::Request& request, const EntryKey& key, meta::NewInode inode);
   // True when the name no longer leads to `entry`.
