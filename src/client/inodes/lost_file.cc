@@ -20,8 +20,8 @@ Error name_node(Error error,
                 const Backend& backend,
                 wire::ShardId shard,
                 std::string_view operation) {
-  bool blames_node = error.is_posix(ENOSPC) || error.is_posix(EIO) || error.is_posix(ENOMEM) ||
-                     error.is_posix(EROFS);
+  bool blames_node = error.is_posix(ENOSPC) || error.is_posix(EDQUOT) || error.is_posix(EIO) ||
+                     error.is_posix(ENOMEM) || error.is_posix(EROFS);
   if (!blames_node || error.context.contains(backend.node(shard))) {
     return error;
   }

@@ -207,7 +207,8 @@ rt::CoResult<std::size_t> DataIo::write_range(OpenFile& file,
   if (!transfer.error) {
     co_return from.size();
   }
-  if (transfer.error->is_posix(ENOSPC) && transfer.failed_at > offset) {
+  bool is_full = transfer.error->is_posix(ENOSPC) || transfer.error->is_posix(EDQUOT);
+  if (is_full && transfer.failed_at > offset) {
     co_return transfer.failed_at - offset;
   }
   co_return std::unexpected(co_await open_files_.on_error(file, *std::move(transfer.error), by));

@@ -34,8 +34,8 @@ class DataIo {
 
   // Bytes read; fewer than asked only at the end of the file. Holes read as zeros.
   rt::CoResult<std::size_t> read(OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
-  // Bytes written: fewer than asked when the space ran out after them, as write(2). ENOSPC, EFBIG.
-  // After an error some of the bytes may have been stored.
+  // Bytes written: fewer than asked when the space ran out after them, as write(2). ENOSPC, EDQUOT,
+  // EFBIG. After an error some of the bytes may have been stored.
   rt::CoResult<std::size_t> write(OpenFile& file,
                                   std::uint64_t offset,
                                   std::span<const std::byte> from);

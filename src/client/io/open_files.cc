@@ -256,8 +256,8 @@ rt::CoStatus OpenFiles::reopen_files(wire::ShardId shard) {
       files.push_back(file.shared_from_this());
     }
   });
+  Status failed;  // one that cannot be opened now does not keep the others from it
   for (std::size_t begin = 0; begin < files.size(); begin += kReopensAtOnce) {
-    Status failed;
     rt::Group group(backend_.scope);
     for (std::size_t i = begin; i < std::min(files.size(), begin + kReopensAtOnce); ++i) {
       group.add(reopen(files[i], &failed));
@@ -265,9 +265,11 @@ rt::CoStatus OpenFiles::reopen_files(wire::ShardId shard) {
     if (!co_await group.wait()) {
       co_return fail(Errc::kCancelled, "the client is closing");
     }
-    BENCHFS_CO_TRY_VOID(std::move(failed));
+    if (!failed && backend_.pool.at(shard).state() != rpc::Connection::State::kReady) {
+      break;
+    }
   }
-  co_return Status{};
+  co_return failed;
 }
 
 rt::Task<void> OpenFiles::reopen(std::shared_ptr<OpenFile> file, Status* failed) {

@@ -200,6 +200,23 @@ TEST_F(OpenFilesTest, AServerThatForgotTheClientOpensItsFilesAgainByNumber) {
   EXPECT_TRUE(client.run(client.fs().fstat(*file)));
 }
 
+TEST_F(OpenFilesTest, AFileThatCannotBeOpenedAgainKeepsNoOtherFromIt) {
+  ClientUnderTest client({&shard_});
+  std::vector<std::shared_ptr<OpenFile>> files;
+  for (int i = 0; i < 40; ++i) {
+    files.push_back(open(client));
+  }
+  shard_.script(Opcode::kOpenInode, {[](rpc::Request& request) -> rt::Task<void> {
+                  wire::OpenInodeRequest body;
+                  request.reader().read(body);
+                  Answer answer =
+                      body.open_number == 1 ? fail_with(Errc::kDataLost) : entry(file_attr(kFile));
+                  co_await answer(request);
+                }});
+  shard_.forget_client();
+  EXPECT_TRUE(client.eventually([&] { return shard_.count("open inode 40") == 1; }));
+}
+
 TEST_F(OpenFilesTest, AFileThatIsGoneWhenItIsOpenedAgainIsStale) {
   ClientUnderTest client({&shard_});
   std::shared_ptr<OpenFile> file = open(client);
@@ -325,12 +342,12 @@ TEST_F(OpenFilesTest, AWriteBelongsToNoTruncation) {
 }
 
 // Refuses the chunks from this index on.
-Answer full_from(std::uint64_t index) {
-  return [index](rpc::Request& request) -> rt::Task<void> {
+Answer full_from(std::uint64_t index, int why = ENOSPC) {
+  return [index, why](rpc::Request& request) -> rt::Task<void> {
     wire::WriteChunkRequest write;
     (void)request.reader().read(write);
     if (write.index >= index) {
-      co_await request.reply_error(Error::from_errno(ENOSPC));
+      co_await request.reply_error(Error::from_errno(why));
     } else {
       std::vector<std::byte> data(request.data_bytes());
       (void)co_await request.receive(data);
@@ -340,13 +357,15 @@ Answer full_from(std::uint64_t index) {
 }
 
 TEST_F(OpenFilesTest, AWriteThatMeetsAFullServerReturnsWhatIsStoredBeforeIt) {
-  shard_.script(Opcode::kWriteChunk, {full_from(2)});
   ClientUnderTest client({&shard_});
   std::shared_ptr<OpenFile> file = open(client);
   std::vector<std::byte> bytes(4U * wire::kMinChunkBytes);
-  Result<std::size_t> written = client.run(client.fs().write_some(*file, 0, bytes));
-  ASSERT_TRUE(written) << written.error().message();
-  EXPECT_EQ(*written, 2U * wire::kMinChunkBytes);
+  for (int why : {ENOSPC, EDQUOT}) {
+    shard_.script(Opcode::kWriteChunk, {full_from(2, why)});
+    Result<std::size_t> written = client.run(client.fs().write_some(*file, 0, bytes));
+    ASSERT_TRUE(written) << written.error().message();
+    EXPECT_EQ(*written, 2U * wire::kMinChunkBytes);
+  }
 }
 
 TEST_F(OpenFilesTest, AWriteOfWhichNothingIsStoredFailsAndNamesTheNode) {
