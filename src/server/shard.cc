@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/config.h"
 #include "base/log.h"
@@ -29,6 +30,9 @@ constexpr Nanos kListPoll = std::chrono::milliseconds(5);
 constexpr Nanos kOneLook = std::chrono::seconds(1);
 constexpr Nanos kListLock = std::chrono::seconds(10);
 constexpr Nanos kBackWait = std::chrono::seconds(2);
+// What is repeated until another shard has answered: one call, and the pauses between them.
+constexpr Nanos kOneCall = std::chrono::seconds(1);
+constexpr Nanos kLongestPause = std::chrono::seconds(1);
 
 Status check(const ShardConfig& config) {
   if (config.chunk_bytes < wire::kMinChunkBytes || config.chunk_bytes > wire::kMaxChunkBytes ||
@@ -61,7 +65,8 @@ struct Shard::Parts {
   std::atomic<int> stop_requests{0};
   net::SocketAddress address;
   std::uint64_t run_id = 0;
-  bool is_back = false;  // it was in the complete list before
+  bool is_back = false;       // it was in the complete list before
+  std::uint32_t unaware = 0;  // shards that have not heard of this life yet
 
   std::unique_ptr<rt::Reactor> reactor;
   std::optional<rt::BlockingPool> blocking;  // for what must not stop the reactor
@@ -97,7 +102,7 @@ struct Shard::Parts {
   rt::Task<void> wait_for_list();
   rt::Task<void> get_ready();
   rt::Task<void> announce_life();
-  rt::Task<void> announce_life_to(wire::ShardId shard, Deadline forgotten);
+  rt::Task<void> announce_life_to(wire::ShardId shard);
   rt::Task<void> wind_down();
   void serve();
   void finish();
@@ -337,26 +342,31 @@ rt::Task<void> Shard::Parts::get_ready() {
 // file is gone before they have heard of the new life, or trust no mark of the old one any more.
 rt::Task<void> Shard::Parts::announce_life() {
   Deadline forgotten = Deadline::after(config.mark_times.forgotten);
-  rt::Group group(background);
+  unaware = peers.shard_count - 1;
   for (std::uint32_t shard = 0; shard < peers.shard_count; ++shard) {
     if (!peers.is_self(wire::ShardId{shard})) {
-      group.add(announce_life_to(wire::ShardId{shard}, forgotten));
+      background.spawn(announce_life_to(wire::ShardId{shard}));
     }
   }
-  (void)co_await group.wait();
+  while (unaware > 0 && !forgotten.passed() && !background.is_closed()) {
+    (void)co_await rt::sleep_for(kListPoll, &background.cancel_source());
+  }
   files->open_gate();
 }
 
-rt::Task<void> Shard::Parts::announce_life_to(wire::ShardId shard, Deadline forgotten) {
+// Until it has answered, however long that takes: what it stores for the earlier life would stay.
+rt::Task<void> Shard::Parts::announce_life_to(wire::ShardId shard) {
   wire::NewLifeRequest body;
   body.life = files->life();
   body.first_counter = metadata->inodes().first_counter();
   body.shard = peers.self.value;
-  while (!forgotten.passed() && !background.is_closed()) {
-    if (co_await peers.call(shard, body, forgotten)) {
+  Backoff pause(kListPoll, kLongestPause);
+  while (!background.is_closed()) {
+    if (co_await peers.call(shard, body, Deadline::after(kOneCall))) {
+      --unaware;
       co_return;
     }
-    (void)co_await rt::sleep_for(kListPoll, &background.cancel_source());
+    (void)co_await rt::sleep_for(pause.next(), &background.cancel_source());
   }
 }
 

@@ -58,7 +58,10 @@ rt::CoResult<wire::Attr> Files::exact_attr(wire::InodeId inode, Deadline deadlin
     std::shared_ptr<QueryRound> round = join_round(inode, *state, deadline);
     if (!round->is_over) {
       rt::Wake wake = co_await round->ended.wait(deadline, peers_.stopping);
-      BENCHFS_CO_TRY_VOID(rt::wake_status(wake, "asking the chunk servers for the size"));
+      if (wake == rt::Wake::kDeadline) {
+        co_return std::unexpected(waits_error("asking for the size", round->waits_for));
+      }
+      BENCHFS_CO_TRY_VOID(rt::wake_status(wake, "asking for the size"));
     }
     BENCHFS_CO_TRY(wire::QueryChunksReply known, round->sum);
     Result<wire::Attr> exact = store_.attr_if_settled(inode, known.end, known.mtime_ns);

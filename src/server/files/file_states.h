@@ -39,6 +39,7 @@ struct Mark {
 // Asks all marked shards once, for everybody who came before it began.
 struct QueryRound {
   Deadline deadline = Deadline::never();
+  std::vector<wire::ShardId> waits_for;  // who has not answered
   Result<wire::QueryChunksReply> sum;
   bool is_over = false;
   rt::WaitQueue ended;

@@ -122,16 +122,24 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   // Returns when no truncation is under way, nor the end of the inode. ENOENT when it is gone.
   rt::CoStatus wait_alive(wire::InodeId inode, Deadline deadline);
   [[nodiscard]] Error waits_error(const FileState& state) const;
+  [[nodiscard]] Error waits_error(std::string what, const Shards& shards) const;
+  [[nodiscard]] static Shards marked_shards(const FileState& state);
   struct Asked {
     wire::QueryChunksReply sum;
     std::optional<wire::ShardId> lost_by;  // a shard that lost its part, which is not in the sum
   };
   [[nodiscard]] Error lost_data(wire::ShardId shard) const;
-  rt::CoResult<Asked> ask(wire::Attr attr, Shards shards, std::uint32_t flags, Deadline deadline);
+  // Takes those that have answered out of `waits_for`, if given.
+  rt::CoResult<Asked> ask(wire::Attr attr,
+                          Shards shards,
+                          std::uint32_t flags,
+                          Deadline deadline,
+                          Shards* waits_for = nullptr);
   rt::Task<void> ask_one(wire::ShardId shard,
                          wire::QueryChunksRequest query,
                          Deadline deadline,
-                         Result<wire::QueryChunksReply>* out);
+                         Result<wire::QueryChunksReply>* out,
+                         Shards* waits_for = nullptr);
   std::shared_ptr<QueryRound> join_round(wire::InodeId inode, FileState& state, Deadline deadline);
   rt::Task<void> run_rounds(wire::InodeId inode);
   void settle(wire::InodeId inode, Nanos delay = Nanos::zero());

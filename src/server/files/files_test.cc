@@ -183,6 +183,20 @@ TEST_F(FilesTest, ATruncationBesideASilentShardFailsWhole) {
   EXPECT_EQ(size(file), 200U);
 }
 
+// Else the healthy node that was asked would be the only one that the error names.
+TEST_F(FilesTest, ASizeThatIsNotKnownInTimeNamesWhoDidNotAnswer) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  ASSERT_TRUE(mark(2, file, 5).has_value());
+  shard_.peer(2).hold(Opcode::kQueryChunks);
+  auto waits = stat(file, milliseconds(300));
+  ASSERT_FALSE(waits.has_value());
+  EXPECT_TRUE(waits.error().message().contains("waits for node_2")) << waits.error().message();
+  EXPECT_FALSE(waits.error().message().contains("node_1")) << waits.error().message();
+  shard_.peer(2).release(Opcode::kQueryChunks);
+  EXPECT_TRUE(stat(file).has_value());
+}
+
 TEST_F(FilesTest, ATruncationThatHasBegunIsOwed) {
   wire::Attr file = create(shard_.local_name("f"), 1);
   ASSERT_TRUE(mark(1, file, 5).has_value());
@@ -408,6 +422,22 @@ TEST_F(RemoteInodeTest, AHomeThatDoesNotForgetIsAskedUntilItHas) {
   EXPECT_TRUE(shard_.eventually_in_stats("\"names\":1"));
   shard_.peer(1).answer<wire::ForgetInodeRequest>({});
   EXPECT_TRUE(shard_.eventually_in_stats("\"names\":0"));
+}
+
+// A shard that is silent for longer than marks are trusted still has to drop what it stores for the
+// earlier life.
+TEST(FilesRestarted, ItsNewLifeIsToldUntilEachShardHasHeardOfIt) {
+  testing::ShardUnderTest shard(
+      {.peers = 1,
+       .tweak = [](ShardConfig& config) { config.mark_times.forgotten = milliseconds(100); },
+       .is_back = true,
+       .held = Opcode::kNewLife});
+  wire::GetAttrRequest root;
+  root.inode = wire::kRootInode.value;
+  ASSERT_TRUE(shard.call(root).has_value());  // served, since nobody trusts an old mark any more
+  std::size_t told = shard.peer(1).count(Opcode::kNewLife);
+  EXPECT_TRUE(shard.eventually([&] { return shard.peer(1).count(Opcode::kNewLife) > told; }));
+  shard.peer(1).release(Opcode::kNewLife);
 }
 
 class FilesForgottenTest : public FilesTest {

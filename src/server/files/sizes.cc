@@ -39,12 +39,16 @@ Files::Shards Files::holders(const wire::Attr& attr) const {
 }
 
 Error Files::waits_error(const FileState& state) const {
-  std::string text = state.phase == FileState::Phase::kCut ? "a truncation of the file is under way"
-                                                           : "the file is being removed";
-  for (wire::ShardId shard : state.left) {
-    text += ", waits for " + peers_.name_of(shard);
+  return waits_error(state.phase == FileState::Phase::kCut ? "a truncation of the file is under way"
+                                                           : "the file is being removed",
+                     state.left);
+}
+
+Error Files::waits_error(std::string what, const Shards& shards) const {
+  for (wire::ShardId shard : shards) {
+    what += ", waits for " + peers_.name_of(shard);
   }
-  return Error{Errc::kDeadline, ETIMEDOUT, std::move(text)};
+  return Error{Errc::kDeadline, ETIMEDOUT, std::move(what)};
 }
 
 rt::CoStatus Files::wait_alive(wire::InodeId inode, Deadline deadline) {
@@ -70,11 +74,15 @@ rt::CoStatus Files::wait_alive(wire::InodeId inode, Deadline deadline) {
 rt::Task<void> Files::ask_one(wire::ShardId shard,
                               wire::QueryChunksRequest query,
                               Deadline deadline,
-                              Result<wire::QueryChunksReply>* out) {
+                              Result<wire::QueryChunksReply>* out,
+                              Shards* waits_for) {
   if (peers_.is_self(shard)) {
     *out = co_await chunks_->query(query);
   } else {
     *out = co_await peers_.call(shard, query, deadline);
+  }
+  if (waits_for != nullptr) {
+    std::erase(*waits_for, shard);
   }
 }
 
@@ -82,21 +90,19 @@ Error Files::lost_data(wire::ShardId shard) const {
   return Error{Errc::kDataLost, 0, fmt::format("its part on {} is lost", peers_.name_of(shard))};
 }
 
-rt::CoResult<Files::Asked> Files::ask(wire::Attr attr,
-                                      Shards shards,
-                                      std::uint32_t flags,
-                                      Deadline deadline) {
+rt::CoResult<Files::Asked> Files::ask(
+    wire::Attr attr, Shards shards, std::uint32_t flags, Deadline deadline, Shards* waits_for) {
   wire::QueryChunksRequest query;
   query.inode = attr.inode;
   query.chunk_bytes = attr.layout.chunk_bytes;
   query.flags = flags;
   std::vector<Result<wire::QueryChunksReply>> answers(shards.size(), wire::QueryChunksReply{});
   if (shards.size() == 1) {
-    co_await ask_one(shards.front(), query, deadline, &answers.front());
+    co_await ask_one(shards.front(), query, deadline, &answers.front(), waits_for);
   } else {
     rt::Group group(*peers_.scope);
     for (std::size_t i = 0; i < shards.size(); ++i) {
-      group.add(ask_one(shards[i], query, deadline, &answers[i]));
+      group.add(ask_one(shards[i], query, deadline, &answers[i], waits_for));
     }
     if (!co_await group.wait()) {
       co_return fail(Errc::kNotReady, "the server is stopping");
@@ -118,12 +124,21 @@ rt::CoResult<Files::Asked> Files::ask(wire::Attr attr,
   co_return asked;
 }
 
+Files::Shards Files::marked_shards(const FileState& state) {
+  Shards shards;
+  for (const Mark& mark : state.marks) {
+    shards.push_back(mark.shard);
+  }
+  return shards;
+}
+
 std::shared_ptr<QueryRound> Files::join_round(wire::InodeId inode,
                                               FileState& state,
                                               Deadline deadline) {
   if (!state.next_round) {
     state.next_round = std::make_shared<QueryRound>();
     state.next_round->deadline = deadline;
+    state.next_round->waits_for = marked_shards(state);
   } else if (state.next_round->deadline.when() < deadline.when()) {
     state.next_round->deadline = deadline;
   }
@@ -147,15 +162,14 @@ rt::Task<void> Files::run_rounds(wire::InodeId inode) {
       states_.erase_if_unneeded(inode);
       co_return;
     }
-    Shards shards;
-    for (const Mark& mark : state->marks) {
-      shards.push_back(mark.shard);
-    }
+    Shards shards = marked_shards(*state);
+    round->waits_for = shards;
     Result<wire::Attr> attr = store_.attr(inode);
     if (!attr) {
       round->sum = std::unexpected(attr.error());
     } else {
-      Result<Asked> asked = co_await ask(*attr, std::move(shards), 0, round->deadline);
+      Result<Asked> asked =
+          co_await ask(*attr, std::move(shards), 0, round->deadline, &round->waits_for);
       if (!asked) {
         round->sum = std::unexpected(std::move(asked.error()));
       } else if (asked->lost_by) {

@@ -117,6 +117,17 @@ ShardUnderTest::ShardUnderTest(Options options) {
   if (options.tweak) {
     options.tweak(config);
   }
+  auto append = [&](const cluster::Server& line) {
+    auto added = cluster::append_server(
+        directory_,
+        line,
+        {.run_id = rpc::testing::kTestRun, .expected = count, .common = common_settings(config)},
+        Deadline::after(std::chrono::seconds(10)));
+    BENCHFS_CHECK(added.has_value());
+  };
+  if (options.is_back) {
+    append({config.node_id, "127.0.0.1", 1});
+  }
   std::vector<net::SocketAddress> addresses(1);
   for (std::uint32_t shard = 1; shard < count; ++shard) {
     peers_.push_back(std::make_unique<ScriptedShard>());
@@ -125,14 +136,10 @@ ShardUnderTest::ShardUnderTest(Options options) {
       ready.set_ready(wire::ShardId{shard}, count, rpc::testing::kTestRun);
     });
     addresses.push_back(server.address());
-    cluster::Server line{
-        "node_" + std::to_string(shard), server.address().ip(), server.address().port()};
-    auto added = cluster::append_server(
-        directory_,
-        line,
-        {.run_id = rpc::testing::kTestRun, .expected = count, .common = common_settings(config)},
-        Deadline::after(std::chrono::seconds(10)));
-    BENCHFS_CHECK(added.has_value());
+    if (options.held) {
+      peers_.back()->hold(*options.held);
+    }
+    append({"node_" + std::to_string(shard), server.address().ip(), server.address().port()});
   }
   std::promise<Shard*> created;
   thread_ = std::thread([&created, config, this] {

@@ -77,6 +77,8 @@ class ShardUnderTest {
   struct Options {
     std::uint32_t peers = 2;
     std::function<void(ShardConfig&)> tweak;
+    bool is_back = false;                   // the shard was in this file system before
+    std::optional<wire::Opcode> held = {};  // by the peers, from the beginning
   };
   explicit ShardUnderTest(Options options);
   ShardUnderTest(const ShardUnderTest&) = delete;
