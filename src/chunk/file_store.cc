@@ -143,8 +143,11 @@ rt::CoResult<WriteLease> FileStore::begin_write(wire::ChunkKey key,
   lease.bytes_ = lease.buffer_.span().first(length);
   lease.key_ = key;
   lease.owner_ = this;
-  open_writes_[lease.buffer_.index()] = {
-      .key = key, .offset = offset, .keep_end = offset + length, .is_open = true};
+  open_writes_[lease.buffer_.index()] = {.key = key,
+                                         .offset = offset,
+                                         .end = offset + length,
+                                         .keep_end = offset + length,
+                                         .is_open = true};
   ++open_write_count_;
   co_return lease;
 }
@@ -154,6 +157,7 @@ void FileStore::end_lease(ReadLease&) {}
 void FileStore::end_lease(WriteLease& lease) {
   open_writes_[lease.buffer_.index()].is_open = false;
   --open_write_count_;
+  write_ended_.wake_all();
 }
 
 Access FileStore::write_access(std::uint32_t begin, std::uint32_t end) const {
@@ -186,13 +190,29 @@ rt::CoResult<FileSlot*> FileStore::slot_for_write(wire::ChunkKey key) {
   co_return slot;
 }
 
+// A write whose connection broke comes again while the device still stores its first copy. Whatever
+// is written after the answer to the second must not be overwritten by the first.
+rt::Task<void> FileStore::wait_for_overlapped(const OpenWrite& write) {
+  auto is_in_the_way = [&](const OpenWrite& other) {
+    return other.is_open && other.commit != 0 && other.commit < write.commit &&
+           other.key == write.key && other.offset < write.end && write.offset < other.end;
+  };
+  while (std::ranges::any_of(open_writes_, is_in_the_way)) {
+    (void)co_await write_ended_.wait(Deadline::never());  // as long as the device takes
+  }
+}
+
 rt::CoStatus FileStore::commit(WriteLease lease, std::int64_t mtime_ns) {
   BENCHFS_CHECK(lease.owner_ == this);
   if (is_closed_) {
     co_return closed();
   }
   Activity activity(this);
-  const OpenWrite& write = open_writes_[lease.buffer_.index()];
+  OpenWrite& write = open_writes_[lease.buffer_.index()];
+  write.commit = ++commits_;
+  if (open_write_count_ > 1) {
+    co_await wait_for_overlapped(write);
+  }
   std::uint64_t freed = puncher_.slots_freed();
   Status stored = co_await store(write, lease.bytes_, mtime_ns);
   if (stored || !stored.error().is_posix(ENOSPC)) {

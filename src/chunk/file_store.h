@@ -55,8 +55,10 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
   struct OpenWrite {
     wire::ChunkKey key;
     std::uint32_t offset = 0;
+    std::uint32_t end = 0;
     std::uint32_t keep_end = 0;  // truncations take away what is beyond
     bool is_open = false;
+    std::uint64_t commit = 0;  // its place in the order of commits; 0: not committed yet
   };
   // Counts an operation under way, for close().
   class Activity;
@@ -75,6 +77,8 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
   [[nodiscard]] Access write_access(std::uint32_t begin, std::uint32_t end) const;
   // nullptr: this waited, and the slot may be there now, or may have been dropped: look again.
   rt::CoResult<FileSlot*> slot_for_write(wire::ChunkKey key);
+  // Returns when no commit that began earlier stores bytes of the same range.
+  rt::Task<void> wait_for_overlapped(const OpenWrite& write);
   // Stores what truncations have left of the write.
   rt::CoStatus store(const OpenWrite& write, std::span<const std::byte> bytes, std::int64_t mtime);
   rt::CoStatus write_failed(wire::ChunkKey key, FileSlot* slot, Error error);
@@ -90,6 +94,8 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
   ChunkIndex<FileSlot> index_;
   std::vector<OpenWrite> open_writes_;  // by buffer index
   std::uint64_t open_write_count_ = 0;
+  std::uint64_t commits_ = 0;
+  rt::WaitQueue write_ended_;
   std::uint64_t active_ = 0;
   rt::WaitQueue idle_;
   rt::BlockingPool blocking_;  // for statvfs(), which a hung file system does not answer

@@ -160,6 +160,32 @@ TEST_P(FileStoreTest, OneSegmentIsMadeForAllWhoNeedOne) {
   EXPECT_EQ(std::distance(files, {}), 3);  // the lock, and two segments
 }
 
+// The first copy of a write is still on its way to the device when the second is answered.
+TEST_P(FileStoreTest, AnEarlierCommitDoesNotUndoALaterOneOfTheSameRange) {
+  Driver driver = open();
+  ASSERT_TRUE(driver.fill(kKey, 0, kSlot, 'x'));
+  rt::Reactor::Binding binding(shard_.reactor());
+  rt::Event gate;
+  rt::Scope scope;
+  auto write = [&](char value) -> rt::Task<void> {
+    std::vector<std::byte> bytes(kSlot, static_cast<std::byte>(value));
+    EXPECT_TRUE(co_await store_bytes(&driver.store(), kKey, 0, bytes, 1));
+  };
+  faults_.gated = Operation::kWrite;
+  faults_.gate = &gate;
+  scope.spawn(write('a'));
+  ASSERT_TRUE(driver.wait_until([&] { return gate.has_waiters(); }));
+  faults_.gate = nullptr;
+  scope.spawn(write('b'));
+  for (int turn = 0; turn < 10'000 && scope.active() == 2; ++turn) {
+    shard_.reactor().turn();
+  }
+  EXPECT_EQ(scope.active(), 2U);
+  gate.set();
+  EXPECT_TRUE(driver.wait_until([&] { return scope.active() == 0; }));
+  EXPECT_EQ(driver.read(kKey), runs({{kSlot, 'b'}}));
+}
+
 TEST_P(FileStoreTest, DroppedChunksGiveTheirSpaceBack) {
   Driver driver = open();
   std::uint64_t empty = blocks();
