@@ -9,43 +9,50 @@
  *
  * Errors. Functions that return a number return a negative errno value on failure (-ENOENT,
  * -ETIMEDOUT, ...) and leave errno alone. Functions that return a pointer return NULL and set
- * errno. Both leave a sentence that names operation, path and reason, and the server for trouble in
- * the cluster, for benchfs_get_error() in the calling thread. Beyond the errno values of the POSIX
- * function of the same name, every function may return
- *     -ETIMEDOUT      the time allowed for one operation passed; its effect may have happened
- *     -EHOSTUNREACH, -ECONNRESET, -ECONNREFUSED, -ENOTCONN   a server is not there or went away
- *     -ESTALE         the servers belong to another run than the server list; or the open file is
- * gone: it was removed while its server had lost touch with this client -EIO            anything
- * else that went wrong in the cluster; in particular, a server restarted and lost the file -EBADF
- * the handle is NULL -EINVAL         another argument that must not be NULL is NULL -ECANCELED the
- * context was made before fork() and this is the child -EDEADLK        called from a signal handler
- * that interrupted a function of BenchFS in the same thread -ENOMEM         out of memory None of
- * them makes the context unusable: when the servers are back, the next call works.
+ * errno. Both store a sentence that names the operation, the path and the reason, and for trouble
+ * in the cluster also the server; benchfs_get_error() returns it in the calling thread. Beyond the
+ * errno values of the POSIX function of the same name, every function may return
  *
- * Threads. Every function may be called from any thread at any time, with the same context and the
- * same file too. The exceptions: benchfs_finalize() and benchfs_close() end the life of their
- * handle; no other call that uses it may be under way or follow. Operations that have returned are
- * seen by every later operation of every client of the cluster.
+ *     -ETIMEDOUT      the time allowed for one operation passed; it may have taken effect
+ *     -EHOSTUNREACH, -ECONNRESET, -ECONNREFUSED, -ENOTCONN
+ *                     a server cannot be reached or went away
+ *     -ESTALE         the servers belong to another run than the server list; or the open file is
+ *                     gone because it was removed while its server had lost this client
+ *     -EIO            anything else went wrong in the cluster; in particular, a server restarted
+ *                     and lost the file
+ *     -EBADF          the handle is NULL
+ *     -EINVAL         another argument that must not be NULL is NULL
+ *     -ECANCELED      the context was made before fork() and this is the child
+ *     -EDEADLK        a signal handler that interrupted a function of BenchFS in the same thread
+ *                     called this one
+ *     -ENOMEM         out of memory
+ *
+ * None of these errors makes the context unusable: when the servers are back, the next call works.
+ *
+ * Threads. Every function may be called from any thread at any time, even with the same context and
+ * the same file. There is one exception: benchfs_finalize() and benchfs_close() end the life of
+ * their handle, so no other call that uses it may be under way or follow. Every later operation of
+ * every client of the cluster sees the effect of an operation that has returned.
  *
  * Signals. The library's threads block all signals, so a signal is delivered to the program's own
  * threads. A signal handler may call BenchFS, unless it interrupted a function of BenchFS in the
- * same thread: then the call fails with -EDEADLK.
+ * same thread; the call then fails with -EDEADLK.
  *
  * Processes. After fork() a context works in the parent only; in the child every call on it fails
  * with -ECANCELED. A process whose parent had made a context before fork() cannot make one of its
  * own: the attempt fails at once with -ENOTSUP. Call exec() in the child, or make contexts only in
  * children.
  *
- * Paths are absolute (a missing leading '/' is added), any bytes but NUL, components of at most 255
- * bytes, 4095 bytes altogether. "." and ".." work; ".." is resolved after symbolic links, as in
- * POSIX.
+ * Paths are absolute (a missing leading '/' is added) and may contain any bytes but NUL. A
+ * component has at most 255 bytes, a path at most 4095. "." and ".." work; ".." is resolved after
+ * symbolic links, as in POSIX.
  *
- * Permissions. A BenchFS cluster belongs to one user's job. Owner, group and mode are kept and
- * shown, but do not keep anybody from anything. The umask is not applied.
+ * Permissions. A BenchFS cluster belongs to one user's job. Owner, group and mode are stored and
+ * shown, but not enforced. The umask is not applied.
  *
- * After a crash of the calling process: data of writes that had returned stays; files it had open
- * are closed by the servers within a minute and have their exact size. Data of a server that
- * crashes may be lost.
+ * Crashes. When the calling process crashes, the data of writes that had returned stays, and the
+ * servers close the files it had open within a minute; their sizes are exact. When a server
+ * crashes, its data may be lost.
  *
  * Memory. Handles belong to the library; paths, buffers and structures belong to the caller and are
  * used only until the function returns, whatever it returns.
@@ -66,7 +73,7 @@ extern "C" {
 #define BENCHFS_NOEXCEPT
 #endif
 
-/* A connection to one cluster. A process may have several, also to the same cluster. */
+/* A connection to one cluster. A process may have several, even to the same cluster. */
 typedef struct benchfs_context benchfs_context_t;
 /* An open file or directory, with a file position. Opens of the same file are independent. */
 typedef struct benchfs_file benchfs_file_t;
@@ -78,43 +85,44 @@ typedef struct benchfs_options {
   const char* registry_dir; /* directory with the server list; NULL: $BENCHFS_REGISTRY_DIR */
   const char* client_id;    /* name for logs and statistics, at most 255 bytes, unique in the
                                cluster; NULL: made from host, process and a random number */
-  uint32_t chunk_size;      /* of files this context creates, in bytes: a power of two from 64 KiB
-                               to the cluster's chunk size; 0: that size */
-  uint32_t timeout_ms;      /* longest time one operation may take, retries included; 0: as the
-                               environment says (docs/configuration.md), else 60000 for data, 30000
+  uint32_t chunk_size;      /* chunk size of files this context creates, in bytes: a power of two
+                               from 64 KiB to the cluster's chunk size; 0: the latter */
+  uint32_t timeout_ms;      /* longest time one operation may take, retries included; 0: taken from
+                               the environment (docs/configuration.md), else 60000 for data, 30000
                                for the rest. A large read or write is many operations */
-  uint32_t connect_timeout_ms; /* for the server list to be complete, and again for the first server
-                                  to answer; 0: 10000 */
+  uint32_t connect_timeout_ms; /* longest wait for a complete server list, and again for the first
+                                  answer of a server; 0: 10000 */
 } benchfs_options_t;
 
-/* Connects to the cluster. Returns when it can be used, or NULL with errno: EINVAL (bad option, no
-   registry directory given, malformed server list), ENOENT (no server list), ETIMEDOUT and the
-   others above. Fields left 0 have their defaults:
+/* Connects to the cluster. Returns when the cluster can be used, or NULL with errno: EINVAL (bad
+   option, no registry directory given, malformed server list), ENOENT (no server list), ETIMEDOUT
+   and the others above. Fields that are 0 have their defaults:
        benchfs_options_t options = {.struct_size = sizeof options, .timeout_ms = 5000}; */
 benchfs_context_t* benchfs_connect(const benchfs_options_t* options) BENCHFS_NOEXCEPT;
 
-/* The same in the form of earlier versions. `node_id` is the client id. `data_dir` must be NULL and
-   `is_server` 0, else EINVAL: servers are programs of their own (benchfsd). `chunk_size` as in
-   benchfs_options; the servers' chunk size need not be repeated here. */
+/* Does the same, with the signature of earlier versions. `node_id` is the client id. `data_dir`
+   must be NULL and `is_server` 0, else EINVAL: servers are separate programs (benchfsd).
+   `chunk_size` is that of benchfs_options; the servers' chunk size need not be repeated here. */
 benchfs_context_t* benchfs_init(const char* node_id,
                                 const char* registry_dir,
                                 const char* data_dir,
                                 int is_server,
                                 size_t chunk_size) BENCHFS_NOEXCEPT;
 
-/* Closes all files still open, leaves the cluster and frees the context, without waiting for
-   servers that do not answer. Returns 0; the context is gone in any case. In a child of fork() it
-   does nothing and returns -ECANCELED. NULL is allowed and does nothing. */
+/* Closes all open files, leaves the cluster and frees the context, without waiting for servers that
+   do not answer. Returns 0; the context is gone in any case. In a child of fork() it does nothing
+   and returns -ECANCELED. NULL is allowed and does nothing. */
 int benchfs_finalize(benchfs_context_t* context) BENCHFS_NOEXCEPT;
 
 /* --- Open files ------------------------------------------------------------------------------- */
 
 /* Opens a file or directory. `flags` are those of open(2): O_RDONLY, O_WRONLY or O_RDWR, with
    O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_NOFOLLOW, O_DIRECTORY, O_SYNC, O_DSYNC. O_CLOEXEC,
-   O_DIRECT, O_LARGEFILE, O_NOATIME, O_NOCTTY and O_NONBLOCK are accepted and change nothing.
-   Others: EINVAL. `mode` are the permission bits of a new file. A directory opens with O_RDONLY,
-   for benchfs_fstat(). O_TRUNC cuts a regular file also with O_RDONLY; a directory is -EISDIR.
-   O_CREAT | O_EXCL succeeds for exactly one of many callers, on whatever node. */
+   O_DIRECT, O_LARGEFILE, O_NOATIME, O_NOCTTY and O_NONBLOCK are accepted and have no effect. Any
+   other flag is refused with EINVAL. `mode` holds the permission bits of a new file. A directory
+   can be opened with O_RDONLY, for benchfs_fstat(). O_TRUNC cuts a regular file even with O_RDONLY,
+   and fails with EISDIR for a directory. O_CREAT | O_EXCL succeeds for exactly one of many callers,
+   on whatever node. */
 benchfs_file_t* benchfs_open(benchfs_context_t* context, const char* path, int flags, mode_t mode)
     BENCHFS_NOEXCEPT;
 
@@ -122,7 +130,7 @@ benchfs_file_t* benchfs_open(benchfs_context_t* context, const char* path, int f
 benchfs_file_t* benchfs_create(benchfs_context_t* context, const char* path, int flags, mode_t mode)
     BENCHFS_NOEXCEPT;
 
-/* Frees the handle, and does not wait for any server: what was written is safe and seen by others
+/* Frees the handle without waiting for any server: written data has been safe and visible to others
    since the write returned. */
 int benchfs_close(benchfs_file_t* file) BENCHFS_NOEXCEPT;
 
@@ -134,28 +142,28 @@ ssize_t benchfs_pread(benchfs_file_t* file, void* buffer, size_t size, int64_t o
     BENCHFS_NOEXCEPT;
 
 /* Writes `size` bytes at `offset` and returns how many were written: fewer than `size` only when
-   the servers' space ran out after them. On failure some of the bytes may have been stored.
-   -ENOSPC: the servers' space is used up. -EFBIG: beyond the largest file, 2^62 bytes. A file
-   opened with O_APPEND is appended to whatever the offset, as on Linux. (Earlier versions called
-   this benchfs_write.) */
+   the servers' space ran out after them. On failure some of the bytes may have been stored. -ENOSPC
+   means that the servers' space is used up, -EFBIG that the write goes beyond the largest file,
+   2^62 bytes. With O_APPEND the bytes are appended whatever the offset, as on Linux. (Earlier
+   versions called this benchfs_write.) */
 ssize_t benchfs_pwrite(benchfs_file_t* file, const void* buffer, size_t size, int64_t offset)
     BENCHFS_NOEXCEPT;
 
-/* The same at the file position, which moves by the bytes read or written. Calls of several threads
-   on one file take turns. With O_APPEND every write goes to the end of the file in one step,
-   whoever else appends, and the position ends up behind it. */
+/* Read and write at the file position, which moves by the bytes read or written. Calls of several
+   threads on one file take turns. With O_APPEND every write goes to the end of the file in one
+   step, even if others append at the same time, and the position ends up behind it. */
 ssize_t benchfs_read(benchfs_file_t* file, void* buffer, size_t size) BENCHFS_NOEXCEPT;
 ssize_t benchfs_write(benchfs_file_t* file, const void* buffer, size_t size) BENCHFS_NOEXCEPT;
 
-/* Moves the file position: SEEK_SET, SEEK_CUR or SEEK_END. Returns the new one; -EINVAL when it
-   would be negative, -EOVERFLOW when too large to tell. */
+/* Moves the file position: SEEK_SET, SEEK_CUR or SEEK_END. Returns the new position, -EINVAL if it
+   would be negative, or -EOVERFLOW if it is too large to represent. */
 int64_t benchfs_lseek(benchfs_file_t* file, int64_t offset, int whence) BENCHFS_NOEXCEPT;
 
-/* Returns when everything written to the file so far, by any client, is on the servers' devices
-   (file engine; the memory engine has none). */
+/* Returns when all data written to the file so far, by any client, is on the servers' devices (file
+   engine; the memory engine has none). */
 int benchfs_fsync(benchfs_file_t* file) BENCHFS_NOEXCEPT;
 
-/* Cuts the file, or lengthens it with zeros. */
+/* Shortens the file, or extends it with zeros. */
 int benchfs_ftruncate(benchfs_file_t* file, int64_t size) BENCHFS_NOEXCEPT;
 
 /* --- Attributes ------------------------------------------------------------------------------- */
@@ -167,9 +175,9 @@ typedef struct benchfs_stat {
   uint32_t st_gid;
   uint32_t st_blksize; /* best size for transfers: the chunk size for files */
   uint64_t st_nlink;
-  int64_t
-      st_size; /* exact, also while others write; directories 0; symbolic links: of the target */
-  int64_t st_blocks;       /* st_size in units of 512 bytes, holes included */
+  int64_t st_size;   /* exact, even while others write; 0 for a directory; for a symbolic link the
+                        length of its target */
+  int64_t st_blocks; /* st_size in units of 512 bytes, holes included */
   struct timespec st_atim; /* not changed by reading */
   struct timespec st_mtim;
   struct timespec st_ctim;
@@ -178,22 +186,23 @@ typedef struct benchfs_stat {
 int benchfs_stat(benchfs_context_t* context,
                  const char* path,
                  benchfs_stat_t* out) BENCHFS_NOEXCEPT;
-/* Of a symbolic link itself. */
+/* Like benchfs_stat(), but returns the attributes of a symbolic link itself. */
 int benchfs_lstat(benchfs_context_t* context,
                   const char* path,
                   benchfs_stat_t* out) BENCHFS_NOEXCEPT;
 int benchfs_fstat(benchfs_file_t* file, benchfs_stat_t* out) BENCHFS_NOEXCEPT;
-/* st_size alone. */
+/* Returns st_size. */
 int64_t benchfs_get_file_size(benchfs_context_t* context, const char* path) BENCHFS_NOEXCEPT;
 
-/* `mode` of access(2): F_OK asks whether the file exists; R_OK, W_OK, X_OK whether its mode bits
-   would let the calling user do that: -EACCES if not (see Permissions above). */
+/* `mode` is that of access(2). F_OK asks whether the file exists; R_OK, W_OK and X_OK ask whether
+   its mode bits would allow the access to the calling user, and give -EACCES if not (see
+   Permissions above). */
 int benchfs_access(benchfs_context_t* context, const char* path, int mode) BENCHFS_NOEXCEPT;
 
 int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size) BENCHFS_NOEXCEPT;
 int benchfs_chmod(benchfs_context_t* context, const char* path, mode_t mode) BENCHFS_NOEXCEPT;
 /* times[0] is the access time, times[1] the modification time; tv_nsec may be UTIME_NOW (the
-   server's clock) or UTIME_OMIT. NULL: both now. Follows symbolic links. */
+   server's clock) or UTIME_OMIT. NULL sets both to now. Follows symbolic links. */
 int benchfs_utimens(benchfs_context_t* context,
                     const char* path,
                     const struct timespec times[2]) BENCHFS_NOEXCEPT;
@@ -202,31 +211,31 @@ int benchfs_utimens(benchfs_context_t* context,
 
 int benchfs_mkdir(benchfs_context_t* context, const char* path, mode_t mode) BENCHFS_NOEXCEPT;
 int benchfs_rmdir(benchfs_context_t* context, const char* path) BENCHFS_NOEXCEPT;
-/* The file goes when its last open is closed. */
+/* The file is freed when its last open handle is closed. */
 int benchfs_unlink(benchfs_context_t* context, const char* path) BENCHFS_NOEXCEPT;
 /* Another name of benchfs_unlink(). */
 int benchfs_remove(benchfs_context_t* context, const char* path) BENCHFS_NOEXCEPT;
-/* Files and directories; replaces what rename(2) would. Others see the old name or the new one, a
-   replaced name at every moment. */
+/* Renames a file or directory and replaces what rename(2) would replace. Others see either the old
+   name or the new one; a name that is being replaced exists at every moment. */
 int benchfs_rename(benchfs_context_t* context,
                    const char* old_path,
                    const char* new_path) BENCHFS_NOEXCEPT;
 int benchfs_symlink(benchfs_context_t* context,
                     const char* target,
                     const char* path) BENCHFS_NOEXCEPT;
-/* Copies up to `size` bytes of the target, without a NUL, as readlink(2). Returns the bytes copied.
- */
+/* Copies up to `size` bytes of the target, without a NUL, like readlink(2). Returns the number of
+   bytes copied. */
 ssize_t benchfs_readlink(benchfs_context_t* context, const char* path, char* buffer, size_t size)
     BENCHFS_NOEXCEPT;
 
 /* Called for one entry of a directory: its name, file type (the S_IFMT bits of st_mode) and inode
-   number. Returns 0 to go on, anything else to stop. May call any function of this header but
-   benchfs_finalize(). */
+   number. It returns 0 to continue, and any other value to stop. It may call any function of this
+   header but benchfs_finalize(). */
 typedef int (*benchfs_filler_t)(void* arg, const char* name, uint32_t type, uint64_t ino);
 
-/* Calls `filler` for every entry in byte order of the names, "." and ".." left out. Entries that
-   exist throughout are seen exactly once; those that come or go meanwhile may be seen or not.
-   Returns how many entries were passed to `filler`. */
+/* Calls `filler` for every entry except "." and "..", in byte order of the names. Entries that
+   exist throughout are seen exactly once; those that appear or disappear during the call may be
+   seen or not. Returns how many entries were passed to `filler`. */
 ssize_t benchfs_readdir(benchfs_context_t* context,
                         const char* path,
                         benchfs_filler_t filler,
@@ -249,16 +258,17 @@ int benchfs_statfs(benchfs_context_t* context, benchfs_statfs_t* out) BENCHFS_NO
 
 /* --- Errors ----------------------------------------------------------------------------------- */
 
-/* The sentence of the last call that failed in this thread, "" if none has. Valid until this thread
-   calls BenchFS again. It begins with the function's name without benchfs_ and the path as it was
-   given, for open files at their opening:
+/* Returns the sentence of the last call that failed in this thread, or "" if none has. It is valid
+   until this thread calls BenchFS again. It begins with the function's name without benchfs_ and
+   the path as the caller gave it, for an open file the path with which it was opened:
        open /checkpoint: No such file or directory
        pwrite /checkpoint: write on node_3: No space left on device
        rename /a to /b: Is a directory */
 const char* benchfs_get_error(void) BENCHFS_NOEXCEPT;
-/* The text of an error number, negative or positive; "Success" for 0. Never NULL, never changes. */
+/* Returns the text of an error number, negative or positive; "Success" for 0. The text is never
+   NULL and never changes. */
 const char* benchfs_strerror(int error) BENCHFS_NOEXCEPT;
-/* "0.1.0" */
+/* Returns the version, such as "0.1.0". */
 const char* benchfs_version(void) BENCHFS_NOEXCEPT;
 
 #ifdef __cplusplus

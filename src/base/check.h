@@ -12,7 +12,7 @@ namespace benchfs {
       ::benchfs::check_failed(__FILE__, __LINE__, #expression); \
   } while (false)
 
-// For the data path: on in debug builds only.
+// A check for the data path, which is active only in debug builds.
 #ifdef NDEBUG
 #define BENCHFS_DCHECK(expression) \
   do {                             \

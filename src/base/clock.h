@@ -14,8 +14,8 @@ inline MonoTime mono_now() {
   return std::chrono::steady_clock::now();
 }
 
-// The same clock as of the last kernel tick: up to 10 ms behind (4 ms with Linux's usual 250 Hz),
-// and four times cheaper to read. For deadlines on the path of every request.
+// The same clock, read at the last kernel tick: up to 10 ms behind (4 ms with Linux's usual 250
+// Hz), and four times cheaper to read. For deadlines on the path of every request.
 inline MonoTime mono_now_coarse() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
@@ -54,7 +54,7 @@ class Deadline {
  public:
   static Deadline after(Nanos span) { return Deadline(mono_now() + span); }
   static Deadline at(MonoTime when) { return Deadline(when); }
-  // For shutdown paths that have their own bound; never for calls to a peer.
+  // Use it only in shutdown paths that have their own bound, never for calls to a peer.
   static Deadline never() { return Deadline(MonoTime::max()); }
 
   [[nodiscard]] MonoTime when() const { return when_; }

@@ -6,12 +6,12 @@
 namespace benchfs {
 
 // Raises this process's limit of open descriptors to `most`, unless it is higher or may not be, and
-// makes the kernel's table of them large enough for `expected` at once. The table grows by itself,
-// but then the thread that opens the descriptor waits for a grace period of the kernel if the
-// process has other threads (13 ms were seen, on the way of a client that registers).
+// makes the kernel's table of them large enough for `expected` at once. The table also grows
+// automatically, but then the thread that opens the descriptor waits for a grace period of the
+// kernel if the process has other threads (13 ms were seen, while a client registered).
 void make_room_for_descriptors(std::size_t expected, std::size_t most);
 
-// How many descriptors this process may have open (ulimit -n).
+// The number of descriptors that this process may have open (ulimit -n).
 std::size_t descriptor_limit();
 // Whether `wanted` more can be opened now. Takes some microseconds, no memory and no descriptor.
 bool has_free_descriptors(std::size_t wanted);

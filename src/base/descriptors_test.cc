@@ -10,7 +10,7 @@
 namespace benchfs {
 namespace {
 
-// How many descriptors the kernel's table of this process has room for now.
+// The number of descriptors for which the kernel's table of this process has room now.
 std::size_t table_size() {
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;) {

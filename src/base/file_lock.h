@@ -30,7 +30,7 @@ class FileLock {
                                   mode_t mode,
                                   Deadline deadline);
   // True when another process holds the lock of an existing file. Creates nothing, but may hold the
-  // lock for a moment itself: who takes it meanwhile must retry.
+  // lock for a moment itself: a process that takes it in between must retry.
   static bool is_held(const SafeDir& dir, const std::string& name);
 
   FileLock(FileLock&& other) noexcept

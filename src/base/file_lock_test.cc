@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// From now on flock() fails in this process as it does on Lustre without -o flock.
+// Makes flock() fail in this process from now on, as on Lustre without -o flock.
 bool lose_flock() {
   std::array<sock_filter, 4> program{{
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),

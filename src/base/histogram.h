@@ -44,8 +44,8 @@ class Histogram {
   // The value that `percent` (0..100) of the recorded ones do not exceed; 0 when empty.
   [[nodiscard]] std::uint64_t percentile(double percent) const;
   [[nodiscard]] std::uint64_t sum() const { return sum_; }
-  // How many values have i significant bits, at index i: those in [2^(i-1), 2^i), at 0 the zeros.
-  // Values beyond kLimit count at kLimitBits.
+  // The number of values with i significant bits, at index i: those in [2^(i-1), 2^i), and the
+  // zeros at index 0. Values beyond kLimit count at kLimitBits.
   using Octaves = std::array<std::uint64_t, kLimitBits + 1>;
   [[nodiscard]] Octaves octaves() const;
 

@@ -16,7 +16,7 @@
 namespace benchfs {
 namespace {
 
-// At most this much is read; the files are one line.
+// The files are one line, so at most this much is read.
 constexpr std::size_t kMaxBytes = 1024;
 
 Result<std::string> read_start(const std::string& path) {

@@ -23,7 +23,7 @@ class Random {
   std::uint64_t state_;
 };
 
-// From the kernel's random source; never 0.
+// Comes from the kernel's random source; never 0.
 std::uint64_t random_id();
 
 }  // namespace benchfs

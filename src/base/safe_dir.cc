@@ -200,7 +200,7 @@ Result<SafeDir> SafeDir::subdirectory(const std::string& name) const {
 Result<Fd> SafeDir::open_file(const std::string& name, int flags, mode_t mode) const {
   std::string path = path_of(name);
   constexpr int kAlways = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-  // Not cut before it was checked.
+  // The file must not be truncated before it is checked.
   Fd fd(::openat(this->fd(), name.c_str(), (flags & ~O_TRUNC) | kAlways, mode));
   if (!fd.is_open()) {
     return errno == ELOOP ? refuse(path, "is a symbolic link; remove it")

@@ -27,7 +27,7 @@ struct stat;
 
 namespace benchfs {
 
-// Whose directories and files are accepted.
+// The owners whose directories and files are accepted.
 enum class Owner : std::uint8_t {
   kSelf,          // this process's effective user
   kTrusted,       // also root, and the user whose number is in BENCHFS_REGISTRY_OWNER
@@ -44,7 +44,7 @@ class SafeDir {
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::string path_of(std::string_view name) const;
-  // To reach files through; not for reading (O_PATH).
+  // Serves to reach files, not to read them (O_PATH).
   [[nodiscard]] int fd() const { return fd_->get(); }
 
   // The directory `name` in this one, by the same rules; it may not be a symbolic link.

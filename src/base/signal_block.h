@@ -1,5 +1,5 @@
-// Blocks all signals of the calling thread while it lives, so that a thread that is started
-// meanwhile, by us or by a library, never takes a signal that is meant for the application.
+// Blocks all signals of the calling thread while it lives, so that a thread started in that time,
+// by us or by a library, never takes a signal that is meant for the application.
 #pragma once
 
 #include <pthread.h>

@@ -13,7 +13,7 @@ namespace benchfs::bench {
 
 class BaselineClient {
  public:
-  // On return the client is connected and the server knows it. `path` must not be kPersistent.
+  // Returns when the client is connected and the server knows it. `path` must not be kPersistent.
   static Result<std::unique_ptr<BaselineClient>> connect(ReplyPath path,
                                                          const BaselineAddress& server);
   BaselineClient(const BaselineClient&) = delete;

@@ -41,7 +41,7 @@ class IdleClients final : private net::MessageHandler, private net::EndpointOwne
   Status join_bare(std::uint32_t clients, const net::SocketAddress& address, Measurement& out);
   // Sleeps, handling only what arrives.
   void idle_for(Nanos span);
-  // How many of the clients that joined are registered now.
+  // The number of joined clients that are registered now.
   [[nodiscard]] std::uint32_t registered() const;
 
  private:

@@ -19,8 +19,8 @@ constexpr std::uint32_t kFileMode = 0640;
 constexpr std::uint32_t kDirectoryMode = 0750;
 constexpr std::size_t kListPage = 1000;
 
-// The work of one client. It creates and removes files of its own; it looks up, opens and reads
-// those of its neighbour, so that nothing it knows from creating them helps.
+// The work of one client. It creates and removes its own files; it looks up, opens and reads those
+// of its neighbour, so that nothing it knows from creating them helps.
 class NameLoad {
  public:
   NameLoad(Worker& worker, const MdConfig& config);

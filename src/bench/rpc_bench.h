@@ -39,7 +39,8 @@ struct RpcConfig {
   std::uint64_t seed = 1;
 
   [[nodiscard]] bool needs_baseline() const;
-  // Of one client in one phase and round over a new endpoint each: kMaxNewEndpoints shared out.
+  // Operations of one client in one phase and round, each over a new endpoint: its share of
+  // kMaxNewEndpoints.
   [[nodiscard]] std::uint64_t new_endpoint_operations(std::uint32_t clients) const;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RpcConfig,

@@ -34,7 +34,7 @@ nlohmann::json describe_shards(client::Client& client);
 // and requests for statistics.
 std::uint64_t count_requests(client::Client& client);
 
-// What a benchmark has to work with.
+// The means that a benchmark works with.
 class Worker {
  public:
   Worker(Coordinator& coordinator,

@@ -15,7 +15,8 @@ benchfs_stat_t to_stat(const wire::Attr& attr);
 // The request of utimensat(2) for two times, or for nullptr = both now.
 Result<wire::SetAttrRequest> parse_times(const timespec* times);
 
-// What access(2) says of this file to the calling user; `mode` of R_OK, W_OK, X_OK, F_OK.
+// The result of access(2) on this file for the calling user; `mode` combines R_OK, W_OK and X_OK,
+// or is F_OK.
 Status check_access(const wire::Attr& attr, int mode);
 
 }  // namespace benchfs::capi

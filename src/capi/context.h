@@ -1,4 +1,4 @@
-// What the opaque handles of benchfs.h are.
+// The types behind the opaque handles of benchfs.h.
 #pragma once
 
 #include <cstdint>

@@ -64,7 +64,7 @@ Result<std::size_t> read_at(benchfs_file* file, void* buffer, size_t size, int64
                                               {static_cast<std::byte*>(buffer), size}));
 }
 
-// Where bytes were written, and how many.
+// The place of a write, and the number of bytes written.
 struct Written {
   std::int64_t offset = 0;
   std::size_t bytes = 0;

@@ -33,7 +33,7 @@ class Entry {
   bool is_first_;
 };
 
-// While one of our functions calls back into the program, which may call us.
+// Exists while one of our functions calls back into the program, which may call us.
 class Outside {
  public:
   Outside() { internal::is_inside = 0; }

@@ -13,7 +13,8 @@
 
 namespace benchfs::capi {
 
-// What the caller asked for, for the sentence of its failure. Borrowed until the call returns.
+// The caller's request, for the sentence that describes its failure. Borrowed until the call
+// returns.
 struct Call {
   const char* operation;
   const char* path = nullptr;    // nullptr: none is known
@@ -25,7 +26,7 @@ int report(const Call& call, const Error& error) noexcept;
 // The same for a call from a signal handler that interrupted one of our functions: -EDEADLK. Safe
 // in signal handlers.
 int report_interrupted() noexcept;
-// What benchfs_get_error() returns in this thread.
+// The text that benchfs_get_error() returns in this thread.
 const char* last_error() noexcept;
 
 // The return value for C: the value of a Result (0 for a Status), or the negative errno value.

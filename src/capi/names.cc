@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kListPageEntries = 4096;
 constexpr std::uint64_t kStatfsBlockBytes = 4096;
 
-// What nearly all functions below have in common: `body` takes the file system and the path and
+// The common part of nearly all functions below: `body` takes the file system and the path and
 // returns its task.
 template <typename Body>
 auto with_path(benchfs_context* context, const char* path, Body&& body)

@@ -111,7 +111,7 @@ class WriteLease {
   BufferPool::Lease buffer_;    // file engine; its index names the entry in open_writes_
 };
 
-// What is stored of an inode on this shard.
+// The part of an inode that is stored on this shard.
 struct Extent {
   std::uint64_t end = 0;  // file offset of the highest stored byte + 1; 0 when nothing is stored
   std::int64_t mtime_ns = 0;      // latest commit of the chunks that exist
@@ -181,8 +181,8 @@ class ChunkStore {
   virtual rt::CoStatus close() = 0;
 };
 
-// For tests: makes chosen ring operations fail, come back short, or wait. Set and changed by the
-// test.
+// Lets a test make chosen ring operations fail, come back short, or wait. The test sets and changes
+// it.
 struct IoFaults {
   enum class Operation : std::uint8_t { kNone, kRead, kWrite, kPunch, kSync };
   Operation operation = Operation::kNone;

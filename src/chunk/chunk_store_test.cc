@@ -1,4 +1,4 @@
-// What every engine must do, run on all of them.
+// Tests of the rules that every engine must follow, run on all of them.
 #include <array>
 
 #include "chunk/engine_fixture.h"

@@ -1,4 +1,4 @@
-// For the tests that every engine must pass.
+// The fixture of the tests that every engine must pass.
 #pragma once
 
 #include <memory>

@@ -16,7 +16,7 @@ namespace {
 // much more than it needs, and small reads come in rows that the page cache serves.
 constexpr std::uint32_t kMinWidenedRead = 64U << 10;
 
-// How long the file system may take to say what is free before the last answer counts.
+// The time that the file system may take to report its free space before the last answer is used.
 constexpr Nanos kSpacePatience = std::chrono::seconds(1);
 
 std::unexpected<Error> closed() {
@@ -73,7 +73,8 @@ FileStore::ReadPlan FileStore::plan_read(const FileSlot& slot,
                                          std::uint32_t offset,
                                          std::uint32_t length) const {
   ReadPlan buffered{Access::kBuffered, offset, offset + length};
-  // What went through the page cache is likely still there; a direct read would flush it first.
+  // Data that went through the page cache is likely still there; a direct read would flush it
+  // first.
   if (direct_alignment_ == 0 || slot.is_cached) {
     return buffered;
   }
@@ -110,7 +111,7 @@ rt::CoResult<ReadLease> FileStore::read(wire::ChunkKey key,
   }
   std::uint32_t stored = std::min(length, slot->end - offset);
   ReadPlan plan = plan_read(*slot, offset, stored);
-  // A truncation meanwhile queues behind: what it removes is still there for this read.
+  // A concurrent truncation queues behind: what it removes is still there for this read.
   SlotGuard::Hold hold = co_await slot->guard.enter(plan.access);
   std::span<std::byte> into = lease.buffer_.span().first(plan.end - plan.begin);
   const Segment& segment = *slot->segment;
@@ -259,7 +260,7 @@ rt::CoStatus FileStore::store(const OpenWrite& write,
       }
       co_return co_await write_failed(write.key, slot, std::move(error));
     }
-    // A truncation meanwhile waits for the guard and then removes what is beyond keep_end.
+    // A concurrent truncation waits for the guard and then removes the bytes beyond keep_end.
     if (!slot->is_dropped && write.keep_end > write.offset) {
       slot->end = std::max(slot->end, write.keep_end);
       index_.note_write(write.key.inode, mtime_ns);

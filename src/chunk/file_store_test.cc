@@ -1,4 +1,4 @@
-// What only the file engine does: its directory and its faults.
+// Tests of the file engine alone: its directory and its faults.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>

@@ -15,7 +15,7 @@
 namespace benchfs::chunk {
 namespace {
 
-// An open directory of ours.
+// An open directory that belongs to this user.
 class Directory {
  public:
   static Result<Directory> open_at(int parent, const std::string& name, std::string path) {
@@ -80,7 +80,7 @@ class StaleLock {
     }
   }
   [[nodiscard]] bool exists() const { return fd_ >= 0; }
-  // By a running store.
+  // True if a running store holds it.
   [[nodiscard]] bool is_held() const { return is_held_; }
 
  private:

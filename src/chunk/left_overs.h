@@ -1,5 +1,5 @@
 // Segment files that a daemon left behind when it was killed. A daemon that starts in the same
-// directory removes them; these functions serve whoever cleans up without starting one.
+// directory removes them; these functions serve programs that clean up without starting one.
 //
 // Thread: any. The calls block.
 #pragma once

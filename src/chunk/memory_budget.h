@@ -20,7 +20,7 @@ class MemoryBudget {
 
   // Takes `bytes`. Error: ENOSPC, naming what is full.
   Status take(std::uint64_t bytes);
-  // What may still be taken now; unlimited where the kernel does not say.
+  // The memory that may still be taken now; unlimited where the kernel does not tell.
   [[nodiscard]] std::uint64_t left() const;
 
  private:

@@ -53,7 +53,7 @@ std::optional<std::uint64_t> field(std::string_view text, std::string_view name)
   return std::nullopt;
 }
 
-// Where the memory controller of a hierarchy is mounted, and which of its cgroups is seen there.
+// The mount point of a hierarchy's memory controller, and the cgroup that is visible there.
 struct Hierarchy {
   std::string mount;
   std::string top;
@@ -102,7 +102,8 @@ MemoryGauge::MemoryGauge(std::string root) : root_(std::move(root)) {
   for (std::string line; std::getline(lines, line);) {
     if (auto hierarchy = parse_mount(line)) {
       std::string path = group_path(own, hierarchy->is_v2);
-      // In a container the mount shows a part of the tree; a cgroup outside of it is not seen.
+      // In a container, the mount shows only a part of the tree; a cgroup outside of it is not
+      // visible.
       std::string top = hierarchy->top == "/" ? "" : hierarchy->top;
       bool is_seen = path.starts_with(top) && !path.starts_with("/..");
       std::string below = is_seen ? path.substr(top.size()) : "";

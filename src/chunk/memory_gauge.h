@@ -1,8 +1,8 @@
-// How much memory this process may still take: what the machine has available and what every
-// memory cgroup above the process (v1 and v2) leaves, whichever is least.
+// Tells how much memory this process may still take: the least of what the machine has available
+// and what each memory cgroup above the process (v1 and v2) leaves.
 //
-// Page cache that the kernel would drop first does not count as used. The files read live in procfs
-// and cgroupfs: that waits for no disk and takes about 0.1 ms.
+// Page cache that the kernel would drop first does not count as used. The gauge reads files in
+// procfs and cgroupfs, which waits for no disk and takes about 0.1 ms.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What the machine and its cgroups leave, read from trees of files in their formats.
+// Tests the memory that the machine and its cgroups leave, with trees of files in their formats.
 #include "chunk/memory_gauge.h"
 
 #include <fstream>
@@ -128,7 +128,7 @@ TEST_F(MemoryGaugeTest, GrowthStopsWhenLittleIsLeftAndGoesOnAfterwards) {
   ASSERT_TRUE(driver.fill({inode, 0}, 0, 1U << 20, 'a'));
   use_v2("/job");  // found at the start only
   set_machine(2048, 40);
-  // What was granted at the last look, at most 64 MiB, may still be used.
+  // Memory granted at the last look, at most 64 MiB, may still be used.
   std::uint64_t index = 1;
   Status status;
   while (index < 200 && (status = driver.fill({inode, index}, 0, 1U << 20, 'b'))) {

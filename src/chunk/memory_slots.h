@@ -1,8 +1,8 @@
-// Where the memory engine's chunks are: slots carved from large anonymous mappings.
+// The storage of the memory engine's chunks: slots carved from large anonymous mappings.
 //
-// A slot takes slot_bytes of address space, and memory as far as it was touched. There are two
-// kinds: small slots, for chunks that begin as a small file, have 4 KiB pages, so that a file of a
-// few KiB does not cost a huge page; large slots have huge pages. The limit counts the touched
+// A slot takes slot_bytes of address space, and memory for the pages that were touched. There are
+// two kinds: small slots, for chunks that begin as a small file, have 4 KiB pages, so that a file
+// of a few KiB does not cost a huge page; large slots have huge pages. The limit counts the touched
 // pages of slots in use, and the page table of a small one. Freed slots stay mapped, the most
 // recently freed one is used next; the memory of the oldest goes back to the kernel when the limit
 // needs it, and by trim_one() when free slots hold more than warm_bytes.

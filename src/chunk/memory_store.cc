@@ -181,7 +181,7 @@ rt::CoStatus MemoryStore::truncate(wire::InodeId inode,
   index_.cut(inode, whole + (rest > 0 ? 1 : 0), [this](MemorySlot& slot) { drop(slot); });
   MemorySlot* slot = rest > 0 ? index_.find({inode, whole}) : nullptr;
   if (slot != nullptr && slot->claimed_end > rest) {
-    // The bytes beyond become stale; whoever extends the chunk zeroes them.
+    // The bytes beyond become stale; the operation that extends the chunk zeroes them.
     slot->writes.cut(rest);
     slot->end = std::min(slot->end, rest);
     slot->claimed_end = rest;
@@ -227,8 +227,8 @@ rt::CoStatus MemoryStore::close() {
 
 namespace {
 
-// What one shard may use without being told: a half of what is left, divided by the shards. Others
-// on the node, daemons too, take from the same memory.
+// The default limit of one shard: half of the memory that is left, divided by the shards. Other
+// processes on the node, even daemons, take from the same memory.
 std::uint64_t share_of(std::uint64_t left, const MemoryEngineConfig& config) {
   std::uint64_t share = left / 2 / config.shards;
   return std::max<std::uint64_t>(share - share % config.slot_bytes, config.slot_bytes);

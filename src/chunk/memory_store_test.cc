@@ -1,4 +1,4 @@
-// What only the memory engine does: its limit, its slots, writes that receive in place.
+// Tests of the memory engine alone: its limit, its slots, writes that receive in place.
 #include <cstdlib>
 #include <new>
 

@@ -12,7 +12,7 @@
 
 namespace benchfs::chunk {
 
-// Where a transfer goes. Address, offset and length of a direct transfer must be multiples of
+// The target of a transfer. Address, offset and length of a direct transfer must be multiples of
 // `alignment`, which is 1 for a buffered one.
 struct IoTarget {
   rt::Uring::File file;

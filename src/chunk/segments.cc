@@ -26,7 +26,7 @@ constexpr unsigned kFileTableSize = 256;
 // Longer than a process that only asks whether the directory is in use holds the lock.
 constexpr Nanos kLockPatience = std::chrono::milliseconds(100);
 constexpr const char* kLockName = "lock";
-// How long the file system may take to create or remove files.
+// The time that the file system may take to create or remove files.
 constexpr Nanos kPatience = std::chrono::seconds(10);
 
 Status make_directory(const std::string& path) {

@@ -32,7 +32,7 @@ namespace benchfs::chunk {
 struct Segment;
 class SegmentFile;
 
-// What the file system of a directory says. Blocks.
+// Returns the space of a directory's file system. Blocks.
 Result<Space> space_of(const std::string& directory);
 
 // "segment_000000.dat" and the like.
@@ -92,7 +92,7 @@ class Segments {
   rt::CoStatus close(rt::BlockingPool& blocking);
 
  private:
-  // What is left of the store when it closes. Dying blocks.
+  // The remains of the store when it closes. Destroying them blocks.
   struct Remains {
     std::optional<FileLock> lock;
     std::vector<std::shared_ptr<SegmentFile>> files;

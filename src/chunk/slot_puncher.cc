@@ -103,7 +103,8 @@ rt::CoStatus SlotPuncher::scrub(FileSlot& slot) {
   std::uint64_t begin = segments_.offset_of(slot) + end;
   IoTarget target = slot.segment->buffered;
   if (can_punch_) {
-    // To the end of the slot: a hole that ends inside a block would leave the block allocated.
+    // Punch to the end of the slot: a hole that ends inside a block would leave the block
+    // allocated.
     Status punched = co_await io_.punch(target, begin, segments_.slot_bytes() - end);
     can_punch_ = punched || punched.error().posix != EOPNOTSUPP;
     if (can_punch_) {

@@ -2,8 +2,8 @@
 //
 // A dropped slot is owed: the puncher waits for the I/O that is still under way in it, punches its
 // bytes out of the segment file, so that the disk has the space back and the slot reads as zeros,
-// and releases it. Neighbouring slots are punched together. Nobody waits for this but a writer that
-// finds the disk or the segments full. The list is bounded by the number of slots that exist.
+// and releases it. Neighbouring slots are punched together. Only a writer that finds the disk or
+// the segments full waits for this. The list is bounded by the number of slots that exist.
 //
 // Thread: one reactor's. stop() before the segments close.
 #pragma once

@@ -1,5 +1,5 @@
-// For the tests of this folder: a store of a chosen engine on a real reactor and ring, and its
-// calls as functions that run to their end.
+// The fixture for the tests of this folder: a store of a chosen engine on a real reactor and ring,
+// with its calls as functions that run to their end.
 #pragma once
 
 #include <fcntl.h>
@@ -156,7 +156,7 @@ class Driver {
   std::unique_ptr<ChunkStore> store_;
 };
 
-// What a chunk looks like: runs of (count, value).
+// The content of a chunk as runs of (count, value).
 inline std::vector<std::byte> runs(std::initializer_list<std::pair<std::size_t, char>> parts) {
   std::vector<std::byte> bytes;
   for (auto [count, value] : parts) {

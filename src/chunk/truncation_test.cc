@@ -18,7 +18,7 @@ struct WritePlan {
 // One goes direct where the engine can, the other through the page cache.
 constexpr std::array<WritePlan, 2> kWrites{{{0, 8192, 'a'}, {2000, kSpan, 'b'}}};
 
-// What a byte may be changes only here.
+// The allowed values of a byte change only at these offsets.
 constexpr std::array<std::uint32_t, 6> kBorders{0, 1000, 2000, 4096, 8192, 8500};
 
 enum class Step : std::uint8_t { kBegin0, kEnd0, kBegin1, kEnd1, kCut };
@@ -126,7 +126,7 @@ class TruncationTest : public EngineTest {
            at < kWrites[other].end;
   }
 
-  // What the byte may be at the end.
+  // The values that the byte may have at the end.
   [[nodiscard]] std::string allowed_at(const Schedule& schedule, std::uint32_t at) const {
     std::size_t last_cut = 0;
     bool is_cut = false;

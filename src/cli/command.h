@@ -37,14 +37,14 @@ struct Context {
   [[nodiscard]] Nanos timeout(Nanos fallback) const;
   // Connects to the file system of registry_dir; --timeout bounds connecting and each operation.
   [[nodiscard]] Result<std::unique_ptr<client::Client>> connect() const;
-  // The same for a command with its own client settings; fills in registry_dir.
+  // Does the same for a command with its own client settings; fills in registry_dir.
   [[nodiscard]] Result<std::unique_ptr<client::Client>> connect(client::Options options) const;
 };
 
 // Used when neither --registry-dir nor BENCHFS_REGISTRY_DIR is given.
 std::string default_registry_dir();
 
-// What a user can do about the error, to be appended to the message; "" when there is no advice.
+// Advice for the user about the error, to be appended to the message; "" when there is none.
 std::string_view hint_for(const Error& error);
 
 // Writes "benchfs COMMAND: SUBJECT: REASON" to standard error and returns kExitFailed. `subject` is

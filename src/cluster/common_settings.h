@@ -21,8 +21,8 @@ struct CommonSetting {
 
 // The comment lines, each with its newline.
 std::string format_common_settings(std::span<const CommonSetting> settings);
-// The settings that the text of a server list states. Of several with one name the first counts;
-// lines that do not parse are ignored.
+// The settings that the text of a server list states. If several have the same name, the first
+// counts; lines that do not parse are ignored.
 std::vector<CommonSetting> parse_common_settings(std::string_view text);
 
 // kConfig when one of `own` is missing from `listed` or has another value there; names both values,

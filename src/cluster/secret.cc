@@ -35,7 +35,7 @@ std::unexpected<Error> fail_file(const std::string& path, std::string_view probl
   return fail(Errc::kConfig, fmt::format("cluster secret {} {}", path, problem));
 }
 
-// What is wrong with the file, and the way out.
+// Checks the file; an error says what is wrong and what to do about it.
 Status check_file(const std::string& path, const struct stat& info) {
   if (!S_ISREG(info.st_mode)) {
     return fail_file(path, "is not a regular file; remove it, the servers make a new one");
@@ -63,7 +63,7 @@ Status check_file(const std::string& path, const struct stat& info) {
 }
 
 // Reads the key. SafeDir::open_file() is not used because the advice for a secret differs.
-// O_NONBLOCK: a pipe in place of the file must not hang the reader.
+// O_NONBLOCK keeps a pipe in place of the file from blocking the reader.
 Status read_key(const SafeDir& dir, std::span<unsigned char> key) {
   std::string path = dir.path_of(kName);
   Fd fd(::openat(dir.fd(), kName, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));

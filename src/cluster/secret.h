@@ -2,7 +2,7 @@
 // proof of knowing them (HMAC-SHA-512-256 of libsodium).
 //
 // It is the file "secret" in the registry directory, readable by its owner alone. The first server
-// makes it, clients only read it: who may read the owner's files may join the file system.
+// makes it, clients only read it: anybody who may read the owner's files may join the file system.
 //
 // Thread: any; a Secret does not change. read() and read_or_make() block on files: start-up only.
 #pragma once

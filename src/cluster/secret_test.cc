@@ -33,7 +33,7 @@ class SecretFile : public testing::Test {
   void TearDown() override { fs::remove_all(dir_); }
 
   [[nodiscard]] fs::path path() const { return dir_ / "secret"; }
-  // What reading says, for servers and clients alike.
+  // The error of reading, which is the same for servers and clients.
   std::string problem() const {
     Result<Secret> server = Secret::read_or_make(dir_);
     Result<Secret> client = Secret::read(dir_);

@@ -68,21 +68,21 @@ bool is_node_id(std::string_view id) {
          std::ranges::all_of(id, allowed);
 }
 
-// Empty when `ip` is an address a client can connect to, else what is wrong.
+// Returns what is wrong with `ip`; empty if a client can connect to it.
 std::string_view check_ip(const std::string& ip) {
   std::array<unsigned char, sizeof(in6_addr)> bytes{};
   bool is_v6 = ip.find(':') != std::string::npos;
   if (inet_pton(is_v6 ? AF_INET6 : AF_INET, ip.c_str(), bytes.data()) != 1) {
     return "no numeric IPv4 or IPv6 address";
   }
-  // What a listener on "any address" would write if nobody resolved it.
+  // A listener on "any address" would write this if the address were not resolved.
   if (std::ranges::all_of(bytes, [](unsigned char byte) { return byte == 0; })) {
     return "the unspecified address cannot be connected to";
   }
   return {};
 }
 
-// Empty when fine, else what is wrong.
+// Returns what is wrong with the server's line; empty if nothing is.
 std::string_view find_fault(const Server& server) {
   if (!is_node_id(server.node_id)) {
     return "node id must be 1 to 64 of A-Z a-z 0-9 _ . - and not start with a dot";
@@ -93,7 +93,7 @@ std::string_view find_fault(const Server& server) {
   return check_ip(server.ip);
 }
 
-// "ip:port" or "[ip]:port" into `server`; empty when fine, else what is wrong.
+// Parses "ip:port" or "[ip]:port" into `server`. Returns what is wrong; empty if nothing is.
 std::string_view parse_address(std::string_view text, Server& server) {
   std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) {

@@ -68,8 +68,8 @@ struct ServerListError {
   [[nodiscard]] Error to_error() const;
 };
 
-// What a text holds, also when a line of it is damaged. Of several lines with one node id the last
-// counts. Completeness is not judged here.
+// What a text holds, also when a line of it is damaged. If several lines have the same node id, the
+// last counts. Completeness is not judged here.
 struct ParsedServerList {
   ServerList list;                        // every intact line
   std::optional<ServerListError> damage;  // kMalformed: the first damaged line

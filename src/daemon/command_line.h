@@ -19,13 +19,13 @@ namespace benchfs::daemon {
 class CommandLine {
  public:
   enum class Launch : std::uint8_t {
-    kAlone,     // one daemon, told who it is
-    kTogether,  // the launcher says who it is; the registry directory and the file may come bare
+    kAlone,     // one daemon, which is told its node id
+    kTogether,  // the launcher supplies the node id; directory and file may come without options
   };
   // Adds the options. `app` borrows this.
   void define(CLI::App& app, Launch launch);
 
-  // Defaults, then the file, then the options. Errors: as of DaemonConfig::load.
+  // Defaults, then the file, then the options. Errors: those of DaemonConfig::load.
   Status load(DaemonConfig& config) const;
 
   [[nodiscard]] bool print_config() const { return print_config_; }

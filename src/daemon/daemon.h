@@ -22,10 +22,10 @@
 
 namespace benchfs::daemon {
 
-// Why a daemon cannot start or go on.
+// The reason why a daemon cannot start or continue.
 struct Failure {
   int exit_code = 0;  // one of sysexits.h
-  std::string text;   // one line for people: what, and what to do next
+  std::string text;   // one line for the user: what happened, and what to do
 };
 
 // The daemons that start and stop together with this one. Called by the main thread.
@@ -57,8 +57,8 @@ class Daemon {
   // Sets up signals, directories and the node id. Call once, before other threads exist, because it
   // blocks the signals in all of them.
   std::expected<void, Failure> prepare();
-  // After prepare(): runs until stopped. Returns the exit code. Failures are reported to the group;
-  // without a group they are logged.
+  // Runs until stopped; call prepare() first. Returns the exit code. Failures are reported to the
+  // group; without a group they are logged.
   int serve();
   // Calls both; failures are logged.
   int run();

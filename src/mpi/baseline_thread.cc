@@ -16,7 +16,7 @@
 namespace benchfs::mpi {
 namespace {
 
-// As a shard advertises itself.
+// The address that a shard would advertise.
 Result<std::string> address_of(const daemon::DaemonConfig& config) {
   if (!config.advertise_ip.empty()) {
     return config.advertise_ip;

@@ -13,7 +13,7 @@ namespace benchfs::mpi {
 
 class BaselineThread {
  public:
-  // Listens where the shards of this daemon do, and serves at once.
+  // Listens on the address of this daemon's shards, and serves at once.
   static Result<std::unique_ptr<BaselineThread>> start(const daemon::DaemonConfig& config);
   BaselineThread(const BaselineThread&) = delete;
   BaselineThread& operator=(const BaselineThread&) = delete;

@@ -29,9 +29,9 @@ std::expected<Deadline, int> begin_cluster(Ranks& ranks,
                                            bool serves,
                                            daemon::DaemonConfig& config);
 
-// On ranks other than 0: waits until the list that rank 0 began is visible on this node.
+// Waits, on ranks other than 0, until the list that rank 0 created is visible on this node.
 Outcome<void> see_registry(const daemon::DaemonConfig& config);
-// On serving ranks: checks that the directory is the one that rank 0 prepared, and prepares the
+// Checks, on serving ranks, that the directory is the one that rank 0 prepared, and prepares the
 // daemon.
 Outcome<std::int64_t> prepare_daemon(const Ranks& ranks,
                                      const daemon::DaemonConfig& config,
@@ -39,10 +39,10 @@ Outcome<std::int64_t> prepare_daemon(const Ranks& ranks,
 
 // Serves until the job ends. A second stop signal aborts it. Returns the exit code.
 int serve_until_verdict(Ranks& ranks, daemon::Daemon& daemon, RankGroup& rank_group);
-// For a rank that does not serve, or no longer does: waits until the others stop, too.
+// Waits until the other ranks stop, too; for a rank that does not serve, or no longer does.
 int wait_for_verdict(RankGroup& rank_group);
 
-// Collective, after all daemons have ended. Rank 0 removes what is left of the registry.
+// Collective; call it after all daemons have ended. Rank 0 removes the rest of the registry.
 void end_cluster(Ranks& ranks, const daemon::DaemonConfig& config);
 
 }  // namespace benchfs::mpi

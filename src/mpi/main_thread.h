@@ -1,4 +1,4 @@
-// Lets another thread have things done that only the main thread may do, such as MPI calls.
+// Runs tasks of another thread on the main thread, where for example all MPI calls must be made.
 #pragma once
 
 #include <condition_variable>

@@ -1,4 +1,4 @@
-// What the programs of an MPI job begin with: their arguments, MPI, their name in the log.
+// The start of every program of an MPI job: its arguments, MPI, its name in the log.
 #pragma once
 
 #include <functional>
@@ -12,8 +12,8 @@ class App;
 
 namespace benchfs::mpi {
 
-// Parses, starts MPI and calls `body` on every rank. Returns its exit code, or that of a wrong
-// command line (EX_USAGE), about which rank 0 alone complains. Stop signals are blocked.
+// Parses, starts MPI and calls `body` on every rank. Returns its exit code, or EX_USAGE for a wrong
+// command line, which only rank 0 reports. Stop signals are blocked.
 int run_program(CLI::App& app, int argc, char** argv, const std::function<int(Ranks&)>& body);
 
 // Says on rank 0 what is wrong with the command line. Returns EX_USAGE.

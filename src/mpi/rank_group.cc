@@ -53,7 +53,7 @@ void RankGroup::on_stopping(const daemon::Failure* failure) {
   stopping_ = true;
 }
 
-// On rank 0. The first verdict counts; ranks that stop later only follow.
+// Called on rank 0. The first verdict counts; ranks that stop later only follow it.
 void RankGroup::decide(Verdict verdict) {
   if (!verdict_) {
     verdict_ = verdict;

@@ -45,8 +45,8 @@ class RankGroup final : public daemon::DaemonGroup {
   // The answer that poll() received; returned once.
   std::optional<Nanos> take_answer() { return std::exchange(answer_, std::nullopt); }
 
-  // After the daemon has ended: waits until the other ranks stop, too. Returns the exit code of the
-  // job; aborts the job at the deadline.
+  // Waits until the other ranks stop, too; call it after the daemon has ended. Returns the exit
+  // code of the job; aborts the job at the deadline.
   int wait_for_verdict(Deadline deadline);
 
  private:

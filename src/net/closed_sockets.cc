@@ -22,7 +22,7 @@ extern "C" int __interceptor_close(int fd);  // NOLINT(bugprone-reserved-identif
 
 namespace benchfs::net {
 
-// Not through libc: its close() may be ours.
+// Bypasses libc, because its close() may be the override.
 int close_at_once(int fd) {
 #if __has_feature(thread_sanitizer)
   return __interceptor_close(fd);
@@ -33,13 +33,14 @@ int close_at_once(int fd) {
 
 namespace {
 
-// So many stay kept although all workers have looked; at most this part of those the process may
-// have.
+// This many stay kept even if all workers have looked, but at most this part (1 in kPart) of the
+// descriptors that the process may have.
 constexpr std::size_t kLongest = 256;
 constexpr rlim_t kPart = 32;
 
-// How many were closed before it, whether it was ever bound, and the descriptor; 0: none. The
-// number 0 itself is never kept: a program without standard input may close it for good.
+// Each entry packs the number of sockets closed before it, whether it was ever bound, and the
+// descriptor; 0: none. Descriptor 0 is never kept: a program without standard input may close it
+// for good.
 constexpr unsigned kNumberBits = 20;
 constexpr std::uint64_t kNumberMask = (std::uint64_t{1} << kNumberBits) - 1;
 constexpr std::uint64_t kWasBound = std::uint64_t{1} << kNumberBits;
@@ -49,7 +50,7 @@ std::atomic<std::size_t> kept_count{0};
 std::atomic<std::uint64_t> closed_count{1};
 std::atomic<int> nothing{-1};  // what kept numbers refer to
 
-// Of every worker, what was closed when it last began to look.
+// For every worker, the count of closed sockets when it last began to look.
 constexpr std::uint64_t kNobody = UINT64_MAX;
 struct alignas(64) Looked {
   std::atomic<std::uint64_t> at{kNobody};
@@ -105,7 +106,8 @@ struct Entry {
   std::uint64_t value = 0;  // as it was found; 0: no entry
 };
 
-// Of those that need not be kept when all workers have looked for what was closed before `seen`.
+// Returns the oldest entry that need not be kept once all workers have looked at the sockets closed
+// before `seen`.
 Entry oldest(std::uint64_t seen) {
   Entry found;
   for (std::atomic<std::uint64_t>& place : kept) {
@@ -127,7 +129,7 @@ void release(Entry entry) {
   }
 }
 
-// Those closed before this number was reached have been looked for by all.
+// All workers have looked for the sockets that were closed before this number was reached.
 std::uint64_t seen_by_all() {
   std::uint64_t least = kNobody;
   for (const Looked& looker : lookers) {

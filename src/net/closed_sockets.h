@@ -35,7 +35,8 @@ class SocketLooker {
   SocketLooker& operator=(const SocketLooker&) = delete;
   ~SocketLooker();
 
-  // Before and after the worker looks at what it remembers. A load when nothing was closed since.
+  // Called before and after the worker looks at the events it remembers. Costs one load if nothing
+  // was closed since.
   void begin();
   void end() {
     if (begun_ != seen_) [[unlikely]] {

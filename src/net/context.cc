@@ -55,7 +55,7 @@ constexpr const char* kMaxConnections = "16384";
 // Segments of shared memory are smaller.
 constexpr rlim_t kLargestSegment = 1U << 30;
 
-// What UCX opens while it starts, with room for the files that it reads.
+// Descriptors that UCX opens while it starts, with room for the files that it reads.
 constexpr std::size_t kContextDescriptors = 16;
 
 std::atomic<std::uint32_t> contexts{0};  // alive in this process

@@ -20,7 +20,7 @@ struct ContextConfig {
   // Network devices for tcp, as UCX_NET_DEVICES ("eth0", "mlx5_0:1,eth0"); empty = all. One device
   // is best: every active tcp device costs an epoll_wait of 0.25 us in each progress call.
   std::string devices;
-  // What peers on this host may share: who connects decides.
+  // The resources that peers on this host may share; the connecting side decides.
   Sharing sharing = Sharing::kMemory;
 };
 
@@ -61,7 +61,7 @@ class Context {
 // it open some asks first whether there are `wanted`. The error says what to do.
 Status need_descriptors(std::size_t wanted, std::string what);
 
-// Of the library in use, such as "1.13.1".
+// The version of the library in use, such as "1.13.1".
 std::string ucx_version();
 
 // "what: UCX's text" with Errc::kTransport, or kDisconnected/kUnreachable where the status says so.

@@ -47,7 +47,7 @@ void forget(int fd);
 
 [[nodiscard]] bool is_watched(int fd);
 using Receive = ssize_t (*)(int fd, void* data, std::size_t length, int flags);
-// As `receive`, which is recv(), on a watched socket.
+// Does what `receive`, which is recv(), does, on a watched socket.
 ssize_t receive_watched(int fd, void* data, std::size_t length, int flags, Receive receive);
 // All of a message was sent on a watched socket.
 void was_sent(int fd);

@@ -131,8 +131,8 @@ TEST(Interfaces, WhatTheUserSetForUcxStays) {
   ::unsetenv("UCX_NET_DEVICES");
 }
 
-// What a child that calls `change` first may share with its parent; nothing when it may not do
-// that.
+// Returns what a child that first calls `change` may share with its parent, or nothing if the call
+// is not permitted.
 template <typename Change>
 std::optional<Sharing> sharing_with_parent(Change change) {
   constexpr int kNotAllowed = 77;
@@ -156,7 +156,7 @@ TEST(MemoryAccess, IsFullBetweenEquals) {
 }
 
 TEST(MemoryAccess, EndsAtUserIpcNamespaceAndUser) {
-  // As in a container that maps users.
+  // A container that maps users does the same.
   auto user = sharing_with_parent([] { return ::unshare(CLONE_NEWUSER) == 0; });
   EXPECT_TRUE(!user || *user < Sharing::kMemory);
   auto ipc = sharing_with_parent([] { return ::unshare(CLONE_NEWIPC) == 0; });

@@ -15,7 +15,7 @@
 namespace benchfs::net {
 namespace {
 
-// Of "user" or "ipc"; nothing when the kernel does not tell.
+// The inode of the namespace "user" or "ipc"; nothing if the kernel does not tell.
 std::optional<ino_t> namespace_of(const std::string& process, const char* kind) {
   struct stat status{};
   if (::stat(("/proc/" + process + "/ns/" + kind).c_str(), &status) != 0) {

@@ -1,8 +1,8 @@
-// What two processes of one host may share.
+// Finds out what two processes of one host may share.
 //
 // UCX asks whether the mechanisms exist, not whether the kernel allows them between these two.
 // Where it does not (another user, another user namespace as that of a container, more
-// capabilities), a transfer never ends or a connection is never made. So who connects finds it out
+// capabilities), a transfer never ends or a connection is never made. So the connecting side checks
 // beforehand.
 #pragma once
 
@@ -18,7 +18,7 @@ enum class Sharing : std::uint8_t {
   kMemory,    // also each other's memory (UCX's transport cma)
 };
 
-// With a process of this host that runs and is seen here by this number.
+// What this process may share with a running process of this host that has this id here.
 Sharing sharing_with(pid_t process);
 
 }  // namespace benchfs::net

@@ -57,7 +57,7 @@ constexpr std::uint8_t kHasSystemDevice = 0x20;
 constexpr std::uint8_t kEmptyDevice = 0x80;
 constexpr std::uint8_t kMaxLanes = 16;
 constexpr std::uint8_t kMaxMemoryDomains = 64;
-// Of the transport "tcp", the only one that is connected by what a request says.
+// Sizes for the transport "tcp", the only one whose connection depends on the content of a request.
 constexpr std::size_t kMinInterfaceAddress = 2;
 constexpr std::size_t kMinEndpointAddress = 10;
 
@@ -72,7 +72,7 @@ std::uint8_t take_extended(Reader& in,
   return version == AddressVersion::kTwo && value == mask ? in.take<std::uint8_t>() : value;
 }
 
-// What the transport can do, by which UCX chooses one.
+// The attributes of the transport, by which UCX chooses one.
 bool take_attributes(Reader& in, AddressVersion version) {
   if (version == AddressVersion::kTwo) {
     return in.skip(8);

@@ -1,10 +1,10 @@
-// What UCX peers send first when they connect to us over TCP, and whether some bytes are that.
+// Recognises the first bytes that UCX peers send when they connect to us over TCP.
 //
 // UCX trusts these bytes: a length that is too large or a message out of turn aborts the process
 // (an assertion, in Debian's build), a short address makes it read beyond the message. Stages of a
 // connection to the listener, whose messages have a header of 16 bytes (length, status):
 //
-//   kRequest  who connects: ids and the packed address of the peer
+//   kRequest  the connecting side: ids and the packed address of the peer
 //   kAnswer   our turn: nothing may come until the answer is sent
 //   kNotice   the peer has the answer: a header, without more
 //   kQuiet    nothing more comes but the end

@@ -14,7 +14,7 @@ using testing::Bytes;
 using testing::Garbage;
 using testing::operator+;
 
-// In a block of its own size, so that the address sanitizer sees a byte too far.
+// Uses a block of exactly its size, so that the address sanitizer detects an access beyond it.
 std::size_t expected(Stage stage, const Bytes& bytes, const SocketAddress& here = {}) {
   auto copy = std::make_unique<std::byte[]>(bytes.size());
   std::ranges::copy(bytes, copy.get());
@@ -25,7 +25,7 @@ Bytes first(const Bytes& bytes, std::size_t size) {
   return {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)};
 }
 
-// What becomes of bytes that arrive one after the other, read as incoming_sockets.cc does.
+// The stage after these bytes have arrived one by one, read as in incoming_sockets.cc.
 Stage feed(Stage stage, const Bytes& bytes, const SocketAddress& here = {}) {
   Bytes message;
   for (std::byte byte : bytes) {

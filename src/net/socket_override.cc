@@ -89,7 +89,7 @@ int accept(int port, sockaddr* address, socklen_t* length) {
   return fd;
 }
 
-// For net/ucx_calls.h: this is accept() of the program.
+// The accept() of the program, for net/ucx_calls.h.
 int benchfs_accept(int port, sockaddr* address, socklen_t* length) {
   return accept(port, address, length);
 }

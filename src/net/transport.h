@@ -14,8 +14,8 @@ struct Transport {
   std::unique_ptr<Worker> worker;
 };
 
-// Where shared memory cannot be had (a small or full /dev/shm, limits of the kernel), the network
-// is used within the host too, and a line in the log says so. Errors: those of Context and Worker.
+// If shared memory is unavailable (a small or full /dev/shm, kernel limits), the network is used
+// even within the host, and the log says so. Errors: those of Context and Worker.
 Result<Transport> open_transport(ContextConfig config,
                                  rt::Reactor& reactor,
                                  Worker::Threads threads);

@@ -23,7 +23,7 @@
 
 #include "base/signal_block.h"
 
-// Of programs that link benchfs_overrides; null elsewhere.
+// Defined in programs that link benchfs_overrides; null elsewhere.
 extern "C" __attribute__((weak)) int benchfs_accept(int port, sockaddr* address, socklen_t* length);
 
 namespace benchfs::net {

@@ -8,8 +8,8 @@
 
 namespace benchfs::net {
 
-// For the UCX libraries that are loaded now. UCX loads modules while it starts: call it before and
-// after. Idempotent.
+// Redirects the calls of the UCX libraries that are loaded now. UCX loads modules while it starts,
+// so call this before and after. Idempotent.
 void redirect_ucx_calls();
 
 }  // namespace benchfs::net

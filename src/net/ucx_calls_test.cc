@@ -1,4 +1,4 @@
-// What a process with UCX keeps from its children and leaves to its own threads.
+// Tests what a process with UCX keeps from its children and leaves to its own threads.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>

@@ -10,15 +10,15 @@ namespace benchfs::net {
 namespace {
 
 // UCX 1.13 uses the id of a message as an index before it checks it, and leaves the entries between
-// registered ids as malloc gave them: a peer that sends such an id crashes the process. Who listens
+// registered ids as malloc gave them: a peer that sends such an id crashes the process. A listener
 // registers them all; the highest first, so that the table (1.5 MiB) is allocated once.
 constexpr unsigned kTopMessageId = 65535;
-// A failure is told after the messages that came before it, so it waits for a poll that finds no
-// more messages; but under load for this many polls at most.
+// A failure is reported after the messages that came before it, so it waits for a poll that finds
+// no more messages; but under load for this many polls at most.
 constexpr std::uint32_t kMaxPostponedPolls = 1024;
-// How often UCX is asked to let go of what is closed by force. It needs a handful.
+// Passes in which UCX may release endpoints that were closed by force. It needs a handful.
 constexpr int kForcePasses = 1000;
-// What UCX opens for a worker, with the devices of a usual node.
+// Descriptors that UCX opens for a worker, with the devices of a usual node.
 constexpr std::size_t kWorkerDescriptors = 32;
 
 ucs_status_t ignore_message(
@@ -70,8 +70,8 @@ Worker::~Worker() {
   }
 }
 
-// Endpoints that drain() left: their sends end with errors that nobody hears any more. What UCX
-// does not give back even so goes with its worker.
+// Endpoints that drain() left: their sends end with errors that nobody hears any more. Memory that
+// UCX still does not release goes with its worker.
 void Worker::force_endpoints() {
   if (endpoints_.empty()) {
     return;
@@ -260,7 +260,7 @@ Endpoint* Worker::find(ucp_ep_h handle) {
   return found == by_handle_.end() ? nullptr : found->second;
 }
 
-// Owners and acceptors may add to any of these lists meanwhile.
+// Owners and acceptors may add to any of these lists during this.
 bool Worker::deliver_events() {
   bool worked = false;
   has_events_ = false;
@@ -310,7 +310,7 @@ bool Worker::poll() {
     }
     postponed_polls_ = 0;
     worked |= deliver_events();
-    // Whatever was closed is looked for at once (closed_sockets.h).
+    // Look for closed sockets at once (closed_sockets.h).
     looker_.begin();
     ucp_worker_progress(handle_);
     looker_.end();

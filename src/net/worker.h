@@ -2,8 +2,8 @@
 //
 // Messages are handed to their handler inside UCX's progress: a handler may send, and close
 // endpoints. Everything else a UCX callback reports is recorded, and poll() acts on it afterwards,
-// outside UCX. Endpoints use peer error handling on both sides; when one fails its owner is told
-// once, and it is the owner who closes it.
+// outside UCX. Endpoints use peer error handling on both sides; when one fails, its owner is
+// notified once and closes it.
 //
 // Thread: the one that drives the reactor (thread mode SINGLE in daemons, SERIALIZED in clients).
 // The context, the handlers and the acceptor are borrowed.
@@ -81,7 +81,7 @@ class Worker final : public rt::Poller {
   Result<SocketAddress> listen(const SocketAddress& address, ConnectionAcceptor& acceptor);
   void stop_listening();
 
-  // What UCX may open for one connection, over all devices and while it is being made.
+  // Descriptors that UCX may open for one connection, over all devices and while it is being made.
   static constexpr std::size_t kEndpointDescriptors = 8;
   // Starts to connect; a refusal is reported to the owner as a failure. Flush before the first
   // message (see Endpoint::flush). Errors: also kSystem with EMFILE.
@@ -148,7 +148,8 @@ class Worker final : public rt::Poller {
   int event_fd_ = -1;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::unordered_map<Endpoint*, std::unique_ptr<Endpoint>> endpoints_;
-  // Only endpoints that are not closing: UCX may reuse a closed one's handle at once.
+  // Holds only endpoints that are not closing, because UCX may reuse the handle of a closed one at
+  // once.
   std::unordered_map<ucp_ep_h, Endpoint*> by_handle_;
 
   // Filled at any time, also by UCX callbacks; emptied by poll().

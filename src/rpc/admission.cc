@@ -16,8 +16,8 @@ namespace {
 // A refusal is given this long to arrive, then the close is forced.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
 
-// How often silent connections are looked for, at most: with thousands of descriptors it takes
-// about a millisecond.
+// The shortest interval between two searches for silent connections: with thousands of descriptors,
+// a search takes about a millisecond.
 constexpr Nanos kLookEvery = std::chrono::seconds(5);
 
 // Descriptors that connections which are being made may still need, and those kept back for all
@@ -25,7 +25,7 @@ constexpr Nanos kLookEvery = std::chrono::seconds(5);
 constexpr std::size_t kDescriptorsToCome = 3;
 constexpr std::size_t kReservedDescriptors = 32;
 
-// Whoever can connect can make these things happen: they must not fill the log.
+// Any peer can trigger these, so log only the 1st, 2nd, 4th, … occurrence.
 bool is_worth_a_line(std::uint64_t count) {
   return std::has_single_bit(count);
 }

@@ -20,12 +20,12 @@
 
 namespace benchfs::rpc {
 
-// For texts.
+// Used in texts.
 constexpr double seconds(Nanos span) {
   return std::chrono::duration<double>(span).count();
 }
 
-// Where a call is. What a caller is told when it fails names it.
+// The phase that a call has reached. The caller's error names it.
 enum class CallPhase : std::uint8_t {
   kConnecting,
   kRegistering,
@@ -102,8 +102,7 @@ struct Reply {
     return *this;
   }
 
-  // The operation's fixed reply. Of a call from make_call() it is there: the connection has
-  // checked.
+  // The operation's fixed reply. A call from make_call() has it: the connection has checked.
   template <typename T>
   [[nodiscard]] Result<T> as() const {
     static_assert(sizeof(T) <= kMaxReplyBody);

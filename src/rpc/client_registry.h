@@ -39,7 +39,7 @@ namespace benchfs::rpc {
 
 class ReplyHistory;
 
-// What the registry knows of one client (requirement section 3.2).
+// The registry's record of one client (requirement section 3.2).
 struct Session {
   wire::SessionId id;
   std::string client_id;
@@ -95,9 +95,9 @@ class ClientRegistry {
     Session* session = nullptr;
     MonoTime when;
   };
-  // What has to happen before `client_id` can be registered.
+  // Tells what must happen before `client_id` can be registered.
   Room make_room(std::string_view client_id, MonoTime now);
-  // Who has to leave because the registry is over its capacity: kFree when it is not.
+  // Tells which client must leave because the registry is over its capacity; kFree if it is not.
   Room shed();
 
   // Registers; make_room() must have said kFree.

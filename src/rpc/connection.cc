@@ -10,7 +10,7 @@
 namespace benchfs::rpc {
 namespace {
 
-// What was sent before a close on purpose is given this long to leave.
+// After a close on purpose, messages that were sent before have this long to leave.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(200);
 
 }  // namespace
@@ -84,8 +84,8 @@ rt::CoStatus Connection::do_establish(Deadline deadline) {
 }
 
 void Connection::on_connection_close(wire::CloseReason reason) {
-  // Only sessions whose requests are all answered are evicted: what still waits here was not
-  // executed. For other reasons requests may be under way.
+  // A server evicts a session only when all its requests are answered, so calls that still wait
+  // here were not executed. With other reasons, requests may be in flight.
   bool evicted = reason == wire::CloseReason::kEviction;
   stats_.evictions += evicted ? 1 : 0;
   bool replaced = reason == wire::CloseReason::kReplaced;
@@ -181,7 +181,7 @@ void Connection::shut(const Error& why, Nanos flush) {
   wake_waiting();
 }
 
-// --- What a caller is told -----------------------------------------------------------------------
+// --- Errors for callers --------------------------------------------------------------------------
 
 // About an attempt to connect.
 std::string Connection::phase_text(MonoTime now) const {

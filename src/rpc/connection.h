@@ -41,16 +41,16 @@
 
 namespace benchfs::rpc {
 
-// Who a client is; the same on all its connections.
+// The identity of a client, which is the same on all its connections.
 struct ClientIdentity {
   std::string id;         // as registered, 1..255 bytes
   std::uint64_t uid = 0;  // random, for the life of the client
   std::uint64_t run_id = 0;
-  // For servers that want it proved; else why there is none.
+  // The secret, for servers that require a proof of it; else the reason why there is none.
   Result<cluster::Secret> secret = fail(Errc::kConfig, "this client has no cluster secret");
 };
 
-// What a server knew of this client when it registered.
+// Tells what the server knew of this client when it registered.
 enum class Registered : std::uint8_t {
   kFirst,       // nothing: the client registers there for the first time
   kRemembered,  // what the client did before
@@ -85,9 +85,9 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const net::SocketAddress& address() const { return address_; }
   void set_address(const net::SocketAddress& address) { address_ = address; }
-  // The server went away by itself: it may be found at another address now.
+  // The server went away: it may be found at another address now.
   [[nodiscard]] bool was_lost() const { return was_lost_; }
-  // What the server granted; valid once it was ready.
+  // The terms that the server granted; valid once the connection was ready.
   [[nodiscard]] const wire::RegisterClientResponseHeader& grant() const { return grant_; }
 
   // Connects and registers unless that is done or under way; returns when ready or failed.
@@ -104,7 +104,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   // Says goodbye when ready, and closes. Pending calls fail with kCancelled.
   void close();
 
-  // From the pool's message handler.
+  // Called by the pool's message handler.
   void on_register_reply(const wire::RegisterReply& reply);
   net::Disposition on_reply(const wire::ReplyHeader& header, const net::Incoming& message);
   void on_connection_close(wire::CloseReason reason);
@@ -154,8 +154,8 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   [[nodiscard]] std::string phase_text(const Exchange& exchange, MonoTime now) const;
   [[nodiscard]] Error failed_attempt(ucs_status_t status) const;
   [[nodiscard]] Error closed_error(const Exchange& exchange) const;
-  // Whether slots are left beside `kept` of them, and room for so many bulk bytes. A call with more
-  // than the window of bytes goes alone.
+  // True if slots are left besides `kept` of them, and room for this many bulk bytes. A call with
+  // more than the window of bytes goes alone.
   [[nodiscard]] bool has_slot(std::uint32_t kept = 0) const {
     return state_ == State::kReady && pending_count_ + kept < grant_.window;
   }

@@ -15,9 +15,9 @@ namespace {
 
 constexpr Nanos kFirstPause = std::chrono::milliseconds(1);
 constexpr Nanos kLongestPause = std::chrono::milliseconds(100);
-// How long an attempt to reach a lost server waits for the server list.
+// The time that an attempt to reach a lost server waits for the server list.
 constexpr Nanos kListPatience = std::chrono::milliseconds(250);
-// With so many operations under way, what the server asks for is not acknowledged any more: it does
+// With this many operations under way, revocations are no longer acknowledged: the server does
 // not read.
 constexpr std::uint32_t kMaxQueuedAcks = 8 * wire::kMaxWindow;
 
@@ -299,7 +299,7 @@ ConnectionPool::ListReader ConnectionPool::list_reader(std::string registry_dir)
   };
 }
 
-// Reads the list, or waits for whoever reads it, unless that was done a moment ago. The wait is
+// Reads the list, or waits for a reading under way, unless it was read a moment ago. The wait is
 // short: a shared file system that hangs must not keep us from a server that is where it was.
 rt::Task<void> ConnectionPool::read_list(Deadline deadline) {
   if (!config_.read_list) {

@@ -1,11 +1,11 @@
 // All connections of one client, one a server, made on first use.
 //
-// call() is how a request reaches a server whatever happened to the connection meanwhile: it
-// connects and registers when needed, comes back after an eviction without the caller noticing,
-// repeats idempotent requests whose connection broke, and gives up at the deadline or when the
-// server stays unreachable for Config::connect_patience. The deadline covers all of that. A server
-// that was lost is looked up again in the server list, once a second at most. Daemon shards use it
-// too, to talk to each other.
+// call() brings a request to a server whatever happens to the connection: it connects and registers
+// when needed, comes back after an eviction without the caller noticing, repeats idempotent
+// requests whose connection broke, and gives up at the deadline or when the server stays
+// unreachable for Config::connect_patience. The deadline covers all of that. A server that was lost
+// is looked up again in the server list, once a second at most. Daemon shards use it too, to talk
+// to each other.
 //
 // Errors other than kPosix name operation, node, phase and elapsed time:
 //   open on node_3: no reply within 2.000 s (waiting for the reply for 1.998 s; connected)
@@ -26,7 +26,7 @@
 
 namespace benchfs::rpc {
 
-// What a client hears of its servers without asking.
+// Receives the messages that servers send a client on their own initiative.
 class NoticeHandler {
  public:
   virtual ~NoticeHandler() = default;
@@ -50,7 +50,7 @@ class ConnectionPool final : private net::MessageHandler, private ConnectionObse
     // A server from which nothing arrives for this long while a call waits is dead: 100 ms at
     // least.
     Nanos silence_limit = std::chrono::milliseconds(1800);
-    // After so much silence a heartbeat is sent; zero: a quarter of the limit.
+    // The silence after which a heartbeat is sent; zero: a quarter of the limit.
     Nanos heartbeat_after = Nanos::zero();
     // Reads the server list, when a server was lost: it may have restarted elsewhere. May block: it
     // runs on a helper thread, and must own what it uses.

@@ -1,4 +1,5 @@
-// How a Connection registers: the second part of its life, see connection.cc for the others.
+// The registration of a Connection, which is the second part of its life; see connection.cc for the
+// others.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -105,7 +106,7 @@ bool Connection::prove_secret(wire::RegisterClientRequestHeader& header) {
   return false;
 }
 
-// What the user reads when a server does not want this client.
+// The message for the user when a server refuses this client.
 Error Connection::refusal(const wire::RegisterClientResponseHeader& reply) const {
   Errc code = refusal_code(reply.error_code);
   std::string why;

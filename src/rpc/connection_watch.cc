@@ -1,5 +1,4 @@
-// How a Connection is watched while calls wait on it: their deadlines, and whether the server is
-// alive.
+// Watches a Connection while calls wait on it: their deadlines, and whether the server is alive.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,7 +9,7 @@
 namespace benchfs::rpc {
 namespace {
 
-// How often pending calls are checked against their deadlines.
+// The interval at which pending calls are checked against their deadlines.
 constexpr Nanos kSweepEvery = std::chrono::milliseconds(5);
 
 }  // namespace

@@ -26,7 +26,7 @@ class Heartbeat {
   // A check that comes later than this after the one before it says nothing about the peer.
   static constexpr Nanos kAway = std::chrono::milliseconds(250);
 
-  // Without `ask_after`: a quarter of the limit.
+  // `ask_after` defaults to a quarter of the limit.
   explicit Heartbeat(Nanos limit, Nanos ask_after = Nanos::zero())
       : limit_(limit), ask_after_(ask_after > Nanos::zero() ? ask_after : limit / 4) {}
 
@@ -49,7 +49,7 @@ class Heartbeat {
     }
     return silence_ >= limit_ ? Verdict::kDead : Verdict::kAlive;
   }
-  // How long nothing has arrived, as of the last check.
+  // The time since the last arrival, as of the last check.
   [[nodiscard]] Nanos silence() const { return silence_; }
   // A heartbeat was sent and nothing has come since.
   [[nodiscard]] bool is_doubtful() const { return asked_ && !heard_; }

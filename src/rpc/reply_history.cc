@@ -107,7 +107,8 @@ void ReplyHistories::drop(Kept& kept) {
   by_uid_.erase(kept.uid);
 }
 
-// Down to `size` if that many looks suffice. Whose requests still run counts as having left now.
+// Shrinks to `size`, examining at most `looks` clients. A client with running requests is re-dated
+// to now.
 void ReplyHistories::shrink(std::size_t size, std::size_t looks, MonoTime now) {
   for (; by_uid_.size() > size && !away_.empty() && looks > 0; --looks) {
     Kept& longest = away_.front();

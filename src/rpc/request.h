@@ -1,8 +1,8 @@
 // A request being served: its header, its data, and the one reply it gets.
 //
 // Lives in the server's pool from the arrival of the message until its reply has left. The session
-// may end meanwhile (the client died): then receive() fails, reply() drops, and the handler ends. A
-// client that does not take part in a transfer loses its session some time after the deadline.
+// may end before that (the client died): then receive() fails, reply() drops, and the handler ends.
+// A client that stops responding during a transfer loses its session some time after the deadline.
 #pragma once
 
 #include <array>
@@ -75,7 +75,7 @@ class Request {
   // Its reply is not kept: its caller gave it up.
   void detach_from_history() { kept_ = nullptr; }
 
-  // How far it is. A handler says when it waits for a buffer, and when it has one.
+  // The progress of the request. A handler reports when it waits for a buffer, and when it has one.
   [[nodiscard]] RequestTrace& trace() { return trace_; }
   [[nodiscard]] const RequestTrace& trace() const { return trace_; }
 

@@ -4,7 +4,7 @@ namespace benchfs::rpc {
 namespace {
 
 // Operations that a server answers in a microsecond or two when nothing is in the way, and is asked
-// for often: one in so many is timed, so that it costs less than 1 % of their rate.
+// for often: one in this many is timed, which costs less than 1 % of their rate.
 struct Sampled {
   wire::Opcode opcode;
   std::uint32_t one_in;

@@ -1,5 +1,4 @@
-// What becomes of the requests of a server, by operation: all of them are counted, a sample is
-// timed.
+// Statistics of a server's requests, by operation: all of them are counted, a sample is timed.
 //
 //   message seen --decoded--> request made --queued--> handler begun --served--> reply handed over
 //                                                           [buffer wait]            |
@@ -37,7 +36,7 @@ enum class Stage : std::uint8_t { kDecoded, kQueued, kBufferWait, kServed, kSent
 inline constexpr std::size_t kStages = 5;
 std::string_view to_string(Stage stage);  // "buffer_wait"
 
-// Where a request is. kNone: it has been answered, or never was.
+// The phase of a request. kNone: it has been answered, or there is none.
 enum class Phase : std::uint8_t {
   kNone,
   kQueued,

@@ -24,7 +24,7 @@ using Response = wire::RegisterReply;
 
 constexpr std::string_view kId = "client_1";
 
-// The secrets of two clusters, each in a directory of its own.
+// The secrets of two clusters, in separate directories.
 class Auth : public ::testing::Test {
  protected:
   Auth() : ours_(make("ours")), theirs_(make("theirs")) {}
@@ -111,7 +111,7 @@ class Auth : public ::testing::Test {
   Secret theirs_;
 };
 
-// --- Clients of ours -----------------------------------------------------------------------------
+// --- BenchFS clients -----------------------------------------------------------------------------
 
 TEST_F(Auth, WhoKnowsTheSecretIsServed) {
   ServerThread server(options(ours_));

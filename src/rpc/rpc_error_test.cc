@@ -1,4 +1,4 @@
-// What a client is told when a request fails at its server.
+// Tests the errors that a client receives when a request fails at its server.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -84,7 +84,7 @@ TEST_F(ErrorOfAServer, IsNamedWhenItsReplyIsTooShort) {
   EXPECT_TRUE(contains(error, "mkdir on node_0: the reply has 0 bytes")) << error.message();
 }
 
-// Else the caller's own deadline comes before the answer that names the node it waited for.
+// Otherwise the caller's own deadline would pass before the answer that names the silent node.
 TEST_F(ErrorOfAServer, ComesBeforeTheCallerStopsWaiting) {
   (void)fail_with(Error::from_errno(ENOENT));
   EXPECT_GT(service.milliseconds_left, 0);

@@ -42,7 +42,7 @@ TEST(Server, EndsTheSessionOfAClientThatLeavesTooMuchUnread) {
   ServerThread server;
   Client client("client_1", {server.address()});
   ASSERT_TRUE(client.ping());
-  // Not driven from here on: its notices pile up in queues, first UCX's, then ours.
+  // The client is not driven from here on: its notices pile up in queues, first UCX's, then ours.
   EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) {
     Session* session = s.registry().oldest();
     wire::InvalidateHeader header;
@@ -70,7 +70,8 @@ TEST(Eviction, TheOldestClientLeavesAndComesBackUnnoticed) {
     EXPECT_NE(s.registry().find("client_3"), nullptr);
     EXPECT_EQ(s.registry().stats().evictions, 1U);
   });
-  // Not idempotent: only because it is known not to have been executed may it be sent again.
+  // The call is not idempotent, so it may be resent only because it is known not to have been
+  // executed.
   Status made = first.mkdir_there(0);
   EXPECT_TRUE(made) << made.error().message();
   EXPECT_EQ(server.service().mkdirs, 1U);
@@ -144,7 +145,7 @@ TEST(Eviction, HundredsLeaveNothingBehindAndNoCallFails) {
   testing::expect_evictions_leave_nothing(300);
 }
 
-// More clients than places, and every one of them works all the time.
+// There are more clients than places, and each of them works all the time.
 TEST(Eviction, ClientsThatAreAllBusyTakeTurnsAndNoCallFails) {
   constexpr std::uint32_t kPlaces = 1;
   constexpr std::uint32_t kClients = 4 * kPlaces;

@@ -111,7 +111,7 @@ TEST(Flood, UcxPeersBeyondTheLimitAreTurnedAway) {
       peers.push_back(std::make_unique<RawPeer>(server.address(), 0));
     }
     server.run([&](Server& s, net::Worker&) { EXPECT_LE(s.admission().size(), kLimit); });
-    // Who comes now waits for its turn, but comes in.
+    // A client that comes now waits for its turn, but gets in.
     Client good("good", {server.address()});
     Status pong = good.ping();
     EXPECT_TRUE(pong) << pong.error().message();

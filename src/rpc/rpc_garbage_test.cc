@@ -140,7 +140,7 @@ TEST_F(Garbage, ThatIsAlmostAConnectionOfTheTransportIsTurnedAway) {
   }
 }
 
-// Byte by byte, so that each is a read of its own; and then nothing, the end, or a reset.
+// Sends byte by byte, so that each is a separate read; and then nothing, the end, or a reset.
 TEST_F(Garbage, TheBeginningOfARequestAndThenTheEnd) {
   Bytes request = good_request();
   for (std::size_t size = 0; size < request.size(); ++size) {

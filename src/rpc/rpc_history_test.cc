@@ -155,7 +155,7 @@ class Caller {
     }
   }
 
-  // Of the calls one, at a random place, asks for the cut.
+  // One of the calls, at a random place, asks for the cut.
   void issue(std::uint64_t count, Cut cut) {
     std::uint64_t chosen = random_.below(count);
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -283,7 +283,7 @@ TEST(ExactlyOnceHistory, NoCallIsExecutedTwiceNorLostWhateverHappensToTheConnect
               world.history.count(Event::Kind::kGivenUp));
 }
 
-// More clients come, and are evicted, than histories were kept before there was more room.
+// More clients come and are evicted than there were histories before the limit was raised.
 TEST(Histories, AreKeptForMoreClientsWhenThereIsRoomForMore) {
   ServerThread server({.config = {.max_clients = 1, .run_id = testing::kTestRun}});
   server.run([](Server& s, net::Worker&) { s.set_capacity(2); });

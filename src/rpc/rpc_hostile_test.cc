@@ -70,7 +70,7 @@ class Hostile : public ::testing::Test {
     bytes.insert(bytes.end(), body.begin(), body.end());
     return bytes;
   }
-  // What the server answers to the last request.
+  // The server's answer to the last request.
   Errc answer(RawPeer& peer, std::uint16_t reply_id = kPingReply) {
     EXPECT_TRUE(peer.wait([&] { return !peer.messages().empty(); }));
     wire::ReplyHeader header;
@@ -196,7 +196,7 @@ TEST_F(Hostile, APeerThatVanishesDuringItsTransferCostsNothing) {
 TEST_F(Hostile, ARequestFloodIsBounded) {
   RawPeer peer(server.address());
   std::uint64_t session = register_peer(peer);
-  // Slow requests, and nobody reads the replies meanwhile: the peer ignores its window.
+  // The requests are slow, and nobody reads the replies: the peer ignores its window.
   wire::RequestHeader header{.session_id = session};
   header.deadline_ms = 1000;
   std::vector<std::byte> bytes = bytes_of(header);
@@ -322,8 +322,8 @@ TEST_F(Hostile, MessageIdsOfNoOperationAreHarmless) {
   EXPECT_EQ(answer(peer), Errc::kOk);
 }
 
-// --- Peers with another UCX configuration, in processes of their own
-// ------------------------------
+// --- Peers with another UCX configuration, in separate processes
+// ----------------------------------
 
 constexpr const char* kPeerVariable = "BENCHFS_TEST_PEER";  // PORT NAME VALUE
 

@@ -1,4 +1,4 @@
-// What takes minutes: ctest --preset long.
+// Tests that take minutes: ctest --preset long.
 #include <gtest/gtest.h>
 
 #include "rpc/testing/many_evictions.h"

@@ -1,4 +1,4 @@
-// How a lost server is looked for, and how a client finds one of several.
+// Tests the search for a lost server, and how a client finds one of several.
 #include <gtest/gtest.h>
 
 #include <atomic>

@@ -20,7 +20,7 @@ ServerThread::Options impatient() {
 // Passes every request on to another server, as shards do with some.
 class RelayService final : public Service {
  public:
-  // On the server's thread.
+  // Called on the server's thread.
   void attach(net::Worker& worker, const net::SocketAddress& to) {
     ConnectionPool::Config config;
     config.silence_limit = minutes(10);

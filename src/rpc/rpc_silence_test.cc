@@ -41,7 +41,7 @@ TEST(Silence, ClosesTheConnectionToAFrozenServerAndTheNextCallMakesANewOne) {
   EXPECT_EQ(client.connection().stats().connects, 3U) << "one attempt while it was frozen";
 }
 
-// A heartbeat now and then, and a limit that no loaded machine reaches.
+// An occasional heartbeat, and a limit that no loaded machine reaches.
 ConnectionPool::Config patient() {
   ConnectionPool::Config config;
   config.heartbeat_after = milliseconds(20);

@@ -1,4 +1,4 @@
-// What a server counts and times, and what it shows of the requests under way.
+// Tests what a server counts and times, and what it shows of the requests under way.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -22,7 +22,7 @@ using testing::ServerThread;
 
 // --- Registration --------------------------------------------------------------------------------
 
-// What a client says on the wire, by hand: message 50 and answer 151 are the requirement's.
+// Registers with hand-made messages; message 50 and answer 151 are those of the requirement.
 std::optional<wire::RegisterClientResponseHeader> register_by_hand(
     net::testing::RawPeer& peer,
     const wire::RegisterClientRequestHeader& request,
@@ -32,7 +32,8 @@ std::optional<wire::RegisterClientResponseHeader> register_by_hand(
                   std::as_bytes(std::span(&request, 1)),
                   std::as_bytes(std::span(id)),
                   UCP_AM_SEND_FLAG_REPLY | UCP_AM_SEND_FLAG_EAGER);
-  // Not "or broken": over shared memory the end of the connection may be seen before the answer.
+  // Do not wait for "or broken", too: over shared memory the end of the connection may be seen
+  // before the answer.
   (void)peer.wait([&] { return !peer.messages().empty(); });
   wire::RegisterClientResponseHeader response;
   if (peer.messages().empty() || peer.messages()[0].id != 151 ||
@@ -302,8 +303,8 @@ TEST(Call, BulkBeyondTheWindowOfBytesWaitsAndSmallCallsDoNot) {
     pending.push_back(client.start(call));
   }
   pending.push_back(client.start(make_call(small)));
-  // Of the large ones 1 MiB has room for one (there and back), and the small one was sent beside
-  // it.
+  // The window of 1 MiB has room for one of the large calls (there and back), and the small one was
+  // sent beside it.
   EXPECT_TRUE(client.eventually([&] { return client.connection().stats().calls == 3; }));
   server.thaw();
   for (auto& call : pending) {
@@ -316,7 +317,8 @@ TEST(Call, BulkBeyondTheWindowOfBytesWaitsAndSmallCallsDoNot) {
   EXPECT_EQ(client.connection().stats().calls, 8U);
 }
 
-// Each caller comes back at once, as a benchmark does: a freed slot must go to who waits for one.
+// Each caller comes back at once, as a benchmark does: a freed slot must go to a call that waits
+// for one.
 TEST(Call, CallersThatComeBackAtOnceDoNotStarveThoseWhoWait) {
   ServerThread server;
   Client client("client_1", {server.address()});

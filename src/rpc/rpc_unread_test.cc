@@ -41,7 +41,7 @@ class HoldingService final : public Service {
   std::atomic<std::uint32_t> answered{0};
 };
 
-// What the server's thread did.
+// Records what the server's thread did.
 struct Work {
   double cpu_seconds = 0;
   rt::Reactor::Stats reactor;
@@ -116,7 +116,7 @@ TEST(UnreadReplies, LeaveTheServerAsleepAndAreNotLost) {
     send_fsync(deaf, session, i);
   }
   ASSERT_TRUE(deaf.wait([&] { return service.held == kUnread; }));
-  // Not driven from here on.
+  // The client is not driven from here on.
   server.run([&](Server&, net::Worker&) { service.released.set(); });
   ASSERT_TRUE(
       server.eventually([&](Server&, net::Worker&) { return service.answered == kUnread; }));

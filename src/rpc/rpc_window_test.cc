@@ -1,4 +1,4 @@
-// Who goes first when a connection's window is full.
+// Tests the order of calls when a connection's window is full.
 #include <gtest/gtest.h>
 
 #include <mutex>
@@ -44,7 +44,7 @@ using Sizes = std::vector<std::size_t>;
 
 class Window : public ::testing::Test {
  protected:
-  // A window of so many calls and 1 MiB.
+  // A window of this many calls and 1 MiB.
   void open(std::uint32_t slots) {
     server.emplace(ServerThread::Options{
         .config = {.window = slots, .window_bytes = 1 << 20, .run_id = testing::kTestRun},
@@ -65,7 +65,7 @@ class Window : public ::testing::Test {
     client.reset();
     server.reset();
   }
-  // Starts a call that brings so many KiB, and lets it get as far as it gets.
+  // Starts a call with this many KiB, and lets it run as far as it can.
   void start(std::size_t kib) {
     Call call = make_call(request);
     call.data = std::span(data).first(kib * kKiB);
@@ -90,7 +90,7 @@ class Window : public ::testing::Test {
   std::vector<Client::Pending> calls;
 };
 
-// The large one is told twice that something ended, and only the second time it fits.
+// The large call is woken twice because a call ended, and fits only the second time.
 TEST_F(Window, ALargeCallIsNotOvertakenBySmallerOnesThatCameLater) {
   open(16);
   start(250);

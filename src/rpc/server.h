@@ -4,7 +4,7 @@
 // carry the session id, are served side by side by coroutines, and are answered
 // on the registered endpoint, each exactly once. Messages that cannot be attributed to a session
 // are counted and dropped; malformed requests of a session are answered with kMalformed. A client
-// that stops reading, or does not take part in a transfer, loses its session.
+// that stops reading, or stops responding during a transfer, loses its session.
 //
 // Thread: the reactor's.
 #pragma once
@@ -26,18 +26,18 @@
 
 namespace benchfs::rpc {
 
-// How a session ended.
+// The ways in which a session ends.
 enum class Departure : std::uint8_t {
   kGoodbye,  // the client will not come back
   kEvicted,  // another client got its place; it comes back when it has something to say
   kLost,     // the connection broke, or was closed for another reason
 };
 
-// What a server does with requests.
+// Handles the requests of a server.
 class Service {
  public:
   virtual ~Service() = default;
-  // Serves one request; must answer it. Runs as a coroutine of its own, which begins where the
+  // Serves one request; must answer it. Runs as a separate coroutine, which begins where the
   // message was found: it must not block, nor count on anything but Request until it first waits.
   virtual rt::Task<void> handle(Request& request) = 0;
   // A client registered (again): it has been answered, and can be notified. Or its session ended.
@@ -63,8 +63,8 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
  public:
   struct Config {
     std::uint32_t max_clients = 1000;  // capacity of the registry
-    // When the registry is full: how long a client keeps its place at least, and how long a
-    // newcomer waits for one before it is refused with kBusy.
+    // If the registry is full, a client keeps its place for at least client_turn, and a new client
+    // waits for one this long before it is refused with kBusy.
     Nanos client_turn = std::chrono::milliseconds(250);
     Nanos admission_wait = std::chrono::seconds(4);
     std::uint32_t window = wire::kMaxWindow;
@@ -81,7 +81,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
     Nanos register_timeout = std::chrono::seconds(10);
     Nanos client_grace = std::chrono::seconds(30);     // what a client that is gone left is kept
     Nanos directory_lease = std::chrono::seconds(10);  // told to clients
-    // How long requests that are cut short by a shutdown may take to end.
+    // The time that requests aborted by a shutdown may take to end.
     Nanos end_patience = std::chrono::seconds(5);
     std::optional<cluster::Secret> secret;  // that clients must prove to know; none: anybody may
   };
@@ -117,7 +117,8 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   [[nodiscard]] const Config& config() const { return config_; }
   [[nodiscard]] const Admission& admission() const { return admission_; }
 
-  // Of the worker: clients, unregistered connections, other shards, and those still closing.
+  // Counts the worker's endpoints: clients, unregistered connections, other shards, and those still
+  // closing.
   [[nodiscard]] std::size_t endpoint_count() const { return worker_.endpoint_count(); }
 
   struct Stats {
@@ -153,7 +154,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   friend class Request;
   friend class ServerTestPeer;
 
-  // How many clients are remembered with room for so many.
+  // The number of clients that are remembered when max_clients may be registered.
   static std::size_t histories_for(std::uint32_t max_clients) {
     return std::size_t{8} * max_clients;
   }

@@ -1,4 +1,4 @@
-// What a client may share with the servers of its host.
+// Finds out what a client may share with the servers of its host.
 #pragma once
 
 #include <string>

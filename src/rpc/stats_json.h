@@ -1,5 +1,5 @@
-// What a server tells about itself: its sections of the answer to a Stats request. The names are
-// explained in docs/operations.md.
+// Builds a server's sections of the answer to a Stats request. docs/operations.md explains the
+// names.
 //
 // Thread: the reactor's.
 #pragma once

@@ -11,8 +11,8 @@
 
 namespace benchfs::rt {
 
-// What pool and helper thread share. Lives until neither needs it, nor the reactor, whose mail it
-// is.
+// State that the pool and the helper thread share. It lives until neither of them needs it, nor the
+// reactor, to which it is posted as mail.
 class internal::BlockingQueue final : public Mail,
                                       public std::enable_shared_from_this<BlockingQueue> {
  public:

@@ -1,9 +1,9 @@
 // Runs functions that may block: they read a file of a shared file system, or ask it for its free
-// space. One helper thread, a bounded queue, and a deadline for whoever waits.
+// space. It has one helper thread, a bounded queue, and a deadline for every waiter.
 //
 // A function that hangs keeps the helper, and so all that are submitted later, but neither the
-// reactor nor the end of the process: whoever waits leaves at its deadline, and the function ends
-// for nobody. So it must own everything it uses.
+// reactor nor the end of the process: a waiter leaves at its deadline, and the function ends
+// without one. So it must own everything it uses.
 //
 // Thread: the reactor's, but for the functions. The pool may die while functions run.
 #pragma once

@@ -18,7 +18,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// Keeps whoever waits until it is opened. Shared with functions that may outlive the test's frame.
+// Blocks every waiter until it is opened. Shared with functions that may outlive the test's frame.
 class Gate {
  public:
   void wait() {

@@ -1,4 +1,4 @@
-// What the runtime does where the kernel or a container lacks system calls it prefers.
+// Tests the runtime where the kernel or a container lacks the system calls that it prefers.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/filter.h>

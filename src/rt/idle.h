@@ -1,4 +1,4 @@
-// How a reactor waits when nothing is ready: it spins, then yields, then sleeps.
+// Decides how a reactor waits when nothing is ready: it spins, then yields, then sleeps.
 //
 // Spinning answers in a fraction of a microsecond but burns a core that may belong to the
 // application; sleeping costs tens of microseconds to wake. So: spin for `spin`, then give the core
@@ -42,9 +42,9 @@ class IdleStrategy {
   }
 
   [[nodiscard]] bool is_contended() const { return contended_ > 0; }
-  // How long a phase may yield on a contended core; at most config.yield.
+  // The time that a phase may yield on a contended core; at most config.yield.
   [[nodiscard]] Nanos patience() const { return patience_; }
-  // Between work and the first yield: passes are short.
+  // True between work and the first yield, while passes are short.
   [[nodiscard]] bool is_spinning() const { return idle_passes_ == 0 || !yielding_; }
 
  private:

@@ -70,7 +70,7 @@ void IoThreads::submit(Uring::Operation& operation) {
 }
 
 Uring::Operation* IoThreads::take_done() {
-  // Before the list is taken: what is done later makes it readable again.
+  // Drain the descriptor before taking the list, so that later completions make it readable again.
   std::uint64_t drained = 0;
   [[maybe_unused]] ssize_t got = read(event_fd_, &drained, sizeof drained);
   std::lock_guard lock(mutex_);

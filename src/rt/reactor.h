@@ -71,9 +71,10 @@ class Reactor {
   void schedule(std::coroutine_handle<> handle) { ready_.push(handle); }
   void arm(Timer& timer, MonoTime when) { timers_.arm(timer, when); }
 
-  // From any thread: on_mail() runs on the driving thread, which is woken if it sleeps.
+  // Runs on_mail() on the driving thread, which is woken if it sleeps. May be called from any
+  // thread.
   void post(Mail& mail);
-  // From any thread and from signal handlers: makes a sleeping reactor do one pass.
+  // Makes a sleeping reactor do one pass. May be called from any thread and from signal handlers.
   void wake();
 
   // One pass over everything that is ready. True when anything was done.
@@ -142,7 +143,7 @@ struct Yield {
   void await_resume() const noexcept {}
 };
 
-// A coroutine nobody awaits; its frame frees itself. Who makes one counts it: Scope, block_on, and
+// A coroutine nobody awaits; its frame frees itself. Its creator counts it: Scope, block_on, and
 // the server its requests.
 struct DetachedTask {
   struct promise_type {

@@ -40,7 +40,8 @@ class TimerQueue {
   ~TimerQueue();
 
   void arm(Timer& timer, MonoTime when);  // re-arms an armed timer
-  // Fires what is due; returns how many. Timers armed meanwhile for the past fire in the next call.
+  // Fires what is due; returns how many. Timers that are armed for the past during the call fire in
+  // the next one.
   std::size_t fire(MonoTime now);
   [[nodiscard]] bool empty() const { return heap_.empty(); }
   [[nodiscard]] MonoTime next() const { return heap_.front()->when_; }

@@ -1,10 +1,10 @@
 // io_uring as a source of completions for one reactor; where the kernel or a container forbids
 // io_uring, helper threads take its place (io_threads.h), slower but with the same results.
 //
-// Operations are awaitables that live in the caller's frame: no allocation. Results are as of the
-// system call: >= 0, or -errno; short transfers are possible and are the caller's to continue. The
-// memory given to an operation belongs to the kernel until it completes; a frame with an operation
-// in flight is never destroyed. Submissions are batched: the ring is entered once a pass.
+// Operations are awaitables that live in the caller's frame: no allocation. Results are those of
+// the system call: >= 0, or -errno; short transfers are possible and are the caller's to continue.
+// The memory given to an operation belongs to the kernel until it completes; a frame with an
+// operation in flight is never destroyed. Submissions are batched: the ring is entered once a pass.
 //
 // Thread: the reactor's (the ring is SINGLE_ISSUER).
 #pragma once

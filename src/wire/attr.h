@@ -10,7 +10,7 @@
 
 namespace benchfs::wire {
 
-// Where the chunks of a file are: chunk i lives on shard (first_shard + i) mod width.
+// The placement of a file's chunks: chunk i lives on shard (first_shard + i) mod width.
 struct Layout {
   std::uint32_t chunk_bytes = 0;
   std::uint16_t first_shard = 0;

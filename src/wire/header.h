@@ -3,7 +3,7 @@
 // An active message has a header part and a data part. The header part of a request is
 // RequestHeader, then the operation's fixed struct (wire/messages.h), then names without
 // separators. The header part of a reply is ReplyHeader, then the operation's fixed reply. Bulk
-// bytes, listings and link targets travel in the data part. Registration has headers of its own,
+// bytes, listings and link targets travel in the data part. Registration has separate headers,
 // given by the requirement.
 #pragma once
 
@@ -35,7 +35,7 @@ struct RequestHeader {
 inline constexpr std::uint32_t kLongestDeadlineMs = (1U << 24) - 1;
 static_assert(sizeof(RequestHeader) == 20 && std::is_trivially_copyable_v<RequestHeader>);
 
-// Behind it the operation's fixed reply; behind an error nothing, or a text of at most
+// The operation's fixed reply follows it. An error is followed by nothing, or by a text of at most
 // kMaxErrorText bytes that says what failed and on which node.
 struct ReplyHeader {
   std::uint64_t request_id = 0;
@@ -89,7 +89,7 @@ struct RegisterClientResponseHeader {
   std::uint32_t max_transfer_bytes = 0;  // largest data part of one request or reply
   std::uint64_t window_bytes = 0;        // bulk bytes the client may have outstanding here
   std::uint32_t flags = 0;               // kRegisterRemembered or 0
-  // How long after it asked for a directory's name here the client may use the answer.
+  // The time after a request for a directory's name during which the client may use the answer.
   std::uint32_t directory_lease_ms = 0;
 };
 static_assert(sizeof(RegisterClientResponseHeader) == 72);
@@ -117,7 +117,7 @@ struct ConnectionCloseRequestHeader {
 };
 static_assert(sizeof(ConnectionCloseRequestHeader) == 16);
 
-// In front of every one-way message of a client that concerns its session.
+// Precedes every one-way message of a client that concerns its session.
 struct NoticeHeader {
   std::uint64_t session_id = 0;
 };

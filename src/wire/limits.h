@@ -45,7 +45,7 @@ inline constexpr std::uint32_t kMaxClients = 1U << 20;
 
 inline constexpr std::uint32_t kMaxShards = 4096;
 
-// What a server tells about itself.
+// The largest answer to a Stats request.
 inline constexpr std::uint32_t kMaxStatsBytes = 256U << 10;
 
 // One page of a listing.

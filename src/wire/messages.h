@@ -147,8 +147,8 @@ struct OpenRequest : Message<Opcode::kOpen, EntryReply> {
   std::uint32_t chunk_bytes = 0;  // of a new file; 0 = the file system's
   std::uint16_t name_bytes = 0;
   std::uint16_t padding = 0;
-  // Of the client's open, from 1, never used twice by it. An open with a number that the home
-  // already has is the same open.
+  // The number of the client's open, counted from 1 and never reused by it. A repeated number means
+  // the same open.
   std::uint64_t open_number = 0;
 };
 
@@ -348,7 +348,8 @@ struct InstallEntryRequest : Message<Opcode::kInstallEntry, InstallEntryReply> {
 };
 static_assert(sizeof(InstallEntryRequest) == 48);
 
-// What became of an InstallEntry that was not answered? If it has not been executed it will not be.
+// Asks for the outcome of an InstallEntry that was not answered. If it has not been executed yet,
+// it never will be.
 struct SettleInstallReply {
   std::uint32_t installed = 0;
   std::uint32_t padding = 0;
@@ -378,7 +379,7 @@ struct ForgetInodeRequest : Message<Opcode::kForgetInode, NoReply> {
   std::uint64_t inode = 0;
 };
 
-// Sent to a directory's home after a rename moved it. Of several, the one with the highest number
+// Sent to a directory's home after a rename moved it. If there are several, the highest number
 // counts.
 struct SetParentRequest : Message<Opcode::kSetParent, NoReply> {
   std::uint64_t inode = 0;

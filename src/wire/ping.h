@@ -1,4 +1,4 @@
-// How large a ping may be.
+// Limits for the size of a ping.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What passes between client and server when a client registers.
+// The messages between client and server when a client registers.
 #pragma once
 
 #include <cstddef>
@@ -28,9 +28,9 @@ inline bool read_register_reply(std::span<const std::byte> bytes, RegisterReply&
   return Reader(bytes).read(static_cast<RegisterClientResponseHeader&>(reply));
 }
 
-// What a client proves: that it knows the cluster secret, for this registration and for no other.
-// The message whose keyed hash (cluster/secret.h) is RegisterClientRequestHeader::proof: a label,
-// the server's challenge, the whole header with a proof of zeros, the client id.
+// Returns the message by which a client proves that it knows the cluster secret, for this
+// registration and for no other: a label, the server's challenge, the whole header with a proof of
+// zeros, the client id. Its keyed hash (cluster/secret.h) is RegisterClientRequestHeader::proof.
 inline HeaderBuffer<> registration_to_prove(const Challenge& challenge,
                                             RegisterClientRequestHeader header,
                                             std::string_view client_id) {

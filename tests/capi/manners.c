@@ -54,7 +54,7 @@ static void on_alarm(int signal) {
   errno = kept;
 }
 
-// A handler that calls us in the middle of one of our functions is told so, and nothing breaks.
+// A handler that calls us in the middle of one of our functions gets an error, and nothing breaks.
 static void interrupts_itself(void) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
@@ -84,7 +84,7 @@ static int remember(void* arg, const char* name, uint32_t type, uint64_t inode) 
   return 1;
 }
 
-// What readdir calls back may call us.
+// The callback of readdir may call us.
 static void calls_from_a_callback(void) {
   int answer = -1;
   CHECK(benchfs_readdir(fs, "/", remember, &answer) == 1);
@@ -93,7 +93,7 @@ static void calls_from_a_callback(void) {
   CHECK(benchfs_stat(fs, "/manners", &attributes) == 0);
 }
 
-// A child cannot use what it inherited, and is told at once.
+// A child cannot use inherited handles, and gets an error at once.
 static void forks(void) {
   pid_t child = fork();
   if (child == 0) {

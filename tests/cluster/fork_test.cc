@@ -1,4 +1,4 @@
-// A client in a program that forks: the parent goes on, the child is told.
+// A client in a program that forks: the parent goes on, the child gets an error.
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>

@@ -1,5 +1,5 @@
-// How many requests an operation on a small file sends, among servers too, does not grow with the
-// number of servers.
+// The number of requests that an operation on a small file sends, including those between servers,
+// does not grow with the number of servers.
 
 #include <gtest/gtest.h>
 
@@ -97,7 +97,7 @@ class RequestCount : public ManyClients {
     };
   }
 
-  // What each step sends with this many servers.
+  // Returns the requests that each step sends with this many servers.
   std::map<std::string, Counts> measure(std::uint32_t servers) {
     start({.servers = servers,
            .tweak =

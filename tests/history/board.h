@@ -1,5 +1,5 @@
-// How the test directs the clients of a history: a page that all of them map. A client that is
-// killed or stopped at any moment leaves it usable.
+// The page through which the test directs the clients of a history; all of them map it. A client
+// that is killed or stopped at any moment leaves it usable.
 #pragma once
 
 #include <array>

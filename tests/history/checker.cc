@@ -243,7 +243,8 @@ class RoundCheck {
     return all;
   }
 
-  // What touched the inode, or may have: a truncation by a name that it may have had then.
+  // The operations that touched the inode or may have, such as a truncation by a name that it may
+  // have had then.
   [[nodiscard]] History of_inode(std::uint64_t inode) const {
     std::set<std::string> paths;
     bool is_stable = false;

@@ -10,7 +10,7 @@
 
 namespace benchfs::history {
 
-// What was done to a process or connection, for the window of a violation.
+// A fault that was inflicted on a process or connection, shown with a violation in its time.
 struct Fault {
   std::int64_t begin = 0;
   std::int64_t end = 0;

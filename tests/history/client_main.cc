@@ -115,7 +115,7 @@ class Thread {
     }
   }
 
-  // Not part of the history.
+  // These operations are not part of the history.
   void clear() {
     for (const std::string& path : all_paths()) {
       benchfs_unlink(fs_, absolute(path).c_str());
@@ -411,7 +411,7 @@ class Thread {
     operation.inode = handle.inode;
     operation.offset = offset;
     operation.length = length;
-    // What is left untouched must not look like a hole.
+    // Bytes that the read leaves untouched must not look like a hole.
     buffer_.assign(static_cast<std::size_t>(length), std::byte{0xee});
     record(operation, [&](Operation& done) {
       std::int64_t result = benchfs_pread(handle.file, buffer_.data(), buffer_.size(), offset);

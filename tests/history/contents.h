@@ -19,7 +19,7 @@ class Contents {
   struct State {
     std::int64_t size = 0;
     std::array<std::uint32_t, kSamples / kSamplesOfBlock> tags{};
-    // Where appends whose outcome nobody was told have their range.
+    // The ranges of appends whose outcome is unknown.
     std::vector<std::pair<std::size_t, std::int64_t>> reserved;
 
     [[nodiscard]] std::uint64_t hash() const;

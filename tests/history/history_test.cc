@@ -38,7 +38,7 @@ struct Setting {
   // At the end nothing is left: the grace is short enough to wait for what clients that died had
   // open, and no daemon lost the last name of a file that lives on another.
   bool gives_back = false;
-  // Why this setting does not run yet; nullptr: it does.
+  // The reason why this setting does not run yet; nullptr if it runs.
   const char* off_because = nullptr;
 };
 
@@ -163,7 +163,7 @@ class Faulty : public test::FaultFixture, public testing::WithParamInterface<Set
             .replace_daemon = [this](std::size_t i) { start_daemon_again(i); }};
   }
 
-  // What the clients wrote down of this round.
+  // The operations that the clients recorded in this round.
   std::vector<Operation> history_of(std::uint32_t round) {
     std::vector<Operation> all;
     for (std::uint32_t number = 0; number < clients_started_; ++number) {

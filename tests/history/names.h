@@ -27,8 +27,8 @@ class Names {
     // Directories that a path was found to lead through, by the operation that uses them; empty
     // when it has.
     std::map<std::size_t, std::vector<std::int16_t>> resolved;
-    // What a rename took a directory from, by operation: until the rename is answered, clients may
-    // use the old name.
+    // The old entry of each directory rename, by operation: clients may use the old name until the
+    // rename is answered.
     std::map<std::size_t, std::int16_t> renamed;
 
     [[nodiscard]] std::uint64_t hash() const;
@@ -64,8 +64,8 @@ class Names {
     std::size_t directory = 0;  // its name; unused at the top
     std::size_t name = 0;
     bool is_at_top = true;
-    // Somebody may change what the directory's name stands for during the operation, so that
-    // looking it up is a step of its own.
+    // Somebody may change what the directory's name stands for during the operation, so that the
+    // lookup is a separate step.
     bool is_contested = false;
   };
 

@@ -67,7 +67,7 @@ struct Operation {
   std::int64_t end = kNever;
   std::int64_t result = 0;  // negative: an errno
   std::int64_t size = -1;   // -1: not told
-  // Who wrote the bytes at sample_offset(index), for the samples that a read covered.
+  // The writers of the bytes at sample_offset(index), for the samples that a read covered.
   std::vector<std::pair<std::uint32_t, std::uint32_t>> tags;
   std::map<std::string, std::uint64_t> entries;
 
@@ -92,7 +92,7 @@ void fill(std::span<std::byte> bytes, std::int64_t offset, std::uint32_t id);
 // The same for an append, whose offset in the file is not known beforehand: the cells name their
 // offset in the append.
 void fill_append(std::span<std::byte> bytes, std::uint32_t id);
-// Who wrote the cell at `bytes`, which was read at `offset`.
+// The writer of the cell at `bytes`, which was read at `offset`.
 std::uint32_t tag_of(const std::byte* bytes, std::int64_t offset);
 // The tags of all samples in what was read at `offset`. A block with garbage anywhere has garbage
 // in its samples.

@@ -127,7 +127,8 @@ class Search {
         }
       }
     }
-    // Most often the right one is that which ended first; what may be left out comes last.
+    // The right choice is usually the operation that ended first; operations that may be left out
+    // come last.
     std::ranges::sort(node.choices, {}, [&](std::size_t i) { return model_.steps[i].end; });
     if (known_.insert({node.done_hash, node.state.hash()}).second) {
       stack_.push_back(std::move(node));

@@ -1,5 +1,5 @@
-// What random operations do not reach: limits, threads, several contexts, servers that do not
-// answer.
+// Tests cases that random operations do not reach: limits, threads, several contexts, servers that
+// do not answer.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -288,7 +288,7 @@ TEST_F(Cases, ABufferMayBeFreedOnceALargeWriteHasTimedOut) {
   }
   cluster_->thaw(1);
 
-  // What arrives late belongs to the requests given up, not to these.
+  // Replies that arrive late belong to the abandoned requests, not to these.
   std::string bytes = pattern(std::size_t{2} << 20, 6);
   ssize_t written = -1;
   for (int i = 0; i < 50 && written < 0; ++i) {

@@ -22,7 +22,7 @@ struct Outcome {
 };
 // Control characters and other odd bytes as \x01.
 std::string printable(std::string_view text);
-// For messages: the data is shown by its beginning and a checksum.
+// A text for messages, which shows the beginning of the data and a checksum.
 std::string to_string(const Outcome& outcome);
 
 class Door {
@@ -57,7 +57,7 @@ class Door {
   virtual Outcome readdir(const std::string& path) = 0;  // data: a line with type and name an entry
 
  protected:
-  // Of directories the size and the links are the file system's own affair.
+  // The size and the link count of directories are up to the file system.
   static std::string describe(unsigned mode, std::int64_t size, std::uint64_t links);
   static std::string describe_time(const timespec& time);
 };

@@ -1,5 +1,5 @@
-// What rename, mkdir, rmdir, unlink and symlink answer when several answers are possible: as Linux
-// does.
+// When several errors are possible, rename, mkdir, rmdir, unlink and symlink return the one that
+// Linux returns.
 
 #include <gtest/gtest.h>
 

@@ -27,7 +27,7 @@ struct ClusterShape {
   std::size_t clients;
 };
 
-// For messages; googletest would show the bytes.
+// Prints the shape in messages; googletest would show the bytes.
 void PrintTo(const ClusterShape& shape, std::ostream* out) {
   *out << shape.servers << " servers of " << shape.shards << " shards, " << shape.clients
        << " clients";

@@ -23,7 +23,7 @@ std::string shown(std::string_view text) {
              : fmt::format("\"{}\"", printable(text));
 }
 
-// Where POSIX leaves the choice of the error.
+// Accepts any of the errors between which POSIX leaves the choice.
 bool agree(std::string_view what, const Outcome& expected, const Outcome& found) {
   if (expected == found) {
     return true;
@@ -259,7 +259,7 @@ void Model::open_step() {
     flags |= (chance(70) ? O_CREAT : 0) | (chance(20) ? O_TRUNC : 0) | (chance(20) ? O_APPEND : 0);
     flags |= chance(20) && (flags & O_CREAT) != 0 ? O_EXCL : 0;
   }
-  // Not both: which of two errors comes first is the system's own affair.
+  // Use only one of them: which of two errors comes first is up to the system.
   bool directory = chance(5) && (flags & O_CREAT) == 0;
   flags |= directory ? O_DIRECTORY : chance(10) ? O_NOFOLLOW : 0;
   std::string path = random_path();

@@ -1,4 +1,4 @@
-// A client in a process of its own, so that a test can stop it, kill it and cut its connections.
+// A client in a separate process, so that a test can stop it, kill it and cut its connections.
 //
 //   ClientProcess a(program, registry, directory);
 //   std::int64_t file = a.call("open /x bc").result;

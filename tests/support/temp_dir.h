@@ -1,4 +1,4 @@
-// What every test may need: a directory of its own, and a seed.
+// Things that every test may need: its own directory, and a seed.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What the tests of the benchmarks expect of their reports.
+// Checks that the tests of the benchmarks make on their reports.
 #pragma once
 
 #include <nlohmann/json.hpp>

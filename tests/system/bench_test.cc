@@ -37,7 +37,7 @@ class Bench : public SystemTest {
     words.insert(words.end(), arguments.begin(), arguments.end());
     return {std::move(words), path("")};
   }
-  // Waits until the servers have answered so many pings.
+  // Waits until the servers have answered this many pings.
   bool wait_for_pings(std::uint64_t count) {
     auto client = connect();
     if (client == nullptr) {
@@ -305,7 +305,7 @@ TEST_F(Bench, ThePageDrawsItsChartsInABrowser) {
   }
 }
 
-// More than UCX lets one worker have unless it is told (1024).
+// These are more connections than UCX allows a worker by default (1024).
 TEST_F(Bench, ElevenHundredClientsRegisterAndLeaveAgain) {
   ASSERT_EQ(benchfs({"set", "max_clients=1200"}).exit_code, 0);
   json report = bench({"connect", "--clients", "1100", "--hold", "0.5"});

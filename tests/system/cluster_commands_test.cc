@@ -223,7 +223,7 @@ TEST_F(ClusterCommands, DownWithoutAClusterIsNoError) {
   EXPECT_NE(ended.out.find("no cluster"), std::string::npos);
 }
 
-// Whoever mistypes the registry directory loses nothing.
+// A user who mistypes the registry directory loses nothing.
 TEST_F(ClusterCommands, ADirectoryThatIsNoRegistryIsRefusedAndLeftAlone) {
   struct Case {
     std::string file;

@@ -141,7 +141,7 @@ TEST_F(DaemonLoss, AClientRecoversWhenTheDaemonIsBackOnAnotherPort) {
   ASSERT_TRUE(back.wait_for_line("is ready", patience())) << back.err();
   Status pong = client->run(client->fs().ping(kLost));
   EXPECT_TRUE(pong) << message(pong);
-  // What was in the lost daemon's memory is lost, and says so; new files work.
+  // Access to data in the lost daemon's memory fails with an error that says so; new files work.
   Result<wire::Attr> old = client->run(client->fs().stat(names[0]));
   EXPECT_TRUE(!old && old.error().is_posix(ENOENT)) << message(old);
   std::vector<std::byte> data = pattern(300'000, 5);

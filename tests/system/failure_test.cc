@@ -138,7 +138,7 @@ TEST_F(Failure, CallsOutliveAServerThatIsFrozenForAFewSeconds) {
   EXPECT_EQ(reading.wait_for(milliseconds(2500)), std::future_status::timeout);
   ::kill(server(), SIGCONT);
   Result<std::vector<std::byte>> got = reading.get();
-  // The open came first: it may be told that its effect is unknown, the read may not.
+  // The open came first: it may fail with an unknown effect, the read may not.
   if (!got) {
     EXPECT_NE(message(got).find("open on node_0: "), std::string::npos) << message(got);
     got = read_whole(*client, "/file");

@@ -1,5 +1,5 @@
-// What the tests of failures share: a client that gives up at once, what daemons hold, and who
-// noticed what after how long.
+// The common parts of the failure tests: a client that gives up at once, the resources that daemons
+// hold, and the time until a failure was noticed.
 #pragma once
 
 #include <fmt/format.h>
@@ -18,7 +18,7 @@ inline constexpr Nanos kNoticed = std::chrono::seconds(5);
 
 class FailureTest : public SystemTest {
  protected:
-  // Held by a daemon. What a failure took must be given back.
+  // Held by a daemon. Resources that a failure took must be given back.
   struct Held {
     int clients = 0;
     int endpoints = 0;
@@ -75,7 +75,7 @@ class FailureTest : public SystemTest {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
   }
 
-  // For the table in docs/operations.md.
+  // Records a time for the table in docs/operations.md.
   static void record(const char* what, Nanos took) {
     double milliseconds = std::chrono::duration<double, std::milli>(took).count();
     RecordProperty(what, fmt::format("{:.1f} ms", milliseconds));

@@ -1,5 +1,5 @@
-// What the tests of kinds of faults share: daemons and clients as processes, each of which can be
-// stopped, killed and cut off, and looks at what the daemons hold.
+// The fixture of the tests of kinds of faults: daemons and clients as processes, each of which can
+// be stopped, killed and cut off, and checks of the resources that the daemons hold.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@ namespace benchfs::test {
 
 class FaultFixture : public DaemonFixture {
  public:
-  // What daemons hold, over all of them.
+  // The resources that all daemons together hold.
   struct Held {
     std::int64_t inodes = 0;
     std::int64_t open = 0;
@@ -31,8 +31,8 @@ class FaultFixture : public DaemonFixture {
  protected:
   static constexpr std::int64_t kChunk = std::int64_t{64} << 10;
 
-  // Why the tests of this suite do not run yet; nullptr: they do, as all do with BENCHFS_FAULTS_ALL
-  // in the environment.
+  // The reason why the tests of this suite do not run yet; nullptr if they run, as all do with
+  // BENCHFS_FAULTS_ALL in the environment.
   static const char* off_because();
 
   // Over tcp alone, so that every connection can be cut.

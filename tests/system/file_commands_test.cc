@@ -123,7 +123,7 @@ TEST_F(FileCommands, ATreeComesBackAsItWentIn) {
   // Into a directory that is there: below its own name.
   ok({"cp", "-r", tree + "/a", "bfs:/copy/a/b"});
   EXPECT_EQ(ok({"cat", "bfs:/copy/a/b/a/small"}), "small");
-  // So that they can be removed without privileges.
+  // Lets them be removed without privileges.
   chmod((tree + "/read only").c_str(), 0755);
   chmod((path("back") + "/read only").c_str(), 0755);
 }

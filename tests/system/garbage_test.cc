@@ -1,5 +1,5 @@
-// Whoever reaches the ports of a daemon can send what he likes: the daemon lives, serves, and
-// nothing is left behind.
+// Any peer can send anything to the ports of a daemon: the daemon survives and serves, and nothing
+// is left behind.
 #include "net/testing/raw_bytes.h"
 
 #include <sys/resource.h>

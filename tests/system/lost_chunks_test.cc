@@ -77,7 +77,7 @@ TEST_F(LostChunks, AreAnErrorThatNamesTheServerAndNeverZeros) {
     Result<std::vector<std::byte>> read = read_whole(*client, wide);
     ASSERT_FALSE(read) << "zeros in place of data";
     expect_lost(read.error());
-    // What lives on the other server is there.
+    // Files on the other server are still there.
     EXPECT_EQ(read_whole(*client, small).value_or(std::vector<std::byte>{}), few);
   }
   EXPECT_TRUE(after->run(after->fs().unlink(wide)));
@@ -99,7 +99,7 @@ TEST_F(LostChunks, AreNotedByWhoWritesTheFileAndByOthersMeanwhile) {
   Status synced = writer->run(writer->fs().fsync(**file));
   ASSERT_FALSE(synced);
   expect_lost(synced.error());
-  // Nobody knows how long the file is.
+  // No server knows the size of the file.
   auto reader = connect();
   ASSERT_NE(reader, nullptr);
   Result<std::vector<std::byte>> read = read_whole(*reader, path);

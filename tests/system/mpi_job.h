@@ -13,10 +13,10 @@ class MpiTest : public SystemTest {
   void SetUp() override;
   void TearDown() override;
 
-  // mpirun with so many ranks of `arguments`, a program with its arguments, to which engine and
-  // network of this host are added.
+  // Runs mpirun with this many ranks of `arguments`, a program with its arguments, to which engine
+  // and network of this host are added.
   Process start_ranks(int count, std::vector<std::string> arguments);
-  // Of a rank that serves; 0 when it cannot be read.
+  // The process id of a serving rank; 0 if it cannot be read.
   pid_t pid_of_rank(int rank) const;
   // Nothing is left of the run but the directory.
   void expect_clean_registry() const;
@@ -25,7 +25,7 @@ class MpiTest : public SystemTest {
   std::string asan_options_;
 };
 
-// How often `text` occurs in `all`.
+// Counts the occurrences of `text` in `all`.
 int occurrences(const std::string& all, const std::string& text);
 
 }  // namespace benchfs::test

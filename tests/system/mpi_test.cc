@@ -91,7 +91,7 @@ TEST_F(Mpi, AKilledRankDoesNotKeepTheOthers) {
   for (pid_t rank : ranks) {
     EXPECT_TRUE(wait_for_end(rank, patience()));
   }
-  // What is left of it is no obstacle for the next run.
+  // Its remains do not prevent the next run.
   Process next = start_serving();
   ::kill(pid_of_rank(3), SIGTERM);
   ended = next.wait(patience());
@@ -144,7 +144,7 @@ TEST_F(Mpi, TheConfigurationIsPrintedOnceAsByBenchfsd) {
   EXPECT_EQ(occurrences(wrong.err, "engin "), 1) << wrong.err;
 }
 
-// With it mpirun returns 0 whatever the ranks do.
+// With this flag mpirun returns 0 whatever the ranks do.
 TEST_F(Mpi, MpirunsRecoveryIsWarnedOf) {
   Process job = start_ranks(kRanks, {"--enable-recovery", BENCHFSD_MPI_PROGRAM, registry()});
   ASSERT_TRUE(job.wait_for_line("all 4 ranks are ready", patience())) << job.err();

@@ -116,7 +116,7 @@ TEST_P(OpenForgotten, BytesThatSomebodyCutsStayCut) {
     std::int64_t file = b_->call(fmt::format("open {} r", name(i))).result;
     EXPECT_EQ(b_->call(fmt::format("pread {} 0 {}", file, 8 * kChunk)).details,
               fmt::format("0*{}", 8 * kChunk));
-    // What is written after the cut is not cut.
+    // Bytes that are written after the cut stay.
     ASSERT_EQ(write(i, 3 * kChunk, 10, 'c').result, 10);
     EXPECT_EQ(b_->call(fmt::format("pread {} {} 12", file, 3 * kChunk)).details, "c*10 0*2");
   }

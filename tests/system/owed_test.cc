@@ -1,5 +1,5 @@
 // A server stands still while something is removed, cut or closed: either it has not happened, or
-// it is finished when the server goes on, without anybody asking again. Nobody sees a half.
+// it is finished when the server goes on, without anybody asking again. Nobody sees it half done.
 #include <fmt/format.h>
 
 #include <cerrno>

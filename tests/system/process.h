@@ -30,7 +30,7 @@ class Process {
   ~Process();
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  // What it wrote to standard error so far.
+  // The text that it has written to standard error so far.
   [[nodiscard]] std::string err() const;
   // True when its standard error holds `text`, before the deadline and before it ends.
   [[nodiscard]] bool wait_for_line(const std::string& text, Deadline deadline) const;

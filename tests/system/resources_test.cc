@@ -139,7 +139,7 @@ class Buffers : public FailureTest {
     }
     return true;
   }
-  // What they have asked for and never take part in.
+  // Freezes the clients, so that the transfers they requested never complete.
   static bool freeze(const std::vector<pid_t>& pids) { return std::ranges::all_of(pids, stop); }
 };
 

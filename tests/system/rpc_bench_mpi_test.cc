@@ -210,7 +210,7 @@ TEST_F(RpcBenchMpi, AKilledRankEndsTheJob) {
     EXPECT_NE(ended.exit_code, 0);
     expect_all_ended();
   }
-  // What is left of it is no obstacle for the next run.
+  // Its remains do not prevent the next run.
   json report = report_of(2, {"--operations=100"});
   ASSERT_EQ(report["results"].size(), 1U);
   expect_rpc_result_fields(report["results"][0]);

@@ -1,4 +1,4 @@
-// What a user sees when the server list is not what it should be.
+// Tests the messages that a user sees when the server list is not as it should be.
 #include <fmt/format.h>
 
 #include <filesystem>

@@ -1,6 +1,6 @@
-// What a client knows of names is never older than what others were told: a replaced name is there
-// at every moment, and a directory that was renamed while a client was cut off is not used under
-// its old name.
+// A client's knowledge of names is never older than what others were told: a name that is being
+// replaced exists at every moment, and a directory that was renamed while a client was cut off is
+// not used under its old name.
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -21,7 +21,8 @@ class ReplacedName : public FaultFixture {
   }
 };
 
-// How often each operation is tried beside a client that replaces the name without a pause.
+// The number of times that each operation is tried while a client replaces the name without a
+// pause.
 constexpr int kRounds = 120;
 
 TEST_F(ReplacedName, IsThereAtEveryMomentWhateverIsAskedOfIt) {
@@ -72,8 +73,8 @@ TEST_F(ReplacedName, KeepsItsBytes) {
   EXPECT_TRUE(wait_until([&] { return held().open == 0 && held().orphans == 0; }));
 }
 
-// A knows /d0 and is cut off; B renames it to /d1 and makes another /d0. What A then does by the
-// path happens in the new directory.
+// A knows /d0 and is cut off; B renames it to /d1 and makes another /d0. The later operations of A
+// by that path take effect in the new directory.
 class StaleDirectory : public FaultFixture {
  protected:
   void SetUp() override {

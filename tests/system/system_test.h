@@ -1,5 +1,5 @@
-// What the system tests share beyond the processes: clusters by `benchfs up`, and clients inside
-// the test.
+// The common parts of the system tests beyond processes: clusters started with `benchfs up`, and
+// clients inside the test.
 #pragma once
 
 #include <gtest/gtest.h>

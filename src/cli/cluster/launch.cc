@@ -140,7 +140,7 @@ std::string describe_end(const LaunchedDaemon& daemon) {
   return fmt::format("{} ended with exit code {}", daemon.node_id, WEXITSTATUS(status));
 }
 
-// True once the daemon said "ready"; an error when it ended before.
+// True once the daemon reported "ready"; an error if it ended before that.
 Result<bool> hear(Starting& starting, const SafeDir& registry, short events) {
   if ((events & (POLLIN | POLLHUP)) == 0) {
     return false;

@@ -18,8 +18,8 @@ struct LaunchedDaemon {
   pid_t pid = 0;
 };
 
-// While it lives, Ctrl-C and SIGTERM do not end this process but are remembered: what was started
-// can be stopped again.
+// While it lives, Ctrl-C and SIGTERM do not end this process but are remembered, so that the
+// daemons started so far can be stopped.
 class StopSignals {
  public:
   StopSignals();

@@ -1,4 +1,5 @@
-// How `benchfs up` started its daemons, kept in the registry directory for `benchfs restart`.
+// The record of how `benchfs up` started its daemons, kept in the registry directory for `benchfs
+// restart`.
 #pragma once
 
 #include <cstdint>

@@ -57,18 +57,19 @@ struct DaemonInfo {
   std::vector<std::string> data_dirs;  // one per shard with the file engine
 };
 
-// In natural order of node ids; empty when there is no pid directory or it is not ours.
+// Returns the daemons in natural order of node ids; empty when there is no pid directory or it is
+// not ours.
 std::vector<DaemonInfo> find_daemons(const SafeDir& dir);
-// The same; empty when the directory cannot be opened or is not ours.
+// Does the same; empty when the directory cannot be opened or is not ours.
 std::vector<DaemonInfo> find_daemons(const std::string& path);
 
 // The daemon that serves a shard ("node_0" has the shard "node_0", or "node_0.0", …); nullptr if
 // none is known.
 const DaemonInfo* daemon_of(std::span<const DaemonInfo> daemons, const std::string& shard_id);
 
-// Sends SIGTERM to the running ones, waits until they ended, sends SIGKILL at the deadline and
-// waits once more. Only the processes that find_daemons() saw get a signal. Returns the node ids
-// that had to be killed. Errors: kDeadline (some do not end), kSystem.
+// Sends SIGTERM to the running daemons, waits until they have ended, sends SIGKILL at the deadline
+// and waits once more. Only the processes that find_daemons() saw get a signal. Returns the node
+// ids that had to be killed. Errors: kDeadline (some do not end), kSystem.
 Result<std::vector<std::string>> stop_daemons(std::span<const DaemonInfo> daemons,
                                               Deadline deadline);
 

@@ -17,30 +17,31 @@
 
 namespace benchfs::cli {
 
-// Whether servers may use `dir`, and whether what is there may be cleaned up: it is ours, or holds
-// none of our names. Errors: kConfig, naming what is not from BenchFS.
+// Checks that servers may use `dir` and that its files may be cleaned up: it is ours, or holds none
+// of our names. Errors: kConfig, naming a file that is not from BenchFS.
 Status check_registry(const SafeDir& dir);
-// The same for a command that starts a cluster: a directory that holds anything else, and nothing
-// of ours, is refused, too.
+// Does the same for a command that starts a cluster, and also refuses a directory that holds other
+// files but none of ours.
 Status check_new_registry(const SafeDir& dir);
 
-// Removes what servers that have ended left: list, copies, secret, pid files, the record of their
-// start, and directories that are empty then; no logs and no data. After check_registry(). Returns
-// the daemons that did not shut down cleanly: those that do remove their pid file themselves.
+// Removes the files of servers that have ended: list, copies, secret, pid files, the record of
+// their start, and directories that are empty then, but no logs and no data. Call check_registry()
+// first. Returns the daemons that did not shut down cleanly; the others removed their pid files
+// themselves.
 std::vector<DaemonInfo> clean_registry(const SafeDir& dir);
 
-// The same, and removes the logs of the daemons that shut down cleanly: those that the registry
-// knows, and `more`.
+// Does the same, and also removes the logs of the daemons that shut down cleanly: those that the
+// registry knows, and `more`.
 std::vector<DaemonInfo> clean_cluster(const SafeDir& dir, std::span<const std::string> more);
 
-// Where `benchfs up` sends the output of a daemon.
+// The file to which `benchfs up` sends the output of a daemon.
 std::string log_path(const std::string& dir, const std::string& node_id);
 // Opens a new log for writing. The log of an earlier daemon that is still there becomes NAME.old.
 Result<Fd> begin_log(const SafeDir& dir, const std::string& node_id);
 
 // The last lines of a daemon's log, each indented.
 std::string log_tail(const SafeDir& dir, const std::string& node_id);
-// For people: where its log is and how it ends, or that it has none.
+// A text for the user: the path and the last lines of the daemon's log, or that it has none.
 std::string describe_log(const SafeDir& dir, const std::string& node_id);
 
 }  // namespace benchfs::cli

@@ -1,4 +1,4 @@
-// The counters of servers for people, since their start or over an interval.
+// Shows the counters of servers to users, since their start or over an interval.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,10 @@
 
 namespace benchfs::cli {
 
-// What happened between two answers of a server, in the form of an answer: counters and histograms
-// are differences, gauges those of `after`. "uptime_s" is the time in between. Percentiles become
-// those of the interval, known to the factor of two that a histogram octave spans.
+// Returns the difference between two answers of a server, in the form of an answer: counters and
+// histograms are subtracted, gauges are those of `after`, "uptime_s" is the time in between.
+// Percentiles are those of the interval, accurate to the factor of two that a histogram octave
+// spans.
 nlohmann::json difference(const nlohmann::json& before, const nlohmann::json& after);
 
 // The value that `percent` of those in the octaves (base/histogram.h) do not exceed.

@@ -1,4 +1,4 @@
-// What `stats` and `status --in-flight` make of the answers of servers.
+// Tests how `stats` and `status --in-flight` show the answers of servers.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

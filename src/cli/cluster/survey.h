@@ -1,7 +1,6 @@
-// Asks the servers of a list about themselves, or tells them something, all at the same time: for
-// `status`, `stats` and `set`.
+// Sends the servers of a list a query or a setting, all at once, for `status`, `stats` and `set`.
 //
-// Single-threaded, blocking. A server that does not answer in time delays nobody else.
+// Single-threaded, blocking. A server that does not answer in time does not delay the others.
 #pragma once
 
 #include <sys/types.h>
@@ -27,7 +26,7 @@ struct ServerStatus {
   cluster::Server server;
   wire::ShardId shard;   // its line in the server list
   pid_t pid = 0;         // 0: not known
-  bool is_asked = true;  // false: no use asking it, or nobody wants to know
+  bool is_asked = true;  // false: asking is pointless or not wanted
   ServerState state = ServerState::kAlive;
   std::string problem;    // unless it is alive
   nlohmann::json answer;  // an object when it is alive
@@ -50,7 +49,7 @@ struct Question {
   std::string server = {};
 };
 
-// In the order of the list. Each server has 0.4 s to connect and to answer, or --timeout. Errors:
+// Returns the servers in list order. Each has 0.4 s to connect and to answer, or --timeout. Errors:
 // no such server.
 Result<std::vector<ServerStatus>> survey(const Context& context,
                                          const cluster::ServerList& list,

@@ -223,7 +223,7 @@ void Copier::copy_directory(const Pair& pair) {
     fail(pair.source.argument(pair.from), "cannot be copied into itself; left out");
     return;
   }
-  // Writable while it is filled; it gets its mode in the end.
+  // The directory is writable while it is filled and gets its mode at the end.
   Status made = pair.target.mkdir(pair.to, pair.info.mode | S_IRWXU);
   Result<FileInfo> target = pair.target.stat(pair.to);
   if (!made && !(made.error().is_posix(EEXIST) && target && S_ISDIR(target->mode))) {
@@ -312,7 +312,7 @@ void Copier::copy_file(Pair pair, std::span<std::byte> buffer) {
   transfer->out = std::move(*out);
   bool is_regular = S_ISREG(which.info.mode);
   transfer->size = is_regular ? which.info.size : 0;
-  // A local file may have grown, and files of /proc say 0 whatever they hold.
+  // A local file may have grown, and files in /proc report size 0 whatever they hold.
   transfer->size_is_known = which.source.is_remote();
 
   std::uint64_t parts = transfer->size / kPartBytes + 1;
@@ -409,7 +409,7 @@ Status Copier::write_data(Transfer& transfer,
   return {};
 }
 
-// What a file holds beyond the size it was said to have.
+// Copies the data beyond the size that the file was reported to have.
 Status Copier::copy_tail(Transfer& transfer, std::span<std::byte> buffer) {
   const Pair& pair = transfer.pair;
   std::uint64_t offset = transfer.end;
@@ -435,7 +435,7 @@ Status Copier::copy_tail(Transfer& transfer, std::span<std::byte> buffer) {
   return {};
 }
 
-// By the last worker at a file. On failure transfer.subject says what it is about.
+// Called by the last worker at a file. On failure transfer.subject names the file concerned.
 Status Copier::complete(Transfer& transfer, std::span<std::byte> buffer) {
   if (transfer.error) {
     return std::unexpected(*transfer.error);

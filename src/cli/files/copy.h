@@ -1,8 +1,8 @@
 // Copies trees of files, several files at a time and several parts of a large file at a time.
 //
 // The calling thread walks the source, makes directories and symlinks and hands files to worker
-// threads. What fails is reported and left out; the rest is copied, unless the target is full: then
-// the copy stops, removes the files it could not complete, and says so once.
+// threads. Files that fail are reported and left out; the rest is copied, unless the target is
+// full: then the copy stops, removes the files it could not complete, and says so once.
 #pragma once
 
 #include <atomic>
@@ -96,7 +96,8 @@ class Copier {
   Progress& progress_;
   ErrorHandler on_error_;
   std::vector<Pair> directories_;  // made or entered; parents first
-  // What was copied to: must not be met again on the way, or a copy into itself never ends.
+  // Directories that were copied to. The walk must not enter them, or a copy into itself never
+  // ends.
   std::vector<FileInfo> target_roots_;
   bool at_root_ = false;  // the next directory is one that copy() was given
   std::set<std::pair<std::uint64_t, std::uint64_t>> linked_files_;  // with more than one name

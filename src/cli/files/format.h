@@ -17,9 +17,9 @@ std::string_view type_name(std::uint32_t mode);
 std::string format_human(std::uint64_t bytes);
 // "1.5 GiB".
 std::string format_bytes(std::uint64_t bytes);
-// As ls -l: "Nov 23 04:38", or with the year when it is more than half a year away.
+// The format of ls -l: "Nov 23 04:38", or with the year if it is more than half a year away.
 std::string format_list_time(std::int64_t ns);
-// As stat: "2024-11-23 04:38:00.123456789 +0000".
+// The format of stat: "2024-11-23 04:38:00.123456789 +0000".
 std::string format_full_time(std::int64_t ns);
 std::string user_name(std::uint32_t uid);
 std::string group_name(std::uint32_t gid);

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 
-// The kernel's answer is what a user expects to see, so it gets no context of ours.
+// Users expect to see the kernel's error unchanged, so no context is added.
 std::unexpected<Error> last_error() {
   return fail_errno(errno);
 }

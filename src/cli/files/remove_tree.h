@@ -7,7 +7,8 @@
 
 namespace benchfs::cli {
 
-// What cannot be removed is reported. What another process removes at the same time is not.
+// Reports every entry that cannot be removed, except those that another process removes at the same
+// time.
 void remove_tree(Session& session, const std::string& directory);
 
 }  // namespace benchfs::cli

@@ -42,8 +42,8 @@ class Session {
   int exit_code_ = kExitOk;
 };
 
-// What a POSIX tool would print for an error: "No such file or directory". Errors of the cluster
-// keep their own message.
+// The text that a POSIX tool would print for an error, such as "No such file or directory". Errors
+// of the cluster keep their own message.
 std::string reason_of(const Error& error);
 
 // The first Ctrl-C asks the command to stop at a convenient point; the second ends the program.
@@ -53,7 +53,7 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
   ~InterruptGuard();
-  // From any thread.
+  // May be called from any thread.
   static bool is_interrupted();
 
  private:

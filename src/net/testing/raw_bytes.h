@@ -39,14 +39,14 @@ class RawConnection {
   int fd_ = -1;
 };
 
-// What a client with UCX 1.13 sends to a listener first: header and request. `port` is where it
-// says that its transport listens.
+// The first bytes that a client with UCX 1.13 sends to a listener: header and request. `port` is
+// the port that it names for its transport.
 Bytes good_request(std::uint16_t port = 1);
 constexpr std::size_t kRequestHeaderBytes = 16;
-// What it sends when it has the answer.
+// The bytes that it sends when it has the answer.
 Bytes good_notice();
-// What it sends to the port of a transport first; `peer` is the address of its own transport, which
-// must be the smaller one.
+// The first bytes that it sends to the port of a transport; `peer` is the address of its own
+// transport, which must be the smaller one.
 Bytes good_connect(const SocketAddress& peer, std::uint64_t endpoint = 0x7fffffff01);
 constexpr std::size_t kMagicBytes = 8;
 

@@ -26,8 +26,8 @@ class RawPeer {
     std::size_t data_bytes = 0;  // the data itself is dropped
   };
 
-  // Connects; the other side must be driven meanwhile. Messages with an id below `handled_ids` are
-  // kept in messages().
+  // Connects; the other side must be driven during this. Messages with an id below `handled_ids`
+  // are kept in messages().
   explicit RawPeer(const SocketAddress& address, unsigned handled_ids = 256);
   // With UCX's own defaults, but for the setting `name` (none if nullptr). May abort: for processes
   // of their own.

@@ -1,8 +1,8 @@
-// What happened to calls, as their callers and the server saw it, and the proof that each took
+// Records what happened to calls, as their callers and the server saw it, and proves that each took
 // effect as often as it may.
 //
-// A caller records that it begins a call and what it was told; the server records what it executed
-// and what came of it. check_history() says what is wrong with the whole.
+// A caller records the begin of a call and its result; the server records each execution and its
+// outcome. check_history() says what is wrong with the history.
 #pragma once
 
 #include <cstddef>
@@ -27,14 +27,14 @@ struct Operation {
   std::string to;
 };
 
-// What came of an operation: an errno, or 0 and a value.
+// The outcome of an operation: an errno, or 0 and a value.
 struct Outcome {
   int error = 0;
   std::uint64_t value = 0;
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 
-// What operations leave behind, and what each gives. Call ids are any numbers.
+// The state that operations leave behind, and the outcome of each. Call ids are arbitrary numbers.
 class Names {
  public:
   Outcome apply(std::uint64_t call, const Operation& operation);

@@ -11,7 +11,7 @@
 namespace benchfs::rpc::testing {
 namespace {
 
-// What a request waits for others in; not a way to wait for something.
+// Gives other requests time to interleave; not a way to wait for an event.
 rt::WaitQueue::Awaiter pause(std::uint64_t milliseconds) {
   return rt::sleep_for(std::chrono::milliseconds(milliseconds));  // lint: allow sleep (see above)
 }

@@ -51,7 +51,7 @@ class CuttingService final : public Service {
   void on_client_gone(std::uint64_t, Departure) override {}
   void on_invalidate_ack(wire::SessionId, std::uint64_t) override {}
 
-  // What the operations left behind; on the server's thread.
+  // The state that the operations left behind; call it on the server's thread.
   [[nodiscard]] const Names& left() const { return names_; }
   // Requests cut by this service. Any thread.
   [[nodiscard]] std::uint64_t cuts(Cut cut) const { return cuts_[static_cast<std::size_t>(cut)]; }

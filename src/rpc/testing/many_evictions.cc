@@ -15,7 +15,7 @@ constexpr std::uint32_t kPlaces = 2;
 constexpr std::size_t kThreads = 2;
 constexpr std::size_t kClientsAThread = 3;
 
-// What the process holds while as many clients are registered as there are places.
+// The resources that the process holds while all places are taken.
 struct Holding {
   std::size_t resident = 0;
   std::size_t descriptors = 0;
@@ -45,7 +45,7 @@ class Evictions {
     }
   }
 
-  // Calls of all clients in turns until there have been so many evictions.
+  // Lets all clients call in turn until there have been this many evictions.
   void run_until(std::uint64_t evictions) {
     std::vector<std::thread> threads;
     for (std::size_t t = 0; t < kThreads; ++t) {

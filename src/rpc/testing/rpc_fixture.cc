@@ -22,7 +22,7 @@ std::byte pattern_byte(std::uint64_t seed, std::size_t index) {
   return static_cast<std::byte>(mix64(seed + (index >> 3)) >> (8 * (index & 7)));
 }
 
-// What a slow server does; not a way to wait for something.
+// Simulates a slow server; not a way to wait for an event.
 rt::WaitQueue::Awaiter pause(std::uint64_t milliseconds) {
   return rt::sleep_for(std::chrono::milliseconds(milliseconds));  // lint: allow sleep (see above)
 }

@@ -1,5 +1,5 @@
-// What tests of the RPC layer and above need: a server shard on a thread of its own, a client on
-// the calling thread, and a service that echoes. Real UCX over loopback; nothing is faked.
+// The fixture for tests of the RPC layer and above: a server shard on its own thread, a client on
+// the calling thread, and a service that echoes. It uses real UCX over loopback; nothing is faked.
 #pragma once
 
 #include <atomic>
@@ -86,7 +86,7 @@ class ServerThread {
   void thaw();
   // Shuts down, again and again until all requests have ended, and joins. Idempotent.
   void stop();
-  // What Server::shutdown() said each time; after stop().
+  // The results of each Server::shutdown(); call it after stop().
   [[nodiscard]] const std::vector<Status>& shutdowns() const { return shutdowns_; }
 
  private:

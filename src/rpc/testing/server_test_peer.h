@@ -1,4 +1,4 @@
-// What tests do to a Server that nobody else can.
+// Access to a Server that only tests have.
 #pragma once
 
 #include <string_view>
