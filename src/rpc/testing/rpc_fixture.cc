@@ -285,15 +285,16 @@ Result<Reply> Client::call(const Call& call, Deadline deadline, wire::ShardId sh
   return reactor_->block_on(pool_->call(shard, call, deadline));
 }
 
-Client::Pending Client::start(const Call& call, Deadline deadline) {
+Client::Pending Client::start(const Call& call, Deadline deadline, wire::ShardId shard) {
   struct Starter {
-    static rt::Task<void> run(ConnectionPool* pool, Call call, Deadline deadline, Pending out) {
-      *out = co_await pool->call({}, call, deadline);
+    static rt::Task<void> run(
+        ConnectionPool* pool, wire::ShardId shard, Call call, Deadline deadline, Pending out) {
+      *out = co_await pool->call(shard, call, deadline);
     }
   };
   rt::Reactor::Binding binding(*reactor_);
   auto pending = std::make_shared<std::optional<Result<Reply>>>();
-  scope_.spawn(Starter::run(pool_.get(), call, deadline, pending));
+  scope_.spawn(Starter::run(pool_.get(), shard, call, deadline, pending));
   return pending;
 }
 

@@ -126,7 +126,9 @@ class Client {
   // Starts a call; the result appears while the client is driven. Body, data and into must live
   // until then.
   using Pending = std::shared_ptr<std::optional<Result<Reply>>>;
-  Pending start(const Call& call, Deadline deadline = Deadline::after(std::chrono::seconds(10)));
+  Pending start(const Call& call,
+                Deadline deadline = Deadline::after(std::chrono::seconds(10)),
+                wire::ShardId shard = {});
   // One ping without data.
   Status ping(Deadline deadline = Deadline::after(std::chrono::seconds(10)));
   // A ping that carries `data` and wants `reply_bytes` of it back into `into`.

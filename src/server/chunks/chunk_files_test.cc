@@ -20,7 +20,7 @@ class ChunkFilesTest : public ::testing::Test {
   // The home answers marks with this truncation, and a cut under way if there is one.
   void know(std::uint64_t truncation, std::uint64_t cut_size = wire::MarkReply::kNoCut) {
     wire::MarkReply reply;
-    reply.life = 5;
+    reply.life = life_;
     reply.truncation = truncation;
     reply.cut_size = cut_size;
     reply.chunk_bytes = kChunk;
@@ -66,13 +66,15 @@ class ChunkFilesTest : public ::testing::Test {
     return shard_.client().start(call);
   }
 
+  std::uint64_t life_ = 5;  // of the home
   std::byte bytes_[100] = {};
   wire::WriteChunkRequest pending_;
   testing::ShardUnderTest shard_{{.peers = 1, .tweak = [](ShardConfig& config) {
                                     config.mark_times.trust = trust_;
-                                    config.mark_times.renew = trust_ / 2;
+                                    config.mark_times.renew = renew_;
                                   }}};
   static inline Nanos trust_ = std::chrono::hours(1);
+  static inline Nanos renew_ = std::chrono::hours(1);
 };
 
 TEST_F(ChunkFilesTest, NoByteIsStoredBeforeTheHomeKnows) {
@@ -92,6 +94,19 @@ TEST_F(ChunkFilesTest, OneMarkServesAllWritesOfAFile) {
   EXPECT_EQ(marks(), 1U);
   ASSERT_TRUE(write(kOther).has_value());
   EXPECT_EQ(marks(), 2U);
+}
+
+TEST_F(ChunkFilesTest, OneMarkOfAFileIsUnderWay) {
+  home().hold(wire::Opcode::kMark);
+  auto first = start_write();
+  ASSERT_TRUE(shard_.eventually([&] { return marks() == 1; }));
+  auto waits = write(kFile, 1, wire::kAnyTruncation, std::chrono::milliseconds(300));
+  EXPECT_FALSE(waits.has_value());
+  EXPECT_EQ(marks(), 1U);
+  home().release(wire::Opcode::kMark);
+  ASSERT_TRUE(shard_.eventually([&] { return first->has_value(); }));
+  EXPECT_TRUE((*first)->has_value());
+  EXPECT_EQ(marks(), 1U);
 }
 
 TEST_F(ChunkFilesTest, AppendsAndPlainWritesAreMarkedApart) {
@@ -196,11 +211,61 @@ TEST_F(ChunkFilesTest, ANewLifeOfTheHomeEndsWhatItHadBefore) {
   EXPECT_TRUE(shard_.eventually([&] { return query(0, kOther).chunk_count == 0; }));
 }
 
+// The home settled the file after it had taken the mark.
+TEST_F(ChunkFilesTest, TheAnswerToAMarkThatWasClearedMeanwhileCountsForNothing) {
+  home().hold(wire::Opcode::kMark);
+  EXPECT_FALSE(write(kFile, 0, wire::kAnyTruncation, std::chrono::milliseconds(300)).has_value());
+  ASSERT_TRUE(shard_.eventually([&] { return query(wire::kQueryClear).stamp > 0; }));
+  home().release(wire::Opcode::kMark);
+  ASSERT_TRUE(write().has_value());
+  EXPECT_EQ(marks(), 2U);
+}
+
+TEST_F(ChunkFilesTest, AnAnswerOfAnEarlierLifeOfTheHomeCountsForNothing) {
+  ASSERT_TRUE(write(kOther).has_value());
+  wire::NewLifeRequest life;
+  life.life = 6;
+  life.shard = 1;
+  ASSERT_TRUE(shard_.call(life).has_value());
+  auto pending = start_write();
+  ASSERT_TRUE(shard_.eventually([&] { return marks() > 3; }));
+  EXPECT_FALSE(pending->has_value());
+  life_ = 6;
+  know(0);
+  ASSERT_TRUE(shard_.eventually([&] { return pending->has_value(); }));
+  EXPECT_TRUE((*pending)->has_value());
+}
+
+class ChunkFilesRenewTest : public ChunkFilesTest {
+ protected:
+  static void SetUpTestSuite() { renew_ = Nanos::zero(); }
+  static void TearDownTestSuite() { renew_ = std::chrono::hours(1); }
+};
+
+TEST_F(ChunkFilesRenewTest, AMarkIsRenewedWhileTheOldAnswerIsTrusted) {
+  ASSERT_TRUE(write().has_value());
+  home().hold(wire::Opcode::kMark);
+  EXPECT_TRUE(write().has_value());
+  EXPECT_TRUE(shard_.eventually([&] { return marks() == 2; }));
+}
+
 class ChunkFilesTrustTest : public ChunkFilesTest {
  protected:
   static void SetUpTestSuite() { trust_ = std::chrono::milliseconds(50); }
   static void TearDownTestSuite() { trust_ = std::chrono::hours(1); }
 };
+
+TEST_F(ChunkFilesTrustTest, AnAnswerIsTrustedFromWhenItWasAskedFor) {
+  home().hold(wire::Opcode::kMark);
+  auto pending = start_write();
+  ASSERT_TRUE(shard_.eventually([&] { return marks() == 1; }));
+  BootTime asked = boot_now();
+  ASSERT_TRUE(shard_.eventually([&] { return boot_now() - asked > 2 * trust_; }));
+  home().release(wire::Opcode::kMark);
+  ASSERT_TRUE(shard_.eventually([&] { return pending->has_value(); }));
+  EXPECT_TRUE((*pending)->has_value());
+  EXPECT_GE(marks(), 2U);
+}
 
 // I4: a home that cannot be asked any more may have told somebody that the file is gone.
 TEST_F(ChunkFilesTrustTest, AnOldAnswerIsNotTrusted) {

@@ -2,98 +2,15 @@
 // files, opens.
 #include "server/files/files.h"
 
-#include <gtest/gtest.h>
-
-#include "server/testing/shard_under_test.h"
+#include "server/testing/files_fixture.h"
 
 namespace benchfs::server {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::FilesTest;
+using testing::kWrite;
 using wire::Opcode;
-
-constexpr std::uint32_t kWrite = wire::kOpenCreate | wire::kOpenWrite;
-
-class FilesTest : public ::testing::Test {
- protected:
-  wire::Attr create(const std::string& name, std::uint64_t number, std::uint32_t flags = kWrite) {
-    auto reply = open(name, number, flags);
-    EXPECT_TRUE(reply.has_value()) << reply.error().message();
-    return reply.value_or(wire::EntryReply{}).attr;
-  }
-  Result<wire::EntryReply> open(const std::string& name,
-                                std::uint64_t number,
-                                std::uint32_t flags = kWrite) {
-    wire::OpenRequest body;
-    body.parent = wire::kRootInode.value;
-    body.flags = flags;
-    body.mode = 0644;
-    body.name_bytes = static_cast<std::uint16_t>(name.size());
-    body.open_number = number;
-    return shard_.call(body, name);
-  }
-  bool close(std::uint64_t number) {
-    wire::CloseNotice notice;
-    notice.open_number = number;
-    return shard_.notify(notice);
-  }
-  Result<wire::NoReply> unlink(const std::string& name) {
-    wire::UnlinkRequest body;
-    body.parent = wire::kRootInode.value;
-    body.name_bytes = static_cast<std::uint16_t>(name.size());
-    return shard_.call(body, name);
-  }
-  Result<wire::EntryReply> stat(wire::Attr of, Nanos patience = std::chrono::seconds(10)) {
-    wire::GetAttrRequest body;
-    body.inode = of.inode;
-    return shard_.call(body, {}, Deadline::after(patience));
-  }
-  std::uint64_t size(wire::Attr of) {
-    auto reply = stat(of);
-    EXPECT_TRUE(reply.has_value()) << reply.error().message();
-    return reply ? reply->attr.size : UINT64_MAX;
-  }
-  Result<wire::EntryReply> truncate(wire::Attr of,
-                                    std::uint64_t size,
-                                    Nanos patience = std::chrono::seconds(10)) {
-    wire::SetAttrRequest body;
-    body.inode = of.inode;
-    body.mask = wire::kSetSize;
-    body.size = size;
-    return shard_.call(body, {}, Deadline::after(patience));
-  }
-  // What a chunk shard sends before it stores a byte.
-  Result<wire::MarkReply> mark(std::uint32_t shard,
-                               wire::Attr file,
-                               std::uint64_t stamp,
-                               std::uint32_t flags = 0) {
-    wire::MarkRequest body;
-    body.inode = file.inode;
-    body.stamp = stamp;
-    body.shard = shard;
-    body.flags = flags;
-    return shard_.call(body);
-  }
-  // What it answers from now on.
-  void stores(std::uint32_t shard, std::uint64_t end, std::uint64_t stamp = 0) {
-    wire::QueryChunksReply reply;
-    reply.end = end;
-    reply.mtime_ns = 1;
-    reply.chunk_count = 1;
-    reply.stamp = stamp;
-    shard_.peer(shard).answer<wire::QueryChunksRequest>(reply);
-  }
-  std::size_t queries(std::uint32_t shard) {
-    return shard_.peer(shard).count(Opcode::kQueryChunks);
-  }
-  std::size_t cuts(std::uint32_t shard) {
-    return shard_.peer(shard).count(Opcode::kTruncateChunks);
-  }
-
-  testing::ShardUnderTest shard_{
-      {.peers = 2, .tweak = [](ShardConfig& config) { config.mark_times.forgotten = forgotten_; }}};
-  static inline Nanos forgotten_ = std::chrono::hours(24);
-};
 
 TEST_F(FilesTest, TheSizeIsAskedOfMarkedShardsOnly) {
   wire::Attr file = create(shard_.local_name("f"), 1);
@@ -314,6 +231,20 @@ TEST_F(FilesTest, AnOpenThatWasGivenUpDoesNotHappen) {
   EXPECT_TRUE(shard_.eventually_in_stats("\"open\":1,"));
 }
 
+TEST_F(FilesTest, OpensThatWereGivenUpAreForgottenAfterManyLaterOnes) {
+  constexpr std::uint64_t kMany = 16 * 1024;
+  std::string name = shard_.local_name("f");
+  create(name, 1);
+  for (std::uint64_t number = 7; number <= 7 + kMany; ++number) {
+    ASSERT_TRUE(close(number));
+    if (number % 1024 == 0) {
+      shard_.stats();  // they are sent
+    }
+  }
+  EXPECT_FALSE(open(name, 8).has_value());
+  EXPECT_TRUE(open(name, 7).has_value());
+}
+
 TEST_F(FilesTest, OpeningForReadingCanTruncate) {
   std::string name = shard_.local_name("f");
   wire::Attr file = create(name, 1);
@@ -396,6 +327,27 @@ class RemoteInodeTest : public FilesTest {
   }
 };
 
+// Nobody waits for a home that is known as silent.
+TEST_F(RemoteInodeTest, ASilentHomeIsNotWaitedFor) {
+  std::string first = install("f", 9);
+  std::string second = install("g", 10);
+  shard_.peer(1).answer_error(Opcode::kForgetInode, Error{Errc::kNotReady, 0, {}});
+  ASSERT_TRUE(unlink(first).has_value());
+  ASSERT_TRUE(shard_.eventually_in_stats("\"silent\":[{\"node_id\":\"node_1\""));
+  shard_.peer(1).hold(Opcode::kForgetInode);
+  wire::UnlinkRequest body;
+  body.parent = wire::kRootInode.value;
+  body.name_bytes = static_cast<std::uint16_t>(second.size());
+  auto pending =
+      shard_.client().start(rpc::make_call(body, second), Deadline::after(std::chrono::hours(1)));
+  for (int i = 0; i < 10; ++i) {
+    shard_.stats();
+  }
+  ASSERT_TRUE(pending->has_value());
+  EXPECT_TRUE((**pending).has_value());
+  EXPECT_TRUE(shard_.stats().contains("\"names\":2"));
+}
+
 // Else fstat of an open file shows a name that it has lost.
 TEST_F(RemoteInodeTest, ItsHomeHasForgottenItWhenAnUnlinkIsAnswered) {
   std::string name = install("f", 9);
@@ -431,7 +383,7 @@ TEST(FilesRestarted, ItsNewLifeIsToldUntilEachShardHasHeardOfIt) {
       {.peers = 1,
        .tweak = [](ShardConfig& config) { config.mark_times.forgotten = milliseconds(100); },
        .is_back = true,
-       .held = Opcode::kNewLife});
+       .prepare = [](testing::ScriptedShard& peer) { peer.hold(Opcode::kNewLife); }});
   wire::GetAttrRequest root;
   root.inode = wire::kRootInode.value;
   ASSERT_TRUE(shard.call(root).has_value());  // served, since nobody trusts an old mark any more

@@ -71,6 +71,36 @@ TEST_F(RenamesTest, TheQuestionWhatBecameOfItIsRepeated) {
   EXPECT_EQ(lookup(from_).error().to_errno(), ENOENT);
 }
 
+TEST_F(RenamesTest, EveryOperationOnTheOldNameWaitsUntilItIsKnownWhatBecameOfIt) {
+  start();
+  put(from_, moved_, S_IFREG);
+  rename_to_silent_peer();
+  std::uint64_t root = wire::kRootInode.value;
+  auto bytes = static_cast<std::uint16_t>(from_.size());
+  auto other = static_cast<std::uint16_t>(to_.size());
+  std::vector<Result<rpc::Reply>> replies;
+  auto ask = [&](const auto& body, std::string_view second = {}) {
+    replies.push_back(call(body, from_, second, kShort));
+  };
+  ask(wire::LookupRequest{.parent = root, .name_bytes = bytes});
+  ask(wire::OpenRequest{
+      .parent = root, .flags = wire::kOpenCreate, .name_bytes = bytes, .open_number = 1});
+  ask(wire::MkdirRequest{.parent = root, .name_bytes = bytes});
+  ask(wire::UnlinkRequest{.parent = root, .name_bytes = bytes});
+  ask(wire::RmdirRequest{.parent = root, .name_bytes = bytes});
+  ask(
+      wire::RenameRequest{
+          .old_parent = root, .new_parent = root, .old_name_bytes = bytes, .new_name_bytes = other},
+      to_);
+  for (const Result<rpc::Reply>& reply : replies) {
+    ASSERT_FALSE(reply);
+    EXPECT_EQ(reply.error().code, Errc::kDeadline) << reply.error().message();
+  }
+  peer_.set_installed(true);
+  peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kOk);
+  EXPECT_EQ(lookup(from_).error().to_errno(), ENOENT);
+}
+
 // --- Directories ---------------------------------------------------------------------------------
 
 class DirectoryRenamesTest : public RenamesTest {
@@ -78,13 +108,10 @@ class DirectoryRenamesTest : public RenamesTest {
   // A directory whose home is the peer is about to be moved into another one of this shard.
   void make_directories() {
     put(from_, moved_, S_IFDIR);
-    Result<wire::InodeId> made = mkdir(name_on(testing::kSelf, "parent"));
+    Result<wire::InodeId> made = mkdir(name_on(self_, "parent"));
     ASSERT_TRUE(made);
     parent_ = *made;
-    to_ = "new";
-    while (cluster::entry_shard(parent_, to_, 2) != testing::kSelf) {
-      to_ += "x";
-    }
+    to_ = name_on(self_, "new", parent_);
   }
   // Returns when the new name is there; what follows may take longer.
   void start_rename() {
@@ -95,9 +122,7 @@ class DirectoryRenamesTest : public RenamesTest {
       return service_.store->find(parent_, to_).has_value();
     }));
   }
-  bool is_done() {
-    return client_->eventually([&] { return pending_->has_value(); }) && pending_->value();
-  }
+  bool is_done() { return NamesTest::is_done(pending_) && pending_->value(); }
   wire::InodeId parent_of(wire::InodeId directory) {
     wire::InodeId parent;
     run([&](net::Worker&) {
@@ -173,6 +198,58 @@ TEST_F(DirectoryRenamesTest, ALaterOwnerOfTheLeaseGetsAHigherNumber) {
   }
 }
 
+TEST_F(DirectoryRenamesTest, ALaterLifeOfShardZeroGoesOnWithHigherNumbers) {
+  auto before = static_cast<std::uint64_t>(wall_now_ns());
+  start();
+  Result<rpc::Reply> reply = call(wire::LockRenamesRequest{.owner = 7, .lease_ms = 0});
+  ASSERT_TRUE(reply);
+  EXPECT_GE(reply->as<wire::LockRenamesReply>()->move, before);
+}
+
+TEST_F(DirectoryRenamesTest, TheLeaseIsGivenBackWhenTheDirectoryHasMoved) {
+  start({.rename_lease = std::chrono::hours(24)});
+  make_directories();
+  EXPECT_EQ(rename(from_, to_, std::chrono::seconds(10), parent_), 0);
+  EXPECT_TRUE(lock_renames());
+}
+
+TEST_F(DirectoryRenamesTest, NobodyElseEndsALease) {
+  constexpr std::uint32_t kHourMs = 3'600'000;
+  start();
+  ASSERT_TRUE(call(wire::LockRenamesRequest{.owner = 7, .lease_ms = kHourMs}));
+  ASSERT_TRUE(call(wire::UnlockRenamesRequest{.owner = 8}));
+  EXPECT_FALSE(lock_renames(9));
+  ASSERT_TRUE(call(wire::UnlockRenamesRequest{.owner = 7}));
+  EXPECT_TRUE(lock_renames(9));
+}
+
+TEST_F(DirectoryRenamesTest, ADirectoryDoesNotMoveBelowItself) {
+  start();
+  from_ = name_on(testing::kSelf, "d");
+  Result<wire::InodeId> directory = mkdir(from_);
+  ASSERT_TRUE(directory);
+  Result<wire::InodeId> below = mkdir(name_on(testing::kSelf, "below", *directory), *directory);
+  ASSERT_TRUE(below);
+  to_ = name_on(testing::kSelf, "new", *below);
+  EXPECT_EQ(rename(from_, to_, std::chrono::seconds(10), *below), EINVAL);
+  EXPECT_TRUE(lookup(from_));
+}
+
+// Others may move directories afterwards, and what was checked would not hold.
+TEST_F(DirectoryRenamesTest, TheStepThatMovesIsGivenUpBeforeTheLeaseEnds) {
+  start({.rename_lease = kSecond});
+  put(from_, moved_, S_IFDIR);
+  peer_.set(wire::Opcode::kInstallEntry, ScriptedPeer::Answer::kNever);
+  peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kNever);
+  request_ = rename_request(from_, to_);
+  pending_ = start_call(request_, from_, to_);
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.received_now(wire::Opcode::kSettleInstall) > 0; }));
+  peer_.set_installed(true);
+  peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kOk);
+  EXPECT_TRUE(is_done());
+}
+
 TEST_F(DirectoryRenamesTest, ALateMessageAboutAnEarlierMoveDoesNotCount) {
   start();
   Result<wire::InodeId> directory = mkdir(name_on(testing::kSelf, "d"));
@@ -225,6 +302,64 @@ TEST_F(DirectoryRenamesTest, TheLeaseOnRenamesOfAnEarlierLifeRunsOutFirst) {
   while (!lock_renames() && !end.passed()) {
   }
   EXPECT_GE(mono_now() - before, kLease);
+}
+
+// --- Directories, with the peer as shard 0 -------------------------------------------------------
+
+class LeaseFromPeerTest : public DirectoryRenamesTest {
+ protected:
+  // A rename of a directory waits for the lease.
+  void start_without_lease(Nanos lease) {
+    self_ = testing::kPeer;
+    start({.rename_lease = lease});
+    from_ = name_on(self_, "from");
+    moved_ = wire::InodeId::make(testing::kSelf, 9);
+    make_directories();
+    peer_.set(wire::Opcode::kLockRenames, ScriptedPeer::Answer::kNever);
+    request_ = rename_request(from_, to_, parent_);
+    pending_ = start_call(request_, from_, to_);
+    EXPECT_TRUE(
+        peer_.eventually([&] { return peer_.unanswered_now(wire::Opcode::kLockRenames) == 1; }));
+  }
+  void grant() { peer_.set(wire::Opcode::kLockRenames, ScriptedPeer::Answer::kOk); }
+};
+
+// Shard 0 answers late: what is left does not do for the step, and the lease is extended first.
+TEST_F(LeaseFromPeerTest, IsCountedFromBeforeItWasAskedFor) {
+  start_without_lease(kSecond);
+  BootTime late = boot_now() + kSecond * 4 / 5;
+  EXPECT_TRUE(client_->eventually([&] { return boot_now() >= late; }));
+  grant();
+  EXPECT_TRUE(is_done());
+  EXPECT_GE(peer_.received(wire::Opcode::kLockRenames), 2U);
+}
+
+// The other operation may wait for long, and no other directory could be renamed.
+TEST_F(LeaseFromPeerTest, NobodyWaitsForAnEntryWithTheLease) {
+  start_without_lease(std::chrono::hours(24));
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kNever);
+  wire::RmdirRequest body{.parent = wire::kRootInode.value,
+                          .name_bytes = static_cast<std::uint16_t>(from_.size())};
+  auto removal = start_call(body, from_);
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.unanswered_now(wire::Opcode::kFreezeDirectory) == 1; }));
+  grant();
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.received_now(wire::Opcode::kUnlockRenames) > 0; }));
+  EXPECT_FALSE(removal->has_value());
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kOk);
+  ASSERT_TRUE(NamesTest::is_done(removal));
+  EXPECT_EQ(errno_of(**removal), 0);
+  ASSERT_TRUE(NamesTest::is_done(pending_));
+  EXPECT_EQ(errno_of(**pending_), ENOENT);
+}
+
+TEST_F(LeaseFromPeerTest, AnEntryThatChangedMeanwhileMovesAsWhatItIs) {
+  start_without_lease(std::chrono::hours(24));
+  put(from_, wire::InodeId::make(testing::kSelf, 10), S_IFREG);
+  grant();
+  EXPECT_TRUE(is_done());
+  EXPECT_EQ(peer_.received(wire::Opcode::kSetParent), 0U);
 }
 
 }  // namespace

@@ -116,6 +116,32 @@ TEST_F(DirectoryRemovalTest, NoNameIsMissingInADirectoryBeforeItIsKnownWhetherIt
   }
 }
 
+TEST_F(DirectoryRemovalTest, NothingIsMadeInARemovedDirectoryAnywhere) {
+  start();
+  Result<wire::InodeId> directory = mkdir(name_);
+  ASSERT_TRUE(directory);
+  ASSERT_EQ(rmdir(name_), 0);
+  EXPECT_EQ(mkdir("a", *directory).error().to_errno(), ESTALE);
+  ASSERT_TRUE(is_paid(Kind::kThaw));
+  EXPECT_EQ(peer_.removals(), 1U);
+}
+
+// A later directory of the same name would be removed in its place.
+TEST_F(DirectoryRemovalTest, ADirectoryIsNotRenamedWhileItIsRemoved) {
+  start();
+  ASSERT_TRUE(mkdir(name_));
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kNever);
+  wire::RmdirRequest body{.parent = wire::kRootInode.value,
+                          .name_bytes = static_cast<std::uint16_t>(name_.size())};
+  auto removal = start_call(body, name_);
+  EXPECT_NE(rename(name_, name_on(testing::kSelf, "other"), kShort), 0);
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kOk);
+  ASSERT_TRUE(is_done(removal));
+  EXPECT_EQ(errno_of(**removal), 0);
+  EXPECT_EQ(lookup(name_).error().to_errno(), ENOENT);
+  EXPECT_EQ(lookup(name_on(testing::kSelf, "other")).error().to_errno(), ENOENT);
+}
+
 TEST_F(DirectoryRemovalTest, ADirectoryThatItsHomeLostCanBeRemoved) {
   start();
   put(name_, wire::InodeId::make(testing::kPeer, 9), S_IFDIR);

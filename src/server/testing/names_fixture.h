@@ -79,6 +79,8 @@ class NamesService final : public rpc::Service {
         {Opcode::kFreezeDirectory, [&](auto& r) { return names->removal().freeze_directory(r); }},
         {Opcode::kThawDirectory, [&](auto& r) { return names->removal().thaw_directory(r); }},
         {Opcode::kRename, [&](auto& r) { return names->renames().rename(r); }},
+        {Opcode::kInstallEntry, [&](auto& r) { return names->installs().install_entry(r); }},
+        {Opcode::kSettleInstall, [&](auto& r) { return names->installs().settle_install(r); }},
         {Opcode::kSetParent, [&](auto& r) { return names->renames().set_parent(r); }},
         {Opcode::kLockRenames, [&](auto& r) { return names->rename_lock().lock_renames(r); }},
         {Opcode::kUnlockRenames, [&](auto& r) { return names->rename_lock().unlock_renames(r); }},
@@ -149,9 +151,11 @@ class NamesTest : public ::testing::Test {
     server_->stop();
   }
 
-  // A name in the root whose entry is on that shard.
-  static std::string name_on(wire::ShardId shard, std::string text) {
-    while (cluster::entry_shard(wire::kRootInode, text, 2) != shard) {
+  // A name in the directory whose entry is on that shard.
+  static std::string name_on(wire::ShardId shard,
+                             std::string text,
+                             wire::InodeId directory = wire::kRootInode) {
+    while (cluster::entry_shard(directory, text, 2) != shard) {
       text += "x";
     }
     return text;
@@ -170,6 +174,19 @@ class NamesTest : public ::testing::Test {
                           std::string_view second = {},
                           Nanos patience = std::chrono::seconds(10)) {
     return client_->call(rpc::make_call(body, name, second), Deadline::after(patience), self_);
+  }
+  // Begins a call; the shard has begun with it, too. The request and the names are borrowed.
+  template <typename Request>
+  rpc::testing::Client::Pending start_call(const Request& body,
+                                           std::string_view name,
+                                           std::string_view second = {}) {
+    auto pending = client_->start(
+        rpc::make_call(body, name, second), Deadline::after(std::chrono::hours(1)), self_);
+    EXPECT_FALSE(lookup(name_on(self_, "absent")));
+    return pending;
+  }
+  bool is_done(const rpc::testing::Client::Pending& pending) {
+    return client_->eventually([&] { return pending->has_value(); });
   }
   static int errno_of(const Result<rpc::Reply>& reply) {
     return reply ? 0 : reply.error().to_errno();

@@ -46,6 +46,12 @@ class ScriptedPeer final : private rpc::Service {
     server_.run([&](rpc::Server&, net::Worker&) { count = unanswered_[opcode]; });
     return count;
   }
+  // How often it was told that a directory was removed.
+  [[nodiscard]] std::size_t removals() {
+    std::size_t count = 0;
+    server_.run([&](rpc::Server&, net::Worker&) { count = removals_; });
+    return count;
+  }
   bool eventually(const std::function<bool()>& condition) {
     return server_.eventually([&](rpc::Server&, net::Worker&) { return condition(); });
   }
@@ -58,6 +64,10 @@ class ScriptedPeer final : private rpc::Service {
     wire::Opcode opcode = request.opcode();
     ++received_[opcode];
     ++unanswered_[opcode];
+    wire::ThawDirectoryRequest thaw;
+    if (opcode == wire::Opcode::kThawDirectory && request.reader().read(thaw)) {
+      removals_ += thaw.removed;
+    }
     while (answer(opcode) == Answer::kNever && !request.deadline().passed()) {
       (void)co_await changed_.wait(request.deadline());
     }
@@ -95,6 +105,7 @@ class ScriptedPeer final : private rpc::Service {
   bool installed_ = false;
   std::map<wire::Opcode, std::size_t> received_;
   std::map<wire::Opcode, std::size_t> unanswered_;
+  std::size_t removals_ = 0;
   rt::WaitQueue changed_;
   rpc::testing::ServerThread server_;
 };

@@ -11,8 +11,7 @@
 
 namespace benchfs::server::testing {
 
-// --- ScriptedShard
-// --------------------------------------------------------------------------------
+// --- ScriptedShard -------------------------------------------------------------------------------
 
 ScriptedShard::ScriptedShard() {
   rpc::testing::ServerThread::Options options;
@@ -37,6 +36,16 @@ void ScriptedShard::hold(wire::Opcode opcode) {
 void ScriptedShard::release(wire::Opcode opcode) {
   std::lock_guard lock(mutex_);
   held_.erase(opcode);
+}
+
+void ScriptedShard::delay_next(wire::Opcode opcode) {
+  std::lock_guard lock(mutex_);
+  delays_next_.insert(opcode);
+}
+
+void ScriptedShard::let_go(wire::Opcode opcode) {
+  std::lock_guard lock(mutex_);
+  ++let_go_[opcode];
 }
 
 void ScriptedShard::answer_error(wire::Opcode opcode, Error error) {
@@ -67,32 +76,56 @@ rt::Task<void> ScriptedShard::handle(rpc::Request& request) {
     std::lock_guard lock(mutex_);
     received_.emplace_back(opcode, std::vector<std::byte>(body.begin(), body.end()));
   }
-  for (;;) {
-    std::array<std::byte, rpc::kMaxReplyBody> reply{};
-    std::optional<Error> error;
-    bool is_held = false;
-    {
-      std::lock_guard lock(mutex_);
-      is_held = held_.contains(opcode) && !stopping_;
-      if (auto set = errors_.find(opcode); set != errors_.end()) {
-        error = set->second;
-      }
-      std::ranges::copy(replies_[opcode], reply.begin());
-      if (opcode == wire::Opcode::kMark && !replies_.contains(opcode)) {
-        error = Error::from_errno(ESTALE);
-      }
+  std::optional<Answer> late;
+  std::size_t let_go = 0;
+  {
+    std::lock_guard lock(mutex_);
+    let_go = let_go_[opcode];
+    if (delays_next_.erase(opcode) > 0) {
+      late = answer_set(opcode);
     }
-    if (is_held) {
+  }
+  for (;;) {
+    std::optional<Answer> answer = late ? late_answer(opcode, *late, let_go) : answer_now(opcode);
+    if (!answer) {
       (void)co_await rt::sleep_for(std::chrono::milliseconds(2));  // lint: allow sleep (a poll)
       continue;
     }
-    if (error) {
-      co_await request.reply_error(*error);
+    if (answer->error) {
+      co_await request.reply_error(*answer->error);
     } else {
-      co_await request.reply(reply);
+      co_await request.reply(answer->reply);
     }
     co_return;
   }
+}
+
+// With the mutex.
+ScriptedShard::Answer ScriptedShard::answer_set(wire::Opcode opcode) {
+  Answer answer;
+  if (auto set = errors_.find(opcode); set != errors_.end()) {
+    answer.error = set->second;
+  }
+  if (auto set = replies_.find(opcode); set != replies_.end()) {
+    std::ranges::copy(set->second, answer.reply.begin());
+  } else if (opcode == wire::Opcode::kMark) {
+    answer.error = Error::from_errno(ESTALE);
+  }
+  return answer;
+}
+
+std::optional<ScriptedShard::Answer> ScriptedShard::answer_now(wire::Opcode opcode) {
+  std::lock_guard lock(mutex_);
+  bool is_held = held_.contains(opcode) && !stopping_;
+  return is_held ? std::nullopt : std::optional(answer_set(opcode));
+}
+
+std::optional<ScriptedShard::Answer> ScriptedShard::late_answer(wire::Opcode opcode,
+                                                                const Answer& answer,
+                                                                std::size_t let_go) {
+  std::lock_guard lock(mutex_);
+  bool is_held = let_go_[opcode] == let_go && !stopping_;
+  return is_held ? std::nullopt : std::optional(answer);
 }
 
 // --- ShardUnderTest ------------------------------------------------------------------------------
@@ -117,7 +150,7 @@ ShardUnderTest::ShardUnderTest(Options options) {
   if (options.tweak) {
     options.tweak(config);
   }
-  auto append = [&](const cluster::Server& line) {
+  auto add_line = [&](const cluster::Server& line) {
     auto added = cluster::append_server(
         directory_,
         line,
@@ -126,20 +159,20 @@ ShardUnderTest::ShardUnderTest(Options options) {
     BENCHFS_CHECK(added.has_value());
   };
   if (options.is_back) {
-    append({config.node_id, "127.0.0.1", 1});
+    add_line({config.node_id, config.listen_ip, 1});
   }
   std::vector<net::SocketAddress> addresses(1);
   for (std::uint32_t shard = 1; shard < count; ++shard) {
     peers_.push_back(std::make_unique<ScriptedShard>());
+    if (options.prepare) {
+      options.prepare(*peers_.back());
+    }
     rpc::testing::ServerThread& server = peers_.back()->server();
     server.run([&](rpc::Server& ready, net::Worker&) {
       ready.set_ready(wire::ShardId{shard}, count, rpc::testing::kTestRun);
     });
     addresses.push_back(server.address());
-    if (options.held) {
-      peers_.back()->hold(*options.held);
-    }
-    append({"node_" + std::to_string(shard), server.address().ip(), server.address().port()});
+    add_line({"node_" + std::to_string(shard), server.address().ip(), server.address().port()});
   }
   std::promise<Shard*> created;
   thread_ = std::thread([&created, config, this] {

@@ -4,6 +4,7 @@
 // Thread: the test's.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -30,6 +31,10 @@ class ScriptedShard final : private rpc::Service {
   // Requests of this operation are not answered until release(); then as is set at that time.
   void hold(wire::Opcode opcode);
   void release(wire::Opcode opcode);
+  // The next request of this operation is answered as is set when it comes, but only after
+  // let_go(); later ones are not held up.
+  void delay_next(wire::Opcode opcode);
+  void let_go(wire::Opcode opcode);
   template <typename Request>
   void answer(const typename Request::Reply& reply) {
     auto bytes = std::as_bytes(std::span(&reply, 1));
@@ -58,7 +63,15 @@ class ScriptedShard final : private rpc::Service {
   rpc::testing::ServerThread& server() { return *server_; }
 
  private:
+  struct Answer {
+    std::array<std::byte, rpc::kMaxReplyBody> reply{};
+    std::optional<Error> error;
+  };
   rt::Task<void> handle(rpc::Request& request) override;
+  [[nodiscard]] Answer answer_set(wire::Opcode opcode);
+  // Nothing while the request is held up.
+  std::optional<Answer> answer_now(wire::Opcode opcode);
+  std::optional<Answer> late_answer(wire::Opcode opcode, const Answer& answer, std::size_t let_go);
   void on_client_registered(wire::SessionId, std::uint64_t) override {}
   void on_client_gone(std::uint64_t, rpc::Departure) override {}
   void on_invalidate_ack(wire::SessionId, std::uint64_t) override {}
@@ -66,6 +79,8 @@ class ScriptedShard final : private rpc::Service {
   mutable std::mutex mutex_;
   std::vector<std::pair<wire::Opcode, std::vector<std::byte>>> received_;
   std::set<wire::Opcode> held_;
+  std::set<wire::Opcode> delays_next_;
+  std::map<wire::Opcode, std::size_t> let_go_;  // how often
   std::map<wire::Opcode, std::vector<std::byte>> replies_;
   std::map<wire::Opcode, Error> errors_;
   bool stopping_ = false;
@@ -76,9 +91,9 @@ class ShardUnderTest {
  public:
   struct Options {
     std::uint32_t peers = 2;
-    std::function<void(ShardConfig&)> tweak;
-    bool is_back = false;                   // the shard was in this file system before
-    std::optional<wire::Opcode> held = {};  // by the peers, from the beginning
+    std::function<void(ShardConfig&)> tweak{};
+    bool is_back = false;                           // the shard was in this file system before
+    std::function<void(ScriptedShard&)> prepare{};  // each peer, before the shard starts
   };
   explicit ShardUnderTest(Options options);
   ShardUnderTest(const ShardUnderTest&) = delete;
@@ -87,6 +102,7 @@ class ShardUnderTest {
 
   // The shard itself is number 0; its peers begin with 1.
   ScriptedShard& peer(std::uint32_t shard) { return *peers_[shard - 1]; }
+  [[nodiscard]] net::SocketAddress address() const { return shard_->address(); }
   rpc::testing::Client& client() { return *client_; }
   // All that peers have been asked.
   [[nodiscard]] std::size_t requests_to_peers() const;

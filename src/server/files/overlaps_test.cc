@@ -1,0 +1,300 @@
+// What is done to a file while something else has begun and not ended: nobody sees the half of it,
+// and answers from before count for nothing.
+#include "server/files/files.h"
+#include "server/testing/files_fixture.h"
+
+namespace benchfs::server {
+namespace {
+
+using rpc::testing::Client;
+using std::chrono::milliseconds;
+using testing::FilesTest;
+using testing::kWrite;
+using wire::Opcode;
+
+class OverlapsTest : public FilesTest {
+ protected:
+  // Returns when the shard has begun with it.
+  template <typename Request>
+  Client::Pending start(const Request& body, Nanos patience = std::chrono::hours(1)) {
+    auto pending = shard_.client().start(rpc::make_call(body), Deadline::after(patience));
+    pass_time();
+    return pending;
+  }
+  // The shard does what it can do.
+  void pass_time() {
+    for (int i = 0; i < 10; ++i) {
+      shard_.stats();
+    }
+  }
+  bool ends(const Client::Pending& pending) {
+    return shard_.eventually([&] { return pending->has_value(); });
+  }
+  // A file with bytes on shard 1.
+  wire::Attr make_marked(const std::string& name, std::uint64_t number = 1) {
+    wire::Attr file = create(name, number);
+    EXPECT_TRUE(mark(1, file, 5).has_value());
+    return file;
+  }
+
+  std::string name_ = shard_.local_name("f");
+};
+
+// --- Beside a truncation -------------------------------------------------------------------------
+
+TEST_F(OverlapsTest, NothingIsSeenOfAFileAndNobodyIsAskedWhileItIsCut) {
+  wire::Attr file = make_marked(name_);
+  stores(1, 100);
+  shard_.peer(1).hold(Opcode::kTruncateChunks);
+  wire::SetAttrRequest cut{.inode = file.inode, .size = 10, .mask = wire::kSetSize};
+  std::vector<Client::Pending> calls{start(cut)};
+  ASSERT_TRUE(shard_.eventually([&] { return cuts(1) == 1; }));
+  std::size_t before = queries(1);
+  wire::GetAttrRequest stat{.inode = file.inode};
+  wire::FsyncRequest fsync{.inode = file.inode};
+  wire::AppendRequest append{.inode = file.inode, .length = 10};
+  wire::SetAttrRequest other_cut{.inode = file.inode, .size = 20, .mask = wire::kSetSize};
+  wire::OpenInodeRequest open{.inode = file.inode, .flags = wire::kOpenRead, .open_number = 2};
+  calls.push_back(start(stat));
+  calls.push_back(start(fsync));
+  calls.push_back(start(append));
+  calls.push_back(start(other_cut));
+  calls.push_back(start(open));
+  for (const Client::Pending& call : calls) {
+    EXPECT_FALSE(call->has_value());
+  }
+  EXPECT_EQ(queries(1), before);
+  stores(1, 10);
+  shard_.peer(1).release(Opcode::kTruncateChunks);
+  for (const Client::Pending& call : calls) {
+    ASSERT_TRUE(ends(call));
+    EXPECT_TRUE((**call).has_value());
+  }
+}
+
+TEST_F(OverlapsTest, AnAnswerFromBeforeATruncationIsNotTheSize) {
+  wire::Attr file = make_marked(name_);
+  wire::GetAttrRequest stat{.inode = file.inode};
+  wire::FsyncRequest fsync{.inode = file.inode};
+  for (const rpc::Call& call : {rpc::make_call(stat), rpc::make_call(fsync)}) {
+    stores(1, 100);
+    ASSERT_TRUE(truncate(file, 100).has_value());
+    std::size_t before = queries(1);
+    shard_.peer(1).delay_next(Opcode::kQueryChunks);
+    auto pending = shard_.client().start(call);
+    ASSERT_TRUE(shard_.eventually([&] { return queries(1) > before; }));
+    ASSERT_TRUE(truncate(file, 10).has_value());
+    stores(1, 10);
+    shard_.peer(1).let_go(Opcode::kQueryChunks);
+    ASSERT_TRUE(ends(pending));
+    ASSERT_TRUE((**pending).has_value());
+    EXPECT_EQ((**pending)->as<wire::EntryReply>()->attr.size, 10U);
+  }
+}
+
+TEST_F(OverlapsTest, AnAnswerFromBeforeATruncationSettlesNothing) {
+  wire::Attr file = make_marked(name_);
+  stores(1, 100, 5);
+  shard_.peer(1).delay_next(Opcode::kQueryChunks);
+  ASSERT_TRUE(close(1));
+  ASSERT_TRUE(shard_.eventually([&] { return queries(1) == 1; }));
+  ASSERT_TRUE(truncate(file, 10).has_value());
+  stores(1, 10, 5);
+  shard_.peer(1).let_go(Opcode::kQueryChunks);
+  ASSERT_TRUE(shard_.eventually_in_stats("\"sizes_to_settle\":0"));
+  EXPECT_EQ(size(file), 10U);
+}
+
+TEST_F(OverlapsTest, AFileThatEndsWhileItsShardsAreAskedIsNotCut) {
+  wire::Attr file = make_marked(name_);
+  stores(1, 100);
+  shard_.peer(1).hold(Opcode::kTruncateChunks);
+  shard_.peer(1).delay_next(Opcode::kQueryChunks);
+  wire::SetAttrRequest cut{.inode = file.inode, .size = 10, .mask = wire::kSetSize};
+  auto pending = start(cut);
+  ASSERT_TRUE(shard_.eventually([&] { return queries(1) == 1; }));
+  ASSERT_TRUE(unlink(name_).has_value());
+  ASSERT_TRUE(close(1));
+  ASSERT_TRUE(shard_.eventually_in_stats("\"files_to_free\":1"));
+  shard_.peer(1).let_go(Opcode::kQueryChunks);
+  pass_time();
+  EXPECT_FALSE(pending->has_value());
+  shard_.peer(1).release(Opcode::kTruncateChunks);
+  ASSERT_TRUE(ends(pending));
+  EXPECT_FALSE((**pending).has_value());
+  for (const auto& freed : shard_.peer(1).received<wire::TruncateChunksRequest>()) {
+    EXPECT_EQ(freed.flags, wire::kTruncateGone);
+  }
+}
+
+// --- Rounds of queries ---------------------------------------------------------------------------
+
+TEST_F(OverlapsTest, ThoseWhoComeLaterShareTheNextRoundUntilTheLastOfThemGivesUp) {
+  wire::Attr file = make_marked(name_);
+  stores(1, 100);
+  wire::GetAttrRequest stat{.inode = file.inode};
+  shard_.peer(1).delay_next(Opcode::kQueryChunks);
+  auto first = start(stat);
+  ASSERT_TRUE(shard_.eventually([&] { return queries(1) == 1; }));
+  auto impatient = start(stat, milliseconds(500));
+  std::vector<Client::Pending> others{start(stat), start(stat), start(stat)};
+  EXPECT_EQ(queries(1), 1U);
+  shard_.peer(1).let_go(Opcode::kQueryChunks);
+  shard_.peer(1).hold(Opcode::kQueryChunks);
+  ASSERT_TRUE(ends(first));
+  EXPECT_TRUE((**first).has_value());
+  ASSERT_TRUE(ends(impatient));
+  pass_time();
+  for (const Client::Pending& other : others) {
+    EXPECT_FALSE(other->has_value());
+  }
+  shard_.peer(1).release(Opcode::kQueryChunks);
+  for (const Client::Pending& other : others) {
+    ASSERT_TRUE(ends(other));
+    EXPECT_TRUE((**other).has_value());
+  }
+  EXPECT_EQ(queries(1), 2U);
+}
+
+// --- Settling ------------------------------------------------------------------------------------
+
+TEST_F(OverlapsTest, AFileThatIsWrittenAgainIsSettledByItsLastClose) {
+  wire::Attr file = make_marked(name_);
+  stores(1, 100, 4);
+  shard_.peer(1).delay_next(Opcode::kQueryChunks);
+  ASSERT_TRUE(close(1));
+  ASSERT_TRUE(shard_.eventually([&] { return queries(1) == 1; }));
+  stores(1, 100, 5);
+  ASSERT_TRUE(open(name_, 2).has_value());
+  ASSERT_EQ(queries(1), 2U);
+  shard_.peer(1).let_go(Opcode::kQueryChunks);  // its stamp is an earlier one
+  ASSERT_TRUE(shard_.eventually_in_stats("\"sizes_to_settle\":0"));
+  EXPECT_EQ(queries(1), 2U);
+  ASSERT_TRUE(close(2));
+  ASSERT_TRUE(shard_.eventually([&] { return queries(1) == 3; }));
+  EXPECT_TRUE(shard_.eventually_in_stats("\"sizes_to_settle\":0"));
+  EXPECT_EQ(size(file), 100U);
+  EXPECT_EQ(queries(1), 3U);
+}
+
+TEST_F(OverlapsTest, AFileOfWhichAShardLostItsPartStaysMarked) {
+  wire::Attr file = make_marked(name_);
+  shard_.peer(1).answer_error(Opcode::kQueryChunks, Error{Errc::kDataLost, 0, {}});
+  ASSERT_TRUE(close(1));
+  ASSERT_TRUE(shard_.eventually([&] { return queries(1) == 1; }));
+  ASSERT_TRUE(shard_.eventually_in_stats("\"sizes_to_settle\":0"));
+  auto lost = stat(file);
+  ASSERT_FALSE(lost.has_value());
+  EXPECT_EQ(lost.error().code, Errc::kDataLost);
+}
+
+// --- Opens ---------------------------------------------------------------------------------------
+
+TEST_F(OverlapsTest, AnOpenWhoseSessionEndedDoesNotHappen) {
+  wire::Attr file = make_marked(name_);
+  stores(1, 100);
+  shard_.peer(1).hold(Opcode::kQueryChunks);
+  wire::OpenInodeRequest open{.inode = file.inode, .flags = wire::kOpenRead, .open_number = 1};
+  {
+    Client other("other", {shard_.address()});
+    auto pending = other.start(rpc::make_call(open));
+    ASSERT_TRUE(other.eventually([&] { return queries(1) == 1; }));
+    EXPECT_TRUE(shard_.eventually_in_stats("\"open\":2,"));
+  }
+  EXPECT_TRUE(shard_.eventually_in_stats("\"open\":1,"));
+  shard_.peer(1).release(Opcode::kQueryChunks);
+  EXPECT_EQ(size(file), 100U);  // asked after the open
+  EXPECT_TRUE(shard_.stats().contains("\"open\":1,"));
+}
+
+// The client registered again, and had no answer yet: it did not name the open.
+TEST_F(OverlapsTest, AnOpenThatWasNotNamedIsOpenWhenItIsAnswered) {
+  wire::Attr file = make_marked(name_);
+  stores(1, 100);
+  shard_.peer(1).hold(Opcode::kQueryChunks);
+  wire::OpenInodeRequest open{.inode = file.inode, .flags = wire::kOpenRead, .open_number = 2};
+  auto pending = start(open);
+  ASSERT_TRUE(shard_.eventually_in_stats("\"open\":2,"));
+  wire::OpensNotice opens;
+  opens.from = 1;
+  opens.to = 3;
+  opens.count = 1;
+  std::uint64_t kept = 1;
+  ASSERT_TRUE(shard_.notify(opens, std::as_bytes(std::span(&kept, 1))));
+  ASSERT_TRUE(shard_.eventually_in_stats("\"open\":1,"));
+  shard_.peer(1).release(Opcode::kQueryChunks);
+  ASSERT_TRUE(ends(pending));
+  EXPECT_TRUE((**pending).has_value());
+  EXPECT_TRUE(shard_.eventually_in_stats("\"open\":2,"));
+}
+
+TEST_F(OverlapsTest, ARepeatedOpenTruncatesOnce) {
+  wire::Attr file = create(name_, 1);
+  ASSERT_TRUE(truncate(file, 50).has_value());
+  wire::OpenInodeRequest open{
+      .inode = file.inode, .flags = wire::kOpenWrite | wire::kOpenTruncate, .open_number = 2};
+  EXPECT_EQ(shard_.call(open).value().attr.size, 0U);
+  ASSERT_TRUE(truncate(file, 100).has_value());
+  EXPECT_EQ(shard_.call(open).value().attr.size, 100U);
+}
+
+TEST_F(OverlapsTest, ARepeatedOpenOfANameThatIsGoneIsTheSameOpen) {
+  wire::Attr file = create(name_, 1);
+  ASSERT_TRUE(unlink(name_).has_value());
+  auto again = open(name_, 1);
+  ASSERT_TRUE(again.has_value()) << again.error().message();
+  EXPECT_EQ(again->attr.inode, file.inode);
+  EXPECT_EQ(again->attr.nlink, 0U);
+}
+
+// --- The end of files ----------------------------------------------------------------------------
+
+TEST_F(OverlapsTest, NobodyIsToldThatAFileIsGoneWhileAShardMayTrustItsMark) {
+  wire::Attr file = make_marked(name_);
+  stores(1, 100, 5);
+  shard_.peer(1).hold(Opcode::kTruncateChunks);
+  ASSERT_TRUE(unlink(name_).has_value());
+  ASSERT_TRUE(close(1));
+  auto waits = stat(file, std::chrono::seconds(2));  // twice as long as between housekeepings
+  ASSERT_FALSE(waits.has_value());
+  EXPECT_FALSE(waits.error().is_posix(ENOENT));
+  shard_.peer(1).release(Opcode::kTruncateChunks);
+  auto gone = stat(file);
+  ASSERT_FALSE(gone.has_value());
+  EXPECT_TRUE(gone.error().is_posix(ENOENT)) << gone.error().message();
+}
+
+// --- What is owed --------------------------------------------------------------------------------
+
+TEST_F(OverlapsTest, ASilentShardIsTriedByOneWorkAtATimeAndHoldsUpNoOther) {
+  constexpr std::uint32_t kFiles = 10;
+  auto name = [&](std::uint32_t i) { return shard_.local_name("f" + std::to_string(i) + "_"); };
+  for (std::uint32_t i = 0; i < kFiles; ++i) {
+    make_marked(name(i), i + 1);
+  }
+  std::string other = shard_.local_name("other");
+  ASSERT_TRUE(mark(2, create(other, kFiles + 1), 5).has_value());
+  auto end = [&](const std::string& of, std::uint64_t number) {
+    EXPECT_TRUE(unlink(of).has_value());
+    EXPECT_TRUE(close(number));
+  };
+  shard_.peer(1).answer_error(Opcode::kTruncateChunks, Error{Errc::kNotReady, 0, {}});
+  end(name(0), 1);
+  ASSERT_TRUE(shard_.eventually_in_stats("\"silent\":[{\"node_id\":\"node_1\""));
+  std::size_t before = cuts(1);
+  shard_.peer(1).delay_next(Opcode::kTruncateChunks);
+  ASSERT_TRUE(shard_.eventually([&] { return cuts(1) > before; }));
+  for (std::uint32_t i = 1; i < kFiles; ++i) {
+    end(name(i), i + 1);
+  }
+  end(other, kFiles + 1);
+  EXPECT_TRUE(shard_.eventually([&] { return cuts(2) == 1; }));
+  EXPECT_TRUE(shard_.eventually_in_stats("\"files_to_free\":10"));
+  EXPECT_LE(cuts(1), before + 2);  // one may have come before it was to be delayed
+  shard_.peer(1).answer<wire::TruncateChunksRequest>({});
+  shard_.peer(1).let_go(Opcode::kTruncateChunks);
+  EXPECT_TRUE(shard_.eventually_in_stats("\"files_to_free\":0"));
+}
+
+}  // namespace
+}  // namespace benchfs::server

@@ -1,0 +1,92 @@
+// Entries that another shard has installed here.
+#include "server/names/installs.h"
+
+#include "server/testing/names_fixture.h"
+
+namespace benchfs::server {
+namespace {
+
+using testing::ScriptedPeer;
+
+class InstallsTest : public testing::NamesTest {
+ protected:
+  // As the peer would ask.
+  wire::InstallEntryRequest install(const std::string& name, std::uint32_t type) {
+    return {.parent = wire::kRootInode.value,
+            .inode = wire::InodeId::make(testing::kPeer, 10).value,
+            .type = type,
+            .ticket = 1,
+            .settled = 1,
+            .sender = testing::kPeer.value,
+            .name_bytes = static_cast<std::uint16_t>(name.size())};
+  }
+  Result<rpc::Reply> settle(Nanos patience = std::chrono::seconds(10)) {
+    return call(
+        wire::SettleInstallRequest{.ticket = 1, .sender = testing::kPeer.value}, {}, {}, patience);
+  }
+
+  std::string name_ = name_on(testing::kSelf, "name");
+};
+
+// It would wait for a lock of this shard while the sender holds one of its own.
+TEST_F(InstallsTest, AnInstallationDoesNotWaitForALock) {
+  start();
+  put(name_, wire::InodeId::make(testing::kPeer, 9), S_IFREG);
+  peer_.set(wire::Opcode::kInstallEntry, ScriptedPeer::Answer::kNever);
+  std::string to = name_on(testing::kPeer, "to");
+  wire::RenameRequest rename = rename_request(name_, to);
+  auto pending = start_call(rename, name_, to);
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.unanswered_now(wire::Opcode::kInstallEntry) == 1; }));
+  EXPECT_EQ(errno_of(call(install(name_, S_IFREG), name_)), EBUSY);
+  EXPECT_FALSE(pending->has_value());
+}
+
+TEST_F(InstallsTest, TheQuestionWhatBecameOfOneWaitsForItsEnd) {
+  start();
+  put(name_, wire::InodeId::make(testing::kPeer, 9), S_IFDIR);
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kNever);
+  wire::InstallEntryRequest body = install(name_, S_IFDIR);
+  auto pending = start_call(body, name_);
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.unanswered_now(wire::Opcode::kFreezeDirectory) == 1; }));
+  EXPECT_FALSE(settle(std::chrono::milliseconds(300)));
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kOk);
+  Result<rpc::Reply> settled = settle();
+  ASSERT_TRUE(settled) << settled.error().message();
+  EXPECT_EQ(settled->as<wire::SettleInstallReply>()->installed, 1U);
+  ASSERT_TRUE(is_done(pending));
+  EXPECT_TRUE(**pending);
+}
+
+TEST_F(InstallsTest, OneThatWasAskedAboutBeforeItCameDoesNotHappen) {
+  start();
+  Result<rpc::Reply> settled = settle();
+  ASSERT_TRUE(settled);
+  EXPECT_EQ(settled->as<wire::SettleInstallReply>()->installed, 0U);
+  EXPECT_EQ(errno_of(call(install(name_, S_IFREG), name_)), EBUSY);
+  EXPECT_EQ(lookup(name_).error().to_errno(), ENOENT);
+}
+
+// A directory must not move when the lease of its sender has ended.
+TEST_F(InstallsTest, AnInstallationThatComesAfterItsDeadlineDoesNotHappen) {
+  start();
+  ASSERT_TRUE(client_->ping());
+  wire::RequestHeader header{};
+  header.session_id = client_->connection().grant().session_id;
+  header.request_id = wire::RequestId::make(0, self_, 1'000'000).value;
+  header.deadline_ms = 0;
+  wire::HeaderBuffer<> message;
+  message.append(header);
+  message.append(install(name_, S_IFREG));
+  message.append_text(name_);
+  client_->connection().endpoint()->send_and_forget(
+      static_cast<std::uint16_t>(wire::Opcode::kInstallEntry), std::as_const(message).bytes());
+  EXPECT_EQ(lookup(name_).error().to_errno(), ENOENT);
+  Result<rpc::Reply> settled = settle();
+  ASSERT_TRUE(settled);
+  EXPECT_EQ(settled->as<wire::SettleInstallReply>()->installed, 0U);
+}
+
+}  // namespace
+}  // namespace benchfs::server

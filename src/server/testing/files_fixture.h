@@ -1,0 +1,101 @@
+// The home of files under test, and its chunk shards, which are scripted.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "server/testing/shard_under_test.h"
+
+namespace benchfs::server::testing {
+
+inline constexpr std::uint32_t kWrite = wire::kOpenCreate | wire::kOpenWrite;
+
+class FilesTest : public ::testing::Test {
+ protected:
+  wire::Attr create(const std::string& name, std::uint64_t number, std::uint32_t flags = kWrite) {
+    auto reply = open(name, number, flags);
+    EXPECT_TRUE(reply.has_value()) << reply.error().message();
+    return reply.value_or(wire::EntryReply{}).attr;
+  }
+  Result<wire::EntryReply> open(const std::string& name,
+                                std::uint64_t number,
+                                std::uint32_t flags = kWrite) {
+    wire::OpenRequest body;
+    body.parent = wire::kRootInode.value;
+    body.flags = flags;
+    body.mode = 0644;
+    body.name_bytes = static_cast<std::uint16_t>(name.size());
+    body.open_number = number;
+    return shard_.call(body, name);
+  }
+  bool close(std::uint64_t number) {
+    wire::CloseNotice notice;
+    notice.open_number = number;
+    return shard_.notify(notice);
+  }
+  Result<wire::NoReply> unlink(const std::string& name) {
+    wire::UnlinkRequest body;
+    body.parent = wire::kRootInode.value;
+    body.name_bytes = static_cast<std::uint16_t>(name.size());
+    return shard_.call(body, name);
+  }
+  Result<wire::EntryReply> stat(wire::Attr of, Nanos patience = std::chrono::seconds(10)) {
+    wire::GetAttrRequest body;
+    body.inode = of.inode;
+    return shard_.call(body, {}, Deadline::after(patience));
+  }
+  std::uint64_t size(wire::Attr of) {
+    auto reply = stat(of);
+    EXPECT_TRUE(reply.has_value()) << reply.error().message();
+    return reply ? reply->attr.size : UINT64_MAX;
+  }
+  Result<wire::EntryReply> truncate(wire::Attr of,
+                                    std::uint64_t size,
+                                    Nanos patience = std::chrono::seconds(10)) {
+    wire::SetAttrRequest body;
+    body.inode = of.inode;
+    body.mask = wire::kSetSize;
+    body.size = size;
+    return shard_.call(body, {}, Deadline::after(patience));
+  }
+  // What a chunk shard sends before it stores a byte.
+  Result<wire::MarkReply> mark(std::uint32_t shard,
+                               wire::Attr file,
+                               std::uint64_t stamp,
+                               std::uint32_t flags = 0) {
+    wire::MarkRequest body;
+    body.inode = file.inode;
+    body.stamp = stamp;
+    body.shard = shard;
+    body.flags = flags;
+    return shard_.call(body);
+  }
+  // What it answers from now on.
+  void stores(std::uint32_t shard, std::uint64_t end, std::uint64_t stamp = 0) {
+    wire::QueryChunksReply reply;
+    reply.end = end;
+    reply.mtime_ns = 1;
+    reply.chunk_count = 1;
+    reply.stamp = stamp;
+    shard_.peer(shard).answer<wire::QueryChunksRequest>(reply);
+  }
+  std::size_t queries(std::uint32_t shard) {
+    return shard_.peer(shard).count(wire::Opcode::kQueryChunks);
+  }
+  std::size_t cuts(std::uint32_t shard) {
+    return shard_.peer(shard).count(wire::Opcode::kTruncateChunks);
+  }
+
+  // Before the first test of a suite.
+  static inline Nanos forgotten_ = std::chrono::hours(24);
+  static inline ShardUnderTest::Options options_{};
+
+  ShardUnderTest shard_{[] {
+    ShardUnderTest::Options options = options_;
+    options.tweak = [](ShardConfig& config) { config.mark_times.forgotten = forgotten_; };
+    return options;
+  }()};
+};
+
+}  // namespace benchfs::server::testing
