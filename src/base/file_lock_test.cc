@@ -5,6 +5,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -15,9 +16,37 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
+#include <utility>
 
+#include "base/pid_file.h"
 #include "base/process_record.h"
+
+namespace {
+
+// What another process does meanwhile; each runs once.
+std::function<void()> before_flock;
+std::function<void()> before_rename;
+
+void run_once(std::function<void()>& hook) {
+  if (hook) {
+    std::exchange(hook, nullptr)();
+  }
+}
+
+}  // namespace
+
+// In place of those of the C library.
+extern "C" int flock(int fd, int operation) {
+  run_once(before_flock);
+  return static_cast<int>(syscall(SYS_flock, fd, operation));
+}
+
+extern "C" int renameat(int old_dir, const char* old_name, int new_dir, const char* new_name) {
+  run_once(before_rename);
+  return static_cast<int>(syscall(SYS_renameat2, old_dir, old_name, new_dir, new_name, 0));
+}
 
 namespace benchfs {
 namespace {
@@ -100,6 +129,25 @@ TEST_F(FileLockTest, ALockOnARemovedFileIsNoLockOnTheName) {
   EXPECT_FALSE(take());
 }
 
+TEST_F(FileLockTest, ALockOnAFileThatWasRemovedAfterItWasOpenedIsNotTaken) {
+  before_flock = [&] { fs::remove(path_ + "/file"); };
+  auto lock = take();
+  ASSERT_TRUE(lock);
+  EXPECT_TRUE(dir().is_named("file", lock->fd()));
+  EXPECT_FALSE(take());
+}
+
+TEST_F(FileLockTest, APidFileIsTakenThoughSomebodyLooksWhetherItIs) {
+  std::ofstream(path_ + "/file") << "";
+  before_flock = [&] {
+    int looks = ::open((path_ + "/file").c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_EQ(::flock(looks, LOCK_EX | LOCK_NB), 0);
+    before_flock = [looks] { before_flock = [looks] { ::close(looks); }; };
+  };
+  Result<PidFile> file = PidFile::acquire(dir(), "file");
+  EXPECT_TRUE(file) << file.error().message();
+}
+
 TEST_F(FileLockTest, WithoutFlockASecondFileIsTheLock) {
   for (const char* name : {"file", "."}) {
     EXPECT_TRUE(without_flock([&] {
@@ -127,6 +175,23 @@ TEST_F(FileLockTest, WithoutFlockALockOfAnEndedProcessIsTakenOver) {
   }));
   ASSERT_TRUE(dir().exists(".file.lock"));
   EXPECT_TRUE(without_flock([&] { return take().has_value(); }));
+}
+
+TEST_F(FileLockTest, WithoutFlockALockThatIsTakenWhileAnOldOneIsRemovedStays) {
+  ASSERT_TRUE(without_flock([&] {
+    auto lock = take();
+    if (lock) {
+      _exit(0);  // without releasing it
+    }
+    return false;
+  }));
+  std::string newer = to_line(this_process());
+  EXPECT_TRUE(without_flock([&] {
+    before_rename = [&] { std::ofstream(path_ + "/.file.lock") << newer; };
+    auto lock = take();
+    return !lock && lock.error().code == Errc::kBusy;
+  }));
+  EXPECT_EQ(dir().read_file(".file.lock", 1024).value_or(""), newer);
 }
 
 TEST_F(FileLockTest, WithoutFlockALockOfAnotherHostStaysAndTheErrorSaysWhatToRemove) {

@@ -103,6 +103,27 @@ TEST_F(SafeDirTest, AFileThatOthersMayWriteToIsRefused) {
   auto text = SafeDir::open(dir_).value().read_file("file", 100);
   ASSERT_FALSE(text);
   expect_refused(text.error(), "mode 0664");
+  EXPECT_FALSE(SafeDir::open(dir_).value().open_file("file", O_WRONLY | O_TRUNC));
+  EXPECT_EQ(fs::file_size(dir_ + "/file"), 4U) << "cut before it was looked at";
+}
+
+TEST_F(SafeDirTest, ADirectoryOfAllIsAcceptedWithTheStickyBitWhereThatIsAskedFor) {
+  ASSERT_EQ(::chmod(dir_.c_str(), 01777), 0);
+  EXPECT_TRUE(SafeDir::open(dir_, Owner::kSelfOrSticky));
+  ASSERT_EQ(::chmod(dir_.c_str(), 0777), 0);
+  auto dir = SafeDir::open(dir_, Owner::kSelfOrSticky);
+  ASSERT_FALSE(dir);
+  expect_refused(dir.error(), "mode 0777");
+}
+
+TEST_F(SafeDirTest, ASubdirectoryFollowsTheSameRules) {
+  SafeDir dir = SafeDir::open(dir_).value();
+  ASSERT_TRUE(dir.create_subdirectory("pid", 0700));
+  ASSERT_EQ(::chmod((dir_ + "/pid").c_str(), 0777), 0);
+  auto inner = dir.subdirectory("pid");
+  ASSERT_FALSE(inner);
+  expect_refused(inner.error(), "mode 0777");
+  EXPECT_EQ(dir.read_file("pid", 100).error().posix, EISDIR);
 }
 
 TEST_F(SafeDirTest, NoFileIsReachedOrRemovedThroughALink) {
