@@ -157,6 +157,15 @@ TEST_F(ChunkFilesTest, ALateCopyOfACutDoesNotCutNewBytes) {
   EXPECT_EQ(query().end, 0U);
 }
 
+// The mark is settled, and the bytes lie here.
+TEST_F(ChunkFilesTest, TheNumberOfTheLastCutIsKeptWithTheChunks) {
+  know(2);
+  ASSERT_TRUE(write().has_value());
+  ASSERT_GT(query(wire::kQueryClear).stamp, 0U);
+  ASSERT_TRUE(cut(2).has_value());
+  EXPECT_EQ(query().end, sizeof(bytes_));
+}
+
 TEST_F(ChunkFilesTest, AnAppendFromBeforeACutIsRefused) {
   know(3);
   auto refused = write(kFile, 0, 2);

@@ -331,7 +331,7 @@ class RemoteInodeTest : public FilesTest {
 TEST_F(RemoteInodeTest, ASilentHomeIsNotWaitedFor) {
   std::string first = install("f", 9);
   std::string second = install("g", 10);
-  shard_.peer(1).answer_error(Opcode::kForgetInode, Error{Errc::kNotReady, 0, {}});
+  shard_.peer(1).answer_error(Opcode::kForgetInode, Error{Errc::kInternal, 0, {}});
   ASSERT_TRUE(unlink(first).has_value());
   ASSERT_TRUE(shard_.eventually_in_stats("\"silent\":[{\"node_id\":\"node_1\""));
   shard_.peer(1).hold(Opcode::kForgetInode);

@@ -52,7 +52,7 @@ TEST_F(NewLifeTest, NothingIsToldOfInodesBeforeTheOthersKnow) {
 }
 
 TEST_F(NewLifeTest, ThoseThatDoNotAnswerAreToldAgain) {
-  shard_.peer(1).answer_error(Opcode::kNewLife, Error{Errc::kNotReady, 0, {}});
+  shard_.peer(1).answer_error(Opcode::kNewLife, Error{Errc::kInternal, 0, {}});
   let_go();
   EXPECT_TRUE(shard_.eventually([&] { return shard_.peer(1).count(Opcode::kNewLife) > 3; }));
   EXPECT_FALSE(stat_root(kShort).has_value());

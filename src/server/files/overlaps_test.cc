@@ -79,13 +79,18 @@ TEST_F(OverlapsTest, AnAnswerFromBeforeATruncationIsNotTheSize) {
   for (const rpc::Call& call : {rpc::make_call(stat), rpc::make_call(fsync)}) {
     stores(1, 100);
     ASSERT_TRUE(truncate(file, 100).has_value());
-    std::size_t before = queries(1);
+    std::size_t asked = queries(1);
+    std::size_t cut = cuts(1);
     shard_.peer(1).delay_next(Opcode::kQueryChunks);
     auto pending = shard_.client().start(call);
-    ASSERT_TRUE(shard_.eventually([&] { return queries(1) > before; }));
-    ASSERT_TRUE(truncate(file, 10).has_value());
+    ASSERT_TRUE(shard_.eventually([&] { return queries(1) > asked; }));
+    wire::SetAttrRequest body{.inode = file.inode, .size = 10, .mask = wire::kSetSize};
+    auto truncation = start(body);
+    ASSERT_TRUE(shard_.eventually([&] { return cuts(1) > cut; }));
+    ASSERT_TRUE(shard_.eventually_in_stats("\"truncations\":0"));
     stores(1, 10);
     shard_.peer(1).let_go(Opcode::kQueryChunks);
+    ASSERT_TRUE(ends(truncation));
     ASSERT_TRUE(ends(pending));
     ASSERT_TRUE((**pending).has_value());
     EXPECT_EQ((**pending)->as<wire::EntryReply>()->attr.size, 10U);
@@ -278,7 +283,7 @@ TEST_F(OverlapsTest, ASilentShardIsTriedByOneWorkAtATimeAndHoldsUpNoOther) {
     EXPECT_TRUE(unlink(of).has_value());
     EXPECT_TRUE(close(number));
   };
-  shard_.peer(1).answer_error(Opcode::kTruncateChunks, Error{Errc::kNotReady, 0, {}});
+  shard_.peer(1).answer_error(Opcode::kTruncateChunks, Error{Errc::kInternal, 0, {}});
   end(name(0), 1);
   ASSERT_TRUE(shard_.eventually_in_stats("\"silent\":[{\"node_id\":\"node_1\""));
   std::size_t before = cuts(1);

@@ -18,26 +18,28 @@ constexpr wire::ShardId kGranter{0};
 
 // --- The owner's half ----------------------------------------------------------------------------
 
-rt::CoResult<std::uint64_t> RenameLock::ask(std::uint64_t owner, Deadline deadline) {
+rt::CoResult<RenameLock::Lease> RenameLock::ask(std::uint64_t owner, Deadline deadline) {
+  BootTime asked_at = boot_now();
   wire::LockRenamesRequest body;
   body.owner = owner;
   body.lease_ms = static_cast<std::uint32_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(lease_).count());
+  wire::LockRenamesReply reply;
   if (peers_.is_self(kGranter)) {
-    co_return grant(owner, body.lease_ms);
+    BENCHFS_CO_TRY(reply.move, grant(owner, body.lease_ms));
+  } else {
+    BENCHFS_CO_TRY(reply, co_await peers_.call(kGranter, body, deadline));
   }
-  BENCHFS_CO_TRY(wire::LockRenamesReply reply, co_await peers_.call(kGranter, body, deadline));
-  co_return reply.move;
+  co_return Lease{.owner = owner, .move = reply.move, .until = asked_at + lease_};
 }
 
 rt::CoResult<RenameLock::Lease> RenameLock::acquire(Deadline deadline) {
   std::uint64_t owner = random_id();
   Backoff backoff(kFirstPause, kLongestPause);
   for (;;) {
-    BootTime asked_at = boot_now();
-    Result<std::uint64_t> locked = co_await ask(owner, deadline);
+    Result<Lease> locked = co_await ask(owner, deadline);
     if (locked) {
-      co_return Lease{.owner = owner, .move = *locked, .until = asked_at + lease_};
+      co_return locked;
     }
     if (!locked.error().is_posix(EBUSY)) {
       release(owner);  // it may have been granted
@@ -51,19 +53,19 @@ rt::CoResult<RenameLock::Lease> RenameLock::acquire(Deadline deadline) {
 }
 
 rt::CoStatus RenameLock::extend(Lease& lease, Deadline deadline) {
-  BootTime asked_at = boot_now();
-  if (asked_at + lease_ / 3 <= lease.until) {
+  Nanos left = lease.until - boot_now();
+  if (left >= lease_ / 3) {
     co_return Status{};
   }
-  Result<std::uint64_t> extended = fail(Errc::kBusy, {});
-  if (asked_at < lease.until) {
-    extended = co_await ask(lease.owner, deadline.earlier(Deadline::after(lease.until - asked_at)));
+  Result<Lease> extended = fail(Errc::kBusy, {});
+  if (left > Nanos::zero()) {
+    extended = co_await ask(lease.owner, deadline.earlier(Deadline::after(left)));
   }
-  // An answer after the end may belong to a lease that began anew.
-  if (!extended || boot_now() >= lease.until) {
+  // Another number: somebody else had the lease meanwhile.
+  if (!extended || extended->move != lease.move) {
     co_return fail(Errc::kBusy, "the lease on directory renames ended");
   }
-  lease.until = asked_at + lease_;
+  lease.until = extended->until;
   co_return Status{};
 }
 

@@ -57,8 +57,8 @@ class RenameLock {
  private:
   static constexpr std::uint64_t kUnknownOwner = UINT64_MAX;
 
-  // Returns the number of the move.
-  rt::CoResult<std::uint64_t> ask(std::uint64_t owner, Deadline deadline);
+  // Grants the owner the lease, or extends it.
+  rt::CoResult<Lease> ask(std::uint64_t owner, Deadline deadline);
   Result<std::uint64_t> grant(std::uint64_t owner, std::uint32_t lease_ms);
   void take_back(std::uint64_t owner);
 

@@ -149,25 +149,6 @@ TEST_F(DirectoryRenamesTest, TheHomeOfADirectoryIsToldUntilItHasAnsweredThatItMo
   EXPECT_EQ(lookup(from_).error().to_errno(), ENOENT);
 }
 
-// No other directory moves while the home of one does not know where it is.
-TEST_F(DirectoryRenamesTest, TheLeaseIsExtendedUntilTheHomeOfTheDirectoryKnows) {
-  constexpr Nanos kLease = std::chrono::milliseconds(300);
-  start({.rename_lease = kLease});
-  make_directories();
-  peer_.set(wire::Opcode::kSetParent, ScriptedPeer::Answer::kNever);
-  start_rename();
-  Deadline deadline = Deadline::after(3 * kLease);
-  while (!deadline.passed()) {
-    ASSERT_FALSE(lock_renames());
-  }
-  peer_.set(wire::Opcode::kSetParent, ScriptedPeer::Answer::kOk);
-  EXPECT_TRUE(is_done());
-  Deadline end = Deadline::after(std::chrono::seconds(10));
-  while (!lock_renames() && !end.passed()) {
-  }
-  EXPECT_FALSE(end.passed());
-}
-
 // Shard 0 would keep all directories where they are until the lease ends.
 TEST_F(RenamesTest, TheEndOfALeaseIsOwedToShardZero) {
   self_ = testing::kPeer;
@@ -332,6 +313,34 @@ TEST_F(LeaseFromPeerTest, IsCountedFromBeforeItWasAskedFor) {
   grant();
   EXPECT_TRUE(is_done());
   EXPECT_GE(peer_.received(wire::Opcode::kLockRenames), 2U);
+}
+
+// It ended, another owner had it, and the extension is a new one.
+TEST_F(LeaseFromPeerTest, ThatBeganAnewIsNotTheOneUnderWhichWasChecked) {
+  peer_.number_leases();
+  start_without_lease(kSecond);
+  BootTime late = boot_now() + kSecond * 4 / 5;
+  EXPECT_TRUE(client_->eventually([&] { return boot_now() >= late; }));
+  grant();
+  EXPECT_TRUE(is_done());
+  EXPECT_GE(peer_.received(wire::Opcode::kLockRenames), 3U);
+}
+
+// No other directory moves while the home of one does not know where it is.
+TEST_F(LeaseFromPeerTest, IsExtendedUntilTheHomeOfTheDirectoryKnows) {
+  start_without_lease(3 * kSecond);
+  peer_.set(wire::Opcode::kSetParent, ScriptedPeer::Answer::kNever);
+  grant();
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.unanswered_now(wire::Opcode::kSetParent) == 1; }));
+  std::size_t before = peer_.received(wire::Opcode::kLockRenames);
+  EXPECT_TRUE(peer_.eventually(
+      [&] { return peer_.received_now(wire::Opcode::kLockRenames) >= before + 2; }));
+  EXPECT_EQ(peer_.received(wire::Opcode::kUnlockRenames), 0U);
+  peer_.set(wire::Opcode::kSetParent, ScriptedPeer::Answer::kOk);
+  EXPECT_TRUE(is_done());
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.received_now(wire::Opcode::kUnlockRenames) > 0; }));
 }
 
 // The other operation may wait for long, and no other directory could be renamed.

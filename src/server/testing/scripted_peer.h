@@ -2,6 +2,7 @@
 // operation as it was told, at once, late or never.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <functional>
 #include <map>
@@ -29,8 +30,13 @@ class ScriptedPeer final : private rpc::Service {
   void set(wire::Opcode opcode, Answer answer) {
     server_.run([&](rpc::Server&, net::Worker&) {
       answers_[opcode] = answer;
+      most_unanswered_[opcode] = unanswered_[opcode];
       changed_.wake_all();
     });
+  }
+  // Each lease on renames gets a new number, also when it is extended.
+  void number_leases() {
+    server_.run([&](rpc::Server&, net::Worker&) { numbers_leases_ = true; });
   }
   // What SettleInstall says.
   void set_installed(bool installed) {
@@ -39,6 +45,12 @@ class ScriptedPeer final : private rpc::Service {
   [[nodiscard]] std::size_t received(wire::Opcode opcode) {
     std::size_t count = 0;
     server_.run([&](rpc::Server&, net::Worker&) { count = received_[opcode]; });
+    return count;
+  }
+  // How many were unanswered at one time since the operation was set.
+  [[nodiscard]] std::size_t most_unanswered(wire::Opcode opcode) {
+    std::size_t count = 0;
+    server_.run([&](rpc::Server&, net::Worker&) { count = most_unanswered_[opcode]; });
     return count;
   }
   [[nodiscard]] std::size_t unanswered(wire::Opcode opcode) {
@@ -64,6 +76,7 @@ class ScriptedPeer final : private rpc::Service {
     wire::Opcode opcode = request.opcode();
     ++received_[opcode];
     ++unanswered_[opcode];
+    most_unanswered_[opcode] = std::max(most_unanswered_[opcode], unanswered_[opcode]);
     wire::ThawDirectoryRequest thaw;
     if (opcode == wire::Opcode::kThawDirectory && request.reader().read(thaw)) {
       removals_ += thaw.removed;
@@ -77,7 +90,8 @@ class ScriptedPeer final : private rpc::Service {
     } else if (answer(opcode) != Answer::kOk) {
       co_await request.reply_error(Error{Errc::kNotReady, 0, {}});
     } else if (opcode == wire::Opcode::kLockRenames) {
-      co_await request.reply(wire::LockRenamesReply{.move = 1});
+      move_ += numbers_leases_ ? 1 : 0;
+      co_await request.reply(wire::LockRenamesReply{.move = move_});
     } else if (opcode == wire::Opcode::kSettleInstall) {
       co_await request.reply(wire::SettleInstallReply{.installed = installed_ ? 1U : 0U});
     } else {
@@ -103,8 +117,11 @@ class ScriptedPeer final : private rpc::Service {
   std::map<wire::Opcode, Answer> answers_;
   Answer otherwise_ = Answer::kOk;
   bool installed_ = false;
+  bool numbers_leases_ = false;
+  std::uint64_t move_ = 1;
   std::map<wire::Opcode, std::size_t> received_;
   std::map<wire::Opcode, std::size_t> unanswered_;
+  std::map<wire::Opcode, std::size_t> most_unanswered_;
   std::size_t removals_ = 0;
   rt::WaitQueue changed_;
   rpc::testing::ServerThread server_;
