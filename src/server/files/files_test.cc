@@ -370,7 +370,13 @@ TEST_F(RemoteInodeTest, ItsHomeHasForgottenItWhenARenameOverItIsAnswered) {
 TEST_F(RemoteInodeTest, AHomeThatDoesNotForgetIsAskedUntilItHas) {
   std::string name = install("f", 9);
   shard_.peer(1).answer_error(Opcode::kForgetInode, Error::from_errno(EIO));
-  ASSERT_TRUE(unlink(name).has_value());
+  wire::UnlinkRequest body;
+  body.parent = wire::kRootInode.value;
+  body.name_bytes = static_cast<std::uint16_t>(name.size());
+  auto unlinked =
+      shard_.client().start(rpc::make_call(body, name), Deadline::after(std::chrono::hours(1)));
+  ASSERT_TRUE(shard_.eventually([&] { return unlinked->has_value(); }));
+  EXPECT_TRUE((**unlinked).has_value());
   EXPECT_TRUE(shard_.eventually_in_stats("\"names\":1"));
   shard_.peer(1).answer<wire::ForgetInodeRequest>({});
   EXPECT_TRUE(shard_.eventually_in_stats("\"names\":0"));

@@ -43,12 +43,13 @@ class OverlapsTest : public FilesTest {
 // --- Beside a truncation -------------------------------------------------------------------------
 
 TEST_F(OverlapsTest, NothingIsSeenOfAFileAndNobodyIsAskedWhileItIsCut) {
-  wire::Attr file = make_marked(name_);
+  wire::Attr file = create(name_, 1);
+  ASSERT_TRUE(mark(1, file, 5, wire::kMarkAppend).has_value());  // appends ask nobody
   stores(1, 100);
   shard_.peer(1).hold(Opcode::kTruncateChunks);
-  wire::SetAttrRequest cut{.inode = file.inode, .size = 10, .mask = wire::kSetSize};
-  std::vector<Client::Pending> calls{start(cut)};
-  ASSERT_TRUE(shard_.eventually([&] { return cuts(1) == 1; }));
+  EXPECT_FALSE(truncate(file, 10, milliseconds(300)).has_value());  // goes on by itself
+  ASSERT_EQ(cuts(1), 1U);
+  std::vector<Client::Pending> calls;
   std::size_t before = queries(1);
   wire::GetAttrRequest stat{.inode = file.inode};
   wire::FsyncRequest fsync{.inode = file.inode};
@@ -263,10 +264,15 @@ TEST_F(OverlapsTest, NobodyIsToldThatAFileIsGoneWhileAShardMayTrustItsMark) {
   auto waits = stat(file, std::chrono::seconds(2));  // twice as long as between housekeepings
   ASSERT_FALSE(waits.has_value());
   EXPECT_FALSE(waits.error().is_posix(ENOENT));
+  wire::OpenInodeRequest open{.inode = file.inode, .flags = wire::kOpenRead, .open_number = 2};
+  auto opened = start(open);
+  EXPECT_TRUE(shard_.stats().contains("\"open\":0,"));
   shard_.peer(1).release(Opcode::kTruncateChunks);
   auto gone = stat(file);
   ASSERT_FALSE(gone.has_value());
   EXPECT_TRUE(gone.error().is_posix(ENOENT)) << gone.error().message();
+  ASSERT_TRUE(ends(opened));
+  EXPECT_FALSE((**opened).has_value());
 }
 
 // --- What is owed --------------------------------------------------------------------------------
