@@ -59,8 +59,8 @@ class FilesTest : public ::testing::Test {
     body.size = size;
     return shard_.call(body, {}, Deadline::after(patience));
   }
-  // A truncation of which shard 1 has heard, and whose caller gives up while it is held up. One that
-  // is given up before it began has changed nothing.
+  // A truncation of which shard 1 has heard, and whose caller gives up while it is held up. One
+  // that is given up before it began has changed nothing.
   void begin_truncation(wire::Attr of, std::uint64_t size) {
     do {
       EXPECT_FALSE(truncate(of, size, std::chrono::milliseconds(300)).has_value());
