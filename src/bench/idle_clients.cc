@@ -43,6 +43,7 @@ Status IdleClients::set_up() {
   BENCHFS_TRY(reactor_, rt::Reactor::create());
   BENCHFS_TRY(context_, net::Context::create({.devices = config_.devices}));
   BENCHFS_TRY(worker_, net::Worker::create(*context_, *reactor_, net::Worker::Threads::kSingle));
+  dialer_.emplace(*worker_);
   for (std::uint16_t id : {std::uint16_t{kBaselineWelcome},
                            wire::kRegisterReplyAmId,
                            wire::reply_am_id(wire::Opcode::kPing),
@@ -68,9 +69,9 @@ IdleClients::~IdleClients() {
   worker_->remove_handler(*this);
 }
 
-net::Disposition IdleClients::on_message(const net::Incoming& message) {
+link::Disposition IdleClients::on_message(const link::Incoming& message) {
   if (message.id == kBaselineWelcome) {
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   wire::Reader reader(message.header);
   if (message.id == wire::kRegisterReplyAmId) {
@@ -104,10 +105,10 @@ net::Disposition IdleClients::on_message(const net::Incoming& message) {
       }
     }
   }
-  return net::Disposition::kDone;
+  return link::Disposition::kDone;
 }
 
-void IdleClients::on_endpoint_failed(net::Endpoint&, ucs_status_t) {
+void IdleClients::on_link_failed(link::Link&, const link::Outcome&) {
   // The destructor closes it: a task that joins over it may be about to send, and gets the error
   // then.
 }
@@ -124,7 +125,8 @@ Status IdleClients::join(std::uint32_t clients, Measurement& out) {
                         .run_id = config_.run_id,
                         .secret = secret_};
     member->connection = std::make_unique<rpc::Connection>(
-        *worker_,
+        *reactor_,
+        *dialer_,
         member->identity,
         wire::ShardId{static_cast<std::uint32_t>(number % kNumbers)},
         config_.server.node_id,
@@ -193,12 +195,12 @@ Status IdleClients::join_bare(std::uint32_t clients,
 rt::CoStatus IdleClients::greet(net::Endpoint& endpoint) {
   static constexpr BaselineHeader kHeader{};
   static constexpr std::array<std::byte, 8> kNoAddress{};
-  ucs_status_t status = co_await endpoint.send({.id = kBaselineHello,
-                                                .header = std::as_bytes(std::span(&kHeader, 1)),
-                                                .data = kNoAddress,
-                                                .with_reply_endpoint = true});
-  if (status != UCS_OK) {
-    co_return std::unexpected(net::ucx_error(status, "connecting to a bare UCX listener"));
+  link::Outcome outcome = co_await endpoint.send({.id = kBaselineHello,
+                                                  .header = std::as_bytes(std::span(&kHeader, 1)),
+                                                  .data = kNoAddress,
+                                                  .shows_sender = true});
+  if (!outcome.ok()) {
+    co_return std::unexpected(link::error_of(outcome, "connecting to a bare UCX listener"));
   }
   co_return Status{};
 }
@@ -215,10 +217,10 @@ rt::CoStatus IdleClients::greet_all() {
 // of the peer's FIFO, which is mapped for each connection.
 rt::CoStatus IdleClients::join_one_bare(net::Endpoint& endpoint, Measurement& out) {
   MonoTime begin = mono_now();
-  ucs_status_t status = co_await endpoint.flush();
+  link::Outcome outcome = co_await endpoint.flush();
   count(out, begin);
-  if (status != UCS_OK) {
-    co_return std::unexpected(net::ucx_error(status, "connecting to a bare UCX listener"));
+  if (!outcome.ok()) {
+    co_return std::unexpected(link::error_of(outcome, "connecting to a bare UCX listener"));
   }
   for (int i = 0; i < 2; ++i) {
     (void)co_await rt::sleep_for(kBetweenMessages);  // lets the others proceed

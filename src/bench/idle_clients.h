@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@
 
 namespace benchfs::bench {
 
-class IdleClients final : private net::MessageHandler, private net::EndpointOwner {
+class IdleClients final : private link::Handler, private link::Owner {
  public:
   struct Config {
     std::string registry_dir;
@@ -52,9 +53,9 @@ class IdleClients final : private net::MessageHandler, private net::EndpointOwne
 
   explicit IdleClients(Config config) : config_(std::move(config)) {}
   Status set_up();
-  net::Disposition on_message(const net::Incoming& message) override;
+  link::Disposition on_message(const link::Incoming& message) override;
   // A bare connection.
-  void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
+  void on_link_failed(link::Link& link, const link::Outcome& why) override;
   rt::CoStatus join_one(Member& member, Measurement& out);
   static rt::CoStatus greet(net::Endpoint& endpoint);
   rt::CoStatus greet_all();
@@ -73,6 +74,7 @@ class IdleClients final : private net::MessageHandler, private net::EndpointOwne
   Unobserved unobserved_;
   std::unique_ptr<rt::Reactor> reactor_;
   std::unique_ptr<net::Worker> worker_;
+  std::optional<rpc::UcxDialer> dialer_;
   // Indexed by number. Request ids carry the low bits of the number where those of a connection
   // pool carry the shard.
   std::vector<std::unique_ptr<Member>> members_;

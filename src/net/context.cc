@@ -157,16 +157,24 @@ std::string ucx_version() {
   return fmt::format("{}.{}.{}", major, minor, release);
 }
 
-Error ucx_error(ucs_status_t status, std::string what) {
+link::Outcome outcome_of(ucs_status_t status) {
+  if (status == UCS_OK) [[likely]] {
+    return {};
+  }
   Errc code = Errc::kTransport;
   if (status == UCS_ERR_CONNECTION_RESET || status == UCS_ERR_ENDPOINT_TIMEOUT ||
       status == UCS_ERR_CANCELED) {
     code = Errc::kDisconnected;
-  } else if (status == UCS_ERR_NOT_CONNECTED || status == UCS_ERR_UNREACHABLE ||
-             status == UCS_ERR_REJECTED) {
+  } else if (status == UCS_ERR_NOT_CONNECTED || status == UCS_ERR_UNREACHABLE) {
     code = Errc::kUnreachable;
+  } else if (status == UCS_ERR_REJECTED) {
+    code = Errc::kRefused;
   }
-  return Error{code, 0, fmt::format("{} ({})", what, ucs_status_string(status))};
+  return {code, ucs_status_string(status)};
+}
+
+Error ucx_error(ucs_status_t status, std::string what) {
+  return link::error_of(outcome_of(status), std::move(what));
 }
 
 Status need_descriptors(std::size_t wanted, std::string what) {

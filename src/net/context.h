@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "link/link.h"
 #include "net/memory_access.h"
 
 namespace benchfs::net {
@@ -64,7 +65,9 @@ Status need_descriptors(std::size_t wanted, std::string what);
 // The version of the library in use, such as "1.13.1".
 std::string ucx_version();
 
-// "what: UCX's text" with Errc::kTransport, or kDisconnected/kUnreachable where the status says so.
+// The status with Errc::kTransport, or kDisconnected, kUnreachable or kRefused where it says so.
+link::Outcome outcome_of(ucs_status_t status);
+// The same, with "what" before UCX's text.
 Error ucx_error(ucs_status_t status, std::string what);
 
 }  // namespace benchfs::net

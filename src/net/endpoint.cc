@@ -11,112 +11,96 @@
 
 namespace benchfs::net {
 
-bool Operation::started(ucs_status_ptr_t request) {
-  // On an endpoint that has just failed, UCX 1.13 completes a receive before the function that
-  // begins it returns. The request is freed then.
-  if (is_completed_) {
-    return true;
+Endpoint::Endpoint(Worker& worker, link::Owner& owner)
+    : Link(worker.reactor()), worker_(worker), owner_(&owner) {}
+
+// On an endpoint that has just failed, UCX 1.13 completes a receive before the function that begins
+// it returns. The request is freed then.
+void Endpoint::started(link::Operation& operation, ucs_status_ptr_t request) {
+  if (UCS_PTR_IS_PTR(request)) {
+    leave_pending(operation);
+  } else {
+    end(operation, outcome_of(UCS_PTR_STATUS(request)));
   }
-  if (request == nullptr) {
-    status_ = UCS_OK;
-    return true;
-  }
-  if (UCS_PTR_IS_ERR(request)) {
-    status_ = UCS_PTR_STATUS(request);
-    return true;
-  }
-  status_ = UCS_INPROGRESS;
-  is_counted_ = true;
-  ++endpoint_.operations_;
-  return false;
 }
 
-void Operation::completed(void* request, ucs_status_t status) {
-  status_ = status;
-  is_completed_ = true;
+void Endpoint::on_over(void* request, ucs_status_t status, void* pointer) {
+  auto& operation = *static_cast<link::Operation*>(pointer);
+  auto& self = static_cast<Endpoint&>(operation.link());
   ucp_request_free(request);
-  if (!is_counted_) {
-    return;  // still inside the function that began it
-  }
-  Endpoint& endpoint = endpoint_;
-  --endpoint.operations_;
-  endpoint.worker_.reactor().schedule(handle_);
-  endpoint.finish_if_drained();
+  self.end(operation, outcome_of(status));
+  self.finish_if_drained();
 }
 
-bool Send::await_ready() {
-  if (!endpoint_.is_open()) {
-    status_ = UCS_ERR_CONNECTION_RESET;
-    return true;
+void Endpoint::on_received(void* request, ucs_status_t status, std::size_t, void* operation) {
+  on_over(request, status, operation);
+}
+
+void Endpoint::begin_send(link::Operation& operation, const link::Message& message) {
+  begin(operation);
+  if (!is_open()) {
+    return end(operation, outcome_of(UCS_ERR_CONNECTION_RESET));
   }
-  BENCHFS_CHECK(message_.header.size() <= Endpoint::kMaxHeader);
+  BENCHFS_CHECK(message.header.size() <= kMaxHeader);
   ucp_request_param_t param;
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
-  param.cb.send = on_sent;
-  param.user_data = this;
-  std::uint32_t flags = message_.with_reply_endpoint ? UCP_AM_SEND_FLAG_REPLY : 0U;
-  if (message_.protocol == Protocol::kEager) {
+  param.cb.send = on_over;
+  param.user_data = &operation;
+  std::uint32_t flags = message.shows_sender ? UCP_AM_SEND_FLAG_REPLY : 0U;
+  if (message.protocol == link::Protocol::kEager) {
     flags |= UCP_AM_SEND_FLAG_EAGER;
-  } else if (message_.protocol == Protocol::kRendezvous) {
+  } else if (message.protocol == link::Protocol::kRendezvous) {
     flags |= UCP_AM_SEND_FLAG_RNDV;
   }
   if (flags != 0) {
     param.op_attr_mask |= UCP_OP_ATTR_FIELD_FLAGS;
     param.flags = flags;
   }
-  if (message_.region != nullptr) {
+  if (message.region != nullptr) {
     param.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
-    param.memh = message_.region->handle();
+    param.memh = message.region->handle();
   }
-  return started(ucp_am_send_nbx(endpoint_.handle_,
-                                 message_.id,
-                                 message_.header.data(),
-                                 message_.header.size(),
-                                 message_.data.data(),
-                                 message_.data.size(),
-                                 &param));
+  started(operation,
+          ucp_am_send_nbx(handle_,
+                          message.id,
+                          message.header.data(),
+                          message.header.size(),
+                          message.data.data(),
+                          message.data.size(),
+                          &param));
 }
 
-void Send::on_sent(void* request, ucs_status_t status, void* self) {
-  static_cast<Send*>(self)->completed(request, status);
-}
-
-bool Receive::await_ready() {
-  if (!endpoint_.is_open()) {
-    worker_.release(descriptor_);
-    status_ = UCS_ERR_CONNECTION_RESET;
-    return true;
+void Endpoint::begin_receive(link::Operation& operation,
+                             const link::Held& held,
+                             std::span<std::byte> into,
+                             const MemoryRegion* region) {
+  begin(operation);
+  if (!is_open()) {
+    worker_.release(held.data);
+    return end(operation, outcome_of(UCS_ERR_CONNECTION_RESET));
   }
   ucp_request_param_t param;
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   param.cb.recv_am = on_received;
-  param.user_data = this;
-  if (region_ != nullptr) {
+  param.user_data = &operation;
+  if (region != nullptr) {
     param.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
-    param.memh = region_->handle();
+    param.memh = region->handle();
   }
-  return started(
-      ucp_am_recv_data_nbx(worker_.handle(), descriptor_, into_.data(), into_.size(), &param));
+  started(operation,
+          ucp_am_recv_data_nbx(worker_.handle(), held.data, into.data(), into.size(), &param));
 }
 
-void Receive::on_received(void* request, ucs_status_t status, std::size_t, void* self) {
-  static_cast<Receive*>(self)->completed(request, status);
-}
-
-bool Flush::await_ready() {
-  if (!endpoint_.is_open()) {
-    status_ = UCS_ERR_CONNECTION_RESET;
-    return true;
+void Endpoint::begin_flush(link::Operation& operation) {
+  begin(operation);
+  if (!is_open()) {
+    return end(operation, outcome_of(UCS_ERR_CONNECTION_RESET));
   }
   ucp_request_param_t param;
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
-  param.cb.send = on_flushed;
-  param.user_data = this;
-  return started(ucp_ep_flush_nbx(endpoint_.handle_, &param));
-}
-
-void Flush::on_flushed(void* request, ucs_status_t status, void* self) {
-  static_cast<Flush*>(self)->completed(request, status);
+  param.cb.send = on_over;
+  param.user_data = &operation;
+  started(operation, ucp_ep_flush_nbx(handle_, &param));
 }
 
 // A message nobody waits for, with its header behind it, until UCX has sent it. UCX reads the
@@ -184,7 +168,7 @@ void Endpoint::begin_close() {
     ucs_status_ptr_t request = ucp_ep_flush_nbx(handle_, &param);
     if (UCS_PTR_IS_PTR(request)) {
       ++operations_;
-      worker_.reactor().arm(*this, mono_now() + flush);
+      reactor_.arm(*this, mono_now() + flush);
       return;
     }
   }

@@ -58,27 +58,27 @@ std::set<std::string> blocked_by_other_threads() {
   return masks;
 }
 
-class Acceptor final : public ConnectionAcceptor, public EndpointOwner {
+class Acceptor final : public ConnectionAcceptor, public link::Owner {
  public:
   void on_connection_request(ucp_conn_request_h request, const SocketAddress&) override {
     auto endpoint = worker->accept(request, *this);
     ASSERT_TRUE(endpoint) << endpoint.error().message();
   }
-  void on_endpoint_failed(Endpoint& endpoint, ucs_status_t) override { endpoint.close(); }
+  void on_link_failed(link::Link& link, const link::Outcome&) override { link.close(); }
   Worker* worker = nullptr;
 };
 
-class Owner final : public EndpointOwner {
+class Owner final : public link::Owner {
  public:
-  void on_endpoint_failed(Endpoint& endpoint, ucs_status_t) override {
+  void on_link_failed(link::Link& link, const link::Outcome&) override {
     failed = true;
-    endpoint.close();
+    link.close();
   }
   bool failed = false;
 };
 
-rt::Task<void> flush(Endpoint* endpoint, ucs_status_t* status, bool* done) {
-  *status = co_await endpoint->flush();
+rt::Task<void> flush(Endpoint* endpoint, Errc* code, bool* done) {
+  *code = (co_await endpoint->flush()).code;
   *done = true;
 }
 
@@ -94,11 +94,11 @@ TEST(UcxCalls, LeaveNoDescriptorToAChildAndTakeNoSignal) {
   SocketAddress address = server->listen(make_address("127.0.0.1", 0).value(), acceptor).value();
   Owner owner;
   Endpoint* endpoint = client->connect(address, owner).value();
-  ucs_status_t status = UCS_INPROGRESS;
+  Errc code = Errc::kInternal;
   bool done = false;
-  reactor->block_on(flush(endpoint, &status, &done));
+  reactor->block_on(flush(endpoint, &code, &done));
   ASSERT_TRUE(done);
-  EXPECT_EQ(status, UCS_OK);
+  EXPECT_EQ(code, Errc::kOk);
   EXPECT_EQ(inheritable(before), "");
   // All but SIGKILL (9), SIGSTOP (19), and 32 and 33, which are libc's own.
   EXPECT_EQ(blocked_by_other_threads(), (std::set<std::string>{"fffffffe7ffbfeff"}));

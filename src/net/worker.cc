@@ -27,9 +27,9 @@ ucs_status_t ignore_message(
 }
 
 // Takes the place of a handler that was removed.
-class DroppingHandler final : public MessageHandler {
+class DroppingHandler final : public link::Handler {
  public:
-  Disposition on_message(const Incoming&) override { return Disposition::kDone; }
+  link::Disposition on_message(const link::Incoming&) override { return link::Disposition::kDone; }
 };
 DroppingHandler dropping_handler;
 
@@ -86,7 +86,7 @@ void Worker::force_endpoints() {
   }
 }
 
-Status Worker::set_handler(std::uint16_t id, MessageHandler& handler, bool persistent) {
+Status Worker::set_handler(std::uint16_t id, link::Handler& handler, bool persistent) {
   slots_.push_back(std::make_unique<Slot>(Slot{this, &handler, id}));
   ucp_am_handler_param_t param{};
   param.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
@@ -105,7 +105,7 @@ Status Worker::set_handler(std::uint16_t id, MessageHandler& handler, bool persi
   return {};
 }
 
-void Worker::remove_handler(MessageHandler& handler) {
+void Worker::remove_handler(link::Handler& handler) {
   for (auto& slot : slots_) {
     if (slot->handler == &handler) {
       slot->handler = &dropping_handler;
@@ -120,7 +120,7 @@ ucs_status_t Worker::on_active_message(void* arg,
                                        std::size_t length,
                                        const ucp_am_recv_param_t* param) {
   auto* slot = static_cast<Slot*>(arg);
-  Incoming message;
+  link::Incoming message;
   message.id = slot->id;
   message.header = {static_cast<const std::byte*>(header), header_length};
   message.data = data;
@@ -128,10 +128,11 @@ ucs_status_t Worker::on_active_message(void* arg,
   message.is_rendezvous = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
   message.can_hold = message.is_rendezvous || (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA) != 0;
   if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) != 0) {
-    message.reply_endpoint = param->reply_ep;
+    message.sender = slot->worker->find(param->reply_ep);
   }
-  Disposition what = slot->handler->on_message(message);
-  return what == Disposition::kHold ? UCS_INPROGRESS : UCS_OK;
+  message.keeper = slot->worker;
+  link::Disposition what = slot->handler->on_message(message);
+  return what == link::Disposition::kHold ? UCS_INPROGRESS : UCS_OK;
 }
 
 Status Worker::guard_message_ids() {
@@ -212,7 +213,7 @@ void Worker::on_error(void* arg, ucp_ep_h, ucs_status_t status) {
 }
 
 Result<Endpoint*> Worker::make_endpoint(ucp_ep_params_t& params,
-                                        EndpointOwner& owner,
+                                        link::Owner& owner,
                                         const char* what) {
   auto endpoint = std::make_unique<Endpoint>(*this, owner);
   params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
@@ -230,7 +231,7 @@ Result<Endpoint*> Worker::make_endpoint(ucp_ep_params_t& params,
   return made;
 }
 
-Result<Endpoint*> Worker::connect(const SocketAddress& address, EndpointOwner& owner) {
+Result<Endpoint*> Worker::connect(const SocketAddress& address, link::Owner& owner) {
   BENCHFS_TRY_VOID(need_descriptors(kEndpointDescriptors, "making a connection"));
   ucp_ep_params_t params{};
   params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
@@ -240,7 +241,7 @@ Result<Endpoint*> Worker::connect(const SocketAddress& address, EndpointOwner& o
   return make_endpoint(params, owner, "creating an endpoint");
 }
 
-Result<Endpoint*> Worker::accept(ucp_conn_request_h request, EndpointOwner& owner) {
+Result<Endpoint*> Worker::accept(ucp_conn_request_h request, link::Owner& owner) {
   if (Status room = need_descriptors(kEndpointDescriptors, "accepting a connection"); !room) {
     reject(request);
     return std::unexpected(std::move(room.error()));
@@ -267,7 +268,7 @@ bool Worker::deliver_events() {
   for (std::size_t i = 0; i < failed_.size(); ++i) {
     Endpoint* endpoint = failed_[i];
     if (endpoint->owner_ != nullptr) {  // not closed meanwhile
-      endpoint->owner_->on_endpoint_failed(*endpoint, endpoint->failure_);
+      endpoint->owner_->on_link_failed(*endpoint, outcome_of(endpoint->failure_));
     }
     worked = true;
   }

@@ -28,28 +28,6 @@
 
 namespace benchfs::net {
 
-// An active message, valid during the handler only.
-struct Incoming {
-  std::uint16_t id = 0;
-  std::span<const std::byte> header;  // unaligned
-  void* data = nullptr;  // eager: the bytes, unaligned; rendezvous or can_hold: the descriptor
-  std::size_t length = 0;
-  bool is_rendezvous = false;
-  bool can_hold = false;              // the handler may return kHold and keep `data`
-  ucp_ep_h reply_endpoint = nullptr;  // only when the sender asked for a reply endpoint
-};
-
-enum class Disposition : std::uint8_t {
-  kDone,  // the data was copied or is not wanted (a rendezvous is dropped, its sender succeeds)
-  kHold,  // `data` is kept as a descriptor: give it to receive() or release()
-};
-
-class MessageHandler {
- public:
-  virtual ~MessageHandler() = default;
-  virtual Disposition on_message(const Incoming& message) = 0;
-};
-
 // Somebody knocked at the listener.
 class ConnectionAcceptor {
  public:
@@ -58,7 +36,7 @@ class ConnectionAcceptor {
   virtual void on_connection_request(ucp_conn_request_h request, const SocketAddress& peer) = 0;
 };
 
-class Worker final : public rt::Poller {
+class Worker final : public rt::Poller, public link::Keeper {
  public:
   enum class Threads : std::uint8_t { kSingle, kSerialized };
   static Result<std::unique_ptr<Worker>> create(Context& context,
@@ -73,9 +51,9 @@ class Worker final : public rt::Poller {
 
   // Messages with this id go to `handler` until remove_handler(). `persistent`: eager data can
   // always be held.
-  Status set_handler(std::uint16_t id, MessageHandler& handler, bool persistent);
+  Status set_handler(std::uint16_t id, link::Handler& handler, bool persistent);
   // Messages for this handler are dropped from now on.
-  void remove_handler(MessageHandler& handler);
+  void remove_handler(link::Handler& handler);
 
   // Starts to listen; returns the bound address (port 0 picks one).
   Result<SocketAddress> listen(const SocketAddress& address, ConnectionAcceptor& acceptor);
@@ -84,24 +62,13 @@ class Worker final : public rt::Poller {
   // Descriptors that UCX may open for one connection, over all devices and while it is being made.
   static constexpr std::size_t kEndpointDescriptors = 8;
   // Starts to connect; a refusal is reported to the owner as a failure. Flush before the first
-  // message (see Endpoint::flush). Errors: also kSystem with EMFILE.
-  Result<Endpoint*> connect(const SocketAddress& address, EndpointOwner& owner);
+  // message (see Endpoint::begin_flush). Errors: also kSystem with EMFILE.
+  Result<Endpoint*> connect(const SocketAddress& address, link::Owner& owner);
   // Rejects the request when it fails.
-  Result<Endpoint*> accept(ucp_conn_request_h request, EndpointOwner& owner);
+  Result<Endpoint*> accept(ucp_conn_request_h request, link::Owner& owner);
   void reject(ucp_conn_request_h request);
 
-  // The endpoint with this UCX handle, or nullptr; for the reply endpoint of a registration.
-  [[nodiscard]] Endpoint* find(ucp_ep_h handle);
-
-  // Takes the bytes of a held message into `into` (at least `length` bytes). `length` must be the
-  // message's length: UCX aborts when the receiver offers less.
-  [[nodiscard]] Receive receive(Endpoint& endpoint,
-                                void* descriptor,
-                                std::span<std::byte> into,
-                                const MemoryRegion* region = nullptr) {
-    return {endpoint, *this, descriptor, into, region};
-  }
-  void release(void* descriptor) { ucp_am_data_release(handle_, descriptor); }
+  void release(void* held) override { ucp_am_data_release(handle_, held); }
 
   // Endpoints alive: open, failed or still closing.
   [[nodiscard]] std::size_t endpoint_count() const { return endpoints_.size(); }
@@ -117,7 +84,7 @@ class Worker final : public rt::Poller {
   friend class Endpoint;
   struct Slot {
     Worker* worker = nullptr;
-    MessageHandler* handler = nullptr;
+    link::Handler* handler = nullptr;
     std::uint16_t id = 0;
   };
 
@@ -130,7 +97,9 @@ class Worker final : public rt::Poller {
                                         const ucp_am_recv_param_t* param);
   static void on_connection(ucp_conn_request_h request, void* arg);
   static void on_error(void* arg, ucp_ep_h endpoint, ucs_status_t status);
-  Result<Endpoint*> make_endpoint(ucp_ep_params_t& params, EndpointOwner& owner, const char* what);
+  // The endpoint with this UCX handle, or nullptr.
+  [[nodiscard]] Endpoint* find(ucp_ep_h handle);
+  Result<Endpoint*> make_endpoint(ucp_ep_params_t& params, link::Owner& owner, const char* what);
   void defer(std::vector<Endpoint*>& queue, Endpoint* endpoint) {
     queue.push_back(endpoint);
     has_events_ = true;

@@ -58,8 +58,8 @@ void Admission::open(std::uint64_t run_id) {
 }
 
 void Admission::clear() {
-  for (auto& [endpoint, peer] : unregistered_) {
-    endpoint->close();
+  for (auto& [link, peer] : unregistered_) {
+    link->close();
   }
   unregistered_.clear();
 }
@@ -103,21 +103,19 @@ bool Admission::has_descriptors() {
   return false;
 }
 
-std::optional<Registration> Admission::examine(const net::Incoming& message) {
-  net::Endpoint* endpoint =
-      message.reply_endpoint == nullptr ? nullptr : worker_.find(message.reply_endpoint);
-  auto found = endpoint == nullptr ? unregistered_.end() : unregistered_.find(endpoint);
+std::optional<Registration> Admission::examine(const link::Incoming& message) {
+  auto found = unregistered_.find(message.sender);
   if (found == unregistered_.end()) {
     ++stats_.malformed;
     return std::nullopt;
   }
   Unregistered& peer = found->second;
   Registration registration;
-  registration.endpoint = endpoint;
+  registration.link = message.sender;
   registration.address = peer.address;
   if (!read_header(message.header, registration.header)) {
     ++stats_.malformed;
-    drop(*endpoint);
+    drop(*message.sender);
     return std::nullopt;
   }
   if (!message.is_rendezvous && message.length <= wire::kMaxClientIdBytes) {
@@ -158,8 +156,8 @@ void Admission::send_challenge(const Registration& registration, Unregistered& p
   wire::RegisterChallengeHeader question;
   question.attempt = registration.header.attempt;
   question.challenge = *peer.challenge;
-  registration.endpoint->send_and_forget(wire::kRegisterReplyAmId,
-                                         std::as_bytes(std::span(&question, 1)));
+  registration.link->send_and_forget(wire::kRegisterReplyAmId,
+                                     std::as_bytes(std::span(&question, 1)));
 }
 
 Errc Admission::check_proof(const Registration& registration, Unregistered& peer) {
@@ -179,7 +177,7 @@ Errc Admission::check_proof(const Registration& registration, Unregistered& peer
 }
 
 void Admission::admit(const Registration& registration) {
-  unregistered_.erase(registration.endpoint);
+  unregistered_.erase(registration.link);
 }
 
 void Admission::refuse(const Registration& registration, Errc code) {
@@ -188,25 +186,23 @@ void Admission::refuse(const Registration& registration, Errc code) {
   response.error_code = static_cast<std::uint32_t>(code);
   response.attempt = registration.header.attempt;
   response.run_id = run_id_;
-  registration.endpoint->send_and_forget(wire::kRegisterReplyAmId,
-                                         std::as_bytes(std::span(&response, 1)));
-  unregistered_.erase(registration.endpoint);
-  registration.endpoint->close(kCloseFlush);
+  registration.link->send_and_forget(wire::kRegisterReplyAmId,
+                                     std::as_bytes(std::span(&response, 1)));
+  unregistered_.erase(registration.link);
+  registration.link->close(kCloseFlush);
 }
 
-bool Admission::drop(net::Endpoint& endpoint) {
-  if (unregistered_.erase(&endpoint) == 0) {
+bool Admission::drop(link::Link& link) {
+  if (unregistered_.erase(&link) == 0) {
     return false;
   }
-  endpoint.close();
+  link.close();
   return true;
 }
 
-void Admission::drop_sender(const net::Incoming& message) {
-  net::Endpoint* endpoint =
-      message.reply_endpoint == nullptr ? nullptr : worker_.find(message.reply_endpoint);
-  if (endpoint != nullptr) {
-    drop(*endpoint);
+void Admission::drop_sender(const link::Incoming& message) {
+  if (message.sender != nullptr) {
+    drop(*message.sender);
   }
 }
 

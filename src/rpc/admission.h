@@ -10,7 +10,7 @@
 // prove it over a challenge that is made for this connection and used once, so that a recorded
 // proof is worth nothing; all that is remembered is the challenge.
 //
-// Thread: the reactor's. Worker and owner are borrowed; unregistered endpoints are ours.
+// Thread: the reactor's. Worker and owner are borrowed; unregistered links are ours.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ namespace benchfs::rpc {
 
 // A RegisterClient of an unregistered peer, and whether it may register.
 struct Registration {
-  net::Endpoint* endpoint = nullptr;
+  link::Link* link = nullptr;
   net::SocketAddress address;
   wire::RegisterClientRequestHeader header;
   std::string client_id;
@@ -57,8 +57,8 @@ class Admission final : public net::ConnectionAcceptor {
     std::uint64_t register_timeouts = 0;
   };
 
-  // `owner` hears of failed endpoints, registered or not; it passes the news on to drop().
-  Admission(net::Worker& worker, net::EndpointOwner& owner, const Config& config)
+  // `owner` hears of failed links, registered or not; it passes the news on to drop().
+  Admission(net::Worker& worker, link::Owner& owner, const Config& config)
       : worker_(worker), owner_(owner), config_(config) {}
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;
@@ -72,23 +72,23 @@ class Admission final : public net::ConnectionAcceptor {
   void open(std::uint64_t run_id);
   void close() { state_ = State::kClosed; }
   [[nodiscard]] bool is_open() const { return state_ == State::kOpen; }
-  // Closes every unregistered endpoint.
+  // Closes every unregistered link.
   void clear();
 
   void on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) override;
 
   // Looks at a RegisterClient. Nothing when it is not one of an unregistered peer, is malformed, or
   // was answered with a challenge; else the caller ends it with admit() or refuse().
-  std::optional<Registration> examine(const net::Incoming& message);
-  // The endpoint is the caller's from now on.
+  std::optional<Registration> examine(const link::Incoming& message);
+  // The link is the caller's from now on.
   void admit(const Registration& registration);
   // Answers with `code` and closes.
   void refuse(const Registration& registration, Errc code);
 
-  // Closes an unregistered endpoint; false if it is none.
-  bool drop(net::Endpoint& endpoint);
-  // The same for who sent `message` and showed its endpoint: it may only register.
-  void drop_sender(const net::Incoming& message);
+  // Closes an unregistered link; false if it is none.
+  bool drop(link::Link& link);
+  // The same for who sent `message` and showed its link: it may only register.
+  void drop_sender(const link::Incoming& message);
   // Closes those that took too long.
   void sweep(MonoTime now);
 
@@ -112,11 +112,11 @@ class Admission final : public net::ConnectionAcceptor {
   Errc check_proof(const Registration& registration, Unregistered& peer);
 
   net::Worker& worker_;
-  net::EndpointOwner& owner_;
+  link::Owner& owner_;
   Config config_;
   State state_ = State::kStarting;
   std::uint64_t run_id_ = 0;
-  std::unordered_map<net::Endpoint*, Unregistered> unregistered_;
+  std::unordered_map<link::Link*, Unregistered> unregistered_;
   std::unique_ptr<net::SilentConnections> silent_;
   MonoTime next_look_;  // for silent connections
   Stats stats_;

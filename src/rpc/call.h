@@ -13,10 +13,13 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "net/context.h"
 #include "wire/codec.h"
 #include "wire/header.h"
 #include "wire/messages.h"
+
+namespace benchfs::net {
+class MemoryRegion;
+}
 
 namespace benchfs::rpc {
 

@@ -68,7 +68,7 @@ ClientRegistry::Room ClientRegistry::shed() {
 
 Session& ClientRegistry::add(std::string_view client_id,
                              std::uint64_t client_uid,
-                             net::Endpoint* endpoint,
+                             link::Link* link,
                              const net::SocketAddress& address,
                              MonoTime now) {
   BENCHFS_CHECK(size_ < config_.capacity && find(client_id) == nullptr);
@@ -82,7 +82,7 @@ Session& ClientRegistry::add(std::string_view client_id,
   session.id = wire::SessionId::make(slot, random_id() >> wire::SessionId::kSlotBits);
   session.client_id.assign(client_id);
   session.client_uid = client_uid;
-  session.endpoint = endpoint;
+  session.link = link;
   session.address = address;
   session.connected_at = now;
   session.last_request_at = now;
@@ -118,7 +118,7 @@ void ClientRegistry::remove(Session& session) {
   }
   free_slots_.push_back(session.id.slot());
   session.id = {};
-  session.endpoint = nullptr;
+  session.link = nullptr;
   --size_;
 }
 

@@ -31,8 +31,8 @@
 #include "net/address.h"
 #include "wire/ids.h"
 
-namespace benchfs::net {
-class Endpoint;
+namespace benchfs::link {
+class Link;
 }
 
 namespace benchfs::rpc {
@@ -44,7 +44,7 @@ struct Session {
   wire::SessionId id;
   std::string client_id;
   std::uint64_t client_uid = 0;
-  net::Endpoint* endpoint = nullptr;
+  link::Link* link = nullptr;
   net::SocketAddress address;
   MonoTime connected_at;
   MonoTime last_request_at;
@@ -103,7 +103,7 @@ class ClientRegistry {
   // Registers; make_room() must have said kFree.
   Session& add(std::string_view client_id,
                std::uint64_t client_uid,
-               net::Endpoint* endpoint,
+               link::Link* link,
                const net::SocketAddress& address,
                MonoTime now);
 

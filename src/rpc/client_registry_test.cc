@@ -14,12 +14,12 @@ namespace benchfs::rpc {
 namespace {
 
 // The registry keeps the pointer and never looks behind it.
-net::Endpoint* fake_endpoint(std::uintptr_t number) {
-  return reinterpret_cast<net::Endpoint*>(number * 64);
+link::Link* fake_link(std::uintptr_t number) {
+  return reinterpret_cast<link::Link*>(number * 64);
 }
 
 Session& add(ClientRegistry& registry, const std::string& id, std::uintptr_t number = 1) {
-  return registry.add(id, number, fake_endpoint(number), {}, mono_now());
+  return registry.add(id, number, fake_link(number), {}, mono_now());
 }
 
 using Kind = ClientRegistry::Room::Kind;
@@ -95,8 +95,8 @@ TEST(ClientRegistry, AClientKeepsItsPlaceForItsTurn) {
   Nanos turn = std::chrono::seconds(5);
   ClientRegistry registry(room_for(2, turn));
   MonoTime now = mono_now();
-  Session& first = registry.add("client_1", 1, fake_endpoint(1), {}, now);
-  Session& second = registry.add("client_2", 2, fake_endpoint(2), {}, now + turn / 2);
+  Session& first = registry.add("client_1", 1, fake_link(1), {}, now);
+  Session& second = registry.add("client_2", 2, fake_link(2), {}, now + turn / 2);
   auto use = [&](Session& session, MonoTime when) {
     registry.begin_request(session, when);
     registry.end_request(session);

@@ -15,14 +15,16 @@ constexpr Nanos kCloseFlush = std::chrono::milliseconds(200);
 
 }  // namespace
 
-Connection::Connection(net::Worker& worker,
+Connection::Connection(rt::Reactor& reactor,
+                       Dialer& dialer,
                        const ClientIdentity& identity,
                        wire::ShardId shard,
                        std::string name,
                        net::SocketAddress address,
                        const Heartbeat& heartbeat,
                        ConnectionObserver& observer)
-    : worker_(worker),
+    : reactor_(reactor),
+      dialer_(dialer),
       identity_(identity),
       shard_(shard),
       name_(std::move(name)),
@@ -64,15 +66,15 @@ rt::CoStatus Connection::do_establish(Deadline deadline) {
   attempt_began_ = mono_now();
   std::uint64_t epoch = ++epoch_;
   ++stats_.connects;
-  auto endpoint = worker_.connect(address_, *this);
-  if (!endpoint) {
+  Result<link::Link*> link = dialer_.connect(address_, *this);
+  if (!link) {
     Error error =
-        std::move(endpoint.error())
+        std::move(link.error())
             .with_prefix(fmt::format("connecting to {} at {}", name_, address_.to_string()));
     shut(error, Nanos::zero());
     co_return std::unexpected(error);
   }
-  endpoint_ = *endpoint;
+  link_ = *link;
   Status registered = co_await send_registration(deadline);
   if (!registered) {
     if (epoch_ == epoch) {  // else it is closed, or somebody else's next connection
@@ -98,9 +100,9 @@ void Connection::on_connection_close(wire::CloseReason reason) {
        Nanos::zero());
 }
 
-// UCX brings no reason with a rejection.
-Error Connection::failed_attempt(ucs_status_t status) const {
-  if (status == UCS_ERR_REJECTED) {
+// No reason comes with a rejection.
+Error Connection::failed_attempt(const link::Outcome& why) const {
+  if (why.code == Errc::kRefused) {
     return Error{
         Errc::kUnreachable,
         0,
@@ -110,20 +112,20 @@ Error Connection::failed_attempt(ucs_status_t status) const {
                     name_,
                     address_.to_string())};
   }
-  return net::ucx_error(
-      status,
+  return link::error_of(
+      why,
       fmt::format(
           "connection to {} at {}, {}", name_, address_.to_string(), phase_text(mono_now())));
 }
 
-void Connection::on_endpoint_failed(net::Endpoint&, ucs_status_t status) {
+void Connection::on_link_failed(link::Link&, const link::Outcome& why) {
   bool is_attempt = state_ == State::kConnecting || state_ == State::kRegistering;
   if (!is_attempt) {
-    shut(net::ucx_error(status, fmt::format("connection to {} at {}", name_, address_.to_string())),
+    shut(link::error_of(why, fmt::format("connection to {} at {}", name_, address_.to_string())),
          Nanos::zero());
     return;
   }
-  shut(failed_attempt(status), Nanos::zero());
+  shut(failed_attempt(why), Nanos::zero());
 }
 
 bool Connection::notify(wire::Opcode opcode,
@@ -132,7 +134,7 @@ bool Connection::notify(wire::Opcode opcode,
   if (state_ != State::kReady) {
     return false;
   }
-  if (endpoint_->operations() >= kMaxUnsentNotices) [[unlikely]] {
+  if (link_->operations() >= kMaxUnsentNotices) [[unlikely]] {
     shut(Error{Errc::kDisconnected, 0, fmt::format("{} does not read what it is sent", name_)},
          Nanos::zero());
     return false;
@@ -141,7 +143,7 @@ bool Connection::notify(wire::Opcode opcode,
   message.append(wire::NoticeHeader{grant_.session_id});
   message.append_bytes(body);
   message.append_bytes(tail);
-  endpoint_->send_and_forget(static_cast<std::uint16_t>(opcode), std::as_const(message).bytes());
+  link_->send_and_forget(static_cast<std::uint16_t>(opcode), std::as_const(message).bytes());
   ++stats_.notices;
   return true;
 }
@@ -149,15 +151,15 @@ bool Connection::notify(wire::Opcode opcode,
 void Connection::close() {
   if (state_ == State::kReady) {
     wire::GoodbyeHeader goodbye{grant_.session_id};
-    endpoint_->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kGoodbye),
-                               std::as_bytes(std::span(&goodbye, 1)));
+    link_->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kGoodbye),
+                           std::as_bytes(std::span(&goodbye, 1)));
   }
   shut(Error{Errc::kCancelled, 0, "the client is closing"},
        state_ == State::kReady ? kCloseFlush : Nanos::zero());
 }
 
 void Connection::shut(const Error& why, Nanos flush) {
-  if (state_ == State::kClosed && endpoint_ == nullptr) {
+  if (state_ == State::kClosed && link_ == nullptr) {
     return;
   }
   bool was_ready = state_ == State::kReady;
@@ -165,14 +167,14 @@ void Connection::shut(const Error& why, Nanos flush) {
   was_lost_ = why.code != Errc::kUnknownSession;
   ++epoch_;
   last_error_ = why;
-  net::Endpoint* endpoint = std::exchange(endpoint_, nullptr);
+  link::Link* link = std::exchange(link_, nullptr);
   for (Exchange* exchange : slots_) {
     if (exchange != nullptr) {
       finish(*exchange, why);
     }
   }
-  if (endpoint != nullptr) {
-    endpoint->close(flush);  // completes sends and receives in flight
+  if (link != nullptr) {
+    link->close(flush);  // completes sends and receives in flight
   }
   if (was_ready && why.code != Errc::kCancelled) {
     observer_.on_connection_lost(*this);

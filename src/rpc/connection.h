@@ -1,9 +1,9 @@
 // A client's connection to one server, and the calls that wait on it.
 //
-//   closed --establish()--> connecting --endpoint made--> registering --reply--> ready
+//   closed --establish()--> connecting --link made--> registering --reply--> ready
 //   registering --challenge: proof of the cluster secret--> registering
 //   ready --ConnectionClose(eviction)--> closed   (pending calls: not executed, may be sent again)
-//   any   --other ConnectionClose, error, deadline while UCX holds memory, silence--> closed
+//   any   --other ConnectionClose, error, deadline while the link holds memory, silence--> closed
 //                                                 (pending calls: effect unknown)
 //
 // How it is made and ends is in connection.cc, registering in connection_register.cc, its calls in
@@ -32,8 +32,10 @@
 
 #include "base/error.h"
 #include "cluster/secret.h"
-#include "net/worker.h"
+#include "link/link.h"
+#include "net/address.h"
 #include "rpc/call.h"
+#include "rpc/dialer.h"
 #include "rpc/exchange.h"
 #include "rpc/heartbeat.h"
 #include "rt/sync.h"
@@ -66,12 +68,13 @@ class ConnectionObserver {
   virtual void on_connection_lost(Connection& connection) = 0;
 };
 
-class Connection final : private net::EndpointOwner, private rt::Timer {
+class Connection final : private link::Owner, private rt::Timer {
  public:
   using Exchange = rpc::Exchange;
   enum class State : std::uint8_t { kClosed, kConnecting, kRegistering, kReady };
 
-  Connection(net::Worker& worker,
+  Connection(rt::Reactor& reactor,
+             Dialer& dialer,
              const ClientIdentity& identity,
              wire::ShardId shard,
              std::string name,
@@ -106,7 +109,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
 
   // Called by the pool's message handler.
   void on_register_reply(const wire::RegisterReply& reply);
-  net::Disposition on_reply(const wire::ReplyHeader& header, const net::Incoming& message);
+  link::Disposition on_reply(const wire::ReplyHeader& header, const link::Incoming& message);
   void on_connection_close(wire::CloseReason reason);
   void on_notice() { heartbeat_.heard(); }
 
@@ -129,14 +132,14 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   [[nodiscard]] bool has_attempt(std::uint64_t attempt) const {
     return state_ == State::kRegistering && attempt_ == attempt;
   }
-  [[nodiscard]] net::Endpoint* endpoint() { return endpoint_; }
+  [[nodiscard]] link::Link* link() { return link_; }
 
  private:
   friend class rpc::Exchange;
   struct ReplyAwaiter;
   struct RegistrationGuard;
 
-  void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
+  void on_link_failed(link::Link& link, const link::Outcome& why) override;
   void begin_watch();
   void on_timer() override;
   void end_late_calls(MonoTime now);
@@ -145,14 +148,14 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   void on_silence();
   rt::CoStatus do_establish(Deadline deadline);
   rt::CoStatus send_registration(Deadline deadline);
-  [[nodiscard]] net::Send send_register(const wire::RegisterClientRequestHeader& header);
+  [[nodiscard]] link::Send send_register(const wire::RegisterClientRequestHeader& header);
   bool prove_secret(wire::RegisterClientRequestHeader& header);
   [[nodiscard]] Error refusal(const wire::RegisterClientResponseHeader& reply) const;
   void shut(const Error& why, Nanos flush);
   void finish(Exchange& exchange, Error error);
   [[nodiscard]] std::string phase_text(MonoTime now) const;
   [[nodiscard]] std::string phase_text(const Exchange& exchange, MonoTime now) const;
-  [[nodiscard]] Error failed_attempt(ucs_status_t status) const;
+  [[nodiscard]] Error failed_attempt(const link::Outcome& why) const;
   [[nodiscard]] Error closed_error(const Exchange& exchange) const;
   // True if slots are left besides `kept` of them, and room for this many bulk bytes. A call with
   // more than the window of bytes goes alone.
@@ -170,7 +173,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   void leave(Exchange& exchange);
   void wake_waiting();
   void begin_attempt(Exchange& exchange);
-  ucs_status_t begin_send(Exchange& exchange);
+  void begin_send(Exchange& exchange);
   rt::Task<void> exchange_slowly(Exchange& exchange);
   rt::Task<void> fetch_data(Exchange& exchange);
   Result<Reply> conclude(Exchange& exchange);
@@ -178,7 +181,8 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   [[nodiscard]] Error explained_error(const wire::ReplyHeader& header,
                                       std::span<const std::byte> text) const;
 
-  net::Worker& worker_;
+  rt::Reactor& reactor_;
+  Dialer& dialer_;
   const ClientIdentity& identity_;
   wire::ShardId shard_;
   std::string name_;
@@ -188,7 +192,7 @@ class Connection final : private net::EndpointOwner, private rt::Timer {
   State state_ = State::kClosed;
   bool was_lost_ = false;
   std::uint64_t epoch_ = 0;  // grows with every connection made or lost
-  net::Endpoint* endpoint_ = nullptr;
+  link::Link* link_ = nullptr;
   wire::RegisterClientResponseHeader grant_;
   std::uint64_t attempt_ = 0;
   MonoTime attempt_began_;

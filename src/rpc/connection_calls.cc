@@ -55,7 +55,8 @@ std::coroutine_handle<> Exchange::await_suspend(std::coroutine_handle<> caller) 
     room_ = bulk_bytes(call_);
     if (connection_.has_room(room_)) [[likely]] {
       connection_.admit(*this);
-      if (connection_.begin_send(*this) == UCS_OK) [[likely]] {
+      connection_.begin_send(*this);
+      if (!send_.is_pending() && send_.outcome().ok()) [[likely]] {
         phase_ = CallPhase::kWaitingForReply;
         handle_ = caller;
         return std::noop_coroutine();
@@ -77,9 +78,10 @@ void Connection::finish(Exchange& exchange, Error error) {
   exchange.fail_with(std::move(error));
   if (exchange.phase_ == CallPhase::kWaitingForReply) {
     exchange.phase_ = CallPhase::kDone;
-    worker_.reactor().schedule(exchange.handle_);
+    reactor_.schedule(exchange.handle_);
   }
-  // Else the coroutine is resumed when its turn comes, or when UCX lets go of the call's memory.
+  // Else the coroutine is resumed when its turn comes, or when the link lets go of the call's
+  // memory.
 }
 
 // Of a call that was not sent, because the connection closed before its turn.
@@ -178,8 +180,8 @@ void Connection::wake_waiting() {
 
 // --- Sending and receiving -----------------------------------------------------------------------
 
-// UCS_INPROGRESS: the operation in `send_` goes on. Errors: nothing left.
-ucs_status_t Connection::begin_send(Exchange& exchange) {
+// When it ends at once with an error, nothing left.
+void Connection::begin_send(Exchange& exchange) {
   exchange.epoch_ = epoch_;
   exchange.phase_ = CallPhase::kSending;
   const Call& call = exchange.call_;
@@ -195,27 +197,24 @@ ucs_status_t Connection::begin_send(Exchange& exchange) {
   header.append_text({reinterpret_cast<const char*>(call.body.data()), call.body.size()});
   header.append_text(call.name);
   header.append_text(call.second_name);
-  exchange.send_.emplace(*endpoint_,
-                         net::Send::Message{
-                             .id = static_cast<std::uint16_t>(call.opcode),
-                             .header = std::as_const(header).bytes(),
-                             .data = call.data,
-                             .protocol = call.rendezvous     ? net::Protocol::kRendezvous
-                                         : call.data.empty() ? net::Protocol::kAuto
-                                                             : net::Protocol::kEager,
-                             .region = call.region,
-                         });
-  bool is_over = exchange.send_->await_ready();
-  ucs_status_t status = is_over ? exchange.send_->await_resume() : UCS_INPROGRESS;
-  exchange.was_sent_ = status == UCS_OK || status == UCS_INPROGRESS;
-  return status;
+  link_->begin_send(exchange.send_,
+                    {
+                        .id = static_cast<std::uint16_t>(call.opcode),
+                        .header = std::as_const(header).bytes(),
+                        .data = call.data,
+                        .protocol = call.rendezvous     ? link::Protocol::kRendezvous
+                                    : call.data.empty() ? link::Protocol::kAuto
+                                                        : link::Protocol::kEager,
+                        .region = call.region,
+                    });
+  exchange.was_sent_ = exchange.send_.is_pending() || exchange.send_.outcome().ok();
 }
 
 // Another attempt, with the slot and the id of the one before.
 void Connection::begin_attempt(Exchange& exchange) {
   exchange.outcome_ = Exchange::Outcome::kOpen;
   exchange.error_ = Error{Errc::kOk};
-  exchange.descriptor_ = nullptr;
+  exchange.held_ = {};
   exchange.header_.clear();
   exchange.was_sent_ = false;
   exchange.memory_ = memory_;  // what was forgotten did not matter, else it would not come again
@@ -240,15 +239,15 @@ rt::Task<void> Connection::exchange_slowly(Exchange& exchange) {
     exchange.enter(CallPhase::kSending);
     begin_send(exchange);
   }
-  ucs_status_t sent = co_await net::Completion{*exchange.send_};
+  link::Outcome sent = co_await link::Completion{exchange.send_};
   bool is_current = epoch_ == exchange.epoch_;  // else shut() has said why
-  if (is_current && sent != UCS_OK) {
-    shut(net::ucx_error(sent, fmt::format("sending to {}", name_)), Nanos::zero());
+  if (is_current && !sent.ok()) {
+    shut(link::error_of(sent, fmt::format("sending to {}", name_)), Nanos::zero());
   } else if (is_current && exchange.outcome_ == Exchange::Outcome::kOpen) {
     exchange.enter(CallPhase::kWaitingForReply);
     co_await ReplyAwaiter{exchange};
   }
-  if (exchange.descriptor_ != nullptr) {
+  if (!exchange.held_.is_empty()) {
     co_await fetch_data(exchange);
   }
 }
@@ -258,22 +257,19 @@ rt::Task<void> Connection::fetch_data(Exchange& exchange) {
   exchange.outcome_ = Exchange::Outcome::kOpen;
   exchange.enter(CallPhase::kReceiving);
   if (epoch_ != exchange.epoch_) {
-    worker_.release(exchange.descriptor_);
+    exchange.held_.release();
     exchange.fail_with(
         Error{Errc::kDisconnected,
               0,
               fmt::format("{}, {}", last_error_.context, phase_text(exchange, mono_now()))});
     co_return;
   }
-  ucs_status_t received =
-      co_await worker_.receive(*endpoint_,
-                               exchange.descriptor_,
-                               exchange.call_.into.first(exchange.descriptor_bytes_),
-                               exchange.call_.region);
-  if (received == UCS_OK) {
+  link::Outcome received = co_await link_->receive(
+      exchange.held_, exchange.call_.into.first(exchange.held_bytes_), exchange.call_.region);
+  if (received.ok()) {
     exchange.outcome_ = Exchange::Outcome::kReplied;
   } else if (exchange.outcome_ == Exchange::Outcome::kOpen) {
-    exchange.fail_with(net::ucx_error(
+    exchange.fail_with(link::error_of(
         received,
         fmt::format(
             "{} at {}, {}", name_, address_.to_string(), phase_text(exchange, mono_now()))));
@@ -330,12 +326,12 @@ Error Connection::explained_error(const wire::ReplyHeader& header,
                                             : Error{transport, 0, printable(said)};
 }
 
-net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
-                                      const net::Incoming& message) {
+link::Disposition Connection::on_reply(const wire::ReplyHeader& header,
+                                       const link::Incoming& message) {
   heartbeat_.heard();
   wire::RequestId id{header.request_id};
   if (id.slot() == wire::kHeartbeatSlot) [[unlikely]] {
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   Exchange* exchange = id.slot() < slots_.size() ? slots_[id.slot()] : nullptr;
   if (exchange == nullptr || exchange->id_ != id ||
@@ -343,10 +339,10 @@ net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
       (exchange->phase_ != CallPhase::kSending &&
        exchange->phase_ != CallPhase::kWaitingForReply)) {
     ++stats_.late_replies;
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   auto body = message.header.subspan(sizeof(wire::ReplyHeader));
-  net::Disposition disposition = net::Disposition::kDone;
+  link::Disposition disposition = link::Disposition::kDone;
   exchange->reply_header_ = header;
   exchange->reply_.body_bytes = static_cast<std::uint32_t>(std::min(body.size(), kMaxReplyBody));
   std::memcpy(exchange->reply_.body.data(), body.data(), exchange->reply_.body_bytes);
@@ -362,9 +358,9 @@ net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
                                          message.length,
                                          exchange->call_.into.size())};
   } else if (message.is_rendezvous) {
-    exchange->descriptor_ = message.data;
-    exchange->descriptor_bytes_ = static_cast<std::uint32_t>(message.length);
-    disposition = net::Disposition::kHold;
+    exchange->held_ = message.held();
+    exchange->held_bytes_ = static_cast<std::uint32_t>(message.length);
+    disposition = link::Disposition::kHold;
   } else if (message.length > 0) {
     std::memcpy(exchange->call_.into.data(), message.data, message.length);
   }
@@ -372,11 +368,11 @@ net::Disposition Connection::on_reply(const wire::ReplyHeader& header,
   if (exchange->phase_ == CallPhase::kWaitingForReply) {
     exchange->phase_ = CallPhase::kDone;
     std::coroutine_handle<> next = exchange->handle_;
-    if (exchange->descriptor_ != nullptr && !exchange->detour_) {
+    if (!exchange->held_.is_empty() && !exchange->detour_) {
       exchange->detour_.emplace(fetch_data(*exchange));
       next = exchange->detour_->start(next);
     }
-    worker_.reactor().schedule(next);
+    reactor_.schedule(next);
   }
   return disposition;
 }

@@ -99,7 +99,8 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
     BENCHFS_TRY(net::SocketAddress address, net::make_address(server.ip, server.port));
     wire::ShardId shard{static_cast<std::uint32_t>(connections_.size())};
     connections_.push_back(
-        std::make_unique<Connection>(worker_,
+        std::make_unique<Connection>(worker_.reactor(),
+                                     ucx_,
                                      identity_,
                                      shard,
                                      server.node_id,
@@ -351,7 +352,7 @@ void ConnectionPool::on_connection_lost(Connection& connection) {
   }
 }
 
-net::Disposition ConnectionPool::on_message(const net::Incoming& message) {
+link::Disposition ConnectionPool::on_message(const link::Incoming& message) {
   wire::Reader reader(message.header);
   if (message.id == wire::kRegisterReplyAmId) {
     wire::RegisterReply reply;
@@ -362,7 +363,7 @@ net::Disposition ConnectionPool::on_message(const net::Incoming& message) {
         }
       }
     }
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   if (message.id == static_cast<std::uint16_t>(wire::Opcode::kConnectionClose)) {
     wire::ConnectionCloseRequestHeader close;
@@ -373,24 +374,24 @@ net::Disposition ConnectionPool::on_message(const net::Incoming& message) {
         }
       }
     }
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   if (message.id == static_cast<std::uint16_t>(wire::Opcode::kInvalidate)) {
     on_invalidate(message);
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   wire::ReplyHeader header;
   if (!reader.read(header)) {
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   wire::ShardId shard = wire::RequestId{header.request_id}.shard();
   if (shard.value >= connections_.size()) {
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   return connections_[shard.value]->on_reply(header, message);
 }
 
-void ConnectionPool::on_invalidate(const net::Incoming& message) {
+void ConnectionPool::on_invalidate(const link::Incoming& message) {
   wire::Reader reader(message.header);
   wire::InvalidateHeader header;
   if (!reader.read(header)) {
@@ -409,10 +410,10 @@ void ConnectionPool::on_invalidate(const net::Incoming& message) {
       continue;
     }
     connection->on_notice();
-    net::Endpoint& endpoint = *connection->endpoint();
-    if (endpoint.operations() < kMaxQueuedAcks) {
-      endpoint.send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),
-                               std::as_bytes(std::span(&ack, 1)));
+    link::Link& link = *connection->link();
+    if (link.operations() < kMaxQueuedAcks) {
+      link.send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),
+                           std::as_bytes(std::span(&ack, 1)));
     }
   }
 }

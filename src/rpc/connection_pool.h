@@ -41,7 +41,7 @@ class NoticeHandler {
   virtual void on_connection_lost(wire::ShardId /*shard*/) { on_invalidate(wire::InodeId{}, {}); }
 };
 
-class ConnectionPool final : private net::MessageHandler, private ConnectionObserver {
+class ConnectionPool final : private link::Handler, private ConnectionObserver {
  public:
   using ListReader = std::function<Result<cluster::ServerList>(std::uint64_t run_id)>;
   struct Config {
@@ -100,13 +100,14 @@ class ConnectionPool final : private net::MessageHandler, private ConnectionObse
  private:
   ConnectionPool(net::Worker& worker, ClientIdentity identity, Config config)
       : worker_(worker),
+        ucx_(worker),
         identity_(std::move(identity)),
         config_(std::move(config)),
         blocking_(worker.reactor()) {}
-  net::Disposition on_message(const net::Incoming& message) override;
+  link::Disposition on_message(const link::Incoming& message) override;
   void on_registered(Connection& connection, Registered how) override;
   void on_connection_lost(Connection& connection) override;
-  void on_invalidate(const net::Incoming& message);
+  void on_invalidate(const link::Incoming& message);
   rt::Task<void> read_list(Deadline deadline);
   void refresh_address(Connection& connection);
   rt::CoStatus try_to_reach(Connection& connection, Deadline deadline);
@@ -118,6 +119,7 @@ class ConnectionPool final : private net::MessageHandler, private ConnectionObse
                                  Error error);
 
   net::Worker& worker_;
+  UcxDialer ucx_;
   ClientIdentity identity_;
   Config config_;
   NoticeHandler* notices_ = nullptr;

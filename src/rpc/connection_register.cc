@@ -27,12 +27,11 @@ Errc refusal_code(std::uint32_t number) {
 }  // namespace
 
 // A peer that accepts the connection and then says nothing must not hold the registration for ever:
-// the deadline closes the endpoint, which ends the send too.
+// the deadline closes the link, which ends the send too.
 struct Connection::RegistrationGuard final : rt::Timer {
   RegistrationGuard(Connection& connection, Deadline deadline)
       : connection_(connection), epoch_(connection.epoch_) {
-    connection.worker_.reactor().arm(
-        *this, deadline.earlier(Deadline::after(kLongestRegistration)).when());
+    connection.reactor_.arm(*this, deadline.earlier(Deadline::after(kLongestRegistration)).when());
   }
   void on_timer() override {
     if (connection_.epoch_ != epoch_ || connection_.state_ == State::kReady) {
@@ -57,12 +56,12 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   header.attempt = attempt_;
   cluster::fill_random(std::as_writable_bytes(std::span(header.nonce)));
   RegistrationGuard guard(*this, deadline);
-  ucs_status_t sent = co_await endpoint_->flush();  // connected
-  if (sent == UCS_OK && epoch_ == epoch) {
+  link::Outcome sent = co_await link_->flush();  // connected
+  if (sent.ok() && epoch_ == epoch) {
     state_ = State::kRegistering;
     sent = co_await send_register(header);
   }
-  while (sent == UCS_OK && epoch_ == epoch && state_ == State::kRegistering) {
+  while (sent.ok() && epoch_ == epoch && state_ == State::kRegistering) {
     if (!challenge_) {
       (void)co_await state_changed_.wait(Deadline::never());  // bounded by the guard
     } else if (prove_secret(header)) {
@@ -78,13 +77,13 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   co_return std::unexpected(failed_attempt(sent));
 }
 
-net::Send Connection::send_register(const wire::RegisterClientRequestHeader& header) {
-  return endpoint_->send({
+link::Send Connection::send_register(const wire::RegisterClientRequestHeader& header) {
+  return link_->send({
       .id = static_cast<std::uint16_t>(wire::Opcode::kRegister),
       .header = std::as_bytes(std::span(&header, 1)),
       .data = std::as_bytes(std::span(identity_.id)),
-      .protocol = net::Protocol::kEager,
-      .with_reply_endpoint = true,
+      .protocol = link::Protocol::kEager,
+      .shows_sender = true,
   });
 }
 

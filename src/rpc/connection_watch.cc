@@ -17,7 +17,7 @@ constexpr Nanos kSweepEvery = std::chrono::milliseconds(5);
 void Connection::begin_watch() {
   MonoTime now = mono_now();
   heartbeat_.begin(now);
-  worker_.reactor().arm(*this, now + kSweepEvery);
+  reactor_.arm(*this, now + kSweepEvery);
 }
 
 void Connection::on_timer() {
@@ -25,7 +25,7 @@ void Connection::on_timer() {
   end_late_calls(now);
   check_heartbeat(now);
   if (pending_count_ > 0) {
-    worker_.reactor().arm(*this, now + kSweepEvery);
+    reactor_.arm(*this, now + kSweepEvery);
   }
 }
 
@@ -44,7 +44,7 @@ void Connection::end_late_calls(MonoTime now) {
     Error error{Errc::kDeadline, 0, phase_text(*exchange, now) + "; " + heard};
     finish(*exchange, error);
     if (sending || receiving) {
-      // UCX still holds the caller's memory; only closing the endpoint gives it back.
+      // The link still holds the caller's memory; only closing it gives that back.
       std::string what = receiving ? "stopped sending" : "stopped receiving";
       shut(Error{Errc::kDisconnected, 0, fmt::format("{} {}", name_, what)}, Nanos::zero());
       break;
@@ -75,8 +75,8 @@ void Connection::send_heartbeat() {
   ping.request_id = wire::RequestId::make(wire::kHeartbeatSlot, shard_, ++sequence_).value;
   ping.session_id = grant_.session_id;
   ping.deadline_ms = wire::kLongestDeadlineMs;
-  endpoint_->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kPing),
-                             std::as_bytes(std::span(&ping, 1)));
+  link_->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kPing),
+                         std::as_bytes(std::span(&ping, 1)));
 }
 
 void Connection::on_silence() {

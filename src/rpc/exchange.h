@@ -5,18 +5,19 @@
 //
 // One attempt. `phase` says who holds the call's memory, `outcome` what is known of its end:
 //
-//   waiting for slot --admitted--> sending --UCX is done--> waiting for reply --------> done
+//   waiting for slot --admitted--> sending --it has left---> waiting for reply --------> done
 //        |                            |                         |     \                 ^
 //        |                            |                  (rendezvous) receiving -------->|
-//        +--deadline, closed----------+--deadline, closed: when UCX lets go--------------+
+//        +--deadline, closed----------+--deadline, closed: when the link lets go---------+
 //
 //   open --reply--> replied        at any time from sending on; first comes, first counts
 //   open --deadline, end of the connection--> failed
 //   replied --its data must be fetched--> open again while receiving
 //
-// While sending and receiving, header and data are UCX's: only closing the connection ends that
-// earlier. It may be awaited again after an error, once the connection is ready again: it keeps its
-// slot of the window and its request id until it is destroyed, so that the server knows it again.
+// While sending and receiving, header and data are the link's: only closing the connection ends
+// that earlier. It may be awaited again after an error, once the connection is ready again: it
+// keeps its slot of the window and its request id until it is destroyed, so that the server knows
+// it again.
 //
 // Lives in its caller's frame, which a request that leaves at once and a reply that arrives whole
 // never leave; everything else is Connection::exchange_slowly().
@@ -29,7 +30,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "net/endpoint.h"
+#include "link/link.h"
 #include "rpc/call.h"
 #include "rt/sync.h"
 #include "rt/task.h"
@@ -54,7 +55,7 @@ class Exchange {
   // The last error came from the server: the request arrived, and sending it again changes nothing
   // unless the error says so.
   [[nodiscard]] bool is_answered() const { return outcome_ == Outcome::kReplied; }
-  // In the last attempt UCX took the request: the server may have it.
+  // In the last attempt the link took the request: the server may have it.
   [[nodiscard]] bool was_sent() const { return was_sent_; }
   // The server no longer knows whether it has executed the request.
   [[nodiscard]] bool is_forgotten() const;
@@ -91,10 +92,10 @@ class Exchange {
   CallPhase phase_ = CallPhase::kSending;
   Outcome outcome_ = Outcome::kOpen;
   bool was_sent_ = false;
-  std::uint32_t descriptor_bytes_ = 0;
-  void* descriptor_ = nullptr;      // a rendezvous reply to be fetched
+  std::uint32_t held_bytes_ = 0;
+  link::Held held_;                 // a rendezvous reply to be fetched
   std::coroutine_handle<> handle_;  // resumed when it is over
-  std::optional<net::Send> send_;
+  link::Operation send_;
   std::optional<rt::Task<void>> detour_;  // the coroutine of what did not go at once
 
   // While it waits to be admitted, and the bulk bytes it has in the window then.

@@ -14,7 +14,7 @@ rt::CoStatus Request::receive(std::span<std::byte> into, const net::MemoryRegion
     co_return Status{};
   }
   if (!is_rendezvous_) {
-    std::memcpy(into.data(), data_, data_bytes_);
+    std::memcpy(into.data(), data_.data, data_bytes_);
     co_return Status{};
   }
   Session* session = server_->registry_.peek(origin_);
@@ -26,12 +26,12 @@ rt::CoStatus Request::receive(std::span<std::byte> into, const net::MemoryRegion
   holds_descriptor_ = false;
   begin_transfer(origin_);
   trace_.on_receiving();
-  ucs_status_t status = co_await server_->worker_.receive(*session->endpoint, data_, into, region);
+  link::Outcome outcome = co_await session->link->receive(data_, into, region);
   transferring_ = false;
   trace_.on_received();
-  if (status != UCS_OK) {
+  if (!outcome.ok()) {
     lost_data_ = true;
-    co_return std::unexpected(net::ucx_error(status, "receiving the data of a request"));
+    co_return std::unexpected(link::error_of(outcome, "receiving the data of a request"));
   }
   co_return Status{};
 }
@@ -39,7 +39,7 @@ rt::CoStatus Request::receive(std::span<std::byte> into, const net::MemoryRegion
 void Request::drop_data() {
   if (holds_descriptor_) {
     holds_descriptor_ = false;
-    server_->worker_.release(data_);
+    data_.release();
   }
 }
 
@@ -90,23 +90,24 @@ bool Request::ReplySend::await_ready() {
   }
   request_.begin_transfer(request_.session_);
   std::size_t eager_bytes = request_.server_->config_.eager_reply_bytes;
-  send_.emplace(*session->endpoint,
-                net::Send::Message{
-                    .id = wire::reply_am_id(request_.opcode()),
-                    .header = std::span(request_.reply_).first(request_.reply_bytes_),
-                    .data = data_,
-                    .protocol = data_.empty()                ? net::Protocol::kAuto
-                                : data_.size() > eager_bytes ? net::Protocol::kRendezvous
-                                                             : net::Protocol::kEager,
-                    .region = region_,
-                });
-  return send_->await_ready();
+  session->link->begin_send(
+      send_,
+      {
+          .id = wire::reply_am_id(request_.opcode()),
+          .header = std::span(request_.reply_).first(request_.reply_bytes_),
+          .data = data_,
+          .protocol = data_.empty()                ? link::Protocol::kAuto
+                      : data_.size() > eager_bytes ? link::Protocol::kRendezvous
+                                                   : link::Protocol::kEager,
+          .region = region_,
+      });
+  return !send_.is_pending();
 }
 
 void Request::ReplySend::await_resume() {
   request_.transferring_ = false;
   request_.trace_.on_sent();
-  if (!send_ || send_->await_resume() != UCS_OK) {
+  if (!send_.was_begun() || !send_.outcome().ok()) {
     ++request_.server_->stats_.replies_dropped;
   }
 }

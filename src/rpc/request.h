@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "net/worker.h"
+#include "link/link.h"
 #include "rpc/call.h"
 #include "rpc/client_registry.h"
 #include "rpc/reply_history.h"
@@ -54,10 +54,10 @@ class Request {
   [[nodiscard]] bool is_rendezvous() const { return is_rendezvous_; }
   [[nodiscard]] std::span<const std::byte> eager_data() const {
     return is_rendezvous_ ? std::span<const std::byte>()
-                          : std::span(static_cast<const std::byte*>(data_), data_bytes_);
+                          : std::span(static_cast<const std::byte*>(data_.data), data_bytes_);
   }
   // Brings the data into `into`, whose size must be data_bytes(). Call once. Suspends; `into` is
-  // UCX's until it returns. Errors: kDisconnected.
+  // the link's until it returns. Errors: kDisconnected.
   [[nodiscard]] rt::CoStatus receive(std::span<std::byte> into,
                                      const net::MemoryRegion* region = nullptr);
 
@@ -103,9 +103,9 @@ class Request {
   bool lost_data_ = false;  // its data did not arrive: it was not executed
   bool is_rendezvous_ = false;
   bool holds_descriptor_ = false;
-  bool transferring_ = false;  // UCX moves data or the reply
+  bool transferring_ = false;  // the link moves data or the reply
   std::uint8_t transfer_sweeps_ = 0;
-  void* data_ = nullptr;
+  link::Held data_;
   std::size_t data_bytes_ = 0;
   std::size_t header_bytes_ = 0;
   std::array<std::byte, wire::kMaxHeaderBytes> bytes_;
@@ -122,14 +122,14 @@ class Request::ReplySend {
   ReplySend& operator=(const ReplySend&) = delete;
 
   bool await_ready();
-  void await_suspend(std::coroutine_handle<> handle) { send_->await_suspend(handle); }
+  void await_suspend(std::coroutine_handle<> handle) { send_.await_suspend(handle); }
   void await_resume();
 
  private:
   Request& request_;
   std::span<const std::byte> data_;
   const net::MemoryRegion* region_;
-  std::optional<net::Send> send_;
+  link::Operation send_;
 };
 
 template <typename Body>

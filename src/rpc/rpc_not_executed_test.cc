@@ -40,12 +40,12 @@ TEST(UnsentCall, ComesAgainAtAServerThatHasForgottenTheClient) {
   ASSERT_TRUE(client.ping());
   now = second.address();
   first.run([](Server& s, net::Worker&) { ServerTestPeer::disconnect(s, "client_1"); });
-  net::Endpoint* endpoint = client.connection().endpoint();
+  link::Link* link = client.connection().link();
   Deadline patience = Deadline::after(seconds(10));
-  while (endpoint->is_open() && !patience.passed()) {
+  while (link->is_open() && !patience.passed()) {
     ucp_worker_progress(client.worker().handle());
   }
-  ASSERT_FALSE(endpoint->is_open());
+  ASSERT_FALSE(link->is_open());
   ASSERT_EQ(client.connection().state(), Connection::State::kReady);
   wire::MkdirRequest request;
   Call call = make_call(request);

@@ -97,8 +97,8 @@ TEST(Heartbeats, WithAnythingInThemAreMalformed) {
   ping.session_id = client.connection().grant().session_id;
   ping.flags = 1;
   rt::Reactor::Binding binding(client.reactor());
-  client.connection().endpoint()->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kPing),
-                                                  std::as_bytes(std::span(&ping, 1)));
+  client.connection().link()->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kPing),
+                                              std::as_bytes(std::span(&ping, 1)));
   ASSERT_TRUE(client.ping());
   EXPECT_EQ(server.stats().malformed, 1U);
   EXPECT_EQ(server.stats().heartbeats, 0U);

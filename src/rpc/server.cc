@@ -56,10 +56,10 @@ Server::~Server() {
   BENCHFS_CHECK(stats_.in_flight == 0);
   worker_.remove_handler(*this);
   for (Waiting& waiting : waiting_) {
-    waiting.registration.endpoint->close();
+    waiting.registration.link->close();
   }
-  for (auto& [endpoint, session] : sessions_) {
-    endpoint->close();
+  for (auto& [link, session] : sessions_) {
+    link->close();
   }
 }
 
@@ -77,21 +77,21 @@ void Server::set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint6
   admission_.open(run_id);
 }
 
-void Server::on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) {
-  if (admission_.drop(endpoint)) {
+void Server::on_link_failed(link::Link& link, const link::Outcome& why) {
+  if (admission_.drop(link)) {
     return;
   }
   auto waiting = std::ranges::find(
-      waiting_, &endpoint, [](const Waiting& entry) { return entry.registration.endpoint; });
+      waiting_, &link, [](const Waiting& entry) { return entry.registration.link; });
   if (waiting != waiting_.end()) {
     waiting_.erase(waiting);
-    endpoint.close();
+    link.close();
     return;
   }
-  auto found = sessions_.find(&endpoint);
+  auto found = sessions_.find(&link);
   BENCHFS_CHECK(found != sessions_.end());
   Session* session = registry_.peek(found->second);
-  BENCHFS_LOG(kDebug, "client {} is gone ({})", session->client_id, ucs_status_string(status));
+  BENCHFS_LOG(kDebug, "client {} is gone ({})", session->client_id, why.text);
   end_session(*session, wire::CloseReason::kError, false);
 }
 
@@ -147,11 +147,11 @@ bool Server::notify(wire::SessionId id, wire::Opcode opcode, std::span<const std
 
 // Queues a message nobody waits for, unless the client has left too many unread.
 void Server::post(Session& session, std::uint16_t id, std::span<const std::byte> header) {
-  if (session.endpoint->operations() >= kMaxQueuedMessages) {
+  if (session.link->operations() >= kMaxQueuedMessages) {
     session.overrun = true;
     return;
   }
-  session.endpoint->send_and_forget(id, header);
+  session.link->send_and_forget(id, header);
 }
 
 rt::CoStatus Server::shutdown(Deadline deadline) {

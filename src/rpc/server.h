@@ -2,7 +2,7 @@
 //
 // A connection begins unregistered and may only register (rpc/admission.h). After that its requests
 // carry the session id, are served side by side by coroutines, and are answered
-// on the registered endpoint, each exactly once. Messages that cannot be attributed to a session
+// on the registered link, each exactly once. Messages that cannot be attributed to a session
 // are counted and dropped; malformed requests of a session are answered with kMalformed. A client
 // that stops reading, or stops responding during a transfer, loses its session.
 //
@@ -59,7 +59,7 @@ class Service {
   virtual void on_stopping() {}
 };
 
-class Server final : private net::MessageHandler, private net::EndpointOwner {
+class Server final : private link::Handler, private link::Owner {
  public:
   struct Config {
     std::uint32_t max_clients = 1000;  // capacity of the registry
@@ -105,7 +105,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   // called again.
   rt::CoStatus shutdown(Deadline deadline);
 
-  // Sends a one-way message to a client (see Endpoint::send_and_forget); false if its session is
+  // Sends a one-way message to a client (see Link::send_and_forget); false if its session is
   // gone. When the client has left too many unread, its session ends soon.
   bool notify(wire::SessionId session, wire::Opcode opcode, std::span<const std::byte> header);
 
@@ -159,17 +159,17 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
     return std::size_t{8} * max_clients;
   }
   Server(net::Worker& worker, Service& service, const Config& config);
-  net::Disposition on_message(const net::Incoming& message) override;
-  void on_endpoint_failed(net::Endpoint& endpoint, ucs_status_t status) override;
+  link::Disposition on_message(const link::Incoming& message) override;
+  void on_link_failed(link::Link& link, const link::Outcome& why) override;
 
-  net::Disposition on_request(wire::Opcode opcode, const net::Incoming& message);
-  void on_register(const net::Incoming& message);
-  void on_goodbye(const net::Incoming& message);
-  void on_invalidate_ack(const net::Incoming& message);
+  link::Disposition on_request(wire::Opcode opcode, const link::Incoming& message);
+  void on_register(const link::Incoming& message);
+  void on_goodbye(const link::Incoming& message);
+  void on_invalidate_ack(const link::Incoming& message);
   void on_heartbeat(Session& session,
                     const wire::RequestHeader& header,
-                    const net::Incoming& message);
-  void on_notice(wire::Opcode opcode, const net::Incoming& message);
+                    const link::Incoming& message);
+  void on_notice(wire::Opcode opcode, const link::Incoming& message);
   void admit_waiting();
   bool make_room_for(const Registration& registration, MonoTime now);
   void add_session(const Registration& registration, MonoTime now);
@@ -185,7 +185,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   void on_repeated(wire::Opcode opcode, Session& session, const ReplyHistory::Lookup& found);
   Errc check_request(const wire::RequestHeader& header,
                      const Session& session,
-                     const net::Incoming& message);
+                     const link::Incoming& message);
   void post(Session& session, std::uint16_t id, std::span<const std::byte> header);
   rt::Task<void> sweep();
   void sweep_sessions(MonoTime now);
@@ -202,7 +202,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   wire::ShardId self_;
   std::uint32_t shard_count_ = 0;
   Admission admission_;
-  // Registrations that are in order and wait for a place, first come, first served. Their endpoints
+  // Registrations that are in order and wait for a place, first come, first served. Their links
   // are ours.
   struct Waiting {
     Registration registration;
@@ -219,7 +219,7 @@ class Server final : private net::MessageHandler, private net::EndpointOwner {
   MonoTime next_warning_;  // that places are short
   ClientRegistry registry_;
   ReplyHistories histories_;
-  std::unordered_map<net::Endpoint*, wire::SessionId> sessions_;
+  std::unordered_map<link::Link*, wire::SessionId> sessions_;
   std::vector<std::unique_ptr<Request>> requests_;
   std::vector<Request*> free_requests_;
   rt::WaitQueue idle_;    // no request is being served

@@ -25,7 +25,7 @@ bool is_heartbeat(wire::Opcode opcode, const wire::RequestHeader& header) {
 
 }  // namespace
 
-net::Disposition Server::on_message(const net::Incoming& message) {
+link::Disposition Server::on_message(const link::Incoming& message) {
   auto opcode = static_cast<wire::Opcode>(message.id);
   if (opcode == wire::Opcode::kRegister) {
     on_register(message);
@@ -38,10 +38,10 @@ net::Disposition Server::on_message(const net::Incoming& message) {
   } else {
     return on_request(opcode, message);
   }
-  return net::Disposition::kDone;
+  return link::Disposition::kDone;
 }
 
-void Server::on_invalidate_ack(const net::Incoming& message) {
+void Server::on_invalidate_ack(const link::Incoming& message) {
   wire::InvalidateAckHeader header;
   wire::Reader reader(message.header);
   if (!reader.read(header) || registry_.peek(wire::SessionId{header.session_id}) == nullptr) {
@@ -55,13 +55,13 @@ void Server::on_invalidate_ack(const net::Incoming& message) {
 // server that is alive must not be taken for a dead one.
 void Server::on_heartbeat(Session& session,
                           const wire::RequestHeader& header,
-                          const net::Incoming& message) {
+                          const link::Incoming& message) {
   bool is_plain = header.flags == 0 && message.length == 0;
   ++(is_plain ? stats_.heartbeats : stats_.malformed);
   answer(session, message.id, header, is_plain ? Errc::kOk : Errc::kMalformed);
 }
 
-void Server::on_notice(wire::Opcode opcode, const net::Incoming& message) {
+void Server::on_notice(wire::Opcode opcode, const link::Incoming& message) {
   wire::NoticeHeader header;
   wire::Reader reader(message.header);
   Session* session =
@@ -80,7 +80,7 @@ void Server::on_notice(wire::Opcode opcode, const net::Incoming& message) {
   ++request_stats_.operation(opcode).requests;
 }
 
-net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& message) {
+link::Disposition Server::on_request(wire::Opcode opcode, const link::Incoming& message) {
   OperationStats& operation = request_stats_.operation(opcode);
   MonoTime seen = operation.stamp();
   wire::RequestHeader header;
@@ -90,27 +90,27 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
   if (session == nullptr) {
     ++stats_.unattributed;
     admission_.drop_sender(message);
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   if (is_heartbeat(opcode, header)) [[unlikely]] {
     on_heartbeat(*session, header, message);
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   if (session->is_draining) [[unlikely]] {
     ++stats_.postponed;  // the notice of its eviction, which comes after the replies, says so
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   Errc code = check_request(header, *session, message);
   if (code != Errc::kOk) [[unlikely]] {
     answer(*session, message.id, header, code);
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
   ReplyHistory::Slot* kept = nullptr;
   if (!wire::is_idempotent(opcode)) {
     ReplyHistory::Lookup found = session->history->find(wire::RequestId{header.request_id});
     if (found.verdict != ReplyHistory::Verdict::kNew) [[unlikely]] {
       on_repeated(opcode, *session, found);
-      return net::Disposition::kDone;
+      return link::Disposition::kDone;
     }
     kept = found.slot;
   }
@@ -143,15 +143,15 @@ net::Disposition Server::on_request(wire::Opcode opcode, const net::Incoming& me
     if (message.length > 0) {
       std::memcpy(after_header, message.data, message.length);
     }
-    request->data_ = after_header;
+    request->data_ = {after_header, nullptr};
     request->trace_.begin(operation, message.length, arrived, seen);
     serve(request).handle.resume();
-    return net::Disposition::kDone;
+    return link::Disposition::kDone;
   }
-  request->data_ = message.data;
+  request->data_ = message.held();
   request->trace_.begin(operation, message.length, arrived, seen);
   worker_.reactor().schedule(serve(request).handle);
-  return net::Disposition::kHold;
+  return link::Disposition::kHold;
 }
 
 // The request was seen before, over a connection that is gone. Its client waits for the reply here.
@@ -173,7 +173,7 @@ void Server::on_repeated(wire::Opcode opcode, Session& session, const ReplyHisto
 
 Errc Server::check_request(const wire::RequestHeader& header,
                            const Session& session,
-                           const net::Incoming& message) {
+                           const link::Incoming& message) {
   std::size_t most = config_.max_transfer_bytes;
   if (message.length > most && message.id == static_cast<std::uint16_t>(wire::Opcode::kPing))
       [[unlikely]] {

@@ -8,7 +8,7 @@
 namespace benchfs::rpc {
 namespace {
 
-// What a client was told before its endpoint is closed is given this long to arrive; then the close
+// What a client was told before its link is closed is given this long to arrive; then the close
 // is forced, because a client that sleeps would hold it for ever.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
 // Registrations that may wait for a place, for each client that may be registered.
@@ -24,7 +24,7 @@ std::span<const std::byte> as_header(const T& value) {
 
 }  // namespace
 
-void Server::on_register(const net::Incoming& message) {
+void Server::on_register(const link::Incoming& message) {
   std::optional<Registration> registration = admission_.examine(message);
   if (!registration) {
     return;
@@ -85,13 +85,13 @@ bool Server::make_room_for(const Registration& registration, MonoTime now) {
 void Server::add_session(const Registration& registration, MonoTime now) {
   Session& session = registry_.add(registration.client_id,
                                    registration.header.client_uid,
-                                   registration.endpoint,
+                                   registration.link,
                                    registration.address,
                                    now);
   ReplyHistories::Joined joined = histories_.join(session.client_uid, now);
   session.history = joined.history;
   session.is_remembered = joined.is_known;
-  sessions_.emplace(registration.endpoint, session.id);
+  sessions_.emplace(registration.link, session.id);
   grant(session, registration);
   service_.on_client_registered(session.id, session.client_uid);
   BENCHFS_LOG(kDebug, "registered client {}", session.client_id);
@@ -124,10 +124,10 @@ void Server::grant(const Session& session, const Registration& registration) {
   response.max_transfer_bytes = config_.max_transfer_bytes;
   response.directory_lease_ms = static_cast<std::uint32_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(config_.directory_lease).count());
-  session.endpoint->send_and_forget(wire::kRegisterReplyAmId, as_header(response));
+  session.link->send_and_forget(wire::kRegisterReplyAmId, as_header(response));
 }
 
-void Server::on_goodbye(const net::Incoming& message) {
+void Server::on_goodbye(const link::Incoming& message) {
   wire::GoodbyeHeader header;
   wire::Reader reader(message.header);
   Session* session =
@@ -140,22 +140,22 @@ void Server::on_goodbye(const net::Incoming& message) {
 }
 
 void Server::end_session(Session& session, wire::CloseReason reason, bool finally) {
-  net::Endpoint* endpoint = session.endpoint;
+  link::Link* link = session.link;
   std::uint64_t uid = session.client_uid;
   if (reason != wire::CloseReason::kError && !finally) {
     wire::ConnectionCloseRequestHeader notice;
     notice.reason = static_cast<std::uint32_t>(reason);
     notice.session_id = session.id.value;
-    endpoint->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kConnectionClose),
-                              as_header(notice));
+    link->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kConnectionClose),
+                          as_header(notice));
   }
   draining_ -= session.is_draining ? 1 : 0;
-  sessions_.erase(endpoint);
+  sessions_.erase(link);
   registry_.remove(session);
   if (!waiting_.empty()) {
     worker_.reactor().arm(admission_timer_, mono_now());
   }
-  endpoint->close(reason == wire::CloseReason::kError ? Nanos::zero() : kCloseFlush);
+  link->close(reason == wire::CloseReason::kError ? Nanos::zero() : kCloseFlush);
   histories_.leave(uid, finally, mono_now());
   service_.on_client_gone(uid,
                           finally                                  ? Departure::kGoodbye

@@ -292,7 +292,7 @@ TEST_F(DirectoryLeasesTest, AnotherClientCannotAcknowledge) {
   ASSERT_TRUE(stranger.ping());
   for (std::uint64_t sequence = 0; sequence < 10; ++sequence) {
     wire::InvalidateAckHeader ack{sequence, stranger.connection().grant().session_id};
-    stranger.connection().endpoint()->send_and_forget(
+    stranger.connection().link()->send_and_forget(
         static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),
         std::as_bytes(std::span(&ack, 1)));
   }

@@ -1,0 +1,259 @@
+// One end of a connection, whatever carries it, and the operations on it.
+//
+// An operation lives in the frame of who awaits it. Header, data and target memory are the
+// transport's until it ends; there is no taking back one operation: closing the link ends all of
+// them with an error, which is how a caller gives up.
+//
+// Thread: the reactor's.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "rt/reactor.h"
+
+namespace benchfs::net {
+class MemoryRegion;
+}
+
+namespace benchfs::link {
+
+class Link;
+
+// How an operation or a link ended. kRefused: the other side rejected the connection.
+struct Outcome {
+  Errc code = Errc::kOk;
+  const char* text = "";  // the transport's; lives for ever
+  [[nodiscard]] bool ok() const { return code == Errc::kOk; }
+};
+
+// "what (the transport's text)".
+Error error_of(const Outcome& outcome, std::string what);
+
+// Begun by a function of Link, then awaited through Completion, unless it is over.
+class Operation {
+ public:
+  Operation() = default;
+  Operation(const Operation&) = delete;
+  Operation& operator=(const Operation&) = delete;
+
+  [[nodiscard]] bool was_begun() const { return state_ != State::kNone; }
+  [[nodiscard]] bool is_pending() const { return state_ == State::kPending; }
+  [[nodiscard]] const Outcome& outcome() const { return outcome_; }
+  // Of the link that it was begun on.
+  [[nodiscard]] Link& link() const { return *link_; }
+
+  void await_suspend(std::coroutine_handle<> handle) { handle_ = handle; }
+  [[nodiscard]] Outcome await_resume() const { return outcome_; }
+
+ private:
+  friend class Link;
+  enum class State : std::uint8_t { kNone, kBeginning, kPending, kOver };
+  State state_ = State::kNone;
+  Outcome outcome_;
+  Link* link_ = nullptr;
+  std::coroutine_handle<> handle_;
+};
+
+// Awaits an operation that was begun.
+struct Completion {
+  Operation& operation;
+  [[nodiscard]] bool await_ready() const { return !operation.is_pending(); }
+  void await_suspend(std::coroutine_handle<> handle) const { operation.await_suspend(handle); }
+  [[nodiscard]] Outcome await_resume() const { return operation.await_resume(); }
+};
+
+// Bulk data that came and has not been fetched yet.
+class Keeper {
+ public:
+  virtual void release(void* held) = 0;
+
+ protected:
+  ~Keeper() = default;
+};
+struct Held {
+  void* data = nullptr;
+  Keeper* keeper = nullptr;
+  [[nodiscard]] bool is_empty() const { return data == nullptr; }
+  void release() { keeper->release(std::exchange(data, nullptr)); }
+};
+
+enum class Protocol : std::uint8_t { kAuto, kEager, kRendezvous };
+
+struct Message {
+  std::uint16_t id = 0;
+  std::span<const std::byte> header;
+  std::span<const std::byte> data;
+  Protocol protocol = Protocol::kAuto;
+  bool shows_sender = false;  // the receiver learns over which link it came, if it did not anyway
+  const net::MemoryRegion* region = nullptr;  // that contains `data`, if registered
+};
+
+// A message that arrived, valid during the handler only.
+struct Incoming {
+  std::uint16_t id = 0;
+  std::span<const std::byte> header;  // unaligned
+  void* data = nullptr;               // eager: the bytes, unaligned; rendezvous: nobody's to read
+  std::size_t length = 0;
+  bool is_rendezvous = false;
+  bool can_hold = false;   // the handler may return kHold and keep held()
+  Link* sender = nullptr;  // open, where it is known
+  Keeper* keeper = nullptr;
+  [[nodiscard]] Held held() const { return {data, keeper}; }
+};
+
+enum class Disposition : std::uint8_t {
+  kDone,  // the data was copied or is not wanted (a rendezvous is dropped, its sender succeeds)
+  kHold,  // held() is kept: give it to receive(), or release() it
+};
+
+// Runs inside the transport: may send, and close links.
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  virtual Disposition on_message(const Incoming& message) = 0;
+};
+
+class Owner {
+ public:
+  virtual ~Owner() = default;
+  // The peer is gone. Called once, outside the transport; the owner must close() the link, now or
+  // later.
+  virtual void on_link_failed(Link& link, const Outcome& why) = 0;
+};
+
+class Send;
+class Receive;
+class Flush;
+
+class Link {
+ public:
+  explicit Link(rt::Reactor& reactor) : reactor_(reactor) {}
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+  virtual ~Link() = default;
+
+  [[nodiscard]] virtual bool is_open() const = 0;
+  // Operations and messages that have not left.
+  [[nodiscard]] std::uint32_t operations() const { return operations_; }
+
+  // Each begins an operation that was not begun before, or is over.
+  virtual void begin_send(Operation& operation, const Message& message) = 0;
+  // Brings held data into `into`, which has its length. Takes `held`, also when it fails.
+  virtual void begin_receive(Operation& operation,
+                             const Held& held,
+                             std::span<std::byte> into,
+                             const net::MemoryRegion* region) = 0;
+  // Ends when the link is made and what was sent has left. Who connects waits for that before its
+  // first message, who was connected to for a message.
+  virtual void begin_flush(Operation& operation) = 0;
+  // Sends a message nobody waits for. The header (at most kMaxHeader bytes) is copied. Dropped when
+  // the link is not open.
+  static constexpr std::size_t kMaxHeader = 4096;
+  virtual void send_and_forget(std::uint16_t id, std::span<const std::byte> header) = 0;
+
+  // Gives the link back. The owner hears nothing more of it and must forget the pointer; every
+  // operation in flight ends. With `flush` > 0 what was sent is delivered first, for at most that
+  // long; then the link is closed by force. May be called anywhere, also in handlers. Idempotent.
+  virtual void close(Nanos flush) = 0;
+  void close() { close(Nanos::zero()); }
+
+  // The same, awaited.
+  [[nodiscard]] Send send(const Message& message);
+  [[nodiscard]] Receive receive(const Held& held,
+                                std::span<std::byte> into,
+                                const net::MemoryRegion* region = nullptr);
+  [[nodiscard]] Flush flush();
+
+ protected:
+  // For transports: an operation begins; goes on when the function that began it returns, unless it
+  // has ended already; ends.
+  void begin(Operation& operation) {
+    operation.state_ = Operation::State::kBeginning;
+    operation.link_ = this;
+    operation.handle_ = nullptr;
+  }
+  void leave_pending(Operation& operation) {
+    if (operation.state_ == Operation::State::kBeginning) {
+      operation.state_ = Operation::State::kPending;
+      ++operations_;
+    }
+  }
+  void end(Operation& operation, const Outcome& outcome) {
+    operation.outcome_ = outcome;
+    bool was_pending = operation.state_ == Operation::State::kPending;
+    operation.state_ = Operation::State::kOver;
+    if (was_pending) {
+      --operations_;
+      if (operation.handle_ != nullptr) {
+        reactor_.schedule(operation.handle_);
+      }
+    }
+  }
+
+  rt::Reactor& reactor_;
+  std::uint32_t operations_ = 0;  // that are pending, and messages that have not left
+};
+
+class Send final : public Operation {
+ public:
+  Send(Link& link, const Message& message) : link_(link), message_(message) {}
+  bool await_ready() {
+    link_.begin_send(*this, message_);
+    return !is_pending();
+  }
+
+ private:
+  Link& link_;
+  Message message_;
+};
+
+class Receive final : public Operation {
+ public:
+  Receive(Link& link, const Held& held, std::span<std::byte> into, const net::MemoryRegion* region)
+      : link_(link), held_(held), into_(into), region_(region) {}
+  bool await_ready() {
+    link_.begin_receive(*this, held_, into_, region_);
+    return !is_pending();
+  }
+
+ private:
+  Link& link_;
+  Held held_;
+  std::span<std::byte> into_;
+  const net::MemoryRegion* region_;
+};
+
+class Flush final : public Operation {
+ public:
+  explicit Flush(Link& link) : link_(link) {}
+  bool await_ready() {
+    link_.begin_flush(*this);
+    return !is_pending();
+  }
+
+ private:
+  Link& link_;
+};
+
+inline Send Link::send(const Message& message) {
+  return {*this, message};
+}
+
+inline Receive Link::receive(const Held& held,
+                             std::span<std::byte> into,
+                             const net::MemoryRegion* region) {
+  return {*this, held, into, region};
+}
+
+inline Flush Link::flush() {
+  return Flush(*this);
+}
+
+}  // namespace benchfs::link
