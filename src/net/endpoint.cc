@@ -165,9 +165,13 @@ void Endpoint::begin_close() {
     param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
     param.cb.send = on_flushed;
     param.user_data = this;
-    ucs_status_ptr_t request = ucp_ep_flush_nbx(handle_, &param);
-    if (UCS_PTR_IS_PTR(request)) {
-      ++operations_;
+    is_flushing_ = true;
+    ++operations_;
+    if (!UCS_PTR_IS_PTR(ucp_ep_flush_nbx(handle_, &param))) {
+      is_flushing_ = false;
+      --operations_;
+    }
+    if (is_flushing_) {
       reactor_.arm(*this, mono_now() + flush);
       return;
     }
@@ -192,6 +196,7 @@ void Endpoint::on_flushed(void* request, ucs_status_t, void* self) {
   auto* endpoint = static_cast<Endpoint*>(self);
   ucp_request_free(request);
   --endpoint->operations_;
+  endpoint->is_flushing_ = false;
   if (endpoint->is_armed()) {
     endpoint->disarm();
     endpoint->worker_.defer(endpoint->worker_.closing_, endpoint);

@@ -63,6 +63,7 @@ class Endpoint final : public link::Link, private rt::Timer {
   State state_ = State::kOpen;
   ucs_status_t failure_ = UCS_OK;
   Nanos flush_ = Nanos::zero();  // that close() asked for and that has not begun
+  bool is_flushing_ = false;
   bool handle_closed_ = false;
 };
 

@@ -17,9 +17,19 @@ std::vector<std::byte> reply_of(int value) {
   return std::vector<std::byte>(20, static_cast<std::byte>(value));
 }
 
+// Nobody answers it.
+struct Unserved {
+  ClientRegistry registry{{}};
+  std::uint32_t eager_bytes = 0;
+  std::uint64_t dropped = 0;
+  ReplyWay way{registry, eager_bytes, dropped};
+  Request request{way};
+};
+
 class History : public ::testing::Test {
  protected:
-  Request request_;
+  Unserved unserved_;
+  Request& request_ = unserved_.request;
   ReplyHistory history_;
 
   ReplyHistory::Slot& take(std::uint32_t slot, std::uint64_t sequence) {
@@ -108,7 +118,8 @@ TEST(Histories, AreBoundedAndTheLongestAwayGoesFirst) {
 TEST(Histories, OfAClientWhoseRequestStillRunsStays) {
   ReplyHistories histories(2);
   MonoTime now = mono_now();
-  Request request;
+  Unserved unserved;
+  Request& request = unserved.request;
   ReplyHistory::Slot& slot = *histories.join(1, now).history->find(id_of(0, 1)).slot;
   slot.running = &request;
   histories.leave(1, false, now);
@@ -145,7 +156,8 @@ TEST(Histories, FollowALimitThatChanges) {
 TEST(Histories, AreFewAgainWhenWhatRanHasEnded) {
   ReplyHistories histories(2);
   MonoTime now = mono_now();
-  Request request;
+  Unserved unserved;
+  Request& request = unserved.request;
   std::vector<ReplyHistory::Slot*> running;
   for (std::uint64_t uid = 1; uid <= 6; ++uid) {
     running.push_back(histories.join(uid, now).history->find(id_of(0, 1)).slot);

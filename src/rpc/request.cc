@@ -4,9 +4,48 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "rpc/server.h"
 
 namespace benchfs::rpc {
+namespace {
+
+// A transfer that has not ended this long after the caller's deadline, or after so many sweeps,
+// holds a buffer for a client that does not take part in it.
+constexpr Nanos kTransferGrace = std::chrono::seconds(1);
+constexpr int kMaxTransferSweeps = 60;
+
+}  // namespace
+
+link::Disposition Request::begin(const link::Incoming& message,
+                                 const Arrival& arrival,
+                                 OperationStats& operation) {
+  opcode_ = arrival.opcode;
+  id_ = arrival.id;
+  session_ = arrival.session.id;
+  origin_ = arrival.session.id;
+  client_uid_ = arrival.session.client_uid;
+  kept_ = arrival.kept;
+  if (kept_ != nullptr) {
+    kept_->running = this;
+  }
+  lost_data_ = false;
+  answered_ = false;
+  deadline_ = arrival.deadline;
+  is_rendezvous_ = message.is_rendezvous;
+  data_bytes_ = message.length;
+  header_bytes_ = message.header.size();
+  std::memcpy(bytes_.data(), message.header.data(), header_bytes_);
+  holds_data_ = message.is_rendezvous || header_bytes_ + data_bytes_ > bytes_.size();
+  if (holds_data_) {
+    data_ = message.held();
+  } else {
+    data_ = {bytes_.data() + header_bytes_, nullptr};
+    if (data_bytes_ > 0) {
+      std::memcpy(data_.data, message.data, data_bytes_);
+    }
+  }
+  trace_.begin(operation, data_bytes_, arrival.arrived, arrival.seen);
+  return holds_data_ ? link::Disposition::kHold : link::Disposition::kDone;
+}
 
 rt::CoStatus Request::receive(std::span<std::byte> into, const net::MemoryRegion* region) {
   BENCHFS_CHECK(into.size() == data_bytes_);
@@ -17,13 +56,13 @@ rt::CoStatus Request::receive(std::span<std::byte> into, const net::MemoryRegion
     std::memcpy(into.data(), data_.data, data_bytes_);
     co_return Status{};
   }
-  Session* session = server_->registry_.peek(origin_);
+  Session* session = way_.registry.peek(origin_);
   if (session == nullptr) {
     lost_data_ = true;
     co_return fail(Errc::kDisconnected, "the client is gone");
   }
-  BENCHFS_CHECK(holds_descriptor_);
-  holds_descriptor_ = false;
+  BENCHFS_CHECK(holds_data_);
+  holds_data_ = false;
   begin_transfer(origin_);
   trace_.on_receiving();
   link::Outcome outcome = co_await session->link->receive(data_, into, region);
@@ -37,10 +76,16 @@ rt::CoStatus Request::receive(std::span<std::byte> into, const net::MemoryRegion
 }
 
 void Request::drop_data() {
-  if (holds_descriptor_) {
-    holds_descriptor_ = false;
+  if (holds_data_) {
+    holds_data_ = false;
     data_.release();
   }
+}
+
+wire::SessionId Request::find_idle_peer(MonoTime now) {
+  bool is_idle = transferring_ && (++transfer_sweeps_ > kMaxTransferSweeps ||
+                                   deadline_.passed(now - kTransferGrace));
+  return is_idle ? transfer_session_ : wire::SessionId{};
 }
 
 Request::ReplySend Request::reply_error(const Error& error) {
@@ -84,12 +129,12 @@ void Request::set_reply(Errc transport,
 
 bool Request::ReplySend::await_ready() {
   request_.trace_.on_sending(data_.size());
-  Session* session = request_.server_->registry_.peek(request_.session_);
+  Session* session = request_.way_.registry.peek(request_.session_);
   if (session == nullptr) {
     return true;
   }
   request_.begin_transfer(request_.session_);
-  std::size_t eager_bytes = request_.server_->config_.eager_reply_bytes;
+  std::size_t eager_bytes = request_.way_.eager_bytes;
   session->link->begin_send(
       send_,
       {
@@ -108,7 +153,7 @@ void Request::ReplySend::await_resume() {
   request_.transferring_ = false;
   request_.trace_.on_sent();
   if (!send_.was_begun() || !send_.outcome().ok()) {
-    ++request_.server_->stats_.replies_dropped;
+    ++request_.way_.dropped;
   }
 }
 

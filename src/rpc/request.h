@@ -27,11 +27,16 @@
 
 namespace benchfs::rpc {
 
-class Server;
+// Where replies go.
+struct ReplyWay {
+  ClientRegistry& registry;
+  const std::uint32_t& eager_bytes;  // larger data goes by rendezvous
+  std::uint64_t& dropped;            // replies whose client was gone
+};
 
 class Request {
  public:
-  Request() = default;
+  explicit Request(ReplyWay& way) : way_(way) {}
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
@@ -79,17 +84,40 @@ class Request {
   [[nodiscard]] RequestTrace& trace() { return trace_; }
   [[nodiscard]] const RequestTrace& trace() const { return trace_; }
 
- private:
-  friend class Server;
-  void set_reply(Errc transport, int status, std::span<const std::byte> body, bool has_data);
+  // --- For the server ---
+
+  struct Arrival {
+    wire::Opcode opcode;
+    wire::RequestId id;
+    const Session& session;
+    Deadline deadline;
+    ReplyHistory::Slot* kept;  // where its reply is kept; null for idempotent operations
+    MonoTime arrived;
+    MonoTime seen;  // as the operation's statistics time it
+  };
+  // Takes the message over. kDone: all of it was copied. kHold: its data stays where it is, and
+  // drop_data() lets go of what the handler did not receive.
+  link::Disposition begin(const link::Incoming& message,
+                          const Arrival& arrival,
+                          OperationStats& operation);
   void drop_data();
+  // Its client came back: this session gets the reply.
+  void answer_to(wire::SessionId session) { session_ = session; }
+  // Its work need not go on after `when`.
+  void shorten(MonoTime when) { deadline_ = deadline_.earlier(Deadline::at(when)); }
+  // Called at each sweep. The session that does not take part in a transfer, if there is one: the
+  // transfer holds a buffer long after the caller's deadline, or for many sweeps.
+  wire::SessionId find_idle_peer(MonoTime now);
+
+ private:
+  void set_reply(Errc transport, int status, std::span<const std::byte> body, bool has_data);
   void begin_transfer(wire::SessionId with) {
     transferring_ = true;
     transfer_sweeps_ = 0;
     transfer_session_ = with;
   }
 
-  Server* server_ = nullptr;
+  ReplyWay& way_;
   wire::Opcode opcode_ = wire::Opcode::kPing;
   wire::RequestId id_;
   wire::SessionId session_;  // that gets the reply
@@ -98,11 +126,11 @@ class Request {
   std::uint64_t client_uid_ = 0;
   Deadline deadline_ = Deadline::never();
   RequestTrace trace_;
-  ReplyHistory::Slot* kept_ = nullptr;  // where its reply is kept; null for idempotent operations
+  ReplyHistory::Slot* kept_ = nullptr;
   bool answered_ = false;
   bool lost_data_ = false;  // its data did not arrive: it was not executed
   bool is_rendezvous_ = false;
-  bool holds_descriptor_ = false;
+  bool holds_data_ = false;
   bool transferring_ = false;  // the link moves data or the reply
   std::uint8_t transfer_sweeps_ = 0;
   link::Held data_;

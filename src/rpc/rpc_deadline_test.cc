@@ -8,11 +8,8 @@ namespace {
 
 using std::chrono::milliseconds;
 using testing::Client;
+using testing::contains;
 using testing::ServerThread;
-
-bool contains(const Error& error, std::string_view part) {
-  return error.message().find(part) != std::string::npos;
-}
 
 TEST(CallDeadline, NamesNodeOperationAndPhaseAndTheLateReplyIsDropped) {
   ServerThread server;

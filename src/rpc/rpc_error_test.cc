@@ -10,11 +10,8 @@ namespace benchfs::rpc {
 namespace {
 
 using testing::Client;
+using testing::contains;
 using testing::ServerThread;
-
-bool contains(const Error& error, std::string_view part) {
-  return error.message().find(part) != std::string::npos;
-}
 
 // Answers every request with one error, or with a reply that is too short.
 class FailingService final : public testing::EchoService {

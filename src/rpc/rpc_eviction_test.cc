@@ -12,13 +12,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::Client;
+using testing::contains;
 using testing::fill_pattern;
 using testing::has_pattern;
 using testing::ServerThread;
-
-bool contains(const Error& error, std::string_view part) {
-  return error.message().find(part) != std::string::npos;
-}
 
 TEST(Server, EndsTheSessionOfAClientThatDoesNotTakeItsReply) {
   ServerThread server;

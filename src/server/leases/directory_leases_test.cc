@@ -114,6 +114,7 @@ class Revoker {
 class DirectoryLeasesTest : public testing::Test {
  protected:
   void start(DirectoryLeases::Config config = {.lease = kDay}) {
+    server_.reset();
     service_ = std::make_unique<LeaseService>(config);
     server_ = std::make_unique<ServerThread>(ServerThread::Options{.service = service_.get()});
     server_->run([&](rpc::Server& server, net::Worker&) {
@@ -313,10 +314,13 @@ TEST_F(DirectoryLeasesTest, BeyondTheBoundARevocationWaitsUntilNobodyCanUseTheEn
   EXPECT_EQ(leases(), 2U);
   Revoker unknown(*server_, "c");
   EXPECT_TRUE(unknown.is_done());
-  EXPECT_GE(mono_now() - before, kLong);
-  EXPECT_EQ(holder.told, 0);
+  EXPECT_GE(mono_now() - before, lease);
+  EXPECT_EQ(holder->told, 0);
   // What has expired makes room.
-  holder.lookup("d");
+  Deadline patience = Deadline::after(10 * lease);
+  do {
+    holder->lookup("d");
+  } while (leases() != 1 && !patience.passed());
   EXPECT_EQ(leases(), 1U);
 }
 
