@@ -193,7 +193,7 @@ void Server::answer(Session& session,
 }
 
 rt::DetachedTask Server::serve(Request* request) {
-  request->trace_.on_served();
+  request->trace().on_served();
   co_await service_.handle(*request);
   if (!request->is_answered()) {
     BENCHFS_LOG(kError, "no reply to {}; answering for it", to_string(request->opcode()));
@@ -220,7 +220,7 @@ Request* Server::take_request() {
 }
 
 void Server::give_request(Request* request) {
-  request->trace_.end();
+  request->trace().end();
   free_requests_.push_back(request);
 }
 
