@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "rpc/request.h"
+#include "rpc/testing/unserved_request.h"
 
 namespace benchfs::rpc {
 namespace {
@@ -17,18 +17,9 @@ std::vector<std::byte> reply_of(int value) {
   return std::vector<std::byte>(20, static_cast<std::byte>(value));
 }
 
-// Nobody answers it.
-struct Unserved {
-  ClientRegistry registry{{}};
-  std::uint32_t eager_bytes = 0;
-  std::uint64_t dropped = 0;
-  ReplyWay way{registry, eager_bytes, dropped};
-  Request request{way};
-};
-
 class History : public ::testing::Test {
  protected:
-  Unserved unserved_;
+  testing::UnservedRequest unserved_;
   Request& request_ = unserved_.request;
   ReplyHistory history_;
 
@@ -118,7 +109,7 @@ TEST(Histories, AreBoundedAndTheLongestAwayGoesFirst) {
 TEST(Histories, OfAClientWhoseRequestStillRunsStays) {
   ReplyHistories histories(2);
   MonoTime now = mono_now();
-  Unserved unserved;
+  testing::UnservedRequest unserved;
   Request& request = unserved.request;
   ReplyHistory::Slot& slot = *histories.join(1, now).history->find(id_of(0, 1)).slot;
   slot.running = &request;
@@ -156,7 +147,7 @@ TEST(Histories, FollowALimitThatChanges) {
 TEST(Histories, AreFewAgainWhenWhatRanHasEnded) {
   ReplyHistories histories(2);
   MonoTime now = mono_now();
-  Unserved unserved;
+  testing::UnservedRequest unserved;
   Request& request = unserved.request;
   std::vector<ReplyHistory::Slot*> running;
   for (std::uint64_t uid = 1; uid <= 6; ++uid) {

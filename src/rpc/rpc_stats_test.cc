@@ -6,6 +6,7 @@
 
 #include "rpc/stats_json.h"
 #include "rpc/testing/rpc_fixture.h"
+#include "rpc/testing/unserved_request.h"
 
 namespace benchfs::rpc {
 namespace {
@@ -32,11 +33,11 @@ json counters_of(ServerThread& server) {
 json requests_of(ServerThread& server,
                  std::uint32_t limit,
                  std::size_t max_bytes = wire::kMaxStatsBytes) {
-  static Request nobody;
+  static testing::UnservedRequest nobody;
   JsonWriter writer;
   server.run([&](Server& s, net::Worker&) {
     writer.begin_object();
-    write_requests(writer, s, nobody, limit, max_bytes);
+    write_requests(writer, s, nobody.request, limit, max_bytes);
     writer.end_object();
   });
   return json::parse(std::move(writer).take(), nullptr, false);
