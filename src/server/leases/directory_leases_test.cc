@@ -314,13 +314,10 @@ TEST_F(DirectoryLeasesTest, BeyondTheBoundARevocationWaitsUntilNobodyCanUseTheEn
   EXPECT_EQ(leases(), 2U);
   Revoker unknown(*server_, "c");
   EXPECT_TRUE(unknown.is_done());
-  EXPECT_GE(mono_now() - before, lease);
-  EXPECT_EQ(holder->told, 0);
+  EXPECT_GE(mono_now() - before, kLong);
+  EXPECT_EQ(holder.told, 0);
   // What has expired makes room.
-  Deadline patience = Deadline::after(10 * lease);
-  do {
-    holder->lookup("d");
-  } while (leases() != 1 && !patience.passed());
+  holder.lookup("d");
   EXPECT_EQ(leases(), 1U);
 }
 
