@@ -158,6 +158,8 @@ TEST_P(FileStoreTest, OneSegmentIsMadeForAllWhoNeedOne) {
   EXPECT_EQ(stored, 4);
   auto files = std::filesystem::directory_iterator(directory_.path() + "/data");
   EXPECT_EQ(std::distance(files, {}), 3);  // the lock, and two segments
+  ASSERT_TRUE(driver.fill({kInode, 8}, 0, 1, 'c'));
+  EXPECT_TRUE(std::filesystem::exists(directory_.path() + "/data/segment_000002.dat"));
 }
 
 // The first copy of a write is still on its way to the device when the second is answered.
