@@ -84,52 +84,47 @@ void add_places(DaemonConfig& c, std::vector<Setting>& out) {
       text_setting({"node", "id", "Name of this daemon, unique in the file system. Required."},
                    c.node_id),
       [&c] { return check_node_id(c.node_id); }));
-  out.push_back(number_setting(
-      {"node",
-       "shards",
-       "Threads that each serve a part of the file system, as ID.0, ID.1, …; more where one core "
-       "cannot keep up with the network."},
-      c.shards,
-      1,
-      kMaxShardsPerDaemon,
-      ""));
-  out.push_back(
-      checked(text_setting({"node",
-                            "cpus",
-                            "Processors for the shards, so that the application has the others to "
-                            "itself; empty: all that the daemon may use."},
-                           c.cpus,
-                           "text, such as \"0-3,8\""),
-              [&c] { return check_cpus(c.cpus); }));
+  out.push_back(number_setting({"node",
+                                "shards",
+                                "Threads that each serve a part of the file system, as ID.0, ID.1, "
+                                "…; use more if one core cannot keep up with the network."},
+                               c.shards,
+                               1,
+                               kMaxShardsPerDaemon,
+                               ""));
+  out.push_back(checked(text_setting({"node",
+                                      "cpus",
+                                      "Processors for the shards, which leaves the others to the "
+                                      "application; empty: all that the daemon may use."},
+                                     c.cpus,
+                                     "text, such as \"0-3,8\""),
+                        [&c] { return check_cpus(c.cpus); }));
 
-  out.push_back(
-      text_setting({"registry", "dir", "Directory of the server list, the same for all. Required."},
-                   c.registry_dir));
-  out.push_back(
-      number_setting({"registry",
-                      "expected_servers",
-                      "Shards of the whole file system; 0: only those of this daemon. Set "
-                      "it wherever there are several daemons."},
-                     c.expected_servers,
-                     0,
-                     wire::kMaxShards,
-                     ""));
+  out.push_back(text_setting(
+      {"registry", "dir", "Directory of the server list, the same for all daemons. Required."},
+      c.registry_dir));
+  out.push_back(number_setting({"registry",
+                                "expected_servers",
+                                "Shards of the whole file system; 0: only those of this daemon. "
+                                "Set it if there are several daemons."},
+                               c.expected_servers,
+                               0,
+                               wire::kMaxShards,
+                               ""));
   out.push_back(hex_setting({"registry",
                              "run_id",
-                             "Run this daemon belongs to; empty: that of the list, or a new one. "
-                             "For launchers that start "
-                             "all daemons."},
+                             "Run that this daemon belongs to; empty: the run of the list, or a "
+                             "new one. Meant for launchers that start all daemons."},
                             c.run_id,
                             "text of up to 16 hexadecimal digits"));
-  out.push_back(
-      time_setting({"registry",
-                    "list_timeout_ms",
-                    "How long to wait for the other servers to appear in the list; longer "
-                    "where the launcher needs minutes to start them all."},
-                   c.list_timeout,
-                   1,
-                   86'400'000,
-                   milliseconds()));
+  out.push_back(time_setting({"registry",
+                              "list_timeout_ms",
+                              "How long to wait for the other servers to appear in the list; raise "
+                              "it if the launcher needs minutes to start them all."},
+                             c.list_timeout,
+                             1,
+                             86'400'000,
+                             milliseconds()));
 }
 
 void add_network(DaemonConfig& c, std::vector<Setting>& out) {
@@ -146,22 +141,20 @@ void add_network(DaemonConfig& c, std::vector<Setting>& out) {
       }));
   out.push_back(number_setting({"network",
                                 "port",
-                                "Port of the first shard, the others follow; 0: any free ports. "
-                                "Set it where a firewall opens "
-                                "some ports only."},
+                                "Port of the first shard; the others follow. 0: any free ports. "
+                                "Set it if a firewall opens only some ports."},
                                c.listen_port,
                                0,
                                65535,
                                ""));
-  out.push_back(
-      checked(text_setting(
-                  {"network",
-                   "advertise",
-                   "Address written to the server list; empty: the one listened on, or one that is "
-                   "found out. Set it where others reach this node by another address."},
-                  c.advertise_ip,
-                  "numeric IP address"),
-              [&c] { return check_ip(c.advertise_ip); }));
+  out.push_back(checked(
+      text_setting({"network",
+                    "advertise",
+                    "Address written to the server list; empty: the listening address, or one that "
+                    "is detected. Set it if others reach this node by another address."},
+                   c.advertise_ip,
+                   "numeric IP address"),
+      [&c] { return check_ip(c.advertise_ip); }));
   out.push_back(
       text_setting({"network",
                     "interface",
@@ -169,13 +162,13 @@ void add_network(DaemonConfig& c, std::vector<Setting>& out) {
                     "empty: that of the default route. Set it on nodes with several networks."},
                    c.interface_name,
                    "text, such as \"eth0\""));
-  out.push_back(text_setting({"network",
-                              "devices",
-                              "Network devices that UCX may use; empty: the interface of the "
-                              "address, and InfiniBand. Set it "
-                              "to measure or to avoid one."},
-                             c.devices,
-                             "text, such as \"eth0\" or \"mlx5_0:1\""));
+  out.push_back(
+      text_setting({"network",
+                    "devices",
+                    "Network devices that UCX may use; empty: the interface of the "
+                    "address, and InfiniBand. Set it to measure one device or to avoid one."},
+                   c.devices,
+                   "text, such as \"eth0\" or \"mlx5_0:1\""));
 }
 
 void add_storage(DaemonConfig& c, std::vector<Setting>& out) {
@@ -190,33 +183,31 @@ void add_storage(DaemonConfig& c, std::vector<Setting>& out) {
       c.data_dir));
   out.push_back(flag_setting({"storage",
                               "direct_io",
-                              "File engine: bypass the page cache where the disk allows it; false "
-                              "for a slow disk and files "
-                              "that fit into memory."},
+                              "File engine: bypass the page cache if the disk allows it; set false "
+                              "for a slow disk and files that fit into memory."},
                              c.direct_io));
-  out.push_back(choice_setting(
-      {"storage",
-       "disk_io",
-       "File engine: how the disk is used; auto: by io_uring, or by threads where that is "
-       "forbidden. Set it to compare both."},
-      c.disk_io,
-      {"auto", "io_uring", "threads"}));
-  out.push_back(or_auto(
-      size_setting({"storage",
-                    "memory_bytes",
-                    "Memory engine: limit for the file data of one shard; auto: its share of a "
-                    "half of what machine and cgroup have left at the start. Set it to what the "
-                    "application leaves free."},
-                   c.memory_bytes,
-                   kMiB,
-                   kTiB),
-      c.memory_bytes));
+  out.push_back(choice_setting({"storage",
+                                "disk_io",
+                                "File engine: method of disk I/O; auto: io_uring, or threads if "
+                                "io_uring is forbidden. Set it to compare both."},
+                               c.disk_io,
+                               {"auto", "io_uring", "threads"}));
+  out.push_back(
+      or_auto(size_setting({"storage",
+                            "memory_bytes",
+                            "Memory engine: limit for the file data of one shard; auto: its share "
+                            "of half the memory that machine and cgroup have free at the start. "
+                            "Set it to what the application leaves free."},
+                           c.memory_bytes,
+                           kMiB,
+                           kTiB),
+              c.memory_bytes));
   out.push_back(checked(
       size_setting(
           {"storage",
            "chunk_bytes",
            "Unit in which files are spread over the shards; a power of two, the same on all "
-           "servers. Smaller for many readers of one small file, larger for long streams."},
+           "servers. Lower it for many readers of one small file, raise it for long streams."},
           c.chunk_bytes,
           wire::kMinChunkBytes,
           wire::kMaxChunkBytes),
@@ -225,15 +216,15 @@ void add_storage(DaemonConfig& c, std::vector<Setting>& out) {
       size_setting({"storage",
                     "buffer_bytes",
                     "Largest single transfer, and size of a transfer buffer; a power of two. "
-                    "Smaller to save memory on small nodes."},
+                    "Lower it to save memory on small nodes."},
                    c.buffer_bytes,
                    64 * kKiB,
                    16 * kMiB),
       [&c] { return check_power_of_two(c.buffer_bytes); }));
   out.push_back(number_setting({"storage",
                                 "buffer_count",
-                                "Transfer buffers of one shard; more when benchfs stats shows that "
-                                "transfers wait for them."},
+                                "Transfer buffers of one shard; raise it when benchfs stats shows "
+                                "that transfers wait for them."},
                                c.buffer_count,
                                2,
                                4096,
@@ -241,14 +232,14 @@ void add_storage(DaemonConfig& c, std::vector<Setting>& out) {
 }
 
 void add_service(DaemonConfig& c, std::vector<Setting>& out) {
-  out.push_back(number_setting({"metadata",
-                                "max_inodes",
-                                "Limit of files and directories per shard; "
-                                "lower to protect a small node."},
-                               c.max_inodes,
-                               1024,
-                               std::uint64_t{1} << 32,
-                               ""));
+  out.push_back(number_setting(
+      {"metadata",
+       "max_inodes",
+       "Limit of files and directories per shard; lower it to protect a small node."},
+      c.max_inodes,
+      1024,
+      std::uint64_t{1} << 32,
+      ""));
 
   out.push_back(
       number_setting({"clients",
@@ -259,82 +250,77 @@ void add_service(DaemonConfig& c, std::vector<Setting>& out) {
                      1,
                      1'000'000,
                      ""));
-  out.push_back(
-      time_setting({"clients",
-                    "turn_ms",
-                    "When all places are taken, a busy client keeps its own this long; longer "
-                    "for throughput, shorter for waiting clients."},
-                   c.client_turn,
-                   0,
-                   600'000,
-                   milliseconds()));
+  out.push_back(time_setting({"clients",
+                              "turn_ms",
+                              "When all places are taken, a busy client keeps its own this long; "
+                              "raise it for throughput, lower it for waiting clients."},
+                             c.client_turn,
+                             0,
+                             600'000,
+                             milliseconds()));
   out.push_back(size_setting(
       {"clients",
        "window_bytes",
-       "Bytes one client may have under way at one shard; more for long, fast networks."},
+       "Bytes that one client may have in flight at one shard; raise it for long, fast networks."},
       c.window_bytes,
       kMiB,
       16 * 1024 * kMiB));
-  out.push_back(choice_setting(
-      {"clients",
-       "auth",
-       "What a client proves to register: that it can read the file secret of the registry "
-       "directory, or nothing, so that clients of other users can connect."},
-      c.auth,
-      {"secret", "none"}));
+  out.push_back(
+      choice_setting({"clients",
+                      "auth",
+                      "Proof required to register: secret: the client can read the file secret in "
+                      "the registry directory; none: clients of other users can connect, too."},
+                     c.auth,
+                     {"secret", "none"}));
   out.push_back(number_setting({"clients",
                                 "max_unregistered",
-                                "Limit of connections per shard that have not registered; more "
-                                "where thousands of clients start at once."},
+                                "Limit of connections per shard that have not registered; raise it "
+                                "if thousands of clients start at once."},
                                c.max_unregistered,
                                16,
                                1'000'000,
                                ""));
-  out.push_back(
-      time_setting({"clients",
-                    "register_timeout_ms",
-                    "A connection that does not register is closed after this long; longer "
-                    "where clients are starved of processors."},
-                   c.register_timeout,
-                   100,
-                   600'000,
-                   milliseconds()));
-  out.push_back(
-      time_setting({"clients",
-                    "grace_ms",
-                    "How long the open files of a lost client are kept for its return; longer "
-                    "where networks fail for minutes."},
-                   c.client_grace,
-                   0,
-                   86'400'000,
-                   milliseconds()));
+  out.push_back(time_setting({"clients",
+                              "register_timeout_ms",
+                              "A connection that does not register is closed after this long; "
+                              "raise it if clients are short of processors."},
+                             c.register_timeout,
+                             100,
+                             600'000,
+                             milliseconds()));
+  out.push_back(time_setting({"clients",
+                              "grace_ms",
+                              "How long the open files of a lost client are kept for its return; "
+                              "raise it if networks fail for minutes."},
+                             c.client_grace,
+                             0,
+                             86'400'000,
+                             milliseconds()));
   out.push_back(time_setting({"clients",
                               "directory_lease_ms",
-                              "How long a client may use a directory's name without asking again. "
-                              "One that stopped responding delays a rename of it by as much."},
+                              "How long a client may use a cached directory name. A client that "
+                              "stopped responding delays a rename of the directory by up to this."},
                              c.directory_lease,
                              100,
                              86'400'000,
                              milliseconds()));
 
-  out.push_back(
-      time_setting({"idle",
-                    "spin_us",
-                    "Without work, poll this long before offering the core to others; 0 on "
-                    "cores that the application needs."},
-                   c.idle_spin,
-                   0,
-                   1'000'000,
-                   microseconds()));
-  out.push_back(
-      time_setting({"idle",
-                    "yield_us",
-                    "Keep polling with the core on offer until this long without work, then "
-                    "sleep; longer for latency, shorter for idle cores."},
-                   c.idle_yield,
-                   0,
-                   1'000'000,
-                   microseconds()));
+  out.push_back(time_setting({"idle",
+                              "spin_us",
+                              "Without work, poll this long before offering the core to others; "
+                              "set 0 on cores that the application needs."},
+                             c.idle_spin,
+                             0,
+                             1'000'000,
+                             microseconds()));
+  out.push_back(time_setting({"idle",
+                              "yield_us",
+                              "Then poll and yield the core until this long without work, and "
+                              "sleep; raise it for latency, lower it for idle cores."},
+                             c.idle_yield,
+                             0,
+                             1'000'000,
+                             microseconds()));
 
   out.push_back(
       choice_setting({"log", "level", "What to log; BENCHFS_LOG in the environment overrides it."},
