@@ -26,7 +26,7 @@ namespace {
 constexpr std::uint64_t kHardRequestBytes = 47008;  // as in ior-hard
 constexpr std::uint32_t kHardFileBytes = 3901;      // as in mdtest-hard
 constexpr std::uint32_t kMaxSmallFileBytes = 16U << 20;
-// For bench connect: fits into a cluster with default settings.
+// The default of bench connect, which fits into a cluster with default settings.
 constexpr std::uint32_t kIdleClients = 900;
 
 template <typename Config>
@@ -36,7 +36,7 @@ struct Arguments {
 };
 
 void add_clients(CLI::App& command, std::uint32_t& clients) {
-  command.add_option("-c,--clients", clients, "Client processes, begun together")
+  command.add_option("-c,--clients", clients, "Client processes, which start together")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
 }
@@ -87,7 +87,7 @@ void run(Arguments<Config>& arguments, Context& context) {
     report("bench " + run.benchmark, "", "interrupted");
     context.exit_code = kExitInterrupted;
   } else if (!done) {
-    // Errors that are not from system calls of ours are whole sentences of the clients.
+    // Other errors than those of our own system calls are whole sentences from the clients.
     const Error& error = done.error();
     context.exit_code = report("bench " + run.benchmark,
                                "",
@@ -140,8 +140,8 @@ void add_io(CLI::App& bench, Context& context) {
       ->capture_default_str();
   io->add_option("--rewrites",
                  config.rewrites,
-                 "Write again so many times, with other data: speed without the cost of\n"
-                 "memory or disk space that was never used before")
+                 "Rewrite the data this many times, with other data: the speed without the\ncost "
+                 "of memory or disk space that was never used before")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   auto* request = io->add_option("-r,--request", config.request_bytes, "Bytes per request (4M)")
@@ -164,10 +164,10 @@ void add_io(CLI::App& bench, Context& context) {
         "As ior-hard: 47008-byte requests of all clients interleaved in one file")
       ->excludes(request)
       ->excludes(shared);
-  io->add_option("--seed", config.seed, "Of data and order; default: a random one");
+  io->add_option("--seed", config.seed, "Seed of data and order; default: a random one");
   io->footer(
-      "Each client reads what its neighbour wrote. Read checks one word of every page while it is\n"
-      "timed; afterwards every byte is compared.\n\n"
+      "Each client reads the data of its neighbour. The timed read checks one word of every "
+      "page;\nafterwards every byte is compared.\n\n"
       "Examples\n"
       "  benchfs bench io --size 1G                     sequential, 4 MiB requests, one client\n"
       "  benchfs bench io --clients 4 --size 256M --shared --depth 4\n"
@@ -193,7 +193,7 @@ void add_md(CLI::App& bench, Context& context) {
   add_clients(*md, arguments->run.clients);
   add_run_options(*md, arguments->run);
   add_depth(*md, config.depth);
-  md->add_option("-n,--files", config.files, "Files, and as many directories, per client")
+  md->add_option("-n,--files", config.files, "Files per client, and as many directories")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
       ->capture_default_str();
   auto* shared = md->add_flag("--shared-dir", config.shared_dir, "All clients in one directory");
@@ -213,11 +213,10 @@ void add_md(CLI::App& bench, Context& context) {
       ->excludes(bytes);
   md->footer(
       "create is exclusive. Each client looks up, opens and reads the files of its neighbour. "
-      "readdir\n"
-      "counts entries; its latency is that of a page of 1000. Everything is verified: what stat "
-      "says,\n"
-      "every byte, exactly the names made, nothing left. With one client, requests/op counts the\n"
-      "requests that all servers received, those of other servers included.\n\n"
+      "readdir\ncounts entries; its latency is that of a page of 1000. Everything is verified: the "
+      "result of\nstat, every byte, that exactly the created names are listed, and that nothing is "
+      "left. With one\nclient, requests/op counts the requests that all servers received, "
+      "including those from servers.\n\n"
       "Examples\n"
       "  benchfs bench md\n"
       "  benchfs bench md --clients 4 --files 20000 --shared-dir --depth 8\n"
@@ -237,14 +236,14 @@ void add_connect(CLI::App& bench, Context& context) {
   auto chosen = std::make_shared<Chosen>();
   bench::ConnectConfig& config = chosen->config;
   config.clients = kIdleClients;
-  CLI::App* connect = bench.add_subcommand("connect", "Clients that register and do nothing");
+  CLI::App* connect = bench.add_subcommand("connect", "Clients that register and stay idle");
   connect->add_option("-c,--clients", config.clients, "Clients, all in this process")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   connect->add_option("--at-once", config.at_once, "Clients that connect at the same time")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  connect->add_option("--hold", config.hold_s, "How long they stay and do nothing")
+  connect->add_option("--hold", config.hold_s, "How long the clients stay idle")
       ->type_name("SECONDS")
       ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
@@ -252,15 +251,16 @@ void add_connect(CLI::App& bench, Context& context) {
       ->type_name("SECONDS")
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
-  connect->add_flag("!--no-compare", config.compare, "Leave out the same with a bare UCX listener");
+  connect->add_flag(
+      "!--no-compare", config.compare, "Skip the reference measurement with a bare UCX listener");
   connect->add_option("--json", chosen->files.json, "Write the results to FILE; - is stdout")
       ->type_name("FILE");
   connect->footer(
       "Shows what a registered client costs the first shard: time, memory, and processor time "
-      "while\n"
-      "it does nothing. Each client takes a descriptor or two on both sides (ulimit -n), a place\n"
-      "in the registry (1000 by default: benchfs set max_clients=N), and one of UCX's connections\n"
-      "(16384: UCX_ASYNC_MAX_EVENTS). What does not fit is said before it begins.\n\n"
+      "while\nidle. Each client takes one or two descriptors on both sides (ulimit -n), a place in "
+      "the\nregistry (1000 by default: benchfs set max_clients=N), and one of UCX's "
+      "connections\n(16384: UCX_ASYNC_MAX_EVENTS). The command checks these limits before it "
+      "starts.\n\n"
       "Examples\n"
       "  benchfs bench connect\n"
       "  benchfs set max_clients=2000 && benchfs bench connect --clients 1500 --hold 60");

@@ -44,15 +44,16 @@ Status check_ucx(std::uint64_t clients) {
   if (clients + kUcxReserve <= limit) {
     return {};
   }
-  return fail(Errc::kLimit,
-              fmt::format("{} clients: UCX allows {} connections of a process, of which {} are "
-                          "left for clients; export {}={} before both 'benchfs up' and this "
-                          "command raises that",
-                          clients,
-                          limit,
-                          limit - std::min(limit, kUcxReserve),
-                          kUcxVariable,
-                          clients + kUcxReserve));
+  return fail(
+      Errc::kLimit,
+      fmt::format(
+          "{} clients: UCX allows {} connections of a process, of which {} are left for clients; "
+          "to raise the limit, export {}={} before both 'benchfs up' and this command",
+          clients,
+          limit,
+          limit - std::min(limit, kUcxReserve),
+          kUcxVariable,
+          clients + kUcxReserve));
 }
 
 Status check_registry_room(std::uint64_t clients, const nlohmann::json& shard) {
@@ -78,8 +79,8 @@ Status check_descriptors(std::uint64_t clients, pid_t pid, std::string_view whos
     return {};
   }
   return fail(Errc::kLimit,
-              fmt::format("{} clients: {} may open {} files, and each client takes one or two; "
-                          "'ulimit -n {}' before it starts raises that",
+              fmt::format("{} clients: {} may open {} files, and each client takes one or two; to "
+                          "raise the limit, run 'ulimit -n {}' before it starts",
                           clients,
                           whose,
                           limit,

@@ -22,7 +22,7 @@ void add_global_options(CLI::App& app, Context& context) {
   context.registry_dir = default_registry_dir();
   app.add_option("--registry-dir",
                  context.registry_dir,
-                 "Directory with the server list: which cluster is meant")
+                 "Directory with the server list of the cluster to use")
       ->envname("BENCHFS_REGISTRY_DIR")
       ->type_name("DIR")
       ->capture_default_str();
@@ -38,7 +38,7 @@ void add_global_options(CLI::App& app, Context& context) {
 void mention_global_options(CLI::App& command) {
   std::string footer = command.get_footer();
   command.footer(footer + (footer.empty() ? "" : "\n\n") +
-                 "The options of 'benchfs --help' may be given too: --registry-dir, --timeout.");
+                 "The options of 'benchfs --help' also apply: --registry-dir, --timeout.");
   for (CLI::App* below : command.get_subcommands([](const CLI::App*) { return true; })) {
     mention_global_options(*below);
   }
@@ -77,7 +77,7 @@ int end_output(const CLI::App& app, int error_number, int exit_code) {
   auto given = app.get_subcommands();
   return report(given.empty() ? "" : given.front()->get_name(),
                 "standard output",
-                error_number == 0 ? "not all of it could be written"
+                error_number == 0 ? "the output could not be written completely"
                                   : std::generic_category().message(error_number));
 }
 
@@ -103,13 +103,13 @@ int run(int argc, char** argv) {
   }
   app.footer(
       "Remote paths are written bfs:/…; 'benchfs COMMAND --help' explains a command.\n"
-      "Exit codes: 0 done, 1 something failed (standard error says what), 2 wrong usage,\n"
-      "3 servers are silent (status, stats and set), 4 a server was restarted (status).\n"
+      "Exit codes: 0 success, 1 failure (standard error says why), 2 wrong usage,\n3 a server is "
+      "silent (status, stats and set), 4 a server was restarted (status).\n"
       "\n"
       "  benchfs up --engine memory      start a cluster on this machine\n"
       "  benchfs cp -r ./input bfs:/     copy a directory in\n"
       "  benchfs ls -l bfs:/input\n"
-      "  benchfs down                    stop it; what it stores is lost then");
+      "  benchfs down                    stop it; the stored files are lost");
   app.failure_message(explain_usage);
   int error_number = 0;
   try {

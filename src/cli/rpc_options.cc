@@ -26,23 +26,21 @@ std::vector<std::string> chosen_paths(const std::vector<std::string>& names) {
 }  // namespace
 
 std::string RpcOptions::about_paths(const std::string& where) {
-  return "Paths: how a reply finds its client\n"
+  return "Paths by which a reply reaches its client\n"
          "  persistent    BenchFS: the endpoint that was accepted when the client registered\n"
          "  reply-ep      UCX's reply endpoint: connected by worker address, flag REPLY\n"
-         "  new-endpoint  the server makes an endpoint for each reply and closes it afterwards\n"
+         "  new-endpoint  the server creates an endpoint for each reply and closes it afterwards\n"
          "  ucx-floor     a bare UCX echo on an accepted endpoint: what the network can do\n"
          "The last three are UCX alone, " +
          where +
          ".\n"
-         "Paths take turns, --rounds times; values are medians, the JSON has the range too. What "
-         "does\n"
-         "not differ by more than its range is equal. new-endpoint leaks inside UCX, so it is "
-         "stopped\n"
-         "after few operations.\n\n"
+         "Paths take turns, --rounds times; values are medians, and the JSON also has the ranges. "
+         "Paths\nwhose ranges overlap count as equal. new-endpoint leaks inside UCX, so it is "
+         "stopped after few\noperations.\n\n"
          "Columns: latency of one ping; cpu/op in us is also CPU seconds per million pings.\n\n";
 }
 
-// What to measure.
+// Options that say what to measure.
 void RpcOptions::define_load(CLI::App& app) {
   app.add_option("--path", config_.paths, "Reply paths, comma-separated, or all")
       ->delimiter(',')
@@ -57,7 +55,7 @@ void RpcOptions::define_load(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--direction",
                  config_.directions,
-                 "Where the payload travels: send (with the request), receive, echo (both)")
+                 "Direction of the payload: send (with the request), receive, echo (both)")
       ->delimiter(',')
       ->check(CLI::IsMember({"send", "receive", "echo"}))
       ->capture_default_str();
@@ -67,9 +65,9 @@ void RpcOptions::define_load(CLI::App& app) {
       ->capture_default_str();
 }
 
-// How long, and against what.
+// Options that say how long to measure, and against which baselines.
 void RpcOptions::define_conduct(CLI::App& app) {
-  app.add_option("--servers", servers_, "all: in turn to every shard; one: to the first only")
+  app.add_option("--servers", servers_, "all: ping every shard in turn; one: ping only the first")
       ->check(CLI::IsMember({"all", "one"}))
       ->capture_default_str();
   auto* seconds = app.add_option("-s,--seconds", config_.seconds, "Length of each phase and round")
@@ -78,7 +76,7 @@ void RpcOptions::define_conduct(CLI::App& app) {
   app.add_option("-n,--operations", config_.operations, "Pings per client, phase and round instead")
       ->excludes(seconds);
   config_.rounds = 0;
-  app.add_option("--rounds", config_.rounds, "Turns of each path (5; with one path 1)")
+  app.add_option("--rounds", config_.rounds, "Rounds of each path (5; with one path 1)")
       ->check(CLI::Range(1, 1000));
   app.add_option("--warmup", config_.warmup, "Pings before each phase, for at most 0.5 s")
       ->capture_default_str();

@@ -27,7 +27,7 @@ constexpr Shorthand kShorthands[] = {
      "DIR",
      "Directory of the server list, shared by all",
      false},
-    {"--engine", "storage", "engine", "file|memory", "Where the bytes of files live", false},
+    {"--engine", "storage", "engine", "file|memory", "Where file data is stored", false},
     {"--data-dir", "storage", "data_dir", "DIR", "File engine: directory on a local disk", false},
     {"--shards", "node", "shards", "K", "Threads that each serve a part of the file system", false},
     {"--expected-servers",
@@ -92,7 +92,7 @@ void CommandLine::define(CLI::App& app, Launch launch) {
   app.add_option(
          together ? "CONFIG,--config" : "--config", config_path_, "Configuration file (TOML)")
       ->type_name("FILE");
-  app.add_option("--listen", listen_, "Address to listen on; without a port any free one")
+  app.add_option("--listen", listen_, "Address to listen on; without a port, any free port")
       ->type_name("IP[:PORT]");
   app.add_option("--set", sets_, "Set any other key; may be repeated")
       ->type_name("SECTION.KEY=VALUE")
@@ -102,7 +102,7 @@ void CommandLine::define(CLI::App& app, Launch launch) {
     app.add_option("--ready-fd", ready_fd_, "Write \"ready\" to this descriptor when listening")
         ->type_name("N");
   }
-  app.add_flag("--print-config", print_config_, "Print the configuration in force and end");
+  app.add_flag("--print-config", print_config_, "Print the configuration in force and exit");
 }
 
 Result<std::vector<ConfigEntry>> CommandLine::overrides() const {

@@ -27,7 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// After the second signal the process ends after this long, whatever its shards do.
+// The process ends this long after the second signal, whatever its shards do.
 constexpr Nanos kPatience = std::chrono::seconds(1);
 
 // A client takes two over tcp, one over shared memory.
@@ -36,9 +36,9 @@ constexpr std::size_t kDescriptorsPerClient = 2;
 // keeps at least kLeastDescriptors where the limit is so low that it bounds the number of clients.
 constexpr std::size_t kMostDescriptorsPerClient = 3;
 constexpr std::size_t kLeastDescriptors = 112;
-// For each shard: segment files, UCX, connections that have not registered.
+// Descriptors of each shard for segment files, UCX, and connections that have not registered.
 constexpr std::size_t kOtherDescriptors = 2048;
-// For each shard, unless the limit in force is higher. UCX crashes when a worker has more
+// The limit for each shard, unless the limit in force is higher. UCX crashes when a worker has more
 // connections than net::Context makes room for, and each connection takes at least one descriptor.
 constexpr std::size_t kMostDescriptors = 16384;
 
@@ -66,8 +66,8 @@ std::expected<SafeDir, Failure> make_directory(const std::string& path,
                                                    std::generic_category().message(error.posix))});
 }
 
-// The directory of a shard and the one it is in: whoever could replace the first would read and
-// change files.
+// Creates the directory of a shard and its parent; anybody who could replace the first could read
+// and change files.
 std::expected<void, Failure> make_data_directory(const std::string& path) {
   BENCHFS_TRY_VOID(make_directory(
       fs::path(path).parent_path().native(), "data directory", Owner::kSelfOrSticky));
@@ -166,8 +166,8 @@ std::expected<void, Failure> Daemon::prepare() {
   return {};
 }
 
-// Of each shard. More clients than descriptors would be turned away; with fewer places they take
-// turns.
+// The places of each shard. Without descriptors for them clients would be rejected; with fewer
+// places they take turns.
 std::uint32_t Daemon::places_for_clients() const {
   std::size_t own = descriptor_limit() / config_.shards;
   std::size_t most =
@@ -175,8 +175,8 @@ std::uint32_t Daemon::places_for_clients() const {
   most = std::max<std::size_t>(most, 1);
   if (most < config_.max_clients) {
     BENCHFS_LOG(kWarn,
-                "this process may open {} descriptors: room for {} clients a shard instead of {}; "
-                "more of them take turns. Raise its limit (ulimit -n)",
+                "this process may open {} descriptors, enough for {} clients per shard instead of "
+                "{}; further clients take turns. Raise its limit (ulimit -n)",
                 descriptor_limit(),
                 most,
                 config_.max_clients);
@@ -275,7 +275,7 @@ int Daemon::watch() {
     }
     ::poll(fds.data(), fds.size(), timeout_ms);
     if (patience && patience->passed()) {
-      BENCHFS_LOG(kError, "not stopped in time, left: {}", names_of_running());
+      BENCHFS_LOG(kError, "did not stop in time; still running: {}", names_of_running());
       std::_Exit(EX_SOFTWARE);
     }
     if ((fds[0].revents & POLLIN) != 0 && read_signals() > 1) {

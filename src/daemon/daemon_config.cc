@@ -19,7 +19,7 @@ namespace {
 constexpr std::uint64_t kKiB = 1024;
 constexpr std::uint64_t kMiB = 1024 * kKiB;
 constexpr std::uint64_t kTiB = kMiB * kMiB;
-// So that data dirs, threads and ports stay within reason.
+// Keeps the number of data directories, threads and ports reasonable.
 constexpr std::uint64_t kMaxShardsPerDaemon = 256;
 
 const TimeUnit& milliseconds() {

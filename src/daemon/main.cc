@@ -35,7 +35,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "benchfsd " BENCHFS_VERSION);
   line.define(app, CommandLine::Launch::kAlone);
   app.footer(
-      "SIGTERM and SIGINT stop it cleanly, a second one at once.\n"
+      "SIGTERM and SIGINT shut it down cleanly; a second one kills it.\n"
       "Example: benchfsd --node-id node_0 --registry-dir /tmp/reg --engine memory");
   try {
     app.parse(argc, argv);

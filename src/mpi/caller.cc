@@ -24,9 +24,10 @@ using bench::Phase;
 using nlohmann::json;
 
 constexpr int kTickMs = 20;
-// Between callers that have the same to do: connecting, warming up, an RPC that meets its deadline.
+// The longest lag between callers that do the same: connecting, warming up, an RPC that meets its
+// deadline.
 constexpr Nanos kBehind = std::chrono::seconds(60);
-// After the limit all end early; a caller that does not is lost.
+// All callers end early after the limit; one that has not ended by then is lost.
 constexpr Nanos kAfterLimit = std::chrono::seconds(35);
 constexpr Nanos kAnswer = std::chrono::seconds(5);
 constexpr Nanos kFollow = std::chrono::seconds(10);
@@ -37,7 +38,7 @@ Nanos nanos_of(double seconds) {
   return std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(seconds));
 }
 
-// Any moment will do that is not MonoTime{}, which means that it took no part.
+// Any moment will do except MonoTime{}, which means that the caller took no part.
 Measurement relative_to(MonoTime began, const Measurement& measurement) {
   constexpr MonoTime kOrigin{std::chrono::seconds(1)};
   Measurement moved = measurement;
@@ -90,7 +91,7 @@ int Caller::run() {
   if (rank_group_.are_serving()) {
     run_benchmark();
   } else if (start_by.passed()) {
-    fail_with({EX_UNAVAILABLE, "the ranks that serve do not begin"});
+    fail_with({EX_UNAVAILABLE, "the serving ranks do not start"});
   }
   if (failure_) {
     stop_group(&*failure_);
@@ -102,7 +103,7 @@ int Caller::run() {
   int code = wait_for_verdict(rank_group_);
   if (code == EX_OK && !done_) {
     if (reports()) {
-      BENCHFS_LOG(kWarn, "stopped before the benchmark was done: no results");
+      BENCHFS_LOG(kWarn, "stopped before the benchmark was done; there are no results");
     }
     code = EX_TEMPFAIL;
   }
@@ -135,7 +136,7 @@ void Caller::look() {
   if (reports() && limit_.passed() && !leaves()) {
     daemon::Failure failure{
         EX_TEMPFAIL,
-        fmt::format("not done after {} s; --limit gives it more time", order_.limit_s)};
+        fmt::format("not done after {} s; raise --limit to give it more time", order_.limit_s)};
     stop_group(&failure);
   }
   if (rank_group_.poll()) {
@@ -155,7 +156,7 @@ void Caller::stop_group(const daemon::Failure* failure) {
   ends_early_ = true;
 }
 
-// The one that has a reason to stop tells it first.
+// A caller that has a reason to stop reports it first.
 void Caller::follow_the_others() {
   Deadline deadline = Deadline::after(kFollow);
   while (!rank_group_.poll() && !deadline.passed()) {
@@ -278,7 +279,7 @@ Status Caller::begin(const Phase& phase) {
     cpu_before_ = server_cpu_s(phase);
   }
   BENCHFS_TRY_VOID(meet("", soon()));
-  // All have come; now all begin at the same moment.
+  // All callers have arrived; the barrier lets them begin at the same moment.
   main_thread_.call([this] { callers_.barrier(soon()); });
   phase_began_ = mono_now();
   return {};
@@ -302,7 +303,7 @@ Status Caller::finish(const Phase& phase, const Measurement& measurement) {
   return {};
 }
 
-// Of the threads that serve `phase`; MPI and the rest of their processes do not count.
+// The CPU time of the threads that serve `phase`, without MPI and the rest of their processes.
 std::optional<double> Caller::server_cpu_s(const Phase& phase) {
   if (!phase.reported) {
     return std::nullopt;

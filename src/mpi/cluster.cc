@@ -30,7 +30,7 @@ using daemon::Daemon;
 using daemon::DaemonConfig;
 
 constexpr Nanos kListLock = std::chrono::seconds(10);
-// How long a network file system may take to show the nodes what rank 0 made.
+// The time that a network file system may take to show all nodes the files of rank 0.
 constexpr Nanos kRegistryVisible = std::chrono::seconds(10);
 constexpr Nanos kVerdict = std::chrono::seconds(10);
 // Stopping takes at most 3 s a daemon, unless its disk is slow.
@@ -69,7 +69,7 @@ Outcome<std::int64_t> check_total(const std::vector<std::int64_t>& shards, Daemo
   if (config.expected_servers != 0 && config.expected_servers != total) {
     return give_up(EX_CONFIG,
                    fmt::format("registry.expected_servers: {} ranks have {} shards together, not "
-                               "{}; leave it out",
+                               "{}; do not set it",
                                serving,
                                total,
                                config.expected_servers));
@@ -78,8 +78,8 @@ Outcome<std::int64_t> check_total(const std::vector<std::int64_t>& shards, Daemo
   return 0;
 }
 
-// Open MPI then goes on without a rank that died, and forgets all exit codes, that of MPI_Abort
-// too.
+// With that flag Open MPI goes on without a rank that died, and drops all exit codes, even that of
+// MPI_Abort.
 void warn_of_recovery() {
   const char* flag = std::getenv("OMPI_MCA_orte_enable_recovery");
   if (flag != nullptr && std::string_view(flag) == "1") {
@@ -105,11 +105,11 @@ std::optional<cli::DaemonInfo> find_owner(const SafeDir& registry) {
   return std::nullopt;
 }
 
-// On rank 0: takes the directory over from runs that are dead, and begins the list of this one.
-// Returns the run id.
+// Takes the directory over from dead runs, on rank 0, and creates the list of this run. Returns the
+// run id.
 Outcome<std::int64_t> open_registry(DaemonConfig& config) {
   const std::string& dir = config.registry_dir;
-  // Only the last component: a mistyped path must not become a directory on one node.
+  // Create only the last component: a mistyped path must not become a directory on one node.
   if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) {
     return give_up(EX_CANTCREAT,
                    fmt::format("cannot use registry directory {}: {}; choose another one",
@@ -192,7 +192,7 @@ Outcome<void> see_registry(const DaemonConfig& config) {
     if (deadline.passed()) {
       return give_up(EX_NOINPUT,
                      fmt::format("registry directory {} does not hold the server list that rank 0 "
-                                 "began; it must be on a file system that all nodes share",
+                                 "created; it must be on a file system that all nodes share",
                                  config.registry_dir));
     }
     pause_briefly();

@@ -19,17 +19,17 @@ namespace {
 
 constexpr const char* kFooter =
     R"(The rank is the node id: rank 2 is node_2. Every rank adds its line to the server list,
-then all serve until one of them, or mpirun, gets SIGTERM or SIGINT; a second signal ends
-them at once.
+then all serve until one of them, or mpirun, gets SIGTERM or SIGINT; a second signal kills
+them.
 
   mpirun -np 4 --map-by node --bind-to none --mca pml ob1 --mca btl tcp,vader,self \
          --mca odls_base_sigkill_timeout 4 benchfsd_mpi /shared/registry benchfs.toml
   srun -N 4 --ntasks-per-node 1 --mpi=pmix --kill-on-bad-exit benchfsd_mpi /shared/registry
 
 As root add --allow-run-as-root; for more ranks than cores add --oversubscribe.
-docs/operations.md says what each flag is for.)";
+docs/operations.md explains the flags.)";
 
-// Until all ranks have ended. Returns the exit code, the same everywhere.
+// Runs until all ranks have ended. Returns the exit code, which is the same on all ranks.
 int run_ranks(const daemon::CommandLine& line, Ranks& ranks) {
   daemon::DaemonConfig config;
   if (line.print_config()) {
@@ -54,7 +54,7 @@ int run_ranks(const daemon::CommandLine& line, Ranks& ranks) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("The daemons of a BenchFS file system, one a rank of an MPI job.", "benchfsd_mpi");
+  CLI::App app("The daemons of a BenchFS file system, one per rank of an MPI job.", "benchfsd_mpi");
   app.set_version_flag("--version", "benchfsd_mpi " BENCHFS_VERSION);
   daemon::CommandLine line;
   line.define(app, daemon::CommandLine::Launch::kTogether);

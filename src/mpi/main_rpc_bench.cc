@@ -33,20 +33,21 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kFooter =
-    R"(Ranks: an even number. The first half serves, each rank a daemon with its shards, the second
-half calls, each rank a client. The first calling rank prints the table. The launcher places them:
-by node every node gets servers and clients, by slot the clients have nodes of their own.
+    R"(The number of ranks is even. Each rank of the first half is a daemon with its shards, each
+rank of the second half a client. The first calling rank prints the table. The launcher places the
+ranks: mapped by node, every node gets servers and clients; mapped by slot, clients and servers get
+separate nodes.
 
   mpirun -np 4 --map-by node --bind-to none --mca pml ob1 --mca btl tcp,vader,self \
          --mca odls_base_sigkill_timeout 4 benchfs_rpc_bench /shared/registry
-  … benchfs_rpc_bench /shared/registry --path all --html report.html      the paths side by side
+  … benchfs_rpc_bench /shared/registry --path all --html report.html      compare the paths
   … benchfs_rpc_bench /shared/registry -p 0,64,4K,64K,1M --direction send,receive --json result.json
   … benchfs_rpc_bench /shared/registry --clients 1,2,4,8 --depth 1,16     how the rate grows
   srun -N 4 --ntasks-per-node 2 --mpi=pmix --kill-on-bad-exit benchfs_rpc_bench /shared/registry
 
 As root add --allow-run-as-root; for more ranks than cores add --oversubscribe.
 On one machine add --listen 127.0.0.1 --set network.devices=lo.
-docs/operations.md says what each flag of mpirun is for.)";
+docs/operations.md explains the flags of mpirun.)";
 
 struct Options {
   daemon::CommandLine cluster;
@@ -56,7 +57,7 @@ struct Options {
 
 void define(CLI::App& app, Options& options) {
   options.cluster.define(app, daemon::CommandLine::Launch::kTogether);
-  options.load.define(app, "Calling ranks that ping, comma-separated (all of them)");
+  options.load.define(app, "Calling ranks that ping, comma-separated (default: all)");
   app.add_option("--limit", options.order.limit_s, "End the job after this long")
       ->type_name("SECONDS")
       ->check(CLI::Range(1.0, 86400.0))
@@ -71,18 +72,18 @@ void define(CLI::App& app, Options& options) {
              kFooter);
 }
 
-// What is wrong with the number of ranks; empty: nothing.
+// Returns what is wrong with the number of ranks; empty if nothing is.
 std::string complaint_about(int ranks, const std::vector<std::uint32_t>& client_counts) {
   if (ranks < 2 || ranks % 2 != 0) {
     return fmt::format(
-        "started with {} rank{}; half of them serve and half call: start an even number, such as "
-        "mpirun -np 2",
+        "started with {} rank{}; half of them serve and half call, so start an even number, such "
+        "as mpirun -np 2",
         ranks,
         ranks == 1 ? "" : "s");
   }
   for (std::uint32_t clients : client_counts) {
     if (clients > static_cast<std::uint32_t>(ranks / 2)) {
-      return fmt::format("--clients {}: {} ranks have {} that call", clients, ranks, ranks / 2);
+      return fmt::format("--clients {}: of {} ranks only {} call", clients, ranks, ranks / 2);
     }
   }
   return "";
@@ -111,13 +112,13 @@ class Job {
   bool serves_;
   Ranks part_;
   daemon::DaemonConfig cluster_;
-  // While all run.
+  // These exist while all ranks run.
   std::optional<daemon::Daemon> daemon_;
   std::unique_ptr<BaselineThread> baseline_;  // on rank 0
 };
 
 int Job::run() {
-  // Pings need no files, and a table should not stand among log lines.
+  // Pings need no files, and log lines should not interrupt the table.
   cluster_.engine = static_cast<std::size_t>(server::Engine::kMemory);
   cluster_.log_level = static_cast<std::size_t>(LogLevel::kWarn);
   if (options_.cluster.print_config()) {
@@ -171,7 +172,7 @@ Outcome<std::int64_t> Job::prepare() {
   return prepare_daemon(ranks_, cluster_, *daemon_);
 }
 
-// What only rank 0 knows goes to all, who is where to the caller that reports.
+// Sends everything that only rank 0 knows to all ranks, and the placement to the reporting caller.
 Status Job::share_order(Deadline start_by) {
   json own = {{"seed", options_.order.config.seed}};
   if (baseline_ != nullptr) {

@@ -30,7 +30,7 @@ void pause_briefly() {
   nanosleep(&kPause, nullptr);
 }
 
-// MPI holds the addresses of the notes: std::list.
+// MPI holds the addresses of the notes, so they are in a std::list.
 struct Ranks::Notes {
   struct Operation {
     int rank = 0;
@@ -60,7 +60,7 @@ Result<Ranks> Ranks::start(int* argc, char*** argv) {
   int provided = 0;
   // Errors of MPI end the job with MPI's own message; that is its default.
   if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
-    return fail(Errc::kSystem, "MPI does not start");
+    return fail(Errc::kSystem, "MPI cannot be started");
   }
   Ranks ranks;
   ranks.notes_ = std::make_unique<Notes>();
@@ -93,7 +93,7 @@ void Ranks::wait_for(void* request, Deadline deadline, const char* what) {
   MonoTime sleep_from = mono_now() + kAwake;
   while (!is_done(*static_cast<MPI_Request*>(request))) {
     if (deadline.passed()) {
-      BENCHFS_LOG(kError, "{}: not all other ranks came in time; ending the job", what);
+      BENCHFS_LOG(kError, "{}: not all other ranks arrived in time; ending the job", what);
       abort(EX_UNAVAILABLE);
     }
     if (look_) {

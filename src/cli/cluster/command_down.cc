@@ -124,13 +124,12 @@ int run_down(const Context& context) {
 void add_down_command(CLI::App& app, Context& context) {
   CLI::App* down = app.add_subcommand("down", "Stop the local cluster");
   down->footer(
-      "What the daemons store is lost. Their logs are removed, too, except those of daemons that "
-      "did\n"
-      "not shut down cleanly; standard error says where these are. Data files that a killed "
-      "daemon\n"
-      "left on this host are removed and named. Daemons on other hosts are not touched: stop them\n"
-      "there, with SIGTERM. Daemons that do not stop within --timeout (10 s) are killed.\n"
-      "Exit code 1 when a daemon had to be killed or failed while it stopped.");
+      "The stored files are lost. The logs of the daemons are removed, too, except those of "
+      "daemons\nthat did not shut down cleanly; standard error says where these are. Data files "
+      "that a killed\ndaemon left on this host are removed and named. Daemons on other hosts are "
+      "not touched: stop\nthem there with SIGTERM. Daemons that do not stop within --timeout (10 "
+      "s) are killed.\nThe exit code is 1 if a daemon had to be killed or failed while it "
+      "stopped.");
   down->callback([&context] { context.exit_code = run_down(context); });
 }
 

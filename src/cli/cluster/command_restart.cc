@@ -31,8 +31,8 @@ Result<LaunchPlan> read_plan(const SafeDir& dir, const std::string& node) {
   Result<LaunchPlan> plan = read_launch_record(dir);
   if (!plan && plan.error().posix == ENOENT) {
     return fail(Errc::kConfig,
-                fmt::format("no cluster of 'benchfs up' in {}; start a daemon that was started "
-                            "otherwise with its own command line",
+                fmt::format("'benchfs up' did not start a cluster in {}; restart a daemon that was "
+                            "started otherwise with its own command line",
                             dir.path()));
   }
   if (!plan) {
@@ -42,12 +42,13 @@ Result<LaunchPlan> read_plan(const SafeDir& dir, const std::string& node) {
   if (std::ranges::find(nodes, node) == nodes.end()) {
     return fail(
         Errc::kConfig,
-        fmt::format("{}: no such daemon; there are {} to {}", node, nodes.front(), nodes.back()));
+        fmt::format(
+            "{}: no such daemon; the cluster has {} to {}", node, nodes.front(), nodes.back()));
   }
   return plan;
 }
 
-// What the daemon stores is lost with it: a running one is only stopped when that is wanted.
+// The data of a daemon is lost with it, so a running one is stopped only with --force.
 Status stop_running(const SafeDir& dir, const RestartOptions& options, Deadline deadline) {
   std::vector<DaemonInfo> daemons = find_daemons(dir);
   auto daemon = std::ranges::find(daemons, options.node, &DaemonInfo::node_id);
@@ -62,11 +63,11 @@ Status stop_running(const SafeDir& dir, const RestartOptions& options, Deadline 
                             daemon->process.host));
   }
   if (!options.force) {
-    return fail(Errc::kBusy,
-                fmt::format("{} is running as process {}; --force stops it, and what it stores is "
-                            "lost",
-                            options.node,
-                            daemon->process.pid));
+    return fail(
+        Errc::kBusy,
+        fmt::format("{} is running as process {}; --force stops it, and the data it stores is lost",
+                    options.node,
+                    daemon->process.pid));
   }
   BENCHFS_TRY_VOID(stop_daemons({&*daemon, 1}, deadline));
   return {};
@@ -118,7 +119,7 @@ int run_restart(Context& context, const RestartOptions& options) {
     return report(kName, "", is_complete ? error.context : error.message());
   }
   fmt::print(
-      "{} runs again as process {}; what it stored is lost, and reading such files fails with "
+      "{} runs again as process {}; the data it stored is lost, and reading such files fails with "
       "EIO\n",
       daemon->node_id,
       daemon->pid);
@@ -129,15 +130,15 @@ int run_restart(Context& context, const RestartOptions& options) {
 
 void add_restart_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<RestartOptions>();
-  CLI::App* restart =
-      app.add_subcommand("restart", "Start a daemon of 'benchfs up' again, with its options");
+  CLI::App* restart = app.add_subcommand(
+      "restart", "Restart a daemon that 'benchfs up' started, with its original options");
   restart->add_option("NODE", options->node, "Node id, such as node_1")->required();
   restart->add_flag("--force", options->force, "Stop it first if it is running");
   restart->footer(
-      "For a daemon that was killed or that crashed. It comes back empty: names that it held are\n"
-      "gone, and reading files that had data on it fails with an input/output error. 'benchfs\n"
-      "status' shows which servers were restarted. Options of benchfs up are kept in the registry\n"
-      "directory.\n\n"
+      "Use this for a daemon that was killed or that crashed. It comes back empty: the names it "
+      "held\nare gone, and reading files that had data on it fails with an input/output error. "
+      "'benchfs\nstatus' shows which servers were restarted. The registry directory keeps the "
+      "options of\nbenchfs up.\n\n"
       "  benchfs restart node_1");
   restart->callback([&context, options] { context.exit_code = run_restart(context, *options); });
 }

@@ -24,7 +24,7 @@ struct SetOptions {
   std::string server;
 };
 
-// The number of "max_clients=N", nothing when it is anything else.
+// The number in "max_clients=N", or nothing for any other text.
 std::optional<std::uint32_t> max_clients_of(std::string_view setting) {
   constexpr std::string_view kPrefix = "max_clients=";
   if (!setting.starts_with(kPrefix)) {
@@ -66,7 +66,7 @@ int run_set(const Context& context, const SetOptions& options, std::uint32_t max
 void add_set_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<SetOptions>();
   CLI::App* set = app.add_subcommand("set", "Change a setting of running servers");
-  set->add_option("SETTING", options->setting, "max_clients=N: clients registered at a time")
+  set->add_option("SETTING", options->setting, "max_clients=N: clients registered at once")
       ->required()
       ->check([](const std::string& text) {
         return max_clients_of(text)
@@ -77,12 +77,13 @@ void add_set_command(CLI::App& app, Context& context) {
   set->add_option("--server", options->server, "Only this server, by its node id")
       ->type_name("NODE");
   set->footer(
-      "The value lasts until the server stops; the configuration file says what it starts with.\n"
-      "When there are more clients than room, those idle longest are evicted, busy ones once "
+      "The value lasts until the server stops; the configuration file has the initial value.\n"
+      "When there are more clients than places, those idle longest are evicted, busy ones once "
       "their\n"
       "requests are answered. Evicted clients come back when they need the server, and take "
       "turns.\n"
-      "Servers that do not answer within --timeout (0.4 s) are named; exit codes as of status.\n\n"
+      "Servers that do not answer within --timeout (0.4 s) are named; the exit codes are those of "
+      "status.\n\n"
       "  benchfs set max_clients=4000\n"
       "  benchfs stats          # registry: clients, evictions, hit rate");
   set->callback([&context, options] {

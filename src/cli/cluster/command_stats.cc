@@ -31,8 +31,8 @@ void pause(double seconds) {
   nanosleep(&left, nullptr);
 }
 
-// Asks once; with an interval twice, and turns the answers into what happened in between. A server
-// that restarted meanwhile shows what happened since it did.
+// Asks once, or with an interval twice and returns the differences. A server that restarted in
+// between shows its counters since the restart.
 Result<std::vector<ServerStatus>> ask(const Context& context,
                                       const cluster::ServerList& list,
                                       const StatsOptions& options) {
@@ -74,7 +74,7 @@ int run_stats(const Context& context, const StatsOptions& options) {
       text += stats_table(status, options.interval_s > 0);
     }
   }
-  std::fputs(text.c_str(), stdout);  // whoever reads may stop early
+  std::fputs(text.c_str(), stdout);  // the reader may stop early
   return exit_code_of(*servers);
 }
 
@@ -82,7 +82,7 @@ int run_stats(const Context& context, const StatsOptions& options) {
 
 void add_stats_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<StatsOptions>();
-  CLI::App* stats = app.add_subcommand("stats", "Show what the servers count and time");
+  CLI::App* stats = app.add_subcommand("stats", "Show counters and latencies of the servers");
   CLI::Option* as_json = stats->add_flag("--json", options->as_json, "Print one JSON object");
   CLI::Option* as_prometheus =
       stats
@@ -91,22 +91,22 @@ void add_stats_command(CLI::App& app, Context& context) {
                      "Print the text format of Prometheus, for a scraper or node_exporter's "
                      "textfile collector")
           ->excludes(as_json);
-  stats->add_option("--server", options->server, "Only this server, by its node id")
+  stats->add_option("--server", options->server, "Show only this server, given by its node id")
       ->type_name("NODE");
   stats
       ->add_option("--interval",
                    options->interval_s,
-                   "Watch for so long and show what happened meanwhile, with rates")
+                   "Watch for this long and show what happened in that time, with rates")
       ->type_name("SECONDS")
       ->check(CLI::Range(0.1, 3600.0))
       ->excludes(as_prometheus);
   stats->footer(
       "Times are p50 / p99 of each stage of a request at the server: decoded (message seen to "
       "request made),\nqueued (to its handler's begin), served (to its reply), sent (until UCX has "
-      "the reply); buffer wait is\nthe part of served without a free I/O buffer, of the requests "
-      "that had to wait. Frequent fast operations\nare timed one in 16 to 256. Errors are the file "
-      "system's answers (ENOENT, …), failures those of the RPC\nlayer (deadline, malformed, …). "
-      "docs/operations.md says what to do about which number. Exit codes as those of status.\n\n"
+      "the reply); buffer wait is\nthe part of served spent waiting for an I/O buffer, for the "
+      "requests that had to wait. Of frequent fast\noperations, one in 16 to 256 is timed. Errors "
+      "come from the file system (ENOENT, …), failures from the RPC\nlayer (deadline, malformed, "
+      "…). docs/operations.md explains the numbers. The exit codes are those of status.\n\n"
       "  benchfs stats --server node_2 --interval 5     # what this server does right now\n"
       "  benchfs stats --json | jq '.servers[].stats.rpc'");
   stats->callback([&context, options] {

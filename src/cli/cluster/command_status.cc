@@ -88,7 +88,7 @@ std::string status_remarks(std::span<const ServerStatus> servers) {
     const std::string& node = status.server.node_id;
     if (was_restarted(status)) {
       text += fmt::format(
-          "{} was restarted {} ago and lost what it held: its names are missing from listings, and "
+          "{} was restarted {} ago and lost its contents: its names are missing from listings, and "
           "reading files with data on it fails (Input/output error)\n",
           node,
           human_time(number(status.answer, "/uptime_s")));
@@ -156,24 +156,23 @@ int run_status(const Context& context, const StatusOptions& options) {
 void add_status_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<StatusOptions>();
   CLI::App* status =
-      app.add_subcommand("status", "Show how the servers are: alive, silent or dead");
+      app.add_subcommand("status", "Show the state of the servers: alive, silent or dead");
   status->add_flag("--json", options->as_json, "Print one JSON object with everything known");
   CLI::Option* in_flight = status->add_flag("--in-flight",
                                             options->in_flight,
-                                            "List the requests that wait on a server for their "
-                                            "reply, oldest first: what hangs, for whom, "
-                                            "how long, in which phase");
+                                            "List the requests that a server has not answered yet, "
+                                            "oldest first, with client, age and phase");
   status->add_option("--limit", options->limit, "Requests to list")
       ->needs(in_flight)
       ->check(CLI::Range(1U, kMaxLimit))
       ->capture_default_str();
   status->footer(
-      "States: alive (answers), silent (does not within --timeout, 0.4 s, but its process exists, "
-      "or is on\nanother host: frozen, swamped, or its network is cut; a busy one may need more "
-      "time), dead (its\nprocess is gone). A server 'owes' work that it has promised and still "
-      "retries, usually because\nanother server is silent.\n"
+      "States: alive (answers), silent (does not answer within --timeout, 0.4 s, but its process "
+      "exists or is on\nanother host: it is frozen or overloaded, or its network is down), dead "
+      "(its process is gone). A server\n'owes' work that it has accepted and still retries, "
+      "usually because another server is silent.\n"
       "Exit codes: 0 all are alive, 1 some are dead, or no server list could be read, 3 some are "
-      "silent and\nnone is dead, 4 all are alive, but one was restarted and lost what it held.\n\n"
+      "silent and\nnone is dead, 4 all are alive, but one was restarted and lost its contents.\n\n"
       "Phases: queued (the server has not begun), serving (waits for a disk, a lock or another "
       "server),\nwaiting for a buffer (too many transfers at once), receiving data and sending the "
       "reply (waits for\nthe client). 'benchfs stats' shows counters and latencies.");

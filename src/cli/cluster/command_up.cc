@@ -234,7 +234,7 @@ void print_summary(const Cluster& cluster, const std::string& dir) {
   fmt::print(
       "  benchfs cp -r DIR bfs:/   copy a directory in\n"
       "  benchfs status            show the state of the servers\n"
-      "  benchfs down              stop them; what they store is lost then\n");
+      "  benchfs down              stop them; the stored files are lost\n");
 }
 
 int run_up(Context& context, const UpOptions& options) {
@@ -277,8 +277,8 @@ void add_up_command(CLI::App& app, Context& context) {
       ->type_name("SIZE");
   up->add_option("--cpus",
                  options->cpus,
-                 "Processors of the daemons, such as 0-3,8; \"\": all. Default: all, but where\n"
-                 "there are as many shards as processors a quarter of these is left free")
+                 "Processors of the daemons, such as 0-3,8; \"\": all. Default: all, but if "
+                 "there\nare as many shards as processors, a quarter of these is left free")
       ->type_name("LIST");
   up->add_option("--config", options->config, "Configuration file of all daemons")
       ->type_name("FILE");

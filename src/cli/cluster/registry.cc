@@ -54,7 +54,7 @@ DaemonState state_of(const SafeDir& pids, const std::string& name, const Process
 // A process that cannot be confused with a later one of the same id.
 class Process {
  public:
-  // Not open when the process has ended.
+  // The descriptor is not open if the process has ended.
   explicit Process(const DaemonInfo& daemon)
       : node_id_(daemon.node_id), fd_(pidfd_open(daemon.process.pid, 0)) {
     if (fd_.is_open() && !is_running(daemon.process)) {
@@ -97,7 +97,7 @@ Result<RegistryLock> RegistryLock::acquire(const std::string& path) {
     if (lock.error().code == Errc::kBusy) {
       return fail(
           Errc::kBusy,
-          fmt::format("another benchfs up, down or restart is at work: {}", lock.error().context));
+          fmt::format("another benchfs up, down or restart is running: {}", lock.error().context));
     }
     return std::unexpected(std::move(lock.error()).with_prefix("registry directory"));
   }
@@ -166,7 +166,8 @@ Result<std::vector<std::string>> stop_daemons(std::span<const DaemonInfo> daemon
   Deadline last = Deadline::after(kKillPatience);
   for (const Process& process : processes) {
     if (!process.wait_for_end(last)) {
-      return fail(Errc::kDeadline, fmt::format("{} does not end, even killed", process.node_id()));
+      return fail(Errc::kDeadline,
+                  fmt::format("{} does not end even after SIGKILL", process.node_id()));
     }
   }
   return killed;

@@ -92,10 +92,11 @@ class Inventory {
     has_logs_ = logs && !logs->names().empty();
   }
   [[nodiscard]] bool is_ours() const { return is_ours_; }
-  // A file that has one of our names, or is in a directory with one, and is not from BenchFS;
-  // empty: there is none.
+  // Returns a file that has one of our names, or is in a directory with one, but is not from
+  // BenchFS; empty if there is none.
   [[nodiscard]] const std::string& foreign() const { return foreign_; }
-  // A file with another name, if nothing says that the directory is ours; logs count as ours, too.
+  // Returns a file with another name, unless the directory is known to be ours; logs count as ours,
+  // too.
   [[nodiscard]] std::string stray() const { return is_ours_ || has_logs_ ? std::string() : other_; }
 
  private:
@@ -130,8 +131,8 @@ class Inventory {
 
 std::unexpected<Error> no_registry(const SafeDir& dir, const std::string& because) {
   return fail(Errc::kConfig,
-              fmt::format("{} is not a registry directory of BenchFS: {} does not come from it; "
-                          "nothing was touched; choose a new or empty directory",
+              fmt::format("{} is not a registry directory of BenchFS: {} was not written by it; "
+                          "nothing was changed; choose a new or empty directory",
                           dir.path(),
                           because));
 }

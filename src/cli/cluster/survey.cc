@@ -123,11 +123,11 @@ void look_closer(const Context& context, std::span<ServerStatus> servers) {
     if (daemon == nullptr || daemon->state == DaemonState::kDead) {  // it ended meanwhile
       be_dead(status, daemon);
     } else if (daemon->state == DaemonState::kElsewhere) {
-      status.problem += fmt::format("; look at process {} on {}, which cannot be seen from here",
+      status.problem += fmt::format("; check process {} on {}, which is not visible from this host",
                                     daemon->process.pid,
                                     daemon->process.host);
     } else if (is_stopped(daemon->process)) {
-      status.problem = fmt::format("process {0} is stopped; 'kill -CONT {0}' lets it go on",
+      status.problem = fmt::format("process {0} is stopped; resume it with 'kill -CONT {0}'",
                                    daemon->process.pid);
     } else {
       status.problem += fmt::format("; process {} exists", daemon->process.pid);

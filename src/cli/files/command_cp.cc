@@ -61,7 +61,8 @@ class CopyCommand {
     if (copier_.split_links() > 0) {
       progress_.clear_line();
       fmt::print(stderr,
-                 "benchfs cp: {} hard {} became {} of {} own, because BenchFS has no hard links\n",
+                 "benchfs cp: {} hard {} became {} of {} own, because BenchFS does not support "
+                 "hard links\n",
                  copier_.split_links(),
                  copier_.split_links() == 1 ? "link" : "links",
                  copier_.split_links() == 1 ? "a file" : "files",
@@ -146,19 +147,18 @@ void add_cp_command(CLI::App& app, Context& context) {
                     "Copy directories; keeps modes, times and symbolic links");
   command->add_flag("-p,--preserve", arguments->preserve, "Keep modes, times and owners");
   command->add_flag("-f,--force", arguments->force, "Remove a target that cannot be written");
-  command->add_option("-j,--jobs", arguments->jobs, "Transfers at a time")
+  command->add_option("-j,--jobs", arguments->jobs, "Concurrent transfers")
       ->check(CLI::Range(1U, 256U))
       ->capture_default_str();
-  command->add_flag("--progress", arguments->progress, "Show progress even if not on a terminal");
-  command->add_flag("-q,--quiet", arguments->quiet, "Show no progress");
+  command->add_flag(
+      "--progress", arguments->progress, "Show progress even if standard error is not a terminal");
+  command->add_flag("-q,--quiet", arguments->quiet, "Do not show progress");
   command->footer(
-      "Paths that begin with bfs: are in BenchFS, others are local. What cannot be copied is\n"
-      "reported and left out; the exit code is then 1. When the target is full the copy stops and\n"
-      "removes the files that it could not complete. Ctrl-C stops between two parts of a file "
-      "(exit\n"
-      "code 130) and leaves the files under way incomplete. Each name of a hard-linked file "
-      "becomes\n"
-      "a file of its own: BenchFS has no hard links.\n"
+      "Paths that begin with bfs: are in BenchFS, others are local. A file that cannot be copied "
+      "is\nreported and left out; the exit code is then 1. When the target is full, the copy stops "
+      "and\nremoves the files that it could not complete. Ctrl-C stops between two parts of a file "
+      "(exit\ncode 130) and leaves the files being copied incomplete. Each name of a hard-linked "
+      "file becomes\na separate file, because BenchFS does not support hard links.\n"
       "\n"
       "  benchfs cp input.dat bfs:/input.dat        into BenchFS\n"
       "  benchfs cp -r /usr/include bfs:/           a whole tree, as bfs:/include\n"

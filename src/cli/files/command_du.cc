@@ -103,23 +103,23 @@ int run_du(const Context& context, Arguments& arguments) {
 void add_du_command(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   arguments->paths = {"bfs:/"};
-  CLI::App* command = app.add_subcommand("du", "Show how much directories hold");
+  CLI::App* command = app.add_subcommand("du", "Show the total size of directories");
   command->set_help_flag("--help", "Print this help message and exit");
   command->add_option("PATH", arguments->paths, "Files and directories in BenchFS")
       ->capture_default_str();
-  auto* summarize =
-      command->add_flag("-s,--summarize", arguments->summarize, "Only the total of each argument");
+  auto* summarize = command->add_flag(
+      "-s,--summarize", arguments->summarize, "Show only the total of each argument");
   command->add_flag("-a,--all", arguments->all, "Files too")->excludes(summarize);
   auto* human =
       command->add_flag("-h,--human-readable", arguments->human, "Sizes such as 1.5K and 2G");
   command->add_flag("-b,--bytes", arguments->bytes, "Bytes; default: units of 1024 bytes")
       ->excludes(human);
-  command->add_option("-d,--max-depth", arguments->depth, "Show so many levels; all are counted")
+  command->add_option("-d,--max-depth", arguments->depth, "Show this many levels; all are counted")
       ->type_name("LEVELS")
       ->check(CLI::NonNegativeNumber)
       ->excludes(summarize);
   command->footer(
-      "The sizes of files as ls shows them, holes included: what the servers store can be less.\n"
+      "Adds up the sizes of files as ls shows them, holes included; the servers may store less.\n"
       "\n"
       "  benchfs du -sh bfs:/results\n"
       "  benchfs du -h -d 1");

@@ -295,11 +295,11 @@ void add_ls_command(CLI::App& app, Context& context) {
   command->set_help_flag("--help", "Print this help message and exit");
   command->add_option("PATH", arguments->paths, "Files and directories in BenchFS")
       ->capture_default_str();
-  command->add_flag("-l", arguments->long_format, "With mode, owner, size and time");
-  command->add_flag("-a,--all", arguments->all, "Names that begin with a dot too");
-  command->add_flag("-1", arguments->one_per_line, "One name a line, also on a terminal");
+  command->add_flag("-l", arguments->long_format, "Show mode, owner, size and time");
+  command->add_flag("-a,--all", arguments->all, "Also list names that begin with a dot");
+  command->add_flag("-1", arguments->one_per_line, "Print one name per line, even on a terminal");
   command->add_flag("-h,--human-readable", arguments->human, "Sizes such as 1.5K and 2G");
-  command->add_flag("-R,--recursive", arguments->recursive, "Directories below too");
+  command->add_flag("-R,--recursive", arguments->recursive, "List subdirectories recursively");
   command->add_flag("-d,--directory", arguments->directory, "Directories themselves");
   command->add_flag("--json", arguments->json, "One JSON array with all attributes");
   command->footer(

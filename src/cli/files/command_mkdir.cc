@@ -107,8 +107,9 @@ void add_mkdir_command(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("mkdir", "Make directories");
   command->add_option("DIRECTORY", arguments->paths, "Directories in BenchFS")->required();
-  command->add_flag(
-      "-p,--parents", arguments->parents, "Make what is missing above too; existing ones are fine");
+  command->add_flag("-p,--parents",
+                    arguments->parents,
+                    "Also make missing parents; existing directories are no error");
   command->add_option("-m,--mode", arguments->mode, "Mode of the new directory, such as 755")
       ->type_name("OCTAL");
   command->footer("  benchfs mkdir -p bfs:/run/7/out");

@@ -69,7 +69,8 @@ void add_rm_command(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("rm", "Remove files and trees");
   command->add_option("PATH", arguments->paths, "Files and directories in BenchFS")->required();
-  command->add_flag("-r,-R,--recursive", arguments->recursive, "Remove directories with content");
+  command->add_flag(
+      "-r,-R,--recursive", arguments->recursive, "Remove directories and their contents");
   command->add_flag("-f,--force", arguments->force, "Ignore files that do not exist");
   command->footer(
       "  benchfs rm bfs:/out.dat\n"

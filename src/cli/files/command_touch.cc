@@ -169,7 +169,7 @@ int run_truncate(const Context& context, const Arguments& arguments) {
 
 void add_touch_command(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("touch", "Make empty files, or set the times of files");
+  CLI::App* command = app.add_subcommand("touch", "Create empty files, or set the times of files");
   command->add_option("FILE", arguments->paths, "Files in BenchFS")->required();
   command->add_flag("-c,--no-create", arguments->no_create, "Do not make missing files");
   command->add_flag("-a", arguments->access_only, "Set only the access time");
@@ -186,14 +186,16 @@ void add_touch_command(CLI::App& app, Context& context) {
 
 void add_truncate_command(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("truncate", "Cut or lengthen files");
+  CLI::App* command = app.add_subcommand("truncate", "Shorten or extend files");
   command->add_option("FILE", arguments->paths, "Files in BenchFS")->required();
-  command->add_option("-s,--size", arguments->size, "New size; +SIZE and -SIZE change the present")
+  command
+      ->add_option(
+          "-s,--size", arguments->size, "New size; +SIZE and -SIZE change the current size")
       ->required()
       ->type_name("SIZE");
   command->add_flag("-c,--no-create", arguments->no_create, "Do not make missing files");
   command->footer(
-      "What is added reads as zeros and takes no space.\n"
+      "Added bytes read as zeros and take no space.\n"
       "\n"
       "  benchfs truncate -s 0 bfs:/log\n"
       "  benchfs truncate -s 1GiB bfs:/sparse");

@@ -113,9 +113,9 @@ void add_tree_command(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("tree", "Draw directory trees");
   command->add_option("DIRECTORY", arguments->paths, "Directories in BenchFS")
       ->capture_default_str();
-  command->add_flag("-a", arguments->all, "Names that begin with a dot too");
-  command->add_flag("-s", arguments->sizes, "With the sizes of files");
-  command->add_option("-L", arguments->depth, "Go down so many levels")
+  command->add_flag("-a", arguments->all, "Also show names that begin with a dot");
+  command->add_flag("-s", arguments->sizes, "Show the sizes of files");
+  command->add_option("-L", arguments->depth, "Descend this many levels")
       ->type_name("LEVELS")
       ->check(CLI::PositiveNumber);
   command->footer("  benchfs tree -L 2 bfs:/results");

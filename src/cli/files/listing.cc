@@ -47,7 +47,7 @@ void report_losses(Session& session) {
   for (std::size_t i = 0; i < count; ++i) {
     if (restarted[i]) {
       session.fail(session.client().servers().servers[i].node_id,
-                   "was restarted and lost the names it held; the listing may be short");
+                   "was restarted and lost the names it held; the listing may be incomplete");
     }
   }
 }

@@ -28,7 +28,7 @@ std::optional<Session> Session::open(const Context& context, std::string_view co
     std::chrono::duration<double> wait = context.timeout(client::Options{}.list_timeout);
     report(command,
            "",
-           fmt::format("no cluster in {} yet, waiting {:.3g} s for one (--timeout)",
+           fmt::format("there is no cluster in {} yet; waiting up to {:.3g} s for one (--timeout)",
                        context.registry_dir,
                        wait.count()));
   }
