@@ -18,6 +18,7 @@
 
 #include "base/descriptors.h"
 #include "base/log.h"
+#include "base/signal_block.h"
 #include "net/ucx_calls.h"
 
 namespace benchfs::net {
@@ -190,6 +191,24 @@ Status need_descriptors(std::size_t wanted, std::string what) {
                   descriptor_limit()));
 }
 
+namespace {
+
+// UCX aborts when it cannot start its thread, so we try it first.
+Status need_thread() {
+  SignalBlock block;
+  pthread_t thread{};
+  int error = ::pthread_create(&thread, nullptr, [](void* nothing) { return nothing; }, nullptr);
+  if (error != 0) {
+    return fail_system(error,
+                       "starting UCX: this process may start no more threads; raise its limit "
+                       "(ulimit -u, or pids.max of its cgroup)");
+  }
+  ::pthread_join(thread, nullptr);
+  return {};
+}
+
+}  // namespace
+
 MemoryRegion& MemoryRegion::operator=(MemoryRegion&& other) noexcept {
   std::swap(context_, other.context_);
   std::swap(handle_, other.handle_);
@@ -221,6 +240,7 @@ Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
                        "child), or start a new program with exec");
   }
   BENCHFS_TRY_VOID(need_descriptors(kContextDescriptors, "starting UCX"));
+  BENCHFS_TRY_VOID(need_thread());
   redirect_ucx_calls();
   BENCHFS_TRY(ucp_config_t * ucx_config, make_config(config));
   ucp_params_t params{};

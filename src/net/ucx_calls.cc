@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -20,6 +21,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/signal_block.h"
 
@@ -83,6 +85,10 @@ int create_thread(pthread_t* thread,
   return ::pthread_create(thread, attributes, function, argument);
 }
 
+bool is_end_of_connection(int error) {
+  return error == ECONNRESET || error == ECONNABORTED || error == EPIPE || error == ETIMEDOUT;
+}
+
 struct Replacement {
   std::string_view name;
   void* function;
@@ -106,6 +112,7 @@ const Replacement kReplacements[] = {
     {"fopen", address_of(open_stream)},
     {"fopen64", address_of(open_stream)},
     {"pthread_create", address_of(create_thread)},
+    {"send", address_of(send_or_put_off)},
 };
 
 void* replacement_of(std::string_view name) {
@@ -236,6 +243,19 @@ int redirect_library(dl_phdr_info* info, std::size_t, void*) {
 }
 
 }  // namespace
+
+ssize_t send_or_put_off(int fd, const void* data, std::size_t length, int flags) {
+  static thread_local int put_off = -1;
+  ssize_t sent = ::send(fd, data, length, flags);
+  if (sent < 0 && is_end_of_connection(errno)) [[unlikely]] {
+    if (fd == std::exchange(put_off, fd)) {
+      put_off = -1;  // UCX repeats some sends until they end
+    } else {
+      errno = EAGAIN;
+    }
+  }
+  return sent;
+}
 
 void redirect_ucx_calls() {
   static std::mutex one_at_a_time;

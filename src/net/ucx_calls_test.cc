@@ -1,9 +1,14 @@
 // Tests what a process with UCX keeps from its children and leaves to its own threads.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +17,7 @@
 
 #include "net/context.h"
 #include "net/testing/raw_peer.h"
+#include "net/ucx_calls.h"
 #include "net/worker.h"
 
 namespace benchfs::net {
@@ -107,6 +113,41 @@ TEST(UcxCalls, LeaveNoDescriptorToAChildAndTakeNoSignal) {
   EXPECT_TRUE(server->drain(Deadline::after(std::chrono::seconds(10))));
 }
 
+// The address of a socket that listens on loopback.
+sockaddr_in listen_on_loopback(int fd) {
+  sockaddr_in address{.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+  socklen_t length = sizeof(address);
+  EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), length), 0);
+  EXPECT_EQ(::listen(fd, 2), 0);
+  EXPECT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length), 0);
+  return address;
+}
+
+TEST(UcxSend, LeavesItToTheReceiverToTellThatAConnectionHasEnded) {
+  int port = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = listen_on_loopback(port);
+  for (int i = 0; i < 2; ++i) {  // also when the same number is given out again
+    int here = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_EQ(::connect(here, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    int there = ::accept4(port, nullptr, nullptr, SOCK_CLOEXEC);
+    ASSERT_GE(there, 0);
+    EXPECT_EQ(send_or_put_off(here, "x", 1, MSG_NOSIGNAL), 1);
+    linger reset{.l_onoff = 1, .l_linger = 0};
+    ASSERT_EQ(::setsockopt(there, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+    ::close(there);
+    pollfd hung_up{.fd = here, .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&hung_up, 1, 10000), 1);
+    EXPECT_EQ(send_or_put_off(here, "x", 1, MSG_NOSIGNAL), -1);
+    EXPECT_EQ(errno, EAGAIN);
+    char byte = 0;
+    EXPECT_EQ(::recv(here, &byte, 1, 0), 0) << "the receiver sees the end";
+    EXPECT_EQ(send_or_put_off(here, "x", 1, MSG_NOSIGNAL), -1);
+    EXPECT_EQ(errno, EPIPE) << "nobody repeats it for ever";
+    ::close(here);
+  }
+  ::close(port);
+}
+
 // UCX's thread does not exist in the child of a process in which UCX is up.
 TEST(ForkedChild, IsToldThatUcxCannotBeUsedWhileItsParentUsesIt) {
   auto in_child = [](auto judge) {
@@ -129,6 +170,21 @@ TEST(ForkedChild, IsToldThatUcxCannotBeUsedWhileItsParentUsesIt) {
     EXPECT_TRUE(in_child(is_refused));
   }
   EXPECT_TRUE(in_child(is_made)) << "nobody uses UCX any more";
+}
+
+TEST(Context, IsRefusedWhereNoThreadCanBeStarted) {
+  pid_t child = ::fork();
+  if (child == 0) {
+    rlimit none{};
+    bool is_limited = ::setrlimit(RLIMIT_NPROC, &none) == 0 &&
+                      (::getuid() != 0 || ::setuid(65534) == 0);  // root has no such limit
+    auto context = Context::create({});
+    bool is_told = !context && context.error().message().find("threads") != std::string::npos;
+    ::_exit(is_limited && is_told ? 0 : 1);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 }  // namespace
