@@ -197,6 +197,31 @@ TEST(Eviction, ANewcomerThatFindsNoPlaceInTimeIsToldTheServerIsBusy) {
   EXPECT_TRUE(other.ping());
 }
 
+TEST(Eviction, AClientThatDrainsBeginsNothingMoreBeforeItIsBack) {
+  ServerThread server({.config = {.max_clients = 1, .run_id = testing::kTestRun}});
+  Client busy("busy", {server.address()});
+  wire::MkdirRequest slow{.parent = 700};
+  auto begun = busy.start(make_call(slow));
+  ASSERT_TRUE(busy.eventually([&] { return server.service().mkdirs == 1; }));
+  Client other("other", {server.address()});
+  std::thread newcomer([&] {
+    Status answered = other.ping(Deadline::after(std::chrono::seconds(30)));
+    EXPECT_TRUE(answered) << answered.error().message();
+  });
+  EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) {
+    Session* session = s.registry().find("busy");
+    return session != nullptr && session->is_draining;
+  }));
+  wire::MkdirRequest quick;
+  auto more = busy.start(make_call(quick), Deadline::after(std::chrono::seconds(30)));
+  EXPECT_TRUE(busy.eventually([&] { return server.stats().postponed == 1; }));
+  EXPECT_TRUE(busy.eventually([&] { return begun->has_value() && more->has_value(); }));
+  EXPECT_TRUE((*begun)->has_value());
+  EXPECT_TRUE((*more)->has_value());
+  EXPECT_EQ(server.service().mkdirs, 2U);
+  newcomer.join();
+}
+
 TEST(Eviction, ACapacityThatShrinksLetsTheBusyFinish) {
   ServerThread server;
   Client first("client_1", {server.address()});
