@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -41,6 +42,9 @@ constexpr std::size_t kOtherDescriptors = 2048;
 // The limit for each shard, unless the limit in force is higher. UCX crashes when a worker has more
 // connections than net::Context makes room for, and each connection takes at least one descriptor.
 constexpr std::size_t kMostDescriptors = 16384;
+// With much less, UCX accepts clients and cannot map the memory through which they would be
+// answered (seen with 300 MB; a gigabyte and a half is enough).
+constexpr rlim_t kLeastAddressSpace = rlim_t{1} << 30;
 
 // How often the other daemons of a group are polled.
 constexpr int kGroupTickMs = 20;
@@ -132,6 +136,15 @@ int Daemon::run() {
 }
 
 std::expected<void, Failure> Daemon::prepare() {
+  rlimit space{};
+  if (::getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur < kLeastAddressSpace) {
+    return std::unexpected(Failure{
+        EX_CONFIG,
+        fmt::format("this process may map {} MiB, too little to serve clients; allow {} MiB "
+                    "and what the memory engine may store (ulimit -v)",
+                    space.rlim_cur >> 20,
+                    kLeastAddressSpace >> 20)});
+  }
   // Threads created from now on, including UCX's, inherit the mask, so only the descriptor sees
   // these signals.
   block_stop_signals();

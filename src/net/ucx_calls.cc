@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -62,6 +63,33 @@ int create_pipe(int* ends) {
   return ::pipe2(ends, O_CLOEXEC);
 }
 
+// The root directory as it was when UCX was loaded. UCX opens files of /proc when it needs them for
+// the first time, and a program may have called chroot() by then. The descriptor is used while it
+// is what we opened: the program may have closed it, and opened something else under its number.
+class RootDirectory {
+ public:
+  void keep() {
+    if (fd_ < 0) {
+      fd_ = ::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+      if (fd_ >= 0 && ::fstat(fd_, &kept_) != 0) {
+        ::close(std::exchange(fd_, -1));
+      }
+    }
+  }
+  [[nodiscard]] int open(const char* path, int flags, mode_t mode) const {
+    struct stat now{};
+    bool is_ours = path[0] == '/' && path[1] != '\0' && fd_ >= 0 && ::fstat(fd_, &now) == 0 &&
+                   now.st_dev == kept_.st_dev && now.st_ino == kept_.st_ino;
+    return is_ours ? ::openat(fd_, path + 1, flags, mode) : ::open(path, flags, mode);
+  }
+
+ private:
+  int fd_ = -1;
+  struct stat kept_{};
+};
+
+RootDirectory root_directory;
+
 int open_file(const char* path, int flags, ...) {  // NOLINT(modernize-avoid-variadic-functions)
   mode_t mode = 0;
   if ((flags & (O_CREAT | O_TMPFILE)) != 0) {
@@ -70,11 +98,15 @@ int open_file(const char* path, int flags, ...) {  // NOLINT(modernize-avoid-var
     mode = static_cast<mode_t>(va_arg(more, int));
     va_end(more);
   }
-  return ::open(path, flags | O_CLOEXEC, mode);
+  return root_directory.open(path, flags | O_CLOEXEC, mode);
 }
 
 std::FILE* open_stream(const char* path, const char* mode) {
-  return std::fopen(path, (std::string(mode) + "e").c_str());
+  if (mode[0] != 'r' || mode[1] == '+') {
+    return std::fopen(path, (std::string(mode) + "e").c_str());
+  }
+  int fd = root_directory.open(path, O_RDONLY | O_CLOEXEC, 0);
+  return fd < 0 ? nullptr : ::fdopen(fd, mode);
 }
 
 int create_thread(pthread_t* thread,
@@ -260,6 +292,7 @@ ssize_t send_or_put_off(int fd, const void* data, std::size_t length, int flags)
 void redirect_ucx_calls() {
   static std::mutex one_at_a_time;
   std::lock_guard lock(one_at_a_time);
+  root_directory.keep();
   ::dl_iterate_phdr(redirect_library, nullptr);
 }
 

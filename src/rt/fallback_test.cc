@@ -106,9 +106,11 @@ void expect_files_work(Uring::Backend backend) {
 }
 
 TEST(Fallback, ThreadsTakeThePlaceOfIoUringWhereItIsForbidden) {
-  for (int error : {ENOSYS, EPERM}) {
-    if (!run_without(SYS_io_uring_setup, error, [] { expect_files_work(Uring::Backend::kAuto); })) {
-      GTEST_SKIP() << "seccomp filters are not permitted here";
+  for (int forbidden : {SYS_io_uring_setup, SYS_io_uring_enter}) {
+    for (int error : {ENOSYS, EPERM}) {
+      if (!run_without(forbidden, error, [] { expect_files_work(Uring::Backend::kAuto); })) {
+        GTEST_SKIP() << "seccomp filters are not permitted here";
+      }
     }
   }
 }

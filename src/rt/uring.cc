@@ -12,6 +12,23 @@
 #include "rt/io_threads.h"
 
 namespace benchfs::rt {
+namespace {
+
+// A sandbox may allow a ring to be set up and forbid its use: one operation shows it. 0 or -errno.
+int try_ring(io_uring& ring) {
+  io_uring_prep_nop(io_uring_get_sqe(&ring));
+  int code = io_uring_submit_and_wait(&ring, 1);
+  io_uring_cqe* cqe = nullptr;
+  if (code >= 0) {
+    code = io_uring_peek_cqe(&ring, &cqe);
+  }
+  if (cqe != nullptr) {
+    io_uring_cqe_seen(&ring, cqe);
+  }
+  return code;
+}
+
+}  // namespace
 
 Uring::Uring(Reactor& reactor) : reactor_(reactor) {}
 
@@ -48,10 +65,16 @@ Status Uring::open_ring(unsigned entries) {
     params = {};
     code = io_uring_queue_init_params(entries, &ring_, &params);
   }
+  if (code == 0) {
+    code = try_ring(ring_);
+    if (code < 0) {
+      io_uring_queue_exit(&ring_);
+    }
+  }
   if (code < 0) {
     return fail_system(
         -code,
-        fmt::format("cannot set up io_uring with {} entries (see "
+        fmt::format("cannot use io_uring with {} entries (see "
                     "/proc/sys/kernel/io_uring_disabled and the container's seccomp rules)",
                     entries));
   }

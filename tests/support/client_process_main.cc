@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cinttypes>
@@ -216,6 +217,11 @@ class Interpreter {
          [](Interpreter& in) {
            std::string from = in.word();
            return benchfs_rename(in.fs_, from.c_str(), in.word().c_str());
+         }},
+        {"chroot",
+         [](Interpreter& in) {
+           std::string directory = in.word();
+           return ::chroot(directory.c_str()) == 0 && ::chdir("/") == 0 ? 0 : -errno;
          }},
         {"list", [](Interpreter& in) { return in.list(); }},
         {"replace", [](Interpreter& in) { return in.replace(); }},

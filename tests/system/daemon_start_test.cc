@@ -134,6 +134,17 @@ TEST_F(DaemonStart, AListOfAnotherRunIsRefused) {
   expect_refusal(second, EX_UNAVAILABLE, "benchfs down --registry-dir");
 }
 
+TEST_F(DaemonStart, TooLittleAddressSpaceIsSaidAtOnce) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  GTEST_SKIP() << "sanitizers need more than any limit that would be tested";
+#endif
+  std::string command = fmt::format(
+      "ulimit -v 300000; exec {} --node-id n --registry-dir {}", BENCHFSD_PROGRAM, registry());
+  expect_refusal(
+      Process({"/bin/sh", "-c", command}, path(".")).wait(patience()), EX_CONFIG, "ulimit -v");
+}
+
 TEST_F(DaemonStart, BothStopSignalsEndItCleanly) {
   for (int number : {SIGTERM, SIGINT}) {
     Process daemon = start_node("node_0", 1);

@@ -245,6 +245,31 @@ TEST_F(FileCommands, RemovingTakesFilesAndWithRTrees) {
   EXPECT_EQ(ok({"ls"}), "");
 }
 
+TEST_F(FileCommands, TwoRemovalsOfOneTreeBothSucceed) {
+  std::string tree = path("tree");
+  for (int directory = 0; directory < 40; ++directory) {
+    std::string below = fmt::format("{}/{}/below", tree, directory);
+    fs::create_directories(below);
+    for (int file = 0; file < 5; ++file) {
+      write_file(fmt::format("{}/{}", below, file), "");
+      write_file(fmt::format("{}/{}/{}", tree, directory, file), "");
+    }
+  }
+  for (int round = 0; round < 3; ++round) {
+    ok({"cp", "-r", tree, "bfs:/tree"});
+    std::vector<std::string> arguments = {
+        BENCHFS_PROGRAM, "--registry-dir", registry(), "rm", "-r", "bfs:/tree"};
+    Process first(arguments, path("."));
+    Process second(arguments, path("."));
+    for (Process* removal : {&first, &second}) {
+      Ended ended = removal->wait(patience());
+      bool came_late = ended.err == "benchfs rm: bfs:/tree: No such file or directory\n";
+      EXPECT_TRUE(came_late || (ended.exit_code == 0 && ended.err.empty())) << ended.err;
+    }
+    EXPECT_EQ(ok({"ls"}), "");
+  }
+}
+
 TEST_F(FileCommands, DirectoriesAreMadeWithWhatIsMissingAbove) {
   fails({"mkdir", "bfs:/a/b"}, "benchfs mkdir: bfs:/a/b: No such file or directory\n");
   ok({"mkdir", "-p", "bfs:/a//b/c/"});
