@@ -80,7 +80,7 @@ TEST_F(InstallsTest, AnInstallationThatComesAfterItsDeadlineDoesNotHappen) {
   message.append(header);
   message.append(install(name_, S_IFREG));
   message.append_text(name_);
-  client_->connection().endpoint()->send_and_forget(
+  client_->connection().link()->send_and_forget(
       static_cast<std::uint16_t>(wire::Opcode::kInstallEntry), std::as_const(message).bytes());
   EXPECT_EQ(lookup(name_).error().to_errno(), ENOENT);
   Result<rpc::Reply> settled = settle();
