@@ -158,7 +158,7 @@ TEST_F(RpcBenchMpi, AnOddNumberOfRanksIsOneErrorThatSaysWhatToDo) {
 
 TEST_F(RpcBenchMpi, AWrongOptionIsOneError) {
   expect_usage_error(run(2, {"--path", "carrier-pigeon"}), "--path: carrier-pigeon");
-  expect_usage_error(run(2, {"--clients", "2"}), "--clients 2: 2 ranks have 1 that call");
+  expect_usage_error(run(2, {"--clients", "2"}), "--clients 2: of 2 ranks only 1 call");
   Ended setting = run(2, {"--set", "storage.engin=x"});
   EXPECT_EQ(setting.exit_code, EX_CONFIG) << setting.err;
   EXPECT_EQ(occurrences(setting.err, "engin "), 1) << setting.err;
@@ -220,7 +220,7 @@ TEST_F(RpcBenchMpi, AKilledRankEndsTheJob) {
 TEST_F(RpcBenchMpi, ARunThatTakesTooLongIsEnded) {
   Ended ended = run(2, {"--seconds", "600", "--limit", "1"});
   EXPECT_EQ(ended.exit_code, EX_TEMPFAIL) << ended.err;
-  EXPECT_EQ(occurrences(ended.err, "not done after 1 s; --limit"), 1) << ended.err;
+  EXPECT_EQ(occurrences(ended.err, "not done after 1 s; raise --limit"), 1) << ended.err;
   expect_clean_registry();
 }
 
