@@ -106,7 +106,7 @@ TEST_F(FilesTest, ASizeThatIsNotKnownInTimeNamesWhoDidNotAnswer) {
   ASSERT_TRUE(mark(1, file, 5).has_value());
   ASSERT_TRUE(mark(2, file, 5).has_value());
   shard_.peer(2).hold(Opcode::kQueryChunks);
-  auto waits = stat(file, milliseconds(300));
+  auto waits = stat(file, milliseconds(2000));
   ASSERT_FALSE(waits.has_value());
   EXPECT_TRUE(waits.error().message().contains("waits for node_2")) << waits.error().message();
   EXPECT_FALSE(waits.error().message().contains("node_1")) << waits.error().message();
