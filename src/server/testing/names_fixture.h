@@ -249,6 +249,14 @@ class NamesTest : public ::testing::Test {
     run([&](net::Worker&) { count = owed_now(kind); });
     return count;
   }
+  // The same, on the server's thread.
+  std::uint32_t owed_now(OwedCalls::Kind kind) {
+    std::uint32_t count = 0;
+    for (const OwedCalls::Summary& summary : service_.names->owed()) {
+      count += summary.counts[static_cast<std::size_t>(kind)];
+    }
+    return count;
+  }
   // Waits until nothing of the kind is owed.
   bool is_paid(OwedCalls::Kind kind) {
     return server_->eventually([&](rpc::Server&, net::Worker&) { return owed_now(kind) == 0; });
@@ -292,13 +300,6 @@ class NamesTest : public ::testing::Test {
     service_.names =
         std::make_unique<Names>(*service_.store, *service_.door, service_.peers, config);
     service_.names->leases().attach(server, service_.stopping);
-  }
-  std::uint32_t owed_now(OwedCalls::Kind kind) {
-    std::uint32_t count = 0;
-    for (const OwedCalls::Summary& summary : service_.names->owed()) {
-      count += summary.counts[static_cast<std::size_t>(kind)];
-    }
-    return count;
   }
 };
 
