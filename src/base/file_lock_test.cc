@@ -92,6 +92,16 @@ class FileLockTest : public testing::Test {
     waitpid(child, &status, 0);
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
   }
+  // Takes the lock in such a child, which ends without releasing it.
+  [[nodiscard]] bool end_without_releasing() const {
+    return without_flock([&] {
+      auto lock = take();
+      if (lock) {
+        _exit(0);
+      }
+      return false;
+    });
+  }
 
   std::string path_;
 };
@@ -166,25 +176,13 @@ TEST_F(FileLockTest, WithoutFlockASecondFileIsTheLock) {
 }
 
 TEST_F(FileLockTest, WithoutFlockALockOfAnEndedProcessIsTakenOver) {
-  ASSERT_TRUE(without_flock([&] {
-    auto lock = take();
-    if (lock) {
-      _exit(0);  // without releasing it
-    }
-    return false;
-  }));
+  ASSERT_TRUE(end_without_releasing());
   ASSERT_TRUE(dir().exists(".file.lock"));
   EXPECT_TRUE(without_flock([&] { return take().has_value(); }));
 }
 
 TEST_F(FileLockTest, WithoutFlockALockThatIsTakenWhileAnOldOneIsRemovedStays) {
-  ASSERT_TRUE(without_flock([&] {
-    auto lock = take();
-    if (lock) {
-      _exit(0);  // without releasing it
-    }
-    return false;
-  }));
+  ASSERT_TRUE(end_without_releasing());
   std::string newer = to_line(this_process());
   EXPECT_TRUE(without_flock([&] {
     before_rename = [&] { std::ofstream(path_ + "/.file.lock") << newer; };

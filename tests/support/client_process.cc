@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "support/spawn.h"
 
 namespace benchfs::test {
 namespace {
@@ -37,15 +37,7 @@ ClientProcess::ClientProcess(const std::string& program,
   posix_spawn_file_actions_adddup2(&files, from_child[1], STDOUT_FILENO);
   std::string milliseconds =
       fmt::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count());
-  std::vector<std::string> words = {program, registry, milliseconds};
-  std::vector<char*> arguments;
-  for (std::string& word : words) {
-    arguments.push_back(word.data());
-  }
-  arguments.push_back(nullptr);
-  int error = posix_spawn(&pid_, program.c_str(), &files, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&files);
-  BENCHFS_CHECK(error == 0);
+  pid_ = spawn({program, registry, milliseconds}, files);
   ::close(to_child[0]);
   ::close(from_child[1]);
   input_ = to_child[1];

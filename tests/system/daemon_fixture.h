@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "support/spawn.h"
 #include "support/temp_dir.h"
 #include "system/process.h"
 
@@ -39,6 +40,7 @@ class DaemonFixture : public testing::Test {
 
  private:
   TempDir dir_;
+  DeathGuard guard_{dir_.path()};
 };
 
 }  // namespace benchfs::test

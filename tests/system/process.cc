@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sched.h>
-#include <spawn.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -20,6 +19,7 @@
 
 #include "base/check.h"
 #include "base/pid_file.h"
+#include "support/spawn.h"
 
 namespace benchfs::test {
 namespace {
@@ -41,14 +41,7 @@ Process::Process(std::vector<std::string> arguments, const std::string& director
   const int flags = O_WRONLY | O_CREAT | O_APPEND;
   posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, (stem_ + ".out").c_str(), flags, 0600);
   posix_spawn_file_actions_addopen(&files, STDERR_FILENO, (stem_ + ".err").c_str(), flags, 0600);
-  std::vector<char*> pointers;
-  for (std::string& argument : arguments) {
-    pointers.push_back(argument.data());
-  }
-  pointers.push_back(nullptr);
-  int error = posix_spawn(&pid_, pointers[0], &files, nullptr, pointers.data(), environ);
-  posix_spawn_file_actions_destroy(&files);
-  BENCHFS_CHECK(error == 0);
+  pid_ = spawn(std::move(arguments), files);
 }
 
 Process::~Process() {

@@ -303,14 +303,18 @@ class LeaseFromPeerTest : public DirectoryRenamesTest {
         peer_.eventually([&] { return peer_.unanswered_now(wire::Opcode::kLockRenames) == 1; }));
   }
   void grant() { peer_.set(wire::Opcode::kLockRenames, ScriptedPeer::Answer::kOk); }
+  // When most of a second is over since the question.
+  void grant_late() {
+    BootTime late = boot_now() + kSecond * 4 / 5;
+    EXPECT_TRUE(client_->eventually([&] { return boot_now() >= late; }));
+    grant();
+  }
 };
 
 // Shard 0 answers late: what is left does not do for the step, and the lease is extended first.
 TEST_F(LeaseFromPeerTest, IsCountedFromBeforeItWasAskedFor) {
   start_without_lease(kSecond);
-  BootTime late = boot_now() + kSecond * 4 / 5;
-  EXPECT_TRUE(client_->eventually([&] { return boot_now() >= late; }));
-  grant();
+  grant_late();
   EXPECT_TRUE(is_done());
   EXPECT_GE(peer_.received(wire::Opcode::kLockRenames), 2U);
 }
@@ -319,9 +323,7 @@ TEST_F(LeaseFromPeerTest, IsCountedFromBeforeItWasAskedFor) {
 TEST_F(LeaseFromPeerTest, ThatBeganAnewIsNotTheOneUnderWhichWasChecked) {
   peer_.number_leases();
   start_without_lease(kSecond);
-  BootTime late = boot_now() + kSecond * 4 / 5;
-  EXPECT_TRUE(client_->eventually([&] { return boot_now() >= late; }));
-  grant();
+  grant_late();
   EXPECT_TRUE(is_done());
   EXPECT_GE(peer_.received(wire::Opcode::kLockRenames), 3U);
 }
