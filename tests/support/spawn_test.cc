@@ -15,15 +15,14 @@
 namespace benchfs::test {
 namespace {
 
-// Starts a program that ends by itself never, and stops it; its directory is in its command line.
-pid_t start_and_stop(const std::string& directory) {
+// Starts a program that does not end by itself; its directory is in its command line. It is not
+// stopped: the kernel would end it when the test dies.
+pid_t start(const std::string& directory) {
   std::string file = directory + "/file";
   std::ofstream(file).put('x');
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
-  pid_t pid = spawn({"/usr/bin/tail", "-f", file}, files);
-  ::kill(pid, SIGSTOP);
-  return pid;
+  return spawn({"/usr/bin/tail", "-f", file}, files);
 }
 
 bool ends(int pidfd) {
@@ -40,7 +39,7 @@ TEST(DeathGuard, LeavesNothingBehindWhenTheTestIsKilled) {
   pid_t test = ::fork();
   if (test == 0) {
     DeathGuard guard(directory);
-    pid_t left = start_and_stop(directory);
+    pid_t left = start(directory);
     if (::write(to_us[1], &left, sizeof left) == sizeof left) {
       ::pause();
     }
@@ -63,7 +62,7 @@ TEST(DeathGuard, DoesNothingWhenTheTestEndsInOrder) {
   pid_t other = 0;
   {
     DeathGuard guard(directory.path());
-    other = start_and_stop(directory.path());
+    other = start(directory.path());
   }
   EXPECT_EQ(::kill(other, 0), 0);
   EXPECT_TRUE(std::filesystem::exists(directory.path()));
@@ -73,9 +72,9 @@ TEST(DeathGuard, DoesNothingWhenTheTestEndsInOrder) {
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
-TEST(Spawn, AProgramThatIsStoppedIsInAGroupOfItsOwn) {
+TEST(Spawn, AProgramIsInAGroupOfItsOwn) {
   TempDir directory;
-  pid_t other = start_and_stop(directory.path());
+  pid_t other = start(directory.path());
   EXPECT_EQ(::getpgid(other), other);
   ::kill(other, SIGKILL);
   ::waitpid(other, nullptr, 0);
