@@ -8,6 +8,10 @@
 namespace benchfs::meta {
 namespace {
 
+// Buckets that a client keeps while it has nothing open: it opens again before long. They go with
+// remove_all().
+constexpr std::size_t kSmallTable = 64;
+
 std::uint32_t& counter(OpenCounts& counts, std::uint32_t open_flags) {
   if ((open_flags & wire::kOpenWrite) == 0) {
     return counts.readers;
@@ -55,7 +59,7 @@ std::optional<Open> OpenTable::remove(OpenId id) {
   }
   Open open = found->second;
   opens.erase(found);
-  if (opens.empty()) {
+  if (opens.empty() && opens.bucket_count() > kSmallTable) {
     clients_.erase(client);
   }
   uncount(open);

@@ -22,9 +22,9 @@ Result<Body> decode(const rpc::Request& request) {
   return body;
 }
 
-// The fixed struct and the entry (parent, name) it is about.
+// The fixed struct and the entry (parent, name) it is about, whose name is the request's.
 template <typename Body>
-Result<EntryKey> decode_entry(const rpc::Request& request, Body& body) {
+Result<EntryRef> decode_entry(const rpc::Request& request, Body& body) {
   wire::Reader reader = request.reader();
   if (!reader.read(body)) {
     return std::unexpected(malformed());
@@ -36,7 +36,7 @@ Result<EntryKey> decode_entry(const rpc::Request& request, Body& body) {
   if (int code = wire::check_name(name); code != 0) {
     return fail_errno(code);
   }
-  return EntryKey{wire::InodeId{body.parent}, std::string(name)};
+  return EntryRef{wire::InodeId{body.parent}, name};
 }
 
 }  // namespace benchfs::server

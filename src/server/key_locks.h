@@ -39,9 +39,8 @@ class KeyLocks {
     Key key_;
   };
 
-  [[nodiscard]] bool is_locked(const Key& key) const {
-    return !held_.empty() && held_.contains(key);
-  }
+  [[nodiscard]] bool is_idle() const { return held_.empty(); }
+  [[nodiscard]] bool is_locked(const Key& key) const { return held_.contains(key); }
   // Returns when nobody holds the key; kDeadline.
   rt::CoStatus wait_unlocked(Key key, Deadline deadline) {
     for (auto found = held_.find(key); found != held_.end(); found = held_.find(key)) {

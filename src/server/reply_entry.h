@@ -1,28 +1,43 @@
 // Answers with an inode's attributes; a symlink's target goes along.
 #pragma once
 
+#include <coroutine>
+#include <span>
 #include <string>
+#include <utility>
 
 #include "meta/meta_store.h"
 #include "rpc/request.h"
 
 namespace benchfs::server {
 
-inline rt::Task<void> reply_entry(rpc::Request& request,
+// On its way; awaited once, at once.
+class EntryReplySend {
+ public:
+  EntryReplySend(rpc::Request& request, const wire::Attr& attr, std::uint32_t flags, std::string to)
+      : target_(std::move(to)),
+        send_(
+            request.reply(wire::EntryReply{attr, flags, static_cast<std::uint32_t>(target_.size())},
+                          std::as_bytes(std::span(target_)))) {}
+
+  bool await_ready() { return send_.await_ready(); }
+  void await_suspend(std::coroutine_handle<> handle) { send_.await_suspend(handle); }
+  void await_resume() { send_.await_resume(); }
+
+ private:
+  std::string target_;  // a copy: the inode may go away while the reply leaves
+  rpc::Request::ReplySend send_;
+};
+
+inline EntryReplySend reply_entry(rpc::Request& request,
                                   const meta::MetaStore& store,
-                                  wire::Attr attr,
+                                  const wire::Attr& attr,
                                   std::uint32_t flags) {
-  wire::EntryReply reply{attr, flags, 0};
+  std::string target;
   if (attr.is_symlink() && (flags & wire::kEntryRemote) == 0) {
-    Result<std::string_view> target = store.target(attr.id());
-    if (target) {
-      std::string copy(*target);  // the inode may go away while the reply leaves
-      reply.target_bytes = static_cast<std::uint32_t>(copy.size());
-      co_await request.reply(reply, std::as_bytes(std::span(copy)));
-      co_return;
-    }
+    target = store.target(attr.id()).value_or(std::string_view());
   }
-  co_await request.reply(reply);
+  return {request, attr, flags, std::move(target)};
 }
 
 }  // namespace benchfs::server

@@ -29,8 +29,20 @@ rt::CoStatus Files::wait_serving(Deadline deadline) {
   co_return Status{};
 }
 
+bool Files::is_at_rest(wire::InodeId inode) const {
+  const FileState* state = states_.find(inode);
+  return state == nullptr || (state->phase == FileState::Phase::kAlive && state->marks.empty());
+}
+
+rt::MaybeTask<Result<wire::Attr>> Files::exact_attr(wire::InodeId inode, Deadline deadline) {
+  if (is_at_rest(inode)) {
+    return store_.attr(inode);
+  }
+  return settled_attr(inode, deadline);
+}
+
 // Files without marks are answered at once, and so are those marked on this shard alone.
-rt::CoResult<wire::Attr> Files::exact_attr(wire::InodeId inode, Deadline deadline) {
+rt::CoResult<wire::Attr> Files::settled_attr(wire::InodeId inode, Deadline deadline) {
   for (;;) {
     Result<wire::Attr> attr = store_.attr(inode);
     FileState* state = attr && attr->is_regular() ? states_.find(inode) : nullptr;

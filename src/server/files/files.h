@@ -60,15 +60,15 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::Task<void> forget_inode(rpc::Request& request);
   rt::Task<void> mark(rpc::Request& request);
 
-  rt::CoResult<wire::Attr> exact_attr(wire::InodeId inode, Deadline deadline) override;
-  rt::CoResult<wire::Attr> open(wire::InodeId inode,
-                                OpenKey key,
-                                std::uint32_t flags,
-                                Deadline deadline) override;
+  rt::MaybeTask<Result<wire::Attr>> exact_attr(wire::InodeId inode, Deadline deadline) override;
+  rt::MaybeTask<Result<wire::Attr>> open(wire::InodeId inode,
+                                         OpenKey key,
+                                         std::uint32_t flags,
+                                         Deadline deadline) override;
   [[nodiscard]] std::optional<meta::Open> find_open(OpenKey key) const override {
     return store_.find_open(key.id());
   }
-  Result<wire::Attr> create_open(const EntryKey& entry,
+  Result<wire::Attr> create_open(EntryRef entry,
                                  const meta::NewInode& inode,
                                  OpenKey key,
                                  std::uint32_t flags) override;
@@ -117,10 +117,15 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   using Shards = std::vector<wire::ShardId>;
 
   // --- sizes.cc ---
+  // True when the inode can be used and its attributes are known here: all but files that are
+  // written, cut or removed.
+  [[nodiscard]] bool is_at_rest(wire::InodeId inode) const;
   // All shards that hold bytes of the file.
   [[nodiscard]] Shards holders(const wire::Attr& attr) const;
   // Returns when no truncation is under way, nor the end of the inode. ENOENT when it is gone.
   rt::CoStatus wait_alive(wire::InodeId inode, Deadline deadline);
+  // What exact_attr() does for an inode that is not at rest.
+  rt::CoResult<wire::Attr> settled_attr(wire::InodeId inode, Deadline deadline);
   [[nodiscard]] Error waits_error(const FileState& state) const;
   [[nodiscard]] Error waits_error(std::string what, const Shards& shards) const;
   [[nodiscard]] static Shards marked_shards(const FileState& state);
@@ -162,6 +167,13 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::CoResult<Reclaimer::Outcome> perform_forget(Reclaimer::Work work, Deadline deadline);
 
   // --- opens.cc ---
+  // Checks and opens the inode as it is in this moment.
+  Result<wire::Attr> open_now(wire::InodeId inode, OpenKey key, std::uint32_t flags);
+  // What open() does for an inode that is not at rest, or to be truncated.
+  rt::CoResult<wire::Attr> open_and_wait(wire::InodeId inode,
+                                         OpenKey key,
+                                         std::uint32_t flags,
+                                         Deadline deadline);
   void after_close(const meta::Open& open);
   void undo_open(meta::OpenId id);
   [[nodiscard]] Status may_open(const OpenKey& key) const;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "meta/meta_store.h"
+#include "rt/maybe_task.h"
 #include "rt/task.h"
 #include "server/entry_key.h"
 #include "wire/attr.h"
@@ -27,18 +28,18 @@ class InodeDoor {
   virtual ~InodeDoor() = default;
 
   // With the size as it is at one moment of the call. ENOENT when the inode does not live here.
-  virtual rt::CoResult<wire::Attr> exact_attr(wire::InodeId inode, Deadline deadline) = 0;
+  virtual rt::MaybeTask<Result<wire::Attr>> exact_attr(wire::InodeId inode, Deadline deadline) = 0;
   // Opens a regular file or a directory of this shard; kOpenTruncate included. After an error
   // nothing is open.
-  virtual rt::CoResult<wire::Attr> open(wire::InodeId inode,
-                                        OpenKey key,
-                                        std::uint32_t flags,
-                                        Deadline deadline) = 0;
+  virtual rt::MaybeTask<Result<wire::Attr>> open(wire::InodeId inode,
+                                                 OpenKey key,
+                                                 std::uint32_t flags,
+                                                 Deadline deadline) = 0;
   // The open with this number, when it is known: a repeated open is the same open.
   [[nodiscard]] virtual std::optional<meta::Open> find_open(OpenKey key) const = 0;
   // Makes an inode here with its entry, and opens it: one change, which happens whole or not at
   // all. Errors of MetaStore::create().
-  virtual Result<wire::Attr> create_open(const EntryKey& entry,
+  virtual Result<wire::Attr> create_open(EntryRef entry,
                                          const meta::NewInode& inode,
                                          OpenKey key,
                                          std::uint32_t flags) = 0;

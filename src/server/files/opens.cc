@@ -28,24 +28,37 @@ Status Files::may_open(const OpenKey& key) const {
   return {};
 }
 
-rt::CoResult<wire::Attr> Files::open(wire::InodeId inode,
-                                     OpenKey key,
-                                     std::uint32_t flags,
-                                     Deadline deadline) {
-  BENCHFS_CO_TRY_VOID(co_await wait_alive(inode, deadline));
-  BENCHFS_CO_TRY_VOID(may_open(key));
-  BENCHFS_CO_TRY(wire::Attr attr, store_.attr(inode));
+rt::MaybeTask<Result<wire::Attr>> Files::open(wire::InodeId inode,
+                                              OpenKey key,
+                                              std::uint32_t flags,
+                                              Deadline deadline) {
+  if ((flags & wire::kOpenTruncate) == 0 && is_at_rest(inode)) {
+    return open_now(inode, key, flags);
+  }
+  return open_and_wait(inode, key, flags, deadline);
+}
+
+Result<wire::Attr> Files::open_now(wire::InodeId inode, OpenKey key, std::uint32_t flags) {
+  BENCHFS_TRY_VOID(may_open(key));
+  BENCHFS_TRY(wire::Attr attr, store_.attr(inode));
   if ((flags & wire::kOpenDirectory) != 0 && !attr.is_directory()) {
-    co_return fail_errno(ENOTDIR);  // here, because it must not be truncated either
+    return fail_errno(ENOTDIR);  // here, because it must not be truncated either
   }
-  bool truncates = (flags & wire::kOpenTruncate) != 0;
-  if (truncates && attr.is_directory()) {
-    co_return fail_errno(EISDIR);
+  if ((flags & wire::kOpenTruncate) != 0 && attr.is_directory()) {
+    return fail_errno(EISDIR);
   }
+  return store_.apply(meta::OpenInode{inode, key.id(), flags});
+}
+
+rt::CoResult<wire::Attr> Files::open_and_wait(wire::InodeId inode,
+                                              OpenKey key,
+                                              std::uint32_t flags,
+                                              Deadline deadline) {
+  BENCHFS_CO_TRY_VOID(co_await wait_alive(inode, deadline));
   meta::OpenId id = key.id();
   bool is_known = store_.find_open(id).has_value();
-  BENCHFS_CO_TRY_VOID(store_.apply(meta::OpenInode{inode, id, flags}));
-  if (truncates && !is_known) {
+  BENCHFS_CO_TRY_VOID(open_now(inode, key, flags));
+  if ((flags & wire::kOpenTruncate) != 0 && !is_known) {
     Status done = co_await truncate(inode, 0, deadline);
     if (!done) {
       undo_open(id);
@@ -72,7 +85,7 @@ void Files::undo_open(meta::OpenId id) {
   }
 }
 
-Result<wire::Attr> Files::create_open(const EntryKey& entry,
+Result<wire::Attr> Files::create_open(EntryRef entry,
                                       const meta::NewInode& inode,
                                       OpenKey key,
                                       std::uint32_t flags) {

@@ -27,14 +27,14 @@ class LeaseService final : public rpc::Service {
   rt::Task<void> handle(rpc::Request& request) override {
     if (request.opcode() == wire::Opcode::kLookup) {
       wire::LookupRequest body;
-      EntryKey key = decode_entry(request, body).value();
+      EntryKey key = decode_entry(request, body).value().key();
       leases.grant(key, request.client_uid(), mono_now());
       co_await request.reply(wire::EntryReply{});
       co_return;
     }
     if (request.opcode() == wire::Opcode::kRmdir) {
       wire::RmdirRequest body;
-      EntryKey key = decode_entry(request, body).value();
+      EntryKey key = decode_entry(request, body).value().key();
       co_await leases.revoke(std::move(key));
     }
     co_await request.reply(wire::NoReply{});

@@ -29,31 +29,37 @@ std::unexpected<Error> lost_inode() {
 
 }  // namespace
 
-bool Entries::is_replaced(const EntryKey& key, meta::Entry entry) const {
+bool Entries::is_replaced(EntryRef key, meta::Entry entry) const {
   Result<meta::Entry> now = shared_.store.find(key.parent, key.name);
   return !now || now->inode != entry.inode;
 }
 
 // --- Finding and opening -------------------------------------------------------------------------
 
-rt::CoResult<meta::Entry> Entries::try_find(const EntryKey& key, Deadline deadline) {
-  if (shared_.locks.is_locked(key)) {
-    BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
+rt::CoResult<meta::Entry> Entries::try_find(EntryRef key, Deadline deadline) {
+  if (shared_.is_locked(key)) {
+    BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key.key(), deadline));
   }
   co_return shared_.find(key);
 }
 
-rt::CoResult<meta::Entry> Entries::find(const EntryKey& key, Deadline deadline) {
-  return retry_while_busy([this, &key, deadline] { return try_find(key, deadline); }, deadline);
+rt::MaybeTask<Result<meta::Entry>> Entries::find(EntryRef key, Deadline deadline) {
+  if (!shared_.is_locked(key)) {
+    Result<meta::Entry> entry = shared_.find(key);
+    if (!is_busy(entry)) {
+      return entry;
+    }
+  }
+  return retry_while_busy([this, key, deadline] { return try_find(key, deadline); }, deadline);
 }
 
 rt::Task<void> Entries::lookup(rpc::Request& request) {
   wire::LookupRequest body;
-  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
+  BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
   for (;;) {
     BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, request.deadline()));
     if (S_ISDIR(entry.type)) {
-      leases_.grant(key, request.client_uid(), mono_now());
+      leases_.grant(key.key(), request.client_uid(), mono_now());
     }
     if (!shared_.peers.is_self(entry.inode.home())) {
       co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote, 0});
@@ -74,7 +80,7 @@ rt::Task<void> Entries::lookup(rpc::Request& request) {
 
 rt::Task<void> Entries::open(rpc::Request& request) {
   wire::OpenRequest body;
-  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
+  BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
   body.chunk_bytes = body.chunk_bytes == 0 ? chunk_bytes_ : body.chunk_bytes;
   if (body.chunk_bytes < wire::kMinChunkBytes || body.chunk_bytes > chunk_bytes_ ||
       (body.chunk_bytes & (body.chunk_bytes - 1)) != 0) {
@@ -94,20 +100,22 @@ rt::Task<void> Entries::open(rpc::Request& request) {
     co_await reply_entry(request, shared_.store, attr, 0);
     co_return;
   }
-  BENCHFS_SERVE_TRY(
-      Found found,
-      request,
-      co_await retry_while_busy([&] { return try_open(key, body, open, deadline); }, deadline));
+  Result<Found> tried = co_await try_open(key, body, open, deadline);
+  if (is_busy(tried)) [[unlikely]] {
+    tried =
+        co_await retry_while_busy([&] { return try_open(key, body, open, deadline); }, deadline);
+  }
+  BENCHFS_SERVE_TRY(Found found, request, std::move(tried));
   co_await reply_entry(request, shared_.store, found.attr, found.flags);
 }
 
-rt::CoResult<Entries::Found> Entries::try_open(const EntryKey& key,
+rt::CoResult<Entries::Found> Entries::try_open(EntryRef key,
                                                const wire::OpenRequest& body,
                                                OpenKey open,
                                                Deadline deadline) {
   for (;;) {
-    if (shared_.locks.is_locked(key)) {
-      BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
+    if (shared_.is_locked(key)) {
+      BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key.key(), deadline));
     }
     Result<meta::Entry> entry = shared_.find(key);
     if (!entry) {
@@ -126,9 +134,15 @@ rt::CoResult<Entries::Found> Entries::try_open(const EntryKey& key,
     if ((body.flags & wire::kOpenCreate) != 0 && (body.flags & wire::kOpenExclusive) != 0) {
       co_return fail_errno(EEXIST);
     }
-    Result<Found> found = co_await open_existing(*entry, body.flags, open, deadline);
-    if (found || !is_gone(found.error())) {
-      co_return found;
+    if (!shared_.peers.is_self(entry->inode.home())) {
+      co_return Found{remote_attr(*entry), wire::kEntryRemote};
+    }
+    Result<wire::Attr> attr = co_await open_existing(*entry, body.flags, open, deadline);
+    if (attr) {
+      co_return Found{*attr, 0};
+    }
+    if (!is_gone(attr.error())) {
+      co_return std::unexpected(std::move(attr.error()));
     }
     if (!is_replaced(key, *entry)) {
       co_return lost_inode();
@@ -136,58 +150,53 @@ rt::CoResult<Entries::Found> Entries::try_open(const EntryKey& key,
   }
 }
 
-rt::CoResult<Entries::Found> Entries::open_existing(meta::Entry entry,
-                                                    std::uint32_t flags,
-                                                    OpenKey open,
-                                                    Deadline deadline) {
-  if (!shared_.peers.is_self(entry.inode.home())) {
-    co_return Found{remote_attr(entry), wire::kEntryRemote};
-  }
+rt::MaybeTask<Result<wire::Attr>> Entries::open_existing(meta::Entry entry,
+                                                         std::uint32_t flags,
+                                                         OpenKey open,
+                                                         Deadline deadline) {
   bool is_opened = S_ISREG(entry.type) || (S_ISDIR(entry.type) && open.number != 0);
   if (!is_opened) {
-    BENCHFS_CO_TRY(wire::Attr attr, shared_.store.attr(entry.inode));
-    co_return Found{attr, 0};
+    return shared_.store.attr(entry.inode);
   }
-  BENCHFS_CO_TRY(wire::Attr attr, co_await shared_.inodes.open(entry.inode, open, flags, deadline));
-  co_return Found{attr, 0};
+  return shared_.inodes.open(entry.inode, open, flags, deadline);
 }
 
 // --- Making and removing -------------------------------------------------------------------------
 
-rt::CoResult<wire::Attr> Entries::try_create(const EntryKey& key,
+rt::CoResult<wire::Attr> Entries::try_create(EntryRef key,
                                              meta::NewInode inode,
                                              Deadline deadline) {
-  if (shared_.locks.is_locked(key)) {
-    BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
+  if (shared_.is_locked(key)) {
+    BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key.key(), deadline));
   }
   co_return shared_.store.apply(
       meta::Create{key.parent, key.name, inode, wall_now_ns(), mono_now()});
 }
 
 rt::CoResult<wire::Attr> Entries::create(rpc::Request& request,
-                                         const EntryKey& key,
+                                         EntryRef key,
                                          meta::NewInode inode) {
   Deadline deadline = request.deadline();
-  return retry_while_busy(
-      [this, &key, inode, deadline] { return try_create(key, inode, deadline); }, deadline);
+  return retry_while_busy([this, key, inode, deadline] { return try_create(key, inode, deadline); },
+                          deadline);
 }
 
 rt::Task<void> Entries::mkdir(rpc::Request& request) {
   wire::MkdirRequest body;
-  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
+  BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
   meta::NewInode inode{.mode = S_IFDIR | (body.mode & kPermissionBits),
                        .uid = body.uid,
                        .gid = body.gid,
                        .layout = {},
                        .target = {}};
   BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await create(request, key, inode));
-  leases_.grant(key, request.client_uid(), mono_now());
+  leases_.grant(key.key(), request.client_uid(), mono_now());
   co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
 }
 
 rt::Task<void> Entries::symlink(rpc::Request& request) {
   wire::SymlinkRequest body;
-  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
+  BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
   if (body.target_bytes != request.data_bytes() || body.target_bytes > wire::kMaxPathBytes ||
       request.is_rendezvous()) {
     co_await request.reply_error(malformed());
@@ -208,7 +217,7 @@ rt::Task<void> Entries::symlink(rpc::Request& request) {
 
 rt::Task<void> Entries::unlink(rpc::Request& request) {
   wire::UnlinkRequest body;
-  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
+  BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
   BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, request.deadline()));
   if (S_ISDIR(entry.type)) {
     co_await request.reply_error(Error::from_errno(EISDIR));
@@ -216,7 +225,11 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY_VOID(
       request, shared_.store.apply(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}));
-  co_await shared_.inodes.drop_and_wait(entry.inode, request.deadline());
+  if (shared_.peers.is_self(entry.inode.home())) {
+    shared_.inodes.drop(entry.inode);
+  } else {
+    co_await shared_.inodes.drop_and_wait(entry.inode, request.deadline());
+  }
   co_await request.reply(wire::NoReply{});
 }
 

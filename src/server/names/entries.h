@@ -31,21 +31,22 @@ class Entries {
     std::uint32_t flags = 0;  // wire::EntryFlags
   };
   // kBusy, here and below: not done, because the directory is being removed.
-  rt::CoResult<Found> try_open(const EntryKey& key,
+  rt::CoResult<Found> try_open(EntryRef key,
                                const wire::OpenRequest& body,
                                OpenKey open,
                                Deadline deadline);
-  rt::CoResult<Found> open_existing(meta::Entry entry,
-                                    std::uint32_t flags,
-                                    OpenKey open,
-                                    Deadline deadline);
+  // An entry whose inode lives on this shard.
+  rt::MaybeTask<Result<wire::Attr>> open_existing(meta::Entry entry,
+                                                  std::uint32_t flags,
+                                                  OpenKey open,
+                                                  Deadline deadline);
   // Waits until no operation is changing the entry or removing its directory.
-  rt::CoResult<meta::Entry> find(const EntryKey& key, Deadline deadline);
-  rt::CoResult<meta::Entry> try_find(const EntryKey& key, Deadline deadline);
-  rt::CoResult<wire::Attr> try_create(const EntryKey& key, meta::NewInode inode, Deadline deadline);
-  rt::CoResult<wire::Attr> create(rpc::Request& request, const EntryKey& key, meta::NewInode inode);
+  rt::MaybeTask<Result<meta::Entry>> find(EntryRef key, Deadline deadline);
+  rt::CoResult<meta::Entry> try_find(EntryRef key, Deadline deadline);
+  rt::CoResult<wire::Attr> try_create(EntryRef key, meta::NewInode inode, Deadline deadline);
+  rt::CoResult<wire::Attr> create(rpc::Request& request, EntryRef key, meta::NewInode inode);
   // True when the name no longer leads to `entry`.
-  [[nodiscard]] bool is_replaced(const EntryKey& key, meta::Entry entry) const;
+  [[nodiscard]] bool is_replaced(EntryRef key, meta::Entry entry) const;
 
   NamesShared& shared_;
   DirectoryLeases& leases_;

@@ -54,7 +54,8 @@ rt::CoResult<bool> Installs::settle(wire::ShardId shard, const InstallTickets::T
 
 rt::Task<void> Installs::install_entry(rpc::Request& request) {
   wire::InstallEntryRequest body;
-  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
+  BENCHFS_SERVE_TRY(EntryRef named, request, decode_entry(request, body));
+  EntryKey key = named.key();
   if (body.sender >= shared_.peers.shard_count) {
     co_await request.reply_error(malformed());
     co_return;

@@ -93,7 +93,8 @@ rt::Task<void> DirectoryRemoval::thaw_directory(rpc::Request& request) {
 
 rt::Task<void> DirectoryRemoval::rmdir(rpc::Request& request) {
   wire::RmdirRequest body;
-  BENCHFS_SERVE_TRY(EntryKey key, request, decode_entry(request, body));
+  BENCHFS_SERVE_TRY(EntryRef named, request, decode_entry(request, body));
+  EntryKey key = named.key();
   Deadline deadline = request.deadline();
   BENCHFS_SERVE_TRY_VOID(
       request, co_await retry_while_busy([&] { return try_rmdir(key, deadline); }, deadline));

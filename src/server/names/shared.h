@@ -16,9 +16,12 @@ namespace benchfs::server {
 using EntryLocks = KeyLocks<EntryKey, EntryKeyHash>;
 
 struct NamesShared {
+  [[nodiscard]] bool is_locked(EntryRef key) const {
+    return !locks.is_idle() && locks.is_locked(key.key());
+  }
   // The entry as it is on this shard. kBusy: there is none, but the directory is being removed;
   // another one may already have its name, which the caller of a client with an old cache means.
-  [[nodiscard]] Result<meta::Entry> find(const EntryKey& key) const {
+  [[nodiscard]] Result<meta::Entry> find(EntryRef key) const {
     Result<meta::Entry> entry = store.find(key.parent, key.name);
     if (!entry && entry.error().is_posix(ENOENT) && store.is_frozen(key.parent, mono_now()))
         [[unlikely]] {

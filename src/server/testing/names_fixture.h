@@ -28,19 +28,20 @@ class StoreDoor final : public InodeDoor {
  public:
   explicit StoreDoor(meta::MetaStore& store) : store_(store) {}
 
-  rt::CoResult<wire::Attr> exact_attr(wire::InodeId inode, Deadline /*deadline*/) override {
+  rt::MaybeTask<Result<wire::Attr>> exact_attr(wire::InodeId inode,
+                                               Deadline /*deadline*/) override {
     if (before_use) {
       std::exchange(before_use, nullptr)();
     }
-    co_return store_.attr(inode);
+    return store_.attr(inode);
   }
-  rt::CoResult<wire::Attr> open(wire::InodeId inode,
-                                OpenKey /*key*/,
-                                std::uint32_t /*flags*/,
-                                Deadline deadline) override {
+  rt::MaybeTask<Result<wire::Attr>> open(wire::InodeId inode,
+                                         OpenKey /*key*/,
+                                         std::uint32_t /*flags*/,
+                                         Deadline deadline) override {
     return exact_attr(inode, deadline);
   }
-  Result<wire::Attr> create_open(const EntryKey& entry,
+  Result<wire::Attr> create_open(EntryRef entry,
                                  const meta::NewInode& inode,
                                  OpenKey /*key*/,
                                  std::uint32_t /*flags*/) override {
