@@ -2,6 +2,7 @@
 // seldom wait: the usual call makes no coroutine frame and does not suspend its caller.
 #pragma once
 
+#include <concepts>
 #include <coroutine>
 #include <utility>
 #include <variant>
