@@ -19,6 +19,9 @@ constexpr Sampled kSampled[] = {
     {wire::Opcode::kOpenInode, 16},
     {wire::Opcode::kAppend, 16},
     {wire::Opcode::kUnlink, 16},
+    {wire::Opcode::kMkdir, 16},
+    {wire::Opcode::kRmdir, 16},
+    {wire::Opcode::kSetAttr, 16},
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// MaybeTask<T>: a value that is there already, or the Task that brings it. For functions that
-// seldom wait: the usual call makes no coroutine frame and does not suspend its caller.
+// MaybeTask<T> holds a value that is already known, or the Task that produces it. For functions
+// that rarely wait: the usual call makes no coroutine frame and does not suspend its caller.
 #pragma once
 
 #include <concepts>
