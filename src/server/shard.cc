@@ -311,7 +311,7 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
   BENCHFS_TRY_VOID(pool->set_servers(list));
   if (is_back) {
     service->set_restarted();
-    older.begin();
+    older.begin(metadata->inodes().first_counter());
     files->close_gate();
   }
   server->set_ready(peers.self, peers.shard_count, run_id);

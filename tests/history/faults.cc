@@ -1,6 +1,7 @@
 #include "history/faults.h"
 
 #include <fmt/format.h>
+#include <sys/wait.h>
 
 #include <csignal>
 #include <ctime>
@@ -69,12 +70,16 @@ void Faults::one_fault() {
       ::kill(targets_.client(client), SIGKILL);
       targets_.replace_client(client);
       return;
-    case FaultKind::kDaemonDies:
+    case FaultKind::kDaemonDies: {
       begin(fmt::format("node_{} is killed and started again", daemon));
-      ::kill(targets_.daemon(daemon), SIGKILL);
+      pid_t killed = targets_.daemon(daemon);
+      ::kill(killed, SIGKILL);
+      siginfo_t ended{};
+      ::waitid(P_PID, static_cast<id_t>(killed), &ended, WEXITED | WNOWAIT);
       targets_.replace_daemon(daemon);
       faults_.back().end = now();
       return;
+    }
     case FaultKind::kConnectionCut: {
       auto connections = connections_of(targets_.daemon(daemon));
       if (!connections.empty()) {

@@ -195,7 +195,9 @@ rt::Task<void> ChunkFiles::keep_asking(wire::InodeId inode, std::uint64_t stamp)
       }
       (void)co_await rt::sleep_for(backoff.next(), peers_.stopping);
     } else if (file->cuts == cuts) {
-      on_life(inode.home(), reply->life, inode);
+      if (on_life(inode.home(), reply->life, inode)) {
+        older_.on_new_life(inode.home(), std::nullopt);
+      }
       bool must_cut =
           reply->cut_size != wire::MarkReply::kNoCut && reply->truncation > file->applied;
       file->applied = std::max(file->applied, reply->truncation);
@@ -235,13 +237,21 @@ void ChunkFiles::unmark(File& file) {
   file.asked_stamp = 0;
 }
 
-void ChunkFiles::on_life(wire::ShardId home, std::uint64_t life, wire::InodeId asked_about) {
-  if (home.value >= lives_.size() || life <= lives_[home.value]) {
+void ChunkFiles::on_new_life(wire::ShardId home, std::uint64_t life, std::uint64_t first_counter) {
+  if (home.value >= lives_.size() || life < lives_[home.value]) {
     return;
+  }
+  (void)on_life(home, life, {});
+  older_.on_new_life(home, first_counter);
+}
+
+bool ChunkFiles::on_life(wire::ShardId home, std::uint64_t life, wire::InodeId asked_about) {
+  if (home.value >= lives_.size() || life <= lives_[home.value]) {
+    return false;
   }
   bool is_first = std::exchange(lives_[home.value], life) == 0;
   if (is_first) {
-    return;
+    return false;
   }
   std::vector<wire::InodeId> dropped;
   for (auto& [inode, file] : files_) {
@@ -260,6 +270,7 @@ void ChunkFiles::on_life(wire::ShardId home, std::uint64_t life, wire::InodeId a
                 home.value,
                 dropped.size());
   }
+  return true;
 }
 
 // --- Cuts and queries ----------------------------------------------------------------------------
@@ -304,7 +315,9 @@ rt::CoStatus ChunkFiles::cut(wire::TruncateChunksRequest body) {
     note_cut(file);
   }
   Status done = co_await store_.truncate(inode, size, body.chunk_bytes);
-  if (done && size == 0) {
+  if (done && is_gone) {
+    older_.forget(inode);
+  } else if (done && size == 0) {
     older_.excuse(inode);
   }
   auto found = files_.find(inode);
@@ -317,9 +330,13 @@ rt::CoStatus ChunkFiles::cut(wire::TruncateChunksRequest body) {
 }
 
 rt::CoResult<wire::QueryChunksReply> ChunkFiles::query(wire::QueryChunksRequest body) {
+  wire::InodeId inode{body.inode};
+  if (older_.is_unknown(inode)) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await older_.ask_again(inode.home()));
+  }
   if ((body.flags & wire::kQuerySync) != 0) {
-    BENCHFS_CO_TRY_VOID(older_.check(wire::InodeId{body.inode}));
-    BENCHFS_CO_TRY_VOID(co_await store_.sync(wire::InodeId{body.inode}));
+    BENCHFS_CO_TRY_VOID(older_.check(inode));
+    BENCHFS_CO_TRY_VOID(co_await store_.sync(inode));
   }
   co_return query_now(body);
 }

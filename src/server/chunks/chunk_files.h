@@ -86,9 +86,8 @@ class ChunkFiles {
   Result<wire::QueryChunksReply> query_now(const wire::QueryChunksRequest& body);
   // The inode is gone: writes under way fail from now on. cut() frees the chunks afterwards.
   void forget(wire::InodeId inode);
-  // A home has been heard of in this life. What it had in an earlier life is dropped, but for
-  // `asked_about`.
-  void on_life(wire::ShardId home, std::uint64_t life, wire::InodeId asked_about);
+  // The home says that it started again, and numbers its inodes from `first_counter` on.
+  void on_new_life(wire::ShardId home, std::uint64_t life, std::uint64_t first_counter);
 
   // Files with a mark, a write under way, or chunks whose home is another shard.
   [[nodiscard]] std::size_t size() const { return files_.size(); }
@@ -117,6 +116,9 @@ class ChunkFiles {
   rt::CoResult<wire::MarkReply> send_mark(wire::InodeId inode, std::uint64_t stamp, bool plain);
   // The entry whose mark with this stamp is under way; null when it is no longer waited for.
   File* asking(wire::InodeId inode, std::uint64_t stamp);
+  // A home has been heard of in this life. True: what it had in an earlier life is dropped, but for
+  // `asked_about`.
+  bool on_life(wire::ShardId home, std::uint64_t life, wire::InodeId asked_about);
   void unmark(File& file);
   void note_cut(File& file);
   void end_write(wire::InodeId inode, File& file);

@@ -18,7 +18,7 @@ bool is_chunk_size(std::uint32_t bytes) {
 
 ChunkService::ChunkService(chunk::ChunkStore& store,
                            ChunkFiles& files,
-                           const OlderFiles& older,
+                           OlderFiles& older,
                            chunk::BufferPool& buffers,
                            const net::MemoryRegion* region,
                            std::uint32_t slot_bytes,
@@ -50,6 +50,9 @@ Status ChunkService::check_range(std::uint64_t inode,
 rt::Task<void> ChunkService::read(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::ReadChunkRequest>(request));
   BENCHFS_SERVE_TRY_VOID(request, check_range(body.inode, body.index, body.offset, body.length));
+  if (older_.is_unknown(wire::InodeId{body.inode})) [[unlikely]] {
+    BENCHFS_SERVE_TRY_VOID(request, co_await older_.ask_again(wire::InodeId{body.inode}.home()));
+  }
   BENCHFS_SERVE_TRY_VOID(request, older_.check(wire::InodeId{body.inode}));
   BufferWait wait(request);
   BENCHFS_SERVE_TRY(chunk::ReadLease lease,
@@ -71,7 +74,7 @@ rt::Task<void> ChunkService::write(rpc::Request& request) {
     co_await request.reply_error(malformed());
     co_return;
   }
-  BENCHFS_SERVE_TRY_VOID(request, older_.check(wire::InodeId{body.inode}));
+  BENCHFS_SERVE_TRY_VOID(request, older_.check_write(wire::InodeId{body.inode}));
   ChunkFiles::Write write = files_.begin_write(wire::InodeId{body.inode}, body.truncation);
   BufferWait wait(request);
   BENCHFS_SERVE_TRY(
@@ -100,6 +103,9 @@ rt::Task<void> ChunkService::write(rpc::Request& request) {
 
 rt::Task<void> ChunkService::fsync(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::FsyncChunksRequest>(request));
+  if (older_.is_unknown(wire::InodeId{body.inode})) [[unlikely]] {
+    BENCHFS_SERVE_TRY_VOID(request, co_await older_.ask_again(wire::InodeId{body.inode}.home()));
+  }
   BENCHFS_SERVE_TRY_VOID(request, older_.check(wire::InodeId{body.inode}));
   BENCHFS_SERVE_TRY_VOID(request, co_await store_.sync(wire::InodeId{body.inode}));
   co_await request.reply(wire::NoReply{});
@@ -127,7 +133,7 @@ rt::Task<void> ChunkService::query(rpc::Request& request) {
 
 rt::Task<void> ChunkService::new_life(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::NewLifeRequest>(request));
-  files_.on_life(wire::ShardId{body.shard}, body.life, {});
+  files_.on_new_life(wire::ShardId{body.shard}, body.life, body.first_counter);
   co_await request.reply(wire::NoReply{});
 }
 

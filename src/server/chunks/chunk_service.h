@@ -21,7 +21,7 @@ class ChunkService {
   // `region` covers the pool's memory; it may be null.
   ChunkService(chunk::ChunkStore& store,
                ChunkFiles& files,
-               const OlderFiles& older,
+               OlderFiles& older,
                chunk::BufferPool& buffers,
                const net::MemoryRegion* region,
                std::uint32_t slot_bytes,
@@ -45,7 +45,7 @@ class ChunkService {
 
   chunk::ChunkStore& store_;
   ChunkFiles& files_;
-  const OlderFiles& older_;
+  OlderFiles& older_;
   chunk::BufferPool& buffers_;
   const net::MemoryRegion* region_;
   std::uint32_t slot_bytes_;

@@ -1,20 +1,26 @@
-// Which files are older than this life of a chunk server.
+// Which files this life of a chunk server may have lost bytes of.
 //
-// A shard that starts again has lost the chunks it held, while the inodes live on at their homes.
-// Within its life a home numbers its inodes upwards: a shard that comes back asks every home which
-// numbers it has given out, and refuses (kDataLost) what is asked of it about these, because
-// "nothing stored" would read as zeros. In the first life of a shard no file is older. See
-// docs/adr/0010-lost-chunks.md.
+// A shard that starts again has lost the chunks it held, while the inodes live on at their homes. A
+// home that starts again has lost its inodes, and the shards drop their chunks. In both cases
+// "nothing stored" would read as zeros, so it is refused (kDataLost).
+//
+// Within its life a home numbers its inodes upwards, from a random start. A shard that comes back
+// asks every home which numbers it has given out, and takes only later ones. When a home comes
+// back, the shard takes the numbers of that life only. In the first life of all shards no file is
+// refused. See docs/adr/0010-lost-chunks.md.
 //
 // Thread: the shard's.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <unordered_set>
 #include <vector>
 
 #include "base/error.h"
 #include "server/peers.h"
+#include "wire/ids.h"
+#include "wire/messages.h"
 
 namespace benchfs::server {
 
@@ -22,40 +28,66 @@ class OlderFiles {
  public:
   explicit OlderFiles(const Peers& peers) : peers_(peers) {}
 
-  // This shard had its place in a complete file system before: until a home has answered, its files
-  // are kNotReady.
-  void begin();
+  // This shard had its place in a complete file system before, and numbers its own inodes from
+  // `first_counter` on: until a home has answered, its files are kNotReady.
+  void begin(std::uint64_t first_counter);
   // Asks every home, again and again until it has answered or `cancel` says stop.
   rt::Task<void> ask_all(rt::CancelSource& cancel);
   [[nodiscard]] std::uint32_t unanswered() const { return unanswered_; }
+  // A home started again during the life of this shard. Without its first counter it is asked.
+  void on_new_life(wire::ShardId home, std::optional<std::uint64_t> first_counter);
 
-  // kDataLost: what was stored of this file may be lost. kNotReady: its home has not answered.
+  // Before bytes are read or counted. kDataLost: what was stored of this file may be lost.
+  // kNotReady: its home has not answered.
   [[nodiscard]] Status check(wire::InodeId inode) const {
     return homes_.empty() ? Status{} : check_home(inode);
   }
-  // The file was cut to nothing: it misses nothing any more.
-  void excuse(wire::InodeId inode) {
-    if (!homes_.empty() && excused_.size() < kMaxExcused) {
-      excused_.insert(inode);
-    }
+  // Before bytes are written: inodes that the home may not have are its own to refuse.
+  [[nodiscard]] Status check_write(wire::InodeId inode) const {
+    return homes_.empty() ? Status{} : check_home_write(inode);
   }
+  // The inode is of another life of its home than this shard knows: ask_again() before check().
+  [[nodiscard]] bool is_unknown(wire::InodeId inode) const {
+    return !homes_.empty() && is_unknown_to_home(inode);
+  }
+  // kNotReady: it does not answer.
+  rt::CoStatus ask_again(wire::ShardId home);
+
+  // The file was cut to nothing: it misses nothing any more.
+  void excuse(wire::InodeId inode);
+  // The inode is gone.
+  void forget(wire::InodeId inode) { excused_.erase(inode); }
+  [[nodiscard]] std::size_t excused() const { return excused_.size(); }
 
  private:
-  // Inodes with begin <= counter < end are older.
+  static constexpr std::uint64_t kAllCounters = std::uint64_t{1} << wire::InodeId::kCounterBits;
+
+  // Inodes with begin <= counter < end are older; those of the life are between begin and
+  // end + span.
   struct Home {
-    bool has_answered = false;
+    bool has_answered = true;
+    bool came_back = false;  // since this shard started, which lost nothing of its life
     std::uint64_t begin = 0;
     std::uint64_t end = 0;
+    std::uint64_t span = kAllCounters;  // until the home or the shard starts again
   };
 
+  [[nodiscard]] const Home* home_of(wire::InodeId inode) const;
+  static bool is_older(const Home& home, wire::InodeId inode) {
+    return inode.counter() >= home.begin && inode.counter() < home.end;
+  }
+  static bool is_taken(const Home& home, wire::InodeId inode) {
+    return inode.counter() - home.end < home.span;
+  }
   [[nodiscard]] Status check_home(wire::InodeId inode) const;
-  rt::Task<void> ask(wire::ShardId shard, rt::CancelSource& cancel);
-
-  static constexpr std::size_t kMaxExcused = std::size_t{1} << 20;  // later ones stay refused
+  [[nodiscard]] Status check_home_write(wire::InodeId inode) const;
+  [[nodiscard]] bool is_unknown_to_home(wire::InodeId inode) const;
+  void learn(wire::ShardId shard, const wire::InodeRangeReply& range);
+  rt::Task<void> ask(wire::ShardId shard, rt::CancelSource* cancel);
 
   const Peers& peers_;
   std::unordered_set<wire::InodeId> excused_;
-  std::vector<Home> homes_;  // empty in the first life
+  std::vector<Home> homes_;  // empty until a shard starts again
   std::uint32_t unanswered_ = 0;
 };
 

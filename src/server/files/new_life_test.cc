@@ -93,16 +93,135 @@ class LostChunksTest : public FilesTest {
     body.chunk_bytes = 64U << 10;
     return shard_.call(body, {}, Deadline::after(kShort));
   }
+  void know_homes() {
+    shard_.peer(1).release(Opcode::kInodeRange);
+    shard_.peer(2).release(Opcode::kInodeRange);
+    EXPECT_TRUE(shard_.eventually([&] { return query(1000).has_value(); }));
+  }
 };
+
+// Whether the bytes of an inode are refused because they may be lost.
+Errc read_error(testing::ShardUnderTest& shard, std::uint32_t home, std::uint64_t counter) {
+  wire::ReadChunkRequest body;
+  body.inode = wire::InodeId::make(wire::ShardId{home}, counter).value;
+  std::byte bytes[10] = {};
+  body.length = sizeof(bytes);
+  rpc::Call call = rpc::make_call(body);
+  call.into = bytes;
+  auto read = shard.client().call(call);
+  return read ? Errc::kOk : read.error().code;
+}
 
 TEST_F(LostChunksTest, AFileThatIsOlderThanTheShardIsNotEmpty) {
   EXPECT_FALSE(query(77).has_value());
-  shard_.peer(1).release(Opcode::kInodeRange);
-  shard_.peer(2).release(Opcode::kInodeRange);
-  EXPECT_TRUE(shard_.eventually([&] { return query(1000).has_value(); }));
+  know_homes();
   auto lost = query(77);
   ASSERT_FALSE(lost.has_value());
   EXPECT_EQ(lost.error().code, Errc::kDataLost) << lost.error().message();
+}
+
+TEST_F(LostChunksTest, NeitherAreFilesOfAnEarlierLifeOfTheirHome) {
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 500, .end = 1000});
+  know_homes();
+  EXPECT_EQ(read_error(shard_, 1, 77), Errc::kDataLost);
+  EXPECT_EQ(read_error(shard_, 1, std::uint64_t{1} << 40), Errc::kDataLost);
+  EXPECT_EQ(read_error(shard_, 1, 777), Errc::kDataLost);
+  EXPECT_EQ(read_error(shard_, 1, 1000), Errc::kOk);
+}
+
+TEST_F(LostChunksTest, NeitherAreThoseThatTheShardMadeInItsEarlierLife) {
+  know_homes();
+  EXPECT_EQ(read_error(shard_, 0, 77), Errc::kDataLost);
+  wire::Attr made = create("new", 1);
+  EXPECT_EQ(read_error(shard_, 0, wire::InodeId{made.inode}.counter()), Errc::kOk);
+}
+
+// However many files the home has made since.
+TEST_F(LostChunksTest, AFileFarBehindThoseKnownIsAskedAbout) {
+  know_homes();
+  constexpr std::uint64_t kFar = std::uint64_t{1} << 40;
+  ASSERT_EQ(read_error(shard_, 1, kFar), Errc::kDataLost);
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 0, .end = kFar + 1});
+  EXPECT_EQ(read_error(shard_, 1, kFar), Errc::kOk);
+  EXPECT_EQ(read_error(shard_, 1, 77), Errc::kDataLost);
+}
+
+// The home started again and could not say so yet: this shard has lost nothing of its files.
+TEST_F(LostChunksTest, AFileOfALaterLifeOfItsHomeIsNotOlder) {
+  know_homes();
+  constexpr std::uint64_t kLater = std::uint64_t{1} << 40;
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = kLater, .end = kLater + 10});
+  EXPECT_EQ(read_error(shard_, 1, kLater + 5), Errc::kOk);
+  EXPECT_EQ(read_error(shard_, 1, 1000), Errc::kDataLost);
+}
+
+TEST_F(LostChunksTest, AHomeThatDoesNotKnowTheFileRefusesTheWriteItself) {
+  know_homes();
+  wire::WriteChunkRequest body;
+  body.inode = wire::InodeId::make(wire::ShardId{1}, std::uint64_t{1} << 40).value;
+  std::byte bytes[10] = {};
+  body.length = sizeof(bytes);
+  auto written = shard_.call(body, {}, Deadline::after(std::chrono::seconds(10)), bytes);
+  ASSERT_FALSE(written.has_value());
+  EXPECT_TRUE(written.error().is_posix(ESTALE)) << written.error().message();
+}
+
+TEST_F(LostChunksTest, AFileThatWasCutToNothingMissesNothing) {
+  know_homes();
+  wire::TruncateChunksRequest cut;
+  cut.inode = wire::InodeId::make(wire::ShardId{1}, 77).value;
+  cut.truncation = 1;
+  cut.chunk_bytes = 64U << 10;
+  ASSERT_TRUE(shard_.call(cut).has_value());
+  EXPECT_EQ(read_error(shard_, 1, 77), Errc::kOk);
+  EXPECT_EQ(read_error(shard_, 1, 78), Errc::kDataLost);
+}
+
+// The shard itself has always been there.
+class HomeThatCameBackTest : public FilesTest {
+ protected:
+  void come_back(std::uint64_t life, std::uint64_t first_counter) {
+    wire::NewLifeRequest body;
+    body.life = life;
+    body.first_counter = first_counter;
+    body.shard = 1;
+    EXPECT_TRUE(shard_.call(body).has_value());
+  }
+  Result<wire::NoReply> write(std::uint64_t counter) {
+    std::byte bytes[10] = {};
+    wire::WriteChunkRequest body;
+    body.inode = wire::InodeId::make(wire::ShardId{1}, counter).value;
+    body.length = sizeof(bytes);
+    return shard_.call(body, {}, Deadline::after(std::chrono::seconds(10)), bytes);
+  }
+};
+
+TEST_F(HomeThatCameBackTest, ItsEarlierFilesAreNotEmpty) {
+  EXPECT_EQ(read_error(shard_, 1, 77), Errc::kOk);
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 5000, .end = 5000});
+  come_back(2, 5000);
+  EXPECT_EQ(read_error(shard_, 1, 77), Errc::kDataLost);
+  EXPECT_EQ(read_error(shard_, 1, 5000), Errc::kOk);
+  EXPECT_EQ(read_error(shard_, 2, 77), Errc::kOk);
+  come_back(1, 0);  // late
+  EXPECT_EQ(read_error(shard_, 1, 77), Errc::kDataLost);
+}
+
+TEST_F(HomeThatCameBackTest, NorAreTheyWhenAMarkSaysSoFirst) {
+  auto answer_marks = [&](std::uint64_t life) {
+    wire::MarkReply reply;
+    reply.life = life;
+    reply.cut_size = wire::MarkReply::kNoCut;
+    reply.chunk_bytes = 64U << 10;
+    shard_.peer(1).answer<wire::MarkRequest>(reply);
+  };
+  answer_marks(1);
+  ASSERT_TRUE(write(77).has_value());
+  answer_marks(2);
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 5000, .end = 5010});
+  ASSERT_TRUE(write(5001).has_value());
+  EXPECT_EQ(read_error(shard_, 1, 77), Errc::kDataLost);
+  EXPECT_EQ(read_error(shard_, 1, 5001), Errc::kOk);
 }
 
 }  // namespace
