@@ -1,0 +1,277 @@
+#include "door/attach.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "door/steps.h"
+
+namespace benchfs::door {
+namespace {
+
+constexpr int kBacklog = 128;
+constexpr std::size_t kVersionEnd = 8;  // of both messages, in every version
+
+std::string base_directory(const std::string& base) {
+  const char* variable = std::getenv("BENCHFS_DOOR_DIR");
+  return !base.empty() ? base : variable != nullptr ? variable : "/tmp";
+}
+
+// SafeDir has checked the owner.
+Status check_private(const SafeDir& dir) {
+  struct stat info{};
+  if (fstat(dir.fd(), &info) != 0) {
+    return fail_system(errno, dir.path());
+  }
+  if ((info.st_mode & 077) != 0 || info.st_uid != geteuid()) {
+    return fail(Errc::kConfig,
+                fmt::format("{} has mode {:04o} and belongs to user {}; the door needs a directory "
+                            "that only user {} may enter",
+                            dir.path(),
+                            info.st_mode & 07777,
+                            info.st_uid,
+                            geteuid()));
+  }
+  return {};
+}
+
+// A path of any length does not fit into an address; the way through the descriptor does, and it
+// leads to the directory that was checked.
+Result<sockaddr_un> address_in(const SafeDir& dir, const std::string& name) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::string path = fmt::format("/proc/self/fd/{}/{}", dir.fd(), name);
+  if (path.size() >= sizeof address.sun_path) {
+    return fail(Errc::kConfig, path + " is too long for a socket");
+  }
+  std::copy(path.begin(), path.end(), address.sun_path);
+  return address;
+}
+
+Result<Fd> new_socket(int flags) {
+  Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0));
+  if (!socket.is_open()) {
+    return fail_system(errno, "a socket for the node door");
+  }
+  return socket;
+}
+
+Status set_timeouts(int socket, Deadline deadline) {
+  Nanos left = deadline.is_never() ? Nanos::zero() : deadline.remaining();
+  if (!deadline.is_never() && left < std::chrono::microseconds(1)) {
+    return fail(Errc::kDeadline, "attaching to the node door");
+  }
+  timeval timeout{.tv_sec = left.count() / 1'000'000'000,
+                  .tv_usec = left.count() % 1'000'000'000 / 1'000};
+  for (int option : {SO_SNDTIMEO, SO_RCVTIMEO}) {
+    if (setsockopt(socket, SOL_SOCKET, option, &timeout, sizeof timeout) != 0) {
+      return fail_system(errno, "the timeout of the node door");
+    }
+  }
+  return {};
+}
+
+// The descriptors that came with a message; more than two are closed.
+std::array<Fd, 2> take_descriptors(msghdr& message) {
+  std::array<Fd, 2> taken;
+  std::size_t count = 0;
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
+       part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
+      continue;
+    }
+    std::size_t here = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < here; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof fd);
+      Fd owned(fd);
+      if (count < taken.size()) {
+        taken[count++] = std::move(owned);
+      }
+    }
+  }
+  return taken;
+}
+
+}  // namespace
+
+Result<DoorDirectory> DoorDirectory::find(std::uint64_t run_id,
+                                          const std::string& base,
+                                          bool create) {
+  BENCHFS_TRY(SafeDir root, SafeDir::open(base_directory(base), Owner::kSelfOrSticky));
+  std::string user_name = fmt::format("benchfs-{}", geteuid());
+  std::string run_name = fmt::format("{:016x}", run_id);
+  BENCHFS_TRY(SafeDir user,
+              create ? root.create_subdirectory(user_name, 0700) : root.subdirectory(user_name));
+  BENCHFS_TRY_VOID(check_private(user));
+  BENCHFS_TRY(SafeDir run,
+              create ? user.create_subdirectory(run_name, 0700) : user.subdirectory(run_name));
+  BENCHFS_TRY_VOID(check_private(run));
+  return DoorDirectory(std::move(user), std::move(run), run_name);
+}
+
+Result<DoorDirectory> DoorDirectory::open(std::uint64_t run_id, const std::string& base) {
+  return find(run_id, base, false);
+}
+
+Result<DoorDirectory> DoorDirectory::create(std::uint64_t run_id, const std::string& base) {
+  return find(run_id, base, true);
+}
+
+Result<Fd> DoorDirectory::listen(std::uint32_t shard) const {
+  std::string name = std::to_string(shard);
+  BENCHFS_TRY(sockaddr_un address, address_in(run_, name));
+  BENCHFS_TRY(Fd socket, new_socket(SOCK_NONBLOCK));
+  // Whatever has the name: it lies in a directory of ours, and we are this shard.
+  ::unlinkat(run_.fd(), name.c_str(), 0);
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(socket.get(), kBacklog) != 0) {
+    return fail_system(errno, "opening the node door " + run_.path_of(name));
+  }
+  return socket;
+}
+
+Result<Fd> DoorDirectory::connect(std::uint32_t shard, Deadline deadline) const {
+  std::string name = std::to_string(shard);
+  struct stat info{};
+  if (fstatat(run_.fd(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    return fail(Errc::kUnreachable, "there is no node door " + run_.path_of(name));
+  }
+  if (!S_ISSOCK(info.st_mode) || (info.st_uid != geteuid() && info.st_uid != 0)) {
+    return fail(Errc::kConfig, run_.path_of(name) + " is not a socket of this user");
+  }
+  BENCHFS_TRY(sockaddr_un address, address_in(run_, name));
+  BENCHFS_TRY(Fd socket, new_socket(0));
+  BENCHFS_TRY_VOID(set_timeouts(socket.get(), deadline));
+  while (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+         0) {
+    if (errno == EINTR && !deadline.passed()) {
+      continue;
+    }
+    Errc code = errno == EAGAIN || errno == EINTR ? Errc::kDeadline : Errc::kUnreachable;
+    return std::unexpected(Error{code, errno, "connecting to the node door " + run_.path_of(name)});
+  }
+  BENCHFS_TRY_VOID(accepted_peer(socket.get()));
+  return socket;
+}
+
+void DoorDirectory::remove(std::uint32_t shard) const {
+  ::unlinkat(run_.fd(), std::to_string(shard).c_str(), 0);
+  user_.remove_subdirectory(name_);
+}
+
+Result<PeerIdentity> accepted_peer(int socket) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    return fail_system(errno, "asking who is at the node door");
+  }
+  if (peer.uid != geteuid() && peer.uid != 0) {
+    return fail(Errc::kRefused,
+                fmt::format("user {} is at the node door of user {}", peer.uid, geteuid()));
+  }
+  return PeerIdentity{.pid = peer.pid, .uid = peer.uid};
+}
+
+Result<AttachAnswer> ask_to_attach(int socket, const AttachRequest& request, Deadline deadline) {
+  BENCHFS_TRY_VOID(set_timeouts(socket, deadline));
+  if (::send(socket, &request, sizeof request, MSG_NOSIGNAL) != sizeof request) {
+    return fail(Errc::kDisconnected, "the node door was closed before the request to attach");
+  }
+  at_step(Step::kAskedToAttach);
+  AttachAnswer answer;
+  iovec part{.iov_base = &answer.reply, .iov_len = sizeof answer.reply};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(4 * sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t got = 0;
+  do {
+    got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  } while (got < 0 && errno == EINTR && !deadline.passed());
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+    return fail(Errc::kDeadline, "the node door does not answer");
+  }
+  if (got <= 0) {
+    return fail(Errc::kDisconnected, "the node door was closed before it answered");
+  }
+  std::array<Fd, 2> descriptors = take_descriptors(message);
+  answer.page = std::move(descriptors[0]);
+  answer.memory = std::move(descriptors[1]);
+  auto bytes = static_cast<std::size_t>(got);
+  if (bytes < kVersionEnd || answer.reply.magic != kDoorMagic) {
+    return fail(Errc::kMalformed, "the answer of the node door");
+  }
+  if (answer.reply.version != kDoorVersion) {
+    return fail(
+        Errc::kVersion,
+        fmt::format(
+            "the node door has version {}, this program {}", answer.reply.version, kDoorVersion));
+  }
+  if (bytes != sizeof answer.reply || (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) {
+    return fail(Errc::kMalformed, "the answer of the node door");
+  }
+  if (answer.reply.status != 0) {
+    return fail(static_cast<Errc>(answer.reply.status), "the node door refused this program");
+  }
+  SessionShape shape{answer.reply.lanes, answer.reply.area_bytes};
+  if (!answer.page.is_open() || !answer.memory.is_open() || !shape.is_valid()) {
+    return fail(Errc::kMalformed, "the answer of the node door brings no memory");
+  }
+  at_step(Step::kGotDescriptors);
+  return answer;
+}
+
+Result<AttachRequest> receive_attach(int socket) {
+  AttachRequest request;
+  // Longer messages are of another version; what is cut off is not needed to tell.
+  ssize_t got = ::recv(socket, &request, sizeof request, MSG_DONTWAIT);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+    return fail(Errc::kNotReady, "no request to attach yet");
+  }
+  if (got <= 0) {
+    return fail(Errc::kDisconnected, "a program left the node door");
+  }
+  auto bytes = static_cast<std::size_t>(got);
+  bool is_whole = bytes == sizeof request || request.version != kDoorVersion;
+  if (bytes < kVersionEnd || request.magic != kDoorMagic || !is_whole) {
+    return fail(Errc::kMalformed, "a request to attach");
+  }
+  return request;
+}
+
+Status answer_attach(int socket, const AttachReply& reply, int page, int memory) {
+  AttachReply copy = reply;
+  iovec part{.iov_base = &copy, .iov_len = sizeof copy};
+  std::array<int, 2> descriptors{page, memory};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof descriptors)> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (reply.status == 0) {
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof descriptors);
+    std::memcpy(CMSG_DATA(header), descriptors.data(), sizeof descriptors);
+  }
+  if (::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof copy) {
+    return fail(Errc::kDisconnected, "a program left the node door before the answer");
+  }
+  return {};
+}
+
+}  // namespace benchfs::door

@@ -1,0 +1,94 @@
+// How a program and a shard of its node find each other, and what they tell each other once, over a
+// Unix socket in a directory that only their user may enter (docs/wire.md, "The node door").
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/safe_dir.h"
+#include "door/layout.h"
+
+namespace benchfs::door {
+
+inline constexpr std::uint32_t kDoorMagic = 0x6B726442;  // "Bdrk"
+inline constexpr std::uint32_t kDoorVersion = 1;
+
+// One message each way; both start with magic and version in every version.
+struct AttachRequest {
+  std::uint32_t magic = kDoorMagic;
+  std::uint32_t version = kDoorVersion;
+  std::uint64_t run_id = 0;
+  std::uint32_t shard = 0;
+  std::uint32_t lanes = 0;
+  std::uint32_t area_bytes = 0;
+  std::uint32_t flags = 0;  // 0; unknown ones are malformed
+};
+static_assert(sizeof(AttachRequest) == 32 && std::is_trivially_copyable_v<AttachRequest>);
+
+// With status kOk it brings two descriptors: the shard page and the session's memory.
+struct AttachReply {
+  std::uint32_t magic = kDoorMagic;
+  std::uint32_t version = kDoorVersion;
+  std::uint32_t status = 0;  // Errc
+  std::uint32_t lanes = 0;   // at most what was asked for, as is area_bytes
+  std::uint32_t area_bytes = 0;
+  std::uint32_t padding = 0;
+  std::uint64_t run_id = 0;
+};
+static_assert(sizeof(AttachReply) == 32 && std::is_trivially_copyable_v<AttachReply>);
+
+// The doors of one run on this node: <base>/benchfs-<uid>/<run id>/<shard>.
+class DoorDirectory {
+ public:
+  // In `base`, which is $BENCHFS_DOOR_DIR or /tmp if it is empty; it may be writable for others if
+  // it is sticky. Nothing below it is reached through a symbolic link, and only this user may enter
+  // it. Errors: kConfig, kSystem.
+  static Result<DoorDirectory> open(std::uint64_t run_id, const std::string& base = {});
+  static Result<DoorDirectory> create(std::uint64_t run_id, const std::string& base = {});
+
+  // A socket that listens, in place of one that a killed daemon left. Errors: kConfig, kSystem.
+  [[nodiscard]] Result<Fd> listen(std::uint32_t shard) const;
+  // Connected to this user's daemon, or root's; later calls on it end at the deadline.
+  // Errors: kUnreachable (nobody listens), kDeadline, kRefused (another user's), kConfig, kSystem.
+  [[nodiscard]] Result<Fd> connect(std::uint32_t shard, Deadline deadline) const;
+  // Removes the socket, and the directories when they are empty.
+  void remove(std::uint32_t shard) const;
+
+ private:
+  DoorDirectory(SafeDir user, SafeDir run, std::string name)
+      : user_(std::move(user)), run_(std::move(run)), name_(std::move(name)) {}
+  static Result<DoorDirectory> find(std::uint64_t run_id, const std::string& base, bool create);
+  SafeDir user_;
+  SafeDir run_;
+  std::string name_;  // of run_ in user_
+};
+
+struct PeerIdentity {
+  pid_t pid = 0;  // 0: not in our PID namespace
+  uid_t uid = 0;
+};
+// The peer of a connected socket when it may share memory with us: the same user, or root.
+// Errors: kRefused, kSystem.
+Result<PeerIdentity> accepted_peer(int socket);
+
+struct AttachAnswer {
+  AttachReply reply;
+  Fd page;
+  Fd memory;
+};
+// Client. Blocks until the deadline. Errors: what the shard answered; kDeadline, kDisconnected,
+// kVersion, kMalformed, kSystem.
+Result<AttachAnswer> ask_to_attach(int socket, const AttachRequest& request, Deadline deadline);
+
+// Shard. Never blocks. Errors: kNotReady (nothing there yet), kDisconnected, kMalformed.
+Result<AttachRequest> receive_attach(int socket);
+// The descriptors are sent with status kOk only. Errors: kDisconnected.
+Status answer_attach(int socket, const AttachReply& reply, int page, int memory);
+
+}  // namespace benchfs::door

@@ -1,0 +1,344 @@
+#include "door/client_session.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "base/backoff.h"
+#include "base/check.h"
+#include "base/futex.h"
+#include "door/steps.h"
+
+namespace benchfs::door {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+// Looks at the reply between two looks at the shard's progress.
+constexpr std::uint32_t kLooks = 128;
+// The first looks, about a microsecond, do not pause: the reply is on its way.
+constexpr std::uint32_t kBusyLooks = 64;
+// A shard that makes progress for this long without an answer has work that takes time.
+constexpr Nanos kLongestSpin = microseconds(100);
+constexpr Nanos kLongestYield = microseconds(100);
+// One sleep; then the shard's life is looked at, and it is rung again.
+constexpr Nanos kFirstSleep = milliseconds(1);
+constexpr Nanos kLongestSleep = milliseconds(100);
+
+void cpu_relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Under a number that programs do not use by themselves.
+Result<int> move_high(Fd socket) {
+  constexpr int kHigh = 512;
+  int moved = fcntl(socket.get(), F_DUPFD_CLOEXEC, kHigh);
+  if (moved < 0 && errno == EINVAL) {  // beyond the limit of descriptors
+    moved = fcntl(socket.get(), F_DUPFD_CLOEXEC, 0);
+  }
+  if (moved < 0) {
+    return fail_system(errno, "the socket of the node door");
+  }
+  return moved;
+}
+
+std::unexpected<Error> gone() {
+  return fail(Errc::kDisconnected, "the node's daemon is gone, or this is a child of fork");
+}
+
+}  // namespace
+
+// --- Session -------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<ClientSession>> ClientSession::attach(const AttachOptions& options,
+                                                             Deadline deadline) {
+  BENCHFS_TRY(DoorDirectory directory, DoorDirectory::open(options.run_id, options.base));
+  BENCHFS_TRY(Fd socket, directory.connect(options.shard, deadline));
+  AttachRequest request{.run_id = options.run_id,
+                        .shard = options.shard,
+                        .lanes = options.wanted.lanes,
+                        .area_bytes = options.wanted.area_bytes};
+  BENCHFS_TRY(AttachAnswer answer, ask_to_attach(socket.get(), request, deadline));
+  std::unique_ptr<ClientSession> session(new ClientSession());  // lint: allow new private
+  SessionShape shape{answer.reply.lanes, answer.reply.area_bytes};
+  BENCHFS_TRY(session->mark_, ForkMark::create());
+  BENCHFS_TRY(session->page_, map_received(answer.page.get(), kPage, Mapping::Access::kRead));
+  BENCHFS_TRY(session->memory_,
+              map_received(answer.memory.get(), shape.bytes(), Mapping::Access::kReadWrite));
+  session->view_ = SessionView(session->memory_.data(), shape);
+  session->room_ = shape.area_bytes / shape.lanes / kLine * kLine;
+  struct stat info{};
+  if (fstat(socket.get(), &info) != 0) {
+    return fail_system(errno, "the socket of the node door");
+  }
+  session->socket_device_ = info.st_dev;
+  session->socket_inode_ = info.st_ino;
+  BENCHFS_TRY(session->socket_, move_high(std::move(socket)));
+  at_step(Step::kAttached);
+  return session;
+}
+
+ClientSession::~ClientSession() {
+  if (owns_socket()) {
+    ::close(socket_);
+  }
+  if (!mark_.is_set()) {  // nothing is mapped here
+    page_.abandon();
+    memory_.abandon();
+    return;
+  }
+  BENCHFS_CHECK((taken_.load() & ~left_.load()) == 0);
+}
+
+bool ClientSession::owns_socket() const {
+  struct stat info{};
+  return socket_ >= 0 && fstat(socket_, &info) == 0 && info.st_dev == socket_device_ &&
+         info.st_ino == socket_inode_;
+}
+
+bool ClientSession::check_shard() {
+  if (!is_attached()) {
+    return false;
+  }
+  char byte = 0;
+  bool is_closed = page().bell.load(std::memory_order_acquire) != 0 ||
+                   (owns_socket() && ::recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0);
+  if (is_closed) {
+    is_gone_.store(true, std::memory_order_relaxed);
+  }
+  return !is_closed;
+}
+
+bool ClientSession::claim(std::uint32_t index) {
+  std::uint64_t bit = std::uint64_t{1} << index;
+  if ((taken_.fetch_or(bit, std::memory_order_acquire) & bit) == 0) {
+    return true;
+  }
+  // Taken: by a thread, or by a call that was given up and may have ended.
+  if ((left_.load(std::memory_order_relaxed) & bit) == 0 ||
+      (left_.fetch_and(~bit, std::memory_order_acquire) & bit) == 0) {
+    return false;
+  }
+  Private& lane = lanes_[index];
+  if (view_.lane(index).reply.sequence.load(std::memory_order_acquire) != lane.sequence) {
+    left_.fetch_or(bit, std::memory_order_release);
+    return false;
+  }
+  lane.is_outstanding = false;
+  return true;
+}
+
+Result<ClientLane> ClientSession::take_lane() {
+  if (!is_attached()) {
+    return gone();
+  }
+  for (std::uint32_t i = 0; i < shape().lanes; ++i) {
+    bool may_be_free = ((taken_.load(std::memory_order_relaxed) >> i) & 1) == 0 ||
+                       ((left_.load(std::memory_order_relaxed) >> i) & 1) != 0;
+    if (may_be_free && claim(i)) {
+      at_step(Step::kLaneTaken);
+      return ClientLane(*this, i);
+    }
+  }
+  return fail(Errc::kBusy, "every lane to the node's daemon is taken");
+}
+
+void ClientSession::give_back(ClientLane& lane) {
+  std::uint64_t bit = std::uint64_t{1} << lane.index_;
+  if (lanes_[lane.index_].is_outstanding) {
+    left_.fetch_or(bit, std::memory_order_release);
+  } else {
+    taken_.fetch_and(~bit, std::memory_order_release);
+  }
+}
+
+// --- Lane ----------------------------------------------------------------------------------------
+
+ClientLane::~ClientLane() {
+  if (session_ != nullptr) {
+    session_->give_back(*this);
+  }
+}
+
+LaneMemory& ClientLane::memory() const {
+  return session_->view_.lane(index_);
+}
+
+bool ClientLane::is_outstanding() const {
+  return session_->lanes_[index_].is_outstanding;
+}
+
+Status ClientLane::send(const Message& message) {
+  ClientSession::Private& own = session_->lanes_[index_];
+  BENCHFS_CHECK(!own.is_outstanding && message.id != 0);
+  if (!session_->is_attached()) {
+    return gone();
+  }
+  std::size_t near = std::min(message.header.size(), kNearBytes);
+  std::size_t far_header = message.header.size() - near;
+  if (message.header.size() > wire::kMaxHeaderBytes ||
+      far_header + message.data.size() > session_->room_) {
+    return fail(Errc::kLimit,
+                fmt::format("a request of {} and {} bytes for a lane with room for {}",
+                            message.header.size(),
+                            message.data.size(),
+                            session_->room_));
+  }
+  LaneMessage& request = memory().request;
+  MessageFrame frame{.id = message.id,
+                     .header_bytes = static_cast<std::uint16_t>(message.header.size()),
+                     .far_offset = index_ * session_->room_,
+                     .far_bytes = session_->room_,
+                     .data_bytes = static_cast<std::uint32_t>(message.data.size())};
+  std::memcpy(&request.frame, &frame, sizeof frame);
+  std::memcpy(request.near, message.header.data(), near);
+  if (far_header + message.data.size() > 0) {
+    std::byte* far = session_->view_.area() + frame.far_offset;
+    std::memcpy(far, message.header.data() + near, far_header);
+    if (!message.data.empty()) {
+      std::memcpy(far + far_header, message.data.data(), message.data.size());
+    }
+  }
+  at_step(Step::kRequestWritten);
+  own.is_outstanding = true;
+  request.sequence.store(++own.sequence, std::memory_order_release);
+  at_step(Step::kSequenceStored);
+  // Either the shard sees the request before it sleeps, or we see that it sleeps.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  at_step(Step::kFenced);
+  if (memory().ssleep.load(std::memory_order_relaxed) != 0) {
+    ring();
+  }
+  at_step(Step::kSent);
+  return {};
+}
+
+void ClientLane::ring() {
+  session_->view_.head().bell.fetch_add(1, std::memory_order_seq_cst);
+  at_step(Step::kBellRaised);
+  futex_wake(session_->page().bell);
+}
+
+bool ClientLane::has_reply() const {
+  return memory().reply.sequence.load(std::memory_order_acquire) ==
+         session_->lanes_[index_].sequence;
+}
+
+Result<Reply> ClientLane::receive(std::span<std::byte> header,
+                                  std::span<std::byte> data,
+                                  Deadline deadline) {
+  BENCHFS_CHECK(is_outstanding());
+  if (!session_->mark_.is_set()) {
+    return gone();
+  }
+  BENCHFS_TRY_VOID(wait(deadline));
+  at_step(Step::kReplySeen);
+  session_->lanes_[index_].is_outstanding = false;
+  Result<Reply> reply = copy_reply(header, data);
+  at_step(Step::kReplyCopied);
+  return reply;
+}
+
+Result<Reply> ClientLane::copy_reply(std::span<std::byte> header, std::span<std::byte> data) {
+  const LaneMessage& reply = memory().reply;
+  MessageFrame frame;
+  copy_once(&frame, &reply.frame, sizeof frame);
+  std::size_t near = std::min<std::size_t>(frame.header_bytes, kNearBytes);
+  std::size_t far_header = frame.header_bytes - near;
+  if (frame.header_bytes > wire::kMaxHeaderBytes ||
+      far_header + frame.data_bytes > session_->room_) {
+    return fail(Errc::kMalformed, "a reply of the node's daemon");
+  }
+  if (frame.id == 0) {
+    std::uint16_t code = 0;
+    copy_once(&code, reply.near, sizeof code);
+    return fail(static_cast<Errc>(code), "the node door refused a call");
+  }
+  if (frame.header_bytes > header.size() || frame.data_bytes > data.size()) {
+    return fail(Errc::kLimit, "a reply is longer than expected");
+  }
+  const std::byte* far = session_->view_.area() + index_ * session_->room_;
+  copy_once(header.data(), reply.near, near);
+  if (far_header + frame.data_bytes > 0) {
+    copy_once(header.data() + near, far, far_header);
+    copy_once(data.data(), far + far_header, frame.data_bytes);
+  }
+  return Reply{.id = frame.id, .header_bytes = frame.header_bytes, .data_bytes = frame.data_bytes};
+}
+
+Status ClientLane::wait(Deadline deadline) {
+  std::uint64_t progress = 0;
+  MonoTime since{};  // the first look at the clock
+  MonoTime stood{};  // since when the shard makes no progress; 0: it makes some
+  for (std::uint32_t looks = 1; !has_reply(); ++looks) {
+    if (looks < kBusyLooks) {
+      continue;
+    }
+    if (looks % kLooks != 0) {
+      cpu_relax();
+      continue;
+    }
+    MonoTime now = mono_now();
+    since = since == MonoTime{} ? now : since;
+    std::uint64_t seen = session_->page().progress.load(std::memory_order_relaxed);
+    if (seen != progress) {
+      progress = seen;
+      stood = MonoTime{};
+    } else {
+      stood = stood == MonoTime{} ? now : stood;
+      sched_yield();
+    }
+    bool is_stuck = stood != MonoTime{} && now - stood >= kLongestYield;
+    if (is_stuck || now - since >= kLongestSpin + kLongestYield || deadline.passed(now)) {
+      return sleep(deadline);
+    }
+  }
+  return {};
+}
+
+Status ClientLane::sleep(Deadline deadline) {
+  LaneMemory& lane = memory();
+  Backoff pause(kFirstSleep, kLongestSleep);
+  Status ended;
+  lane.csleep.store(1, std::memory_order_relaxed);
+  at_step(Step::kMarkedAsleep);
+  // Either we see the reply, or the shard sees that we sleep.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  while (!has_reply()) {
+    if (!session_->check_shard()) {
+      // It may have answered before it went.
+      ended = has_reply() ? Status{} : gone();
+      break;
+    }
+    MonoTime now = mono_now();
+    if (deadline.passed(now)) {
+      ended = fail(Errc::kDeadline, "the node's daemon has not answered");
+      break;
+    }
+    if (lane.ssleep.load(std::memory_order_relaxed) != 0) {
+      ring();  // again: the watch on the bell may have been between two waits
+    }
+    std::uint32_t old = lane.reply.sequence.load(std::memory_order_acquire);
+    if (old == session_->lanes_[index_].sequence) {
+      break;
+    }
+    at_step(Step::kBeforeSleep);
+    futex_wait(lane.reply.sequence, old, std::min(pause.next(), deadline.remaining(now)));
+  }
+  lane.csleep.store(0, std::memory_order_relaxed);
+  return ended;
+}
+
+}  // namespace benchfs::door

@@ -1,0 +1,140 @@
+// A program's half of a session with a shard of its node.
+//
+// A thread takes a lane and calls; each has its own, so threads do not hand anything to each other.
+// While the shard's progress word moves the reply is nanoseconds away and the caller spins; when it
+// stands still it yields, then it sleeps on the reply. Nothing here needs a thread of its own, a
+// signal, or a descriptor that must stay open.
+//
+// Over fork the child has no session: calls end with kDisconnected, and it attaches by itself.
+// Thread: any.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "door/attach.h"
+#include "door/layout.h"
+#include "door/shared_memory.h"
+
+namespace benchfs::door {
+
+struct Message {
+  std::uint16_t id = 0;  // not 0
+  std::span<const std::byte> header;
+  std::span<const std::byte> data;
+};
+
+struct Reply {
+  std::uint16_t id = 0;
+  std::size_t header_bytes = 0;
+  std::size_t data_bytes = 0;
+};
+
+class ClientSession;
+
+// A lane that this thread has. Destroyed with a call outstanding, the lane stays with the shard
+// until its reply is there.
+class ClientLane {
+ public:
+  ClientLane(ClientLane&& other) noexcept
+      : session_(std::exchange(other.session_, nullptr)), index_(other.index_) {}
+  ClientLane& operator=(ClientLane&&) = delete;
+  ~ClientLane();
+
+  // Sends a request; no call is outstanding. Copies what it is given.
+  // Errors: kLimit (longer than a lane has room for), kDisconnected.
+  Status send(const Message& message);
+  // Whether the reply is there.
+  [[nodiscard]] bool has_reply() const;
+  // Waits for the reply and copies it. Errors: kDeadline (the call is still outstanding, and may be
+  // executed); kDisconnected (likewise, but nobody will answer); kMalformed, kLimit (longer than
+  // what is given to hold it); what the shard refused it with.
+  Result<Reply> receive(std::span<std::byte> header, std::span<std::byte> data, Deadline deadline);
+
+  [[nodiscard]] bool is_outstanding() const;
+  [[nodiscard]] std::uint32_t index() const { return index_; }
+
+ private:
+  friend class ClientSession;
+  ClientLane(ClientSession& session, std::uint32_t index) : session_(&session), index_(index) {}
+  [[nodiscard]] LaneMemory& memory() const;
+  Result<Reply> copy_reply(std::span<std::byte> header, std::span<std::byte> data);
+  Status wait(Deadline deadline);
+  Status sleep(Deadline deadline);
+  void ring();
+
+  ClientSession* session_;
+  std::uint32_t index_;
+};
+
+struct AttachOptions {
+  std::uint64_t run_id = 0;
+  std::uint32_t shard = 0;
+  std::string base;  // as in DoorDirectory
+  SessionShape wanted{.lanes = 8, .area_bytes = 8U << 20};
+};
+
+class ClientSession {
+ public:
+  // Blocks until the deadline. Errors: kUnreachable, kRefused, kVersion, kStaleRun, kLimit and
+  // others: this way is not open, and the text says why.
+  static Result<std::unique_ptr<ClientSession>> attach(const AttachOptions& options,
+                                                       Deadline deadline);
+  ClientSession(const ClientSession&) = delete;
+  ClientSession& operator=(const ClientSession&) = delete;
+  // No lane is taken any more.
+  ~ClientSession();
+
+  // Errors: kBusy (all are taken), kDisconnected.
+  Result<ClientLane> take_lane();
+  // False in a child of fork, and once the shard is known to be gone.
+  [[nodiscard]] bool is_attached() const {
+    return mark_.is_set() && !is_gone_.load(std::memory_order_relaxed);
+  }
+  // Looks whether the shard is there. Costs a system call.
+  bool check_shard();
+
+  [[nodiscard]] const SessionShape& shape() const { return view_.shape(); }
+  // Bytes that a call may have beside its lane.
+  [[nodiscard]] std::uint32_t room_of_lane() const { return room_; }
+
+ private:
+  friend class ClientLane;
+
+  // What no other process sees of a lane.
+  struct alignas(kLine) Private {
+    std::uint32_t sequence = 0;
+    bool is_outstanding = false;
+  };
+
+  ClientSession() = default;
+  [[nodiscard]] const ShardPage& page() const {
+    return *reinterpret_cast<const ShardPage*>(page_.data());
+  }
+  // Whether the descriptor is still what we opened: the program may have closed it.
+  [[nodiscard]] bool owns_socket() const;
+  bool claim(std::uint32_t index);
+  void give_back(ClientLane& lane);
+
+  ForkMark mark_;
+  Mapping page_;
+  Mapping memory_;
+  SessionView view_;
+  std::uint32_t room_ = 0;
+  int socket_ = -1;  // not an Fd: it may be another's by now
+  dev_t socket_device_ = 0;
+  ino_t socket_inode_ = 0;
+  std::atomic<bool> is_gone_{false};
+  std::atomic<std::uint64_t> taken_{0};  // bit per lane
+  std::atomic<std::uint64_t> left_{0};   // taken by nobody, with a call that was given up
+  std::array<Private, kMaxLanes> lanes_{};
+};
+
+}  // namespace benchfs::door

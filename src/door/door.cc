@@ -1,0 +1,432 @@
+#include "door/door.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/backoff.h"
+#include "base/check.h"
+#include "base/futex.h"
+#include "base/log.h"
+#include "door/steps.h"
+
+namespace benchfs::door {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Looks without a request until a lane is cold, divided among the hot ones: a second look costs a
+// cache line each.
+constexpr std::size_t kQuietLooks = 1U << 16;
+// Passes between two looks at sockets, which cost a system call; after a sleep at once.
+constexpr std::uint32_t kEventsEvery = 256;
+constexpr int kMostEvents = 64;  // handled in a pass
+constexpr Nanos kPauseWithoutDescriptors = milliseconds(100);
+constexpr Nanos kFirstProof = milliseconds(1);
+constexpr Nanos kLongestProof = std::chrono::seconds(1);  // pause between two
+constexpr Nanos kProofDeadline = std::chrono::seconds(10);
+
+}  // namespace
+
+Door::Door(rt::Reactor& reactor, rt::BlockingPool& pool, CallHandler& handler, DoorConfig config)
+    : reactor_(reactor), pool_(pool), handler_(handler), config_(std::move(config)) {
+  pause_.door = this;
+}
+
+Result<std::unique_ptr<Door>> Door::open(rt::Reactor& reactor,
+                                         rt::BlockingPool& pool,
+                                         CallHandler& handler,
+                                         DoorConfig config) {
+  std::unique_ptr<Door> door(
+      new Door(reactor, pool, handler, std::move(config)));  // lint: allow new private constructor
+  BENCHFS_TRY_VOID(door->start());
+  return door;
+}
+
+Status Door::start() {
+  BENCHFS_CHECK(config_.most.is_valid());
+  BENCHFS_TRY(page_memory_, create_published_memory(kPage));
+  page_ = reinterpret_cast<ShardPage*>(page_memory_.mapping.data());
+  events_ = Fd(epoll_create1(EPOLL_CLOEXEC));
+  if (!events_.is_open()) {
+    return fail_system(errno, "creating the event descriptor of the node door");
+  }
+  BENCHFS_TRY(DoorDirectory directory, DoorDirectory::create(config_.run_id, config_.base));
+  directory_ = std::make_unique<DoorDirectory>(std::move(directory));
+  BENCHFS_TRY(listener_.fd, directory_->listen(config_.shard));
+  if (!watch(listener_, EPOLLIN)) {
+    return fail_system(errno, "watching the node door");
+  }
+  BENCHFS_TRY(bell_, rt::FutexWatch::start(reactor_, page_->bell));
+  reactor_.add_poller(*this);
+  is_open_ = true;
+  return {};
+}
+
+Door::~Door() {
+  BENCHFS_CHECK(!is_open_ && sessions_.empty());
+}
+
+rt::Task<void> Door::close() {
+  is_open_ = false;
+  pause_.disarm();
+  unwatch(listener_);
+  directory_->remove(config_.shard);
+  bell_.reset();  // sets the word that says "closed"
+  scope_.close();
+  co_await scope_.join();
+  while (!sessions_.empty()) {
+    ServerSession& session = *sessions_.front().session;
+    if (session.is_mapped()) {
+      for (ServerLane& lane : session.lanes_) {
+        futex_wake(lane.memory_->reply.sequence);
+      }
+      cool(session);
+    }
+    end(sessions_.front());
+  }
+  guests_.clear();
+  reactor_.remove_poller(*this);
+}
+
+// --- Attaching -----------------------------------------------------------------------------------
+
+bool Door::watch(Source& source, std::uint32_t events) const {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &source;
+  return epoll_ctl(events_.get(), EPOLL_CTL_ADD, source.fd.get(), &event) == 0;
+}
+
+void Door::unwatch(const Source& source) const {
+  epoll_ctl(events_.get(), EPOLL_CTL_DEL, source.fd.get(), nullptr);
+}
+
+bool Door::handle_events() {
+  passes_since_events_ = 0;
+  // One at a time: handling one may end what another belongs to.
+  epoll_event event{};
+  int handled = 0;
+  while (handled < kMostEvents && epoll_wait(events_.get(), &event, 1, 0) == 1) {
+    handle(*static_cast<Source*>(event.data.ptr));
+    ++handled;
+  }
+  return handled > 0;
+}
+
+void Door::handle(Source& source) {
+  switch (source.kind) {
+    case Source::Kind::kListener:
+      return let_in();
+    case Source::Kind::kGuest:
+      return hear(*static_cast<Guest*>(source.owner));
+    case Source::Kind::kSession:
+      unwatch(source);
+      return on_trigger(*static_cast<Member*>(source.owner));
+  }
+}
+
+void Door::let_in() {
+  Fd socket(accept4(listener_.fd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!socket.is_open()) {
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+      unwatch(listener_);
+      reactor_.arm(pause_, mono_now() + kPauseWithoutDescriptors);
+    }
+    return;
+  }
+  Result<PeerIdentity> peer = accepted_peer(socket.get());
+  if (!peer) {
+    ++stats_.refused;
+    return;
+  }
+  if (guests_.size() >= config_.most_unattached) {
+    ++stats_.dropped;
+    drop(guests_.front());
+  }
+  Guest& guest = guests_.emplace_back();
+  guest.self = std::prev(guests_.end());
+  guest.door = this;
+  guest.peer = *peer;
+  guest.socket = {.kind = Source::Kind::kGuest, .fd = std::move(socket), .owner = &guest};
+  if (!watch(guest.socket, EPOLLIN)) {
+    return drop(guest);
+  }
+  reactor_.arm(guest, mono_now() + config_.patience);
+}
+
+void Door::Pause::on_timer() {
+  if (!door->watch(door->listener_, EPOLLIN)) {
+    door->reactor_.arm(*this, mono_now() + kPauseWithoutDescriptors);
+  }
+}
+
+void Door::Guest::on_timer() {
+  ++door->stats_.dropped;
+  door->drop(*this);
+}
+
+void Door::drop(Guest& guest) {
+  guests_.erase(guest.self);
+}
+
+Errc Door::check(const AttachRequest& request) const {
+  if (request.version != kDoorVersion) {
+    return Errc::kVersion;
+  }
+  if (request.run_id != config_.run_id || request.shard != config_.shard) {
+    return Errc::kStaleRun;
+  }
+  if (request.flags != 0 || !SessionShape{request.lanes, request.area_bytes}.is_valid()) {
+    return Errc::kMalformed;
+  }
+  return sessions_.size() < config_.most_sessions ? Errc::kOk : Errc::kLimit;
+}
+
+void Door::hear(Guest& guest) {
+  Result<AttachRequest> request = receive_attach(guest.socket.fd.get());
+  if (!request && request.error().code == Errc::kNotReady) {
+    return;
+  }
+  if (!request) {
+    ++(request.error().code == Errc::kDisconnected ? stats_.dropped : stats_.refused);
+  } else if (Errc refusal = check(*request); refusal != Errc::kOk) {
+    ++stats_.refused;
+    (void)answer_attach(guest.socket.fd.get(),
+                        {.status = static_cast<std::uint32_t>(refusal), .run_id = config_.run_id},
+                        -1,
+                        -1);
+  } else if (Status attached = attach(guest, *request); !attached) {
+    BENCHFS_LOG(kWarn, "a program did not get in: {}", attached.error().message());
+    ++stats_.refused;
+  }
+  drop(guest);
+}
+
+Status Door::attach(Guest& guest, const AttachRequest& request) {
+  SessionShape shape{.lanes = std::min(request.lanes, config_.most.lanes),
+                     .area_bytes = std::min(request.area_bytes, config_.most.area_bytes)};
+  BENCHFS_TRY(std::unique_ptr<ServerSession> session,
+              ServerSession::create(*this, shape, guest.peer, next_number_));
+  unwatch(guest.socket);
+  Member& member = sessions_.emplace_back();
+  member.self = std::prev(sessions_.end());
+  member.session = std::move(session);
+  member.session->member_ = &member;
+  member.socket = {
+      .kind = Source::Kind::kSession, .fd = std::move(guest.socket.fd), .owner = &member};
+  AttachReply reply{.lanes = shape.lanes, .area_bytes = shape.area_bytes, .run_id = config_.run_id};
+  if (!watch(member.socket, EPOLLRDHUP)) {
+    int error = errno;
+    sessions_.erase(member.self);
+    return fail_system(error, "watching a program's socket");
+  }
+  if (guest.peer.pid != 0) {
+    int process = static_cast<int>(::syscall(SYS_pidfd_open, guest.peer.pid, 0));
+    member.process = {.kind = Source::Kind::kSession, .fd = Fd(process), .owner = &member};
+    if (process >= 0) {
+      watch(member.process, EPOLLIN);
+    }
+  }
+  ++next_number_;
+  ++stats_.attached;
+  // If it is gone, its socket says so.
+  (void)answer_attach(
+      member.socket.fd.get(), reply, page_memory_.fd.get(), member.session->memory_->get());
+  return {};
+}
+
+// --- Calls ---------------------------------------------------------------------------------------
+
+bool Door::poll() {
+  page_->progress.store(++progress_, std::memory_order_relaxed);
+  if (is_marked_idle_) {
+    is_marked_idle_ = false;
+    for (ServerLane* lane : hot_) {
+      lane->memory_->ssleep.store(0, std::memory_order_relaxed);
+    }
+  }
+  bool worked = false;
+  if (is_open_ && bell_->take_rung()) {
+    ++stats_.rings;
+    worked |= answer_rings();
+  }
+  for (std::size_t i = 0; i < hot_.size();) {
+    ServerLane* lane = hot_[i];
+    worked |= look(*lane);
+    i += i < hot_.size() && hot_[i] == lane ? 1 : 0;  // a lane that is cold has left its place
+  }
+  if (++passes_since_events_ >= kEventsEvery) {
+    worked |= handle_events();
+  }
+  return worked;
+}
+
+bool Door::prepare_to_sleep() {
+  for (ServerLane* lane : hot_) {
+    if (!lane->in_service_) {
+      lane->memory_->ssleep.store(1, std::memory_order_relaxed);
+    }
+  }
+  is_marked_idle_ = true;
+  passes_since_events_ = kEventsEvery;
+  at_step(Step::kMarkedIdle);
+  // Either a client sees that it must ring, or we see its request.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (is_open_ && bell_->is_rung()) {
+    return false;
+  }
+  return std::ranges::none_of(
+      hot_, [](const ServerLane* lane) { return !lane->in_service_ && lane->has_request(); });
+}
+
+bool Door::look(ServerLane& lane) {
+  if (lane.in_service_) {
+    return false;
+  }
+  if (lane.has_request()) {
+    serve(lane);
+    return true;
+  }
+  if (++lane.quiet_ > kQuietLooks / hot_.size()) {
+    make_cold(lane);
+  }
+  return false;
+}
+
+void Door::serve(ServerLane& lane) {
+  lane.quiet_ = 0;
+  lane.in_service_ = true;
+  ++lane.session_->in_service_;
+  ++stats_.calls;
+  Status taken = lane.take(long_header_);
+  at_step(Step::kRequestCopied);
+  if (taken) {
+    handler_.on_call(lane);
+  } else {
+    ++stats_.malformed;
+    lane.refuse(taken.error().code);
+  }
+}
+
+void Door::make_hot(ServerLane& lane) {
+  lane.is_hot_ = true;
+  lane.quiet_ = 0;
+  lane.memory_->ssleep.store(0, std::memory_order_relaxed);
+  hot_.push_back(&lane);
+}
+
+void Door::make_cold(ServerLane& lane) {
+  lane.memory_->ssleep.store(1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (lane.has_request()) {
+    lane.memory_->ssleep.store(0, std::memory_order_relaxed);
+    return;
+  }
+  lane.is_hot_ = false;
+  auto place = std::ranges::find(hot_, &lane);
+  *place = hot_.back();
+  hot_.pop_back();
+}
+
+bool Door::answer_rings() {
+  bool worked = false;
+  for (Member& member : sessions_) {
+    ServerSession& session = *member.session;
+    if (!session.is_mapped()) {
+      continue;
+    }
+    std::uint32_t bell = session.view_.head().bell.load(std::memory_order_acquire);
+    if (bell != session.bell_) {
+      session.bell_ = bell;
+      worked |= look_at_cold(session);
+    }
+  }
+  return worked;
+}
+
+bool Door::look_at_cold(ServerSession& session) {
+  bool worked = false;
+  for (ServerLane& lane : session.lanes_) {
+    if (!lane.is_hot_ && lane.has_request()) {
+      make_hot(lane);
+      serve(lane);
+      worked = true;
+    }
+  }
+  return worked;
+}
+
+void Door::on_answered(ServerLane& lane) {
+  if (--lane.session_->in_service_ == 0) {
+    static_cast<Member*>(lane.session_->member_)->idle.set();
+  }
+}
+
+// --- The end of a session ------------------------------------------------------------------------
+
+void Door::on_trigger(Member& member) {
+  if (!member.is_ending) {
+    member.is_ending = scope_.spawn(prove_end(member));
+  }
+}
+
+rt::Task<void> Door::prove_end(Member& member) {
+  ServerSession& session = *member.session;
+  rt::CancelSource& cancel = scope_.cancel_source();
+  Backoff pause(kFirstProof, kLongestProof);
+  while (!cancel.is_cancelled()) {
+    if (session.in_service() > 0) {
+      member.idle.reset();
+      (void)co_await member.idle.wait(Deadline::never(), &cancel);
+      continue;
+    }
+    if (session.is_mapped()) {
+      cool(session);
+      session.unmap();
+    }
+    at_step(Step::kUnmapped);
+    if (co_await try_to_prove(session) != WriterProof::kSomebody) {
+      end(member);
+      co_return;
+    }
+    if (Status mapped = session.map(); !mapped) {
+      BENCHFS_LOG(kWarn, "a program cannot be served: {}", mapped.error().message());
+    } else {
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      look_at_cold(session);
+    }
+    (void)co_await rt::sleep_for(pause.next(), &cancel);
+  }
+}
+
+rt::Task<WriterProof> Door::try_to_prove(ServerSession& session) {
+  std::shared_ptr<const Fd> memory = session.memory_;
+  Result<WriterProof> proof =
+      co_await pool_.run<WriterProof>([memory] { return prove_no_writer(memory->get()); },
+                                      Deadline::after(kProofDeadline),
+                                      &scope_.cancel_source());
+  co_return proof ? *proof : WriterProof::kSomebody;
+}
+
+// No lane is looked at any more; who calls rings.
+void Door::cool(ServerSession& session) {
+  for (ServerLane& lane : session.lanes_) {
+    lane.memory_->ssleep.store(1, std::memory_order_relaxed);
+    lane.is_hot_ = false;
+  }
+  std::erase_if(hot_, [&](const ServerLane* lane) { return lane->session_ == &session; });
+}
+
+void Door::end(Member& member) {
+  BENCHFS_CHECK(member.session->in_service() == 0);
+  handler_.on_session_end(*member.session);
+  ++stats_.ended;
+  sessions_.erase(member.self);
+}
+
+}  // namespace benchfs::door

@@ -1,0 +1,110 @@
+// What lies in the memory that a client and a shard share, to the byte (docs/wire.md, "The node
+// door").
+//
+//   shard page:      progress | bell                          clients map it read-only
+//   session memory:  bell | lane 0 | lane 1 | … | area        one client and the shard map it
+//
+// A lane carries one call at a time: the client writes the request and then its sequence, the shard
+// the reply and then the same sequence. What does not fit in a lane lies in the area, in a range
+// that the request names.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "wire/limits.h"
+
+namespace benchfs::door {
+
+inline constexpr std::size_t kLine = 64;
+inline constexpr std::size_t kPage = 4096;
+inline constexpr std::uint32_t kMaxLanes = 64;
+inline constexpr std::uint32_t kMaxAreaBytes = 1U << 30;
+
+// The fixed part of a message, behind its sequence. `header_bytes` of header and then `data_bytes`
+// of data: as much of the header as fits is in the lane, the rest and the data are in the range
+// [far_offset, far_offset + far_bytes) of the area. A reply may use the range of its request.
+struct MessageFrame {
+  std::uint16_t id = 0;  // what kind of message; 0 is a reply of the door itself
+  std::uint16_t header_bytes = 0;
+  std::uint32_t far_offset = 0;
+  std::uint32_t far_bytes = 0;
+  std::uint32_t data_bytes = 0;
+};
+static_assert(sizeof(MessageFrame) == 16);
+
+inline constexpr std::size_t kNearOffset = sizeof(std::uint32_t) + sizeof(MessageFrame);
+inline constexpr std::size_t kNearInFirstLine = kLine - kNearOffset;
+inline constexpr std::size_t kNearBytes = 2 * kLine - kNearOffset;
+
+struct alignas(2 * kLine) LaneMessage {
+  std::atomic<std::uint32_t> sequence;
+  MessageFrame frame;
+  std::byte near[kNearBytes];
+};
+static_assert(sizeof(LaneMessage) == 2 * kLine && offsetof(LaneMessage, near) == kNearOffset);
+
+struct alignas(2 * kLine) LaneMemory {
+  LaneMessage request;                // written by the client
+  LaneMessage reply;                  // written by the shard
+  std::atomic<std::uint32_t> csleep;  // the client sleeps, or is about to: wake it
+  std::atomic<std::uint32_t> ssleep;  // the shard does not look at this lane: ring
+};
+static_assert(sizeof(LaneMemory) == 6 * kLine);
+
+struct alignas(2 * kLine) SessionHead {
+  std::atomic<std::uint32_t> bell;  // how often the client rang
+};
+
+struct ShardPage {
+  std::atomic<std::uint64_t> progress;  // how often the shard looked; chooses how to wait, no more
+  alignas(kLine) std::atomic<std::uint32_t> bell;  // futex; 0, or 1 once the door is closed
+};
+static_assert(sizeof(ShardPage) <= kPage && std::atomic<std::uint64_t>::is_always_lock_free);
+
+// How a session's memory is divided.
+struct SessionShape {
+  std::uint32_t lanes = 0;
+  std::uint32_t area_bytes = 0;
+
+  [[nodiscard]] bool is_valid() const {
+    return lanes >= 1 && lanes <= kMaxLanes && area_bytes <= kMaxAreaBytes &&
+           area_bytes % kPage == 0;
+  }
+  [[nodiscard]] std::size_t area_offset() const {
+    std::size_t end = sizeof(SessionHead) + lanes * sizeof(LaneMemory);
+    return (end + kPage - 1) / kPage * kPage;
+  }
+  [[nodiscard]] std::size_t bytes() const { return area_offset() + area_bytes; }
+};
+
+// Where things are in a mapping of a session's memory.
+class SessionView {
+ public:
+  SessionView() = default;
+  SessionView(std::byte* memory, SessionShape shape) : memory_(memory), shape_(shape) {}
+  // The objects are made by the kernel: a new memfd is zero, and so are they.
+  [[nodiscard]] SessionHead& head() const { return *reinterpret_cast<SessionHead*>(memory_); }
+  [[nodiscard]] LaneMemory& lane(std::uint32_t index) const {
+    return *reinterpret_cast<LaneMemory*>(memory_ + sizeof(SessionHead) +
+                                          index * sizeof(LaneMemory));
+  }
+  [[nodiscard]] std::byte* area() const { return memory_ + shape_.area_offset(); }
+  [[nodiscard]] const SessionShape& shape() const { return shape_; }
+
+ private:
+  std::byte* memory_ = nullptr;
+  SessionShape shape_;
+};
+
+// Copies out of memory that another process may write at any time. The compiler must not read the
+// source again when it uses the copy: what was checked would not be what is used.
+inline void copy_once(void* to, const void* from, std::size_t bytes) {
+  std::memcpy(to, from, bytes);
+  asm volatile("" : : "r"(to), "r"(from) : "memory");
+}
+
+}  // namespace benchfs::door

@@ -1,0 +1,140 @@
+#include "door/server_session.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/futex.h"
+#include "door/door.h"
+#include "door/steps.h"
+
+namespace benchfs::door {
+
+bool ServerLane::has_request() const {
+  return memory_->request.sequence.load(std::memory_order_acquire) != sequence_;
+}
+
+Status ServerLane::take(std::span<std::byte, wire::kMaxHeaderBytes> long_header) {
+  // The acquire that orders what follows after the client's stores.
+  sequence_ = memory_->request.sequence.load(std::memory_order_acquire);
+  const LaneMessage& request = memory_->request;
+  copy_once(&frame_, &request.frame, sizeof frame_);
+  const SessionShape& shape = session_->shape_;
+  std::uint64_t far_end = std::uint64_t{frame_.far_offset} + frame_.far_bytes;
+  std::size_t near = std::min<std::size_t>(frame_.header_bytes, kNearBytes);
+  std::uint64_t far_needed = frame_.header_bytes - near + std::uint64_t{frame_.data_bytes};
+  if (frame_.header_bytes > wire::kMaxHeaderBytes || far_end > shape.area_bytes ||
+      far_needed > frame_.far_bytes) {
+    frame_.far_bytes = 0;  // nothing of it is used
+    return fail(Errc::kMalformed, "");
+  }
+  copy_once(near_.data(), request.near, near);
+  header_ = std::span(near_).first(near);
+  if (frame_.header_bytes > near) {
+    std::memcpy(long_header.data(), near_.data(), near);
+    copy_once(long_header.data() + near,
+              session_->view_.area() + frame_.far_offset,
+              frame_.header_bytes - near);
+    header_ = std::span(long_header).first(frame_.header_bytes);
+  }
+  return {};
+}
+
+void ServerLane::copy_data(std::span<std::byte> into) const {
+  BENCHFS_CHECK(in_service_ && into.size() == frame_.data_bytes);
+  std::size_t near = std::min<std::size_t>(frame_.header_bytes, kNearBytes);
+  std::size_t offset = frame_.far_offset + (frame_.header_bytes - near);
+  if (!into.empty()) {
+    copy_once(into.data(), session_->view_.area() + offset, into.size());
+  }
+}
+
+std::size_t ServerLane::room_for_data(std::size_t header_bytes) const {
+  std::size_t far_header = header_bytes - std::min(header_bytes, kNearBytes);
+  return frame_.far_bytes - std::min<std::size_t>(frame_.far_bytes, far_header);
+}
+
+Status ServerLane::answer(std::uint16_t id,
+                          std::span<const std::byte> header,
+                          std::span<const std::byte> data) {
+  BENCHFS_CHECK(in_service_);
+  std::size_t near = std::min(header.size(), kNearBytes);
+  std::size_t far_header = header.size() - near;
+  if (header.size() > wire::kMaxHeaderBytes || far_header + data.size() > frame_.far_bytes) {
+    return fail(Errc::kLimit, "a reply is longer than its lane has room for");
+  }
+  LaneMessage& reply = memory_->reply;
+  MessageFrame frame{.id = id,
+                     .header_bytes = static_cast<std::uint16_t>(header.size()),
+                     .far_offset = frame_.far_offset,
+                     .far_bytes = static_cast<std::uint32_t>(far_header + data.size()),
+                     .data_bytes = static_cast<std::uint32_t>(data.size())};
+  std::memcpy(&reply.frame, &frame, sizeof frame);
+  std::memcpy(reply.near, header.data(), near);
+  if (frame.far_bytes > 0) {
+    std::byte* far = session_->view_.area() + frame_.far_offset;
+    std::memcpy(far, header.data() + near, far_header);
+    if (!data.empty()) {
+      std::memcpy(far + far_header, data.data(), data.size());
+    }
+  }
+  publish();
+  return {};
+}
+
+void ServerLane::refuse(Errc code) {
+  auto number = static_cast<std::uint16_t>(code);
+  BENCHFS_CHECK(answer(0, std::as_bytes(std::span(&number, 1))).has_value());
+}
+
+void ServerLane::publish() {
+  at_step(Step::kReplyWritten);
+  in_service_ = false;
+  memory_->reply.sequence.store(sequence_, std::memory_order_release);
+  at_step(Step::kReplyPublished);
+  // Either the client sees the reply before it sleeps, or we see that it is about to.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (memory_->csleep.load(std::memory_order_relaxed) != 0) {
+    futex_wake(memory_->reply.sequence);
+  }
+  session_->door_.on_answered(*this);
+}
+
+Result<std::unique_ptr<ServerSession>> ServerSession::create(Door& door,
+                                                             SessionShape shape,
+                                                             PeerIdentity peer,
+                                                             std::uint64_t number) {
+  BENCHFS_TRY(SharedMemory memory, create_session_memory(shape.bytes()));
+  std::unique_ptr<ServerSession> session(
+      new ServerSession(door, shape, peer, number));  // lint: allow new private constructor
+  session->memory_ = std::make_shared<const Fd>(std::move(memory.fd));
+  session->mapping_ = std::move(memory.mapping);
+  session->view_ = SessionView(session->mapping_.data(), shape);
+  for (std::uint32_t i = 0; i < shape.lanes; ++i) {
+    ServerLane& lane = session->lanes_[i];
+    lane.session_ = session.get();
+    lane.memory_ = &session->view_.lane(i);
+    lane.memory_->ssleep.store(1, std::memory_order_relaxed);  // its client has no memory yet
+  }
+  return session;
+}
+
+Status ServerSession::map() {
+  BENCHFS_TRY(mapping_, Mapping::map(memory_->get(), shape_.bytes(), Mapping::Access::kReadWrite));
+  view_ = SessionView(mapping_.data(), shape_);
+  for (std::uint32_t i = 0; i < shape_.lanes; ++i) {
+    lanes_[i].memory_ = &view_.lane(i);
+  }
+  return {};
+}
+
+void ServerSession::unmap() {
+  BENCHFS_CHECK(in_service_ == 0);
+  for (ServerLane& lane : lanes_) {
+    lane.memory_ = nullptr;
+  }
+  view_ = SessionView();
+  mapping_ = Mapping();
+}
+
+}  // namespace benchfs::door

@@ -1,0 +1,111 @@
+// The shard's half of one client's session: its memory and its lanes.
+//
+// The shard believes nothing that it reads there: it copies, then checks, then uses the copy. What
+// it needs for its decisions (sequences, sizes, what is in service) lies in its private memory and
+// is only published. A client that writes anything, or is killed or stopped at any instant, damages
+// its own session.
+//
+// Thread: the shard's reactor.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "door/attach.h"
+#include "door/layout.h"
+#include "door/shared_memory.h"
+
+namespace benchfs::door {
+
+class Door;
+class ServerSession;
+
+// One lane, and the call that is on it. A handler gets it when a call arrives and answers it once;
+// until then the session lives and no other call comes on this lane.
+class ServerLane {
+ public:
+  // What kind of message, and its header: valid until the handler returns.
+  [[nodiscard]] std::uint16_t id() const { return frame_.id; }
+  [[nodiscard]] std::span<const std::byte> header() const { return header_; }
+  // Until it is answered: the data that came along, which lies in the client's memory.
+  [[nodiscard]] std::size_t data_bytes() const { return frame_.data_bytes; }
+  // Copies the data, once; `into` has data_bytes().
+  void copy_data(std::span<std::byte> into) const;
+  // How much data a reply with a header of this size may have.
+  [[nodiscard]] std::size_t room_for_data(std::size_t header_bytes) const;
+
+  // Ends the call. What was given is copied. Errors: kLimit (more than there is room for; the call
+  // is still to be answered).
+  Status answer(std::uint16_t id,
+                std::span<const std::byte> header,
+                std::span<const std::byte> data = {});
+  // Ends the call with an error of the door.
+  void refuse(Errc code);
+
+  [[nodiscard]] ServerSession& session() const { return *session_; }
+
+ private:
+  friend class Door;
+  friend class ServerSession;
+
+  bool has_request() const;
+  // Copies and checks the request that is there.
+  Status take(std::span<std::byte, wire::kMaxHeaderBytes> long_header);
+  void publish();
+
+  ServerSession* session_ = nullptr;
+  LaneMemory* memory_ = nullptr;  // null while the session is not mapped
+  std::uint32_t sequence_ = 0;    // of the last request taken; never read back
+  std::uint32_t quiet_ = 0;       // looks since the last request
+  bool in_service_ = false;
+  bool is_hot_ = false;  // the door looks at it in each pass
+  MessageFrame frame_;
+  std::array<std::byte, kNearBytes> near_{};
+  std::span<const std::byte> header_;
+};
+
+class ServerSession {
+ public:
+  // Errors: kSystem.
+  static Result<std::unique_ptr<ServerSession>> create(Door& door,
+                                                       SessionShape shape,
+                                                       PeerIdentity peer,
+                                                       std::uint64_t number);
+
+  [[nodiscard]] const PeerIdentity& peer() const { return peer_; }
+  [[nodiscard]] std::uint64_t number() const { return number_; }  // never used twice by a door
+  [[nodiscard]] std::uint32_t in_service() const { return in_service_; }
+  [[nodiscard]] bool is_mapped() const { return mapping_.is_mapped(); }
+
+  // For the door, and whoever keeps something for the session.
+  void* owner = nullptr;
+
+ private:
+  friend class Door;
+  friend class ServerLane;
+
+  ServerSession(Door& door, SessionShape shape, PeerIdentity peer, std::uint64_t number)
+      : door_(door), shape_(shape), peer_(peer), number_(number), lanes_(shape.lanes) {}
+  Status map();
+  // No call is in service.
+  void unmap();
+
+  Door& door_;
+  void* member_ = nullptr;  // the door's
+  SessionShape shape_;
+  PeerIdentity peer_;
+  std::uint64_t number_;
+  std::shared_ptr<const Fd> memory_;  // shared with the thread that proves the session's end
+  Mapping mapping_;
+  SessionView view_;
+  std::uint32_t bell_ = 0;  // as last seen
+  std::vector<ServerLane> lanes_;
+  std::uint32_t in_service_ = 0;
+};
+
+}  // namespace benchfs::door
