@@ -91,15 +91,16 @@ Result<std::unique_ptr<ClientSession>> ClientSession::attach(const AttachOptions
 }
 
 ClientSession::~ClientSession() {
+  if (mark_.is_set()) {
+    BENCHFS_CHECK((taken_.load() & ~left_.load()) == 0);
+    memory_ = Mapping();  // before the socket tells the shard to look
+  } else {                // nothing is mapped here
+    page_.abandon();
+    memory_.abandon();
+  }
   if (owns_socket()) {
     ::close(socket_);
   }
-  if (!mark_.is_set()) {  // nothing is mapped here
-    page_.abandon();
-    memory_.abandon();
-    return;
-  }
-  BENCHFS_CHECK((taken_.load() & ~left_.load()) == 0);
 }
 
 bool ClientSession::owns_socket() const {
@@ -202,14 +203,12 @@ Status ClientLane::send(const Message& message) {
                      .far_offset = index_ * session_->room_,
                      .far_bytes = session_->room_,
                      .data_bytes = static_cast<std::uint32_t>(message.data.size())};
-  std::memcpy(&request.frame, &frame, sizeof frame);
-  std::memcpy(request.near, message.header.data(), near);
+  put(&request.frame, &frame, sizeof frame);
+  put(request.near, message.header.data(), near);
   if (far_header + message.data.size() > 0) {
     std::byte* far = session_->view_.area() + frame.far_offset;
-    std::memcpy(far, message.header.data() + near, far_header);
-    if (!message.data.empty()) {
-      std::memcpy(far + far_header, message.data.data(), message.data.size());
-    }
+    put(far, message.header.data() + near, far_header);
+    put(far + far_header, message.data.data(), message.data.size());
   }
   at_step(Step::kRequestWritten);
   own.is_outstanding = true;

@@ -77,7 +77,7 @@ class ClientLane {
 struct AttachOptions {
   std::uint64_t run_id = 0;
   std::uint32_t shard = 0;
-  std::string base;  // as in DoorDirectory
+  std::string base = {};  // as in DoorDirectory
   SessionShape wanted{.lanes = 8, .area_bytes = 8U << 20};
 };
 

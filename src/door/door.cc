@@ -386,6 +386,9 @@ rt::Task<void> Door::prove_end(Member& member) {
       continue;
     }
     if (session.is_mapped()) {
+      if (look_at_cold(session)) {  // sent, but the client did not live to ring
+        continue;
+      }
       cool(session);
       session.unmap();
     }

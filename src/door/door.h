@@ -41,7 +41,7 @@ class CallHandler {
 struct DoorConfig {
   std::uint64_t run_id = 0;
   std::uint32_t shard = 0;
-  std::string base;                          // of the directory; empty: as DoorDirectory says
+  std::string base = {};                     // of the directory; empty: as DoorDirectory says
   std::uint32_t most_sessions = 4096;        // attached at a time
   std::uint32_t most_unattached = 64;        // connected, but silent; beyond it the oldest goes
   Nanos patience = std::chrono::seconds(5);  // with a program that connects and says nothing

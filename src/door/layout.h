@@ -103,8 +103,17 @@ class SessionView {
 // Copies out of memory that another process may write at any time. The compiler must not read the
 // source again when it uses the copy: what was checked would not be what is used.
 inline void copy_once(void* to, const void* from, std::size_t bytes) {
-  std::memcpy(to, from, bytes);
+  if (bytes > 0) {  // an empty span has no address
+    std::memcpy(to, from, bytes);
+  }
   asm volatile("" : : "r"(to), "r"(from) : "memory");
+}
+
+// Copies into shared memory.
+inline void put(void* to, const void* from, std::size_t bytes) {
+  if (bytes > 0) {
+    std::memcpy(to, from, bytes);
+  }
 }
 
 }  // namespace benchfs::door

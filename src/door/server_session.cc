@@ -44,9 +44,7 @@ void ServerLane::copy_data(std::span<std::byte> into) const {
   BENCHFS_CHECK(in_service_ && into.size() == frame_.data_bytes);
   std::size_t near = std::min<std::size_t>(frame_.header_bytes, kNearBytes);
   std::size_t offset = frame_.far_offset + (frame_.header_bytes - near);
-  if (!into.empty()) {
-    copy_once(into.data(), session_->view_.area() + offset, into.size());
-  }
+  copy_once(into.data(), session_->view_.area() + offset, into.size());
 }
 
 std::size_t ServerLane::room_for_data(std::size_t header_bytes) const {
@@ -69,14 +67,12 @@ Status ServerLane::answer(std::uint16_t id,
                      .far_offset = frame_.far_offset,
                      .far_bytes = static_cast<std::uint32_t>(far_header + data.size()),
                      .data_bytes = static_cast<std::uint32_t>(data.size())};
-  std::memcpy(&reply.frame, &frame, sizeof frame);
-  std::memcpy(reply.near, header.data(), near);
+  put(&reply.frame, &frame, sizeof frame);
+  put(reply.near, header.data(), near);
   if (frame.far_bytes > 0) {
     std::byte* far = session_->view_.area() + frame_.far_offset;
-    std::memcpy(far, header.data() + near, far_header);
-    if (!data.empty()) {
-      std::memcpy(far + far_header, data.data(), data.size());
-    }
+    put(far, header.data() + near, far_header);
+    put(far + far_header, data.data(), data.size());
   }
   publish();
   return {};

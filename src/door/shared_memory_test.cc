@@ -1,0 +1,139 @@
+#include "door/shared_memory.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <string>
+
+#include "door/attach.h"
+#include "door/layout.h"
+
+namespace benchfs::door {
+namespace {
+
+TEST(SharedMemory, OnlyItsMakerWritesWhatIsPublished) {
+  auto memory = create_published_memory(kPage);
+  ASSERT_TRUE(memory.has_value()) << memory.error().message();
+  int fd = memory->fd.get();
+  EXPECT_EQ(mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+  EXPECT_EQ(pwrite(fd, "x", 1, 0), -1);
+  auto seen = map_received(fd, kPage, Mapping::Access::kRead);
+  ASSERT_TRUE(seen.has_value());
+  EXPECT_EQ(mprotect(seen->data(), kPage, PROT_READ | PROT_WRITE), -1);
+  memory->mapping.data()[5] = std::byte{7};
+  EXPECT_EQ(seen->data()[5], std::byte{7});
+}
+
+TEST(SharedMemory, MemoryThatCouldShrinkOrIsTooSmallIsNotMapped) {
+  Fd fd(memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(ftruncate(fd.get(), kPage), 0);
+  EXPECT_EQ(map_received(fd.get(), kPage, Mapping::Access::kReadWrite).error().code,
+            Errc::kMalformed);
+  auto memory = create_session_memory(kPage);
+  ASSERT_TRUE(memory.has_value());
+  EXPECT_EQ(map_received(memory->fd.get(), 2 * kPage, Mapping::Access::kRead).error().code,
+            Errc::kMalformed);
+  EXPECT_EQ(ftruncate(memory->fd.get(), 0), -1);
+  EXPECT_EQ(ftruncate(memory->fd.get(), 2 * kPage), -1);
+}
+
+TEST(SharedMemory, NobodyWritesOnceNoMappingIsLeft) {
+  auto memory = create_session_memory(kPage);
+  ASSERT_TRUE(memory.has_value());
+  int fd = memory->fd.get();
+  EXPECT_EQ(prove_no_writer(fd), WriterProof::kSomebody);
+  memory->mapping = Mapping();
+  EXPECT_EQ(prove_no_writer(fd), WriterProof::kNobody);
+  EXPECT_FALSE(Mapping::map(fd, kPage, Mapping::Access::kReadWrite).has_value());
+}
+
+TEST(SharedMemory, AProofThatTheClientPreventedIsToldApart) {
+  auto memory = create_session_memory(kPage);
+  ASSERT_TRUE(memory.has_value());
+  ASSERT_EQ(fcntl(memory->fd.get(), F_ADD_SEALS, F_SEAL_SEAL), 0);
+  memory->mapping = Mapping();
+  EXPECT_EQ(prove_no_writer(memory->fd.get()), WriterProof::kRefused);
+}
+
+TEST(SharedMemory, AChildHasNeitherTheMappingNorTheMark) {
+  auto memory = create_session_memory(kPage);
+  auto mark = ForkMark::create();
+  ASSERT_TRUE(memory.has_value() && mark.has_value());
+  EXPECT_TRUE(mark->is_set());
+  EXPECT_FALSE(ForkMark().is_set());
+  pid_t child = fork();
+  if (child == 0) {
+    // A page that is not there cannot be looked at by the kernel either.
+    unsigned char resident = 0;
+    bool is_mapped = mincore(memory->mapping.data(), kPage, &resident) == 0 || errno != ENOMEM;
+    _exit((mark->is_set() ? 1 : 0) + (is_mapped ? 2 : 0));
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+class DoorDirectoryTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = ::testing::TempDir() + "benchfs-door-XXXXXX";
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    base_ = pattern;
+  }
+  void TearDown() override { std::filesystem::remove_all(base_); }
+  [[nodiscard]] std::string user() const { return base_ + "/benchfs-" + std::to_string(geteuid()); }
+
+  std::string base_;
+};
+
+TEST_F(DoorDirectoryTest, OthersMayNotEvenLookIn) {
+  ASSERT_TRUE(DoorDirectory::create(1, base_).has_value());
+  struct stat info{};
+  ASSERT_EQ(stat(user().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700U);
+  ASSERT_EQ(chmod(user().c_str(), 0750), 0);
+  EXPECT_EQ(DoorDirectory::open(1, base_).error().code, Errc::kConfig);
+  EXPECT_EQ(DoorDirectory::create(1, base_).error().code, Errc::kConfig);
+}
+
+TEST_F(DoorDirectoryTest, ASymbolicLinkLeadsNowhere) {
+  ASSERT_TRUE(DoorDirectory::create(1, base_).has_value());
+  std::filesystem::rename(user(), base_ + "/moved");
+  std::filesystem::create_symlink(base_ + "/moved", user());
+  EXPECT_FALSE(DoorDirectory::open(1, base_).has_value());
+  EXPECT_FALSE(DoorDirectory::create(1, base_).has_value());
+}
+
+TEST_F(DoorDirectoryTest, ALinkInPlaceOfTheSocketIsNotFollowed) {
+  auto directory = DoorDirectory::create(1, base_);
+  ASSERT_TRUE(directory.has_value());
+  auto listener = directory->listen(0);
+  ASSERT_TRUE(listener.has_value()) << listener.error().message();
+  EXPECT_TRUE(directory->connect(0, Deadline::after(std::chrono::minutes(1))).has_value());
+  std::string run = user() + "/0000000000000001";
+  std::filesystem::create_symlink(run + "/0", run + "/1");
+  EXPECT_EQ(directory->connect(1, Deadline::after(std::chrono::minutes(1))).error().code,
+            Errc::kConfig);
+}
+
+TEST_F(DoorDirectoryTest, WhatAKilledDaemonLeftIsReplaced) {
+  auto directory = DoorDirectory::create(1, base_);
+  ASSERT_TRUE(directory.has_value());
+  ASSERT_TRUE(directory->listen(0).has_value());  // and is closed
+  EXPECT_EQ(directory->connect(0, Deadline::after(std::chrono::minutes(1))).error().code,
+            Errc::kUnreachable);
+  auto listener = directory->listen(0);
+  ASSERT_TRUE(listener.has_value());
+  EXPECT_TRUE(directory->connect(0, Deadline::after(std::chrono::minutes(1))).has_value());
+  directory->remove(0);
+  EXPECT_FALSE(std::filesystem::exists(user() + "/0000000000000001"));
+}
+
+}  // namespace
+}  // namespace benchfs::door
