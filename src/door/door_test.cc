@@ -214,7 +214,7 @@ TEST_F(DoorTest, QuietLanesAreNotLookedAtAndStillServed) {
 
 TEST_F(DoorTest, AnIdleDoorSleeps) {
   open();
-  constexpr int kPrograms = 300;
+  constexpr int kPrograms = 150;
   std::vector<std::unique_ptr<ClientSession>> sessions;
   serve_thread([&] {
     for (int i = 0; i < kPrograms; ++i) {
