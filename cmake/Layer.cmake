@@ -31,12 +31,13 @@ configure_file(${CMAKE_SOURCE_DIR}/cmake/test_env.sh.in ${BENCHFS_TEST_ENV} @ONL
 # benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|long] [TRANSPORTS])
 #
 # One test program a layer; every case becomes a ctest test. TRANSPORTS registers the program twice:
-# over shared memory + tcp and over tcp alone.
+# over shared memory + tcp and over tcp alone. NODE is a filter of GoogleTest's for cases that also run
+# through the node door.
 function(benchfs_test layer)
   if(NOT BENCHFS_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "TRANSPORTS" "NAME;TIMEOUT" "USES;LABELS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "TRANSPORTS" "NAME;TIMEOUT;NODE" "USES;LABELS;LIBS" ${ARGN})
   set(name ${layer}_test)
   if(ARG_NAME)
     set(name ${ARG_NAME})
@@ -63,6 +64,11 @@ function(benchfs_test layer)
         TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT 60
         PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
     endforeach()
+    if(ARG_NODE)
+      gtest_discover_tests(${name} TEST_PREFIX "node." EXTRA_ARGS --transport=node
+        TEST_FILTER "${ARG_NODE}" TEST_LIST ${name}_node DISCOVERY_TIMEOUT 60
+        PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+    endif()
   else()
     gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
       PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})

@@ -164,6 +164,12 @@ Result<Fd> DoorDirectory::connect(std::uint32_t shard, Deadline deadline) const 
   return socket;
 }
 
+bool DoorDirectory::has(std::uint32_t shard) const {
+  struct stat info{};
+  return ::fstatat(run_.fd(), std::to_string(shard).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISSOCK(info.st_mode);
+}
+
 void DoorDirectory::remove(std::uint32_t shard) const {
   ::unlinkat(run_.fd(), std::to_string(shard).c_str(), 0);
   user_.remove_subdirectory(name_);

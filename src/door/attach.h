@@ -57,6 +57,8 @@ class DoorDirectory {
   // Connected to this user's daemon, or root's; later calls on it end at the deadline.
   // Errors: kUnreachable (nobody listens), kDeadline, kRefused (another user's), kConfig, kSystem.
   [[nodiscard]] Result<Fd> connect(std::uint32_t shard, Deadline deadline) const;
+  // Whether a daemon's socket is there.
+  [[nodiscard]] bool has(std::uint32_t shard) const;
   // Removes the socket, and the directories when they are empty.
   void remove(std::uint32_t shard) const;
 

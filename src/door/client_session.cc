@@ -122,6 +122,22 @@ bool ClientSession::check_shard() {
   return !is_closed;
 }
 
+bool ClientSession::drain_socket() {
+  if (!owns_socket()) {
+    return true;  // nobody tells us any more; who looks at the lanes still sees the replies
+  }
+  std::array<char, 256> bytes;
+  ssize_t got = 0;
+  do {
+    got = ::recv(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT);
+  } while (got == static_cast<ssize_t>(bytes.size()));
+  if (got == 0 || page().bell.load(std::memory_order_acquire) != 0) {
+    is_gone_.store(true, std::memory_order_relaxed);
+    return false;
+  }
+  return true;
+}
+
 bool ClientSession::claim(std::uint32_t index) {
   std::uint64_t bit = std::uint64_t{1} << index;
   if ((taken_.fetch_or(bit, std::memory_order_acquire) & bit) == 0) {
@@ -202,7 +218,8 @@ Status ClientLane::send(const Message& message) {
                      .header_bytes = static_cast<std::uint16_t>(message.header.size()),
                      .far_offset = index_ * session_->room_,
                      .far_bytes = session_->room_,
-                     .data_bytes = static_cast<std::uint32_t>(message.data.size())};
+                     .data_bytes = static_cast<std::uint32_t>(message.data.size()),
+                     .order = message.order};
   put(&request.frame, &frame, sizeof frame);
   put(request.near, message.header.data(), near);
   if (far_header + message.data.size() > 0) {
@@ -243,14 +260,18 @@ Result<Reply> ClientLane::receive(std::span<std::byte> header,
     return gone();
   }
   BENCHFS_TRY_VOID(wait(deadline));
-  at_step(Step::kReplySeen);
-  session_->lanes_[index_].is_outstanding = false;
-  Result<Reply> reply = copy_reply(header, data);
-  at_step(Step::kReplyCopied);
+  BENCHFS_TRY(Reply reply, receive_header(header));
+  if (reply.data_bytes > data.size()) {
+    finish();
+    return fail(Errc::kLimit, "a reply is longer than expected");
+  }
+  copy_data(reply, data.first(reply.data_bytes));
+  finish();
   return reply;
 }
 
-Result<Reply> ClientLane::copy_reply(std::span<std::byte> header, std::span<std::byte> data) {
+Result<Reply> ClientLane::receive_header(std::span<std::byte> header) {
+  at_step(Step::kReplySeen);
   const LaneMessage& reply = memory().reply;
   MessageFrame frame;
   copy_once(&frame, &reply.frame, sizeof frame);
@@ -258,23 +279,43 @@ Result<Reply> ClientLane::copy_reply(std::span<std::byte> header, std::span<std:
   std::size_t far_header = frame.header_bytes - near;
   if (frame.header_bytes > wire::kMaxHeaderBytes ||
       far_header + frame.data_bytes > session_->room_) {
+    finish();
     return fail(Errc::kMalformed, "a reply of the node's daemon");
   }
   if (frame.id == 0) {
     std::uint16_t code = 0;
     copy_once(&code, reply.near, sizeof code);
+    finish();
     return fail(static_cast<Errc>(code), "the node door refused a call");
   }
-  if (frame.header_bytes > header.size() || frame.data_bytes > data.size()) {
+  if (frame.header_bytes > header.size()) {
+    finish();
     return fail(Errc::kLimit, "a reply is longer than expected");
   }
-  const std::byte* far = session_->view_.area() + index_ * session_->room_;
   copy_once(header.data(), reply.near, near);
-  if (far_header + frame.data_bytes > 0) {
-    copy_once(header.data() + near, far, far_header);
-    copy_once(data.data(), far + far_header, frame.data_bytes);
-  }
+  copy_once(header.data() + near, session_->view_.area() + index_ * session_->room_, far_header);
   return Reply{.id = frame.id, .header_bytes = frame.header_bytes, .data_bytes = frame.data_bytes};
+}
+
+void ClientLane::copy_data(const Reply& reply, std::span<std::byte> into) const {
+  BENCHFS_CHECK(into.size() == reply.data_bytes);
+  std::size_t far_header = reply.header_bytes - std::min(reply.header_bytes, kNearBytes);
+  copy_once(into.data(),
+            session_->view_.area() + index_ * session_->room_ + far_header,
+            reply.data_bytes);
+}
+
+void ClientLane::finish() {
+  session_->lanes_[index_].is_outstanding = false;
+  at_step(Step::kReplyCopied);
+}
+
+void ClientLane::announce_on_socket(bool wanted) {
+  memory().csleep.store(wanted ? kAsleepOnSocket : kAwake, std::memory_order_relaxed);
+  if (wanted) {
+    at_step(Step::kMarkedAsleep);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
 }
 
 Status ClientLane::wait(Deadline deadline) {
@@ -311,7 +352,7 @@ Status ClientLane::sleep(Deadline deadline) {
   LaneMemory& lane = memory();
   Backoff pause(kFirstSleep, kLongestSleep);
   Status ended;
-  lane.csleep.store(1, std::memory_order_relaxed);
+  lane.csleep.store(kAsleepOnReply, std::memory_order_relaxed);
   at_step(Step::kMarkedAsleep);
   // Either we see the reply, or the shard sees that we sleep.
   std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -336,7 +377,7 @@ Status ClientLane::sleep(Deadline deadline) {
     at_step(Step::kBeforeSleep);
     futex_wait(lane.reply.sequence, old, std::min(pause.next(), deadline.remaining(now)));
   }
-  lane.csleep.store(0, std::memory_order_relaxed);
+  lane.csleep.store(kAwake, std::memory_order_relaxed);
   return ended;
 }
 

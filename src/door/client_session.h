@@ -29,6 +29,7 @@ struct Message {
   std::uint16_t id = 0;  // not 0
   std::span<const std::byte> header;
   std::span<const std::byte> data;
+  std::uint32_t order = 0;  // see MessageFrame
 };
 
 struct Reply {
@@ -58,6 +59,16 @@ class ClientLane {
   // what is given to hold it); what the shard refused it with.
   Result<Reply> receive(std::span<std::byte> header, std::span<std::byte> data, Deadline deadline);
 
+  // The same in parts, for who looks at many lanes: the header of a reply that is there; its data,
+  // once; then the lane is free for the next call. Errors of the first as receive(), the lane is
+  // free then.
+  Result<Reply> receive_header(std::span<std::byte> header);
+  void copy_data(const Reply& reply, std::span<std::byte> into) const;
+  void finish();
+  // Whether a reply that comes is announced by a byte on the session's socket. After `true` look
+  // once more: the reply may have been there before.
+  void announce_on_socket(bool wanted);
+
   [[nodiscard]] bool is_outstanding() const;
   [[nodiscard]] std::uint32_t index() const { return index_; }
 
@@ -65,7 +76,6 @@ class ClientLane {
   friend class ClientSession;
   ClientLane(ClientSession& session, std::uint32_t index) : session_(&session), index_(index) {}
   [[nodiscard]] LaneMemory& memory() const;
-  Result<Reply> copy_reply(std::span<std::byte> header, std::span<std::byte> data);
   Status wait(Deadline deadline);
   Status sleep(Deadline deadline);
   void ring();
@@ -100,6 +110,11 @@ class ClientSession {
   }
   // Looks whether the shard is there. Costs a system call.
   bool check_shard();
+
+  // For poll(): readable when a reply was announced, or the shard is gone. May be another's by now.
+  [[nodiscard]] int socket() const { return socket_; }
+  // Reads announcements. False: the shard is gone.
+  bool drain_socket();
 
   [[nodiscard]] const SessionShape& shape() const { return view_.shape(); }
   // Bytes that a call may have beside its lane.

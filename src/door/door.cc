@@ -361,6 +361,15 @@ bool Door::look_at_cold(ServerSession& session) {
   return worked;
 }
 
+// A program that does not read them has enough of them to be awake.
+void Door::announce(const ServerSession& session) const {
+  char byte = 0;
+  (void)::send(static_cast<Member*>(session.member_)->socket.fd.get(),
+               &byte,
+               1,
+               MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 void Door::on_answered(ServerLane& lane) {
   if (--lane.session_->in_service_ == 0) {
     static_cast<Member*>(lane.session_->member_)->idle.set();
@@ -380,6 +389,9 @@ rt::Task<void> Door::prove_end(Member& member) {
   rt::CancelSource& cancel = scope_.cancel_source();
   Backoff pause(kFirstProof, kLongestProof);
   while (!cancel.is_cancelled()) {
+    if (session.in_service() > 0) {
+      handler_.on_trigger(session);
+    }
     if (session.in_service() > 0) {
       member.idle.reset();
       (void)co_await member.idle.wait(Deadline::never(), &cancel);

@@ -34,6 +34,9 @@ class CallHandler {
   virtual ~CallHandler() = default;
   // A call arrived; it is answered once, now or later.
   virtual void on_call(ServerLane& lane) = 0;
+  // The client may have ended; the proof needs a session without calls in service. Calls that wait
+  // for something to tell are to be answered now.
+  virtual void on_trigger(ServerSession& /*session*/) {}
   // Nobody can call any more, and no call of the session is in service.
   virtual void on_session_end(ServerSession& session) = 0;
 };
@@ -45,7 +48,7 @@ struct DoorConfig {
   std::uint32_t most_sessions = 4096;        // attached at a time
   std::uint32_t most_unattached = 64;        // connected, but silent; beyond it the oldest goes
   Nanos patience = std::chrono::seconds(5);  // with a program that connects and says nothing
-  SessionShape most{.lanes = 16, .area_bytes = 16U << 20};  // of one session
+  SessionShape most{.lanes = 16, .area_bytes = 32U << 20};  // of one session
 };
 
 class Door final : public rt::Poller {
@@ -136,6 +139,7 @@ class Door final : public rt::Poller {
   bool answer_rings();
   bool look_at_cold(ServerSession& session);
   void on_answered(ServerLane& lane);
+  void announce(const ServerSession& session) const;
 
   void on_trigger(Member& member);
   rt::Task<void> prove_end(Member& member);

@@ -33,8 +33,9 @@ struct MessageFrame {
   std::uint32_t far_offset = 0;
   std::uint32_t far_bytes = 0;
   std::uint32_t data_bytes = 0;
+  std::uint32_t order = 0;  // of the session's messages, for a handler that keeps it
 };
-static_assert(sizeof(MessageFrame) == 16);
+static_assert(sizeof(MessageFrame) == 20);
 
 inline constexpr std::size_t kNearOffset = sizeof(std::uint32_t) + sizeof(MessageFrame);
 inline constexpr std::size_t kNearInFirstLine = kLine - kNearOffset;
@@ -46,6 +47,11 @@ struct alignas(2 * kLine) LaneMessage {
   std::byte near[kNearBytes];
 };
 static_assert(sizeof(LaneMessage) == 2 * kLine && offsetof(LaneMessage, near) == kNearOffset);
+
+// What a client writes into `csleep`.
+inline constexpr std::uint32_t kAwake = 0;
+inline constexpr std::uint32_t kAsleepOnReply = 1;   // FUTEX_WAIT on the reply's sequence
+inline constexpr std::uint32_t kAsleepOnSocket = 2;  // a byte through the session's socket wakes it
 
 struct alignas(2 * kLine) LaneMemory {
   LaneMessage request;                // written by the client

@@ -90,8 +90,12 @@ void ServerLane::publish() {
   at_step(Step::kReplyPublished);
   // Either the client sees the reply before it sleeps, or we see that it is about to.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (memory_->csleep.load(std::memory_order_relaxed) != 0) {
-    futex_wake(memory_->reply.sequence);
+  if (std::uint32_t sleep = memory_->csleep.load(std::memory_order_relaxed); sleep != kAwake) {
+    if (sleep == kAsleepOnSocket) {
+      session_->door_.announce(*session_);
+    } else {
+      futex_wake(memory_->reply.sequence);
+    }
   }
   session_->door_.on_answered(*this);
 }

@@ -32,6 +32,7 @@ class ServerLane {
   // What kind of message, and its header: valid until the handler returns.
   [[nodiscard]] std::uint16_t id() const { return frame_.id; }
   [[nodiscard]] std::span<const std::byte> header() const { return header_; }
+  [[nodiscard]] std::uint32_t order() const { return frame_.order; }
   // Until it is answered: the data that came along, which lies in the client's memory.
   [[nodiscard]] std::size_t data_bytes() const { return frame_.data_bytes; }
   // Copies the data, once; `into` has data_bytes().

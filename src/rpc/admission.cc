@@ -86,6 +86,16 @@ void Admission::on_connection_request(ucp_conn_request_h request, const net::Soc
   unregistered_.emplace(*endpoint, Unregistered{peer, mono_now(), std::nullopt});
 }
 
+bool Admission::accept(link::Link& link) {
+  if (state_ == State::kClosed || unregistered_.size() >= config_.max_unregistered) {
+    stats_.turned_away += state_ == State::kClosed ? 0 : 1;
+    return false;
+  }
+  ++stats_.accepted;
+  unregistered_.emplace(&link, Unregistered{{}, mono_now(), std::nullopt});
+  return true;
+}
+
 // For one more connection, beside those that are being made.
 bool Admission::has_descriptors() {
   std::size_t to_come = kDescriptorsToCome * (unregistered_.size() + 1);

@@ -66,7 +66,7 @@ rt::CoStatus Connection::do_establish(Deadline deadline) {
   attempt_began_ = mono_now();
   std::uint64_t epoch = ++epoch_;
   ++stats_.connects;
-  Result<link::Link*> link = dialer_.connect(address_, *this);
+  Result<link::Link*> link = dialer_.connect(shard_, address_, *this);
   if (!link) {
     Error error =
         std::move(link.error())

@@ -95,12 +95,22 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
   BENCHFS_CHECK(connections_.empty());
   identity_.run_id = list.run_id;
   ConnectionObserver& observer = *this;
+  Dialer* dialer = &ucx_;
+  if (config_.transport != Config::Transport::kUcx) {
+    link::Handler& handler = *this;
+    node_.emplace(
+        worker_.reactor(),
+        blocking_,
+        handler,
+        door::ClientLinks::Config{.run_id = list.run_id, .base = config_.door_base});
+    dialer = &node_dialer_.emplace(*node_, ucx_, config_.transport == Config::Transport::kNode);
+  }
   for (const cluster::Server& server : list.servers) {
     BENCHFS_TRY(net::SocketAddress address, net::make_address(server.ip, server.port));
     wire::ShardId shard{static_cast<std::uint32_t>(connections_.size())};
     connections_.push_back(
         std::make_unique<Connection>(worker_.reactor(),
-                                     ucx_,
+                                     *dialer,
                                      identity_,
                                      shard,
                                      server.node_id,
@@ -115,6 +125,9 @@ void ConnectionPool::close() {
   closing_.cancel();
   for (auto& connection : connections_) {
     connection->close();
+  }
+  if (node_) {
+    node_->close();
   }
 }
 

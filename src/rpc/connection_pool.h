@@ -15,6 +15,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,14 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
     // runs on a helper thread, and must own what it uses.
     ListReader read_list;
     Nanos list_interval = std::chrono::seconds(1);  // between two readings
+    // How shards of this node are reached.
+    enum class Transport : std::uint8_t {
+      kUcx,   // as all others
+      kNode,  // through their door, and no shard in another way
+      kAuto,  // through their door when it is there
+    };
+    Transport transport = Transport::kUcx;
+    std::string door_base = {};  // as in door::DoorDirectory
   };
   // Reads the server list of a directory.
   static ListReader list_reader(std::string registry_dir);
@@ -100,7 +109,6 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
  private:
   ConnectionPool(net::Worker& worker, ClientIdentity identity, Config config)
       : worker_(worker),
-        ucx_(worker),
         identity_(std::move(identity)),
         config_(std::move(config)),
         blocking_(worker.reactor()) {}
@@ -119,7 +127,6 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
                                  Error error);
 
   net::Worker& worker_;
-  UcxDialer ucx_;
   ClientIdentity identity_;
   Config config_;
   NoticeHandler* notices_ = nullptr;
@@ -128,6 +135,9 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   rt::BlockingPool blocking_;
   // One reading at a time, shared by all who wait for a lost server.
   std::shared_ptr<rt::BlockingJob<cluster::ServerList>> reading_;
+  UcxDialer ucx_{worker_};
+  std::optional<door::ClientLinks> node_;  // once the run is known, if it is wanted
+  std::optional<NodeDialer> node_dialer_;
   MonoTime next_reading_;
   cluster::ServerList list_;  // as last read
 };

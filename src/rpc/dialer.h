@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "door/client_links.h"
 #include "link/link.h"
 #include "net/address.h"
 #include "net/worker.h"
@@ -12,18 +13,41 @@ class Dialer {
  public:
   virtual ~Dialer() = default;
   // Starts to connect; a refusal is reported to the owner as a failure.
-  virtual Result<link::Link*> connect(const net::SocketAddress& address, link::Owner& owner) = 0;
+  virtual Result<link::Link*> connect(wire::ShardId shard,
+                                      const net::SocketAddress& address,
+                                      link::Owner& owner) = 0;
 };
 
 class UcxDialer final : public Dialer {
  public:
   explicit UcxDialer(net::Worker& worker) : worker_(worker) {}
-  Result<link::Link*> connect(const net::SocketAddress& address, link::Owner& owner) override {
+  Result<link::Link*> connect(wire::ShardId /*shard*/,
+                              const net::SocketAddress& address,
+                              link::Owner& owner) override {
     return worker_.connect(address, owner);
   }
 
  private:
   net::Worker& worker_;
+};
+
+// Through the door of the shard when it has one on this node; else as `other` does.
+class NodeDialer final : public Dialer {
+ public:
+  // `only`: never the other way.
+  NodeDialer(door::ClientLinks& links, Dialer& other, bool only)
+      : links_(links), other_(other), only_(only) {}
+  Result<link::Link*> connect(wire::ShardId shard,
+                              const net::SocketAddress& address,
+                              link::Owner& owner) override {
+    return only_ || links_.has_door(shard.value) ? links_.connect(shard.value, owner)
+                                                 : other_.connect(shard, address, owner);
+  }
+
+ private:
+  door::ClientLinks& links_;
+  Dialer& other_;
+  bool only_;
 };
 
 }  // namespace benchfs::rpc

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "door/server_links.h"
 #include "net/worker.h"
 #include "rpc/admission.h"
 #include "rpc/client_registry.h"
@@ -92,6 +93,8 @@ class Server final : private link::Handler, private link::Owner {
   ~Server() override;
 
   Result<net::SocketAddress> listen(const net::SocketAddress& address);
+  // The links of programs on this node: give them to the shard's door. The server outlives them.
+  [[nodiscard]] door::ServerLinks& node_links() { return node_links_; }
   // Registrations are refused with kNotReady until the shard knows its place.
   void set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint64_t run_id);
   [[nodiscard]] bool is_ready() const { return admission_.is_open(); }
@@ -225,6 +228,7 @@ class Server final : private link::Handler, private link::Owner {
   rt::Scope background_;  // sweeps
   Stats stats_;
   RequestStats request_stats_;
+  door::ServerLinks node_links_;
   ReplyWay replies_{registry_, config_.eager_reply_bytes, stats_.replies_dropped};
 };
 

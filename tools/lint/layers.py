@@ -17,8 +17,8 @@ import sys
 LEVELS = {
     "base": 0,
     "wire": 1, "rt": 1,
-    "cluster": 2, "door": 2, "link": 2,
-    "net": 3, "chunk": 3, "meta": 3,
+    "cluster": 2, "link": 2,
+    "door": 3, "net": 3, "chunk": 3, "meta": 3,
     "rpc": 4,
     "server": 5, "client": 5,
     "bench": 6, "capi": 6,

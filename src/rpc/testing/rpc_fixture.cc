@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <future>
 
@@ -28,6 +29,24 @@ rt::WaitQueue::Awaiter pause(std::uint64_t milliseconds) {
 }
 
 }  // namespace
+
+bool is_through_door() {
+  const char* transport = std::getenv("BENCHFS_TEST_TRANSPORT");
+  return transport != nullptr && std::string_view(transport) == "node";
+}
+
+std::string door_base() {
+  struct Directory {
+    std::string path = "/tmp/benchfs-rpc-test-XXXXXX";
+    Directory() { BENCHFS_CHECK(::mkdtemp(path.data()) != nullptr); }
+    ~Directory() {
+      std::error_code ignored;
+      std::filesystem::remove_all(path, ignored);
+    }
+  };
+  static Directory directory;
+  return directory.path;
+}
 
 ConnectionPool::ListReader reader_of(const net::SocketAddress& node_0) {
   return [&node_0](std::uint64_t run_id) -> Result<cluster::ServerList> {
@@ -151,6 +170,19 @@ void ServerThread::main() {
     reactor_ = reactor.get();
     worker_ = worker.get();
     server_ = server.get();
+  }
+  rt::BlockingPool pool(*reactor);
+  std::unique_ptr<door::Door> door;
+  if (is_through_door()) {
+    rt::Reactor::Binding binding(*reactor);
+    door = door::Door::open(*reactor,
+                            pool,
+                            server->node_links(),
+                            {.run_id = options_.config.run_id, .base = door_base()})
+               .value();
+  }
+  {
+    std::lock_guard lock(mutex_);
     started_ = true;
     changed_.notify_all();
   }
@@ -160,6 +192,9 @@ void ServerThread::main() {
     shutdowns_.push_back(
         reactor->block_on(server->shutdown(Deadline::after(options_.shutdown_patience))));
   } while (!shutdowns_.back() && !patience.passed());
+  if (door != nullptr) {
+    reactor->block_on(door->close());
+  }
   BENCHFS_CHECK(worker->drain(Deadline::after(kPatience)));
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return released_; });
@@ -264,6 +299,10 @@ Client::Client(std::string id,
   ClientIdentity identity{.id = std::move(id), .uid = random_id(), .run_id = run_id};
   if (secret) {
     identity.secret = *std::move(secret);
+  }
+  if (is_through_door()) {
+    config.transport = ConnectionPool::Config::Transport::kNode;
+    config.door_base = door_base();
   }
   pool_ = ConnectionPool::create(*worker_, std::move(identity), std::move(config)).value();
   cluster::ServerList list;

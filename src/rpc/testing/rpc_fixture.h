@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "door/door.h"
 #include "net/context.h"
 #include "net/worker.h"
 #include "rpc/connection_pool.h"
@@ -160,6 +161,10 @@ class Client {
   std::unique_ptr<ConnectionPool> pool_;
   rt::Scope scope_;
 };
+
+// Whether servers and clients of this run meet at the node door (test_env.sh), and where that is.
+bool is_through_door();
+std::string door_base();
 
 // A server list of one server, whose address is looked up when the list is read.
 ConnectionPool::ListReader reader_of(const net::SocketAddress& node_0);

@@ -1,0 +1,417 @@
+#include "door/client_links.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/check.h"
+#include "door/server_links.h"
+
+namespace benchfs::door {
+namespace {
+
+// Data that comes along; more is received when somebody has a place for it.
+constexpr std::size_t kEagerBytes = 16U << 10;
+// Messages that nobody waits for, which wait for a lane.
+constexpr std::size_t kMostWaiting = 1U << 16;
+
+constexpr link::Outcome kClosed{Errc::kCancelled, "the link was closed"};
+constexpr link::Outcome kGone{Errc::kDisconnected, "the daemon of this node is gone"};
+constexpr link::Outcome kRefused{Errc::kDisconnected, "the daemon of this node ended the session"};
+constexpr link::Outcome kTooLong{Errc::kLimit, "longer than a lane of the node door has room for"};
+
+}  // namespace
+
+ClientLink::ClientLink(ClientLinks& links, link::Owner& owner)
+    : Link(links.reactor_), links_(links), owner_(&owner), number_(++links.numbers_) {}
+
+ClientLink::~ClientLink() {
+  BENCHFS_CHECK(state_ == State::kClosed && in_use_ == 0);
+}
+
+// --- Attaching -----------------------------------------------------------------------------------
+
+void ClientLink::on_attached(Result<std::shared_ptr<ClientSession>> session) {
+  if (state_ != State::kAttaching) {
+    return;
+  }
+  if (!session) {
+    text_ = session.error().message();
+    Errc code = session.error().code;
+    return fail({code == Errc::kRefused ? Errc::kUnreachable : code, text_.c_str()});
+  }
+  session_ = *std::move(session);
+  state_ = State::kOpen;
+  reactor_.add_poller(*this);
+  listen();
+  for (link::Operation* flush : std::exchange(flushes_, {})) {
+    end(*flush, {});
+  }
+  send_waiting();
+}
+
+void ClientLink::begin_flush(link::Operation& operation) {
+  begin(operation);
+  if (state_ == State::kAttaching) {
+    flushes_.push_back(&operation);
+    return leave_pending(operation);
+  }
+  end(operation, state_ == State::kOpen ? link::Outcome{} : kClosed);
+}
+
+// --- Sending -------------------------------------------------------------------------------------
+
+Errc ClientLink::transmit(const link::Message& message, std::uint32_t* used_lane) {
+  Result<ClientLane> lane = session_->take_lane();
+  if (!lane) {
+    return lane.error().code;
+  }
+  Status sent = lane->send({.id = message.id,
+                            .header = message.header,
+                            .data = message.data,
+                            .order = order_ + 1});
+  if (!sent) {
+    return sent.error().code;
+  }
+  ++order_;
+  std::uint32_t index = lane->index();
+  used_[index].emplace(*std::move(lane));
+  in_use_ |= std::uint64_t{1} << index;
+  if (used_lane != nullptr) {
+    *used_lane = index;
+  }
+  return Errc::kOk;
+}
+
+void ClientLink::begin_send(link::Operation& operation, const link::Message& message) {
+  begin(operation);
+  if (!is_open()) {
+    return end(operation, kClosed);
+  }
+  Errc code = state_ == State::kOpen && waiting_.empty() ? transmit(message) : Errc::kBusy;
+  if (code == Errc::kBusy) {
+    enqueue({.operation = &operation, .message = message, .header = {}});
+    return leave_pending(operation);
+  }
+  end(operation,
+      code == Errc::kOk      ? link::Outcome{}
+      : code == Errc::kLimit ? kTooLong
+                             : kGone);
+}
+
+void ClientLink::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
+  if (!is_open()) {
+    return;
+  }
+  bool may_go = state_ == State::kOpen && waiting_.empty();
+  if (may_go && transmit({.id = id, .header = header, .data = {}}) != Errc::kBusy) {
+    return;
+  }
+  if (waiting_.size() < kMostWaiting) {
+    Waiting waiting{.operation = nullptr, .message = {.id = id, .header = {}, .data = {}}, .header = {}};
+    waiting.header.assign(header.begin(), header.end());
+    enqueue(std::move(waiting));
+    ++operations_;
+  }
+}
+
+void ClientLink::enqueue(Waiting waiting) {
+  waiting_.push_back(std::move(waiting));
+}
+
+void ClientLink::send_waiting() {
+  while (state_ == State::kOpen && !waiting_.empty()) {
+    Waiting& first = waiting_.front();
+    if (first.operation == nullptr) {
+      first.message.header = first.header;
+    }
+    Errc code = transmit(first.message);
+    if (code == Errc::kBusy) {
+      return;
+    }
+    link::Operation* operation = first.operation;
+    waiting_.pop_front();
+    if (operation == nullptr) {
+      --operations_;
+    } else {
+      end(*operation,
+          code == Errc::kOk      ? link::Outcome{}
+          : code == Errc::kLimit ? kTooLong
+                                 : kGone);
+    }
+  }
+}
+
+// Takes a lane before the messages that wait for one.
+void ClientLink::listen() {
+  std::uint32_t lane = kMaxLanes;
+  if (transmit({.id = kListenId, .header = {}, .data = {}}, &lane) != Errc::kOk) {
+    return fail(kGone);
+  }
+  listener_ = lane;
+}
+
+// --- Receiving -----------------------------------------------------------------------------------
+
+bool ClientLink::poll() {
+  if (state_ != State::kOpen) {
+    return false;
+  }
+  if (!session_->is_attached()) {  // a child of fork
+    fail(kGone);
+    return true;
+  }
+  bool worked = false;
+  if (announces_) {
+    announces_ = false;
+    for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
+      used_[static_cast<std::size_t>(std::countr_zero(left))]->lane.announce_on_socket(false);
+    }
+    if (!session_->drain_socket()) {
+      fail(kGone);
+      return true;
+    }
+  }
+  // What the shard has to tell comes first: it tells why it refuses the rest.
+  if (listener_ < kMaxLanes && used_[listener_]) {
+    worked |= look(*used_[listener_]);
+  }
+  for (std::uint64_t left = in_use_; left != 0 && state_ == State::kOpen; left &= left - 1) {
+    auto index = static_cast<std::size_t>(std::countr_zero(left));
+    if (used_[index] && index != listener_) {
+      worked |= look(*used_[index]);
+    }
+  }
+  return worked;
+}
+
+bool ClientLink::look(Used& used) {
+  if (used.is_held || !used.lane.has_reply()) {
+    return false;
+  }
+  std::array<std::byte, wire::kMaxHeaderBytes> bytes;
+  Result<Reply> reply = used.lane.receive_header(bytes);
+  if (!reply) {
+    bool is_listener = used.lane.index() == listener_;
+    finish(used);
+    // It may have been told why after we looked.
+    if (!is_listener && listener_ < kMaxLanes && used_[listener_] && look(*used_[listener_]) &&
+        state_ != State::kOpen) {
+      return true;
+    }
+    if (state_ == State::kOpen) {
+      fail(kRefused);
+    }
+    return true;
+  }
+  used.reply = *reply;
+  deliver(used, std::span(bytes).first(reply->header_bytes));
+  return true;
+}
+
+void ClientLink::deliver(Used& used, std::span<const std::byte> header) {
+  if (used.lane.index() == listener_) {
+    // The next thing may be told at once; the lane is free, so that listening takes it again.
+    std::uint16_t id = used.reply.id;
+    finish(used);
+    listener_ = kMaxLanes;
+    listen();
+    if (id != kTakenId && is_open()) {
+      (void)links_.handler_.on_message({.id = id, .header = header, .sender = this});
+    }
+    return;
+  }
+  if (used.reply.id == kTakenId) {
+    finish(used);
+    return send_waiting();
+  }
+  link::Incoming message{.id = used.reply.id,
+                         .header = header,
+                         .data = links_.hold(*this, used.lane.index()),
+                         .length = used.reply.data_bytes,
+                         .is_rendezvous = used.reply.data_bytes > kEagerBytes,
+                         .can_hold = true,
+                         .sender = this,
+                         .keeper = &links_};
+  std::array<std::byte, kEagerBytes> data;
+  if (!message.is_rendezvous) {
+    used.lane.copy_data(used.reply, std::span(data).first(message.length));
+    message.data = data.data();
+    finish(used);
+    (void)links_.handler_.on_message(message);
+    return send_waiting();
+  }
+  used.is_held = true;
+  if (links_.handler_.on_message(message) == link::Disposition::kDone && state_ == State::kOpen) {
+    release(used.lane.index());
+  }
+}
+
+void ClientLink::finish(Used& used) {
+  std::uint32_t index = used.lane.index();
+  if (used.lane.is_outstanding() && used.lane.has_reply()) {
+    used.lane.finish();
+  }
+  used_[index].reset();
+  in_use_ &= ~(std::uint64_t{1} << index);
+}
+
+void ClientLink::begin_receive(link::Operation& operation,
+                               const link::Held& held,
+                               std::span<std::byte> into,
+                               const net::MemoryRegion* /*region*/) {
+  begin(operation);
+  if (state_ != State::kOpen) {
+    return end(operation, kClosed);
+  }
+  std::uint32_t lane = ClientLinks::lane_of(held.data);
+  used_[lane]->lane.copy_data(used_[lane]->reply, into);
+  release(lane);
+  end(operation, {});
+}
+
+void ClientLink::release(std::uint32_t lane) {
+  finish(*used_[lane]);
+  send_waiting();
+}
+
+// --- Sleeping ------------------------------------------------------------------------------------
+
+bool ClientLink::prepare_to_sleep() {
+  if (state_ != State::kOpen) {
+    return true;
+  }
+  announces_ = true;
+  for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
+    Used& used = *used_[static_cast<std::size_t>(std::countr_zero(left))];
+    if (!used.is_held) {
+      used.lane.announce_on_socket(true);
+    }
+  }
+  for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
+    Used& used = *used_[static_cast<std::size_t>(std::countr_zero(left))];
+    if (!used.is_held && used.lane.has_reply()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// --- The end -------------------------------------------------------------------------------------
+
+void ClientLink::fail(const link::Outcome& why) {
+  if (!is_open()) {
+    return;
+  }
+  end_all(why);
+  state_ = State::kFailed;
+  failure_ = why;
+  reactor_.arm(*this, mono_now());
+}
+
+void ClientLink::on_timer() {
+  if (state_ == State::kFailed && owner_ != nullptr) {
+    owner_->on_link_failed(*this, failure_);
+  }
+}
+
+void ClientLink::end_all(const link::Outcome& why) {
+  if (state_ == State::kOpen) {
+    reactor_.remove_poller(*this);
+    for (std::optional<Used>& used : used_) {
+      used.reset();
+    }
+    in_use_ = 0;
+    session_.reset();
+  }
+  for (link::Operation* flush : std::exchange(flushes_, {})) {
+    end(*flush, why);
+  }
+  for (Waiting& waiting : std::exchange(waiting_, {})) {
+    if (waiting.operation != nullptr) {
+      end(*waiting.operation, why);
+    } else {
+      --operations_;
+    }
+  }
+}
+
+void ClientLink::close(Nanos /*flush*/) {
+  if (state_ == State::kClosed) {
+    return;
+  }
+  if (is_open()) {
+    end_all(kClosed);
+  }
+  state_ = State::kClosed;
+  owner_ = nullptr;
+  disarm();
+  links_.bury();
+}
+
+// --- All of them ---------------------------------------------------------------------------------
+
+ClientLinks::~ClientLinks() {
+  disarm();
+  std::erase_if(links_, [](const auto& link) { return link->state_ == ClientLink::State::kClosed; });
+  BENCHFS_CHECK(links_.empty());
+}
+
+bool ClientLinks::has_door(std::uint32_t shard) const {
+  Result<DoorDirectory> directory = DoorDirectory::open(config_.run_id, config_.base);
+  return directory.has_value() && directory->has(shard);
+}
+
+void* ClientLinks::hold(const ClientLink& link, std::uint32_t lane) {
+  return reinterpret_cast<void*>(link.number_ * kMaxLanes + lane);
+}
+
+std::uint32_t ClientLinks::lane_of(const void* held) {
+  return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(held) % kMaxLanes);
+}
+
+// A link that has ended has given its lanes back.
+void ClientLinks::release(void* held) {
+  std::uintptr_t number = reinterpret_cast<std::uintptr_t>(held) / kMaxLanes;
+  auto link = std::ranges::find(links_, number, [](const auto& one) { return one->number_; });
+  if (link != links_.end() && (*link)->state_ == ClientLink::State::kOpen) {
+    (*link)->release(lane_of(held));
+  }
+}
+
+link::Link* ClientLinks::connect(std::uint32_t shard, link::Owner& owner) {
+  ClientLink* link = links_.emplace_back(std::make_unique<ClientLink>(*this, owner)).get();
+  if (!scope_.spawn(attach(link, shard))) {
+    link->fail(kClosed);
+  }
+  return link;
+}
+
+rt::Task<void> ClientLinks::attach(ClientLink* link, std::uint32_t shard) {
+  Deadline deadline = Deadline::after(config_.attach_patience);
+  AttachOptions options{config_.run_id, shard, config_.base, config_.shape};
+  Result<std::shared_ptr<ClientSession>> session =
+      co_await pool_.run<std::shared_ptr<ClientSession>>(
+          [options, deadline]() -> Result<std::shared_ptr<ClientSession>> {
+            BENCHFS_TRY(std::unique_ptr<ClientSession> made,
+                        ClientSession::attach(options, deadline));
+            return std::shared_ptr<ClientSession>(std::move(made));
+          },
+          deadline,
+          &scope_.cancel_source());
+  // The link may have been closed meanwhile, and freed.
+  if (std::ranges::any_of(links_, [&](const auto& one) { return one.get() == link; })) {
+    link->on_attached(std::move(session));
+  }
+}
+
+void ClientLinks::bury() {
+  if (!is_armed()) {
+    reactor_.arm(*this, mono_now());
+  }
+}
+
+void ClientLinks::on_timer() {
+  std::erase_if(links_, [](const auto& link) { return link->state_ == ClientLink::State::kClosed; });
+}
+
+}  // namespace benchfs::door

@@ -1,0 +1,142 @@
+// Links of a program to the shards of its node: what a connection over UCX is for other nodes. See
+// server_links.h for the other half.
+//
+// A link attaches on the blocking pool's thread. Each message takes a lane until it is answered;
+// when all are taken the next ones wait, first come, first served. Nothing is woken while the
+// program is awake: the reactor looks at the lanes that are in use.
+//
+// In a child of fork a link fails like one whose shard is gone.
+//
+// Thread: the reactor's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "door/client_session.h"
+#include "link/link.h"
+#include "rt/blocking_pool.h"
+#include "rt/poller.h"
+#include "rt/scope.h"
+#include "rt/timer.h"
+
+namespace benchfs::door {
+
+class ClientLinks;
+
+class ClientLink final : public link::Link, private rt::Poller, private rt::Timer {
+ public:
+  ClientLink(ClientLinks& links, link::Owner& owner);
+  ~ClientLink() override;
+
+  [[nodiscard]] bool is_open() const override {
+    return state_ == State::kAttaching || state_ == State::kOpen;
+  }
+  void begin_send(link::Operation& operation, const link::Message& message) override;
+  void begin_receive(link::Operation& operation,
+                     const link::Held& held,
+                     std::span<std::byte> into,
+                     const net::MemoryRegion* region) override;
+  void begin_flush(link::Operation& operation) override;
+  void send_and_forget(std::uint16_t id, std::span<const std::byte> header) override;
+  using link::Link::close;
+  // What waits for a lane is dropped; what has one arrives, whatever `flush` is.
+  void close(Nanos flush) override;
+
+ private:
+  friend class ClientLinks;
+  enum class State : std::uint8_t { kAttaching, kOpen, kFailed, kClosed };
+
+  // A lane that is in use, and its reply once it is there.
+  struct Used {
+    explicit Used(ClientLane taken) : lane(std::move(taken)) {}
+    ClientLane lane;
+    bool is_held = false;  // its data has not been received yet
+    Reply reply;
+  };
+  struct Waiting {
+    link::Operation* operation = nullptr;  // null: nobody waits, and the header is here
+    link::Message message;
+    std::vector<std::byte> header;
+  };
+
+  bool poll() override;
+  bool prepare_to_sleep() override;
+  [[nodiscard]] int fd() const override { return session_->socket(); }
+  void on_timer() override;  // tells the owner that it failed
+  void release(std::uint32_t lane);
+
+  void on_attached(Result<std::shared_ptr<ClientSession>> session);
+  // With the lane that it took, if it went.
+  Errc transmit(const link::Message& message, std::uint32_t* lane = nullptr);
+  void enqueue(Waiting waiting);
+  void send_waiting();
+  void listen();
+  bool look(Used& used);
+  void deliver(Used& used, std::span<const std::byte> header);
+  void finish(Used& used);
+  void fail(const link::Outcome& why);
+  void end_all(const link::Outcome& why);
+
+  ClientLinks& links_;
+  link::Owner* owner_;
+  std::uint64_t number_;  // never used again
+  State state_ = State::kAttaching;
+  link::Outcome failure_;
+  std::string text_;  // of the failure
+  std::shared_ptr<ClientSession> session_;
+  std::array<std::optional<Used>, kMaxLanes> used_;
+  std::uint64_t in_use_ = 0;  // bit per lane
+  std::uint32_t listener_ = kMaxLanes;
+  std::uint32_t order_ = 0;
+  bool announces_ = false;  // lanes were told that we sleep
+  std::deque<Waiting> waiting_;
+  std::vector<link::Operation*> flushes_;
+};
+
+class ClientLinks final : private rt::Timer, private link::Keeper {
+ public:
+  struct Config {
+    std::uint64_t run_id = 0;
+    std::string base = {};  // as in DoorDirectory
+    SessionShape shape{.lanes = 16, .area_bytes = 32U << 20};
+    Nanos attach_patience = std::chrono::seconds(5);
+  };
+  // All are borrowed.
+  ClientLinks(rt::Reactor& reactor, rt::BlockingPool& pool, link::Handler& handler, Config config)
+      : reactor_(reactor), pool_(pool), handler_(handler), config_(std::move(config)) {}
+  // All links are closed, and drained.
+  ~ClientLinks();
+
+  // A link that attaches; that it cannot is reported to the owner as a failure.
+  link::Link* connect(std::uint32_t shard, link::Owner& owner);
+  // Whether a shard of this run has its door here.
+  [[nodiscard]] bool has_door(std::uint32_t shard) const;
+  // Attaching ends, in the next passes of the reactor; no link can be made any more.
+  void close() { scope_.close(); }
+
+ private:
+  friend class ClientLink;
+  void on_timer() override;  // frees closed links
+  rt::Task<void> attach(ClientLink* link, std::uint32_t shard);
+  void bury();
+  // What a handler keeps of a reply whose data is still in its lane.
+  static void* hold(const ClientLink& link, std::uint32_t lane);
+  static std::uint32_t lane_of(const void* held);
+  void release(void* held) override;
+
+  rt::Reactor& reactor_;
+  rt::BlockingPool& pool_;
+  link::Handler& handler_;
+  Config config_;
+  std::vector<std::unique_ptr<ClientLink>> links_;
+  std::uint64_t numbers_ = 0;
+  rt::Scope scope_;
+};
+
+}  // namespace benchfs::door
