@@ -160,7 +160,6 @@ bool ClientLink::poll() {
     fail(kGone);
     return true;
   }
-  bool worked = false;
   if (announces_) {
     announces_ = false;
     for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
@@ -171,7 +170,18 @@ bool ClientLink::poll() {
       return true;
     }
   }
-  // What the shard has to tell comes first: it tells why it refuses the rest.
+  bool worked = look_at_all();
+  if (is_refused_ && state_ == State::kOpen) {
+    // What was answered or told before that is visible now.
+    look_at_all();
+    fail(kRefused);
+  }
+  return worked;
+}
+
+// What the shard has to tell comes first: it may tell why the connection ends.
+bool ClientLink::look_at_all() {
+  bool worked = false;
   if (listener_ < kMaxLanes && used_[listener_]) {
     worked |= look(*used_[listener_]);
   }
@@ -191,16 +201,9 @@ bool ClientLink::look(Used& used) {
   std::array<std::byte, wire::kMaxHeaderBytes> bytes;
   Result<Reply> reply = used.lane.receive_header(bytes);
   if (!reply) {
-    bool is_listener = used.lane.index() == listener_;
+    listener_ = used.lane.index() == listener_ ? kMaxLanes : listener_;
     finish(used);
-    // It may have been told why after we looked.
-    if (!is_listener && listener_ < kMaxLanes && used_[listener_] && look(*used_[listener_]) &&
-        state_ != State::kOpen) {
-      return true;
-    }
-    if (state_ == State::kOpen) {
-      fail(kRefused);
-    }
+    is_refused_ = true;
     return true;
   }
   used.reply = *reply;

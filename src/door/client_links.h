@@ -77,6 +77,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   void enqueue(Waiting waiting);
   void send_waiting();
   void listen();
+  bool look_at_all();
   bool look(Used& used);
   void deliver(Used& used, std::span<const std::byte> header);
   void finish(Used& used);
@@ -94,7 +95,8 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   std::uint64_t in_use_ = 0;  // bit per lane
   std::uint32_t listener_ = kMaxLanes;
   std::uint32_t order_ = 0;
-  bool announces_ = false;  // lanes were told that we sleep
+  bool announces_ = false;   // lanes were told that we sleep
+  bool is_refused_ = false;  // the shard ends the session
   std::deque<Waiting> waiting_;
   std::vector<link::Operation*> flushes_;
 };
