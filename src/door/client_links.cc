@@ -14,6 +14,9 @@ constexpr std::size_t kEagerBytes = 16U << 10;
 // Messages that nobody waits for, which wait for a lane.
 constexpr std::size_t kMostWaiting = 1U << 16;
 
+// Between two looks whether the helper thread has attached.
+constexpr Nanos kLookAtAttaching = std::chrono::microseconds(50);
+
 constexpr link::Outcome kClosed{Errc::kCancelled, "the link was closed"};
 constexpr link::Outcome kGone{Errc::kDisconnected, "the daemon of this node is gone"};
 constexpr link::Outcome kRefused{Errc::kDisconnected, "the daemon of this node ended the session"};
@@ -30,16 +33,40 @@ ClientLink::~ClientLink() {
 
 // --- Attaching -----------------------------------------------------------------------------------
 
-void ClientLink::on_attached(Result<std::shared_ptr<ClientSession>> session) {
-  if (state_ != State::kAttaching) {
-    return;
+void ClientLink::attach(std::uint32_t shard) {
+  Deadline deadline = Deadline::after(links_.config_.attach_patience);
+  AttachOptions options{links_.config_.run_id, shard, links_.config_.base, links_.config_.shape};
+  auto job = links_.pool_.submit<std::shared_ptr<ClientSession>>(
+      [options, deadline]() -> Result<std::shared_ptr<ClientSession>> {
+        BENCHFS_TRY(std::unique_ptr<ClientSession> made, ClientSession::attach(options, deadline));
+        return std::shared_ptr<ClientSession>(std::move(made));
+      });
+  if (!job) {
+    return fail_to_attach(job.error());
   }
-  if (!session) {
-    text_ = session.error().message();
-    Errc code = session.error().code;
-    return fail({code == Errc::kRefused ? Errc::kUnreachable : code, text_.c_str()});
+  attaching_ = *std::move(job);
+  attach_by_ = deadline;
+  reactor_.arm(*this, mono_now() + kLookAtAttaching);
+}
+
+void ClientLink::fail_to_attach(const Error& error) {
+  text_ = error.message();
+  bool is_final = error.code == Errc::kStaleRun || error.code == Errc::kVersion;
+  fail({is_final ? error.code : Errc::kUnreachable, text_.c_str()});
+}
+
+void ClientLink::look_at_attaching() {
+  if (!attaching_->is_done()) {
+    if (attach_by_.passed()) {
+      return fail_to_attach(Error{Errc::kDeadline, 0, "the daemon does not answer at its door"});
+    }
+    return reactor_.arm(*this, mono_now() + kLookAtAttaching);
   }
-  session_ = *std::move(session);
+  auto job = std::exchange(attaching_, nullptr);
+  if (!job->result()) {
+    return fail_to_attach(job->result().error());
+  }
+  session_ = *job->result();
   state_ = State::kOpen;
   reactor_.add_poller(*this);
   listen();
@@ -55,7 +82,7 @@ void ClientLink::begin_flush(link::Operation& operation) {
     flushes_.push_back(&operation);
     return leave_pending(operation);
   }
-  end(operation, state_ == State::kOpen ? link::Outcome{} : kClosed);
+  end(operation, state_ == State::kOpen ? link::Outcome{} : why_not_open());
 }
 
 // --- Sending -------------------------------------------------------------------------------------
@@ -65,10 +92,8 @@ Errc ClientLink::transmit(const link::Message& message, std::uint32_t* used_lane
   if (!lane) {
     return lane.error().code;
   }
-  Status sent = lane->send({.id = message.id,
-                            .header = message.header,
-                            .data = message.data,
-                            .order = order_ + 1});
+  Status sent = lane->send(
+      {.id = message.id, .header = message.header, .data = message.data, .order = order_ + 1});
   if (!sent) {
     return sent.error().code;
   }
@@ -85,17 +110,14 @@ Errc ClientLink::transmit(const link::Message& message, std::uint32_t* used_lane
 void ClientLink::begin_send(link::Operation& operation, const link::Message& message) {
   begin(operation);
   if (!is_open()) {
-    return end(operation, kClosed);
+    return end(operation, why_not_open());
   }
   Errc code = state_ == State::kOpen && waiting_.empty() ? transmit(message) : Errc::kBusy;
   if (code == Errc::kBusy) {
     enqueue({.operation = &operation, .message = message, .header = {}});
     return leave_pending(operation);
   }
-  end(operation,
-      code == Errc::kOk      ? link::Outcome{}
-      : code == Errc::kLimit ? kTooLong
-                             : kGone);
+  end(operation, code == Errc::kOk ? link::Outcome{} : code == Errc::kLimit ? kTooLong : kGone);
 }
 
 void ClientLink::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
@@ -107,7 +129,8 @@ void ClientLink::send_and_forget(std::uint16_t id, std::span<const std::byte> he
     return;
   }
   if (waiting_.size() < kMostWaiting) {
-    Waiting waiting{.operation = nullptr, .message = {.id = id, .header = {}, .data = {}}, .header = {}};
+    Waiting waiting{
+        .operation = nullptr, .message = {.id = id, .header = {}, .data = {}}, .header = {}};
     waiting.header.assign(header.begin(), header.end());
     enqueue(std::move(waiting));
     ++operations_;
@@ -179,16 +202,24 @@ bool ClientLink::poll() {
   return worked;
 }
 
-// What the shard has to tell comes first: it may tell why the connection ends.
-bool ClientLink::look_at_all() {
+bool ClientLink::look_at_calls() {
   bool worked = false;
-  if (listener_ < kMaxLanes && used_[listener_]) {
-    worked |= look(*used_[listener_]);
-  }
   for (std::uint64_t left = in_use_; left != 0 && state_ == State::kOpen; left &= left - 1) {
     auto index = static_cast<std::size_t>(std::countr_zero(left));
     if (used_[index] && index != listener_) {
       worked |= look(*used_[index]);
+    }
+  }
+  return worked;
+}
+
+// What the shard tells comes after the replies that it sent before: they are visible once it is.
+bool ClientLink::look_at_all() {
+  bool worked = look_at_calls();
+  if (state_ == State::kOpen && listener_ < kMaxLanes && used_[listener_]->lane.has_reply()) {
+    worked |= look_at_calls();
+    if (state_ == State::kOpen) {
+      worked |= look(*used_[listener_]);
     }
   }
   return worked;
@@ -264,7 +295,7 @@ void ClientLink::begin_receive(link::Operation& operation,
                                const net::MemoryRegion* /*region*/) {
   begin(operation);
   if (state_ != State::kOpen) {
-    return end(operation, kClosed);
+    return end(operation, why_not_open());
   }
   std::uint32_t lane = ClientLinks::lane_of(held.data);
   used_[lane]->lane.copy_data(used_[lane]->reply, into);
@@ -312,9 +343,15 @@ void ClientLink::fail(const link::Outcome& why) {
 }
 
 void ClientLink::on_timer() {
-  if (state_ == State::kFailed && owner_ != nullptr) {
+  if (state_ == State::kAttaching) {
+    look_at_attaching();
+  } else if (state_ == State::kFailed && owner_ != nullptr) {
     owner_->on_link_failed(*this, failure_);
   }
+}
+
+link::Outcome ClientLink::why_not_open() const {
+  return state_ == State::kFailed ? failure_ : kClosed;
 }
 
 void ClientLink::end_all(const link::Outcome& why) {
@@ -355,7 +392,8 @@ void ClientLink::close(Nanos /*flush*/) {
 
 ClientLinks::~ClientLinks() {
   disarm();
-  std::erase_if(links_, [](const auto& link) { return link->state_ == ClientLink::State::kClosed; });
+  std::erase_if(links_,
+                [](const auto& link) { return link->state_ == ClientLink::State::kClosed; });
   BENCHFS_CHECK(links_.empty());
 }
 
@@ -383,28 +421,8 @@ void ClientLinks::release(void* held) {
 
 link::Link* ClientLinks::connect(std::uint32_t shard, link::Owner& owner) {
   ClientLink* link = links_.emplace_back(std::make_unique<ClientLink>(*this, owner)).get();
-  if (!scope_.spawn(attach(link, shard))) {
-    link->fail(kClosed);
-  }
+  link->attach(shard);
   return link;
-}
-
-rt::Task<void> ClientLinks::attach(ClientLink* link, std::uint32_t shard) {
-  Deadline deadline = Deadline::after(config_.attach_patience);
-  AttachOptions options{config_.run_id, shard, config_.base, config_.shape};
-  Result<std::shared_ptr<ClientSession>> session =
-      co_await pool_.run<std::shared_ptr<ClientSession>>(
-          [options, deadline]() -> Result<std::shared_ptr<ClientSession>> {
-            BENCHFS_TRY(std::unique_ptr<ClientSession> made,
-                        ClientSession::attach(options, deadline));
-            return std::shared_ptr<ClientSession>(std::move(made));
-          },
-          deadline,
-          &scope_.cancel_source());
-  // The link may have been closed meanwhile, and freed.
-  if (std::ranges::any_of(links_, [&](const auto& one) { return one.get() == link; })) {
-    link->on_attached(std::move(session));
-  }
 }
 
 void ClientLinks::bury() {
@@ -414,7 +432,8 @@ void ClientLinks::bury() {
 }
 
 void ClientLinks::on_timer() {
-  std::erase_if(links_, [](const auto& link) { return link->state_ == ClientLink::State::kClosed; });
+  std::erase_if(links_,
+                [](const auto& link) { return link->state_ == ClientLink::State::kClosed; });
 }
 
 }  // namespace benchfs::door

@@ -22,7 +22,6 @@
 #include "link/link.h"
 #include "rt/blocking_pool.h"
 #include "rt/poller.h"
-#include "rt/scope.h"
 #include "rt/timer.h"
 
 namespace benchfs::door {
@@ -68,21 +67,25 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   bool poll() override;
   bool prepare_to_sleep() override;
   [[nodiscard]] int fd() const override { return session_->socket(); }
-  void on_timer() override;  // tells the owner that it failed
+  void on_timer() override;  // looks whether it is attached, or tells the owner that it failed
   void release(std::uint32_t lane);
 
-  void on_attached(Result<std::shared_ptr<ClientSession>> session);
+  void attach(std::uint32_t shard);
+  void look_at_attaching();
+  void fail_to_attach(const Error& error);
   // With the lane that it took, if it went.
   Errc transmit(const link::Message& message, std::uint32_t* lane = nullptr);
   void enqueue(Waiting waiting);
   void send_waiting();
   void listen();
+  bool look_at_calls();
   bool look_at_all();
   bool look(Used& used);
   void deliver(Used& used, std::span<const std::byte> header);
   void finish(Used& used);
   void fail(const link::Outcome& why);
   void end_all(const link::Outcome& why);
+  [[nodiscard]] link::Outcome why_not_open() const;
 
   ClientLinks& links_;
   link::Owner* owner_;
@@ -90,6 +93,8 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   State state_ = State::kAttaching;
   link::Outcome failure_;
   std::string text_;  // of the failure
+  std::shared_ptr<rt::BlockingJob<std::shared_ptr<ClientSession>>> attaching_;
+  Deadline attach_by_ = Deadline::never();
   std::shared_ptr<ClientSession> session_;
   std::array<std::optional<Used>, kMaxLanes> used_;
   std::uint64_t in_use_ = 0;  // bit per lane
@@ -119,13 +124,10 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
   link::Link* connect(std::uint32_t shard, link::Owner& owner);
   // Whether a shard of this run has its door here.
   [[nodiscard]] bool has_door(std::uint32_t shard) const;
-  // Attaching ends, in the next passes of the reactor; no link can be made any more.
-  void close() { scope_.close(); }
 
  private:
   friend class ClientLink;
   void on_timer() override;  // frees closed links
-  rt::Task<void> attach(ClientLink* link, std::uint32_t shard);
   void bury();
   // What a handler keeps of a reply whose data is still in its lane.
   static void* hold(const ClientLink& link, std::uint32_t lane);
@@ -138,7 +140,6 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
   Config config_;
   std::vector<std::unique_ptr<ClientLink>> links_;
   std::uint64_t numbers_ = 0;
-  rt::Scope scope_;
 };
 
 }  // namespace benchfs::door

@@ -159,10 +159,7 @@ void ServerLink::tell_listener() {
 void ServerLink::begin_send(link::Operation& operation, const link::Message& message) {
   begin(operation);
   Errc code = answer(message.id, message.header, message.data);
-  end(operation,
-      code == Errc::kOk      ? link::Outcome{}
-      : code == Errc::kLimit ? kTooLong
-                             : kClosed);
+  end(operation, code == Errc::kOk ? link::Outcome{} : code == Errc::kLimit ? kTooLong : kClosed);
 }
 
 void ServerLink::begin_receive(link::Operation& operation,

@@ -1,8 +1,8 @@
-// What a connection over UCX is for the programs of other nodes: the links of a shard to the programs
-// that are attached to its door.
+// What a connection over UCX is for the programs of other nodes: the links of a shard to the
+// programs that are attached to its door.
 //
-// A program sends each message as a call on a lane, and each call is answered once: a request by its
-// reply, a one-way message at once by an empty answer. One lane waits for what the shard has to
+// A program sends each message as a call on a lane, and each call is answered once: a request by
+// its reply, a one-way message at once by an empty answer. One lane waits for what the shard has to
 // tell (docs/wire.md, "The node door"). Messages are handled in the order in which they were sent.
 //
 // Operations on these links end at once: what is sent is copied into the client's memory. Data of
@@ -72,8 +72,8 @@ class ServerLink final : public link::Link {
   ServerSession* session_;  // null once it has ended
   bool is_open_ = true;
   std::uint32_t next_order_ = 1;
-  std::vector<Early> early_;    // sent after one that has not come yet
-  std::vector<Call> calls_;     // to be answered
+  std::vector<Early> early_;  // sent after one that has not come yet
+  std::vector<Call> calls_;   // to be answered
   ServerLane* registering_ = nullptr;
   ServerLane* listener_ = nullptr;
   std::deque<Telling> to_tell_;

@@ -77,8 +77,8 @@ class Admission final : public net::ConnectionAcceptor {
 
   void on_connection_request(ucp_conn_request_h request, const net::SocketAddress& peer) override;
 
-  // A link that was made in another way than over the listener. False: too many are unregistered, or
-  // nobody may register any more; the link stays the caller's.
+  // A link that was made in another way than over the listener. False: too many are unregistered,
+  // or nobody may register any more; the link stays the caller's.
   bool accept(link::Link& link);
 
   // Looks at a RegisterClient. Nothing when it is not one of an unregistered peer, is malformed, or

@@ -98,11 +98,10 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
   Dialer* dialer = &ucx_;
   if (config_.transport != Config::Transport::kUcx) {
     link::Handler& handler = *this;
-    node_.emplace(
-        worker_.reactor(),
-        blocking_,
-        handler,
-        door::ClientLinks::Config{.run_id = list.run_id, .base = config_.door_base});
+    node_.emplace(worker_.reactor(),
+                  blocking_,
+                  handler,
+                  door::ClientLinks::Config{.run_id = list.run_id, .base = config_.door_base});
     dialer = &node_dialer_.emplace(*node_, ucx_, config_.transport == Config::Transport::kNode);
   }
   for (const cluster::Server& server : list.servers) {
@@ -125,9 +124,6 @@ void ConnectionPool::close() {
   closing_.cancel();
   for (auto& connection : connections_) {
     connection->close();
-  }
-  if (node_) {
-    node_->close();
   }
 }
 

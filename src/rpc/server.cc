@@ -32,9 +32,10 @@ Server::Server(net::Worker& worker, Service& service, const Config& config)
                   .secret = config.secret}),
       registry_({.capacity = config.max_clients, .turn = config.client_turn}),
       histories_(histories_for(config.max_clients)),
-      node_links_(worker.reactor(), *this, *this, [this](link::Link& link, const door::PeerIdentity&) {
-        return admission_.accept(link);
-      }) {}
+      node_links_(
+          worker.reactor(), *this, *this, [this](link::Link& link, const door::PeerIdentity&) {
+            return admission_.accept(link);
+          }) {}
 
 Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
                                                Service& service,
