@@ -26,7 +26,7 @@ struct Options {
   net::ContextConfig network;  // devices empty: "lo" when all servers are on loopback, else all
   rt::IdleConfig idle;
   FileSystemConfig file_system;
-  rpc::ConnectionPool::Config pool;
+  rpc::ConnectionPool::Config pool{.transport = rpc::Transport::kAuto};
 };
 
 class Client {

@@ -3,6 +3,8 @@
 //   BENCHFS_METADATA_TIMEOUT_MS  BENCHFS_DATA_TIMEOUT_MS  BENCHFS_ADMINISTRATION_TIMEOUT_MS
 //   BENCHFS_CONNECT_TIMEOUT_MS   one attempt to connect and register
 //   BENCHFS_SILENCE_LIMIT_MS     a server that says nothing for so long while a call waits is dead
+//   BENCHFS_TRANSPORT            how servers of this node are reached: node (through their door, and
+//                                nothing else), ucx, or auto (through their door if there is one)
 #pragma once
 
 #include "base/error.h"
@@ -10,7 +12,7 @@
 
 namespace benchfs::client {
 
-// Changes what the environment names. Errors: kConfig, a value that is no number in range.
+// Changes what the environment names. Errors: kConfig, a value that is none.
 Status apply_environment(Options& options);
 
 }  // namespace benchfs::client

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "door/server_links.h"
 
 namespace benchfs::door {
@@ -24,8 +25,12 @@ constexpr link::Outcome kTooLong{Errc::kLimit, "longer than a lane of the node d
 
 }  // namespace
 
-ClientLink::ClientLink(ClientLinks& links, link::Owner& owner)
-    : Link(links.reactor_), links_(links), owner_(&owner), number_(++links.numbers_) {}
+ClientLink::ClientLink(ClientLinks& links, std::uint32_t shard, link::Owner& owner)
+    : Link(links.reactor_),
+      links_(links),
+      owner_(&owner),
+      shard_(shard),
+      number_(++links.numbers_) {}
 
 ClientLink::~ClientLink() {
   BENCHFS_CHECK(state_ == State::kClosed && in_use_ == 0);
@@ -33,9 +38,9 @@ ClientLink::~ClientLink() {
 
 // --- Attaching -----------------------------------------------------------------------------------
 
-void ClientLink::attach(std::uint32_t shard) {
+void ClientLink::attach() {
   Deadline deadline = Deadline::after(links_.config_.attach_patience);
-  AttachOptions options{links_.config_.run_id, shard, links_.config_.base, links_.config_.shape};
+  AttachOptions options{links_.config_.run_id, shard_, links_.config_.base, links_.config_.shape};
   auto job = links_.pool_.submit<std::shared_ptr<ClientSession>>(
       [options, deadline]() -> Result<std::shared_ptr<ClientSession>> {
         BENCHFS_TRY(std::unique_ptr<ClientSession> made, ClientSession::attach(options, deadline));
@@ -51,6 +56,8 @@ void ClientLink::attach(std::uint32_t shard) {
 
 void ClientLink::fail_to_attach(const Error& error) {
   text_ = error.message();
+  links_.failed_.insert(shard_);
+  BENCHFS_LOG(kInfo, "the node door of shard {}: {}", shard_, text_);
   bool is_final = error.code == Errc::kStaleRun || error.code == Errc::kVersion;
   fail({is_final ? error.code : Errc::kUnreachable, text_.c_str()});
 }
@@ -183,23 +190,21 @@ bool ClientLink::poll() {
     fail(kGone);
     return true;
   }
+  bool is_gone = false;
   if (announces_) {
     announces_ = false;
     for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
       used_[static_cast<std::size_t>(std::countr_zero(left))]->lane.announce_on_socket(false);
     }
-    if (!session_->drain_socket()) {
-      fail(kGone);
-      return true;
-    }
+    is_gone = !session_->drain_socket();
   }
   bool worked = look_at_all();
-  if (is_refused_ && state_ == State::kOpen) {
+  if ((is_refused_ || is_gone) && state_ == State::kOpen) {
     // What was answered or told before that is visible now.
     look_at_all();
-    fail(kRefused);
+    fail(is_refused_ ? kRefused : kGone);
   }
-  return worked;
+  return worked || is_gone;
 }
 
 bool ClientLink::look_at_calls() {
@@ -420,8 +425,8 @@ void ClientLinks::release(void* held) {
 }
 
 link::Link* ClientLinks::connect(std::uint32_t shard, link::Owner& owner) {
-  ClientLink* link = links_.emplace_back(std::make_unique<ClientLink>(*this, owner)).get();
-  link->attach(shard);
+  ClientLink* link = links_.emplace_back(std::make_unique<ClientLink>(*this, shard, owner)).get();
+  link->attach();
   return link;
 }
 

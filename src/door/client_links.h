@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "door/client_session.h"
@@ -30,7 +31,7 @@ class ClientLinks;
 
 class ClientLink final : public link::Link, private rt::Poller, private rt::Timer {
  public:
-  ClientLink(ClientLinks& links, link::Owner& owner);
+  ClientLink(ClientLinks& links, std::uint32_t shard, link::Owner& owner);
   ~ClientLink() override;
 
   [[nodiscard]] bool is_open() const override {
@@ -70,7 +71,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   void on_timer() override;  // looks whether it is attached, or tells the owner that it failed
   void release(std::uint32_t lane);
 
-  void attach(std::uint32_t shard);
+  void attach();
   void look_at_attaching();
   void fail_to_attach(const Error& error);
   // With the lane that it took, if it went.
@@ -89,6 +90,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
 
   ClientLinks& links_;
   link::Owner* owner_;
+  std::uint32_t shard_;
   std::uint64_t number_;  // never used again
   State state_ = State::kAttaching;
   link::Outcome failure_;
@@ -111,7 +113,7 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
   struct Config {
     std::uint64_t run_id = 0;
     std::string base = {};  // as in DoorDirectory
-    SessionShape shape{.lanes = 16, .area_bytes = 32U << 20};
+    SessionShape shape{.lanes = 16, .area_bytes = 16U * (4U << 20) + (1U << 20)};
     Nanos attach_patience = std::chrono::seconds(5);
   };
   // All are borrowed.
@@ -122,8 +124,12 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
 
   // A link that attaches; that it cannot is reported to the owner as a failure.
   link::Link* connect(std::uint32_t shard, link::Owner& owner);
+  // Those that are not closed and forgotten.
+  [[nodiscard]] std::size_t size() const { return links_.size(); }
   // Whether a shard of this run has its door here.
   [[nodiscard]] bool has_door(std::uint32_t shard) const;
+  // Whether the last attempt to attach to it failed; asked once.
+  bool take_failure(std::uint32_t shard) { return failed_.erase(shard) > 0; }
 
  private:
   friend class ClientLink;
@@ -140,6 +146,7 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
   Config config_;
   std::vector<std::unique_ptr<ClientLink>> links_;
   std::uint64_t numbers_ = 0;
+  std::unordered_set<std::uint32_t> failed_;  // shards
 };
 
 }  // namespace benchfs::door

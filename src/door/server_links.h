@@ -88,6 +88,9 @@ class ServerLinks final : public CallHandler, private link::Keeper {
   ServerLinks(rt::Reactor& reactor, link::Handler& handler, link::Owner& owner, Acceptor acceptor)
       : reactor_(reactor), handler_(handler), owner_(owner), acceptor_(std::move(acceptor)) {}
 
+  // Those that are not closed and forgotten.
+  [[nodiscard]] std::size_t size() const { return links_.size(); }
+
   void on_call(ServerLane& lane) override;
   void on_trigger(ServerSession& session) override;
   void on_session_end(ServerSession& session) override;

@@ -96,13 +96,13 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
   identity_.run_id = list.run_id;
   ConnectionObserver& observer = *this;
   Dialer* dialer = &ucx_;
-  if (config_.transport != Config::Transport::kUcx) {
+  if (config_.transport != Transport::kUcx) {
     link::Handler& handler = *this;
     node_.emplace(worker_.reactor(),
                   blocking_,
                   handler,
                   door::ClientLinks::Config{.run_id = list.run_id, .base = config_.door_base});
-    dialer = &node_dialer_.emplace(*node_, ucx_, config_.transport == Config::Transport::kNode);
+    dialer = &node_dialer_.emplace(*node_, ucx_, config_.transport == Transport::kNode);
   }
   for (const cluster::Server& server : list.servers) {
     BENCHFS_TRY(net::SocketAddress address, net::make_address(server.ip, server.port));
@@ -297,6 +297,19 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
     error = std::move(reply.error());
     judge();
   }
+}
+
+Result<Transport> parse_transport(std::string_view text) {
+  if (text == "node") {
+    return Transport::kNode;
+  }
+  if (text == "ucx") {
+    return Transport::kUcx;
+  }
+  if (text == "auto") {
+    return Transport::kAuto;
+  }
+  return fail(Errc::kConfig, fmt::format("\"{}\" is not node, ucx or auto", text));
 }
 
 ConnectionPool::ListReader ConnectionPool::list_reader(std::string registry_dir) {

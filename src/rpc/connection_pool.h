@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cluster/server_list.h"
@@ -42,6 +43,16 @@ class NoticeHandler {
   virtual void on_connection_lost(wire::ShardId /*shard*/) { on_invalidate(wire::InodeId{}, {}); }
 };
 
+// How shards of this node are reached.
+enum class Transport : std::uint8_t {
+  kUcx,   // as all others
+  kNode,  // through their door, and no shard in another way
+  kAuto,  // through their door when it is there
+};
+
+// "node", "ucx" or "auto". Errors: kConfig.
+Result<Transport> parse_transport(std::string_view text);
+
 class ConnectionPool final : private link::Handler, private ConnectionObserver {
  public:
   using ListReader = std::function<Result<cluster::ServerList>(std::uint64_t run_id)>;
@@ -57,12 +68,6 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
     // runs on a helper thread, and must own what it uses.
     ListReader read_list;
     Nanos list_interval = std::chrono::seconds(1);  // between two readings
-    // How shards of this node are reached.
-    enum class Transport : std::uint8_t {
-      kUcx,   // as all others
-      kNode,  // through their door, and no shard in another way
-      kAuto,  // through their door when it is there
-    };
     Transport transport = Transport::kUcx;
     std::string door_base = {};  // as in door::DoorDirectory
   };
@@ -101,6 +106,8 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   }
   [[nodiscard]] Connection& at(wire::ShardId shard) { return *connections_[shard.value]; }
   [[nodiscard]] const ClientIdentity& identity() const { return identity_; }
+  // Links through the node door that are not closed yet.
+  [[nodiscard]] std::size_t node_link_count() const { return node_ ? node_->size() : 0; }
 
   // Says goodbye to every server; Worker::drain() waits until that is done. Calls under way end
   // with kCancelled, and so do later ones. Idempotent.

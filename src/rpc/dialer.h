@@ -31,7 +31,9 @@ class UcxDialer final : public Dialer {
   net::Worker& worker_;
 };
 
-// Through the door of the shard when it has one on this node; else as `other` does.
+// Through the door of the shard when it has one on this node; else as `other` does. After an attempt
+// that did not get in, the next one goes the other way: the door may be that of another node, on a
+// file system that both use, or not ours to enter.
 class NodeDialer final : public Dialer {
  public:
   // `only`: never the other way.
@@ -40,8 +42,10 @@ class NodeDialer final : public Dialer {
   Result<link::Link*> connect(wire::ShardId shard,
                               const net::SocketAddress& address,
                               link::Owner& owner) override {
-    return only_ || links_.has_door(shard.value) ? links_.connect(shard.value, owner)
-                                                 : other_.connect(shard, address, owner);
+    bool through_door =
+        only_ || (!links_.take_failure(shard.value) && links_.has_door(shard.value));
+    return through_door ? links_.connect(shard.value, owner)
+                        : other_.connect(shard, address, owner);
   }
 
  private:

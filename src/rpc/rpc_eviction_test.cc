@@ -86,7 +86,7 @@ TEST(Eviction, ReachesAClientThatIsIdle) {
   EXPECT_TRUE(
       first.eventually([&] { return first.connection().state() == Connection::State::kClosed; }));
   EXPECT_EQ(first.connection().stats().evictions, 1U);
-  EXPECT_TRUE(first.eventually([&] { return first.worker().endpoint_count() == 0; }));
+  EXPECT_TRUE(first.eventually([&] { return first.link_count() == 0; }));
 }
 
 TEST(Eviction, NeverHitsAClientWithARequestInFlight) {

@@ -82,7 +82,7 @@ TEST(EvictedCall, WhoseDeadlineHasPassedSaysSoWithItsPhase) {
   sent.set_value();
   evicting.get();
   EXPECT_TRUE(
-      server.eventually([](Server&, net::Worker& worker) { return worker.endpoint_count() == 1; }));
+      server.eventually([](Server& s, net::Worker&) { return s.link_count() == 1; }));
   while (!deadline.passed()) {
     std::this_thread::yield();
   }

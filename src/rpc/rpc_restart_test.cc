@@ -34,7 +34,8 @@ TEST(Restart, RequestsAreRefusedWhileTheServerStopsAndRunningOnesEnd) {
   ASSERT_TRUE(client.eventually([&] { return server.service().mkdirs == 1; }));
   std::thread stopper([&] { server.stop(); });
   EXPECT_TRUE(client.eventually([&] { return pending->has_value(); }));
-  EXPECT_TRUE((*pending)->has_value());  // it was accepted, so it is answered
+  // It was accepted, so it is answered.
+  EXPECT_TRUE((*pending)->has_value()) << (*pending)->error().message();
   stopper.join();
 }
 
@@ -187,8 +188,8 @@ TEST(ClientDeath, EndsItsSessionWhileItsRequestsRun) {
     ASSERT_TRUE(client.eventually([&] { return pending->has_value(); }));
     EXPECT_EQ((*pending)->error().code, Errc::kCancelled);
   }
-  EXPECT_TRUE(server.eventually([&](Server& s, net::Worker& worker) {
-    return s.stats().in_flight == 0 && worker.endpoint_count() == 0 &&
+  EXPECT_TRUE(server.eventually([&](Server& s, net::Worker&) {
+    return s.stats().in_flight == 0 && s.link_count() == 0 &&
            rt::frame_pool_stats().live == server_frames;
   }));
   EXPECT_EQ(rt::frame_pool_stats().live, frames);

@@ -176,8 +176,8 @@ TEST(Registration, GoodbyeEndsTheSession) {
     Client client("client_1", {server.address()});
     ASSERT_TRUE(client.ping());
   }
-  EXPECT_TRUE(server.eventually([](Server& s, net::Worker& worker) {
-    return s.registry().size() == 0 && worker.endpoint_count() == 0;
+  EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) {
+    return s.registry().size() == 0 && s.link_count() == 0;
   }));
   EXPECT_EQ(server.service().gone, 1U);
   EXPECT_EQ(server.service().goodbyes, 1U);
@@ -440,8 +440,8 @@ TEST(Connections, MadeAndClosedAHundredTimesLeaveNothingBehind) {
   }
   rt::Reactor::Binding binding(client.reactor());
   EXPECT_TRUE(client.worker().drain(Deadline::after(seconds(10))));
-  EXPECT_TRUE(server.eventually([](Server& s, net::Worker& worker) {
-    return worker.endpoint_count() == 0 && s.registry().size() == 0 && s.admission().size() == 0;
+  EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) {
+    return s.link_count() == 0 && s.registry().size() == 0 && s.admission().size() == 0;
   }));
   EXPECT_EQ(rt::frame_pool_stats().live, frames);
   EXPECT_TRUE(server.eventually(

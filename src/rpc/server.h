@@ -123,6 +123,10 @@ class Server final : private link::Handler, private link::Owner {
   // Counts the worker's endpoints: clients, unregistered connections, other shards, and those still
   // closing.
   [[nodiscard]] std::size_t endpoint_count() const { return worker_.endpoint_count(); }
+  // Links of all kinds that are not closed yet.
+  [[nodiscard]] std::size_t link_count() const {
+    return worker_.endpoint_count() + node_links_.size();
+  }
 
   struct Stats {
     std::uint64_t notices = 0;          // one-way messages that were understood

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "cluster/secret.h"
 #include "cluster/server_list_file.h"
+#include "door/door.h"
 #include "meta/meta_store.h"
 #include "net/interfaces.h"
 #include "net/transport.h"
@@ -89,6 +90,7 @@ struct Shard::Parts {
   std::optional<ChunkService> chunk_service;
   std::optional<ShardService> service;
   std::unique_ptr<rpc::Server> server;
+  std::unique_ptr<door::Door> door;  // for the programs of this node; null: it could not be opened
   Status outcome;
   bool done = false;
   bool has_stuck_requests = false;  // for ever: nothing may be closed or destroyed under them
@@ -99,6 +101,7 @@ struct Shard::Parts {
   Status join_list();
   Result<std::string> advertised_ip(const net::SocketAddress& bound) const;
   Status set_up(const cluster::ServerList& list);
+  void open_door();
   rt::Task<void> wait_for_list();
   rt::Task<void> get_ready();
   rt::Task<void> announce_life();
@@ -315,8 +318,26 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
     files->close_gate();
   }
   server->set_ready(peers.self, peers.shard_count, run_id);
+  open_door();
   background.spawn(get_ready());
   return {};
+}
+
+// Without it the programs of this node come over the network, as those of others do.
+void Shard::Parts::open_door() {
+  auto opened = door::Door::open(*reactor,
+                                 *blocking,
+                                 server->node_links(),
+                                 {.run_id = run_id, .shard = peers.self.value});
+  if (!opened) {
+    BENCHFS_LOG(kWarn,
+                "{} has no node door, programs of this node use the network: {}",
+                config.node_id,
+                opened.error().message());
+    return;
+  }
+  door = *std::move(opened);
+  service->set_door(*door);
 }
 
 // A shard that is back serves the chunks of a home as soon as that home has answered; those that do
@@ -450,6 +471,9 @@ rt::Task<void> Shard::Parts::wind_down() {
       outcome = outcome ? stopped : outcome;
       co_return;
     }
+  }
+  if (door != nullptr) {
+    co_await door->close();
   }
   if (pool != nullptr) {
     pool->close();

@@ -294,6 +294,7 @@ rt::Task<void> ShardService::stats(rpc::Request& request) {
                        .started_at = started_at_,
                        .is_restarted = is_restarted_,
                        .server = *server_,
+                       .door = door_,
                        .metadata = *metadata_,
                        .files = *files_,
                        .names = *names_,

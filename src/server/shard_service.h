@@ -26,6 +26,7 @@ class ShardService final : public rpc::Service {
   explicit ShardService(const Parts& parts);
 
   void set_server(rpc::Server& server) { server_ = &server; }
+  void set_door(const door::Door& door) { door_ = &door; }
   // For the statistics: an earlier life of this shard was in the file system.
   void set_restarted() { is_restarted_ = true; }
   // What serves the requests; made when the shard knows its place, before the first client can
@@ -61,6 +62,7 @@ class ShardService final : public rpc::Service {
 
   Parts parts_;
   rpc::Server* server_ = nullptr;
+  const door::Door* door_ = nullptr;
   meta::MetaStore* metadata_ = nullptr;
   Names* names_ = nullptr;
   Files* files_ = nullptr;

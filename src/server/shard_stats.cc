@@ -67,6 +67,24 @@ void write_network(JsonWriter& json, const rpc::Server& server) {
   json.end_object();
 }
 
+// Programs of this node that came through its door, and why others did not get in.
+void write_door(JsonWriter& json, const door::Door* door) {
+  json.begin_object("door");
+  json.field("open", door != nullptr);
+  if (door != nullptr) {
+    const door::Door::Stats& stats = door->stats();
+    json.field("programs", door->sessions());
+    json.field("unattached", door->unattached());
+    json.field("attached", stats.attached);
+    json.field("refused", stats.refused);
+    json.field("dropped", stats.dropped);
+    json.field("calls", stats.calls);
+    json.field("malformed", stats.malformed);
+    json.field("rings", stats.rings);
+  }
+  json.end_object();
+}
+
 void write_metadata(JsonWriter& json, const meta::MetaStore::Stats& stats) {
   json.begin_object("metadata");
   json.field("inodes", stats.inode_count);
@@ -154,6 +172,7 @@ std::string counters_json(const StatsSources& from, const chunk::Space& space) {
   write_process(json, from);
   rpc::write_counters(json, from.server);
   write_network(json, from.server);
+  write_door(json, from.door);
   write_metadata(json, from.metadata.stats());
   write_owed(json, from);
   write_storage(json, from.config.engine, space);

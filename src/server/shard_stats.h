@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "chunk/buffer_pool.h"
 #include "chunk/chunk_store.h"
+#include "door/door.h"
 #include "meta/meta_store.h"
 #include "rpc/server.h"
 #include "rt/reactor.h"
@@ -25,6 +26,7 @@ struct StatsSources {
   MonoTime started_at;
   bool is_restarted;  // it was in the file system before, and lost what it held
   rpc::Server& server;
+  const door::Door* door;  // null: the shard has none
   const meta::MetaStore& metadata;
   const Files& files;
   const Names& names;

@@ -39,7 +39,7 @@ FOREIGN = [
     (re.compile(r"tsl/"), ("meta/", "chunk/", "rpc/")),
 ]
 
-KEYWORDS = {"SOURCES", "USES", "LIBS", "PUBLIC_LIBS", "LABELS", "TRANSPORTS", "NAME", "TIMEOUT"}
+KEYWORDS = {"SOURCES", "USES", "LIBS", "PUBLIC_LIBS", "LABELS", "TRANSPORTS", "NAME", "NODE", "TIMEOUT"}
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 

@@ -74,15 +74,15 @@ class Evictions {
     for (auto& client : clients_) {
       bool is_registered = client == clients_.back() || client == clients_[clients_.size() - 2];
       std::size_t expected = is_registered ? 1 : 0;
-      EXPECT_TRUE(client->eventually([&] { return client->worker().endpoint_count() == expected; }))
-          << client->worker().endpoint_count();
-      now.client_endpoints += client->worker().endpoint_count();
+      EXPECT_TRUE(client->eventually([&] { return client->link_count() == expected; }))
+          << client->link_count();
+      now.client_endpoints += client->link_count();
     }
-    EXPECT_TRUE(server_.eventually([](Server& s, net::Worker& worker) {
-      return worker.endpoint_count() == kPlaces && s.stats().in_flight == 0;
+    EXPECT_TRUE(server_.eventually([](Server& s, net::Worker&) {
+      return s.link_count() == kPlaces && s.stats().in_flight == 0;
     }));
-    server_.run([&](Server&, net::Worker& worker) {
-      now.server_endpoints = worker.endpoint_count();
+    server_.run([&](Server& s, net::Worker&) {
+      now.server_endpoints = s.link_count();
       now.server_frames = rt::frame_pool_stats().live;
       now.descriptors = open_descriptors();
       now.resident = resident_bytes();

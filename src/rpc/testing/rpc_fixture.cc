@@ -301,7 +301,7 @@ Client::Client(std::string id,
     identity.secret = *std::move(secret);
   }
   if (is_through_door()) {
-    config.transport = ConnectionPool::Config::Transport::kNode;
+    config.transport = Transport::kNode;
     config.door_base = door_base();
   }
   pool_ = ConnectionPool::create(*worker_, std::move(identity), std::move(config)).value();
@@ -317,6 +317,7 @@ Client::Client(std::string id,
 Client::~Client() {
   rt::Reactor::Binding binding(*reactor_);
   pool_->close();
+  reactor_->block_on(scope_.join());
   BENCHFS_CHECK(worker_->drain(Deadline::after(kPatience)));
 }
 

@@ -152,6 +152,10 @@ class Client {
   [[nodiscard]] Connection& connection() { return pool_->at({}); }
   [[nodiscard]] rt::Reactor& reactor() { return *reactor_; }
   [[nodiscard]] net::Worker& worker() { return *worker_; }
+  // Links of all kinds that are not closed yet.
+  [[nodiscard]] std::size_t link_count() const {
+    return worker_->endpoint_count() + pool_->node_link_count();
+  }
   [[nodiscard]] net::Context& context() { return *context_; }
 
  private:
