@@ -28,16 +28,16 @@ endfunction()
 set(BENCHFS_TEST_ENV ${CMAKE_BINARY_DIR}/test_env.sh)
 configure_file(${CMAKE_SOURCE_DIR}/cmake/test_env.sh.in ${BENCHFS_TEST_ENV} @ONLY)
 
-# benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|long] [TRANSPORTS])
+# benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|long] [TRANSPORTS shm tcp node])
 #
-# One test program a layer; every case becomes a ctest test. TRANSPORTS registers the program twice:
-# over shared memory + tcp and over tcp alone. NODE is a filter of GoogleTest's for cases that also run
-# through the node door.
+# One test program a layer; every case becomes a ctest test. TRANSPORTS registers the program once for
+# each: shm (UCX over shared memory and tcp), tcp (UCX over tcp), node (through the node door). NODE is a
+# filter of GoogleTest's for the cases that run through the node door.
 function(benchfs_test layer)
   if(NOT BENCHFS_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "TRANSPORTS" "NAME;TIMEOUT;NODE" "USES;LABELS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "NAME;TIMEOUT;NODE" "USES;LABELS;LIBS;TRANSPORTS" ${ARGN})
   set(name ${layer}_test)
   if(ARG_NAME)
     set(name ${ARG_NAME})
@@ -59,16 +59,15 @@ function(benchfs_test layer)
   # gtest_discover_tests cannot pass an environment of several variables; a wrapper can.
   set_target_properties(${name} PROPERTIES CROSSCOMPILING_EMULATOR "${BENCHFS_TEST_ENV}")
   if(ARG_TRANSPORTS)
-    foreach(transport IN ITEMS shm tcp)
+    foreach(transport IN LISTS ARG_TRANSPORTS)
+      set(filter "*")
+      if(transport STREQUAL node AND ARG_NODE)
+        set(filter "${ARG_NODE}")
+      endif()
       gtest_discover_tests(${name} TEST_PREFIX "${transport}." EXTRA_ARGS "--transport=${transport}"
-        TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT 60
+        TEST_FILTER "${filter}" TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT 60
         PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
     endforeach()
-    if(ARG_NODE)
-      gtest_discover_tests(${name} TEST_PREFIX "node." EXTRA_ARGS --transport=node
-        TEST_FILTER "${ARG_NODE}" TEST_LIST ${name}_node DISCOVERY_TIMEOUT 60
-        PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
-    endif()
   else()
     gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
       PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})

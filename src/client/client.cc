@@ -55,18 +55,15 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   client->id_ = options.client_id.empty() ? make_client_id() : options.client_id;
   BENCHFS_TRY(client->servers_, find_servers(options));
   const cluster::ServerList& list = client->servers_;
-  if (options.network.devices.empty()) {
-    options.network.devices = devices_towards(list);
-  }
-  options.network.sharing =
-      std::min(options.network.sharing, rpc::sharing_with_servers(options.registry_dir, list));
   BENCHFS_TRY(auto own_reactor, rt::Reactor::create(options.idle));
   client->driver_ = std::make_unique<Driver>(std::move(own_reactor));
   rt::Reactor& reactor = client->driver_->reactor();
-  BENCHFS_TRY(net::Transport transport,
-              net::open_transport(options.network, reactor, net::Worker::Threads::kSerialized));
-  client->context_ = std::move(transport.context);
-  client->worker_ = std::move(transport.worker);
+  // Programs that reach all their servers through the node door never need UCX.
+  auto open_network = [client = client.get(),
+                       config = options.network,
+                       directory = options.registry_dir]() -> Result<net::Worker*> {
+    return client->open_network(config, directory);
+  };
   if (!options.pool.read_list) {
     options.pool.read_list = rpc::ConnectionPool::list_reader(options.registry_dir);
   }
@@ -74,7 +71,9 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
                                .uid = random_id(),
                                .run_id = list.run_id,
                                .secret = cluster::Secret::read(options.registry_dir)};
-  BENCHFS_TRY(client->pool_, rpc::ConnectionPool::create(*client->worker_, identity, options.pool));
+  BENCHFS_TRY(
+      client->pool_,
+      rpc::ConnectionPool::create(reactor, std::move(open_network), identity, options.pool));
   BENCHFS_TRY_VOID(client->pool_->set_servers(list));
   client->file_system_ = std::make_unique<FileSystem>(*client->pool_, options.file_system);
   if (options.helper_thread) {
@@ -89,6 +88,19 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
         std::move(connected.error()).with_prefix("connecting to the file system"));
   }
   return client;
+}
+
+Result<net::Worker*> Client::open_network(net::ContextConfig config,
+                                          const std::string& registry_dir) {
+  if (config.devices.empty()) {
+    config.devices = devices_towards(servers_);
+  }
+  config.sharing = std::min(config.sharing, rpc::sharing_with_servers(registry_dir, servers_));
+  BENCHFS_TRY(net::Transport transport,
+              net::open_transport(config, driver_->reactor(), net::Worker::Threads::kSerialized));
+  context_ = std::move(transport.context);
+  worker_ = std::move(transport.worker);
+  return worker_.get();
 }
 
 namespace {

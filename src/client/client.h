@@ -23,7 +23,9 @@ struct Options {
   Nanos list_timeout = std::chrono::seconds(10);     // for the server list to be complete
   Nanos connect_timeout = std::chrono::seconds(10);  // to be registered with the first server
   bool helper_thread = true;
-  net::ContextConfig network;  // devices empty: "lo" when all servers are on loopback, else all
+  // Devices empty: "lo" when all servers are on loopback, else all. Not over UCX's shared memory: a
+  // program that is killed while it sends there may stop the daemon.
+  net::ContextConfig network{.sharing = net::Sharing::kNothing};
   rt::IdleConfig idle;
   FileSystemConfig file_system;
   rpc::ConnectionPool::Config pool{.transport = rpc::Transport::kAuto};
@@ -50,11 +52,12 @@ class Client {
 
  private:
   Client() = default;
+  Result<net::Worker*> open_network(net::ContextConfig config, const std::string& registry_dir);
 
   std::string id_;
   cluster::ServerList servers_;
   std::unique_ptr<Driver> driver_;
-  std::unique_ptr<net::Context> context_;
+  std::unique_ptr<net::Context> context_;  // once the network is used
   std::unique_ptr<net::Worker> worker_;
   std::unique_ptr<rpc::ConnectionPool> pool_;
   std::unique_ptr<FileSystem> file_system_;

@@ -32,19 +32,6 @@ Status apply(const char* name, std::uint32_t least_ms, Nanos& setting) {
   return {};
 }
 
-Status apply_transport(rpc::Transport& transport) {
-  const char* text = std::getenv("BENCHFS_TRANSPORT");
-  if (text == nullptr) {
-    return {};
-  }
-  auto parsed = rpc::parse_transport(text);
-  if (!parsed) {
-    return std::unexpected(std::move(parsed.error()).with_prefix("environment: BENCHFS_TRANSPORT"));
-  }
-  transport = *parsed;
-  return {};
-}
-
 }  // namespace
 
 Status apply_environment(Options& options) {
@@ -53,7 +40,11 @@ Status apply_environment(Options& options) {
   BENCHFS_TRY_VOID(apply("BENCHFS_DATA_TIMEOUT_MS", 1, timeouts.data));
   BENCHFS_TRY_VOID(apply("BENCHFS_ADMINISTRATION_TIMEOUT_MS", 1, timeouts.administration));
   BENCHFS_TRY_VOID(apply("BENCHFS_CONNECT_TIMEOUT_MS", 1, options.pool.connect_timeout));
-  BENCHFS_TRY_VOID(apply_transport(options.pool.transport));
+  if (const char* text = std::getenv("BENCHFS_UCX_SHARED_MEMORY")) {
+    bool is_on = std::string_view(text) == "1";
+    options.network.sharing = is_on ? net::Sharing::kMemory : net::Sharing::kNothing;
+  }
+  BENCHFS_TRY_VOID(rpc::apply_environment(options.pool.transport));
   return apply("BENCHFS_SILENCE_LIMIT_MS", 100, options.pool.silence_limit);
 }
 

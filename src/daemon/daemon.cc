@@ -165,6 +165,9 @@ std::expected<void, Failure> Daemon::prepare() {
     auto slot = std::make_unique<Slot>();
     slot->config = config_.shard_config(i);
     slot->config.rpc.max_clients = places;
+    if (Status applied = rpc::apply_environment(slot->config.to_peers); !applied) {
+      return std::unexpected(Failure{EX_CONFIG, applied.error().message()});
+    }
     slots_.push_back(std::move(slot));
   }
   BENCHFS_TRY_VOID(take_node_id(pid_dir));

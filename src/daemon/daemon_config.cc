@@ -169,6 +169,12 @@ void add_network(DaemonConfig& c, std::vector<Setting>& out) {
                     "address, and InfiniBand. Set it to measure one device or to avoid one."},
                    c.devices,
                    "text, such as \"eth0\" or \"mlx5_0:1\""));
+  out.push_back(flag_setting({"network",
+                              "shared_memory",
+                              "Whether UCX may use its shared memory on this node. Turn it on to "
+                              "compare it with the node door; a program that is killed while it "
+                              "sends over it may stop the daemon."},
+                             c.shared_memory));
 }
 
 void add_storage(DaemonConfig& c, std::vector<Setting>& out) {
@@ -396,6 +402,7 @@ server::ShardConfig DaemonConfig::shard_config(std::uint64_t index) const {
   shard.advertise_ip = advertise_ip;
   shard.interface_name = interface_name;
   shard.network.devices = devices;
+  shard.network.sharing = shared_memory ? net::Sharing::kMemory : net::Sharing::kNothing;
 
   shard.engine = engine == 0 ? server::Engine::kFile : server::Engine::kMemory;
   if (shard.engine == server::Engine::kFile) {

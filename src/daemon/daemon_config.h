@@ -30,6 +30,7 @@ struct DaemonConfig {
   std::string advertise_ip;
   std::string interface_name;
   std::string devices;
+  bool shared_memory = false;
 
   std::size_t engine = 0;  // index of server::Engine
   std::string data_dir;

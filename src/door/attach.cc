@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -12,14 +14,18 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
+#include <thread>
 
+#include "base/signal_block.h"
 #include "door/steps.h"
 
 namespace benchfs::door {
 namespace {
 
 constexpr int kBacklog = 128;
-constexpr std::size_t kVersionEnd = 8;  // of both messages, in every version
+constexpr std::int64_t kLongestPoll = 1000;  // ms
+constexpr std::size_t kVersionEnd = 8;       // of both messages, in every version
 
 std::string base_directory(const std::string& base) {
   const char* variable = std::getenv("BENCHFS_DOOR_DIR");
@@ -63,21 +69,6 @@ Result<Fd> new_socket(int flags) {
     return fail_system(errno, "a socket for the node door");
   }
   return socket;
-}
-
-Status set_timeouts(int socket, Deadline deadline) {
-  Nanos left = deadline.is_never() ? Nanos::zero() : deadline.remaining();
-  if (!deadline.is_never() && left < std::chrono::microseconds(1)) {
-    return fail(Errc::kDeadline, "attaching to the node door");
-  }
-  timeval timeout{.tv_sec = left.count() / 1'000'000'000,
-                  .tv_usec = left.count() % 1'000'000'000 / 1'000};
-  for (int option : {SO_SNDTIMEO, SO_RCVTIMEO}) {
-    if (setsockopt(socket, SOL_SOCKET, option, &timeout, sizeof timeout) != 0) {
-      return fail_system(errno, "the timeout of the node door");
-    }
-  }
-  return {};
 }
 
 // The descriptors that came with a message; more than two are closed.
@@ -140,7 +131,30 @@ Result<Fd> DoorDirectory::listen(std::uint32_t shard) const {
   return socket;
 }
 
-Result<Fd> DoorDirectory::connect(std::uint32_t shard, Deadline deadline) const {
+// Where the directory has no path, because /proc is missing or the program has called chroot().
+int DoorDirectory::connect_below(int socket, const std::string& name) const {
+  int error = ENOENT;
+  auto connect = [&] {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::copy(name.begin(), name.end(), address.sun_path);
+    // The working directory is this thread's from now on.
+    bool is_there = ::unshare(CLONE_FS) == 0 && ::fchdir(run_.fd()) == 0;
+    bool is_connected =
+        is_there &&
+        ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    error = is_connected ? 0 : errno;
+  };
+  SignalBlock block;
+  try {
+    std::thread(connect).join();
+  } catch (const std::system_error& no_thread) {
+    error = no_thread.code().value();
+  }
+  return error;
+}
+
+Result<Fd> DoorDirectory::connect(std::uint32_t shard) const {
   std::string name = std::to_string(shard);
   struct stat info{};
   if (fstatat(run_.fd(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -150,15 +164,19 @@ Result<Fd> DoorDirectory::connect(std::uint32_t shard, Deadline deadline) const 
     return fail(Errc::kConfig, run_.path_of(name) + " is not a socket of this user");
   }
   BENCHFS_TRY(sockaddr_un address, address_in(run_, name));
-  BENCHFS_TRY(Fd socket, new_socket(0));
-  BENCHFS_TRY_VOID(set_timeouts(socket.get(), deadline));
-  while (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
-         0) {
-    if (errno == EINTR && !deadline.passed()) {
-      continue;
-    }
-    Errc code = errno == EAGAIN || errno == EINTR ? Errc::kDeadline : Errc::kUnreachable;
-    return std::unexpected(Error{code, errno, "connecting to the node door " + run_.path_of(name)});
+  BENCHFS_TRY(Fd socket, new_socket(SOCK_NONBLOCK));
+  int error = 0;
+  do {
+    bool is_connected =
+        ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    error = is_connected ? 0 : errno;
+  } while (error == EINTR);
+  if (error == ENOENT) {
+    error = connect_below(socket.get(), name);
+  }
+  if (error != 0) {
+    Errc code = error == EAGAIN ? Errc::kBusy : Errc::kUnreachable;
+    return std::unexpected(Error{code, error, "connecting to the node door " + run_.path_of(name)});
   }
   BENCHFS_TRY_VOID(accepted_peer(socket.get()));
   return socket;
@@ -188,12 +206,15 @@ Result<PeerIdentity> accepted_peer(int socket) {
   return PeerIdentity{.pid = peer.pid, .uid = peer.uid};
 }
 
-Result<AttachAnswer> ask_to_attach(int socket, const AttachRequest& request, Deadline deadline) {
-  BENCHFS_TRY_VOID(set_timeouts(socket, deadline));
-  if (::send(socket, &request, sizeof request, MSG_NOSIGNAL) != sizeof request) {
+Status send_attach(int socket, const AttachRequest& request) {
+  if (::send(socket, &request, sizeof request, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof request) {
     return fail(Errc::kDisconnected, "the node door was closed before the request to attach");
   }
   at_step(Step::kAskedToAttach);
+  return {};
+}
+
+Result<AttachAnswer> receive_answer(int socket) {
   AttachAnswer answer;
   iovec part{.iov_base = &answer.reply, .iov_len = sizeof answer.reply};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(4 * sizeof(int))> control{};
@@ -204,10 +225,10 @@ Result<AttachAnswer> ask_to_attach(int socket, const AttachRequest& request, Dea
   message.msg_controllen = control.size();
   ssize_t got = 0;
   do {
-    got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR && !deadline.passed());
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-    return fail(Errc::kDeadline, "the node door does not answer");
+    got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0 && errno == EAGAIN) {
+    return fail(Errc::kNotReady, "no answer of the node door yet");
   }
   if (got <= 0) {
     return fail(Errc::kDisconnected, "the node door was closed before it answered");
@@ -237,6 +258,25 @@ Result<AttachAnswer> ask_to_attach(int socket, const AttachRequest& request, Dea
   }
   at_step(Step::kGotDescriptors);
   return answer;
+}
+
+Result<AttachAnswer> ask_to_attach(int socket, const AttachRequest& request, Deadline deadline) {
+  BENCHFS_TRY_VOID(send_attach(socket, request));
+  BENCHFS_TRY_VOID(wait_for_answer(socket, deadline));
+  return receive_answer(socket);
+}
+
+Status wait_for_answer(int socket, Deadline deadline) {
+  pollfd wanted{.fd = socket, .events = POLLIN, .revents = 0};
+  int ready = 0;
+  do {
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.remaining()).count();
+    ready = ::poll(&wanted, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, kLongestPoll)));
+  } while (ready <= 0 && !deadline.passed());
+  if (ready <= 0) {
+    return fail(Errc::kDeadline, "the node door does not answer");
+  }
+  return {};
 }
 
 Result<AttachRequest> receive_attach(int socket) {

@@ -54,9 +54,10 @@ class DoorDirectory {
 
   // A socket that listens, in place of one that a killed daemon left. Errors: kConfig, kSystem.
   [[nodiscard]] Result<Fd> listen(std::uint32_t shard) const;
-  // Connected to this user's daemon, or root's; later calls on it end at the deadline.
-  // Errors: kUnreachable (nobody listens), kDeadline, kRefused (another user's), kConfig, kSystem.
-  [[nodiscard]] Result<Fd> connect(std::uint32_t shard, Deadline deadline) const;
+  // Connected to this user's daemon, or root's; the socket does not block. Errors: kBusy (too many
+  // are at the door: try again), kUnreachable (nobody listens), kRefused (another user's), kConfig,
+  // kSystem.
+  [[nodiscard]] Result<Fd> connect(std::uint32_t shard) const;
   // Whether a daemon's socket is there.
   [[nodiscard]] bool has(std::uint32_t shard) const;
   // Removes the socket, and the directories when they are empty.
@@ -65,6 +66,8 @@ class DoorDirectory {
  private:
   DoorDirectory(SafeDir user, SafeDir run, std::string name)
       : user_(std::move(user)), run_(std::move(run)), name_(std::move(name)) {}
+  // Returns an errno, or 0.
+  [[nodiscard]] int connect_below(int socket, const std::string& name) const;
   static Result<DoorDirectory> find(std::uint64_t run_id, const std::string& base, bool create);
   SafeDir user_;
   SafeDir run_;
@@ -84,9 +87,13 @@ struct AttachAnswer {
   Fd page;
   Fd memory;
 };
-// Client. Blocks until the deadline. Errors: what the shard answered; kDeadline, kDisconnected,
-// kVersion, kMalformed, kSystem.
+// Client, without blocking. Errors of the second: kNotReady (no answer yet); what the shard
+// answered; kDisconnected, kVersion, kMalformed.
+Status send_attach(int socket, const AttachRequest& request);
+Result<AttachAnswer> receive_answer(int socket);
+// Both, blocking until the deadline. Errors: also kDeadline.
 Result<AttachAnswer> ask_to_attach(int socket, const AttachRequest& request, Deadline deadline);
+Status wait_for_answer(int socket, Deadline deadline);
 
 // Shard. Never blocks. Errors: kNotReady (nothing there yet), kDisconnected, kMalformed.
 Result<AttachRequest> receive_attach(int socket);

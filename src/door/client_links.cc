@@ -15,8 +15,11 @@ constexpr std::size_t kEagerBytes = 16U << 10;
 // Messages that nobody waits for, which wait for a lane.
 constexpr std::size_t kMostWaiting = 1U << 16;
 
-// Between two looks whether the helper thread has attached.
-constexpr Nanos kLookAtAttaching = std::chrono::microseconds(50);
+// When too many are there.
+constexpr Nanos kPauseAtTheDoor = std::chrono::milliseconds(1);
+
+// Looks at the lanes between two looks whether the shard is there, of a program that never sleeps.
+constexpr std::uint32_t kPollsBetweenChecks = 4096;
 
 constexpr link::Outcome kClosed{Errc::kCancelled, "the link was closed"};
 constexpr link::Outcome kGone{Errc::kDisconnected, "the daemon of this node is gone"};
@@ -38,20 +41,23 @@ ClientLink::~ClientLink() {
 
 // --- Attaching -----------------------------------------------------------------------------------
 
+// Also a frozen shard lets a program come to its door and say what it wants.
 void ClientLink::attach() {
-  Deadline deadline = Deadline::after(links_.config_.attach_patience);
-  AttachOptions options{links_.config_.run_id, shard_, links_.config_.base, links_.config_.shape};
-  auto job = links_.pool_.submit<std::shared_ptr<ClientSession>>(
-      [options, deadline]() -> Result<std::shared_ptr<ClientSession>> {
-        BENCHFS_TRY(std::unique_ptr<ClientSession> made, ClientSession::attach(options, deadline));
-        return std::shared_ptr<ClientSession>(std::move(made));
-      });
-  if (!job) {
-    return fail_to_attach(job.error());
+  Result<DoorDirectory> directory = links_.directory();
+  if (!directory) {
+    return fail_to_attach(directory.error());
   }
-  attaching_ = *std::move(job);
-  attach_by_ = deadline;
-  reactor_.arm(*this, mono_now() + kLookAtAttaching);
+  Result<Attachment> begun = Attachment::begin(
+      *directory, {links_.config_.run_id, shard_, links_.config_.base, links_.config_.shape});
+  if (begun) {
+    attachment_.emplace(*std::move(begun));
+    reactor_.add_poller(*this);
+    reactor_.arm(*this, attach_by_.when());
+  } else if (begun.error().code == Errc::kBusy && !attach_by_.passed()) {
+    reactor_.arm(*this, mono_now() + kPauseAtTheDoor);
+  } else {
+    fail_to_attach(begun.error());
+  }
 }
 
 void ClientLink::fail_to_attach(const Error& error) {
@@ -62,18 +68,28 @@ void ClientLink::fail_to_attach(const Error& error) {
   fail({is_final ? error.code : Errc::kUnreachable, text_.c_str()});
 }
 
-void ClientLink::look_at_attaching() {
-  if (!attaching_->is_done()) {
-    if (attach_by_.passed()) {
-      return fail_to_attach(Error{Errc::kDeadline, 0, "the daemon does not answer at its door"});
-    }
-    return reactor_.arm(*this, mono_now() + kLookAtAttaching);
+void ClientLink::finish_attaching() {
+  Result<std::unique_ptr<ClientSession>> finished = attachment_->finish();
+  if (!finished && finished.error().code == Errc::kNotReady) {
+    return;
   }
-  auto job = std::exchange(attaching_, nullptr);
-  if (!job->result()) {
-    return fail_to_attach(job->result().error());
+  stop_attaching();
+  if (!finished) {
+    return fail_to_attach(finished.error());
   }
-  session_ = *job->result();
+  use(*std::move(finished));
+}
+
+void ClientLink::stop_attaching() {
+  if (attachment_) {
+    reactor_.remove_poller(*this);
+    attachment_.reset();
+  }
+  disarm();
+}
+
+void ClientLink::use(std::unique_ptr<ClientSession> session) {
+  session_ = std::move(session);
   state_ = State::kOpen;
   reactor_.add_poller(*this);
   listen();
@@ -183,8 +199,9 @@ void ClientLink::listen() {
 // --- Receiving -----------------------------------------------------------------------------------
 
 bool ClientLink::poll() {
-  if (state_ != State::kOpen) {
-    return false;
+  if (state_ == State::kAttaching) {
+    finish_attaching();
+    return state_ != State::kAttaching;
   }
   if (!session_->is_attached()) {  // a child of fork
     fail(kGone);
@@ -196,6 +213,8 @@ bool ClientLink::poll() {
     for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
       used_[static_cast<std::size_t>(std::countr_zero(left))]->lane.announce_on_socket(false);
     }
+    is_gone = !session_->drain_socket();
+  } else if (++polls_ % kPollsBetweenChecks == 0) {
     is_gone = !session_->drain_socket();
   }
   bool worked = look_at_all();
@@ -234,6 +253,7 @@ bool ClientLink::look(Used& used) {
   if (used.is_held || !used.lane.has_reply()) {
     return false;
   }
+  ring_after_ = kFirstQuiet;
   std::array<std::byte, wire::kMaxHeaderBytes> bytes;
   Result<Reply> reply = used.lane.receive_header(bytes);
   if (!reply) {
@@ -320,6 +340,10 @@ bool ClientLink::prepare_to_sleep() {
     return true;
   }
   announces_ = true;
+  bool waits_for_replies = (in_use_ & ~listener_bit()) != 0;
+  if (waits_for_replies && !is_armed()) {
+    reactor_.arm(*this, mono_now() + ring_after_);
+  }
   for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
     Used& used = *used_[static_cast<std::size_t>(std::countr_zero(left))];
     if (!used.is_held) {
@@ -349,7 +373,17 @@ void ClientLink::fail(const link::Outcome& why) {
 
 void ClientLink::on_timer() {
   if (state_ == State::kAttaching) {
-    look_at_attaching();
+    if (attachment_) {  // the time is over
+      stop_attaching();
+      fail_to_attach(Error{Errc::kDeadline, 0, "the daemon does not answer at its door"});
+    } else {
+      attach();
+    }
+  } else if (state_ == State::kOpen) {
+    for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
+      used_[static_cast<std::size_t>(std::countr_zero(left))]->lane.ring_again();
+    }
+    ring_after_ = std::min(2 * ring_after_, kLongestQuiet);  // armed before the next sleep
   } else if (state_ == State::kFailed && owner_ != nullptr) {
     owner_->on_link_failed(*this, failure_);
   }
@@ -360,6 +394,7 @@ link::Outcome ClientLink::why_not_open() const {
 }
 
 void ClientLink::end_all(const link::Outcome& why) {
+  stop_attaching();
   if (state_ == State::kOpen) {
     reactor_.remove_poller(*this);
     for (std::optional<Used>& used : used_) {
@@ -402,9 +437,21 @@ ClientLinks::~ClientLinks() {
   BENCHFS_CHECK(links_.empty());
 }
 
+ClientLinks::ClientLinks(rt::Reactor& reactor, link::Handler& handler, Config config)
+    : reactor_(reactor), handler_(handler), config_(std::move(config)) {
+  if (auto first = DoorDirectory::open(config_.run_id, config_.base)) {
+    first_directory_.emplace(*std::move(first));
+  }
+}
+
+Result<DoorDirectory> ClientLinks::directory() const {
+  Result<DoorDirectory> now = DoorDirectory::open(config_.run_id, config_.base);
+  return !now && first_directory_ ? *first_directory_ : std::move(now);
+}
+
 bool ClientLinks::has_door(std::uint32_t shard) const {
-  Result<DoorDirectory> directory = DoorDirectory::open(config_.run_id, config_.base);
-  return directory.has_value() && directory->has(shard);
+  Result<DoorDirectory> now = directory();
+  return now.has_value() && now->has(shard);
 }
 
 void* ClientLinks::hold(const ClientLink& link, std::uint32_t lane) {
@@ -426,6 +473,7 @@ void ClientLinks::release(void* held) {
 
 link::Link* ClientLinks::connect(std::uint32_t shard, link::Owner& owner) {
   ClientLink* link = links_.emplace_back(std::make_unique<ClientLink>(*this, shard, owner)).get();
+  link->attach_by_ = Deadline::after(config_.attach_patience);
   link->attach();
   return link;
 }

@@ -1,7 +1,7 @@
 // Links of a program to the shards of its node: what a connection over UCX is for other nodes. See
 // server_links.h for the other half.
 //
-// A link attaches on the blocking pool's thread. Each message takes a lane until it is answered;
+// Each message takes a lane until it is answered;
 // when all are taken the next ones wait, first come, first served. Nothing is woken while the
 // program is awake: the reactor looks at the lanes that are in use.
 //
@@ -21,7 +21,6 @@
 
 #include "door/client_session.h"
 #include "link/link.h"
-#include "rt/blocking_pool.h"
 #include "rt/poller.h"
 #include "rt/timer.h"
 
@@ -50,6 +49,10 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
 
  private:
   friend class ClientLinks;
+  // Asleep, with calls that are not answered: the shard is rung again after this long, then after
+  // twice as long, and so on.
+  static constexpr Nanos kFirstQuiet = std::chrono::milliseconds(1);
+  static constexpr Nanos kLongestQuiet = std::chrono::milliseconds(100);
   enum class State : std::uint8_t { kAttaching, kOpen, kFailed, kClosed };
 
   // A lane that is in use, and its reply once it is there.
@@ -67,12 +70,17 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
 
   bool poll() override;
   bool prepare_to_sleep() override;
-  [[nodiscard]] int fd() const override { return session_->socket(); }
-  void on_timer() override;  // looks whether it is attached, or tells the owner that it failed
+  [[nodiscard]] int fd() const override {
+    return session_ != nullptr ? session_->socket() : attachment_->socket();
+  }
+  // Goes on attaching, rings again, or tells the owner that the link failed.
+  void on_timer() override;
   void release(std::uint32_t lane);
 
   void attach();
-  void look_at_attaching();
+  void finish_attaching();
+  void stop_attaching();
+  void use(std::unique_ptr<ClientSession> session);
   void fail_to_attach(const Error& error);
   // With the lane that it took, if it went.
   Errc transmit(const link::Message& message, std::uint32_t* lane = nullptr);
@@ -84,6 +92,9 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   bool look(Used& used);
   void deliver(Used& used, std::span<const std::byte> header);
   void finish(Used& used);
+  [[nodiscard]] std::uint64_t listener_bit() const {
+    return listener_ < kMaxLanes ? std::uint64_t{1} << listener_ : 0;
+  }
   void fail(const link::Outcome& why);
   void end_all(const link::Outcome& why);
   [[nodiscard]] link::Outcome why_not_open() const;
@@ -94,15 +105,17 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   std::uint64_t number_;  // never used again
   State state_ = State::kAttaching;
   link::Outcome failure_;
-  std::string text_;  // of the failure
-  std::shared_ptr<rt::BlockingJob<std::shared_ptr<ClientSession>>> attaching_;
+  std::string text_;                      // of the failure
+  std::optional<Attachment> attachment_;  // polled while it is there
   Deadline attach_by_ = Deadline::never();
-  std::shared_ptr<ClientSession> session_;
+  std::unique_ptr<ClientSession> session_;  // the same
   std::array<std::optional<Used>, kMaxLanes> used_;
   std::uint64_t in_use_ = 0;  // bit per lane
   std::uint32_t listener_ = kMaxLanes;
   std::uint32_t order_ = 0;
-  bool announces_ = false;   // lanes were told that we sleep
+  std::uint32_t polls_ = 0;
+  bool announces_ = false;  // lanes were told that we sleep
+  Nanos ring_after_ = kFirstQuiet;
   bool is_refused_ = false;  // the shard ends the session
   std::deque<Waiting> waiting_;
   std::vector<link::Operation*> flushes_;
@@ -113,12 +126,11 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
   struct Config {
     std::uint64_t run_id = 0;
     std::string base = {};  // as in DoorDirectory
-    SessionShape shape{.lanes = 16, .area_bytes = 16U * (4U << 20) + (1U << 20)};
+    SessionShape shape = kProgramShape;
     Nanos attach_patience = std::chrono::seconds(5);
   };
   // All are borrowed.
-  ClientLinks(rt::Reactor& reactor, rt::BlockingPool& pool, link::Handler& handler, Config config)
-      : reactor_(reactor), pool_(pool), handler_(handler), config_(std::move(config)) {}
+  ClientLinks(rt::Reactor& reactor, link::Handler& handler, Config config);
   // All links are closed, and drained.
   ~ClientLinks();
 
@@ -133,6 +145,7 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
 
  private:
   friend class ClientLink;
+  [[nodiscard]] Result<DoorDirectory> directory() const;
   void on_timer() override;  // frees closed links
   void bury();
   // What a handler keeps of a reply whose data is still in its lane.
@@ -141,9 +154,10 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
   void release(void* held) override;
 
   rt::Reactor& reactor_;
-  rt::BlockingPool& pool_;
   link::Handler& handler_;
   Config config_;
+  // As it was in the beginning, for a program that changes its root directory.
+  std::optional<DoorDirectory> first_directory_;
   std::vector<std::unique_ptr<ClientLink>> links_;
   std::uint64_t numbers_ = 0;
   std::unordered_set<std::uint32_t> failed_;  // shards

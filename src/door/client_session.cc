@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,6 +33,8 @@ constexpr Nanos kLongestYield = microseconds(100);
 // One sleep; then the shard's life is looked at, and it is rung again.
 constexpr Nanos kFirstSleep = milliseconds(1);
 constexpr Nanos kLongestSleep = milliseconds(100);
+
+constexpr int kPauseAtTheDoor = 1;  // ms, when too many are there
 
 void cpu_relax() {
 #if defined(__x86_64__)
@@ -65,12 +68,31 @@ std::unexpected<Error> gone() {
 Result<std::unique_ptr<ClientSession>> ClientSession::attach(const AttachOptions& options,
                                                              Deadline deadline) {
   BENCHFS_TRY(DoorDirectory directory, DoorDirectory::open(options.run_id, options.base));
-  BENCHFS_TRY(Fd socket, directory.connect(options.shard, deadline));
-  AttachRequest request{.run_id = options.run_id,
-                        .shard = options.shard,
-                        .lanes = options.wanted.lanes,
-                        .area_bytes = options.wanted.area_bytes};
-  BENCHFS_TRY(AttachAnswer answer, ask_to_attach(socket.get(), request, deadline));
+  for (;;) {
+    Result<Attachment> attachment = Attachment::begin(directory, options);
+    if (attachment) {
+      BENCHFS_TRY_VOID(wait_for_answer(attachment->socket(), deadline));
+      return attachment->finish();
+    }
+    if (attachment.error().code != Errc::kBusy || deadline.passed()) {
+      return std::unexpected(std::move(attachment.error()));
+    }
+    ::poll(nullptr, 0, kPauseAtTheDoor);
+  }
+}
+
+Result<Attachment> Attachment::begin(const DoorDirectory& directory, const AttachOptions& options) {
+  BENCHFS_TRY(Fd socket, directory.connect(options.shard));
+  BENCHFS_TRY_VOID(send_attach(socket.get(),
+                               {.run_id = options.run_id,
+                                .shard = options.shard,
+                                .lanes = options.wanted.lanes,
+                                .area_bytes = options.wanted.area_bytes}));
+  return Attachment(std::move(socket));
+}
+
+Result<std::unique_ptr<ClientSession>> Attachment::finish() {
+  BENCHFS_TRY(AttachAnswer answer, receive_answer(socket_.get()));
   std::unique_ptr<ClientSession> session(new ClientSession());  // lint: allow new private
   SessionShape shape{answer.reply.lanes, answer.reply.area_bytes};
   BENCHFS_TRY(session->mark_, ForkMark::create());
@@ -80,12 +102,12 @@ Result<std::unique_ptr<ClientSession>> ClientSession::attach(const AttachOptions
   session->view_ = SessionView(session->memory_.data(), shape);
   session->room_ = shape.area_bytes / shape.lanes / kLine * kLine;
   struct stat info{};
-  if (fstat(socket.get(), &info) != 0) {
+  if (fstat(socket_.get(), &info) != 0) {
     return fail_system(errno, "the socket of the node door");
   }
   session->socket_device_ = info.st_dev;
   session->socket_inode_ = info.st_ino;
-  BENCHFS_TRY(session->socket_, move_high(std::move(socket)));
+  BENCHFS_TRY(session->socket_, move_high(std::move(socket_)));
   at_step(Step::kAttached);
   return session;
 }
@@ -245,6 +267,12 @@ void ClientLane::ring() {
   session_->view_.head().bell.fetch_add(1, std::memory_order_seq_cst);
   at_step(Step::kBellRaised);
   futex_wake(session_->page().bell);
+}
+
+void ClientLane::ring_again() {
+  if (!has_reply() && memory().ssleep.load(std::memory_order_relaxed) != 0) {
+    ring();
+  }
 }
 
 bool ClientLane::has_reply() const {

@@ -69,6 +69,10 @@ class ClientLane {
   // once more: the reply may have been there before.
   void announce_on_socket(bool wanted);
 
+  // Rings again when the shard has not seen the call: a ring is lost if it comes while the shard's
+  // thread that waits for one is just awake.
+  void ring_again();
+
   [[nodiscard]] bool is_outstanding() const;
   [[nodiscard]] std::uint32_t index() const { return index_; }
 
@@ -89,6 +93,20 @@ struct AttachOptions {
   std::uint32_t shard = 0;
   std::string base = {};  // as in DoorDirectory
   SessionShape wanted{.lanes = 8, .area_bytes = 8U << 20};
+};
+
+// Attaching without blocking: begin(), and finish() when the socket is readable.
+class Attachment {
+ public:
+  // Errors: kBusy (too many are at the door: try again), and as ClientSession::attach().
+  static Result<Attachment> begin(const DoorDirectory& directory, const AttachOptions& options);
+  [[nodiscard]] int socket() const { return socket_.get(); }
+  // Errors: kNotReady (no answer yet), and as ClientSession::attach(); it is over then.
+  Result<std::unique_ptr<ClientSession>> finish();
+
+ private:
+  explicit Attachment(Fd socket) : socket_(std::move(socket)) {}
+  Fd socket_;
 };
 
 class ClientSession {
@@ -122,6 +140,7 @@ class ClientSession {
 
  private:
   friend class ClientLane;
+  friend class Attachment;
 
   // What no other process sees of a lane.
   struct alignas(kLine) Private {

@@ -48,7 +48,7 @@ struct DoorConfig {
   std::uint32_t most_sessions = 4096;        // attached at a time
   std::uint32_t most_unattached = 64;        // connected, but silent; beyond it the oldest goes
   Nanos patience = std::chrono::seconds(5);  // with a program that connects and says nothing
-  SessionShape most{.lanes = 16, .area_bytes = 16U * (4U << 20) + (1U << 20)};  // of one session
+  SessionShape most{.lanes = kMaxLanes, .area_bytes = kProgramShape.area_bytes};
 };
 
 class Door final : public rt::Poller {

@@ -95,7 +95,7 @@ TEST_F(DoorTest, WhoIsOfAnotherRunVersionOrShapeIsToldSo) {
     auto directory = DoorDirectory::open(kRun, base);
     ASSERT_TRUE(directory.has_value());
     auto ask = [&](AttachRequest request) {
-      auto socket = directory->connect(0, soon());
+      auto socket = directory->connect(0);
       EXPECT_TRUE(socket.has_value());
       auto answer = ask_to_attach(socket->get(), request, soon());
       return answer ? Errc::kOk : answer.error().code;
@@ -128,7 +128,7 @@ TEST_F(DoorTest, WhoSaysNothingIsDropped) {
   open({.patience = milliseconds(100)});
   serve_thread([&] {
     auto directory = DoorDirectory::open(kRun, base);
-    auto socket = directory->connect(0, soon());
+    auto socket = directory->connect(0);
     ASSERT_TRUE(socket.has_value());
     char byte = 0;
     EXPECT_EQ(recv(socket->get(), &byte, 1, 0), 0);
@@ -142,7 +142,7 @@ TEST_F(DoorTest, TheOldestWhoSaysNothingGoesWhenThereAreMany) {
     auto directory = DoorDirectory::open(kRun, base);
     std::vector<Fd> sockets;
     for (int i = 0; i < 3; ++i) {
-      auto socket = directory->connect(0, soon());
+      auto socket = directory->connect(0);
       ASSERT_TRUE(socket.has_value());
       sockets.push_back(std::move(*socket));
     }
@@ -264,7 +264,7 @@ TEST_F(DoorTest, AScribblerHarmsItselfOnly) {
   for (std::uint64_t s = 0; s < 4; ++s) {
     scribblers.push_back(start_process([&, s] {
       auto directory = DoorDirectory::open(kRun, base);
-      auto socket = directory->connect(0, soon());
+      auto socket = directory->connect(0);
       SessionShape shape{.lanes = 4, .area_bytes = 2 * kPage};
       auto answer =
           ask_to_attach(socket->get(),

@@ -87,6 +87,12 @@ struct SessionShape {
   [[nodiscard]] std::size_t bytes() const { return area_offset() + area_bytes; }
 };
 
+// Of a program. A lane has room for a ping of the longest size; memory is used once it is touched,
+// and who makes one call at a time touches one lane.
+inline constexpr SessionShape kProgramShape{.lanes = 16, .area_bytes = (64U << 20) + (1U << 20)};
+// Of another shard of the node, which sends and receives what is small.
+inline constexpr SessionShape kPeerShape{.lanes = kMaxLanes, .area_bytes = 8U << 20};
+
 // Where things are in a mapping of a session's memory.
 class SessionView {
  public:

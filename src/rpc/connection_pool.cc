@@ -70,25 +70,27 @@ std::unexpected<Error> explain_connect(Error error,
 Result<std::unique_ptr<ConnectionPool>> ConnectionPool::create(net::Worker& worker,
                                                                ClientIdentity identity,
                                                                Config config) {
+  BENCHFS_TRY(
+      auto pool,
+      create(
+          worker.reactor(), [&worker] { return &worker; }, std::move(identity), std::move(config)));
+  BENCHFS_TRY_VOID(pool->ucx_.open());
+  return pool;
+}
+
+Result<std::unique_ptr<ConnectionPool>> ConnectionPool::create(rt::Reactor& reactor,
+                                                               UcxDialer::Source worker,
+                                                               ClientIdentity identity,
+                                                               Config config) {
   if (identity.id.empty() || identity.id.size() > wire::kMaxClientIdBytes) {
     return fail(Errc::kInvalidArgument,
                 fmt::format("a client id has 1 to {} bytes", wire::kMaxClientIdBytes));
   }
-  std::unique_ptr<ConnectionPool> pool(new ConnectionPool(  // lint: allow new private constructor
-      worker,
+  return std::unique_ptr<ConnectionPool>(new ConnectionPool(  // lint: allow new private constructor
+      reactor,
+      std::move(worker),
       std::move(identity),
       std::move(config)));
-  for (std::uint16_t id = 101; id <= 100 + wire::kMaxRequestOpcode; ++id) {
-    BENCHFS_TRY_VOID(worker.set_handler(id, *pool, false));
-  }
-  for (wire::Opcode notice : {wire::Opcode::kConnectionClose, wire::Opcode::kInvalidate}) {
-    BENCHFS_TRY_VOID(worker.set_handler(static_cast<std::uint16_t>(notice), *pool, false));
-  }
-  return pool;
-}
-
-ConnectionPool::~ConnectionPool() {
-  worker_.remove_handler(*this);
 }
 
 Status ConnectionPool::set_servers(const cluster::ServerList& list) {
@@ -98,17 +100,18 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
   Dialer* dialer = &ucx_;
   if (config_.transport != Transport::kUcx) {
     link::Handler& handler = *this;
-    node_.emplace(worker_.reactor(),
-                  blocking_,
-                  handler,
-                  door::ClientLinks::Config{.run_id = list.run_id, .base = config_.door_base});
+    node_.emplace(
+        reactor_,
+        handler,
+        door::ClientLinks::Config{
+            .run_id = list.run_id, .base = config_.door_base, .shape = config_.door_shape});
     dialer = &node_dialer_.emplace(*node_, ucx_, config_.transport == Transport::kNode);
   }
   for (const cluster::Server& server : list.servers) {
     BENCHFS_TRY(net::SocketAddress address, net::make_address(server.ip, server.port));
     wire::ShardId shard{static_cast<std::uint32_t>(connections_.size())};
     connections_.push_back(
-        std::make_unique<Connection>(worker_.reactor(),
+        std::make_unique<Connection>(reactor_,
                                      *dialer,
                                      identity_,
                                      shard,
@@ -297,19 +300,6 @@ rt::CoResult<Reply> ConnectionPool::call_again(Connection& connection,
     error = std::move(reply.error());
     judge();
   }
-}
-
-Result<Transport> parse_transport(std::string_view text) {
-  if (text == "node") {
-    return Transport::kNode;
-  }
-  if (text == "ucx") {
-    return Transport::kUcx;
-  }
-  if (text == "auto") {
-    return Transport::kAuto;
-  }
-  return fail(Errc::kConfig, fmt::format("\"{}\" is not node, ucx or auto", text));
 }
 
 ConnectionPool::ListReader ConnectionPool::list_reader(std::string registry_dir) {

@@ -17,12 +17,12 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "cluster/server_list.h"
 #include "net/worker.h"
 #include "rpc/connection.h"
+#include "rpc/transport.h"
 #include "rt/blocking_pool.h"
 #include "rt/scope.h"
 
@@ -43,16 +43,6 @@ class NoticeHandler {
   virtual void on_connection_lost(wire::ShardId /*shard*/) { on_invalidate(wire::InodeId{}, {}); }
 };
 
-// How shards of this node are reached.
-enum class Transport : std::uint8_t {
-  kUcx,   // as all others
-  kNode,  // through their door, and no shard in another way
-  kAuto,  // through their door when it is there
-};
-
-// "node", "ucx" or "auto". Errors: kConfig.
-Result<Transport> parse_transport(std::string_view text);
-
 class ConnectionPool final : private link::Handler, private ConnectionObserver {
  public:
   using ListReader = std::function<Result<cluster::ServerList>(std::uint64_t run_id)>;
@@ -70,6 +60,7 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
     Nanos list_interval = std::chrono::seconds(1);  // between two readings
     Transport transport = Transport::kUcx;
     std::string door_base = {};  // as in door::DoorDirectory
+    door::SessionShape door_shape = door::kProgramShape;
   };
   // Reads the server list of a directory.
   static ListReader list_reader(std::string registry_dir);
@@ -77,7 +68,11 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   static Result<std::unique_ptr<ConnectionPool>> create(net::Worker& worker,
                                                         ClientIdentity identity,
                                                         Config config);
-  ~ConnectionPool() override;
+  // With a worker that is made when the network is needed first.
+  static Result<std::unique_ptr<ConnectionPool>> create(rt::Reactor& reactor,
+                                                        UcxDialer::Source worker,
+                                                        ClientIdentity identity,
+                                                        Config config);
 
   // The servers in shard order. Call once, before the first call().
   Status set_servers(const cluster::ServerList& list);
@@ -114,11 +109,15 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   void close();
 
  private:
-  ConnectionPool(net::Worker& worker, ClientIdentity identity, Config config)
-      : worker_(worker),
+  ConnectionPool(rt::Reactor& reactor,
+                 UcxDialer::Source worker,
+                 ClientIdentity identity,
+                 Config config)
+      : reactor_(reactor),
         identity_(std::move(identity)),
         config_(std::move(config)),
-        blocking_(worker.reactor()) {}
+        blocking_(reactor),
+        ucx_(*this, std::move(worker)) {}
   link::Disposition on_message(const link::Incoming& message) override;
   void on_registered(Connection& connection, Registered how) override;
   void on_connection_lost(Connection& connection) override;
@@ -133,7 +132,7 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
                                  Deadline deadline,
                                  Error error);
 
-  net::Worker& worker_;
+  rt::Reactor& reactor_;
   ClientIdentity identity_;
   Config config_;
   NoticeHandler* notices_ = nullptr;
@@ -142,7 +141,7 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   rt::BlockingPool blocking_;
   // One reading at a time, shared by all who wait for a lost server.
   std::shared_ptr<rt::BlockingJob<cluster::ServerList>> reading_;
-  UcxDialer ucx_{worker_};
+  UcxDialer ucx_;
   std::optional<door::ClientLinks> node_;  // once the run is known, if it is wanted
   std::optional<NodeDialer> node_dialer_;
   MonoTime next_reading_;

@@ -1,11 +1,15 @@
 // How a client makes a link to a server.
 #pragma once
 
+#include <functional>
+#include <utility>
+
 #include "base/error.h"
 #include "door/client_links.h"
 #include "link/link.h"
 #include "net/address.h"
 #include "net/worker.h"
+#include "wire/ids.h"
 
 namespace benchfs::rpc {
 
@@ -18,22 +22,30 @@ class Dialer {
                                       link::Owner& owner) = 0;
 };
 
+// Over the network.
 class UcxDialer final : public Dialer {
  public:
-  explicit UcxDialer(net::Worker& worker) : worker_(worker) {}
-  Result<link::Link*> connect(wire::ShardId /*shard*/,
+  // Makes the worker when the first connection needs it; who gives it keeps the worker.
+  using Source = std::function<Result<net::Worker*>()>;
+
+  UcxDialer(link::Handler& handler, Source source)
+      : handler_(handler), source_(std::move(source)) {}
+  ~UcxDialer() override;
+  // Asks for the worker if there is none yet.
+  Status open();
+  Result<link::Link*> connect(wire::ShardId shard,
                               const net::SocketAddress& address,
-                              link::Owner& owner) override {
-    return worker_.connect(address, owner);
-  }
+                              link::Owner& owner) override;
 
  private:
-  net::Worker& worker_;
+  link::Handler& handler_;
+  Source source_;
+  net::Worker* worker_ = nullptr;
 };
 
-// Through the door of the shard when it has one on this node; else as `other` does. After an attempt
-// that did not get in, the next one goes the other way: the door may be that of another node, on a
-// file system that both use, or not ours to enter.
+// Through the door of the shard when it has one on this node; else as `other` does. After an
+// attempt that did not get in, the next one goes the other way: the door may be that of another
+// node, on a file system that both use, or not ours to enter.
 class NodeDialer final : public Dialer {
  public:
   // `only`: never the other way.
@@ -41,12 +53,7 @@ class NodeDialer final : public Dialer {
       : links_(links), other_(other), only_(only) {}
   Result<link::Link*> connect(wire::ShardId shard,
                               const net::SocketAddress& address,
-                              link::Owner& owner) override {
-    bool through_door =
-        only_ || (!links_.take_failure(shard.value) && links_.has_door(shard.value));
-    return through_door ? links_.connect(shard.value, owner)
-                        : other_.connect(shard, address, owner);
-  }
+                              link::Owner& owner) override;
 
  private:
   door::ClientLinks& links_;

@@ -7,6 +7,7 @@
 #include "base/cpu_list.h"
 #include "net/context.h"
 #include "rpc/server.h"
+#include "rpc/transport.h"
 #include "rt/idle.h"
 #include "rt/uring.h"
 #include "server/chunks/mark_times.h"
@@ -36,6 +37,8 @@ struct ShardConfig {
   std::uint64_t memory_bytes =
       0;  // memory engine: limit of chunk memory; 0: a share of what is left
   std::uint32_t daemon_shards = 1;  // shards of this daemon, which share that memory
+  rpc::Transport to_peers = rpc::Transport::kAuto;
+
   std::uint32_t chunk_bytes = wire::kDefaultChunkBytes;
   std::uint32_t buffer_bytes = 1U << 20;  // = largest transfer
   std::uint32_t buffer_count = 32;

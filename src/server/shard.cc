@@ -212,6 +212,8 @@ Status Shard::Parts::open_network() {
     identity.secret = *config.rpc.secret;
   }
   rpc::ConnectionPool::Config to_peers;
+  to_peers.transport = config.to_peers;
+  to_peers.door_shape = door::kPeerShape;
   to_peers.read_list = rpc::ConnectionPool::list_reader(config.registry_dir);
   BENCHFS_TRY(pool, rpc::ConnectionPool::create(*worker, identity, std::move(to_peers)));
   peers.pool = pool.get();
@@ -325,10 +327,8 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
 
 // Without it the programs of this node come over the network, as those of others do.
 void Shard::Parts::open_door() {
-  auto opened = door::Door::open(*reactor,
-                                 *blocking,
-                                 server->node_links(),
-                                 {.run_id = run_id, .shard = peers.self.value});
+  auto opened = door::Door::open(
+      *reactor, *blocking, server->node_links(), {.run_id = run_id, .shard = peers.self.value});
   if (!opened) {
     BENCHFS_LOG(kWarn,
                 "{} has no node door, programs of this node use the network: {}",

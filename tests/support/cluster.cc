@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "client/environment.h"
 
 namespace benchfs::test {
 
@@ -67,6 +68,7 @@ void Cluster::add_node(std::uint32_t server, std::uint32_t shard) {
   config.buffer_count = 8;
   config.list_timeout = std::chrono::seconds(60);
   config.network.devices = "lo";
+  BENCHFS_CHECK(rpc::apply_environment(config.to_peers).has_value());
   if (config_.tweak) {
     config_.tweak(config);
   }
@@ -120,6 +122,7 @@ client::Options Cluster::client_options() const {
   options.registry_dir = registry_dir_;
   options.list_timeout = std::chrono::seconds(60);
   options.connect_timeout = std::chrono::seconds(60);
+  BENCHFS_CHECK(client::apply_environment(options).has_value());
   return options;
 }
 

@@ -4,8 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <iterator>
+#include <string_view>
 
 #include "system/system_test.h"
 
@@ -15,6 +17,12 @@ inline constexpr wire::ShardId kFirst{0};
 // The specified bound on the time until a failure is noticed is 2 s; the rest is for a machine with
 // other work.
 inline constexpr Nanos kNoticed = std::chrono::seconds(5);
+
+// Whether programs and daemons of this run use the network (ctest's tcp.*), not the node door.
+inline bool is_over_network() {
+  const char* transport = std::getenv("BENCHFS_TRANSPORT");
+  return transport != nullptr && std::string_view(transport) == "ucx";
+}
 
 class FailureTest : public SystemTest {
  protected:

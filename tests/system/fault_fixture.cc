@@ -38,6 +38,7 @@ FaultFixture::FaultFixture() {
   const char* before = std::getenv("UCX_TLS");
   transports_before_ = before == nullptr ? "" : before;
   ::setenv("UCX_TLS", "self,tcp", 1);
+  ::setenv("BENCHFS_TRANSPORT", "ucx", 1);
 }
 
 FaultFixture::~FaultFixture() {

@@ -146,9 +146,7 @@ class Buffers : public FailureTest {
 // Over tcp a frozen client does not send what it has announced, and the buffers it was given stay
 // taken. Over shared memory the server fetches it all the same.
 TEST_F(Buffers, ClientsFrozenInTheMiddleOfTheirWritesDoNotStopOthers) {
-  const char* transports = std::getenv("UCX_TLS");
-  bool is_tcp =
-      transports != nullptr && std::string_view(transports).find("sysv") == std::string_view::npos;
+  bool is_tcp = is_over_network();
   up({"--servers", "1", "--engine", "file", "--chunk", "1MiB"});
   std::unique_ptr<client::Client> client = connect();
   ASSERT_NE(client, nullptr);

@@ -1,6 +1,8 @@
 #include "system/system_test.h"
 
+#include "base/check.h"
 #include "base/random.h"
+#include "client/environment.h"
 
 namespace benchfs::test {
 
@@ -19,6 +21,7 @@ client::Options SystemTest::client_options() const {
   options.registry_dir = registry();
   options.list_timeout = kPatience;
   options.connect_timeout = kPatience;
+  BENCHFS_CHECK(client::apply_environment(options).has_value());
   return options;
 }
 

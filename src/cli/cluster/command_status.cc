@@ -33,9 +33,16 @@ std::string bytes_text(const json& stats, const char* pointer) {
   return format_bytes(static_cast<std::uint64_t>(number(stats, pointer)));
 }
 
+// How many of the clients came through the node door.
+std::string door_text(const json& stats) {
+  return stats.value(json::json_pointer("/door/open"), false)
+             ? fmt::format("{}", number(stats, "/door/programs"))
+             : "closed";
+}
+
 std::string status_table(std::span<const ServerStatus> servers) {
   constexpr std::string_view kRow =
-      "{:<10} {:<21} {:>7} {:<6} {:>12} {:>10} {:>7} {:>10} {:>9} {}\n";
+      "{:<10} {:<21} {:>7} {:<6} {:>12} {:>10} {:>7} {:>7} {:>10} {:>9} {}\n";
   std::string text;
   auto out = std::back_inserter(text);
   fmt::format_to(out,
@@ -47,6 +54,7 @@ std::string status_table(std::span<const ServerStatus> servers) {
                  "UPTIME",
                  "MEMORY",
                  "CLIENTS",
+                 "BY DOOR",
                  "REQUESTS",
                  "INODES",
                  "SPACE");
@@ -72,6 +80,7 @@ std::string status_table(std::span<const ServerStatus> servers) {
                    human_time(number(stats, "/uptime_s")),
                    bytes_text(stats, "/memory_bytes"),
                    number(stats, "/registry/clients"),
+                   door_text(stats),
                    number(stats, "/rpc/requests"),
                    number(stats, "/metadata/inodes"),
                    fmt::format("{} of {} free",

@@ -35,6 +35,12 @@ constexpr const char* kServerCounters[] = {"/uptime_s",
                                            "/admission/accepted",
                                            "/rpc/unresponsive",
                                            "/admission/register_timeouts",
+                                           "/door/attached",
+                                           "/door/refused",
+                                           "/door/dropped",
+                                           "/door/calls",
+                                           "/door/malformed",
+                                           "/door/rings",
                                            "/buffers/waits",
                                            "/buffers/timeouts",
                                            "/reactor/passes",
@@ -172,6 +178,15 @@ void add_summary(std::string& text, const json& a, double seconds) {
                  count(a, "/registry/rejected"),
                  100 * number(a, "/registry/hit_rate"),
                  count(a, "/registry/misses"));
+  fmt::format_to(
+      out,
+      "  node door {} programs attached, {} since the start; {} refused, {} malformed; {} "
+      "rings\n",
+      count(a, "/door/programs"),
+      rated(a, "/door/attached", seconds),
+      count(a, "/door/refused"),
+      count(a, "/door/malformed"),
+      rated(a, "/door/rings", seconds));
   fmt::format_to(
       out,
       "  requests  {}, {} in flight; {} errors, {} failures; {} overloaded, {} malformed, "

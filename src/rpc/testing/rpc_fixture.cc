@@ -31,8 +31,8 @@ rt::WaitQueue::Awaiter pause(std::uint64_t milliseconds) {
 }  // namespace
 
 bool is_through_door() {
-  const char* transport = std::getenv("BENCHFS_TEST_TRANSPORT");
-  return transport != nullptr && std::string_view(transport) == "node";
+  const char* transport = std::getenv("BENCHFS_TRANSPORT");
+  return transport != nullptr && std::string_view(transport) == "auto";
 }
 
 std::string door_base() {

@@ -1,0 +1,44 @@
+#include "rpc/dialer.h"
+
+#include "wire/opcode.h"
+
+namespace benchfs::rpc {
+
+UcxDialer::~UcxDialer() {
+  if (worker_ != nullptr) {
+    worker_->remove_handler(handler_);
+  }
+}
+
+Status UcxDialer::open() {
+  if (worker_ != nullptr) {
+    return {};
+  }
+  BENCHFS_TRY(net::Worker * worker, source_());
+  for (std::uint16_t id = 101; id <= 100 + wire::kMaxRequestOpcode; ++id) {
+    BENCHFS_TRY_VOID(worker->set_handler(id, handler_, false));
+  }
+  for (wire::Opcode notice : {wire::Opcode::kConnectionClose, wire::Opcode::kInvalidate}) {
+    BENCHFS_TRY_VOID(worker->set_handler(static_cast<std::uint16_t>(notice), handler_, false));
+  }
+  worker_ = worker;
+  return {};
+}
+
+Result<link::Link*> UcxDialer::connect(wire::ShardId /*shard*/,
+                                       const net::SocketAddress& address,
+                                       link::Owner& owner) {
+  BENCHFS_TRY_VOID(open());
+  return worker_->connect(address, owner);
+}
+
+Result<link::Link*> NodeDialer::connect(wire::ShardId shard,
+                                        const net::SocketAddress& address,
+                                        link::Owner& owner) {
+  if (only_ || (!links_.take_failure(shard.value) && links_.has_door(shard.value))) {
+    return links_.connect(shard.value, owner);
+  }
+  return other_.connect(shard, address, owner);
+}
+
+}  // namespace benchfs::rpc
