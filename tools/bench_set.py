@@ -21,7 +21,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BIN = pathlib.Path(os.environ.get("BENCHFS_BIN", ROOT / "build" / "release" / "bin"))
-TCP = {"UCX_TLS": "tcp", "UCX_NET_DEVICES": "lo"}
+TCP = {"UCX_TLS": "tcp", "UCX_NET_DEVICES": "lo", "BENCHFS_TRANSPORT": "ucx"}
 STEP_LIMIT_S = 120
 DEPTHS = (1, 4, 16)
 

@@ -74,7 +74,16 @@ class IdleClients final : private link::Handler, private link::Owner {
   Unobserved unobserved_;
   std::unique_ptr<rt::Reactor> reactor_;
   std::unique_ptr<net::Worker> worker_;
-  std::optional<rpc::UcxDialer> dialer_;
+  struct WorkerDialer final : rpc::Dialer {
+    explicit WorkerDialer(net::Worker& made) : worker(made) {}
+    Result<link::Link*> connect(wire::ShardId /*shard*/,
+                                const net::SocketAddress& address,
+                                link::Owner& owner) override {
+      return worker.connect(address, owner);
+    }
+    net::Worker& worker;
+  };
+  std::optional<WorkerDialer> dialer_;
   // Indexed by number. Request ids carry the low bits of the number where those of a connection
   // pool carry the shard.
   std::vector<std::unique_ptr<Member>> members_;

@@ -59,14 +59,16 @@ std::optional<std::uint64_t> run_time_ns(pid_t pid) {
 nlohmann::ordered_json describe_system() {
   utsname names{};
   uname(&names);
-  const char* transports = std::getenv("UCX_TLS");
+  const char* transport = std::getenv("BENCHFS_TRANSPORT");
+  const char* ucx = std::getenv("UCX_TLS");
   nlohmann::ordered_json system;
   system["host"] = names.nodename;
   system["cores"] = sysconf(_SC_NPROCESSORS_ONLN);
   system["cpu"] = cpu_model();
   system["kernel"] = names.release;
   system["ucx_version"] = net::ucx_version();
-  system["transports"] = transports != nullptr ? transports : "all";
+  system["transports"] = fmt::format(
+      "{} (UCX: {})", transport != nullptr ? transport : "auto", ucx != nullptr ? ucx : "all");
   system["version"] = BENCHFS_VERSION;
   system["commit"] = BENCHFS_COMMIT;
   system["build_type"] = BENCHFS_BUILD_TYPE;

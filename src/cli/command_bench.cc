@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -48,6 +49,13 @@ void add_run_options(CLI::App& command, bench::RunOptions& run) {
       ->type_name("SECONDS")
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
+  command
+      .add_option_function<std::string>(
+          "--transport",
+          [](const std::string& way) { ::setenv("BENCHFS_TRANSPORT", way.c_str(), 1); },
+          "How the clients reach servers of this node: through the node door, over UCX, or auto")
+      ->type_name("WAY")
+      ->check(CLI::IsMember({"auto", "node", "ucx"}));
 }
 
 void add_depth(CLI::App& command, std::uint32_t& depth) {

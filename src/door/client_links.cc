@@ -1,5 +1,7 @@
 #include "door/client_links.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 
@@ -61,9 +63,9 @@ void ClientLink::attach() {
 }
 
 void ClientLink::fail_to_attach(const Error& error) {
-  text_ = error.message();
+  text_ = fmt::format("the node door did not open: {}", error.message());
   links_.failed_.insert(shard_);
-  BENCHFS_LOG(kInfo, "the node door of shard {}: {}", shard_, text_);
+  BENCHFS_LOG(kInfo, "shard {}: {}", shard_, text_);
   bool is_final = error.code == Errc::kStaleRun || error.code == Errc::kVersion;
   fail({is_final ? error.code : Errc::kUnreachable, text_.c_str()});
 }

@@ -10,6 +10,7 @@
 
 #include "base/backoff.h"
 #include "base/check.h"
+#include "base/descriptors.h"
 #include "base/futex.h"
 #include "base/log.h"
 #include "door/steps.h"
@@ -25,6 +26,8 @@ constexpr std::size_t kQuietLooks = 1U << 16;
 // Passes between two looks at sockets, which cost a system call; after a sleep at once.
 constexpr std::uint32_t kEventsEvery = 256;
 constexpr int kMostEvents = 64;  // handled in a pass
+// Kept back when a program comes in: it needs 4, UCX aborts the process when it finds none.
+constexpr std::size_t kSpareDescriptors = 40;
 constexpr Nanos kPauseWithoutDescriptors = milliseconds(100);
 constexpr Nanos kFirstProof = milliseconds(1);
 constexpr Nanos kLongestProof = std::chrono::seconds(1);  // pause between two
@@ -137,6 +140,10 @@ void Door::let_in() {
       unwatch(listener_);
       reactor_.arm(pause_, mono_now() + kPauseWithoutDescriptors);
     }
+    return;
+  }
+  if (!has_free_descriptors(kSpareDescriptors)) {  // the network turns it away in time, too
+    ++stats_.refused;
     return;
   }
   Result<PeerIdentity> peer = accepted_peer(socket.get());

@@ -131,6 +131,7 @@ TEST_F(DoorTest, WhoSaysNothingIsDropped) {
     auto socket = directory->connect(0);
     ASSERT_TRUE(socket.has_value());
     char byte = 0;
+    EXPECT_TRUE(wait_for_answer(socket->get(), soon()));
     EXPECT_EQ(recv(socket->get(), &byte, 1, 0), 0);
   });
   EXPECT_EQ(door->stats().dropped, 1U);
@@ -147,6 +148,7 @@ TEST_F(DoorTest, TheOldestWhoSaysNothingGoesWhenThereAreMany) {
       sockets.push_back(std::move(*socket));
     }
     char byte = 0;
+    EXPECT_TRUE(wait_for_answer(sockets[0].get(), soon()));
     EXPECT_EQ(recv(sockets[0].get(), &byte, 1, 0), 0);
     EXPECT_EQ(recv(sockets[2].get(), &byte, 1, MSG_DONTWAIT), -1);
   });

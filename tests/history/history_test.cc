@@ -118,6 +118,8 @@ class Faulty : public test::FaultFixture, public testing::WithParamInterface<Set
 
   void start_client(std::uint32_t slot) {
     std::uint32_t number = clients_started_++;
+    // Every second one comes through the node door, where nothing can be cut.
+    ::setenv("BENCHFS_TRANSPORT", slot % 2 == 0 ? "ucx" : "auto", 1);
     clients_[slot] = std::make_unique<test::Process>(
         std::vector<std::string>{HISTORY_CLIENT_PROGRAM,
                                  registry(),

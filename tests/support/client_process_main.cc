@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,7 +25,8 @@ namespace {
 
 class Interpreter {
  public:
-  explicit Interpreter(benchfs_context_t* fs) : fs_(fs) {}
+  Interpreter(benchfs_context_t* fs, const benchfs_options_t& options)
+      : fs_(fs), options_(options) {}
 
   // "RESULT\tDETAILS\tERROR"
   std::string carry_out(const std::string& line) {
@@ -185,6 +187,27 @@ class Interpreter {
     return 0;
   }
 
+  // In a child of fork, which makes a context of its own: child OPERATION…
+  std::int64_t child() {
+    std::string rest((std::istreambuf_iterator<char>(words_)), {});
+    pid_t child = ::fork();
+    if (child == 0) {
+      benchfs_context_t* own = benchfs_connect(&options_);
+      std::int64_t result = own == nullptr ? -errno : 0;
+      if (own != nullptr) {
+        std::string answer = Interpreter(own, options_).carry_out(rest);
+        result = std::strtoll(answer.c_str(), nullptr, 10);
+        benchfs_finalize(own);
+      }
+      ::_exit(static_cast<int>(result < 0 ? -result : 0));
+    }
+    int status = 0;
+    if (child < 0 || ::waitpid(child, &status, 0) != child || !WIFEXITED(status)) {
+      return -ECHILD;
+    }
+    return -WEXITSTATUS(status);
+  }
+
   static const Operations& operations() {
     static const Operations kAll = {
         {"open", [](Interpreter& in) { return in.open(); }},
@@ -226,11 +249,13 @@ class Interpreter {
         {"list", [](Interpreter& in) { return in.list(); }},
         {"replace", [](Interpreter& in) { return in.replace(); }},
         {"repeat", [](Interpreter& in) { return in.repeat(); }},
+        {"child", [](Interpreter& in) { return in.child(); }},
     };
     return kAll;
   }
 
   benchfs_context_t* fs_;
+  benchfs_options_t options_;
   std::istringstream words_;
   std::string details_;
   std::vector<benchfs_file_t*> files_;
@@ -248,7 +273,7 @@ int run(const char* registry, const char* timeout_ms) {
   if (fs == nullptr) {
     return 1;
   }
-  Interpreter interpreter(fs);
+  Interpreter interpreter(fs, options);
   char* text = nullptr;
   std::size_t capacity = 0;
   for (ssize_t size = 0; (size = ::getline(&text, &capacity, stdin)) > 0;) {

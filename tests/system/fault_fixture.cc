@@ -34,20 +34,19 @@ const char* FaultFixture::off_because() {
   return nullptr;
 }
 
-FaultFixture::FaultFixture() {
-  const char* before = std::getenv("UCX_TLS");
-  transports_before_ = before == nullptr ? "" : before;
-  ::setenv("UCX_TLS", "self,tcp", 1);
-  ::setenv("BENCHFS_TRANSPORT", "ucx", 1);
+FaultFixture::Variable::Variable(const char* name, const char* value) : name_(name) {
+  if (const char* before = std::getenv(name)) {
+    before_ = before;
+  }
+  ::setenv(name, value, 1);
 }
 
-FaultFixture::~FaultFixture() {
-  if (transports_before_.empty()) {
-    ::unsetenv("UCX_TLS");
-  } else {
-    ::setenv("UCX_TLS", transports_before_.c_str(), 1);
-  }
+FaultFixture::Variable::~Variable() {
+  before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_);
 }
+
+FaultFixture::FaultFixture(const char* transport) : transport_("BENCHFS_TRANSPORT", transport) {}
+FaultFixture::~FaultFixture() = default;
 
 void FaultFixture::start_daemons(std::size_t count, std::vector<std::string> arguments) {
   arguments_ = std::move(arguments);

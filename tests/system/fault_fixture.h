@@ -7,6 +7,7 @@
 #include <csignal>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -35,8 +36,8 @@ class FaultFixture : public DaemonFixture {
   // BENCHFS_FAULTS_ALL in the environment.
   static const char* off_because();
 
-  // Over tcp alone, so that every connection can be cut.
-  FaultFixture();
+  // Over tcp alone, so that every connection can be cut; with "auto" through the node door.
+  explicit FaultFixture(const char* transport = "ucx");
   ~FaultFixture() override;
 
   // `arguments` go to each daemon, for example {"--set", "clients.grace_ms=100"}.
@@ -59,7 +60,20 @@ class FaultFixture : public DaemonFixture {
   static std::vector<std::string> names(const std::string& stem, int count);
 
  private:
-  std::string transports_before_;
+  // A variable of the environment, until the end of the test.
+  class Variable {
+   public:
+    Variable(const char* name, const char* value);
+    Variable(const Variable&) = delete;
+    Variable& operator=(const Variable&) = delete;
+    ~Variable();
+
+   private:
+    const char* name_;
+    std::optional<std::string> before_;
+  };
+  Variable tls_{"UCX_TLS", "self,tcp"};
+  Variable transport_;
   std::vector<std::string> arguments_;
   std::vector<std::unique_ptr<Process>> daemons_;
 };

@@ -1,0 +1,159 @@
+// Programs that reach the daemons of their node through the node door: they come in, fall back to
+// the network where they cannot, and harm nobody when they are killed or stopped.
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "support/client_process.h"
+#include "system/fault_fixture.h"
+
+namespace benchfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+class NodeDoor : public FaultFixture {
+ protected:
+  NodeDoor() : FaultFixture("auto") { ::setenv("BENCHFS_DOOR_DIR", path("doors").c_str(), 1); }
+  ~NodeDoor() override {
+    ::unsetenv("BENCHFS_DOOR_DIR");
+    ::unsetenv("BENCHFS_TRANSPORT");
+  }
+  void SetUp() override { fs::create_directory(path("doors")); }
+
+  json stats(std::size_t server = 0) {
+    json all = json::parse(benchfs({"stats", "--json", "--timeout", "20"}).out, nullptr, false);
+    return all.is_object() ? all["servers"][server].value("stats", json()) : json();
+  }
+  std::int64_t programs() { return stats()["door"]["programs"].get<std::int64_t>(); }
+  std::int64_t descriptors() { return stats()["net"]["descriptors"].get<std::int64_t>(); }
+  static std::int64_t ask(ClientProcess& client, const std::string& operation) {
+    Answer answer = client.call(operation);
+    EXPECT_TRUE(answer.ok()) << operation << ": " << answer.error;
+    return answer.result;
+  }
+};
+
+TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
+  start_daemons(2);
+  std::unique_ptr<ClientProcess> program = client();
+  for (int i = 0; i < 8; ++i) {
+    std::int64_t file = ask(*program, fmt::format("open /f{} bc", i));
+    EXPECT_EQ(ask(*program, fmt::format("pwrite {} 0 300000 a", file)), 300000);
+    EXPECT_EQ(program->call(fmt::format("pread {} 0 300000", file)).details, "a*300000");
+    ask(*program, fmt::format("close {}", file));
+  }
+  for (std::size_t server = 0; server < 2; ++server) {
+    json now = stats(server);
+    // The program, the other daemon, and the command that asks.
+    EXPECT_EQ(now["door"]["programs"], 3) << now["door"].dump();
+    EXPECT_EQ(now["net"]["endpoints"], 0);
+    EXPECT_GT(now["door"]["calls"], 8);
+  }
+  Ended status = benchfs({"status"});
+  EXPECT_NE(status.out.find("BY DOOR"), std::string::npos) << status.out;
+}
+
+TEST_F(NodeDoor, WhoHasNoneUsesTheNetwork) {
+  start_daemons(1);
+  ::setenv("BENCHFS_DOOR_DIR", path("").c_str(), 1);
+  std::unique_ptr<ClientProcess> outside = client();
+  ask(*outside, "mkdir /d");
+  EXPECT_GE(stats()["net"]["endpoints"], 1);
+  EXPECT_EQ(programs(), 0) << "the command that asks does not find it either";
+
+  ::setenv("BENCHFS_TRANSPORT", "node", 1);
+  ClientProcess refused(TEST_CLIENT_PROGRAM, registry(), std::chrono::seconds(2));
+  EXPECT_EQ(refused.connected().result, -EHOSTUNREACH) << refused.connected().error;
+  EXPECT_NE(refused.connected().error.find("node door"), std::string::npos)
+      << refused.connected().error;
+  ::setenv("BENCHFS_TRANSPORT", "nobody", 1);
+  ClientProcess misled(TEST_CLIENT_PROGRAM, registry(), std::chrono::seconds(2));
+  EXPECT_EQ(misled.connected().result, -EINVAL);
+  EXPECT_NE(misled.connected().error.find("BENCHFS_TRANSPORT"), std::string::npos)
+      << misled.connected().error;
+}
+
+TEST_F(NodeDoor, ADaemonWithoutOneSaysWhyAndServesOverTheNetwork) {
+  fs::permissions(path("doors"), fs::perms::all);  // others may write, and nothing is sticky
+  start_daemons(1);
+  EXPECT_TRUE(daemon(0).wait_for_line("has no node door", patience())) << daemon(0).err();
+  std::unique_ptr<ClientProcess> program = client();
+  ask(*program, "mkdir /d");
+  EXPECT_EQ(stats()["door"]["open"], false);
+}
+
+TEST_F(NodeDoor, AProgramKilledWhileItSendsHarmsNobody) {
+  start_daemons(1);
+  std::unique_ptr<ClientProcess> witness = client();
+  ask(*witness, "mkdir /d");
+  std::int64_t before = programs();
+  std::int64_t descriptors_before = descriptors();
+  for (int i = 0; i < 20; ++i) {
+    std::string name = fmt::format("/d/f{}", i);
+    std::unique_ptr<ClientProcess> victim = client();
+    std::int64_t file = ask(*victim, fmt::format("open {} bca", name));
+    victim->begin(fmt::format("repeat 1000000 append {} {} a", file, 1 + i * 5000));
+    ASSERT_TRUE(wait_until([&] { return witness->call("stat " + name).size() > i * 20000; }));
+    victim->kill();
+    ask(*witness, "access " + name);
+  }
+  EXPECT_TRUE(wait_until([&] { return programs() == before; })) << programs();
+  EXPECT_TRUE(wait_until([&] { return descriptors() <= descriptors_before; })) << descriptors();
+}
+
+TEST_F(NodeDoor, AProgramThatIsStoppedDelaysNobody) {
+  start_daemons(1);
+  std::unique_ptr<ClientProcess> stopped = client();
+  std::unique_ptr<ClientProcess> other = client();
+  std::int64_t file = ask(*stopped, "open /f bca");
+  stopped->begin(fmt::format("repeat 20000 append {} 100000 a", file));
+  ASSERT_TRUE(wait_until([&] { return other->call("stat /f").size() > 0; }));
+  stopped->stop();
+  std::int64_t own = ask(*other, "open /g bc");
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(ask(*other, fmt::format("pwrite {} 0 100000 b", own)), 100000);
+  }
+  stopped->go_on();
+  stopped->kill();
+}
+
+TEST_F(NodeDoor, AChildOfForkComesInByItself) {
+  start_daemons(2);
+  std::unique_ptr<ClientProcess> program = client();
+  std::int64_t file = ask(*program, "open /f bc");
+  EXPECT_EQ(ask(*program, fmt::format("pwrite {} 0 1000 a", file)), 1000);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(ask(*program, "child stat /f"), 0);
+    EXPECT_EQ(ask(*program, fmt::format("child mkdir /d{}", i)), 0);
+    EXPECT_EQ(ask(*program, fmt::format("pwrite {} 0 1000 b", file)), 1000);
+  }
+}
+
+// The programs of a daemon that is gone are told at once, and meet its successor at the same door.
+TEST_F(NodeDoor, ADaemonThatDiesAndComesBackIsFoundAgain) {
+  start_daemons(2);
+  std::unique_ptr<ClientProcess> program = client();
+  ask(*program, "stat /");
+  daemon(1).signal(SIGKILL);
+  daemon(1).wait(patience());
+  start_daemon_again(1);
+  for (int i = 0; i < 8; ++i) {
+    std::int64_t file = ask(*program, fmt::format("open /f{} bc", i));
+    EXPECT_EQ(ask(*program, fmt::format("pwrite {} 0 200000 a", file)), 200000);
+    ask(*program, fmt::format("close {}", file));
+  }
+  EXPECT_EQ(stats(1)["net"]["endpoints"], 0) << "through the door";
+}
+
+}  // namespace
+}  // namespace benchfs::test
