@@ -319,8 +319,8 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
     older.begin(metadata->inodes().first_counter());
     files->close_gate();
   }
-  server->set_ready(peers.self, peers.shard_count, run_id);
   open_door();
+  server->set_ready(peers.self, peers.shard_count, run_id);
   background.spawn(get_ready());
   return {};
 }

@@ -197,8 +197,7 @@ rt::Task<void> Entries::mkdir(rpc::Request& request) {
 rt::Task<void> Entries::symlink(rpc::Request& request) {
   wire::SymlinkRequest body;
   BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
-  if (body.target_bytes != request.data_bytes() || body.target_bytes > wire::kMaxPathBytes ||
-      request.is_rendezvous()) {
+  if (body.target_bytes != request.data_bytes() || body.target_bytes > wire::kMaxPathBytes) {
     co_await request.reply_error(malformed());
     co_return;
   }
