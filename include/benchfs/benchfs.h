@@ -39,9 +39,9 @@
  * same thread; the call then fails with -EDEADLK.
  *
  * Processes. After fork() a context works in the parent only; in the child every call on it fails
- * with -ECANCELED. A process whose parent had made a context before fork() cannot make one of its
- * own: the attempt fails at once with -ENOTSUP. Call exec() in the child, or make contexts only in
- * children.
+ * with -ECANCELED. The child may make a context of its own, unless a server of another node was
+ * reached before fork(): then UCX was in use, and an attempt that needs it fails at once with
+ * -ENOTSUP. Call exec() in the child, or make contexts only in children.
  *
  * Paths are absolute (a missing leading '/' is added) and may contain any bytes but NUL. A
  * component has at most 255 bytes, a path at most 4095. "." and ".." work; ".." is resolved after

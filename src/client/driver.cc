@@ -43,8 +43,8 @@ Driver::~Driver() {
 }
 
 void Driver::start_helper() {
-  stop_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  BENCHFS_CHECK(stop_fd_ >= 0);
+  wake_helper_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  BENCHFS_CHECK(wake_helper_fd_ >= 0);
   SignalBlock block;  // the helper takes no signal that is meant for the program
   helper_ = std::thread([this] { help(); });
 }
@@ -57,11 +57,11 @@ void Driver::stop_helper() {
     std::lock_guard lock(mutex_);
     stopping_ = true;
     std::uint64_t one = 1;
-    [[maybe_unused]] ssize_t written = write(stop_fd_, &one, sizeof one);
+    [[maybe_unused]] ssize_t written = write(wake_helper_fd_, &one, sizeof one);
   }
   helper_wake_.notify_one();
   helper_.join();
-  ::close(stop_fd_);
+  ::close(wake_helper_fd_);
 }
 
 bool Driver::is_forked() const {
@@ -110,6 +110,12 @@ void Driver::lead(Job& job) {
   reactor_->run_until(job.done);
   std::lock_guard lock(mutex_);
   ++activity_;
+  if (helper_sleeps_) {
+    // Replies through the node door came without an event, and what it told the servers before it
+    // slept (that it must be woken) no longer holds.
+    helper_sleeps_ = false;
+    ::eventfd_write(wake_helper_fd_, 1);
+  }
   hand_over();
 }
 
@@ -151,8 +157,9 @@ void Driver::help() {
       if (hand_over()) {
         break;
       }
+      helper_sleeps_ = true;
       lock.unlock();
-      pollfd fds[2] = {{reactor_->fd(), POLLIN, 0}, {stop_fd_, POLLIN, 0}};
+      pollfd fds[2] = {{reactor_->fd(), POLLIN, 0}, {wake_helper_fd_, POLLIN, 0}};
       Nanos wait =
           timer ? std::max<Nanos>(*timer - mono_now(), Nanos::zero()) : std::chrono::hours(1);
       if (!armed) {  // something is pending, or a peer keeps UCX from arming: do not spin
@@ -161,6 +168,9 @@ void Driver::help() {
       timespec timeout{wait.count() / 1'000'000'000, wait.count() % 1'000'000'000};
       ppoll(fds, armed ? 2 : 0, &timeout, nullptr);
       lock.lock();
+      helper_sleeps_ = false;
+      eventfd_t woken = 0;
+      ::eventfd_read(wake_helper_fd_, &woken);
       idle = !driving_ && seen == activity_;
       seen = activity_;
     }

@@ -82,7 +82,8 @@ class Driver {
   std::uint64_t activity_ = 0;  // grows with every lead
 
   bool stopping_ = false;
-  int stop_fd_ = -1;
+  int wake_helper_fd_ = -1;
+  bool helper_sleeps_ = false;  // under the mutex: on the descriptors
   std::condition_variable helper_wake_;
   std::thread helper_;
 };

@@ -193,6 +193,14 @@ void DoorDirectory::remove(std::uint32_t shard) const {
   user_.remove_subdirectory(name_);
 }
 
+void remove_doors(std::uint64_t run_id, std::uint32_t shards, const std::string& base) {
+  if (auto directory = DoorDirectory::open(run_id, base)) {
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+      directory->remove(shard);
+    }
+  }
+}
+
 Result<PeerIdentity> accepted_peer(int socket) {
   ucred peer{};
   socklen_t size = sizeof peer;

@@ -74,6 +74,10 @@ class DoorDirectory {
   std::string name_;  // of run_ in user_
 };
 
+// Removes what killed daemons left: the sockets of shards 0 to `shards` - 1, and the directories
+// when they are empty.
+void remove_doors(std::uint64_t run_id, std::uint32_t shards, const std::string& base = {});
+
 struct PeerIdentity {
   pid_t pid = 0;  // 0: not in our PID namespace
   uid_t uid = 0;

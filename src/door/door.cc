@@ -416,6 +416,9 @@ rt::Task<void> Door::prove_end(Member& member) {
       end(member);
       co_return;
     }
+    if (cancel.is_cancelled()) {  // the proof may have come all the same
+      co_return;
+    }
     if (Status mapped = session.map(); !mapped) {
       BENCHFS_LOG(kWarn, "a program cannot be served: {}", mapped.error().message());
     } else {

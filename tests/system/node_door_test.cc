@@ -1,6 +1,7 @@
 // Programs that reach the daemons of their node through the node door: they come in, fall back to
 // the network where they cannot, and harm nobody when they are killed or stopped.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
@@ -153,6 +154,16 @@ TEST_F(NodeDoor, ADaemonThatDiesAndComesBackIsFoundAgain) {
     ask(*program, fmt::format("close {}", file));
   }
   EXPECT_EQ(stats(1)["net"]["endpoints"], 0) << "through the door";
+}
+
+TEST_F(NodeDoor, WhatAKilledDaemonLeftIsRemovedByDown) {
+  start_daemons(2);
+  daemon(1).signal(SIGKILL);
+  daemon(1).wait(patience());
+  std::string doors = path(fmt::format("doors/benchfs-{}", ::geteuid()));
+  EXPECT_FALSE(fs::is_empty(doors));
+  (void)benchfs({"down"});
+  EXPECT_TRUE(fs::is_empty(doors));
 }
 
 }  // namespace

@@ -14,6 +14,8 @@
 #include "cli/cluster/registry_files.h"
 #include "cli/command.h"
 #include "cli/files/format.h"
+#include "cluster/server_list_file.h"
+#include "door/attach.h"
 
 namespace benchfs::cli {
 namespace {
@@ -107,10 +109,14 @@ int run_down(const Context& context) {
     running += daemon.state == DaemonState::kRunning ? 1 : 0;
     nodes.push_back(daemon.node_id);
   }
+  auto list = cluster::read_server_list(path, 0);
   Result<std::vector<std::string>> killed =
       stop_daemons(daemons, Deadline::after(context.timeout(kTimeout)));
   if (!killed) {
     return report(kName, "", killed.error());
+  }
+  if (list) {
+    door::remove_doors(list->run_id, static_cast<std::uint32_t>(list->servers.size()));
   }
   std::size_t failed = report_disorder(dir, daemons, *killed, clean_cluster(dir, nodes));
   dir.remove_self();  // if it is empty
