@@ -26,7 +26,7 @@ struct Backend {
   rt::Scope scope;
 
   [[nodiscard]] Deadline metadata_deadline() const {
-    return Deadline::after(config.timeouts.metadata);
+    return Deadline::at(mono_now_coarse() + config.timeouts.metadata);
   }
   [[nodiscard]] Deadline data_deadline() const { return Deadline::after(config.timeouts.data); }
   [[nodiscard]] Deadline administration_deadline() const {

@@ -26,35 +26,52 @@ wire::ShardId Inodes::shard_of(wire::InodeId parent, std::string_view name) cons
   return cluster::entry_shard(parent, name, backend_.pool.size());
 }
 
-rt::CoResult<Found> Inodes::entry_call(wire::ShardId shard, rpc::Call& call, Deadline by) {
+Inodes::TargetBuffer Inodes::take_buffer() {
+  if (target_buffers_.empty()) {
+    return std::make_unique<TargetBuffer::element_type>();
+  }
+  TargetBuffer buffer = std::move(target_buffers_.back());
+  target_buffers_.pop_back();
+  return buffer;
+}
+
+Result<Found> Inodes::finish(wire::ShardId shard,
+                             wire::Opcode opcode,
+                             Result<rpc::Reply> reply,
+                             TargetBuffer buffer) {
+  Result<Found> found(std::in_place);
+  Result<wire::EntryReply> entry =
+      reply ? reply->as<wire::EntryReply>() : std::unexpected(std::move(reply.error()));
+  if (entry) {
+    found->attr = entry->attr;
+    found->flags = entry->flags;
+    if (reply->data_bytes > 0) {
+      found->target.assign(reinterpret_cast<const char*>(buffer->data()), reply->data_bytes);
+    }
+  } else {
+    found =
+        call_error(name_node(std::move(entry.error()), backend_, shard, wire::to_string(opcode)),
+                   LostBy::kAnother);
+  }
+  target_buffers_.push_back(std::move(buffer));
+  return found;
+}
+
+template <typename Request>
+rt::CoResult<Found> Inodes::entry_call(wire::ShardId shard,
+                                       Request request,
+                                       Deadline by,
+                                       std::string_view name,
+                                       std::string_view data) {
   if (shard.value >= backend_.pool.size()) {
     co_return fail_errno(ENOENT);
   }
-  if (target_buffers_.empty()) {
-    target_buffers_.push_back(std::make_unique<std::array<std::byte, wire::kMaxPathBytes>>());
-  }
-  auto buffer = std::move(target_buffers_.back());
-  target_buffers_.pop_back();
+  TargetBuffer buffer = take_buffer();
+  rpc::Call call = rpc::make_call(request, name);
+  call.data = std::as_bytes(std::span(data));
   call.into = *buffer;
   Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
-  Found found;
-  if (reply) {
-    Result<wire::EntryReply> entry = reply->as<wire::EntryReply>();
-    if (!entry) {
-      reply = std::unexpected(std::move(entry.error()));
-    } else {
-      found.attr = entry->attr;
-      found.flags = entry->flags;
-      found.target.assign(reinterpret_cast<const char*>(buffer->data()), reply->data_bytes);
-    }
-  }
-  target_buffers_.push_back(std::move(buffer));
-  if (!reply) {
-    co_return call_error(
-        name_node(std::move(reply.error()), backend_, shard, wire::to_string(call.opcode)),
-        LostBy::kAnother);
-  }
-  co_return found;
+  co_return finish(shard, Request::kOpcode, std::move(reply), std::move(buffer));
 }
 
 rt::CoStatus Inodes::plain_call(wire::ShardId shard, const rpc::Call& call, Deadline by) {
@@ -71,16 +88,14 @@ rt::CoStatus Inodes::plain_call(wire::ShardId shard, const rpc::Call& call, Dead
 rt::CoResult<Found> Inodes::get_attr(wire::InodeId inode, Deadline by) {
   wire::GetAttrRequest request;
   request.inode = inode.value;
-  rpc::Call call = rpc::make_call(request);
-  co_return co_await entry_call(inode.home(), call, by);
+  return entry_call(inode.home(), request, by);
 }
 
 rt::CoResult<Found> Inodes::set_attr(wire::InodeId inode,
                                      wire::SetAttrRequest request,
                                      Deadline by) {
   request.inode = inode.value;
-  rpc::Call call = rpc::make_call(request);
-  co_return co_await entry_call(inode.home(), call, by);
+  return entry_call(inode.home(), request, by);
 }
 
 rt::CoResult<Found> Inodes::open(wire::InodeId inode,
@@ -91,15 +106,13 @@ rt::CoResult<Found> Inodes::open(wire::InodeId inode,
   request.inode = inode.value;
   request.flags = flags;
   request.open_number = open_number;
-  rpc::Call call = rpc::make_call(request);
-  co_return co_await entry_call(inode.home(), call, by);
+  return entry_call(inode.home(), request, by);
 }
 
 rt::CoResult<Found> Inodes::fsync(wire::InodeId inode, Deadline by) {
   wire::FsyncRequest request;
   request.inode = inode.value;
-  rpc::Call call = rpc::make_call(request);
-  co_return co_await entry_call(inode.home(), call, by);
+  return entry_call(inode.home(), request, by);
 }
 
 rt::CoResult<wire::InodeRangeReply> Inodes::made_since_start(wire::ShardId shard, Deadline by) {
@@ -117,8 +130,7 @@ rt::CoResult<Found> Inodes::lookup(wire::InodeId parent, std::string_view name, 
   wire::LookupRequest request;
   request.parent = parent.value;
   request.name_bytes = length(name);
-  rpc::Call call = rpc::make_call(request, name);
-  co_return co_await entry_call(shard_of(parent, name), call, by);
+  return entry_call(shard_of(parent, name), request, by, name);
 }
 
 rt::CoResult<Found> Inodes::open_entry(wire::InodeId parent,
@@ -135,8 +147,7 @@ rt::CoResult<Found> Inodes::open_entry(wire::InodeId parent,
   request.chunk_bytes = new_file.chunk_bytes;
   request.name_bytes = length(name);
   request.open_number = open_number;
-  rpc::Call call = rpc::make_call(request, name);
-  co_return co_await entry_call(shard_of(parent, name), call, by);
+  return entry_call(shard_of(parent, name), request, by, name);
 }
 
 rt::CoResult<Found> Inodes::mkdir(wire::InodeId parent,
@@ -148,8 +159,7 @@ rt::CoResult<Found> Inodes::mkdir(wire::InodeId parent,
   request.mode = directory.mode;
   set_owner(request, directory);
   request.name_bytes = length(name);
-  rpc::Call call = rpc::make_call(request, name);
-  co_return co_await entry_call(shard_of(parent, name), call, by);
+  return entry_call(shard_of(parent, name), request, by, name);
 }
 
 rt::CoResult<Found> Inodes::symlink(wire::InodeId parent,
@@ -162,9 +172,7 @@ rt::CoResult<Found> Inodes::symlink(wire::InodeId parent,
   set_owner(request, link);
   request.target_bytes = length(target);
   request.name_bytes = length(name);
-  rpc::Call call = rpc::make_call(request, name);
-  call.data = std::as_bytes(std::span(target));
-  co_return co_await entry_call(shard_of(parent, name), call, by);
+  return entry_call(shard_of(parent, name), request, by, name, target);
 }
 
 rt::CoStatus Inodes::unlink(wire::InodeId parent, std::string_view name, Deadline by) {

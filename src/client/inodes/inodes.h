@@ -77,14 +77,26 @@ class Inodes {
                       Deadline by);
 
  private:
+  using TargetBuffer = std::unique_ptr<std::array<std::byte, wire::kMaxPathBytes>>;
+
   // A call whose reply is an entry; a symlink's target may come with it.
-  rt::CoResult<Found> entry_call(wire::ShardId shard, rpc::Call& call, Deadline by);
+  template <typename Request>
+  rt::CoResult<Found> entry_call(wire::ShardId shard,
+                                 Request request,
+                                 Deadline by,
+                                 std::string_view name = {},
+                                 std::string_view data = {});
+  [[nodiscard]] TargetBuffer take_buffer();
+  Result<Found> finish(wire::ShardId shard,
+                       wire::Opcode opcode,
+                       Result<rpc::Reply> reply,
+                       TargetBuffer buffer);
   rt::CoStatus plain_call(wire::ShardId shard, const rpc::Call& call, Deadline by);
 
   Backend& backend_;
   // Room for a symlink's target in a reply; almost never used, so it is kept and not made each
   // time.
-  std::vector<std::unique_ptr<std::array<std::byte, wire::kMaxPathBytes>>> target_buffers_;
+  std::vector<TargetBuffer> target_buffers_;
 };
 
 }  // namespace benchfs::client

@@ -30,6 +30,10 @@ class Attempt {
   [[nodiscard]] bool is_outdated(std::uint64_t version) const {
     return uses_cache_ && version != version_;
   }
+  // When the walk last went on: it has not waited since when walk_to_last() returns. A lease may be
+  // counted from this time, because whatever is asked later is granted for longer.
+  [[nodiscard]] BootTime walked_at() const { return walked_at_; }
+  void set_walked_at(BootTime now) { walked_at_ = now; }
   void begin_again() { begins_again_ = true; }
   [[nodiscard]] bool begins_again() const { return begins_again_; }
 
@@ -76,6 +80,7 @@ class Attempt {
  private:
   Deadline deadline_;
   std::uint64_t version_;
+  BootTime walked_at_{};
   Gone gone_;
   bool is_directory_ = false;
   bool uses_cache_ = false;

@@ -37,7 +37,8 @@ rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt,
   }
   wire::InodeId parent = walk.directory();
   BENCHFS_CO_TRY(NewInode directory, co_await new_inode(attempt, walk, mode, true));
-  DirectoryCache::Question question = directories_.ask(inodes_.shard_of(parent, walk.name()));
+  DirectoryCache::Question question =
+      directories_.ask(inodes_.shard_of(parent, walk.name()), attempt.walked_at());
   BENCHFS_CO_TRY(
       Found found,
       attempt.in_directory(
@@ -75,7 +76,7 @@ rt::CoStatus Paths::do_unlink(Attempt& attempt, const std::string& path) {
     co_return fail_errno(EISDIR);
   }
   if (walk.must_be_directory()) {
-    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk));
+    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk, Wanted::kInode));
     co_return fail_errno(found.attr.is_directory() ? EISDIR : ENOTDIR);
   }
   co_return attempt.in_directory(
@@ -102,9 +103,10 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
     co_return may_replace ? busy_root() : fail_errno(EEXIST);
   }
   if (old_walk.must_be_directory() || new_walk.must_be_directory()) {
-    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, old_walk));
+    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, old_walk, Wanted::kInode));
     if (!found.attr.is_directory()) {
-      co_return fail_errno(!may_replace && co_await look_up(attempt, new_walk) ? EEXIST : ENOTDIR);
+      co_return fail_errno(
+          !may_replace && co_await look_up(attempt, new_walk, Wanted::kInode) ? EEXIST : ENOTDIR);
     }
   }
   Status renamed = co_await inodes_.rename(old_walk.directory(),
@@ -115,12 +117,12 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
                                            attempt.deadline());
   if (!renamed && renamed.error().is_posix(EISDIR)) {
     // Linux says of a directory that holds the old name that it is not empty.
-    Result<Found> target = co_await look_up(attempt, new_walk);
+    Result<Found> target = co_await look_up(attempt, new_walk, Wanted::kInode);
     if (target && old_walk.goes_through(target->attr.id())) {
       renamed = fail_errno(ENOTEMPTY);
     }
   } else if (!renamed && renamed.error().is_posix(EINVAL) && !may_replace &&
-             co_await look_up(attempt, new_walk)) {
+             co_await look_up(attempt, new_walk, Wanted::kInode)) {
     renamed = fail_errno(EEXIST);  // which Linux says before it looks for loops
   }
   BENCHFS_CO_TRY_VOID(
@@ -149,7 +151,7 @@ rt::CoStatus Paths::do_symlink(Attempt& attempt,
     co_return fail_errno(EEXIST);
   }
   if (walk.must_be_directory()) {
-    BENCHFS_CO_TRY_VOID(co_await look_up(attempt, walk));
+    BENCHFS_CO_TRY_VOID(co_await look_up(attempt, walk, Wanted::kInode));
     co_return fail_errno(EEXIST);
   }
   BENCHFS_CO_TRY(NewInode link, co_await new_inode(attempt, walk, 0, false));
@@ -170,10 +172,10 @@ rt::CoResult<std::string> Paths::do_readlink(Attempt& attempt, const std::string
     co_return fail_errno(EINVAL);
   }
   if (walk.must_be_directory()) {
-    BENCHFS_CO_TRY_VOID(co_await resolve(attempt, walk, Follow::kYes));
+    BENCHFS_CO_TRY_VOID(co_await resolve(attempt, path, Follow::kYes));
     co_return fail_errno(EINVAL);
   }
-  BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk));
+  BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk, Wanted::kInode));
   if (!found.attr.is_symlink()) {
     co_return fail_errno(EINVAL);
   }

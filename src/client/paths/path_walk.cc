@@ -7,15 +7,9 @@
 
 namespace benchfs::client {
 
-Result<PathWalk> PathWalk::start(std::string_view path) {
-  PathWalk walk;
-  BENCHFS_TRY_VOID(walk.push(path));
-  walk.next();
-  return walk;
-}
+namespace {
 
-// Puts the components of `path` in front of what is left.
-Status PathWalk::push(std::string_view path) {
+Status check_path(std::string_view path) {
   if (path.empty()) {
     return fail_errno(ENOENT);
   }
@@ -25,45 +19,56 @@ Status PathWalk::push(std::string_view path) {
   if (path.find('\0') != std::string_view::npos) {
     return fail_errno(EINVAL);
   }
-  if (components_.empty() && path.back() == '/') {
-    must_be_directory_ = true;
-  }
-  std::size_t end = path.size();
-  while (end > 0) {
-    std::size_t slash = path.rfind('/', end - 1);
-    std::size_t begin = slash == std::string_view::npos ? 0 : slash + 1;
-    std::string_view component = path.substr(begin, end - begin);
-    if (!component.empty()) {
-      components_.emplace_back(component);
-    }
-    end = slash == std::string_view::npos ? 0 : slash;
-  }
   return {};
 }
 
+std::string_view without_leading_slashes(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of('/'), text.size()));
+  return text;
+}
+
+std::string_view without_outer_slashes(std::string_view text) {
+  text = without_leading_slashes(text);
+  return text.substr(0, text.find_last_not_of('/') + 1);
+}
+
+std::string_view first_component(std::string_view rest) {
+  return rest.substr(0, rest.find('/'));
+}
+
+bool is_dots(std::string_view component) {
+  return component == "." || component == "..";
+}
+
+}  // namespace
+
+Result<PathWalk> PathWalk::start(std::string_view path) {
+  BENCHFS_TRY_VOID(check_path(path));
+  Result<PathWalk> walk(std::in_place);
+  walk->must_be_directory_ = path.back() == '/';
+  walk->rest_ = without_outer_slashes(path);
+  walk->next();
+  return walk;
+}
+
 bool PathWalk::is_before_dots() const {
-  return !components_.empty() && (components_.back() == "." || components_.back() == "..");
+  return is_dots(first_component(rest_));
 }
 
 void PathWalk::next() {
-  while (!components_.empty()) {
-    std::string component = std::move(components_.back());
-    components_.pop_back();
-    if (component == ".") {
-      must_be_directory_ |= components_.empty();
-      continue;
+  while (!rest_.empty()) {
+    std::string_view component = first_component(rest_);
+    rest_ = without_leading_slashes(rest_.substr(component.size()));
+    if (!is_dots(component)) {
+      name_ = component;
+      return;
     }
-    if (component == "..") {
-      must_be_directory_ |= components_.empty();
-      if (directories_.size() > 1) {
-        directories_.pop_back();
-      }
-      continue;
+    must_be_directory_ |= rest_.empty();
+    if (component == ".." && directories_.size() > 1) {
+      directories_.pop_back();
     }
-    name_ = std::move(component);
-    return;
   }
-  name_.clear();
+  name_ = {};
 }
 
 void PathWalk::enter(wire::InodeId directory) {
@@ -75,10 +80,17 @@ Status PathWalk::follow(std::string_view target) {
   if (++links_ > wire::kMaxSymlinkDepth) {
     return fail_errno(ELOOP);
   }
-  if (!target.empty() && target.front() == '/') {
+  BENCHFS_TRY_VOID(check_path(target));
+  if (target.front() == '/') {
     directories_.resize(1);
   }
-  BENCHFS_TRY_VOID(push(target));
+  must_be_directory_ |= rest_.empty() && target.back() == '/';
+  std::string text(target);
+  if (!rest_.empty()) {
+    text.append("/").append(rest_);
+  }
+  text_ = std::make_unique<const std::string>(std::move(text));
+  rest_ = without_outer_slashes(*text_);
   next();
   return {};
 }

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <boost/container/small_vector.hpp>
+#include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/error.h"
 #include "wire/ids.h"
@@ -13,8 +14,8 @@ namespace benchfs::client {
 
 class PathWalk {
  public:
-  // Errors: ENOENT (empty), ENAMETOOLONG (the path; names are checked when reached, as in Linux),
-  // EINVAL (NUL inside).
+  // Borrows `path` until the walk ends. Errors: ENOENT (empty), ENAMETOOLONG (the path; names are
+  // checked when reached, as in Linux), EINVAL (NUL inside).
   static Result<PathWalk> start(std::string_view path);
 
   // The directory reached so far, and the next component, "" when there is none left: then the path
@@ -23,8 +24,8 @@ class PathWalk {
   [[nodiscard]] bool goes_through(wire::InodeId directory) const {
     return std::ranges::find(directories_, directory) != directories_.end();
   }
-  [[nodiscard]] const std::string& name() const { return name_; }
-  [[nodiscard]] bool is_last() const { return components_.empty(); }
+  [[nodiscard]] std::string_view name() const { return name_; }
+  [[nodiscard]] bool is_last() const { return rest_.empty(); }
   // The next component is "." or "..", which leads on only if the current one still exists.
   [[nodiscard]] bool is_before_dots() const;
   // The path ended in a slash (or "." or ".."): what it names must be a directory, and a symlink at
@@ -37,12 +38,14 @@ class PathWalk {
   Status follow(std::string_view target);
 
  private:
-  Status push(std::string_view path);
   void next();
 
-  std::vector<wire::InodeId> directories_{wire::kRootInode};
-  std::vector<std::string> components_;  // what is left, last component first
-  std::string name_;
+  boost::container::small_vector<wire::InodeId, 8> directories_{wire::kRootInode};
+  std::string_view name_;
+  std::string_view rest_;  // the components behind name_, without slashes at either end
+  // Once a symlink was followed: its target with the rest of the path, which name_ and rest_
+  // borrow.
+  std::unique_ptr<const std::string> text_;
   bool must_be_directory_ = false;
   int links_ = 0;
 };

@@ -18,7 +18,7 @@ std::vector<std::string> components(std::string_view path) {
   std::vector<std::string> names;
   std::uint64_t next = 100;
   while (walk && !walk->name().empty()) {
-    names.push_back(walk->name());
+    names.emplace_back(walk->name());
     walk->enter(wire::InodeId{next++});
   }
   return names;

@@ -23,29 +23,27 @@ Error Paths::lost_inode(const Attempt::Gone& gone) const {
       EIO, fmt::format("{} restarted and lost the file; its name is still there", nodes));
 }
 
-rt::CoResult<Found> Paths::look_up_entry(Attempt& attempt, const PathWalk& walk) {
+rt::CoResult<Found> Paths::look_up(Attempt& attempt, const PathWalk& walk, Wanted wanted) {
   wire::InodeId parent = walk.directory();
-  DirectoryCache::Question question = directories_.ask(inodes_.shard_of(parent, walk.name()));
-  BENCHFS_CO_TRY(Found found,
-                 attempt.in_directory(
-                     parent, co_await inodes_.lookup(parent, walk.name(), attempt.deadline())));
-  if (found.attr.is_directory()) {
-    Nanos lease = lease_of(question.shard);
-    directories_.put(parent, walk.name(), found.attr.id(), question, lease);
-    if (!found.is_remote()) {
-      directories_.put_inheritance(found.attr, question.asked_at, lease);
-    }
-  }
-  co_return found;
-}
-
-rt::CoResult<Found> Paths::look_up(Attempt& attempt, const PathWalk& walk) {
-  BENCHFS_CO_TRY(Found found, co_await look_up_entry(attempt, walk));
-  if (!found.is_remote()) {
+  DirectoryCache::Question question =
+      directories_.ask(inodes_.shard_of(parent, walk.name()), attempt.walked_at());
+  Result<Found> found = attempt.in_directory(
+      parent, co_await inodes_.lookup(parent, walk.name(), attempt.deadline()));
+  if (!found) {
     co_return found;
   }
-  wire::InodeId inode = found.attr.id();
-  co_return attempt.on_inode(inode, co_await inodes_.get_attr(inode, attempt.deadline()));
+  if (found->attr.is_directory()) {
+    Nanos lease = lease_of(question.shard);
+    directories_.put(parent, walk.name(), found->attr.id(), question, lease);
+    if (!found->is_remote()) {
+      directories_.put_inheritance(found->attr, question.asked_at, lease);
+    }
+  }
+  if (wanted == Wanted::kInode && found->is_remote()) {
+    wire::InodeId inode = found->attr.id();
+    co_return attempt.on_inode(inode, co_await inodes_.get_attr(inode, attempt.deadline()));
+  }
+  co_return found;
 }
 
 rt::CoResult<NewInode> Paths::new_inode(Attempt& attempt,
@@ -53,7 +51,7 @@ rt::CoResult<NewInode> Paths::new_inode(Attempt& attempt,
                                         std::uint32_t mode,
                                         bool is_directory) {
   wire::InodeId parent = walk.directory();
-  auto inherited = directories_.find_inheritance(parent);
+  auto inherited = directories_.find_inheritance(parent, attempt.walked_at());
   if (!inherited) {
     BootTime asked_at = boot_now();
     BENCHFS_CO_TRY(
@@ -75,6 +73,7 @@ rt::CoResult<NewInode> Paths::new_inode(Attempt& attempt,
 rt::CoStatus Paths::reach(Attempt& attempt, const PathWalk& walk) {
   wire::ShardId shard = inodes_.shard_of(walk.directory(), walk.name());
   Status connected = co_await backend_.pool.connect(shard, attempt.deadline());
+  attempt.set_walked_at(boot_now());
   if (!connected) {
     constexpr std::string_view kPing = "ping on ";
     std::string& context = connected.error().context;
@@ -90,26 +89,42 @@ rt::CoStatus Paths::reach(Attempt& attempt, const PathWalk& walk) {
   co_return Status{};
 }
 
-rt::CoStatus Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
-  while (!walk.name().empty()) {
+void Paths::enter_cached(Attempt& attempt, PathWalk& walk) {
+  attempt.set_walked_at(boot_now());
+  while (!walk.is_last() && !walk.is_before_dots()) {
+    wire::InodeId known = directories_.find(walk.directory(), walk.name(), attempt.walked_at());
+    if (!known.is_valid()) {
+      return;
+    }
+    attempt.use_cache();
+    walk.enter(known);
+  }
+}
+
+rt::MaybeTask<Status> Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
+  enter_cached(attempt, walk);
+  bool is_there = walk.is_last() && walk.name().size() <= wire::kMaxNameBytes &&
+                  (!attempt.uses_cache() || is_reached(walk));
+  if (is_there) {
+    return Status{};
+  }
+  return walk_on(attempt, walk);
+}
+
+rt::CoStatus Paths::walk_on(Attempt& attempt, PathWalk& walk) {
+  for (;;) {
     if (walk.name().size() > wire::kMaxNameBytes) {
       co_return fail_errno(ENAMETOOLONG);
     }
     if (walk.is_last()) {
-      if (attempt.uses_cache() && !is_reached(walk)) [[unlikely]] {
+      if (!walk.name().empty() && attempt.uses_cache() && !is_reached(walk)) [[unlikely]] {
         co_return co_await reach(attempt, walk);
       }
-      break;
+      co_return Status{};
     }
-    wire::InodeId known = directories_.find(walk.directory(), walk.name());
-    if (known.is_valid() && !walk.is_before_dots()) {
-      attempt.use_cache();
-      walk.enter(known);
-      continue;
-    }
-    BENCHFS_CO_TRY(Found found, co_await look_up_entry(attempt, walk));
+    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk, Wanted::kEntry));
     if (found.is_remote() && found.attr.is_symlink()) {
-      BENCHFS_CO_TRY(found, co_await look_up(attempt, walk));
+      BENCHFS_CO_TRY(found, co_await look_up(attempt, walk, Wanted::kInode));
     }
     if (found.attr.is_directory()) {
       walk.enter(found.attr.id());
@@ -118,11 +133,12 @@ rt::CoStatus Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
     } else {
       co_return fail_errno(ENOTDIR);
     }
+    enter_cached(attempt, walk);
   }
-  co_return Status{};
 }
 
-rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, PathWalk& walk, Follow follow) {
+rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, const std::string& path, Follow follow) {
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
   for (;;) {
     BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
     if (walk.name().empty()) {
@@ -132,40 +148,37 @@ rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, PathWalk& walk, Follow
                                co_await inodes_.get_attr(walk.directory(), attempt.deadline())));
       co_return found.attr;
     }
-    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk));
+    Result<Found> found = co_await look_up(attempt, walk, Wanted::kInode);
+    if (!found) {
+      co_return std::unexpected(std::move(found.error()));
+    }
     bool must_follow = follow == Follow::kYes || walk.must_be_directory();
-    if (found.attr.is_symlink() && must_follow) {
-      BENCHFS_CO_TRY_VOID(walk.follow(found.target));
+    if (found->attr.is_symlink() && must_follow) {
+      BENCHFS_CO_TRY_VOID(walk.follow(found->target));
       continue;
     }
-    if (walk.must_be_directory() && !found.attr.is_directory()) {
+    if (walk.must_be_directory() && !found->attr.is_directory()) {
       co_return fail_errno(ENOTDIR);
     }
-    co_return found.attr;
+    co_return found->attr;
   }
 }
 
 // --- Attributes ----------------------------------------------------------------------------------
 
-rt::CoResult<wire::Attr> Paths::do_stat(Attempt& attempt, const std::string& path, Follow follow) {
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
-  co_return co_await resolve(attempt, walk, follow);
-}
-
 rt::CoResult<wire::Attr> Paths::stat(std::string path) {
-  return with_names(&Paths::do_stat, std::move(path), Follow::kYes);
+  return with_names(&Paths::resolve, std::move(path), Follow::kYes);
 }
 
 rt::CoResult<wire::Attr> Paths::lstat(std::string path) {
-  return with_names(&Paths::do_stat, std::move(path), Follow::kNo);
+  return with_names(&Paths::resolve, std::move(path), Follow::kNo);
 }
 
 rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
                                             const std::string& path,
                                             const wire::SetAttrRequest& request,
                                             Follow follow) {
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
-  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, walk, follow));
+  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, follow));
   if ((request.mask & wire::kSetSize) != 0 && attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
@@ -256,8 +269,7 @@ rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
                                                    const std::string& path,
                                                    const std::string& cursor,
                                                    std::size_t max_entries) {
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
-  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, walk, Follow::kYes));
+  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, Follow::kYes));
   if (!attr.is_directory()) {
     co_return fail_errno(ENOTDIR);
   }

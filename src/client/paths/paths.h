@@ -22,6 +22,7 @@
 #include "client/paths/attempt.h"
 #include "client/paths/directory_cache.h"
 #include "client/paths/path_walk.h"
+#include "rt/maybe_task.h"
 
 namespace benchfs::client {
 
@@ -76,22 +77,24 @@ class Paths {
            rpc::Connection::State::kReady;
   }
   rt::CoStatus reach(Attempt& attempt, const PathWalk& walk);
-  // Up to the last component of a path, through symlinks in between. After
+  // Walks up to the last component of a path, through symlinks in between. After
   // directories from the cache its shard is connected.
-  rt::CoStatus walk_to_last(Attempt& attempt, PathWalk& walk);
-  // The entry as its shard knows it; remembers directories.
-  rt::CoResult<Found> look_up_entry(Attempt& attempt, const PathWalk& walk);
-  // The entry with the attributes of its inode.
-  rt::CoResult<Found> look_up(Attempt& attempt, const PathWalk& walk);
+  rt::MaybeTask<Status> walk_to_last(Attempt& attempt, PathWalk& walk);
+  void enter_cached(Attempt& attempt, PathWalk& walk);
+  // Does what walk_to_last() cannot do at once.
+  rt::CoStatus walk_on(Attempt& attempt, PathWalk& walk);
+  // kEntry: the entry as its shard knows it; kInode: with the attributes of its inode, wherever
+  // that lives. Remembers directories.
+  enum class Wanted : std::uint8_t { kEntry, kInode };
+  rt::CoResult<Found> look_up(Attempt& attempt, const PathWalk& walk, Wanted wanted);
   // A new inode in the directory of `walk`: its owner, and what a set-gid directory hands on.
   rt::CoResult<NewInode> new_inode(Attempt& attempt,
                                    const PathWalk& walk,
                                    std::uint32_t mode,
                                    bool is_directory);
-  // To the inode that the path names.
-  rt::CoResult<wire::Attr> resolve(Attempt& attempt, PathWalk& walk, Follow follow);
+  // Finds the inode that the path names.
+  rt::CoResult<wire::Attr> resolve(Attempt& attempt, const std::string& path, Follow follow);
 
-  rt::CoResult<wire::Attr> do_stat(Attempt& attempt, const std::string& path, Follow follow);
   rt::CoResult<wire::Attr> do_set_attr(Attempt& attempt,
                                        const std::string& path,
                                        const wire::SetAttrRequest& request,
