@@ -75,6 +75,9 @@ class NameLoad {
   std::uint32_t rank_;
   std::uint32_t neighbour_;
   std::uint32_t sharers_;
+  // Made once: their time would count as that of the file system.
+  std::string home_;
+  std::string neighbours_home_;
   Contents written_;
   Contents read_;
   std::vector<std::uint64_t> inodes_;  // of the neighbour's files, once known; 0: not yet
@@ -95,6 +98,8 @@ NameLoad::NameLoad(Worker& worker, const MdConfig& config)
       rank_(worker.rank()),
       neighbour_((worker.rank() + 1) % worker.clients()),
       sharers_(config.shared_dir ? worker.clients() : 1),
+      home_(home(rank_)),
+      neighbours_home_(home(neighbour_)),
       written_(config, rank_),
       read_(config, neighbour_),
       inodes_(config.files) {}
@@ -104,10 +109,10 @@ std::string NameLoad::home(std::uint32_t owner) const {
                             : fmt::format("{}/client.{}", config_.directory, owner);
 }
 std::string NameLoad::file(std::uint32_t owner, std::uint64_t i) const {
-  return fmt::format("{}/f.{}.{}", home(owner), owner, i);
+  return fmt::format("{}/f.{}.{}", owner == rank_ ? home_ : neighbours_home_, owner, i);
 }
 std::string NameLoad::directory(std::uint64_t i) const {
-  return fmt::format("{}/d.{}.{}", home(rank_), rank_, i);
+  return fmt::format("{}/d.{}.{}", home_, rank_, i);
 }
 
 void NameLoad::mismatch(std::string_view path, std::string_view what) {

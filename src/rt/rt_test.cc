@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "rt/frame_pool.h"
+#include "rt/maybe_task.h"
 #include "rt/reactor.h"
 #include "rt/rseq.h"
 #include "rt/scope.h"
@@ -69,6 +70,28 @@ Task<std::uint64_t> recurse(std::uint64_t depth, char* top, std::ptrdiff_t* deep
     co_return 0;
   }
   co_return 1 + co_await recurse(depth - 1, top, deepest);
+}
+
+MaybeTask<int> known_or_later(int v, bool is_known) {
+  if (is_known) {
+    return v;
+  }
+  return value(v);
+}
+
+Task<int> add_both(int known, int later) {
+  int sum = co_await known_or_later(known, true);
+  co_return sum + co_await known_or_later(later, false);
+}
+
+TEST(MaybeTask, GivesAKnownValueAndThatOfATask) {
+  auto reactor = make_reactor();
+  EXPECT_EQ(reactor->block_on(add_both(3, 4)), 7);
+}
+
+TEST(MaybeTask, AKnownValueNeedsNoFrame) {
+  EXPECT_TRUE(known_or_later(3, true).await_ready());
+  EXPECT_FALSE(known_or_later(3, false).await_ready());
 }
 
 TEST(Task, StackStaysFlatOverMillionsOfAwaits) {

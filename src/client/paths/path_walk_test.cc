@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "wire/limits.h"
@@ -87,6 +88,36 @@ TEST(PathWalk, ASymlinkTakesThePlaceOfItsComponent) {
   walk->enter(wire::InodeId{9});
   EXPECT_EQ(walk->name(), "rest");
   EXPECT_TRUE(walk->is_last());
+}
+
+TEST(PathWalk, ASymlinkAsksForADirectoryOnlyAtTheEndOfThePath) {
+  Result<PathWalk> walk = PathWalk::start("/link/rest");
+  ASSERT_TRUE(walk);
+  ASSERT_TRUE(walk->follow("x/"));
+  walk->enter(wire::InodeId{7});
+  EXPECT_EQ(walk->name(), "rest");
+  EXPECT_FALSE(walk->must_be_directory());
+  ASSERT_TRUE(walk->follow("y/"));
+  EXPECT_EQ(walk->name(), "y");
+  EXPECT_TRUE(walk->must_be_directory());
+}
+
+TEST(PathWalk, KnowsThatDotsFollow) {
+  EXPECT_FALSE(PathWalk::start("/a/.b")->is_before_dots());
+  EXPECT_FALSE(PathWalk::start("/a/..b")->is_before_dots());
+  EXPECT_TRUE(PathWalk::start("/a/./b")->is_before_dots());
+  EXPECT_TRUE(PathWalk::start("/a//../b")->is_before_dots());
+  EXPECT_TRUE(PathWalk::start("/a/..")->is_before_dots());
+}
+
+TEST(PathWalk, CanBeMovedWhileItFollowsASymlink) {
+  Result<PathWalk> walk = PathWalk::start("/link/rest");
+  ASSERT_TRUE(walk);
+  ASSERT_TRUE(walk->follow("x"));  // short enough to lie in the string itself
+  PathWalk moved = *std::move(walk);
+  EXPECT_EQ(moved.name(), "x");
+  moved.enter(wire::InodeId{7});
+  EXPECT_EQ(moved.name(), "rest");
 }
 
 TEST(PathWalk, GivesUpAfterFortySymlinks) {

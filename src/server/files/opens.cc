@@ -91,7 +91,7 @@ Result<wire::Attr> Files::create_open(EntryRef entry,
                                       std::uint32_t flags) {
   BENCHFS_TRY_VOID(may_open(key));
   return store_.apply(meta::CreateOpen{
-      entry.parent, entry.name, inode, key.id(), flags, wall_now_ns(), mono_now()});
+      entry.parent, entry.name, inode, key.id(), flags, wall_now_ns(), mono_now_coarse()});
 }
 
 rt::Task<void> Files::open_inode(rpc::Request& request) {

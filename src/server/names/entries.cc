@@ -170,7 +170,7 @@ rt::CoResult<wire::Attr> Entries::try_create(EntryRef key,
     BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key.key(), deadline));
   }
   co_return shared_.store.apply(
-      meta::Create{key.parent, key.name, inode, wall_now_ns(), mono_now()});
+      meta::Create{key.parent, key.name, inode, wall_now_ns(), mono_now_coarse()});
 }
 
 rt::CoResult<wire::Attr> Entries::create(rpc::Request& request,
