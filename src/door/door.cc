@@ -28,7 +28,7 @@ constexpr std::uint32_t kEventsEvery = 256;
 constexpr int kMostEvents = 64;  // handled in a pass
 // Kept back when a program comes in: it needs 4, UCX aborts the process when it finds none.
 constexpr std::size_t kSpareDescriptors = 40;
-constexpr Nanos kPauseWithoutDescriptors = milliseconds(100);
+constexpr Nanos kPauseWithoutDescriptors = milliseconds(10);
 constexpr Nanos kFirstProof = milliseconds(1);
 constexpr Nanos kLongestProof = std::chrono::seconds(1);  // pause between two
 constexpr Nanos kProofDeadline = std::chrono::seconds(10);
@@ -134,6 +134,14 @@ void Door::handle(Source& source) {
 }
 
 void Door::let_in() {
+  bool has_room = has_free_descriptors(kSpareDescriptors);
+  bool is_room_coming =
+      (!has_room || sessions_.size() >= config_.most_sessions) &&
+      std::ranges::any_of(sessions_, [](const Member& one) { return one.is_ending; });
+  if (is_room_coming) {  // who is at the door waits
+    unwatch(listener_);
+    return reactor_.arm(pause_, mono_now() + kPauseWithoutDescriptors);
+  }
   Fd socket(accept4(listener_.fd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!socket.is_open()) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
@@ -142,7 +150,7 @@ void Door::let_in() {
     }
     return;
   }
-  if (!has_free_descriptors(kSpareDescriptors)) {  // the network turns it away in time, too
+  if (!has_room) {  // the network turns it away in time, too
     ++stats_.refused;
     return;
   }

@@ -31,7 +31,7 @@ constexpr Nanos kTaskPatience = std::chrono::seconds(60);
 
 struct Setting {
   const char* name;
-  const char* transports;  // UCX_TLS
+  const char* daemons;  // BENCHFS_TRANSPORT
   std::vector<FaultKind> faults;
   std::vector<std::string> daemon_arguments;
   bool may_lose = false;
@@ -57,29 +57,25 @@ struct Off {
 };
 const std::vector<Off> kOff = {};
 
-// Clients that die while they send over UCX's shared memory hang a daemon; this waits for a path of
-// our own, so that they die only where the transport is tcp.
+// Everything goes through the node door, or every second client and no daemon does.
 const std::vector<Setting> kSettings = {
     {"GraceOf100Milliseconds",
-     "self,tcp",
+     "ucx",
      {kClientStops, kClientCutOff, kClientDies, kDaemonStops, kConnectionCut},
      grace("100"),
      false,
      true},
     {"GraceOfThirtySeconds",
-     "self,tcp",
+     "ucx",
      {kClientCutOff, kClientDies, kDaemonStops, kConnectionCut},
      grace("30000")},
     {"GraceOfOneDay",
-     "self,tcp",
+     "ucx",
      {kClientCutOff, kClientDies, kDaemonStops, kConnectionCut},
      grace("86400000")},
-    {"SharedMemory",
-     "self,posix,sysv,cma,tcp",
-     {kClientStops, kClientCutOff, kDaemonStops, kConnectionCut},
-     grace("100")},
+    {"NodeDoor", "auto", {kClientStops, kClientDies, kDaemonStops}, grace("100")},
     {"DaemonsThatDie",
-     "self,tcp",
+     "ucx",
      {kClientStops, kDaemonStops, kDaemonDies, kConnectionCut},
      grace("1000"),
      true},
@@ -96,7 +92,7 @@ class Faulty : public test::FaultFixture, public testing::WithParamInterface<Set
     if (GetParam().off_because != nullptr && std::getenv("BENCHFS_HISTORY_ALL") == nullptr) {
       GTEST_SKIP() << GetParam().off_because;
     }
-    ::setenv("UCX_TLS", GetParam().transports, 1);
+    ::setenv("BENCHFS_TRANSPORT", GetParam().daemons, 1);
     seed_ = test::test_seed();
     board_ = map_board(path("board"));
     ASSERT_NE(board_, nullptr);
@@ -118,8 +114,7 @@ class Faulty : public test::FaultFixture, public testing::WithParamInterface<Set
 
   void start_client(std::uint32_t slot) {
     std::uint32_t number = clients_started_++;
-    // Every second one comes through the node door, where nothing can be cut.
-    ::setenv("BENCHFS_TRANSPORT", slot % 2 == 0 ? "ucx" : "auto", 1);
+    ::setenv("BENCHFS_TRANSPORT", slot % 2 == 0 ? GetParam().daemons : "auto", 1);
     clients_[slot] = std::make_unique<test::Process>(
         std::vector<std::string>{HISTORY_CLIENT_PROGRAM,
                                  registry(),
