@@ -165,8 +165,7 @@ TEST_F(Auth, AMissingSecretIsAnErrorThatSaysWhy) {
   EXPECT_EQ(stats(server).wrong_proofs, 0U);
   EXPECT_TRUE(client.eventually([&] {  // the server has forgotten it
     std::size_t left = 0;
-    server.run(
-        [&](Server& s, net::Worker&) { left = s.admission().size() + s.link_count(); });
+    server.run([&](Server& s, net::Worker&) { left = s.admission().size() + s.link_count(); });
     return left == 0;
   }));
 }

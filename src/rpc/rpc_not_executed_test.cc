@@ -81,8 +81,7 @@ TEST(EvictedCall, WhoseDeadlineHasPassedSaysSoWithItsPhase) {
   ASSERT_TRUE(client.eventually([&] { return client.connection().stats().calls == 2; }));
   sent.set_value();
   evicting.get();
-  EXPECT_TRUE(
-      server.eventually([](Server& s, net::Worker&) { return s.link_count() == 1; }));
+  EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) { return s.link_count() == 1; }));
   while (!deadline.passed()) {
     std::this_thread::yield();
   }

@@ -176,9 +176,8 @@ TEST(Registration, GoodbyeEndsTheSession) {
     Client client("client_1", {server.address()});
     ASSERT_TRUE(client.ping());
   }
-  EXPECT_TRUE(server.eventually([](Server& s, net::Worker&) {
-    return s.registry().size() == 0 && s.link_count() == 0;
-  }));
+  EXPECT_TRUE(server.eventually(
+      [](Server& s, net::Worker&) { return s.registry().size() == 0 && s.link_count() == 0; }));
   EXPECT_EQ(server.service().gone, 1U);
   EXPECT_EQ(server.service().goodbyes, 1U);
 }

@@ -3,9 +3,10 @@
 
     tools/lint/tidy.py [--root DIRECTORY]
 
-Code is looked at without comments and strings. Two bans can be lifted for one line, with a reason:
+Code is looked at without comments and strings. Three bans can be lifted for one line, with a reason:
     // lint: allow sleep <reason>
     // lint: allow new <reason>
+    // lint: allow thread <reason>
 """
 
 import argparse
@@ -48,7 +49,7 @@ BANS = [
         "naked new: use std::make_unique or a pool",
         applies=lambda path: path.suffix != ".c", marker="new"),
     Ban(r"\bstd::j?thread\b(?!::)", "std::thread: threads belong to rt, daemon, client, cli, mpi and tests",
-        applies=lambda path: not owns_threads(path)),
+        applies=lambda path: not owns_threads(path), marker="thread"),
     Ban(r"\bsystem_clock\b", "system_clock: use base/clock.h",
         applies=lambda path: path.as_posix() != "src/base/clock.h"),
     Ban(r"(?<![\w.>])assert\s*\(", "assert(): use BENCHFS_CHECK or BENCHFS_DCHECK"),
