@@ -34,8 +34,8 @@ CASE_LIMIT_S = 600
 HARD_BYTES = 47008
 SMALL_BYTES = 3901
 DIE_WITH_US = ("setpriv", "--pdeathsig", "TERM")  # also when this process is killed
-# Two processes of one machine: do not let UCX find that out.
-TRANSPORTS = {"UCX_TLS": "tcp,self"}
+# Two processes of one machine: they shall not find that out.
+TRANSPORTS = {"UCX_TLS": "tcp,self", "BENCHFS_TRANSPORT": "ucx"}
 OPEN_MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
             "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,vader",
             "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none",
