@@ -24,6 +24,10 @@ namespace benchfs::door {
 namespace {
 
 constexpr int kBacklog = 128;
+// Directories of other runs that are looked at when a door opens, and how old those are that may
+// go.
+constexpr std::size_t kMostDeadRuns = 256;
+constexpr std::int64_t kYoungSeconds = 60;
 constexpr std::int64_t kLongestPoll = 1000;  // ms
 constexpr std::size_t kVersionEnd = 8;       // of both messages, in every version
 
@@ -99,7 +103,7 @@ Result<DoorDirectory> DoorDirectory::find(std::uint64_t run_id,
                                           const std::string& base,
                                           bool create) {
   BENCHFS_TRY(SafeDir root, SafeDir::open(base_directory(base), Owner::kSelfOrSticky));
-  std::string user_name = fmt::format("benchfs-{}", geteuid());
+  std::string user_name = fmt::format("benchfs-door-{}", geteuid());
   std::string run_name = fmt::format("{:016x}", run_id);
   BENCHFS_TRY(SafeDir user,
               create ? root.create_subdirectory(user_name, 0700) : root.subdirectory(user_name));
@@ -110,12 +114,49 @@ Result<DoorDirectory> DoorDirectory::find(std::uint64_t run_id,
   return DoorDirectory(std::move(user), std::move(run), run_name);
 }
 
+namespace {
+
+// Removes the doors of a run whose daemons were all killed. One that is just being opened is young.
+void remove_if_dead(const SafeDir& user, const std::string& run_name) {
+  Result<SafeDir> run = user.subdirectory(run_name);
+  struct stat info{};
+  if (!run || fstat(run->fd(), &info) != 0 ||
+      info.st_mtim.tv_sec > wall_now_ns() / 1'000'000'000 - kYoungSeconds) {
+    return;
+  }
+  for (const std::string& name : run->names()) {
+    Result<sockaddr_un> address = address_in(*run, name);
+    Result<Fd> socket = new_socket(SOCK_NONBLOCK);
+    if (!address || !socket ||
+        ::connect(socket->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) ==
+            0 ||
+        errno != ECONNREFUSED) {
+      return;
+    }
+    ::unlinkat(run->fd(), name.c_str(), 0);
+  }
+  user.remove_subdirectory(run_name);
+}
+
+void remove_dead(const SafeDir& user, const std::string& own_name) {
+  std::size_t looked_at = 0;
+  for (const std::string& name : user.names()) {
+    if (name != own_name && ++looked_at <= kMostDeadRuns) {
+      remove_if_dead(user, name);
+    }
+  }
+}
+
+}  // namespace
+
 Result<DoorDirectory> DoorDirectory::open(std::uint64_t run_id, const std::string& base) {
   return find(run_id, base, false);
 }
 
 Result<DoorDirectory> DoorDirectory::create(std::uint64_t run_id, const std::string& base) {
-  return find(run_id, base, true);
+  BENCHFS_TRY(DoorDirectory made, find(run_id, base, true));
+  remove_dead(made.user_, made.name_);
+  return made;
 }
 
 Result<Fd> DoorDirectory::listen(std::uint32_t shard) const {

@@ -87,7 +87,9 @@ class DoorDirectoryTest : public ::testing::Test {
     base_ = pattern;
   }
   void TearDown() override { std::filesystem::remove_all(base_); }
-  [[nodiscard]] std::string user() const { return base_ + "/benchfs-" + std::to_string(geteuid()); }
+  [[nodiscard]] std::string user() const {
+    return base_ + "/benchfs-door-" + std::to_string(geteuid());
+  }
 
   std::string base_;
 };

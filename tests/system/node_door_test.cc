@@ -160,10 +160,27 @@ TEST_F(NodeDoor, WhatAKilledDaemonLeftIsRemovedByDown) {
   start_daemons(2);
   daemon(1).signal(SIGKILL);
   daemon(1).wait(patience());
-  std::string doors = path(fmt::format("doors/benchfs-{}", ::geteuid()));
+  std::string doors = path(fmt::format("doors/benchfs-door-{}", ::geteuid()));
   EXPECT_FALSE(fs::is_empty(doors));
   (void)benchfs({"down"});
   EXPECT_TRUE(fs::is_empty(doors));
+}
+
+TEST_F(NodeDoor, WhatKilledDaemonsOfAnotherRunLeftIsRemovedWhenADoorOpens) {
+  start_daemons(1);
+  daemon(0).signal(SIGKILL);
+  daemon(0).wait(patience());
+  std::string doors = path(fmt::format("doors/benchfs-door-{}", ::geteuid()));
+  fs::path left = fs::directory_iterator(doors)->path();
+  fs::path young = doors + "/young";
+  fs::create_directory(young);
+  fs::last_write_time(left, fs::file_time_type::clock::now() - std::chrono::hours(1));
+  fs::remove_all(registry());
+  start_daemons(1);
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::exists(young)) << "somebody may be opening it";
+  std::unique_ptr<ClientProcess> program = client();
+  ask(*program, "mkdir /d");
 }
 
 }  // namespace
