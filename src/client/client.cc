@@ -1,15 +1,19 @@
 #include "client/client.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <set>
 #include <vector>
 
 #include "base/log.h"
 #include "base/random.h"
 #include "cluster/secret.h"
 #include "cluster/server_list_file.h"
+#include "door/attach.h"
 #include "net/interfaces.h"
 #include "net/transport.h"
 #include "rpc/sharing.h"
@@ -48,6 +52,32 @@ Result<cluster::ServerList> find_servers(const Options& options) {
   return std::move(*list);
 }
 
+// Whether a server is on another node, or in another container: neither its door nor its address is
+// here. Daemons that are just starting have their addresses here, and doors a little later.
+bool is_any_elsewhere(const cluster::ServerList& list, const rpc::ConnectionPool::Config& pool) {
+  auto doors = door::DoorDirectory::open(list.run_id, pool.door_base);
+  std::set<std::string> here = net::local_ips();
+  for (std::uint32_t shard = 0; shard < list.servers.size(); ++shard) {
+    const std::string& ip = list.servers[shard].ip;
+    auto address = net::make_address(ip, list.servers[shard].port);
+    bool has_local_address = here.contains(ip) || (address && address->is_loopback());
+    if (!has_local_address && !(doors && doors->has(shard))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+struct Root {
+  dev_t device = 0;
+  ino_t inode = 0;
+  friend bool operator==(const Root&, const Root&) = default;
+};
+Root current_root() {
+  struct stat info{};
+  return ::stat("/", &info) == 0 ? Root{info.st_dev, info.st_ino} : Root{};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Client>> Client::connect(Options options) {
@@ -58,12 +88,24 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   BENCHFS_TRY(auto own_reactor, rt::Reactor::create(options.idle));
   client->driver_ = std::make_unique<Driver>(std::move(own_reactor));
   rt::Reactor& reactor = client->driver_->reactor();
-  // Programs that reach all their servers through the node door never need UCX.
+  // Programs that reach all their servers through the node door do not need UCX. It does not start
+  // in another root directory: others have it from the beginning.
   auto open_network = [client = client.get(),
                        config = options.network,
-                       directory = options.registry_dir]() -> Result<net::Worker*> {
+                       directory = options.registry_dir,
+                       root = current_root()]() -> Result<net::Worker*> {
+    if (client->worker_ == nullptr && current_root() != root) {
+      return std::unexpected(Error{
+          Errc::kTransport,
+          ENOTSUP,
+          "the network was not used before the program changed its root directory, and cannot "
+          "be used any more"});
+    }
     return client->open_network(config, directory);
   };
+  if (options.pool.transport != rpc::Transport::kNode && is_any_elsewhere(list, options.pool)) {
+    BENCHFS_TRY_VOID(open_network());
+  }
   if (!options.pool.read_list) {
     options.pool.read_list = rpc::ConnectionPool::list_reader(options.registry_dir);
   }
@@ -92,6 +134,9 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
 
 Result<net::Worker*> Client::open_network(net::ContextConfig config,
                                           const std::string& registry_dir) {
+  if (worker_ != nullptr) {
+    return worker_.get();
+  }
   if (config.devices.empty()) {
     config.devices = devices_towards(servers_);
   }

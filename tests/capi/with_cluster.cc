@@ -11,6 +11,19 @@
 
 #include "support/cluster.h"
 
+namespace {
+
+// Whether every server answers: programs that come before their node door is open use the network.
+benchfs::Status wait_until_ready(const benchfs::test::Cluster& cluster) {
+  BENCHFS_TRY(auto client, benchfs::client::Client::connect(cluster.client_options()));
+  for (std::uint32_t shard = 0; shard < client->servers().servers.size(); ++shard) {
+    BENCHFS_TRY_VOID(client->run(client->fs().ping(benchfs::wire::ShardId{shard})));
+  }
+  return {};
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   if (argc < 2) {
     fmt::print(stderr, "usage: {} PROGRAM [ARGUMENT…]\n", argv[0]);
@@ -21,6 +34,10 @@ int main(int argc, char** argv) {
       {.servers = 2, .engine = benchfs::server::Engine::kFile, .chunk_bytes = 1U << 20});
   if (!cluster) {
     fmt::print(stderr, "with_cluster: {}\n", cluster.error().message());
+    return 1;
+  }
+  if (auto ready = wait_until_ready(**cluster); !ready) {
+    fmt::print(stderr, "with_cluster: {}\n", ready.error().message());
     return 1;
   }
   setenv("BENCHFS_REGISTRY_DIR", (*cluster)->registry_dir().c_str(), 1);

@@ -1,5 +1,7 @@
 #include "server/names/entries.h"
 
+#include <fmt/format.h>
+
 #include "base/clock.h"
 #include "cluster/placement.h"
 #include "server/decode.h"
@@ -84,7 +86,14 @@ rt::Task<void> Entries::open(rpc::Request& request) {
   body.chunk_bytes = body.chunk_bytes == 0 ? chunk_bytes_ : body.chunk_bytes;
   if (body.chunk_bytes < wire::kMinChunkBytes || body.chunk_bytes > chunk_bytes_ ||
       (body.chunk_bytes & (body.chunk_bytes - 1)) != 0) {
-    co_await request.reply_error(Error::from_errno(EINVAL));
+    co_await request.reply_error(
+        Error{Errc::kPosix,
+              EINVAL,
+              fmt::format("a chunk size of {} is not a power of two between {} and {}, which this "
+                          "file system has (storage.chunk_bytes)",
+                          body.chunk_bytes,
+                          wire::kMinChunkBytes,
+                          chunk_bytes_)});
     co_return;
   }
   if (body.open_number == 0) {
