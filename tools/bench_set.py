@@ -153,7 +153,7 @@ class Row:
 
 def measure_ping(stack, rounds, progress, tcp):
     env = TCP if tcp else {}
-    name = "tcp loopback" if tcp else "shared memory"
+    name = "tcp loopback" if tcp else "node door"
     cluster = stack.enter_context(Cluster(1, env=env))
     floor = Perftest("ucp_am_lat", 8, 20_000 if tcp else 200_000, env)
     series = Series()
@@ -162,7 +162,7 @@ def measure_ping(stack, rounds, progress, tcp):
         report = cluster.bench("rpc", "--seconds", "1")
         series.add("ours", report["results"][0]["latency_ns"]["p50"] / 1000)
         series.add("ratio", series.values["ours"][-1] / series.values["floor"][-1])
-    limit = 1.25 if tcp else 1.5
+    limit = 1.25 if tcp else 0.85
     ratio = series.median("ours") / series.median("floor")
     return series, [Row(f"ping, 8 bytes, {name}, p50 in us", series.text("ours"),
                         f"ucx_perftest: {series.text('floor')}", f"{ratio:.2f}",
