@@ -106,6 +106,9 @@ bool Door::watch(Source& source, std::uint32_t events) const {
 }
 
 void Door::unwatch(const Source& source) const {
+  if (!source.fd.is_open()) {
+    return;
+  }
   epoll_ctl(events_.get(), EPOLL_CTL_DEL, source.fd.get(), nullptr);
 }
 
@@ -186,6 +189,7 @@ void Door::Guest::on_timer() {
 }
 
 void Door::drop(Guest& guest) {
+  unwatch(guest.socket);
   guests_.erase(guest.self);
 }
 
@@ -457,6 +461,9 @@ void Door::cool(ServerSession& session) {
 
 void Door::end(Member& member) {
   BENCHFS_CHECK(member.session->in_service() == 0);
+  // Closing is not enough while a child of fork has the descriptor too.
+  unwatch(member.socket);
+  unwatch(member.process);
   handler_.on_session_end(*member.session);
   ++stats_.ended;
   sessions_.erase(member.self);
