@@ -59,6 +59,7 @@ Result<std::unique_ptr<Reactor>> Reactor::create(IdleConfig idle) {
 
 Reactor::~Reactor() {
   BENCHFS_CHECK(pollers_.empty());
+  deliver_mail();  // what keeps itself until then would stay for ever
   if (epoll_fd_ >= 0) {
     close(epoll_fd_);
   }
