@@ -252,6 +252,13 @@ TEST_F(DoorDeathTest, ADaemonThatIsKilledIsNoticed) {
   ::close(pipes[1]);
 }
 
+// The thread sanitizer maps memory for every thread that there was.
+#if __has_feature(thread_sanitizer)
+constexpr std::size_t kMappingsOfTheAllocator = 1U << 20;
+#else
+constexpr std::size_t kMappingsOfTheAllocator = 8;
+#endif
+
 TEST_F(DoorDeathTest, TenThousandAttachesLeaveNothingBehind) {
   open();
   // What is made once is there already.
@@ -279,9 +286,7 @@ TEST_F(DoorDeathTest, TenThousandAttachesLeaveNothingBehind) {
   }
   EXPECT_TRUE(everybody_left());
   EXPECT_EQ(count_descriptors(), descriptors);
-#if !__has_feature(thread_sanitizer)                        // it maps memory for every thread
-  EXPECT_LE(count_lines("/proc/self/maps"), mappings + 8);  // the allocator's
-#endif
+  EXPECT_LE(count_lines("/proc/self/maps"), mappings + kMappingsOfTheAllocator);
   EXPECT_EQ(door->stats().ended, std::uint64_t{kProcesses} * (kEach + 1) + 1);
 }
 
