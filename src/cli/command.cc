@@ -31,6 +31,7 @@ Result<std::unique_ptr<client::Client>> Context::connect() const {
 }
 
 Result<std::unique_ptr<client::Client>> Context::connect(client::Options options) const {
+  BENCHFS_TRY_VOID(rpc::apply_environment(options.pool.transport));
   options.registry_dir = registry_dir;
   options.file_system.uid = geteuid();
   options.file_system.gid = getegid();

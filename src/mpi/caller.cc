@@ -212,6 +212,7 @@ Result<std::unique_ptr<client::Client>> Caller::connect() const {
   options.registry_dir = cluster_.registry_dir;
   options.run_id = cluster_.run_id;
   options.network.devices = cluster_.devices;
+  BENCHFS_TRY_VOID(rpc::apply_environment(options.pool.transport));
   return client::Client::connect(std::move(options));
 }
 
