@@ -43,7 +43,7 @@ struct AttachReply {
 };
 static_assert(sizeof(AttachReply) == 32 && std::is_trivially_copyable_v<AttachReply>);
 
-// The doors of one run on this node: <base>/benchfs-<uid>/<run id>/<shard>.
+// The doors of one run on this node: <base>/benchfs-door-<uid>/<run id>/<shard>.
 class DoorDirectory {
  public:
   // In `base`, which is $BENCHFS_DOOR_DIR or /tmp if it is empty; it may be writable for others if
