@@ -3,12 +3,10 @@
 //   BENCHFS_METADATA_TIMEOUT_MS  BENCHFS_DATA_TIMEOUT_MS  BENCHFS_ADMINISTRATION_TIMEOUT_MS
 //   BENCHFS_CONNECT_TIMEOUT_MS   one attempt to connect and register
 //   BENCHFS_SILENCE_LIMIT_MS     a server that says nothing for so long while a call waits is dead
-//   BENCHFS_TRANSPORT            how servers of this node are reached: node (through their door,
-//   and
-//                                nothing else), ucx, or auto (through their door if there is one)
+//   BENCHFS_TRANSPORT            how servers of this node are reached: node (through their door
+//                                only), ucx, or auto (through their door if there is one)
 //   BENCHFS_UCX_SHARED_MEMORY    1: UCX may use its shared memory on this node, for comparisons;
-//   the
-//                                daemons need network.shared_memory
+//                                the daemons need network.shared_memory
 #pragma once
 
 #include "base/error.h"

@@ -75,6 +75,13 @@ Result<Fd> new_socket(int flags) {
   return socket;
 }
 
+// Returns an errno, or 0.
+int connect_to(int socket, const sockaddr_un& address) {
+  bool is_connected =
+      ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  return is_connected ? 0 : errno;
+}
+
 // The descriptors that came with a message; more than two are closed.
 std::array<Fd, 2> take_descriptors(msghdr& message) {
   std::array<Fd, 2> taken;
@@ -97,25 +104,6 @@ std::array<Fd, 2> take_descriptors(msghdr& message) {
   return taken;
 }
 
-}  // namespace
-
-Result<DoorDirectory> DoorDirectory::find(std::uint64_t run_id,
-                                          const std::string& base,
-                                          bool create) {
-  BENCHFS_TRY(SafeDir root, SafeDir::open(base_directory(base), Owner::kSelfOrSticky));
-  std::string user_name = fmt::format("benchfs-door-{}", geteuid());
-  std::string run_name = fmt::format("{:016x}", run_id);
-  BENCHFS_TRY(SafeDir user,
-              create ? root.create_subdirectory(user_name, 0700) : root.subdirectory(user_name));
-  BENCHFS_TRY_VOID(check_private(user));
-  BENCHFS_TRY(SafeDir run,
-              create ? user.create_subdirectory(run_name, 0700) : user.subdirectory(run_name));
-  BENCHFS_TRY_VOID(check_private(run));
-  return DoorDirectory(std::move(user), std::move(run), run_name);
-}
-
-namespace {
-
 // Removes the doors of a run whose daemons were all killed. One that is just being opened is young.
 void remove_if_dead(const SafeDir& user, const std::string& run_name) {
   Result<SafeDir> run = user.subdirectory(run_name);
@@ -127,10 +115,7 @@ void remove_if_dead(const SafeDir& user, const std::string& run_name) {
   for (const std::string& name : run->names()) {
     Result<sockaddr_un> address = address_in(*run, name);
     Result<Fd> socket = new_socket(SOCK_NONBLOCK);
-    if (!address || !socket ||
-        ::connect(socket->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) ==
-            0 ||
-        errno != ECONNREFUSED) {
+    if (!address || !socket || connect_to(socket->get(), *address) != ECONNREFUSED) {
       return;
     }
     ::unlinkat(run->fd(), name.c_str(), 0);
@@ -148,6 +133,21 @@ void remove_dead(const SafeDir& user, const std::string& own_name) {
 }
 
 }  // namespace
+
+Result<DoorDirectory> DoorDirectory::find(std::uint64_t run_id,
+                                          const std::string& base,
+                                          bool create) {
+  BENCHFS_TRY(SafeDir root, SafeDir::open(base_directory(base), Owner::kSelfOrSticky));
+  std::string user_name = fmt::format("benchfs-door-{}", geteuid());
+  std::string run_name = fmt::format("{:016x}", run_id);
+  BENCHFS_TRY(SafeDir user,
+              create ? root.create_subdirectory(user_name, 0700) : root.subdirectory(user_name));
+  BENCHFS_TRY_VOID(check_private(user));
+  BENCHFS_TRY(SafeDir run,
+              create ? user.create_subdirectory(run_name, 0700) : user.subdirectory(run_name));
+  BENCHFS_TRY_VOID(check_private(run));
+  return DoorDirectory(std::move(user), std::move(run), run_name);
+}
 
 Result<DoorDirectory> DoorDirectory::open(std::uint64_t run_id, const std::string& base) {
   return find(run_id, base, false);
@@ -181,10 +181,7 @@ int DoorDirectory::connect_below(int socket, const std::string& name) const {
     std::copy(name.begin(), name.end(), address.sun_path);
     // The working directory is this thread's from now on.
     bool is_there = ::unshare(CLONE_FS) == 0 && ::fchdir(run_.fd()) == 0;
-    bool is_connected =
-        is_there &&
-        ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    error = is_connected ? 0 : errno;
+    error = is_there ? connect_to(socket, address) : errno;
   };
   SignalBlock block;
   try {
@@ -208,9 +205,7 @@ Result<Fd> DoorDirectory::connect(std::uint32_t shard) const {
   BENCHFS_TRY(Fd socket, new_socket(SOCK_NONBLOCK));
   int error = 0;
   do {
-    bool is_connected =
-        ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    error = is_connected ? 0 : errno;
+    error = connect_to(socket.get(), address);
   } while (error == EINTR);
   if (error == ENOENT) {
     error = connect_below(socket.get(), name);

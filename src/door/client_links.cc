@@ -139,7 +139,7 @@ void ClientLink::begin_send(link::Operation& operation, const link::Message& mes
   }
   Errc code = state_ == State::kOpen && waiting_.empty() ? transmit(message) : Errc::kBusy;
   if (code == Errc::kBusy) {
-    enqueue({.operation = &operation, .message = message, .header = {}});
+    waiting_.push_back({.operation = &operation, .message = message, .header = {}});
     return leave_pending(operation);
   }
   end(operation, code == Errc::kOk ? link::Outcome{} : code == Errc::kLimit ? kTooLong : kGone);
@@ -157,13 +157,9 @@ void ClientLink::send_and_forget(std::uint16_t id, std::span<const std::byte> he
     Waiting waiting{
         .operation = nullptr, .message = {.id = id, .header = {}, .data = {}}, .header = {}};
     waiting.header.assign(header.begin(), header.end());
-    enqueue(std::move(waiting));
+    waiting_.push_back(std::move(waiting));
     ++operations_;
   }
-}
-
-void ClientLink::enqueue(Waiting waiting) {
-  waiting_.push_back(std::move(waiting));
 }
 
 void ClientLink::send_waiting() {
@@ -432,18 +428,17 @@ void ClientLink::close(Nanos /*flush*/) {
 
 // --- All of them ---------------------------------------------------------------------------------
 
-ClientLinks::~ClientLinks() {
-  disarm();
-  std::erase_if(links_,
-                [](const auto& link) { return link->state_ == ClientLink::State::kClosed; });
-  BENCHFS_CHECK(links_.empty());
-}
-
 ClientLinks::ClientLinks(rt::Reactor& reactor, link::Handler& handler, Config config)
     : reactor_(reactor), handler_(handler), config_(std::move(config)) {
   if (auto first = DoorDirectory::open(config_.run_id, config_.base)) {
     first_directory_.emplace(*std::move(first));
   }
+}
+
+ClientLinks::~ClientLinks() {
+  disarm();
+  on_timer();
+  BENCHFS_CHECK(links_.empty());
 }
 
 Result<DoorDirectory> ClientLinks::directory() const {

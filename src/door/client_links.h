@@ -1,9 +1,10 @@
 // Links of a program to the shards of its node: what a connection over UCX is for other nodes. See
 // server_links.h for the other half.
 //
-// Each message takes a lane until it is answered;
-// when all are taken the next ones wait, first come, first served. Nothing is woken while the
-// program is awake: the reactor looks at the lanes that are in use.
+// Each message takes a lane until it is answered; when all are taken the next ones wait, first
+// come, first served. Nothing is woken while the program is awake: the reactor looks at the lanes
+// that are in use. The directory of doors is on the node, so that looking there does not block a
+// reactor.
 //
 // In a child of fork a link fails like one whose shard is gone.
 //
@@ -84,7 +85,6 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   void fail_to_attach(const Error& error);
   // With the lane that it took, if it went.
   Errc transmit(const link::Message& message, std::uint32_t* lane = nullptr);
-  void enqueue(Waiting waiting);
   void send_waiting();
   void listen();
   bool look_at_calls();
