@@ -21,6 +21,7 @@ demo     lld-19                linker of the presets, several times faster than 
 demo     libucx-dev            UCX: the network, from shared memory to InfiniBand
 demo     liburing-dev          io_uring: files and wake-ups of the daemon
 demo     libfmt-dev            text formatting; libstdc++ 12 has no <format>
+demo     libfuse3-dev          the mount: benchfs mount
 demo     libxxhash-dev         XXH3: placement and checksums
 demo     libsodium-dev         random bytes and MAC: the proof of the cluster secret
 demo     libboost-dev          Boost.Intrusive only: lists without allocation
@@ -35,6 +36,8 @@ test     libclang-rt-19-dev    run-time part of the sanitizers and of libFuzzer
 test     llvm-19               llvm-symbolizer: function names in sanitizer reports
 test     clang-tidy-19         static checks
 test     clang-format-19       layout of the source
+test     fuse3                 fusermount3: the mount for ordinary users
+test     sqlite3               a data base on the mount
 test     openmpi-bin           mpirun: the tests of the MPI programs
 test     shellcheck            faults in the shell scripts
 test     iproute2              ip: networks of their own for the failure tests

@@ -62,6 +62,8 @@ void add_stats_command(CLI::App& app, Context& context);
 void add_set_command(CLI::App& app, Context& context);
 // ls, tree, stat, cat, cp, mv, rm, mkdir, rmdir, touch, truncate, df, du: see cli/files/commands.h.
 void add_file_commands(CLI::App& app, Context& context);
+// mount, umount.
+void add_mount_commands(CLI::App& app, Context& context);
 void add_bench_command(CLI::App& app, Context& context);
 
 }  // namespace benchfs::cli

@@ -96,6 +96,7 @@ int run(int argc, char** argv) {
   add_stats_command(app, context);
   add_set_command(app, context);
   add_file_commands(app, context);
+  add_mount_commands(app, context);
   add_bench_command(app, context);
 
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {

@@ -23,6 +23,8 @@
 #include "client/inodes/listing.h"
 #include "client/io/data_io.h"
 #include "client/io/open_files.h"
+#include "client/nodes/directory_reader.h"
+#include "client/nodes/nodes.h"
 #include "client/paths/paths.h"
 #include "rpc/connection_pool.h"
 
@@ -122,6 +124,11 @@ class FileSystem final : private rpc::NoticeHandler {
   [[nodiscard]] Inodes& inodes() { return inodes_; }
   [[nodiscard]] OpenFiles& open_files() { return open_files_; }
   [[nodiscard]] DataIo& data() { return data_; }
+  [[nodiscard]] Nodes& nodes() { return nodes_; }
+  // An open directory; no request is sent.
+  [[nodiscard]] std::shared_ptr<DirectoryReader> open_directory(wire::InodeId directory) {
+    return std::make_shared<DirectoryReader>(backend_, open_files_, directory);
+  }
 
   [[nodiscard]] std::uint32_t shard_count() const { return backend_.pool.size(); }
   [[nodiscard]] rpc::ConnectionPool& pool() { return backend_.pool; }
@@ -139,6 +146,7 @@ class FileSystem final : private rpc::NoticeHandler {
   OpenFiles open_files_;
   DataIo data_;
   Paths paths_;
+  Nodes nodes_;
   Administration administration_;
 };
 

@@ -21,8 +21,8 @@ LEVELS = {
     "door": 3, "net": 3, "chunk": 3, "meta": 3,
     "rpc": 4,
     "server": 5, "client": 5,
-    "bench": 6, "capi": 6,
-    "fuse": 7, "preload": 7, "daemon": 7, "cli": 7,
+    "bench": 6, "capi": 6, "mount": 6,
+    "preload": 7, "daemon": 7, "cli": 7,
     "mpi": 8,
 }
 
@@ -33,7 +33,7 @@ FOREIGN = [
     (re.compile(r"liburing(\.h$|/)"), ("rt/",)),
     (re.compile(r"sodium(\.h$|/)"), ("cluster/secret.cc",)),
     (re.compile(r"mpi\.h$"), ("mpi/",)),
-    (re.compile(r"fuse"), ("fuse/",)),
+    (re.compile(r"(linux/)?fuse"), ("mount/",)),
     (re.compile(r"toml\+\+(/|\.h$)"), ("base/config.cc",)),
     (re.compile(r"CLI/"), ("cli/", "daemon/", "mpi/")),
     (re.compile(r"tsl/"), ("meta/", "chunk/", "rpc/")),

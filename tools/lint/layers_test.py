@@ -91,8 +91,8 @@ class LayersTest(unittest.TestCase):
                 ("ucs/type/status.h", "src/net/x.h", "src/rt/x.h"),
                 ("liburing.h", "src/rt/x.cc", "src/chunk/x.cc"),
                 ("mpi.h", "src/mpi/x.cc", "src/cli/x.cc"),
-                ("fuse_lowlevel.h", "src/fuse/x.cc", "src/client/x.cc"),
-                ("fuse3/fuse.h", "src/fuse/x.cc", "src/client/x.cc"),
+                ("fuse_lowlevel.h", "src/mount/x.cc", "src/client/x.cc"),
+                ("fuse3/fuse.h", "src/mount/x.cc", "src/client/x.cc"),
                 ("toml++/toml.h", "src/base/config.cc", "src/base/error.cc"),
                 ("CLI/CLI.hpp", "src/cli/x.cc", "src/server/x.cc"),
                 ("tsl/robin_map.h", "src/rpc/x.cc", "src/client/x.cc")]:

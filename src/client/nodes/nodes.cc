@@ -1,0 +1,238 @@
+#include "client/nodes/nodes.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace benchfs::client {
+namespace {
+
+bool is_gone(const Error& error) {
+  return error.is_posix(ESTALE) || error.is_posix(ENOENT);
+}
+
+Status check_name(std::string_view name) {
+  return name.size() > wire::kMaxNameBytes ? fail_errno(ENAMETOOLONG) : Status{};
+}
+
+}  // namespace
+
+template <typename T>
+rt::CoResult<T> Nodes::explain(wire::InodeId inode, Result<T> result, Deadline by) {
+  if (result || !is_gone(result.error())) [[likely]] {
+    co_return result;
+  }
+  co_return std::unexpected(
+      co_await open_files_.explain_gone(inode, std::move(result.error()), by));
+}
+
+template <typename T>
+rt::CoResult<T> Nodes::in_directory(wire::InodeId directory, Result<T> result, Deadline by) {
+  if (result || !result.error().is_posix(ESTALE)) [[likely]] {
+    co_return result;
+  }
+  co_return std::unexpected(
+      co_await open_files_.explain_gone(directory, std::move(result.error()), by));
+}
+
+void Nodes::remember(const wire::Attr& attr, BootTime asked_at) {
+  if (attr.is_directory()) {
+    std::uint32_t lease_ms = backend_.pool.at(attr.id().home()).grant().directory_lease_ms;
+    directories_.put_inheritance(attr, asked_at, std::chrono::milliseconds(lease_ms));
+  }
+}
+
+// --- Inodes --------------------------------------------------------------------------------------
+
+rt::CoResult<wire::Attr> Nodes::get_attr(wire::InodeId inode) {
+  Deadline by = backend_.metadata_deadline();
+  BootTime asked_at = boot_now();
+  BENCHFS_CO_TRY(Found found, co_await explain(inode, co_await inodes_.get_attr(inode, by), by));
+  remember(found.attr, asked_at);
+  co_return found.attr;
+}
+
+rt::CoResult<wire::Attr> Nodes::set_attr(wire::InodeId inode, wire::SetAttrRequest request) {
+  Deadline by = backend_.metadata_deadline();
+  BootTime asked_at = boot_now();
+  BENCHFS_CO_TRY(Found found,
+                 co_await explain(inode, co_await inodes_.set_attr(inode, request, by), by));
+  remember(found.attr, asked_at);
+  co_return found.attr;
+}
+
+rt::CoResult<std::string> Nodes::readlink(wire::InodeId inode) {
+  Deadline by = backend_.metadata_deadline();
+  BENCHFS_CO_TRY(Found found, co_await explain(inode, co_await inodes_.get_attr(inode, by), by));
+  if (!found.attr.is_symlink()) {
+    co_return fail_errno(EINVAL);
+  }
+  co_return std::move(found.target);
+}
+
+rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open(wire::InodeId inode, std::uint32_t flags) {
+  Deadline by = backend_.metadata_deadline();
+  BENCHFS_CO_TRY(OpenedEntry opened,
+                 co_await explain(inode, co_await open_files_.open(inode, flags, by), by));
+  if (opened.file == nullptr) {
+    co_return fail_errno(ELOOP);
+  }
+  co_return std::move(opened.file);
+}
+
+// --- Entries -------------------------------------------------------------------------------------
+
+rt::CoResult<wire::Attr> Nodes::lookup(wire::InodeId parent, std::string_view name) {
+  BENCHFS_CO_TRY_VOID(check_name(name));
+  Deadline by = backend_.metadata_deadline();
+  wire::InodeId gone;
+  for (;;) {
+    BootTime asked_at = boot_now();
+    BENCHFS_CO_TRY(Found entry,
+                   co_await in_directory(parent, co_await inodes_.lookup(parent, name, by), by));
+    if (!entry.is_remote()) {
+      remember(entry.attr, asked_at);
+      co_return entry.attr;
+    }
+    wire::InodeId inode = entry.attr.id();
+    asked_at = boot_now();
+    Result<Found> found = co_await inodes_.get_attr(inode, by);
+    if (found) {
+      remember(found->attr, asked_at);
+      co_return found->attr;
+    }
+    if (!is_gone(found.error())) {
+      co_return std::unexpected(std::move(found.error()));
+    }
+    if (inode == gone || by.passed()) {
+      co_return std::unexpected(
+          co_await open_files_.explain_gone(inode, std::move(found.error()), by));
+    }
+    gone = inode;
+  }
+}
+
+rt::CoResult<NewInode> Nodes::new_inode(
+    wire::InodeId parent, std::uint32_t mode, bool is_directory, Caller caller, Deadline by) {
+  auto inherited = directories_.find_inheritance(parent);
+  if (!inherited) {
+    BootTime asked_at = boot_now();
+    BENCHFS_CO_TRY(Found found,
+                   co_await explain(parent, co_await inodes_.get_attr(parent, by), by));
+    remember(found.attr, asked_at);
+    inherited = {found.attr.gid, (found.attr.mode & S_ISGID) != 0};
+  }
+  NewInode inode{.mode = mode, .uid = caller.uid, .gid = caller.gid};
+  if (inherited->is_setgid) {
+    inode.gid = inherited->gid;
+    inode.mode |= is_directory ? std::uint32_t{S_ISGID} : 0U;
+  }
+  co_return inode;
+}
+
+rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open_entry(wire::InodeId parent,
+                                                          std::string_view name,
+                                                          std::uint32_t flags,
+                                                          std::uint32_t mode,
+                                                          Caller caller) {
+  BENCHFS_CO_TRY_VOID(check_name(name));
+  Deadline by = backend_.metadata_deadline();
+  NewInode new_file;
+  if ((flags & wire::kOpenCreate) != 0) {
+    BENCHFS_CO_TRY(new_file, co_await new_inode(parent, mode, false, caller, by));
+  }
+  wire::InodeId gone;
+  for (;;) {
+    BENCHFS_CO_TRY(
+        OpenedEntry opened,
+        co_await in_directory(
+            parent, co_await open_files_.open_entry(parent, name, flags, new_file, by), by));
+    wire::InodeId inode = opened.remote;
+    if (inode.is_valid()) {
+      Result<OpenedEntry> at_home = co_await open_files_.open(inode, flags, by);
+      if (!at_home && is_gone(at_home.error()) && inode != gone && !by.passed()) {
+        gone = inode;
+        continue;
+      }
+      BENCHFS_CO_TRY(opened, co_await explain(inode, std::move(at_home), by));
+    }
+    if (opened.file == nullptr) {
+      co_return fail_errno(ESTALE);
+    }
+    co_return std::move(opened.file);
+  }
+}
+
+rt::CoResult<wire::Attr> Nodes::mkdir(wire::InodeId parent,
+                                      std::string_view name,
+                                      std::uint32_t mode,
+                                      Caller caller) {
+  BENCHFS_CO_TRY_VOID(check_name(name));
+  Deadline by = backend_.metadata_deadline();
+  BENCHFS_CO_TRY(NewInode directory, co_await new_inode(parent, mode, true, caller, by));
+  BootTime asked_at = boot_now();
+  BENCHFS_CO_TRY(
+      Found found,
+      co_await in_directory(parent, co_await inodes_.mkdir(parent, name, directory, by), by));
+  remember(found.attr, asked_at);
+  co_return found.attr;
+}
+
+rt::CoResult<wire::Attr> Nodes::symlink(wire::InodeId parent,
+                                        std::string_view name,
+                                        std::string_view target,
+                                        Caller caller) {
+  BENCHFS_CO_TRY_VOID(check_name(name));
+  if (target.empty()) {
+    co_return fail_errno(ENOENT);
+  }
+  if (target.size() > wire::kMaxPathBytes) {
+    co_return fail_errno(ENAMETOOLONG);
+  }
+  Deadline by = backend_.metadata_deadline();
+  BENCHFS_CO_TRY(NewInode link, co_await new_inode(parent, 0, false, caller, by));
+  BENCHFS_CO_TRY(
+      Found found,
+      co_await in_directory(parent, co_await inodes_.symlink(parent, name, target, link, by), by));
+  co_return found.attr;
+}
+
+rt::CoStatus Nodes::unlink(wire::InodeId parent, std::string_view name) {
+  BENCHFS_CO_TRY_VOID(check_name(name));
+  Deadline by = backend_.metadata_deadline();
+  co_return co_await in_directory(parent, co_await inodes_.unlink(parent, name, by), by);
+}
+
+rt::CoStatus Nodes::rmdir(wire::InodeId parent, std::string_view name) {
+  BENCHFS_CO_TRY_VOID(check_name(name));
+  Deadline by = backend_.metadata_deadline();
+  BENCHFS_CO_TRY_VOID(co_await in_directory(parent, co_await inodes_.rmdir(parent, name, by), by));
+  directories_.forget(parent, name);
+  co_return Status{};
+}
+
+rt::CoStatus Nodes::rename(wire::InodeId old_parent,
+                           std::string_view old_name,
+                           wire::InodeId new_parent,
+                           std::string_view new_name,
+                           std::uint32_t flags) {
+  BENCHFS_CO_TRY_VOID(check_name(old_name));
+  BENCHFS_CO_TRY_VOID(check_name(new_name));
+  Deadline by = backend_.metadata_deadline();
+  Status renamed = co_await inodes_.rename(old_parent, old_name, new_parent, new_name, flags, by);
+  if (!renamed && renamed.error().is_posix(ESTALE)) {
+    // Either of the two may be gone. A directory that was removed is ESTALE, a lost one EIO.
+    Error why = co_await open_files_.explain_gone(old_parent, renamed.error(), by);
+    if (why.is_posix(ESTALE)) {
+      why = co_await open_files_.explain_gone(new_parent, std::move(renamed.error()), by);
+    }
+    co_return std::unexpected(std::move(why));
+  }
+  BENCHFS_CO_TRY_VOID(std::move(renamed));
+  directories_.forget(old_parent, old_name);
+  directories_.forget(new_parent, new_name);
+  co_return Status{};
+}
+
+}  // namespace benchfs::client

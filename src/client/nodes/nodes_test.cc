@@ -1,0 +1,350 @@
+// Operations by inode against a scripted shard: inodes and directories that are gone, owners of
+// what is created, and directories that change while they are read.
+
+#include "client/nodes/nodes.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "client/testing/scripted_shard.h"
+
+namespace benchfs::client {
+namespace {
+
+using testing::Answer;
+using testing::ClientUnderTest;
+using testing::directory_attr;
+using testing::done;
+using testing::entry;
+using testing::fail_with;
+using testing::file_attr;
+using testing::kDir;
+using testing::kFile;
+using testing::kOtherDir;
+using testing::kOtherFile;
+using testing::remote;
+using testing::reply;
+using testing::ScriptedShard;
+using wire::Opcode;
+
+constexpr Caller kCaller{.uid = 1234, .gid = 5678};
+constexpr std::uint32_t kCreate = wire::kOpenWrite | wire::kOpenCreate;
+
+template <typename T>
+int errno_of(const Result<T>& result) {
+  return result ? 0 : result.error().to_errno();
+}
+
+class NodesTest : public ::testing::Test {
+ protected:
+  // The counters below `end` are of this life of the shard, so an inode that is gone was removed.
+  void made_until(std::uint64_t end) {
+    shard_.script(Opcode::kInodeRange, {reply(wire::InodeRangeReply{.begin = 1, .end = end})});
+  }
+  void nothing_is_of_this_life() {
+    shard_.script(Opcode::kInodeRange, {reply(wire::InodeRangeReply{.begin = 900, .end = 901})});
+  }
+  ScriptedShard shard_;
+};
+
+// --- Gone ----------------------------------------------------------------------------------------
+
+TEST_F(NodesTest, AReplacedNameLeadsToItsNewInode) {
+  shard_.script(Opcode::kLookup, {remote(file_attr(kFile)), remote(file_attr(kOtherFile))});
+  shard_.script(Opcode::kGetAttr, {fail_with(ENOENT), entry(file_attr(kOtherFile))});
+  ClientUnderTest client({&shard_});
+  Result<wire::Attr> attr = client.run(client.fs().nodes().lookup(kDir, "f"));
+  ASSERT_TRUE(attr) << attr.error().message();
+  EXPECT_EQ(attr->id(), kOtherFile);
+}
+
+TEST_F(NodesTest, AReplacedNameIsOpenedAtItsNewInode) {
+  shard_.script(Opcode::kOpen, {remote(file_attr(kFile)), remote(file_attr(kOtherFile))});
+  shard_.script(Opcode::kOpenInode, {fail_with(ESTALE), entry(file_attr(kOtherFile))});
+  ClientUnderTest client({&shard_});
+  auto opened = client.run(client.fs().nodes().open_entry(kDir, "f", wire::kOpenRead, 0, kCaller));
+  ASSERT_TRUE(opened) << opened.error().message();
+  EXPECT_EQ((*opened)->id(), kOtherFile);
+}
+
+TEST_F(NodesTest, ALostInodeBehindANameIsEio) {
+  shard_.script(Opcode::kLookup, {remote(file_attr(kFile))});
+  shard_.script(Opcode::kGetAttr, {fail_with(ENOENT)});
+  nothing_is_of_this_life();
+  ClientUnderTest client({&shard_});
+  EXPECT_EQ(errno_of(client.run(client.fs().nodes().lookup(kDir, "f"))), EIO);
+}
+
+// The kernel looks the path up again after ESTALE, so it must not be ENOENT.
+TEST_F(NodesTest, ARemovedInodeIsEstaleAndALostOneEio) {
+  for (int answer : {ENOENT, ESTALE}) {
+    shard_.script(Opcode::kGetAttr, {fail_with(answer)});
+    shard_.script(Opcode::kSetAttr, {fail_with(answer)});
+    shard_.script(Opcode::kOpenInode, {fail_with(answer)});
+    ClientUnderTest client({&shard_});
+    Nodes& nodes = client.fs().nodes();
+    for (int expected : {ESTALE, EIO}) {
+      expected == ESTALE ? made_until(100) : nothing_is_of_this_life();
+      EXPECT_EQ(errno_of(client.run(nodes.get_attr(kFile))), expected);
+      EXPECT_EQ(errno_of(client.run(nodes.set_attr(kFile, {}))), expected);
+      EXPECT_EQ(errno_of(client.run(nodes.readlink(kFile))), expected);
+      EXPECT_EQ(errno_of(client.run(nodes.open(kFile, wire::kOpenRead))), expected);
+    }
+  }
+}
+
+TEST_F(NodesTest, ARemovedDirectoryIsEstaleAndALostOneEio) {
+  for (Opcode opcode : {Opcode::kLookup,
+                        Opcode::kOpen,
+                        Opcode::kMkdir,
+                        Opcode::kSymlink,
+                        Opcode::kUnlink,
+                        Opcode::kRmdir,
+                        Opcode::kRename}) {
+    shard_.script(opcode, {fail_with(ESTALE)});
+  }
+  shard_.script(Opcode::kGetAttr, {entry(directory_attr(kDir))});
+  ClientUnderTest client({&shard_});
+  Nodes& nodes = client.fs().nodes();
+  for (int expected : {ESTALE, EIO}) {
+    expected == ESTALE ? made_until(100) : nothing_is_of_this_life();
+    EXPECT_EQ(errno_of(client.run(nodes.lookup(kDir, "f"))), expected);
+    EXPECT_EQ(errno_of(client.run(nodes.open_entry(kDir, "f", kCreate, 0644, kCaller))), expected);
+    EXPECT_EQ(errno_of(client.run(nodes.mkdir(kDir, "f", 0755, kCaller))), expected);
+    EXPECT_EQ(errno_of(client.run(nodes.symlink(kDir, "f", "t", kCaller))), expected);
+    EXPECT_EQ(errno_of(client.run(nodes.unlink(kDir, "f"))), expected);
+    EXPECT_EQ(errno_of(client.run(nodes.rmdir(kDir, "f"))), expected);
+    EXPECT_EQ(errno_of(client.run(nodes.rename(kDir, "f", kOtherDir, "g", 0))), expected);
+  }
+}
+
+TEST_F(NodesTest, AMissingNameStaysEnoent) {
+  shard_.script(Opcode::kLookup, {fail_with(ENOENT)});
+  shard_.script(Opcode::kUnlink, {fail_with(ENOENT)});
+  ClientUnderTest client({&shard_});
+  EXPECT_EQ(errno_of(client.run(client.fs().nodes().lookup(kDir, "f"))), ENOENT);
+  EXPECT_EQ(errno_of(client.run(client.fs().nodes().unlink(kDir, "f"))), ENOENT);
+  EXPECT_EQ(shard_.count("inode-range"), 0U);
+}
+
+TEST_F(NodesTest, ASymlinkThatTookTheNameOfAFileIsEstale) {
+  wire::Attr link = file_attr(kFile);
+  link.mode = S_IFLNK | 0777;
+  shard_.script(Opcode::kOpen, {entry(link)});
+  shard_.script(Opcode::kOpenInode, {entry(link)});
+  ClientUnderTest client({&shard_});
+  Nodes& nodes = client.fs().nodes();
+  EXPECT_EQ(errno_of(client.run(nodes.open_entry(kDir, "f", wire::kOpenRead, 0, kCaller))), ESTALE);
+  EXPECT_EQ(errno_of(client.run(nodes.open(kFile, wire::kOpenRead))), ELOOP);
+}
+
+TEST_F(NodesTest, NamesAndTargetsAreBounded) {
+  ClientUnderTest client({&shard_});
+  Nodes& nodes = client.fs().nodes();
+  std::string longest(wire::kMaxNameBytes + 1, 'n');
+  EXPECT_EQ(errno_of(client.run(nodes.lookup(kDir, longest))), ENAMETOOLONG);
+  EXPECT_EQ(errno_of(client.run(nodes.mkdir(kDir, longest, 0755, kCaller))), ENAMETOOLONG);
+  EXPECT_EQ(errno_of(client.run(nodes.unlink(kDir, longest))), ENAMETOOLONG);
+  EXPECT_EQ(errno_of(client.run(nodes.rmdir(kDir, longest))), ENAMETOOLONG);
+  EXPECT_EQ(errno_of(client.run(nodes.rename(kDir, "f", kDir, longest, 0))), ENAMETOOLONG);
+  EXPECT_EQ(errno_of(client.run(nodes.open_entry(kDir, longest, kCreate, 0644, kCaller))),
+            ENAMETOOLONG);
+  std::string target(wire::kMaxPathBytes + 1, 't');
+  EXPECT_EQ(errno_of(client.run(nodes.symlink(kDir, "l", target, kCaller))), ENAMETOOLONG);
+  EXPECT_EQ(errno_of(client.run(nodes.symlink(kDir, "l", "", kCaller))), ENOENT);
+}
+
+// --- Owners --------------------------------------------------------------------------------------
+
+class OwnersTest : public NodesTest {
+ protected:
+  void make_one_of_each(std::uint32_t mode) {
+    shard_.script(Opcode::kGetAttr, {entry(directory_attr(kDir, mode, 42))});
+    shard_.script(Opcode::kMkdir, {entry(directory_attr(kOtherDir))});
+    shard_.script(Opcode::kOpen, {entry(file_attr(kFile))});
+    shard_.script(Opcode::kSymlink, {entry(file_attr(kFile))});
+    ClientUnderTest client({&shard_});
+    Nodes& nodes = client.fs().nodes();
+    ASSERT_TRUE(client.run(nodes.mkdir(kDir, "d", 0750, kCaller)));
+    ASSERT_TRUE(client.run(nodes.open_entry(kDir, "f", kCreate, 0640, kCaller)));
+    ASSERT_TRUE(client.run(nodes.symlink(kDir, "l", "target", kCaller)));
+    EXPECT_EQ(shard_.count("getattr"), 1U);
+    directory_ = shard_.requests<wire::MkdirRequest>().at(0);
+    file_ = shard_.requests<wire::OpenRequest>().at(0);
+    link_ = shard_.requests<wire::SymlinkRequest>().at(0);
+  }
+  wire::MkdirRequest directory_;
+  wire::OpenRequest file_;
+  wire::SymlinkRequest link_;
+};
+
+TEST_F(OwnersTest, TheCallerOwnsWhatItCreates) {
+  make_one_of_each(0755);
+  EXPECT_EQ(directory_.uid, kCaller.uid);
+  EXPECT_EQ(directory_.gid, kCaller.gid);
+  EXPECT_EQ(directory_.mode, 0750U);
+  EXPECT_EQ(file_.uid, kCaller.uid);
+  EXPECT_EQ(file_.gid, kCaller.gid);
+  EXPECT_EQ(link_.uid, kCaller.uid);
+  EXPECT_EQ(link_.gid, kCaller.gid);
+}
+
+TEST_F(OwnersTest, ASetGidDirectoryHandsOnItsGroup) {
+  make_one_of_each(02755);
+  EXPECT_EQ(directory_.gid, 42U);
+  EXPECT_EQ(directory_.mode, 02750U);
+  EXPECT_EQ(file_.gid, 42U);
+  EXPECT_EQ(file_.mode, 0640U);
+  EXPECT_EQ(link_.gid, 42U);
+}
+
+// --- Reading a directory -------------------------------------------------------------------------
+
+class DirectoryReaderTest : public NodesTest {
+ protected:
+  DirectoryReaderTest() {
+    shard_.script(Opcode::kReaddir, {[this](rpc::Request& request) -> rt::Task<void> {
+                    wire::ReaddirRequest body;
+                    wire::Reader reader = request.reader();
+                    reader.read(body);
+                    std::string cursor(reader.read_text(body.cursor_bytes));
+                    std::vector<std::byte> page;
+                    wire::ReaddirReply header{.entry_count = 0, .at_end = 1};
+                    for (auto it = names_.upper_bound(cursor); it != names_.end(); ++it) {
+                      if (header.entry_count == kPage) {
+                        header.at_end = 0;
+                        break;
+                      }
+                      wire::DirEntryHeader one{
+                          .inode = kFile.value,
+                          .type = S_IFREG,
+                          .name_bytes = static_cast<std::uint32_t>(it->size())};
+                      std::span<const std::byte> fixed = std::as_bytes(std::span(&one, 1));
+                      page.insert(page.end(), fixed.begin(), fixed.end());
+                      std::span<const std::byte> text = std::as_bytes(std::span(*it));
+                      page.insert(page.end(), text.begin(), text.end());
+                      ++header.entry_count;
+                    }
+                    co_await request.reply(header, page);
+                  }});
+  }
+  // Reads up to `count` entries from `position` on; moves it.
+  std::vector<std::string> read(ClientUnderTest& client,
+                                DirectoryReader& reader,
+                                std::uint64_t& position,
+                                std::size_t count) {
+    std::vector<std::string> seen;
+    while (seen.size() < count) {
+      auto entries = client.run(reader.read(position));
+      if (!entries || entries->empty()) {
+        break;
+      }
+      for (const auto& [entry, next] : *entries) {
+        if (seen.size() == count) {
+          break;
+        }
+        seen.push_back(entry.name);
+        position = next;
+      }
+    }
+    return seen;
+  }
+  static constexpr std::uint32_t kPage = 4;
+  std::set<std::string> names_;  // changed only between requests
+};
+
+using Names = std::vector<std::string>;
+
+TEST_F(DirectoryReaderTest, APositionStaysValidWhileTheDirectoryChanges) {
+  names_ = {"b", "d", "f", "h", "j", "l"};
+  ClientUnderTest client({&shard_});
+  auto reader = client.fs().open_directory(kDir);
+  std::uint64_t position = 0;
+  EXPECT_EQ(read(client, *reader, position, 4), (Names{"b", "d", "f", "h"}));
+  // Before the position, the last name that was read, and after it.
+  names_.erase("b");
+  names_.erase("h");
+  names_.insert({"a", "c", "i"});
+  names_.erase("l");
+  EXPECT_EQ(read(client, *reader, position, 10), (Names{"i", "j"}));
+  EXPECT_EQ(read(client, *reader, position, 10), Names{});
+}
+
+TEST_F(DirectoryReaderTest, EveryPositionCanBeReadFromAgain) {
+  names_ = {"b", "d", "f", "h", "j", "l"};
+  ClientUnderTest client({&shard_});
+  auto reader = client.fs().open_directory(kDir);
+  std::uint64_t position = 0;
+  std::map<std::string, std::uint64_t> after;
+  while (true) {
+    Names one = read(client, *reader, position, 1);
+    if (one.empty()) {
+      break;
+    }
+    after[one[0]] = position;
+  }
+  ASSERT_EQ(after.size(), 6U);
+  names_.insert("e");
+  position = after["d"];
+  // The earlier positions still lead on after their names.
+  EXPECT_EQ(read(client, *reader, position, 10), (Names{"e", "f", "h", "j", "l"}));
+  position = after["h"];
+  EXPECT_EQ(read(client, *reader, position, 10), (Names{"j", "l"}));
+  position = after["l"];
+  EXPECT_EQ(read(client, *reader, position, 10), Names{});
+}
+
+TEST_F(DirectoryReaderTest, FromTheStartItIsReadAnew) {
+  names_ = {"b", "d"};
+  ClientUnderTest client({&shard_});
+  auto reader = client.fs().open_directory(kDir);
+  std::uint64_t position = 0;
+  EXPECT_EQ(read(client, *reader, position, 10), (Names{"b", "d"}));
+  names_ = {"a"};
+  position = 0;
+  EXPECT_EQ(read(client, *reader, position, 10), Names{"a"});
+}
+
+TEST_F(DirectoryReaderTest, APositionThatWasNotHandedOutIsRefused) {
+  names_ = {"b"};
+  ClientUnderTest client({&shard_});
+  auto reader = client.fs().open_directory(kDir);
+  EXPECT_EQ(errno_of(client.run(reader->read(1))), EINVAL);
+  ASSERT_TRUE(client.run(reader->read(0)));
+  EXPECT_TRUE(client.run(reader->read(1)));
+  EXPECT_EQ(errno_of(client.run(reader->read(2))), EINVAL);
+}
+
+TEST_F(DirectoryReaderTest, ARemovedDirectoryIsEmptyAndALostOneEio) {
+  shard_.script(Opcode::kReaddir, {fail_with(ESTALE)});
+  made_until(100);
+  ClientUnderTest client({&shard_});
+  auto reader = client.fs().open_directory(kDir);
+  auto entries = client.run(reader->read(0));
+  ASSERT_TRUE(entries) << entries.error().message();
+  EXPECT_TRUE(entries->empty());
+  nothing_is_of_this_life();
+  EXPECT_EQ(errno_of(client.run(reader->read(0))), EIO);
+}
+
+TEST_F(DirectoryReaderTest, ReadsThatOverlapTakeTurns) {
+  names_ = {"b", "d"};
+  ClientUnderTest client({&shard_});
+  auto reader = client.fs().open_directory(kDir);
+  auto first = client.start(reader->read(0));
+  auto second = client.start(reader->read(0));
+  ASSERT_TRUE(client.eventually([&] { return first->has_value() && second->has_value(); }));
+  ASSERT_TRUE(**first);
+  ASSERT_TRUE(**second);
+  EXPECT_EQ((**second)->size(), 2U);
+  EXPECT_EQ(shard_.count("readdir"), 2U);
+}
+
+}  // namespace
+}  // namespace benchfs::client

@@ -1,0 +1,23 @@
+// Attributes, open flags and errors in the kernel's terms.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+
+#include "base/error.h"
+#include "wire/attr.h"
+#include "wire/messages.h"
+
+namespace benchfs::mount {
+
+struct stat to_stat(const wire::Attr& attr);
+// `to_set`: FUSE_SET_ATTR_*.
+wire::SetAttrRequest to_request(const struct stat& wanted, int to_set);
+// Of open(2), without those for creating.
+std::uint32_t to_open_flags(int flags);
+// What a program sees: an answer of the file system as it is; a server that is lost or silent is
+// EIO or ETIMEDOUT.
+int to_errno(const Error& error);
+
+}  // namespace benchfs::mount

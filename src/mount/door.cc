@@ -1,0 +1,206 @@
+// What the kernel and the mount agree on, and which operation serves which request.
+#include "mount/door.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <utility>
+
+#include "mount/attributes.h"
+
+namespace benchfs::mount {
+namespace {
+
+// Shared mappings of files whose reads and writes bypass the page cache: Linux 6.6. libfuse 3.14
+// does not know the flag yet, so the answer to INIT is completed in before_reply().
+constexpr std::uint64_t kDirectIoAllowsMappings = 1ULL << 36;
+constexpr unsigned kDirectIoAllowsMappingsMinor = 39;
+
+constexpr std::uint64_t kNoHandle = 0;
+
+std::uint64_t handle_of(const fuse_file_info* info) {
+  return info != nullptr ? info->fh : kNoHandle;
+}
+
+}  // namespace
+
+client::Caller Door::caller_of(fuse_req_t request) {
+  const fuse_ctx* context = fuse_req_ctx(request);
+  return {.uid = context->uid, .gid = context->gid};
+}
+
+void Door::start(fuse_req_t request, rt::Task<void> task) {
+  if (!requests_.spawn(std::move(task))) {
+    fuse_reply_err(request, ENOTCONN);
+  }
+}
+
+void Door::init(fuse_conn_info& connection) {
+  // The kernel clears set-id bits by itself, with requests.
+  connection.want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV);
+  connection.want &=
+      ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+  bool can_map_direct = connection.proto_minor >= kDirectIoAllowsMappingsMinor;
+  is_direct_ = !config_.page_cache && can_map_direct;
+  is_init_reply_next_ = true;
+  if (config_.on_ready) {
+    config_.on_ready();
+  }
+}
+
+void Door::before_reply(std::span<const iovec> answer) {
+  if (!is_init_reply_next_) [[likely]] {
+    return;
+  }
+  is_init_reply_next_ = false;
+  if (is_direct_ && answer.size() == 2 && answer[1].iov_len >= sizeof(fuse_init_out)) {
+    auto* out = static_cast<fuse_init_out*>(answer[1].iov_base);
+    out->flags |= FUSE_INIT_EXT;
+    out->flags2 |= static_cast<std::uint32_t>(kDirectIoAllowsMappings >> 32U);
+  }
+}
+
+// Called by libfuse.
+struct Dispatch {
+  static Door& door(fuse_req_t req) { return *static_cast<Door*>(fuse_req_userdata(req)); }
+  static Door::Name name(fuse_ino_t parent, const char* text) {
+    return {wire::InodeId{parent}, std::string(text)};
+  }
+
+  static void init(void* self, fuse_conn_info* connection) {
+    static_cast<Door*>(self)->init(*connection);
+  }
+  static void lookup(fuse_req_t req, fuse_ino_t parent, const char* text) {
+    door(req).start(req, door(req).lookup(req, name(parent, text)));
+  }
+  static void getattr(fuse_req_t req, fuse_ino_t inode, fuse_file_info* info) {
+    door(req).start(req, door(req).get_attr(req, wire::InodeId{inode}, handle_of(info)));
+  }
+  static void setattr(
+      fuse_req_t req, fuse_ino_t inode, struct stat* attr, int to_set, fuse_file_info* info) {
+    wire::SetAttrRequest wanted = to_request(*attr, to_set);
+    door(req).start(req, door(req).set_attr(req, wire::InodeId{inode}, wanted, handle_of(info)));
+  }
+  static void readlink(fuse_req_t req, fuse_ino_t inode) {
+    door(req).start(req, door(req).readlink(req, wire::InodeId{inode}));
+  }
+  static void mknod(fuse_req_t req, fuse_ino_t parent, const char* text, mode_t mode, dev_t) {
+    if (!S_ISREG(mode)) {
+      fuse_reply_err(req, EPERM);
+      return;
+    }
+    door(req).start(req, door(req).make_file(req, name(parent, text), mode & 07777U));
+  }
+  static void mkdir(fuse_req_t req, fuse_ino_t parent, const char* text, mode_t mode) {
+    door(req).start(req, door(req).mkdir(req, name(parent, text), mode & 07777U));
+  }
+  static void symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* text) {
+    door(req).start(req, door(req).symlink(req, target, name(parent, text)));
+  }
+  static void unlink(fuse_req_t req, fuse_ino_t parent, const char* text) {
+    door(req).start(req, door(req).unlink(req, name(parent, text)));
+  }
+  static void rmdir(fuse_req_t req, fuse_ino_t parent, const char* text) {
+    door(req).start(req, door(req).rmdir(req, name(parent, text)));
+  }
+  static void rename(fuse_req_t req,
+                     fuse_ino_t parent,
+                     const char* text,
+                     fuse_ino_t new_parent,
+                     const char* new_text,
+                     unsigned flags) {
+    if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0) {
+      fuse_reply_err(req, EINVAL);
+      return;
+    }
+    std::uint32_t ours = flags != 0 ? wire::kRenameNoReplace : 0U;
+    door(req).start(req,
+                    door(req).rename(req, name(parent, text), name(new_parent, new_text), ours));
+  }
+  static void link(fuse_req_t req, fuse_ino_t, fuse_ino_t, const char*) {
+    fuse_reply_err(req, EPERM);  // what POSIX says where there are no hard links
+  }
+  static void open(fuse_req_t req, fuse_ino_t inode, fuse_file_info* info) {
+    door(req).start(req, door(req).open(req, wire::InodeId{inode}, *info));
+  }
+  static void create(
+      fuse_req_t req, fuse_ino_t parent, const char* text, mode_t mode, fuse_file_info* info) {
+    door(req).start(req, door(req).create(req, name(parent, text), mode & 07777U, *info));
+  }
+  static void read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
+    door(req).start(req, door(req).read(req, info->fh, size, static_cast<std::uint64_t>(offset)));
+  }
+  static void write(fuse_req_t req,
+                    fuse_ino_t,
+                    const char* data,
+                    size_t size,
+                    off_t offset,
+                    fuse_file_info* info) {
+    Door& self = door(req);
+    // Pages of a mapping go where they belong, whatever the flags of the handle say.
+    bool is_append = (info->flags & O_APPEND) != 0 && info->writepage == 0;
+    self.start(req,
+               self.write(req,
+                          info->fh,
+                          static_cast<std::uint64_t>(offset),
+                          std::as_bytes(std::span(data, size)),
+                          self.channel_->keep_received(),
+                          is_append));
+  }
+  static void release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
+    door(req).release(req, info->fh);
+  }
+  static void fsync(fuse_req_t req, fuse_ino_t, int, fuse_file_info* info) {
+    door(req).start(req, door(req).fsync(req, info->fh));
+  }
+  static void opendir(fuse_req_t req, fuse_ino_t inode, fuse_file_info* info) {
+    door(req).open_directory(req, wire::InodeId{inode}, *info);
+  }
+  static void readdir(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
+    door(req).start(
+        req, door(req).read_directory(req, info->fh, size, static_cast<std::uint64_t>(offset)));
+  }
+  static void releasedir(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
+    door(req).release_directory(req, info->fh);
+  }
+  static void fsyncdir(fuse_req_t req, fuse_ino_t, int, fuse_file_info*) {
+    fuse_reply_err(req, 0);  // names are in the servers' memory at once
+  }
+  static void statfs(fuse_req_t req, fuse_ino_t) { door(req).start(req, door(req).statfs(req)); }
+};
+
+const fuse_lowlevel_ops& Door::operations() {
+  static const fuse_lowlevel_ops table = [] {
+    fuse_lowlevel_ops ops{};
+    ops.init = Dispatch::init;
+    ops.lookup = Dispatch::lookup;
+    ops.getattr = Dispatch::getattr;
+    ops.setattr = Dispatch::setattr;
+    ops.readlink = Dispatch::readlink;
+    ops.mknod = Dispatch::mknod;
+    ops.mkdir = Dispatch::mkdir;
+    ops.symlink = Dispatch::symlink;
+    ops.unlink = Dispatch::unlink;
+    ops.rmdir = Dispatch::rmdir;
+    ops.rename = Dispatch::rename;
+    ops.link = Dispatch::link;
+    ops.open = Dispatch::open;
+    ops.create = Dispatch::create;
+    ops.read = Dispatch::read;
+    ops.write = Dispatch::write;
+    ops.release = Dispatch::release;
+    ops.fsync = Dispatch::fsync;
+    ops.opendir = Dispatch::opendir;
+    ops.readdir = Dispatch::readdir;
+    ops.releasedir = Dispatch::releasedir;
+    ops.fsyncdir = Dispatch::fsyncdir;
+    ops.statfs = Dispatch::statfs;
+    return ops;
+  }();
+  return table;
+}
+
+}  // namespace benchfs::mount

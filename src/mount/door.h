@@ -1,0 +1,117 @@
+// The operations of the kernel's file system interface, each one coroutine on the client core.
+//
+// A node of the kernel is an inode of ours under the same number, so nothing is remembered for
+// nodes: forget needs no work. Handles are open files and directories by number. No rule of the
+// file system lives here: what an operation means is the core's, whom it is allowed to is the
+// kernel's (default_permissions).
+//
+// Thread: the reactor's.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "client/file_system.h"
+#include "mount/buffers.h"
+#include "mount/channel.h"
+#include "mount/fuse.h"
+#include "mount/request.h"
+#include "rt/scope.h"
+
+namespace benchfs::mount {
+
+class Door {
+ public:
+  struct Config {
+    // File data in the kernel's page cache, checked by size and time at each read. Without it the
+    // kernel asks for every read, and caches pages only while they are mapped.
+    bool page_cache = false;
+    std::function<void()> on_ready;  // the kernel and the mount have agreed
+  };
+
+  Door(client::FileSystem& fs, Config config) : fs_(fs), config_(std::move(config)) {}
+  Door(const Door&) = delete;
+  Door& operator=(const Door&) = delete;
+
+  // For fuse_session_new(), whose user data is the door.
+  static const fuse_lowlevel_ops& operations();
+  // To be called with each answer before it is written.
+  void before_reply(std::span<const iovec> answer);
+
+  void attach(Channel& channel) { channel_ = &channel; }
+  // The requests that are being served.
+  [[nodiscard]] rt::Scope& requests() { return requests_; }
+
+ private:
+  friend struct Dispatch;
+
+  struct Name {
+    wire::InodeId parent;
+    std::string name;
+  };
+  static client::Caller caller_of(fuse_req_t request);
+  void start(fuse_req_t request, rt::Task<void> task);
+  void init(fuse_conn_info& connection);
+
+  // door_names.cc
+  rt::Task<void> lookup(fuse_req_t req, Name name);
+  rt::Task<void> get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t handle);
+  rt::Task<void> set_attr(fuse_req_t req,
+                          wire::InodeId inode,
+                          wire::SetAttrRequest wanted,
+                          std::uint64_t handle);
+  rt::Task<void> readlink(fuse_req_t req, wire::InodeId inode);
+  rt::Task<void> make_file(fuse_req_t req, Name name, std::uint32_t mode);
+  rt::Task<void> mkdir(fuse_req_t req, Name name, std::uint32_t mode);
+  rt::Task<void> symlink(fuse_req_t req, std::string target, Name name);
+  rt::Task<void> unlink(fuse_req_t req, Name name);
+  rt::Task<void> rmdir(fuse_req_t req, Name name);
+  rt::Task<void> rename(fuse_req_t req, Name from, Name to, std::uint32_t flags);
+  rt::Task<void> statfs(fuse_req_t req);
+
+  // door_files.cc
+  rt::Task<void> open(fuse_req_t req, wire::InodeId inode, fuse_file_info info);
+  rt::Task<void> create(fuse_req_t req, Name name, std::uint32_t mode, fuse_file_info info);
+  rt::Task<void> read(fuse_req_t req,
+                      std::uint64_t handle,
+                      std::size_t bytes,
+                      std::uint64_t offset);
+  // `memory` holds the data.
+  rt::Task<void> write(fuse_req_t req,
+                       std::uint64_t handle,
+                       std::uint64_t offset,
+                       std::span<const std::byte> data,
+                       Memory memory,
+                       bool is_append);
+  rt::Task<void> fsync(fuse_req_t req, std::uint64_t handle);
+  void release(fuse_req_t req, std::uint64_t handle);
+  std::shared_ptr<client::OpenFile> file(std::uint64_t handle) const;
+  void keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info);
+  void drop(std::uint64_t handle);
+
+  // door_directories.cc
+  void open_directory(fuse_req_t req, wire::InodeId inode, fuse_file_info info);
+  rt::Task<void> read_directory(fuse_req_t req,
+                                std::uint64_t handle,
+                                std::size_t bytes,
+                                std::uint64_t offset);
+  void release_directory(fuse_req_t req, std::uint64_t handle);
+
+  client::FileSystem& fs_;
+  Config config_;
+  Channel* channel_ = nullptr;
+  bool is_init_reply_next_ = false;
+  bool is_direct_ = true;  // no page cache but for mappings
+  rt::Scope requests_;
+  Buffers read_buffers_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<client::OpenFile>> files_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<client::DirectoryReader>> directories_;
+  std::uint64_t next_directory_ = 1;
+};
+
+}  // namespace benchfs::mount

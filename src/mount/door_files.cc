@@ -1,0 +1,137 @@
+// Open files and their data.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "mount/attributes.h"
+#include "mount/door.h"
+
+namespace benchfs::mount {
+namespace {
+
+constexpr std::size_t kReadBytes = 1U << 20;  // the most that the kernel asks for at a time
+
+}  // namespace
+
+std::shared_ptr<client::OpenFile> Door::file(std::uint64_t handle) const {
+  auto found = files_.find(handle);
+  return found != files_.end() ? found->second : nullptr;
+}
+
+void Door::keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info) {
+  info.fh = file->number;
+  info.direct_io = is_direct_ ? 1 : 0;
+  info.keep_cache = 0;
+  files_.insert_or_assign(file->number, std::move(file));
+}
+
+void Door::drop(std::uint64_t handle) {
+  auto found = files_.find(handle);
+  if (found != files_.end()) {
+    (void)fs_.open_files().close(*found->second);
+    files_.erase(found);
+  }
+}
+
+rt::Task<void> Door::open(fuse_req_t req, wire::InodeId inode, fuse_file_info info) {
+  Request request(req);
+  Result<std::shared_ptr<client::OpenFile>> opened =
+      co_await fs_.nodes().open(inode, to_open_flags(info.flags));
+  if (!opened) {
+    co_return request.fail(opened.error());
+  }
+  keep(*std::move(opened), info);
+  if (!request.reply_open(info)) {
+    drop(info.fh);
+  }
+}
+
+rt::Task<void> Door::create(fuse_req_t req, Name name, std::uint32_t mode, fuse_file_info info) {
+  Request request(req);
+  std::uint32_t flags = to_open_flags(info.flags) | wire::kOpenCreate;
+  if ((info.flags & O_EXCL) != 0) {
+    flags |= wire::kOpenExclusive;
+  }
+  Result<std::shared_ptr<client::OpenFile>> opened =
+      co_await fs_.nodes().open_entry(name.parent, name.name, flags, mode, caller_of(req));
+  if (!opened) {
+    co_return request.fail(opened.error());
+  }
+  wire::Attr attr = (*opened)->attr;
+  keep(*std::move(opened), info);
+  if (!request.reply_create(attr, info)) {
+    drop(info.fh);
+  }
+}
+
+rt::Task<void> Door::read(fuse_req_t req,
+                          std::uint64_t handle,
+                          std::size_t bytes,
+                          std::uint64_t offset) {
+  Request request(req);
+  std::shared_ptr<client::OpenFile> open = file(handle);
+  if (open == nullptr) {
+    co_return request.fail(EBADF);
+  }
+  bytes = std::min(bytes, kReadBytes);
+  Memory memory = read_buffers_.take();
+  if (memory == nullptr) {
+    memory.reset(std::malloc(kReadBytes));
+  }
+  if (memory == nullptr) {
+    co_return request.fail(ENOMEM);
+  }
+  std::span<std::byte> into(static_cast<std::byte*>(memory.get()), bytes);
+  Result<std::size_t> got = co_await fs_.read(*open, offset, into);
+  if (got) {
+    request.reply_data(into.first(*got));
+  } else {
+    request.fail(got.error());
+  }
+  read_buffers_.give_back(std::move(memory));
+}
+
+rt::Task<void> Door::write(fuse_req_t req,
+                           std::uint64_t handle,
+                           std::uint64_t offset,
+                           std::span<const std::byte> data,
+                           Memory memory,
+                           bool is_append) {
+  Request request(req);
+  std::shared_ptr<client::OpenFile> open = file(handle);
+  Result<std::size_t> written = fail_errno(EBADF);
+  if (open != nullptr && is_append) {
+    Result<client::Appended> appended = co_await fs_.append(*open, data);
+    if (appended) {
+      written = appended->bytes;
+    } else {
+      written = std::unexpected(std::move(appended.error()));
+    }
+  } else if (open != nullptr) {
+    written = co_await fs_.write_some(*open, offset, data);
+  }
+  if (written) {
+    request.reply_written(*written);
+  } else {
+    request.fail(written.error());
+  }
+  channel_->received_buffers().give_back(std::move(memory));
+}
+
+rt::Task<void> Door::fsync(fuse_req_t req, std::uint64_t handle) {
+  Request request(req);
+  std::shared_ptr<client::OpenFile> open = file(handle);
+  if (open == nullptr) {
+    co_return request.fail(EBADF);
+  }
+  request.reply(co_await fs_.fsync(*open));
+}
+
+void Door::release(fuse_req_t req, std::uint64_t handle) {
+  drop(handle);
+  fuse_reply_err(req, 0);
+}
+
+}  // namespace benchfs::mount

@@ -1,0 +1,102 @@
+// Names, attributes, and the whole file system.
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <utility>
+
+#include "mount/door.h"
+
+namespace benchfs::mount {
+
+rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
+  Request request(req);
+  request.reply_entry(co_await fs_.nodes().lookup(name.parent, name.name));
+}
+
+rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t handle) {
+  Request request(req);
+  if (std::shared_ptr<client::OpenFile> open = file(handle)) {
+    request.reply_attr(co_await fs_.fstat(*open));
+  } else {
+    request.reply_attr(co_await fs_.nodes().get_attr(inode));
+  }
+}
+
+rt::Task<void> Door::set_attr(fuse_req_t req,
+                              wire::InodeId inode,
+                              wire::SetAttrRequest wanted,
+                              std::uint64_t handle) {
+  Request request(req);
+  if (std::shared_ptr<client::OpenFile> open = file(handle)) {
+    request.reply_attr(co_await fs_.set_attr(*open, wanted));
+  } else {
+    request.reply_attr(co_await fs_.nodes().set_attr(inode, wanted));
+  }
+}
+
+rt::Task<void> Door::readlink(fuse_req_t req, wire::InodeId inode) {
+  Request request(req);
+  Result<std::string> target = co_await fs_.nodes().readlink(inode);
+  if (target) {
+    request.reply_text(target->c_str());
+  } else {
+    request.fail(target.error());
+  }
+}
+
+rt::Task<void> Door::make_file(fuse_req_t req, Name name, std::uint32_t mode) {
+  Request request(req);
+  constexpr std::uint32_t kNew = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive;
+  Result<std::shared_ptr<client::OpenFile>> made =
+      co_await fs_.nodes().open_entry(name.parent, name.name, kNew, mode, caller_of(req));
+  if (!made) {
+    co_return request.fail(made.error());
+  }
+  (void)fs_.open_files().close(**made);
+  request.reply_entry((*made)->attr);
+}
+
+rt::Task<void> Door::mkdir(fuse_req_t req, Name name, std::uint32_t mode) {
+  Request request(req);
+  request.reply_entry(co_await fs_.nodes().mkdir(name.parent, name.name, mode, caller_of(req)));
+}
+
+rt::Task<void> Door::symlink(fuse_req_t req, std::string target, Name name) {
+  Request request(req);
+  request.reply_entry(co_await fs_.nodes().symlink(name.parent, name.name, target, caller_of(req)));
+}
+
+rt::Task<void> Door::unlink(fuse_req_t req, Name name) {
+  Request request(req);
+  request.reply(co_await fs_.nodes().unlink(name.parent, name.name));
+}
+
+rt::Task<void> Door::rmdir(fuse_req_t req, Name name) {
+  Request request(req);
+  request.reply(co_await fs_.nodes().rmdir(name.parent, name.name));
+}
+
+rt::Task<void> Door::rename(fuse_req_t req, Name from, Name to, std::uint32_t flags) {
+  Request request(req);
+  request.reply(co_await fs_.nodes().rename(from.parent, from.name, to.parent, to.name, flags));
+}
+
+rt::Task<void> Door::statfs(fuse_req_t req) {
+  Request request(req);
+  Result<client::Statfs> whole = co_await fs_.statfs();
+  if (!whole) {
+    co_return request.fail(whole.error());
+  }
+  constexpr std::uint64_t kBlock = 4096;
+  struct statvfs out{};
+  out.f_bsize = kBlock;
+  out.f_frsize = kBlock;
+  out.f_blocks = whole->total_bytes / kBlock;
+  out.f_bfree = whole->free_bytes / kBlock;
+  out.f_bavail = out.f_bfree;
+  // The number of files has no limit of its own: 0 of 0, as in btrfs.
+  out.f_namemax = wire::kMaxNameBytes;
+  request.reply_statfs(out);
+}
+
+}  // namespace benchfs::mount

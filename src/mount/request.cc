@@ -1,0 +1,133 @@
+#include "mount/request.h"
+
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "mount/attributes.h"
+#include "rt/reactor.h"
+
+namespace benchfs::mount {
+namespace {
+
+// Nothing is cached by the kernel: another client may change it at any time.
+fuse_entry_param to_entry(const wire::Attr& attr) {
+  fuse_entry_param entry{};
+  entry.ino = attr.inode;  // never used again for another file: it needs no generation
+  entry.attr = to_stat(attr);
+  return entry;
+}
+
+// A server that fails can fail every request: says so the 1st, 2nd, 4th, … time.
+void log_failure(const Error& error) {
+  static std::atomic<std::uint64_t> failures{0};
+  std::uint64_t count = failures.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (std::has_single_bit(count)) {
+    BENCHFS_LOG(kWarn, "a request failed ({} so far): {}", count, error.message());
+  }
+}
+
+}  // namespace
+
+Request::Request(fuse_req_t request) : request_(request) {
+  fuse_req_interrupt_func(request_, &Request::on_interrupt, this);
+}
+
+Request::~Request() {
+  fail(EIO);
+}
+
+void Request::on_interrupt(fuse_req_t /*request*/, void* self) {
+  auto* request = static_cast<Request*>(self);
+  rt::Reactor::current()->arm(*request, mono_now() + kInterruptPatience);
+}
+
+void Request::on_timer() {
+  fail(EINTR);
+}
+
+fuse_req_t Request::take() {
+  disarm();
+  return std::exchange(request_, nullptr);
+}
+
+void Request::fail(int error_number) {
+  if (fuse_req_t request = take()) {
+    fuse_reply_err(request, error_number);
+  }
+}
+
+void Request::fail(const Error& error) {
+  if (error.code != Errc::kPosix && error.code != Errc::kCancelled) {
+    log_failure(error);
+  }
+  fail(to_errno(error));
+}
+
+void Request::reply(const Status& status) {
+  if (status) {
+    done();
+  } else {
+    fail(status.error());
+  }
+}
+
+void Request::reply_entry(const Result<wire::Attr>& attr) {
+  if (!attr) {
+    return fail(attr.error());
+  }
+  if (fuse_req_t request = take()) {
+    fuse_entry_param entry = to_entry(*attr);
+    fuse_reply_entry(request, &entry);
+  }
+}
+
+void Request::reply_attr(const Result<wire::Attr>& attr) {
+  if (!attr) {
+    return fail(attr.error());
+  }
+  if (fuse_req_t request = take()) {
+    struct stat out = to_stat(*attr);
+    fuse_reply_attr(request, &out, 0);
+  }
+}
+
+void Request::reply_text(const char* text) {
+  if (fuse_req_t request = take()) {
+    fuse_reply_readlink(request, text);
+  }
+}
+
+void Request::reply_written(std::size_t bytes) {
+  if (fuse_req_t request = take()) {
+    fuse_reply_write(request, bytes);
+  }
+}
+
+void Request::reply_data(std::span<const std::byte> data) {
+  if (fuse_req_t request = take()) {
+    fuse_reply_buf(request, reinterpret_cast<const char*>(data.data()), data.size());
+  }
+}
+
+void Request::reply_statfs(const struct statvfs& statistics) {
+  if (fuse_req_t request = take()) {
+    fuse_reply_statfs(request, &statistics);
+  }
+}
+
+bool Request::reply_open(const fuse_file_info& info) {
+  fuse_req_t request = take();
+  return request != nullptr && fuse_reply_open(request, &info) == 0;
+}
+
+bool Request::reply_create(const wire::Attr& attr, const fuse_file_info& info) {
+  fuse_req_t request = take();
+  fuse_entry_param entry = to_entry(attr);
+  return request != nullptr && fuse_reply_create(request, &entry, &info) == 0;
+}
+
+}  // namespace benchfs::mount

@@ -1,0 +1,57 @@
+// One request of the kernel while it is served. Lives in the frame of the coroutine that serves it
+// and answers exactly once.
+//
+// When the calling program gets a signal, the kernel says so (FUSE_INTERRUPT). A request that is
+// not done a second later is answered with EINTR, and its coroutine ends unheard: the effect may
+// have happened. It is not answered at once because programs do not expect EINTR from files for a
+// timer or a child that ended.
+//
+// Thread: the reactor's.
+#pragma once
+
+#include <sys/statvfs.h>
+
+#include <cstddef>
+#include <span>
+
+#include "base/error.h"
+#include "mount/fuse.h"
+#include "rt/timer.h"
+#include "wire/attr.h"
+
+namespace benchfs::mount {
+
+class Request final : private rt::Timer {
+ public:
+  static constexpr Nanos kInterruptPatience = std::chrono::seconds(1);
+
+  explicit Request(fuse_req_t request);
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+  ~Request() override;
+
+  void done() { fail(0); }
+  void fail(int error_number);
+  void fail(const Error& error);
+  // done() or fail().
+  void reply(const Status& status);
+  void reply_entry(const Result<wire::Attr>& attr);
+  void reply_attr(const Result<wire::Attr>& attr);
+  void reply_text(const char* text);
+  void reply_written(std::size_t bytes);
+  void reply_data(std::span<const std::byte> data);
+  void reply_statfs(const struct statvfs& statistics);
+  // False when nobody takes what was opened: it must be closed.
+  [[nodiscard]] bool reply_open(const fuse_file_info& info);
+  [[nodiscard]] bool reply_create(const wire::Attr& attr, const fuse_file_info& info);
+
+ private:
+  static void on_interrupt(fuse_req_t request, void* self);
+  void on_timer() override;
+  // The request to answer now; null when that has happened.
+  [[nodiscard]] fuse_req_t take();
+
+  fuse_req_t request_;
+};
+
+}  // namespace benchfs::mount

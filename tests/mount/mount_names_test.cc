@@ -1,0 +1,186 @@
+// Names, attributes and directories through the kernel.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "mount/mount_fixture.h"
+
+namespace benchfs::test {
+namespace {
+
+class MountNames : public MountTest {};
+
+TEST_F(MountNames, EachOperation) {
+  Mounted m = mount();
+  EXPECT_EQ(::mkdir((m / "d").c_str(), 0751), 0);
+  EXPECT_EQ(stat_of(m / "d").st_mode, static_cast<mode_t>(S_IFDIR | 0751));
+  put(m / "d/f", "hello");
+  EXPECT_EQ(get(m / "d/f"), "hello");
+  EXPECT_EQ(stat_of(m / "d/f").st_size, 5);
+  EXPECT_EQ(::symlink("d/f", (m / "l").c_str()), 0);
+  EXPECT_EQ(get(m / "l"), "hello");
+  std::array<char, 64> target{};
+  EXPECT_EQ(::readlink((m / "l").c_str(), target.data(), target.size()), 3);
+  EXPECT_STREQ(target.data(), "d/f");
+  EXPECT_EQ(::mknod((m / "n").c_str(), S_IFREG | 0600, 0), 0);
+  EXPECT_EQ(error_of(::mknod((m / "n").c_str(), S_IFREG | 0600, 0)), EEXIST);
+  EXPECT_EQ(stat_of(m / "n").st_mode, static_cast<mode_t>(S_IFREG | 0600));
+  EXPECT_EQ(::chmod((m / "d/f").c_str(), 0604), 0);
+  EXPECT_EQ(stat_of(m / "d/f").st_mode, static_cast<mode_t>(S_IFREG | 0604));
+  std::array<timespec, 2> times = {timespec{.tv_sec = -5, .tv_nsec = 7},
+                                   timespec{.tv_sec = 5'000'000'000, .tv_nsec = 999'999'999}};
+  EXPECT_EQ(::utimensat(AT_FDCWD, (m / "d/f").c_str(), times.data(), 0), 0);
+  EXPECT_EQ(stat_of(m / "d/f").st_atim.tv_sec, -5);
+  EXPECT_EQ(stat_of(m / "d/f").st_atim.tv_nsec, 7);
+  EXPECT_EQ(stat_of(m / "d/f").st_mtim.tv_sec, 5'000'000'000);
+  EXPECT_EQ(stat_of(m / "d/f").st_mtim.tv_nsec, 999'999'999);
+  EXPECT_EQ(::truncate((m / "d/f").c_str(), 2), 0);
+  EXPECT_EQ(get(m / "d/f"), "he");
+  EXPECT_EQ(error_of(::rmdir((m / "d").c_str())), ENOTEMPTY);
+  EXPECT_EQ(error_of(::unlink((m / "d").c_str())), EISDIR);
+  EXPECT_EQ(::rename((m / "d/f").c_str(), (m / "g").c_str()), 0);
+  EXPECT_EQ(error_of(::access((m / "d/f").c_str(), F_OK)), ENOENT);
+  EXPECT_EQ(get(m / "g"), "he");
+  EXPECT_EQ(::rmdir((m / "d").c_str()), 0);
+  EXPECT_EQ(::unlink((m / "g").c_str()), 0);
+  EXPECT_EQ(error_of(::open((m / "g").c_str(), O_RDONLY)), ENOENT);
+  struct statvfs whole{};
+  EXPECT_EQ(::statvfs(m.path.c_str(), &whole), 0);
+  EXPECT_GT(whole.f_blocks, 0U);
+  EXPECT_GE(whole.f_blocks, whole.f_bavail);
+  EXPECT_EQ(whole.f_namemax, 255U);
+  Fd directory(::open(m.path.c_str(), O_RDONLY | O_DIRECTORY));
+  EXPECT_EQ(::fsync(directory.get()), 0);
+}
+
+TEST_F(MountNames, WhatIsNotSupportedSaysSo) {
+  Mounted m = mount();
+  put(m / "f", "x");
+  EXPECT_EQ(error_of(::link((m / "f").c_str(), (m / "g").c_str())), EPERM);
+  EXPECT_EQ(error_of(::mkfifo((m / "p").c_str(), 0600)), EPERM);
+  EXPECT_EQ(error_of(::renameat2(AT_FDCWD,
+                                 (m / "f").c_str(),
+                                 AT_FDCWD,
+                                 (m / "f").c_str(),
+                                 RENAME_EXCHANGE | RENAME_NOREPLACE)),
+            EINVAL);
+  EXPECT_EQ(error_of(::mkdir((m / std::string(256, 'n')).c_str(), 0700)), ENAMETOOLONG);
+}
+
+TEST_F(MountNames, RenameFlags) {
+  Mounted m = mount();
+  put(m / "a", "a");
+  put(m / "b", "b");
+  auto rename = [&](const char* from, const char* to, unsigned flags) {
+    return error_of(::renameat2(AT_FDCWD, (m / from).c_str(), AT_FDCWD, (m / to).c_str(), flags));
+  };
+  EXPECT_EQ(rename("a", "b", RENAME_NOREPLACE), EEXIST);
+  EXPECT_EQ(rename("a", "c", RENAME_NOREPLACE), 0);
+  EXPECT_EQ(rename("c", "b", 0), 0);
+  EXPECT_EQ(get(m / "b"), "a");
+  EXPECT_EQ(rename("b", "b", 0), 0);
+  ASSERT_EQ(::mkdir((m / "d").c_str(), 0755), 0);
+  ASSERT_EQ(::mkdir((m / "d/e").c_str(), 0755), 0);
+  EXPECT_EQ(rename("d", "d/e/f", 0), EINVAL);
+  EXPECT_EQ(rename("d/e", "d", 0), ENOTEMPTY);
+  EXPECT_EQ(rename("b", "d", 0), EISDIR);
+  EXPECT_EQ(rename("d", "b", 0), ENOTDIR);
+  EXPECT_EQ(rename("b", "c", RENAME_EXCHANGE), EINVAL);
+}
+
+// What exists throughout is seen exactly once, however the directory changes in between.
+TEST_F(MountNames, AListingOfThousandsOfNamesThatChange) {
+  Mounted m = mount();
+  ASSERT_EQ(::mkdir((m / "d").c_str(), 0755), 0);
+  constexpr int kNames = 10'000;
+  auto client = connect();
+  for (int i = 0; i < kNames; ++i) {
+    std::string name = "/d/stays_" + std::to_string(i);
+    auto file = client->run(client->fs().open(name, wire::kOpenWrite | wire::kOpenCreate, 0644));
+    ASSERT_TRUE(file) << message(file);
+    ASSERT_TRUE(client->run(client->fs().close(*file)));
+  }
+  DIR* directory = ::opendir((m / "d").c_str());
+  ASSERT_NE(directory, nullptr);
+  std::map<std::string, int> seen;
+  int count = 0;
+  while (dirent* entry = ::readdir(directory)) {
+    ++seen[entry->d_name];
+    if (++count % 100 == 0) {
+      std::string other = m / "d/" + std::to_string(count % 700);
+      if (count % 200 == 0) {
+        put(other + "_comes", "");
+      } else {
+        ::unlink((other + "_comes").c_str());
+      }
+    }
+  }
+  for (int i = 0; i < kNames; ++i) {
+    ASSERT_EQ(seen["stays_" + std::to_string(i)], 1) << i;
+  }
+  EXPECT_EQ(seen["."], 1);
+  EXPECT_EQ(seen[".."], 1);
+  for (const auto& [name, times] : seen) {
+    ASSERT_EQ(times, 1) << name;
+  }
+  ::closedir(directory);
+}
+
+TEST_F(MountNames, PlacesInADirectoryStayValid) {
+  Mounted m = mount();
+  ASSERT_EQ(::mkdir((m / "d").c_str(), 0755), 0);
+  constexpr int kNames = 500;
+  for (int i = 0; i < kNames; ++i) {
+    put(m / "d/name_" + std::to_string(1000 + i), "");
+  }
+  DIR* directory = ::opendir((m / "d").c_str());
+  ASSERT_NE(directory, nullptr);
+  std::vector<std::string> names;
+  std::vector<long> places;  // before the name
+  long place = ::telldir(directory);
+  while (dirent* entry = ::readdir(directory)) {
+    names.emplace_back(entry->d_name);
+    places.push_back(place);
+    place = ::telldir(directory);
+  }
+  ASSERT_EQ(names.size(), kNames + 2U);
+  ASSERT_EQ(::unlink((m / "d/name_1000").c_str()), 0);
+  put(m / "d/name_0999", "");
+  for (std::size_t i = names.size() - 1; i > 5; i -= 7) {
+    ::seekdir(directory, places[i]);
+    dirent* entry = ::readdir(directory);
+    ASSERT_NE(entry, nullptr);
+    EXPECT_EQ(entry->d_name, names[i]);
+  }
+  ::rewinddir(directory);
+  std::set<std::string> again;
+  while (dirent* entry = ::readdir(directory)) {
+    again.insert(entry->d_name);
+  }
+  EXPECT_TRUE(again.contains("name_0999"));
+  EXPECT_FALSE(again.contains("name_1000"));
+  EXPECT_EQ(again.size(), names.size());
+  ::closedir(directory);
+}
+
+TEST_F(MountNames, ARemovedDirectoryThatIsOpenIsEmpty) {
+  Mounted m = mount();
+  ASSERT_EQ(::mkdir((m / "d").c_str(), 0755), 0);
+  Fd directory(::open((m / "d").c_str(), O_RDONLY | O_DIRECTORY));
+  ASSERT_TRUE(directory.is_open());
+  ASSERT_EQ(::rmdir((m / "d").c_str()), 0);
+  EXPECT_EQ(error_of(::openat(directory.get(), "f", O_WRONLY | O_CREAT, 0644)), ENOENT);
+}
+
+}  // namespace
+}  // namespace benchfs::test
