@@ -141,14 +141,18 @@ struct Dispatch {
                     fuse_file_info* info) {
     Door& self = door(req);
     // Pages of a mapping go where they belong, whatever the flags of the handle say.
-    bool is_append = (info->flags & O_APPEND) != 0 && info->writepage == 0;
+    Door::WriteFlags flags;
+    flags.is_append = (info->flags & O_APPEND) != 0 && info->writepage == 0;
+    // libfuse does not pass this on. The data follow the fixed part of the request.
+    const fuse_write_in* fixed = reinterpret_cast<const fuse_write_in*>(data) - 1;
+    flags.clears_set_id = (fixed->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
     self.start(req,
                self.write(req,
                           info->fh,
                           static_cast<std::uint64_t>(offset),
                           std::as_bytes(std::span(data, size)),
                           self.channel_->keep_received(),
-                          is_append));
+                          flags));
   }
   static void release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
     door(req).release(req, info->fh);

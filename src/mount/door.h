@@ -54,6 +54,10 @@ class Door {
     wire::InodeId parent;
     std::string name;
   };
+  struct WriteFlags {
+    bool is_append = false;
+    bool clears_set_id = false;
+  };
   static client::Caller caller_of(fuse_req_t request);
   void start(fuse_req_t request, rt::Task<void> task);
   void init(fuse_conn_info& connection);
@@ -87,7 +91,7 @@ class Door {
                        std::uint64_t offset,
                        std::span<const std::byte> data,
                        Memory memory,
-                       bool is_append);
+                       WriteFlags flags);
   rt::Task<void> fsync(fuse_req_t req, std::uint64_t handle);
   void release(fuse_req_t req, std::uint64_t handle);
   std::shared_ptr<client::OpenFile> file(std::uint64_t handle) const;

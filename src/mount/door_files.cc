@@ -98,11 +98,17 @@ rt::Task<void> Door::write(fuse_req_t req,
                            std::uint64_t offset,
                            std::span<const std::byte> data,
                            Memory memory,
-                           bool is_append) {
+                           WriteFlags flags) {
   Request request(req);
   std::shared_ptr<client::OpenFile> open = file(handle);
   Result<std::size_t> written = fail_errno(EBADF);
-  if (open != nullptr && is_append) {
+  Status cleared;
+  if (open != nullptr && flags.clears_set_id) {
+    cleared = co_await fs_.nodes().clear_set_id(*open);
+  }
+  if (!cleared) {
+    written = std::unexpected(std::move(cleared.error()));
+  } else if (open != nullptr && flags.is_append) {
     Result<client::Appended> appended = co_await fs_.append(*open, data);
     if (appended) {
       written = appended->bytes;

@@ -81,6 +81,21 @@ rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open(wire::InodeId inode, std::ui
   co_return std::move(opened.file);
 }
 
+rt::CoStatus Nodes::clear_set_id(OpenFile& file) {
+  if ((file.attr.mode & (S_ISUID | S_ISGID)) == 0) [[likely]] {
+    co_return Status{};
+  }
+  BENCHFS_CO_TRY(wire::Attr attr, co_await open_files_.stat(file));
+  std::uint32_t cleared = S_ISUID | ((attr.mode & S_IXGRP) != 0 ? S_ISGID : 0);
+  if ((attr.mode & cleared) != 0) {
+    wire::SetAttrRequest request;
+    request.mask = wire::kSetMode;
+    request.mode = attr.mode & 07777U & ~cleared;
+    BENCHFS_CO_TRY_VOID(co_await open_files_.set_attr(file, request));
+  }
+  co_return Status{};
+}
+
 // --- Entries -------------------------------------------------------------------------------------
 
 rt::CoResult<wire::Attr> Nodes::lookup(wire::InodeId parent, std::string_view name) {

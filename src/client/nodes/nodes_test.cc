@@ -204,6 +204,31 @@ TEST_F(OwnersTest, ASetGidDirectoryHandsOnItsGroup) {
   EXPECT_EQ(link_.gid, 42U);
 }
 
+TEST_F(NodesTest, AWriteWithoutPrivilegesClearsTheSetIdBits) {
+  struct Case {
+    std::uint32_t before;
+    std::uint32_t after;  // 0: nothing is changed
+  };
+  for (Case one :
+       {Case{04755, 0755}, Case{02755, 0755}, Case{06711, 0711}, Case{02745, 0}, Case{0755, 0}}) {
+    ScriptedShard shard;
+    wire::Attr attr = file_attr(kFile);
+    attr.mode = S_IFREG | one.before;
+    for (Opcode opcode : {Opcode::kOpenInode, Opcode::kGetAttr, Opcode::kSetAttr}) {
+      shard.script(opcode, {entry(attr)});
+    }
+    ClientUnderTest client({&shard});
+    auto file = client.run(client.fs().nodes().open(kFile, wire::kOpenWrite));
+    ASSERT_TRUE(file);
+    ASSERT_TRUE(client.run(client.fs().nodes().clear_set_id(**file)));
+    std::vector<wire::SetAttrRequest> changes = shard.requests<wire::SetAttrRequest>();
+    ASSERT_EQ(changes.size(), one.after != 0 ? 1U : 0U) << one.before;
+    if (!changes.empty()) {
+      EXPECT_EQ(changes[0].mode, one.after);
+    }
+  }
+}
+
 // --- Reading a directory -------------------------------------------------------------------------
 
 class DirectoryReaderTest : public NodesTest {
