@@ -35,7 +35,8 @@ MountTest::Mounted MountTest::mount(const std::string& name,
                                     const std::vector<std::string>& options) {
   Mounted mounted{.path = path(name)};
   std::filesystem::create_directories(mounted.path);
-  std::vector<std::string> words = {"mount", mounted.path, "--log", path(name + ".log")};
+  std::vector<std::string> words = {
+      "mount", mounted.path, "--timeout", "25", "--log", path(name + ".log")};
   words.insert(words.end(), options.begin(), options.end());
   Ended ended = benchfs(words);
   EXPECT_EQ(ended.exit_code, 0) << ended.err;
