@@ -1,5 +1,6 @@
 // Who may do what: the kernel checks owners and modes, and the caller owns what it creates.
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
