@@ -161,7 +161,7 @@ struct Dispatch {
     door(req).start(req, door(req).fsync(req, info->fh));
   }
   static void opendir(fuse_req_t req, fuse_ino_t inode, fuse_file_info* info) {
-    door(req).open_directory(req, wire::InodeId{inode}, *info);
+    door(req).start(req, door(req).open_directory(req, wire::InodeId{inode}, *info));
   }
   static void readdir(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
     door(req).start(

@@ -99,12 +99,19 @@ class Door {
   void drop(std::uint64_t handle);
 
   // door_directories.cc
-  void open_directory(fuse_req_t req, wire::InodeId inode, fuse_file_info info);
+  struct OpenDirectory {
+    std::shared_ptr<client::OpenFile> file;
+    std::shared_ptr<client::DirectoryReader> reader;
+  };
+  rt::Task<void> open_directory(fuse_req_t req, wire::InodeId inode, fuse_file_info info);
   rt::Task<void> read_directory(fuse_req_t req,
                                 std::uint64_t handle,
                                 std::size_t bytes,
                                 std::uint64_t offset);
   void release_directory(fuse_req_t req, std::uint64_t handle);
+  void drop_directory(std::uint64_t handle);
+  // One that is open, whether it was removed or not.
+  [[nodiscard]] std::shared_ptr<client::OpenFile> find_open_directory(wire::InodeId inode) const;
 
   client::FileSystem& fs_;
   Config config_;
@@ -114,8 +121,7 @@ class Door {
   rt::Scope requests_;
   Buffers read_buffers_;
   std::unordered_map<std::uint64_t, std::shared_ptr<client::OpenFile>> files_;
-  std::unordered_map<std::uint64_t, std::shared_ptr<client::DirectoryReader>> directories_;
-  std::uint64_t next_directory_ = 1;
+  std::unordered_map<std::uint64_t, OpenDirectory> directories_;
 };
 
 }  // namespace benchfs::mount

@@ -45,11 +45,34 @@ class Page {
 
 }  // namespace
 
-void Door::open_directory(fuse_req_t req, wire::InodeId inode, fuse_file_info info) {
-  info.fh = next_directory_++;
-  directories_.emplace(info.fh, fs_.open_directory(inode));
-  if (fuse_reply_open(req, &info) != 0) {
-    directories_.erase(info.fh);
+rt::Task<void> Door::open_directory(fuse_req_t req, wire::InodeId inode, fuse_file_info info) {
+  Request request(req);
+  constexpr std::uint32_t kFlags = wire::kOpenRead | wire::kOpenDirectory;
+  Result<std::shared_ptr<client::OpenFile>> opened = co_await fs_.nodes().open(inode, kFlags);
+  if (!opened) {
+    co_return request.fail(opened.error());
+  }
+  info.fh = (*opened)->number;
+  directories_.emplace(info.fh, OpenDirectory{*std::move(opened), fs_.open_directory(inode)});
+  if (!request.reply_open(info)) {
+    drop_directory(info.fh);
+  }
+}
+
+std::shared_ptr<client::OpenFile> Door::find_open_directory(wire::InodeId inode) const {
+  for (const auto& [handle, directory] : directories_) {
+    if (directory.reader->directory() == inode) {
+      return directory.file;
+    }
+  }
+  return nullptr;
+}
+
+void Door::drop_directory(std::uint64_t handle) {
+  auto found = directories_.find(handle);
+  if (found != directories_.end()) {
+    (void)fs_.open_files().close(*found->second.file);
+    directories_.erase(found);
   }
 }
 
@@ -62,15 +85,13 @@ rt::Task<void> Door::read_directory(fuse_req_t req,
   if (found == directories_.end()) {
     co_return request.fail(EBADF);
   }
-  std::shared_ptr<client::DirectoryReader> reader = found->second;
+  auto [open, reader] = found->second;
   Page page(req, bytes);
   if (offset == 0) {
     page.add(".", reader->directory(), S_IFDIR, 1);
   }
   if (offset < kDots) {
-    Result<wire::Attr> attr = co_await fs_.nodes().get_attr(reader->directory());
-    wire::InodeId parent = attr ? wire::InodeId{attr->parent} : reader->directory();
-    page.add("..", parent, S_IFDIR, kDots);
+    page.add("..", wire::InodeId{open->attr.parent}, S_IFDIR, kDots);
   }
   std::uint64_t position = offset > kDots ? offset - kDots : 0;
   for (bool has_room = true; has_room;) {
@@ -94,7 +115,7 @@ rt::Task<void> Door::read_directory(fuse_req_t req,
 }
 
 void Door::release_directory(fuse_req_t req, std::uint64_t handle) {
-  directories_.erase(handle);
+  drop_directory(handle);
   fuse_reply_err(req, 0);
 }
 

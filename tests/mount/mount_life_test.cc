@@ -135,7 +135,9 @@ TEST_F(MountLife, WrongMountPointsAreNamed) {
 TEST_F(MountLife, AMountNeedsACluster) {
   std::string directory = path("mnt");
   std::filesystem::create_directory(directory);
-  Ended ended = benchfs({"--registry-dir", path("none"), "mount", directory});
+  Ended ended =
+      Process({BENCHFS_PROGRAM, "--registry-dir", path("none"), "mount", directory}, path("."))
+          .wait(patience());
   EXPECT_EQ(ended.exit_code, 1);
   EXPECT_NE(ended.err.find("benchfs up"), std::string::npos) << ended.err;
   // With a list of servers that are all dead.

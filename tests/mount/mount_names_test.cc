@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <set>
 #include <string>
@@ -95,7 +96,7 @@ TEST_F(MountNames, RenameFlags) {
   EXPECT_EQ(rename("d/e", "d", 0), ENOTEMPTY);
   EXPECT_EQ(rename("b", "d", 0), EISDIR);
   EXPECT_EQ(rename("d", "b", 0), ENOTDIR);
-  EXPECT_EQ(rename("b", "c", RENAME_EXCHANGE), EINVAL);
+  EXPECT_EQ(rename("b", "d", RENAME_EXCHANGE), EINVAL);
 }
 
 // What exists throughout is seen exactly once, however the directory changes in between.
@@ -179,6 +180,9 @@ TEST_F(MountNames, ARemovedDirectoryThatIsOpenIsEmpty) {
   Fd directory(::open((m / "d").c_str(), O_RDONLY | O_DIRECTORY));
   ASSERT_TRUE(directory.is_open());
   ASSERT_EQ(::rmdir((m / "d").c_str()), 0);
+  struct stat attr{};
+  EXPECT_EQ(::fstat(directory.get(), &attr), 0) << std::strerror(errno);
+  EXPECT_EQ(attr.st_nlink, 0U);
   EXPECT_EQ(error_of(::openat(directory.get(), "f", O_WRONLY | O_CREAT, 0644)), ENOENT);
 }
 
