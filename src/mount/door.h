@@ -110,8 +110,6 @@ class Door {
                                 std::uint64_t offset);
   void release_directory(fuse_req_t req, std::uint64_t handle);
   void drop_directory(std::uint64_t handle);
-  // One that is open, whether it was removed or not.
-  [[nodiscard]] std::shared_ptr<client::OpenFile> find_open_directory(wire::InodeId inode) const;
 
   client::FileSystem& fs_;
   Config config_;

@@ -59,15 +59,6 @@ rt::Task<void> Door::open_directory(fuse_req_t req, wire::InodeId inode, fuse_fi
   }
 }
 
-std::shared_ptr<client::OpenFile> Door::find_open_directory(wire::InodeId inode) const {
-  for (const auto& [handle, directory] : directories_) {
-    if (directory.reader->directory() == inode) {
-      return directory.file;
-    }
-  }
-  return nullptr;
-}
-
 void Door::drop_directory(std::uint64_t handle) {
   auto found = directories_.find(handle);
   if (found != directories_.end()) {

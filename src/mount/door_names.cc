@@ -2,7 +2,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#include <cerrno>
 #include <utility>
 
 #include "mount/door.h"
@@ -19,13 +18,7 @@ rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t
   if (std::shared_ptr<client::OpenFile> open = file(handle)) {
     request.reply_attr(co_await fs_.fstat(*open));
   } else {
-    Result<wire::Attr> attr = co_await fs_.nodes().get_attr(inode);
-    if (!attr && attr.error().is_posix(ESTALE)) {
-      if (std::shared_ptr<client::OpenFile> directory = find_open_directory(inode)) {
-        attr = co_await fs_.fstat(*directory);
-      }
-    }
-    request.reply_attr(attr);
+    request.reply_attr(co_await fs_.nodes().get_attr(inode));
   }
 }
 
