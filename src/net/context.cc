@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/signal_block.h"
 #include "net/ucx_calls.h"
+#include "net/ucx_library.h"
 
 namespace benchfs::net {
 namespace {
@@ -222,6 +223,7 @@ MemoryRegion::~MemoryRegion() {
 }
 
 Result<std::unique_ptr<Context>> Context::create(const ContextConfig& config) {
+  BENCHFS_TRY_VOID(load_ucx());
   // Peers that die are an expected event here and reported by us; UCX would log each as an error.
   static std::once_flag once;
   std::call_once(once, [] {
