@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -37,6 +39,12 @@ class NodeDoor : public FaultFixture {
   }
   std::int64_t programs() { return stats()["door"]["programs"].get<std::int64_t>(); }
   std::int64_t descriptors() { return stats()["net"]["descriptors"].get<std::int64_t>(); }
+  static bool has_loaded_ucx(const ClientProcess& client) {
+    std::ifstream maps(fmt::format("/proc/{}/maps", client.pid()));
+    std::string text(std::istreambuf_iterator<char>(maps), {});
+    EXPECT_NE(text.find("libc.so"), std::string::npos);
+    return text.find("libucp") != std::string::npos || text.find("libucs") != std::string::npos;
+  }
   static std::int64_t ask(ClientProcess& client, const std::string& operation) {
     Answer answer = client.call(operation);
     EXPECT_TRUE(answer.ok()) << operation << ": " << answer.error;
@@ -60,6 +68,7 @@ TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
     EXPECT_EQ(now["net"]["endpoints"], 0);
     EXPECT_GT(now["door"]["calls"], 8);
   }
+  EXPECT_FALSE(has_loaded_ucx(*program));
   Ended status = benchfs({"status"});
   EXPECT_NE(status.out.find("BY DOOR"), std::string::npos) << status.out;
 }
@@ -71,6 +80,7 @@ TEST_F(NodeDoor, WhoHasNoneUsesTheNetwork) {
   ask(*outside, "mkdir /d");
   EXPECT_GE(stats()["net"]["endpoints"], 1);
   EXPECT_EQ(programs(), 0) << "the command that asks does not find it either";
+  EXPECT_TRUE(has_loaded_ucx(*outside));
 
   ::setenv("BENCHFS_TRANSPORT", "node", 1);
   ClientProcess refused(TEST_CLIENT_PROGRAM, registry(), std::chrono::seconds(2));
