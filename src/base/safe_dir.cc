@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -149,7 +150,8 @@ Status make_directories(const std::string& path) {
   }
   // Parents on other file systems fail with EROFS or EACCES although they exist; only the last one
   // matters.
-  return error == 0 || error == EEXIST || fs::exists(path) ? Status{} : fail_system(error, path);
+  bool exists = error == 0 || error == EEXIST || ::access(path.c_str(), F_OK) == 0;
+  return exists ? Status{} : fail_system(error, path);
 }
 
 }  // namespace

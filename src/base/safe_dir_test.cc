@@ -180,6 +180,13 @@ TEST_F(SafeDirTest, APipeDoesNotHangAndIsRefused) {
   EXPECT_FALSE(dir.remove_file("file"));
 }
 
+TEST_F(SafeDirTest, APlaceThatCannotBeReachedIsAnError) {
+  fs::create_symlink("loop", top_ + "/loop");
+  auto made = SafeDir::open_or_create(top_ + "/loop/a");
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().posix, ELOOP) << made.error().message();
+}
+
 TEST_F(SafeDirTest, ADirectoryBelowOneOfSomebodyElseIsFine) {
   ASSERT_EQ(::chmod(top_.c_str(), 0777), 0);
   EXPECT_TRUE(SafeDir::open(dir_));

@@ -1,7 +1,6 @@
 #include "mount/kernel_session.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -33,15 +32,18 @@ void on_message(fuse_log_level level, const char* format, va_list arguments) {
   }
 }
 
-// The device is opened by fusermount3 for users who may not.
 Status check_device() {
-  struct stat attr{};
-  if (::stat("/dev/fuse", &attr) != 0) {
-    return fail_system(errno,
-                       "/dev/fuse: this container was started without the device, or the kernel "
-                       "module fuse is not loaded (modprobe fuse)");
+  if (::access("/dev/fuse", R_OK | W_OK) == 0) {
+    return {};
   }
-  return {};
+  if (errno == EACCES) {
+    return fail_system(EACCES,
+                       "/dev/fuse: only some users may open the device here; an administrator "
+                       "lets all with 'chmod 0666 /dev/fuse'");
+  }
+  return fail_system(errno,
+                     "/dev/fuse: this container was started without the device, or the kernel "
+                     "module fuse is not loaded (modprobe fuse)");
 }
 
 }  // namespace
@@ -74,8 +76,7 @@ Result<std::unique_ptr<KernelSession>> KernelSession::mount(Door& door,
   std::unique_ptr<KernelSession> session(
       new KernelSession(made));  // lint: allow new private constructor
   if (fuse_session_mount(made, options.mount_point.c_str()) != 0) {
-    return fail(Errc::kSystem,
-                last_message.empty() ? "fusermount3 could not mount it" : last_message);
+    return fail_system(EPERM, last_message.empty() ? "fusermount3 mounts nothing" : last_message);
   }
   fuse_custom_io io{};
   io.writev = [](int fd, iovec* parts, int count, void* self) {

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <utility>
 
 #include "base/fd.h"
 #include "mount/mount_fixture.h"
@@ -148,6 +149,47 @@ TEST_F(MountLife, AMountNeedsACluster) {
   EXPECT_EQ(ended.exit_code, 1);
   EXPECT_NE(ended.err.find("benchfs status"), std::string::npos) << ended.err;
   EXPECT_FALSE(is_mounted(directory));
+}
+
+// As the user that every system has, with a device that all may open: in namespaces of its own, for
+// the device of this machine may be root's.
+TEST_F(MountLife, AnOrdinaryUserMountsWithFusermount) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root, which becomes an ordinary user";
+  }
+  std::string script = R"(set -eu
+    cd "$3"
+    mkdir dev && mount -t tmpfs none dev && mknod dev/fuse c 10 229 && chmod "$2" dev/fuse
+    mount --bind dev/fuse /dev/fuse
+    mkdir bin && mount --bind "${1%/*}" bin
+    chmod 711 .. && mkdir user && chown nobody user && cd user
+    exec setpriv --reuid nobody --clear-groups sh -c 'set -eu
+      mkdir registry && chmod 700 registry && mkdir mnt
+      export BENCHFS_REGISTRY_DIR=$PWD/registry
+      export LSAN_OPTIONS=detect_leaks=0  # this user may not read the list of suppressions
+      "$1" up --servers 1 --engine memory >&2
+      trap "$1 down >&2" EXIT
+      "$1" mount mnt >&2
+      echo text > mnt/f && cat mnt/f && chmod 600 mnt/f && stat -c %U:%a mnt/f
+      (cd mnt && ! "$1" umount ../mnt)
+      "$1" umount mnt && ! "$1" umount mnt && echo done
+    ' sh "$PWD/../bin/benchfs"
+  )";
+  for (auto [mode, exit_code] : {std::pair{"0666", 0}, {"0600", 1}}) {
+    std::string place = path(std::string("place-") + mode);
+    std::filesystem::create_directory(place);
+    Ended ended =
+        Process({"/usr/bin/unshare", "-m", "sh", "-c", script, "sh", BENCHFS_PROGRAM, mode, place},
+                place)
+            .wait(patience());
+    EXPECT_EQ(ended.exit_code, exit_code) << ended.out << ended.err;
+    if (exit_code == 0) {
+      EXPECT_EQ(ended.out, "text\nnobody:600\ndone\n");
+      EXPECT_NE(ended.err.find("programs are using it"), std::string::npos) << ended.err;
+    } else {
+      EXPECT_NE(ended.err.find("chmod 0666 /dev/fuse"), std::string::npos) << ended.err;
+    }
+  }
 }
 
 TEST_F(MountLife, TheHelpTeaches) {

@@ -119,9 +119,10 @@ int run_mount(Context& context, MountArguments& arguments) {
     return serve(context, arguments, *point, nullptr);
   }
   // The background leaves this directory.
-  context.registry_dir = std::filesystem::absolute(context.registry_dir);
+  std::error_code ignored;
+  context.registry_dir = std::filesystem::absolute(context.registry_dir, ignored);
   if (!arguments.log.empty()) {
-    arguments.log = std::filesystem::absolute(arguments.log);
+    arguments.log = std::filesystem::absolute(arguments.log, ignored);
   }
   Result<Background::Forked> forked = Background::fork();
   if (!forked) {
