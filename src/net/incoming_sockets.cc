@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <mutex>
 #include <span>
 
 #include "net/opening.h"
@@ -60,16 +61,13 @@ SocketAddress address_here(int fd) {
   return here;
 }
 
-// UCX 1.13 keeps what it accepted after it has destroyed the listener, and calls the listener when
-// the request is complete. It closes the listener's socket under the lock under which it accepts
-// and receives.
-void refuse_unfinished_requests(std::uint16_t port) {
-  for (int fd = 0; fd < entries_end.load(std::memory_order_relaxed); ++fd) {
-    if (load(fd).stage == Stage::kRequest && address_here(fd).port() == port) {
-      store(fd, {.stage = Stage::kRefused});
-    }
-  }
+// False: the listener has ended since `before` was loaded.
+bool advance(int fd, Watched before, Watched now) {
+  return entry(fd).compare_exchange_strong(before, now, std::memory_order_relaxed);
 }
+
+// Between an accept and the end of its listener.
+std::mutex ends;
 
 }  // namespace
 
@@ -87,11 +85,30 @@ void add_port(int fd) {
   store(fd, {.port = opening_port});
 }
 
+void end_listener(std::uint16_t port) {
+  std::lock_guard lock(ends);
+  for (int fd = 0; fd < entries_end.load(std::memory_order_relaxed); ++fd) {
+    for (;;) {
+      Watched watched = load(fd);
+      bool is_listener = watched.port == Port::kListener;
+      if ((!is_listener && watched.stage != Stage::kRequest) || address_here(fd).port() != port) {
+        break;
+      }
+      Watched ended =
+          is_listener ? Watched{.port = Port::kEnded} : Watched{.stage = Stage::kRefused};
+      if (advance(fd, watched, ended)) {
+        break;
+      }
+    }
+  }
+}
+
 Port port_of(int fd) {
   return load(fd).port;
 }
 
 bool add_connection(int port, int fd) {
+  std::lock_guard lock(ends);
   switch (port_of(port)) {
     case Port::kForeign:
       forget(fd);
@@ -102,18 +119,16 @@ bool add_connection(int port, int fd) {
     case Port::kTransport:
       store(fd, {.stage = Stage::kMagic});
       break;
+    case Port::kEnded:
+      return false;
   }
   return has_entry(fd);
 }
 
 void forget(int fd) {
-  if (!is_watched(fd)) {
-    return;
+  if (is_watched(fd)) {
+    store(fd, {});
   }
-  if (port_of(fd) == Port::kListener) {
-    refuse_unfinished_requests(address_here(fd).port());
-  }
-  store(fd, {});
 }
 
 bool is_watched(int fd) {
@@ -146,12 +161,10 @@ ssize_t receive_watched(int fd, void* data, std::size_t length, int flags, Recei
     store(fd, {.stage = Stage::kRefused});
     return kClosedByPeer;
   }
-  if (received == expected) {
-    store(fd, {.stage = after(watched.stage)});
-  } else {
-    store(fd, {.stage = watched.stage, .received = static_cast<std::uint16_t>(received)});
-  }
-  return result;
+  Watched now = received == expected ? Watched{.stage = after(watched.stage)}
+                                     : Watched{.stage = watched.stage,
+                                               .received = static_cast<std::uint16_t>(received)};
+  return advance(fd, watched, now) ? result : kClosedByPeer;
 }
 
 void was_sent(int fd) {

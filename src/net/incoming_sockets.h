@@ -12,8 +12,12 @@
 // connection one load an operation. close() forgets it. Which ports are ours: those opened within a
 // PortScope; other users of UCX in the process, like MPI, are left alone.
 //
-// Thread: any; of one socket, one at a time, which UCX's own lock sees to. Without
-// socket_override.cc nothing is watched.
+// UCX also keeps what a listener accepted after it has destroyed the listener, and calls the
+// listener when the request is complete. So before a listener is destroyed, end_listener() refuses
+// requests that are not complete.
+//
+// Thread: any; of one socket, one at a time, which UCX's own lock sees to, and end_listener()
+// beside it. Programs without socket_override.cc cannot listen (Worker::listen).
 #pragma once
 
 #include <sys/types.h>
@@ -23,7 +27,7 @@
 
 namespace benchfs::net {
 
-enum class Port : std::uint8_t { kForeign, kListener, kTransport };
+enum class Port : std::uint8_t { kForeign, kListener, kTransport, kEnded };
 
 // Ports that the calling thread opens while this lives are of this kind.
 class PortScope {
@@ -38,11 +42,14 @@ namespace incoming {
 
 // `fd` starts to listen.
 void add_port(int fd);
+// The listener at this port is about to be destroyed: from now on no request becomes complete and
+// no connection is accepted there. Those that are complete have called UCX when its lock is free.
+void end_listener(std::uint16_t port);
 [[nodiscard]] Port port_of(int fd);
-// `fd` was accepted from `port`. False if it must not be used, because its number is too high.
+// `fd` was accepted from `port`. False if it must not be used: its number is too high, or the
+// listener ends.
 [[nodiscard]] bool add_connection(int port, int fd);
-// `fd` is closed. A connection to a listener that is closed is refused, unless it has sent its
-// request.
+// `fd` is closed.
 void forget(int fd);
 
 [[nodiscard]] bool is_watched(int fd);

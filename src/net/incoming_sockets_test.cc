@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "net/context.h"
@@ -67,6 +69,48 @@ TEST(IncomingSockets, ARequestThatIsCompleteAfterTheListenerIsGoneIsRefused) {
     EXPECT_TRUE(peer.wait_for_end());
   }
   EXPECT_EQ(acceptor.requests, 1);
+}
+
+// Requests become complete at every moment of the end of a listener and its worker.
+TEST(IncomingSockets, WorkersEndWhileConnectionsComeIn) {
+  constexpr int kWorkers = 100;
+  constexpr int kPeers = 2;
+  std::unique_ptr<Context> context = Context::create({}).value();
+  std::unique_ptr<rt::Reactor> reactor = rt::Reactor::create().value();
+  rt::Reactor::Binding binding(*reactor);
+  std::atomic<std::uint16_t> port{0};
+  std::atomic<bool> done{false};
+  std::vector<std::thread> peers;
+  for (int i = 0; i < kPeers; ++i) {
+    peers.emplace_back([&] {
+      testing::Bytes request = testing::good_request();
+      while (!done) {
+        testing::RawConnection peer(make_address("127.0.0.1", port).value());
+        std::size_t half = request.size() / 2;
+        if (peer.is_open() && peer.send(std::span(request).first(half)) &&
+            peer.send(std::span(request).subspan(half))) {
+          (void)peer.receive(testing::kRequestHeaderBytes);
+        }
+      }
+    });
+  }
+  std::uint64_t requests = 0;
+  for (int i = 0; i < kWorkers; ++i) {
+    std::unique_ptr<Worker> worker =
+        Worker::create(*context, *reactor, Worker::Threads::kSingle).value();
+    Refuser acceptor(*worker);
+    port = worker->listen(make_address("127.0.0.1", 0).value(), acceptor).value().port();
+    Deadline deadline = Deadline::after(std::chrono::seconds(10));
+    while (acceptor.requests == 0 && !deadline.passed()) {
+      reactor->turn();
+    }
+    requests += static_cast<std::uint64_t>(acceptor.requests);
+  }
+  done = true;
+  for (std::thread& peer : peers) {
+    peer.join();
+  }
+  EXPECT_GE(requests, static_cast<std::uint64_t>(kWorkers));
 }
 
 }  // namespace

@@ -39,8 +39,8 @@ int open_socket(int domain, int type, int protocol) {
 }
 
 int accept_socket(int port, sockaddr* address, socklen_t* length) {
-  return benchfs_accept != nullptr ? benchfs_accept(port, address, length)
-                                   : ::accept4(port, address, length, SOCK_CLOEXEC);
+  return has_overrides() ? benchfs_accept(port, address, length)
+                         : ::accept4(port, address, length, SOCK_CLOEXEC);
 }
 
 int create_epoll(int) {
@@ -287,6 +287,10 @@ ssize_t send_or_put_off(int fd, const void* data, std::size_t length, int flags)
     }
   }
   return sent;
+}
+
+bool has_overrides() {
+  return benchfs_accept != nullptr;
 }
 
 void redirect_ucx_calls() {

@@ -19,6 +19,9 @@ namespace benchfs::net {
 // so call this before and after. Idempotent.
 void redirect_ucx_calls();
 
+// The program links benchfs_overrides, as every program that listens must.
+[[nodiscard]] bool has_overrides();
+
 // As send(). Where the connection has ended, the first attempt fails with EAGAIN: whoever receives
 // from the socket is told. A second one fails as send() does.
 ssize_t send_or_put_off(int fd, const void* data, std::size_t length, int flags);

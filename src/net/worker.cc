@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "net/incoming_sockets.h"
+#include "net/ucx_calls.h"
 
 namespace benchfs::net {
 namespace {
@@ -24,6 +25,16 @@ constexpr std::size_t kWorkerDescriptors = 32;
 ucs_status_t ignore_message(
     void*, const void*, std::size_t, void*, std::size_t, const ucp_am_recv_param_t*) {
   return UCS_OK;
+}
+
+Result<SocketAddress> address_of(ucp_listener_h listener) {
+  ucp_listener_attr_t attr{};
+  attr.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
+  ucs_status_t status = ucp_listener_query(listener, &attr);
+  if (status != UCS_OK) {
+    return std::unexpected(ucx_error(status, "asking the listener for its address"));
+  }
+  return SocketAddress{.storage = attr.sockaddr, .length = sizeof attr.sockaddr};
 }
 
 // Takes the place of a handler that was removed.
@@ -158,6 +169,7 @@ Status Worker::guard_message_ids() {
 
 Result<SocketAddress> Worker::listen(const SocketAddress& address, ConnectionAcceptor& acceptor) {
   BENCHFS_CHECK(listener_ == nullptr);
+  BENCHFS_CHECK(has_overrides());
   BENCHFS_TRY_VOID(guard_message_ids());
   acceptor_ = &acceptor;
   ucp_listener_params_t params{};
@@ -172,16 +184,12 @@ Result<SocketAddress> Worker::listen(const SocketAddress& address, ConnectionAcc
     listener_ = nullptr;
     return std::unexpected(ucx_error(status, fmt::format("listening on {}", address.to_string())));
   }
-  ucp_listener_attr_t attr{};
-  attr.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
-  status = ucp_listener_query(listener_, &attr);
-  if (status != UCS_OK) {
+  Result<SocketAddress> bound = address_of(listener_);
+  if (!bound) {
     stop_listening();
-    return std::unexpected(ucx_error(status, "asking the listener for its address"));
+    return bound;
   }
-  SocketAddress bound;
-  bound.storage = attr.sockaddr;
-  bound.length = address.length;
+  bound->length = address.length;
   return bound;
 }
 
@@ -193,6 +201,10 @@ void Worker::stop_listening() {
     reject(request);
   }
   requests_.clear();
+  if (Result<SocketAddress> address = address_of(listener_)) {
+    incoming::end_listener(address->port());
+  }
+  // Takes UCX's lock, and refuses what has been complete before.
   ucp_listener_destroy(listener_);
   listener_ = nullptr;
 }
