@@ -28,10 +28,10 @@ Verdict check_names(const History& history, std::size_t budget) {
   return search(Names(history), budget);
 }
 
-Verdict check_contents(const History& history, std::size_t budget) {
+Verdict check_contents(const History& history, Nanos grace, std::size_t budget) {
   Verdict worst = Verdict::kLinearizable;
   for (std::uint32_t which = 0; which < kSamplesOfBlock; ++which) {
-    Verdict verdict = search(Contents(history, which), budget);
+    Verdict verdict = search(Contents(history, which, grace.count()), budget);
     if (verdict == Verdict::kImpossible) {
       return verdict;
     }
@@ -179,8 +179,11 @@ class RoundCheck {
       check("the names", on_names(), check_names);
       check_handles();
     }
+    auto contents = [this](const History& history, std::size_t budget) {
+      return check_contents(history, rules_.grace, budget);
+    };
     for (std::uint64_t inode : inodes()) {
-      check(fmt::format("inode {:#x}", inode), of_inode(inode), check_contents);
+      check(fmt::format("inode {:#x}", inode), of_inode(inode), contents);
     }
     return std::move(report_);
   }

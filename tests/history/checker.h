@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "history/operation.h"
 
 namespace benchfs::history {
@@ -20,6 +21,8 @@ struct Fault {
 struct Rules {
   // A daemon died: names and files that it held are lost, and names are not checked.
   bool may_lose = false;
+  // A client that is out of touch for longer is forgotten, and what it is sending is sent again.
+  Nanos grace = Nanos::max();
 };
 
 struct Report {

@@ -322,6 +322,51 @@ TEST_F(Checker, AcceptsALargeWriteThatIsSeenInParts) {
   accepted();
 }
 
+TEST_F(Checker, AcceptsAWriteUnderWayThatIsSeenInPartThenCutAndMadeAgain) {
+  std::uint32_t old = write(0, 2 * kBlock, 1, 2).id;
+  std::uint32_t cut = write(0, 2 * kBlock, 3, 20).id;
+  read({cut, old}, 4, 5);
+  truncate(0, 6, 7);
+  size(0, 8, 9);
+  read({cut, cut}, 21, 22);
+  accepted();
+}
+
+TEST_F(Checker, AcceptsWhatAWriterLeftThatWasKilled) {
+  std::uint32_t old = write(0, 2 * kBlock, 1, 2).id;
+  std::uint32_t killed = write(0, 2 * kBlock, 3, kNever).id;
+  read({killed, old}, 4, 5);
+  read({killed, old}, 6, 7);
+  accepted();
+}
+
+TEST_F(Checker, RejectsBytesOfAWriteThatComeBackAfterItWasAnswered) {
+  std::uint32_t first = write(0, kBlock, 1, 10).id;
+  read({first}, 2, 3);
+  write(0, kBlock, 11, 12);
+  read({first}, 13, 14);
+  rejected();
+}
+
+TEST_F(Checker, RejectsBytesBeyondTheEndThatAreSeenBeforeAndCut) {
+  std::uint32_t first = write(0, kBlock, 1, 10).id;
+  read({first}, 2, 3);
+  truncate(0, 4, 5);
+  read({first}, 11, 12);
+  rejected();
+}
+
+TEST_F(Checker, AcceptsAWriteThatTakesEffectTwiceOnlyIfItsClientMayHaveBeenForgotten) {
+  std::uint32_t first = write(0, kBlock, 1, 100).id;
+  size(kBlock, 2, 3);
+  truncate(0, 4, 5);
+  size(0, 6, 7);
+  read({first}, 101, 102);
+  rejected();
+  EXPECT_EQ(check_round(history_, {}, {.grace = Nanos(50)}).violations, std::vector<std::string>());
+  EXPECT_EQ(check_round(history_, {}, {.grace = Nanos(100)}).violations.size(), 1U);
+}
+
 TEST_F(Checker, RejectsTwoAppendsInOnePlace) {
   append(kBlock, kBlock, 1, 10);
   append(kBlock, kBlock, 1, 10);

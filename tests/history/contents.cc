@@ -1,6 +1,7 @@
 #include "history/contents.h"
 
 #include <algorithm>
+#include <set>
 
 namespace benchfs::history {
 namespace {
@@ -8,6 +9,10 @@ namespace {
 bool cuts(const Operation& operation) {
   return operation.kind == Kind::kFileTruncate || operation.kind == Kind::kTruncate ||
          operation.kind == Kind::kOpen;
+}
+
+bool is_written(const Contents::State& state, const Contents::Step& step) {
+  return std::ranges::find(state.written, step.write) != state.written.end();
 }
 
 }  // namespace
@@ -20,10 +25,16 @@ std::uint64_t Contents::State::hash() const {
   for (auto [append, at] : reserved) {
     hash = mix64(hash ^ append) + static_cast<std::uint64_t>(at);
   }
+  for (std::size_t write : written) {
+    hash ^= mix64(~write);
+  }
   return hash;
 }
 
-Contents::Contents(const std::vector<Operation>& operations, std::uint32_t which) : which_(which) {
+Contents::Contents(const std::vector<Operation>& operations,
+                   std::uint32_t which,
+                   std::int64_t grace)
+    : which_(which), grace_(grace) {
   for (std::size_t i = 0; i < operations.size(); ++i) {
     add_steps(operations, i);
   }
@@ -42,16 +53,46 @@ void Contents::add_steps(const std::vector<Operation>& operations, std::size_t i
     std::int64_t size = operation.kind == Kind::kOpen ? 0 : operation.length;
     steps.push_back({operation.begin, end, required, Part::kTruncate, 0, size, 0, 0});
   } else if (operation.kind == Kind::kWrite) {
-    for (std::int64_t at = operation.offset; at < operation.offset + operation.length;) {
-      std::int64_t next = std::min((at / kChunk + 1) * kChunk, operation.offset + operation.length);
-      steps.push_back(
-          {operation.begin, end, required, Part::kWrite, at, next - at, operation.id, 0});
-      at = next;
-    }
+    add_write(operations, operation);
   } else if (operation.kind == Kind::kAppend) {
     add_append(operations, index);
   } else if (required) {
     add_read(operation);
+  }
+}
+
+void Contents::add_write(const std::vector<Operation>& operations, const Operation& operation) {
+  std::int64_t begin = operation.begin;
+  bool required = operation.succeeded();
+  std::int64_t end = required ? operation.end : kNever;
+  // Cells that were read before the write was answered.
+  std::set<std::size_t> seen;
+  for (const Operation& read : operations) {
+    for (auto [sample, tag] : read.tags) {
+      bool is_early = tag == operation.id && read.begin < end && read.end > begin;
+      if (is_early && sample % kSamplesOfBlock == which_) {
+        seen.insert(sample / kSamplesOfBlock);
+      }
+    }
+  }
+  bool may_be_forgotten = operation.has_ended() && operation.end - begin > grace_;
+  for (std::int64_t at = operation.offset; at < operation.offset + operation.length;) {
+    std::int64_t next = std::min((at / kChunk + 1) * kChunk, operation.offset + operation.length);
+    std::size_t write = 0;
+    auto of_write = [&](Part part, std::int64_t where) {
+      write = write == 0 ? ++writes_ : write;
+      steps.push_back({begin, kNever, false, part, where, next - at, operation.id, 0, write});
+    };
+    for (std::size_t sample : seen) {
+      if (position(sample) >= at && position(sample) < next) {
+        of_write(Part::kTagBefore, static_cast<std::int64_t>(sample));
+      }
+    }
+    if (may_be_forgotten) {
+      of_write(Part::kWriteBefore, at);
+    }
+    steps.push_back({begin, end, required, Part::kWrite, at, next - at, operation.id, 0, write});
+    at = next;
   }
 }
 
@@ -121,8 +162,26 @@ Effect Contents::apply(State& state, std::size_t index) const {
   const Step& step = steps[index];
   switch (step.part) {
     case Part::kWrite:
+      if (step.write != 0) {
+        state.written.push_back(step.write);
+      }
       write(state, step.at, step.length, step.tag);
       return Effect::kChanged;
+    case Part::kWriteBefore:
+      if (is_written(state, step)) {
+        return Effect::kRefused;
+      }
+      write(state, step.at, step.length, step.tag);
+      return Effect::kChanged;
+    case Part::kTagBefore: {
+      auto sample = static_cast<std::size_t>(step.at);
+      if (position(sample) >= state.size || state.tags[sample] == step.tag ||
+          is_written(state, step)) {
+        return Effect::kRefused;
+      }
+      state.tags[sample] = step.tag;
+      return Effect::kChanged;
+    }
     case Part::kTruncate:
       for (std::size_t i = 0; i < state.tags.size(); ++i) {
         if (position(i) >= step.length) {

@@ -2,7 +2,9 @@
 //
 // As docs/semantics.md allows, an operation takes effect in parts: a large write chunk by chunk, an
 // append in its range before its bytes, a read cell by cell. All parts are of the one object, so
-// that a size and the bytes below it must fit each other.
+// that a size and the bytes below it must fit each other. Before a part of a write takes effect for
+// good, its cells may show up one by one where the file already reaches, and all of it may if the
+// write lasted so long that its server may have forgotten the client and been sent it again.
 #pragma once
 
 #include <array>
@@ -21,12 +23,16 @@ class Contents {
     std::array<std::uint32_t, kSamples / kSamplesOfBlock> tags{};
     // The ranges of appends whose outcome is unknown.
     std::vector<std::pair<std::size_t, std::int64_t>> reserved;
+    // The parts of writes that took effect for good, of those that may show up before.
+    std::vector<std::size_t> written;
 
     [[nodiscard]] std::uint64_t hash() const;
   };
 
   enum class Part : std::uint8_t {
     kWrite,          // [at, at + length) holds `tag` from now on
+    kWriteBefore,    // the same, and the kWrite of this `write` is yet to come
+    kTagBefore,      // the sample `at` holds `tag`, and the kWrite of this `write` is yet to come
     kTruncate,       // the size is `length`
     kReserve,        // the size grows by `length`; was `at` unless that is -1
     kReservedWrite,  // the bytes of an append whose range is in State::reserved
@@ -43,11 +49,12 @@ class Contents {
     std::int64_t length;
     std::uint32_t tag;
     std::size_t append;
+    std::size_t write = 0;
   };
 
   // `operations` are those by handle on one inode, and truncations that met it. `which` of the
-  // three samples of a block to look at.
-  Contents(const std::vector<Operation>& operations, std::uint32_t which);
+  // three samples of a block to look at. A server forgets a client after `grace`.
+  Contents(const std::vector<Operation>& operations, std::uint32_t which, std::int64_t grace);
   Effect apply(State& state, std::size_t step) const;
 
   std::vector<Step> steps;
@@ -55,12 +62,15 @@ class Contents {
 
  private:
   void add_steps(const std::vector<Operation>& operations, std::size_t index);
+  void add_write(const std::vector<Operation>& operations, const Operation& operation);
   void add_read(const Operation& operation);
   void add_append(const std::vector<Operation>& operations, std::size_t index);
   void write(State& state, std::int64_t at, std::int64_t length, std::uint32_t tag) const;
   [[nodiscard]] std::int64_t position(std::size_t sample) const;
 
   std::uint32_t which_;
+  std::int64_t grace_;
+  std::size_t writes_ = 0;
 };
 
 }  // namespace benchfs::history

@@ -24,6 +24,9 @@ namespace benchfs::history {
 namespace {
 
 using enum FaultKind;
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
 
 constexpr std::size_t kDaemons = 3;
 // A client that is stuck ends its calls by its own deadline before this.
@@ -33,7 +36,7 @@ struct Setting {
   const char* name;
   const char* daemons;  // BENCHFS_TRANSPORT
   std::vector<FaultKind> faults;
-  std::vector<std::string> daemon_arguments;
+  std::chrono::milliseconds grace;
   bool may_lose = false;
   // At the end nothing is left: the grace is short enough to wait for what clients that died had
   // open, and no daemon lost the last name of a file that lives on another.
@@ -44,10 +47,6 @@ struct Setting {
 
 void PrintTo(const Setting& setting, std::ostream* out) {
   *out << setting.name;
-}
-
-std::vector<std::string> grace(const char* milliseconds) {
-  return {"--set", fmt::format("clients.grace_ms={}", milliseconds)};
 }
 
 // Kinds of faults that show what is known and not mended yet: what each shows.
@@ -62,22 +61,19 @@ const std::vector<Setting> kSettings = {
     {"GraceOf100Milliseconds",
      "ucx",
      {kClientStops, kClientCutOff, kClientDies, kDaemonStops, kConnectionCut},
-     grace("100"),
+     milliseconds(100),
      false,
      true},
     {"GraceOfThirtySeconds",
      "ucx",
      {kClientCutOff, kClientDies, kDaemonStops, kConnectionCut},
-     grace("30000")},
-    {"GraceOfOneDay",
-     "ucx",
-     {kClientCutOff, kClientDies, kDaemonStops, kConnectionCut},
-     grace("86400000")},
-    {"NodeDoor", "auto", {kClientStops, kClientDies, kDaemonStops}, grace("100")},
+     seconds(30)},
+    {"GraceOfOneDay", "ucx", {kClientCutOff, kClientDies, kDaemonStops, kConnectionCut}, hours(24)},
+    {"NodeDoor", "auto", {kClientStops, kClientDies, kDaemonStops}, milliseconds(100)},
     {"DaemonsThatDie",
      "ucx",
      {kClientStops, kDaemonStops, kDaemonDies, kConnectionCut},
-     grace("1000"),
+     seconds(1),
      true},
 };
 
@@ -97,7 +93,8 @@ class Faulty : public test::FaultFixture, public testing::WithParamInterface<Set
     board_ = map_board(path("board"));
     ASSERT_NE(board_, nullptr);
     board_->seed.store(seed_);
-    ASSERT_NO_FATAL_FAILURE(start_daemons(kDaemons, GetParam().daemon_arguments));
+    ASSERT_NO_FATAL_FAILURE(start_daemons(
+        kDaemons, {"--set", fmt::format("clients.grace_ms={}", GetParam().grace.count())}));
     held_at_start_ = held();
     clients_.resize(kSlots);
     for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
@@ -186,7 +183,8 @@ class Faulty : public test::FaultFixture, public testing::WithParamInterface<Set
       return false;
     }
     std::vector<Operation> history = history_of(round);
-    Report report = check_round(history, happened, {.may_lose = GetParam().may_lose});
+    Report report = check_round(
+        history, happened, {.may_lose = GetParam().may_lose, .grace = GetParam().grace});
     operations_ += history.size();
     faults_ += happened.size();
     objects_ += report.objects;
