@@ -60,10 +60,12 @@ void add_restart_command(CLI::App& app, Context& context);
 void add_status_command(CLI::App& app, Context& context);
 void add_stats_command(CLI::App& app, Context& context);
 void add_set_command(CLI::App& app, Context& context);
-// ls, tree, stat, cat, cp, mv, rm, mkdir, rmdir, touch, truncate, df, du: see cli/files/commands.h.
+// ls, tree, stat, find, cat, cp, …: see cli/files/commands.h.
 void add_file_commands(CLI::App& app, Context& context);
 // mount, umount.
 void add_mount_commands(CLI::App& app, Context& context);
 void add_bench_command(CLI::App& app, Context& context);
+void add_help_command(CLI::App& app, Context& context);
+void add_completion_command(CLI::App& app, Context& context);
 
 }  // namespace benchfs::cli

@@ -98,12 +98,14 @@ int run(int argc, char** argv) {
   add_file_commands(app, context);
   add_mount_commands(app, context);
   add_bench_command(app, context);
+  add_help_command(app, context);
+  add_completion_command(app, context);
 
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     mention_global_options(*command);
   }
   app.footer(
-      "Remote paths are written bfs:/…; 'benchfs COMMAND --help' explains a command.\n"
+      "Remote paths are written bfs:/…; 'benchfs help COMMAND' explains a command.\n"
       "Exit codes: 0 success, 1 failure (standard error says why), 2 wrong usage,\n3 a server is "
       "silent (status, stats and set), 4 a server was restarted (status).\n"
       "\n"
