@@ -28,16 +28,21 @@ endfunction()
 set(BENCHFS_TEST_ENV ${CMAKE_BINARY_DIR}/test_env.sh)
 configure_file(${CMAKE_SOURCE_DIR}/cmake/test_env.sh.in ${BENCHFS_TEST_ENV} @ONLY)
 
-# benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|long] [TRANSPORTS shm tcp node])
+# Everything that the tests of the labels unit and cluster run: what is worth the thread sanitizer, which
+# sees one process. ./run test builds no more than this for it.
+add_custom_target(thread_tests)
+
+# benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|long] [TRANSPORTS shm tcp node] [SINGLE_THREADED])
 #
 # One test program a layer; every case becomes a ctest test. TRANSPORTS registers the program once for
 # each: shm (UCX over shared memory and tcp), tcp (UCX over tcp), node (through the node door). NODE is a
-# filter of GoogleTest's for the cases that run through the node door.
+# filter of GoogleTest's for the cases that run through the node door. SINGLE_THREADED: nothing for the
+# thread sanitizer.
 function(benchfs_test layer)
   if(NOT BENCHFS_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "NAME;TIMEOUT;NODE" "USES;LABELS;LIBS;TRANSPORTS" ${ARGN})
+  cmake_parse_arguments(ARG "SINGLE_THREADED" "NAME;TIMEOUT;NODE" "USES;LABELS;LIBS;TRANSPORTS" ${ARGN})
   set(name ${layer}_test)
   if(ARG_NAME)
     set(name ${ARG_NAME})
@@ -56,6 +61,9 @@ function(benchfs_test layer)
   foreach(other IN LISTS ARG_USES)
     target_link_libraries(${name} PRIVATE benchfs_${other})
   endforeach()
+  if(ARG_LABELS MATCHES "^(unit|cluster)$" AND NOT ARG_SINGLE_THREADED)
+    add_dependencies(thread_tests ${name})
+  endif()
   # gtest_discover_tests cannot pass an environment of several variables; a wrapper can.
   set_target_properties(${name} PROPERTIES CROSSCOMPILING_EMULATOR "${BENCHFS_TEST_ENV}")
   if(ARG_TRANSPORTS)
