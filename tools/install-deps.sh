@@ -38,6 +38,7 @@ test     clang-tidy-19         static checks
 test     clang-format-19       layout of the source
 test     fuse3                 fusermount3: the mount for ordinary users
 test     sqlite3               a data base on the mount
+test     rsync                 copies onto the mount, and what it finds changed
 test     openmpi-bin           mpirun: the tests of the MPI programs
 test     shellcheck            faults in the shell scripts
 test     iproute2              ip: networks of their own for the failure tests
