@@ -220,6 +220,10 @@ int benchfs_remove(benchfs_context_t* context, const char* path) BENCHFS_NOEXCEP
 int benchfs_rename(benchfs_context_t* context,
                    const char* old_path,
                    const char* new_path) BENCHFS_NOEXCEPT;
+/* Gives a file or symlink one more name, like link(2); a symlink is not followed. */
+int benchfs_link(benchfs_context_t* context,
+                 const char* old_path,
+                 const char* new_path) BENCHFS_NOEXCEPT;
 int benchfs_symlink(benchfs_context_t* context,
                     const char* target,
                     const char* path) BENCHFS_NOEXCEPT;

@@ -196,6 +196,15 @@ int benchfs_rename(benchfs_context_t* context,
   });
 }
 
+int benchfs_link(benchfs_context_t* context, const char* old_path, const char* new_path) noexcept {
+  return capi::answer<int>({"link", old_path, new_path}, [&]() -> Status {
+    BENCHFS_TRY(std::string to, capi::to_path(new_path));
+    return capi::with_path(context, old_path, [&](FileSystem& fs, std::string from) {
+      return fs.link(std::move(from), std::move(to));
+    });
+  });
+}
+
 int benchfs_symlink(benchfs_context_t* context, const char* target, const char* path) noexcept {
   return capi::answer<int>({"symlink", path, target}, [&]() -> Status {
     BENCHFS_TRY(std::string text, capi::to_path(target));

@@ -44,6 +44,9 @@ class FileSystem final : private rpc::NoticeHandler {
     return paths_.mkdir(std::move(path), mode);
   }
   rt::CoStatus rmdir(std::string path) { return paths_.rmdir(std::move(path)); }
+  rt::CoStatus link(std::string from, std::string to) {
+    return paths_.link(std::move(from), std::move(to));
+  }
   rt::CoStatus unlink(std::string path) { return paths_.unlink(std::move(path)); }
   rt::CoStatus rename(std::string from, std::string to, std::uint32_t flags = 0) {
     return paths_.rename(std::move(from), std::move(to), flags);

@@ -146,8 +146,15 @@ struct SetParent {
   wire::InodeId parent;
 };
 
-// Drops the name of an inode. True when nobody has it open either: the caller frees what it has
-// elsewhere, and erases it. Idempotent. EBUSY for the root.
+// Gives an inode one more name. ENOENT when it has none, EPERM for a directory, EMLINK.
+struct Link {
+  using Outcome = Result<wire::Attr>;
+  wire::InodeId inode;
+  std::int64_t now_ns = 0;
+};
+
+// Drops one name of an inode; nothing when it has none. True when it has none now and nobody has it
+// open: the caller frees what it has elsewhere, and erases it. EBUSY for the root.
 struct Unlink {
   using Outcome = Result<bool>;
   wire::InodeId inode;
@@ -204,6 +211,7 @@ using Change = std::variant<MakeRoot,
                             Settle,
                             Append,
                             SetParent,
+                            Link,
                             Unlink,
                             Erase,
                             OpenInode,

@@ -34,6 +34,8 @@ class MetaStore {
     std::uint64_t max_entries = std::uint64_t{64} << 20;
     // Opens not yet closed, of all clients; below 2^32. ENFILE beyond.
     std::uint64_t max_opens = std::uint64_t{16} << 20;
+    // Names of one inode. EMLINK beyond.
+    std::uint32_t max_links = INT32_MAX;
     // The counter of the first new inode. A shard that starts again without its inodes must not
     // give out their numbers once more: clients may have them open, and other shards still hold
     // their chunks, their entries, and that they were removed.
@@ -117,6 +119,7 @@ class MetaStore {
   Status carry_out(const Settle& change);
   Result<wire::AppendReply> carry_out(const Append& change);
   Status carry_out(const SetParent& change);
+  Result<wire::Attr> carry_out(const Link& change);
   Result<bool> carry_out(const Unlink& change);
   void carry_out(const Erase& change);
   Result<wire::Attr> carry_out(const OpenInode& change);

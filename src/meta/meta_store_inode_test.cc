@@ -171,6 +171,36 @@ TEST_F(MetaStoreInodeTest, AnUnlinkedInodeThatNobodyHasOpenIsUnused) {
   EXPECT_EQ(store_.stats().inode_count, 1U);
 }
 
+TEST_F(MetaStoreInodeTest, AnInodeIsUnusedWithItsLastName) {
+  for (wire::InodeId id : {file_, symlink_}) {
+    auto linked = store_.apply(Link{id, 70});
+    ASSERT_TRUE(linked.has_value());
+    EXPECT_EQ(linked->nlink, 2U);
+    EXPECT_EQ(attr(id).ctime_ns, 70);
+    EXPECT_EQ(gone(store_.apply(Unlink{id, 71})), false);
+    EXPECT_EQ(attr(id).nlink, 1U);
+    EXPECT_EQ(attr(id).ctime_ns, 71);
+    EXPECT_EQ(store_.stats().orphan_count, 0U);
+    EXPECT_EQ(gone(store_.apply(Unlink{id, 72})), true);
+    EXPECT_EQ(errno_of(store_.apply(Link{id, 73})), ENOENT);
+    store_.apply(Erase{id});
+    EXPECT_EQ(errno_of(store_.apply(Link{id, 74})), ENOENT);
+  }
+}
+
+TEST_F(MetaStoreInodeTest, DirectoriesHaveOneName) {
+  EXPECT_EQ(errno_of(store_.apply(Link{directory_, 9})), EPERM);
+  EXPECT_EQ(attr(directory_).nlink, 1U);
+}
+
+TEST(MetaStoreLinks, AreBounded) {
+  MetaStore store(kHere, kShards, {.max_links = 2});
+  auto file = store.apply(Create{kRemoteDir, "f", new_file(), 5, kStart});
+  ASSERT_TRUE(file.has_value());
+  EXPECT_EQ(errno_of(store.apply(Link{file->id(), 9})), 0);
+  EXPECT_EQ(errno_of(store.apply(Link{file->id(), 9})), EMLINK);
+}
+
 TEST_F(MetaStoreInodeTest, InodesAroundAnErasedOneStay) {
   std::vector<wire::InodeId> ids;
   for (int i = 0; i < 300; ++i) {

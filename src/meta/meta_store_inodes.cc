@@ -201,6 +201,22 @@ void MetaStore::touch_parent(wire::InodeId directory, std::int64_t now_ns) {
   }
 }
 
+Result<wire::Attr> MetaStore::carry_out(const Link& change) {
+  Inode* inode = inodes_.find(change.inode);
+  if (inode == nullptr || inode->attr.nlink == 0) {
+    return fail_errno(ENOENT);
+  }
+  if (inode->attr.is_directory()) {
+    return fail_errno(EPERM);
+  }
+  if (inode->attr.nlink >= config_.max_links) {
+    return fail_errno(EMLINK);
+  }
+  ++inode->attr.nlink;
+  inode->attr.ctime_ns = change.now_ns;
+  return inode->attr;
+}
+
 Result<bool> MetaStore::carry_out(const Unlink& change) {
   if (change.inode == wire::kRootInode) {
     return fail_errno(EBUSY, "the root directory cannot be removed");
@@ -210,11 +226,10 @@ Result<bool> MetaStore::carry_out(const Unlink& change) {
     return fail_errno(ENOENT);
   }
   if (inode->attr.nlink != 0) {
-    inode->attr.nlink = 0;
     inode->attr.ctime_ns = change.now_ns;
-    ++orphan_count_;
+    orphan_count_ += --inode->attr.nlink == 0 ? 1 : 0;
   }
-  return !opens_.counts(change.inode).any();
+  return is_unused(change.inode);
 }
 
 void MetaStore::carry_out(const Erase& change) {

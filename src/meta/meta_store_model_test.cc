@@ -174,10 +174,23 @@ class MetaStoreModelTest : public testing::Test {
     } else if (inode == inodes_.end()) {
       ASSERT_EQ(errno_of(unlinked), ENOENT);
     } else {
-      bool open = inode->second.is_open();
-      ASSERT_EQ(gone(unlinked), !open);
-      inode->second.nlink = 0;
+      inode->second.nlink -= inode->second.nlink > 0 ? 1 : 0;
+      ASSERT_EQ(gone(unlinked), inode->second.nlink == 0 && !inode->second.is_open());
       erase_if_unused(inode);
+    }
+  }
+
+  void do_link() {
+    wire::InodeId id = random_inode();
+    auto linked = apply(Link{id, 9});
+    auto inode = inodes_.find(id);
+    if (inode == inodes_.end() || inode->second.nlink == 0) {
+      ASSERT_EQ(errno_of(linked), ENOENT);
+    } else if (inode->second.type == S_IFDIR) {
+      ASSERT_EQ(errno_of(linked), EPERM);
+    } else {
+      ASSERT_TRUE(linked.has_value());
+      ASSERT_EQ(linked->nlink, ++inode->second.nlink);
     }
   }
 
@@ -338,7 +351,9 @@ class MetaStoreModelTest : public testing::Test {
       do_put();
     } else if (dice < 60) {
       do_remove();
-    } else if (dice < 68) {
+    } else if (dice < 62) {
+      do_link();
+    } else if (dice < 70) {
       do_unlink();
     } else if (dice < 78) {
       do_open();

@@ -120,8 +120,8 @@ struct Dispatch {
     door(req).start(req,
                     door(req).rename(req, name(parent, text), name(new_parent, new_text), ours));
   }
-  static void link(fuse_req_t req, fuse_ino_t, fuse_ino_t, const char*) {
-    fuse_reply_err(req, EPERM);  // what POSIX says where there are no hard links
+  static void link(fuse_req_t req, fuse_ino_t inode, fuse_ino_t parent, const char* text) {
+    door(req).start(req, door(req).link(req, wire::InodeId{inode}, name(parent, text)));
   }
   static void open(fuse_req_t req, fuse_ino_t inode, fuse_file_info* info) {
     door(req).start(req, door(req).open(req, wire::InodeId{inode}, *info));

@@ -73,6 +73,7 @@ class Door {
   rt::Task<void> make_file(fuse_req_t req, Name name, std::uint32_t mode);
   rt::Task<void> mkdir(fuse_req_t req, Name name, std::uint32_t mode);
   rt::Task<void> symlink(fuse_req_t req, std::string target, Name name);
+  rt::Task<void> link(fuse_req_t req, wire::InodeId inode, Name name);
   rt::Task<void> unlink(fuse_req_t req, Name name);
   rt::Task<void> rmdir(fuse_req_t req, Name name);
   rt::Task<void> rename(fuse_req_t req, Name from, Name to, std::uint32_t flags);

@@ -66,6 +66,11 @@ rt::Task<void> Door::symlink(fuse_req_t req, std::string target, Name name) {
   request.reply_entry(co_await fs_.nodes().symlink(name.parent, name.name, target, caller_of(req)));
 }
 
+rt::Task<void> Door::link(fuse_req_t req, wire::InodeId inode, Name name) {
+  Request request(req);
+  request.reply_entry(co_await fs_.nodes().link(inode, name.parent, name.name));
+}
+
 rt::Task<void> Door::unlink(fuse_req_t req, Name name) {
   Request request(req);
   request.reply(co_await fs_.nodes().unlink(name.parent, name.name));

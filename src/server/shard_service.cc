@@ -82,6 +82,8 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return names_->entries().open(request);
     case wire::Opcode::kMkdir:
       return names_->entries().mkdir(request);
+    case wire::Opcode::kLink:
+      return names_->entries().link(request);
     case wire::Opcode::kUnlink:
       return names_->entries().unlink(request);
     case wire::Opcode::kSetAttr:
@@ -122,6 +124,8 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return names_->removal().freeze_directory(request);
     case wire::Opcode::kThawDirectory:
       return names_->removal().thaw_directory(request);
+    case wire::Opcode::kLinkInode:
+      return files_->link_inode(request);
     case wire::Opcode::kForgetInode:
       return files_->forget_inode(request);
     case wire::Opcode::kSetParent:
@@ -137,6 +141,8 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
     case wire::Opcode::kNewLife:
       names_->removal().on_new_life();
       return chunks_->new_life(request);
+    case wire::Opcode::kMarkDirectory:
+    case wire::Opcode::kQueryDirectory:
     case wire::Opcode::kRegister:
     case wire::Opcode::kConnectionClose:
     case wire::Opcode::kInvalidate:

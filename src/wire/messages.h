@@ -119,11 +119,16 @@ struct EntryReply {
 };
 static_assert(sizeof(EntryReply) == 88);
 
+enum LookupFlags : std::uint16_t {
+  kLookupName = 1U << 0,  // on the way: times and links of a directory may be those of before
+};
 struct LookupRequest : Message<Opcode::kLookup, EntryReply> {
   std::uint64_t parent = 0;
   std::uint16_t name_bytes = 0;
-  std::uint16_t padding[3] = {};
+  std::uint16_t flags = 0;  // LookupFlags
+  std::uint32_t padding = 0;
 };
+static_assert(sizeof(LookupRequest) == 16);
 
 enum OpenFlags : std::uint32_t {
   kOpenRead = 1U << 0,
@@ -191,6 +196,16 @@ struct SymlinkRequest : Message<Opcode::kSymlink, EntryReply> {  // data part: t
   std::uint16_t name_bytes = 0;
   std::uint32_t padding = 0;
 };
+
+// One more name of an inode that has one. The entry comes back remote when the inode does not live
+// with it.
+struct LinkRequest : Message<Opcode::kLink, EntryReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t parent = 0;
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding[3] = {};
+};
+static_assert(sizeof(LinkRequest) == 24);
 
 struct UnlinkRequest : Message<Opcode::kUnlink, NoReply> {
   std::uint64_t parent = 0;
@@ -330,11 +345,19 @@ struct ShutdownRequest : Message<Opcode::kShutdown, NoReply> {
 // Second half of a rename: put (parent, name) -> inode, replacing what POSIX allows. The ticket is
 // the sender's number for it, growing for each receiver; the sender knows what became of all below
 // `settled`.
+enum InstallFlags : std::uint32_t {
+  kInstallSame = 1U << 0,  // nothing was done: the name leads to the inode already
+};
 struct InstallEntryReply {
   // The inode that lost this name and lives on another shard, or none (0): the receiver owes its
-  // home to say so, and the sender waits until the home knows.
+  // home to say so, with this life and ticket, and the sender waits until the home knows.
   std::uint64_t replaced = 0;
+  std::uint64_t life = 0;
+  std::uint64_t ticket = 0;
+  std::uint32_t flags = 0;  // InstallFlags
+  std::uint32_t padding = 0;
 };
+static_assert(sizeof(InstallEntryReply) == 32);
 struct InstallEntryRequest : Message<Opcode::kInstallEntry, InstallEntryReply> {
   std::uint64_t parent = 0;
   std::uint64_t inode = 0;
@@ -374,9 +397,60 @@ struct ThawDirectoryRequest : Message<Opcode::kThawDirectory, NoReply> {
   std::uint32_t padding = 0;
 };
 
-// Sent to an inode's home when its last name went away elsewhere.
+// Numbers one change of a link count: it is made once, however often and by whom it is told.
+struct LinkChange {
+  std::uint64_t life = 0;     // of the shard that has the name; grows with its starts
+  std::uint64_t ticket = 0;   // of that shard at the inode's home
+  std::uint64_t settled = 0;  // it needs none below; 0: another shard tells it
+  std::uint32_t shard = 0;    // that has the name
+  std::uint32_t padding = 0;
+};
+static_assert(sizeof(LinkChange) == 32);
+
+// Sent to an inode's home before it gets another name elsewhere. The reply has the attributes that
+// do not need other shards: the size is that of the last settling.
+struct LinkInodeRequest : Message<Opcode::kLinkInode, EntryReply> {
+  std::uint64_t inode = 0;
+  LinkChange change;
+};
+
+// Sent to an inode's home when a name of it went away elsewhere.
+enum ForgetInodeFlags : std::uint32_t {
+  kForgetLink = 1U << 0,  // takes the LinkInode with this ticket back, or rules it out
+};
 struct ForgetInodeRequest : Message<Opcode::kForgetInode, NoReply> {
   std::uint64_t inode = 0;
+  LinkChange change;
+  std::uint32_t flags = 0;  // ForgetInodeFlags
+  std::uint32_t padding = 0;
+};
+static_assert(sizeof(ForgetInodeRequest) == 48);
+
+// Sent to a directory's home before the sender changes entries of it, unless the home knows that it
+// may.
+struct MarkDirectoryRequest : Message<Opcode::kMarkDirectory, NoReply> {
+  std::uint64_t directory = 0;
+  std::uint64_t stamp = 0;  // grows with every mark of this shard, beyond its restarts too
+  std::uint32_t shard = 0;  // the sender
+  std::uint32_t padding = 0;
+};
+
+// Asks a shard that has marked a directory what it did. The mark ends when nothing changed since
+// the last question; the home forgets it if it has the same stamp.
+enum QueryDirectoryFlags : std::uint32_t {
+  kDirectoryUnmarked = 1U << 0,  // the mark with the stamp of the question has ended
+};
+struct QueryDirectoryReply {
+  std::uint64_t changes = 0;      // of entries, since the mark
+  std::int64_t changed_ns = 0;    // when the last of them was made; 0: none
+  std::uint64_t directories = 0;  // entries here that are directories
+  std::uint32_t flags = 0;        // QueryDirectoryFlags
+  std::uint32_t padding = 0;
+};
+struct QueryDirectoryRequest : Message<Opcode::kQueryDirectory, QueryDirectoryReply> {
+  std::uint64_t directory = 0;
+  std::uint64_t stamp = 0;    // of the mark
+  std::uint64_t changes = 0;  // of which the home knows
 };
 
 // Sent to a directory's home after a rename moved it. If there are several, the highest number

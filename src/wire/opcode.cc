@@ -74,6 +74,14 @@ std::string_view to_string(Opcode opcode) {
       return "inode range";
     case Opcode::kSettleInstall:
       return "settle install";
+    case Opcode::kLink:
+      return "link";
+    case Opcode::kLinkInode:
+      return "link inode";
+    case Opcode::kMarkDirectory:
+      return "mark directory";
+    case Opcode::kQueryDirectory:
+      return "query directory";
     case Opcode::kRegister:
       return "register";
     case Opcode::kConnectionClose:

@@ -30,6 +30,7 @@ enum class Opcode : std::uint16_t {
   kGetAttr = 33,
   kReadlink = 34,
   kOpenInode = 35,
+  kLink = 36,
   kAppend = 37,
   kFsync = 38,
 
@@ -49,6 +50,9 @@ enum class Opcode : std::uint16_t {
   kUnlockRenames = 47,
   kInodeRange = 49,
   kSettleInstall = 32,
+  kLinkInode = 58,
+  kMarkDirectory = 59,
+  kQueryDirectory = 60,
 
   // Administration.
   kSetCapacity = 48,
@@ -110,6 +114,8 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kInodeRange:
     case Opcode::kSettleInstall:
     case Opcode::kMark:
+    case Opcode::kMarkDirectory:
+    case Opcode::kQueryDirectory:
     case Opcode::kNewLife:
       return true;
     case Opcode::kSetAttr:
@@ -122,6 +128,8 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kRmdir:
     case Opcode::kSymlink:
     case Opcode::kInstallEntry:
+    case Opcode::kLink:
+    case Opcode::kLinkInode:
     case Opcode::kLockRenames:
     case Opcode::kRegister:
     case Opcode::kConnectionClose:

@@ -181,6 +181,10 @@ Outcome ApiDoor::rename_without_replacing(const std::string& from, const std::st
   return {done ? 0 : -done.error().to_errno(), {}};
 }
 
+Outcome ApiDoor::link(const std::string& from, const std::string& to) {
+  return {benchfs_link(current_, full(from).c_str(), full(to).c_str()), {}};
+}
+
 Outcome ApiDoor::symlink(const std::string& target, const std::string& path) {
   return {benchfs_symlink(current_, target.c_str(), full(path).c_str()), {}};
 }

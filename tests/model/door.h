@@ -52,6 +52,7 @@ class Door {
   virtual Outcome unlink(const std::string& path) = 0;
   virtual Outcome rename(const std::string& from, const std::string& to) = 0;
   virtual Outcome rename_without_replacing(const std::string& from, const std::string& to) = 0;
+  virtual Outcome link(const std::string& from, const std::string& to) = 0;
   virtual Outcome symlink(const std::string& target, const std::string& path) = 0;
   virtual Outcome readlink(const std::string& path) = 0;
   virtual Outcome readdir(const std::string& path) = 0;  // data: a line with type and name an entry
@@ -93,6 +94,7 @@ class ApiDoor final : public Door {
   Outcome unlink(const std::string& path) override;
   Outcome rename(const std::string& from, const std::string& to) override;
   Outcome rename_without_replacing(const std::string& from, const std::string& to) override;
+  Outcome link(const std::string& from, const std::string& to) override;
   Outcome symlink(const std::string& target, const std::string& path) override;
   Outcome readlink(const std::string& path) override;
   Outcome readdir(const std::string& path) override;
@@ -135,6 +137,7 @@ class SystemDoor final : public Door {
   Outcome unlink(const std::string& path) override;
   Outcome rename(const std::string& from, const std::string& to) override;
   Outcome rename_without_replacing(const std::string& from, const std::string& to) override;
+  Outcome link(const std::string& from, const std::string& to) override;
   Outcome symlink(const std::string& target, const std::string& path) override;
   Outcome readlink(const std::string& path) override;
   Outcome readdir(const std::string& path) override;

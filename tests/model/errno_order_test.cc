@@ -1,5 +1,5 @@
-// When several errors are possible, rename, mkdir, rmdir, unlink and symlink return the one that
-// Linux returns.
+// When several errors are possible, rename, mkdir, rmdir, unlink, link and symlink return the one
+// that Linux returns.
 
 #include <gtest/gtest.h>
 
@@ -16,10 +16,10 @@ namespace benchfs::test {
 namespace {
 
 const std::vector<std::string> kPaths = {
-    "/absent", "/absent/", "/absent/.", "/absent/x",  "/f",          "/f/",           "/f/.",
-    "/f/x",    "/g",       "/d",        "/d/",        "/d/.",        "/d/..",         "/d/new",
-    "/full",   "/full/",   "/full/f",   "/full/sub",  "/full/sub/x", "/full/sub/new", "/link",
-    "/link/",  "/dlink",   "/dlink/",   "/dlink/new", "/dangling",   "/dangling/"};
+    "/absent", "/absent/", "/absent/.", "/absent/x", "/f",         "/f/",         "/f/.",
+    "/f/x",    "/same",    "/g",        "/d",        "/d/",        "/d/.",        "/d/..",
+    "/d/new",  "/full",    "/full/",    "/full/f",   "/full/sub",  "/full/sub/x", "/full/sub/new",
+    "/link",   "/link/",   "/dlink",    "/dlink/",   "/dlink/new", "/dangling",   "/dangling/"};
 
 class ErrnoOrder : public ::testing::Test {
  protected:
@@ -40,6 +40,7 @@ class ErrnoOrder : public ::testing::Test {
     ASSERT_EQ(
         door.close(static_cast<int>(door.open("/full/f", O_CREAT | O_WRONLY, 0644).result)).result,
         0);
+    ASSERT_EQ(door.link("/f", "/same").result, 0);
     ASSERT_EQ(door.symlink("f", "/link").result, 0);
     ASSERT_EQ(door.symlink("d", "/dlink").result, 0);
     ASSERT_EQ(door.symlink("nowhere", "/dangling").result, 0);
@@ -70,6 +71,14 @@ TEST_F(ErrnoOrder, OfOnePath) {
     compare("rmdir " + path, [&](Door& door) { return door.rmdir(path); });
     compare("unlink " + path, [&](Door& door) { return door.unlink(path); });
     compare("symlink " + path, [&](Door& door) { return door.symlink("target", path); });
+  }
+}
+
+TEST_F(ErrnoOrder, OfLink) {
+  for (const std::string& from : kPaths) {
+    for (const std::string& to : kPaths) {
+      compare("link " + from + " " + to, [&](Door& door) { return door.link(from, to); });
+    }
   }
 }
 

@@ -205,6 +205,9 @@ void Model::names_step(std::uint64_t kind) {
     both("rmdir " + shown(path), [&](Door& door) { return door.rmdir(path); });
   } else if (kind < 17) {
     both("unlink " + shown(path), [&](Door& door) { return door.unlink(path); });
+  } else if (kind < 20) {
+    std::string to = random_path();
+    both("link " + shown(path) + " " + shown(to), [&](Door& door) { return door.link(path, to); });
   } else if (kind < 27) {
     std::string to = random_path();
     both("rename " + shown(path) + " " + shown(to),

@@ -171,6 +171,10 @@ Outcome SystemDoor::rename_without_replacing(const std::string& from, const std:
       ::renameat2(AT_FDCWD, full(from).c_str(), AT_FDCWD, full(to).c_str(), RENAME_NOREPLACE));
 }
 
+Outcome SystemDoor::link(const std::string& from, const std::string& to) {
+  return answer(::link(full(from).c_str(), full(to).c_str()));
+}
+
 Outcome SystemDoor::symlink(const std::string& target, const std::string& path) {
   return answer(::symlink(target.c_str(), full(path).c_str()));
 }

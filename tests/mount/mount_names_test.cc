@@ -67,7 +67,6 @@ TEST_F(MountNames, EachOperation) {
 TEST_F(MountNames, WhatIsNotSupportedSaysSo) {
   Mounted m = mount();
   put(m / "f", "x");
-  EXPECT_EQ(error_of(::link((m / "f").c_str(), (m / "g").c_str())), EPERM);
   EXPECT_EQ(error_of(::mkfifo((m / "p").c_str(), 0600)), EPERM);
   EXPECT_EQ(error_of(::renameat2(AT_FDCWD,
                                  (m / "f").c_str(),
@@ -76,6 +75,40 @@ TEST_F(MountNames, WhatIsNotSupportedSaysSo) {
                                  RENAME_EXCHANGE | RENAME_NOREPLACE)),
             EINVAL);
   EXPECT_EQ(error_of(::mkdir((m / std::string(256, 'n')).c_str(), 0700)), ENAMETOOLONG);
+}
+
+TEST_F(MountNames, NamesOfOneInode) {
+  Mounted m = mount();
+  ASSERT_EQ(::mkdir((m / "d").c_str(), 0755), 0);
+  put(m / "f", "hello");
+  for (int i = 0; i < 8; ++i) {  // on both servers
+    ASSERT_EQ(::link((m / "f").c_str(), (m / ("d/" + std::to_string(i))).c_str()), 0);
+  }
+  EXPECT_EQ(stat_of(m / "f").st_nlink, 9U);
+  EXPECT_EQ(stat_of(m / "d/3").st_nlink, 9U);
+  EXPECT_EQ(stat_of(m / "d/3").st_ino, stat_of(m / "f").st_ino);
+  EXPECT_EQ(error_of(::link((m / "d/1").c_str(), (m / "d/2").c_str())), EEXIST);
+  EXPECT_EQ(error_of(::link((m / "d").c_str(), (m / "e").c_str())), EPERM);
+  EXPECT_EQ(::rename((m / "d/1").c_str(), (m / "d/2").c_str()), 0);  // two names of one inode
+  EXPECT_EQ(stat_of(m / "d/1").st_nlink, 9U);
+  put(m / "g", "other");
+  EXPECT_EQ(::rename((m / "g").c_str(), (m / "d/4").c_str()), 0);
+  EXPECT_EQ(get(m / "d/4"), "other");
+  EXPECT_EQ(stat_of(m / "d/4").st_nlink, 1U);
+  EXPECT_EQ(stat_of(m / "f").st_nlink, 8U);
+  Fd open(::open((m / "f").c_str(), O_RDWR));
+  EXPECT_EQ(::unlink((m / "f").c_str()), 0);
+  for (int i = 0; i < 8; ++i) {
+    if (i != 4) {
+      EXPECT_EQ(get(m / ("d/" + std::to_string(i))), "hello") << i;
+      EXPECT_EQ(::unlink((m / ("d/" + std::to_string(i))).c_str()), 0);
+    }
+  }
+  struct stat last{};
+  EXPECT_EQ(::fstat(open.get(), &last), 0);
+  EXPECT_EQ(last.st_nlink, 0U);
+  std::array<char, 5> bytes{};
+  EXPECT_EQ(::pread(open.get(), bytes.data(), bytes.size(), 0), 5);
 }
 
 TEST_F(MountNames, RenameFlags) {

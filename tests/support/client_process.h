@@ -8,8 +8,9 @@
 // pwrite FILE OFFSET SIZE BYTE, append FILE SIZE BYTE, pread FILE OFFSET SIZE (details "a*100
 // 0*28"), fsync FILE, fstat FILE (details: size), ftruncate FILE SIZE, stat PATH (details: size),
 // statfs (details: bytes in use), truncate PATH SIZE, access, chmod, utimens, unlink, mkdir, rmdir
-// PATH, rename FROM TO, chroot PATH, list PATH (details: names), replace DIRECTORY NAME ROUNDS,
-// repeat ROUNDS OPERATION, child OPERATION (in a child of fork that connects by itself), finalize.
+// PATH, rename FROM TO, link FROM TO, links PATH (result: its link count), chroot PATH, list PATH
+// (details: names), replace DIRECTORY NAME ROUNDS, repeat ROUNDS OPERATION, child OPERATION (in a
+// child of fork that connects by itself), finalize.
 #pragma once
 
 #include <sys/types.h>

@@ -241,6 +241,17 @@ class Interpreter {
            std::string from = in.word();
            return benchfs_rename(in.fs_, from.c_str(), in.word().c_str());
          }},
+        {"link",
+         [](Interpreter& in) {
+           std::string from = in.word();
+           return benchfs_link(in.fs_, from.c_str(), in.word().c_str());
+         }},
+        {"links",
+         [](Interpreter& in) {
+           benchfs_stat_t found;
+           int result = benchfs_stat(in.fs_, in.word().c_str(), &found);
+           return result < 0 ? result : static_cast<int>(found.st_nlink);
+         }},
         {"chroot",
          [](Interpreter& in) {
            std::string directory = in.word();

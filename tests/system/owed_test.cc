@@ -119,6 +119,68 @@ TEST_F(Owed, RenameOverFreesWhatItReplaces) {
   })) << used();
 }
 
+// The count is that of the names, whatever became of the calls, and no name leads to nothing.
+TEST_F(Owed, ALinkThatAServerDidNotAnswerIsThereOrNotCounted) {
+  for (const char* how : {"before", "in the middle"}) {
+    SCOPED_TRACE(how);
+    bool before = std::string(how) == "before";
+    for (int i = 0; i < kFiles; ++i) {
+      if (before) {
+        stop_daemon(1);
+      }
+      a_->begin(fmt::format("link /f{} /l{}", i, i));
+      if (!before) {
+        stop_daemon(1);
+      }
+      a_->answer();
+      let_daemon_go_on(1);
+    }
+    for (int i = 0; i < kFiles; ++i) {
+      EXPECT_TRUE(wait_until([&] {
+        std::int64_t links = b_->call(fmt::format("links /l{}", i)).result;
+        return b_->call(fmt::format("links /f{}", i)).result == (links < 0 ? 1 : 2) &&
+               (links == 2 || links == -ENOENT);
+      })) << i;
+    }
+    for (const std::string& name : names("/l", kFiles)) {
+      b_->call("unlink " + name);
+    }
+    for (const std::string& name : names("/f", kFiles)) {
+      EXPECT_TRUE(wait_until([&] { return b_->call("links " + name).result == 1; })) << name;
+      EXPECT_EQ(b_->call("stat " + name).size(), kSize);
+    }
+  }
+}
+
+TEST_F(Owed, ANameThatGoesBesideAServerThatStandsStillIsCountedOnce) {
+  for (int i = 0; i < kFiles; ++i) {
+    for (int link = 0; link < 4; ++link) {
+      ASSERT_TRUE(a_->call(fmt::format("link /f{} /l{}_{}", i, i, link)).ok());
+    }
+  }
+  stop_daemon(1);
+  for (int i = 0; i < kFiles; ++i) {
+    a_->call(fmt::format("unlink /l{}_0", i));
+    a_->call(fmt::format("rename /l{}_1 /l{}_2", i, i));  // names of one inode: nothing happens
+  }
+  let_daemon_go_on(1);
+  for (int i = 0; i < kFiles; ++i) {
+    std::int64_t names = 1;
+    for (int link = 0; link < 4; ++link) {
+      names += b_->call(fmt::format("stat /l{}_{}", i, link)).ok() ? 1 : 0;
+    }
+    EXPECT_TRUE(wait_until([&] { return b_->call(fmt::format("links /f{}", i)).result == names; }))
+        << i << " has " << names << " names";
+    for (int link = 0; link < 4; ++link) {
+      b_->call(fmt::format("unlink /l{}_{}", i, link));
+    }
+    EXPECT_TRUE(wait_until([&] { return b_->call(fmt::format("links /f{}", i)).result == 1; }))
+        << i;
+    EXPECT_TRUE(b_->call(fmt::format("unlink /f{}", i)).ok());
+  }
+  EXPECT_TRUE(wait_until([&] { return used() <= kRounding; })) << used();
+}
+
 TEST_F(Owed, ATruncatedFileIsWholeOrCut) {
   constexpr std::int64_t kCut = kSize / 2 + 1000;
   for (const char* how : {"before", "in the middle", "afterwards"}) {

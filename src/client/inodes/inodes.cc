@@ -175,6 +175,17 @@ rt::CoResult<Found> Inodes::symlink(wire::InodeId parent,
   return entry_call(shard_of(parent, name), request, by, name, target);
 }
 
+rt::CoResult<Found> Inodes::link(wire::InodeId inode,
+                                 wire::InodeId parent,
+                                 std::string_view name,
+                                 Deadline by) {
+  wire::LinkRequest request;
+  request.inode = inode.value;
+  request.parent = parent.value;
+  request.name_bytes = length(name);
+  return entry_call(shard_of(parent, name), request, by, name);
+}
+
 rt::CoStatus Inodes::unlink(wire::InodeId parent, std::string_view name, Deadline by) {
   wire::UnlinkRequest request;
   request.parent = parent.value;

@@ -66,6 +66,11 @@ class Inodes {
                               std::string_view target,
                               const NewInode& link,
                               Deadline by);
+  // One more name of an inode. ENOENT: the inode is gone.
+  rt::CoResult<Found> link(wire::InodeId inode,
+                           wire::InodeId parent,
+                           std::string_view name,
+                           Deadline by);
   rt::CoStatus unlink(wire::InodeId parent, std::string_view name, Deadline by);
   rt::CoStatus rmdir(wire::InodeId parent, std::string_view name, Deadline by);
   // `flags`: wire::RenameFlags.

@@ -213,6 +213,24 @@ rt::CoResult<wire::Attr> Nodes::symlink(wire::InodeId parent,
   co_return found.attr;
 }
 
+rt::CoResult<wire::Attr> Nodes::link(wire::InodeId inode,
+                                     wire::InodeId parent,
+                                     std::string_view name) {
+  BENCHFS_CO_TRY_VOID(check_name(name));
+  Deadline by = backend_.metadata_deadline();
+  Result<Found> linked = co_await inodes_.link(inode, parent, name, by);
+  if (linked && linked->is_remote()) {
+    linked = co_await inodes_.get_attr(inode, by);
+  }
+  if (!linked && linked.error().is_posix(ENOENT)) {
+    linked = co_await explain(inode, std::move(linked), by);
+  } else {
+    linked = co_await in_directory(parent, std::move(linked), by);
+  }
+  BENCHFS_CO_TRY(Found found, std::move(linked));
+  co_return found.attr;
+}
+
 rt::CoStatus Nodes::unlink(wire::InodeId parent, std::string_view name) {
   BENCHFS_CO_TRY_VOID(check_name(name));
   Deadline by = backend_.metadata_deadline();

@@ -60,6 +60,8 @@ class Nodes {
                                    std::string_view name,
                                    std::string_view target,
                                    Caller caller);
+  // One more name of `inode`.
+  rt::CoResult<wire::Attr> link(wire::InodeId inode, wire::InodeId parent, std::string_view name);
   rt::CoStatus unlink(wire::InodeId parent, std::string_view name);
   rt::CoStatus rmdir(wire::InodeId parent, std::string_view name);
   // `flags`: wire::RenameFlags.

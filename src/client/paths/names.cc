@@ -69,6 +69,30 @@ rt::CoStatus Paths::rmdir(std::string path) {
   return with_names(&Paths::do_rmdir, std::move(path));
 }
 
+rt::CoStatus Paths::do_link(Attempt& attempt, const std::string& from, const std::string& to) {
+  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, from, Follow::kNo));
+  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(to));
+  BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
+  if (walk.name().empty()) {
+    co_return fail_errno(EEXIST);
+  }
+  if (walk.must_be_directory()) {
+    BENCHFS_CO_TRY_VOID(co_await look_up(attempt, walk, Wanted::kEntry));
+    co_return fail_errno(EEXIST);
+  }
+  Result<Found> linked =
+      co_await inodes_.link(attr.id(), walk.directory(), walk.name(), attempt.deadline());
+  linked = !linked && linked.error().is_posix(ENOENT)
+               ? attempt.on_inode(attr.id(), std::move(linked))
+               : attempt.in_directory(walk.directory(), std::move(linked));
+  BENCHFS_CO_TRY_VOID(std::move(linked));
+  co_return Status{};
+}
+
+rt::CoStatus Paths::link(std::string from, std::string to) {
+  return with_names(&Paths::do_link, std::move(from), std::move(to));
+}
+
 rt::CoStatus Paths::do_unlink(Attempt& attempt, const std::string& path) {
   BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));

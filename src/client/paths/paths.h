@@ -44,6 +44,8 @@ class Paths {
 
   rt::CoResult<wire::Attr> mkdir(std::string path, std::uint32_t mode);
   rt::CoStatus rmdir(std::string path);
+  // One more name of a file or symlink, which is not followed.
+  rt::CoStatus link(std::string from, std::string to);
   rt::CoStatus unlink(std::string path);
   // `flags`: wire::RenameFlags.
   rt::CoStatus rename(std::string from, std::string to, std::uint32_t flags);
@@ -106,6 +108,7 @@ class Paths {
                                                   std::uint32_t chunk_bytes);
   rt::CoResult<wire::Attr> do_mkdir(Attempt& attempt, const std::string& path, std::uint32_t mode);
   rt::CoStatus do_rmdir(Attempt& attempt, const std::string& path);
+  rt::CoStatus do_link(Attempt& attempt, const std::string& from, const std::string& to);
   rt::CoStatus do_unlink(Attempt& attempt, const std::string& path);
   rt::CoStatus do_rename(Attempt& attempt,
                          const std::string& from,

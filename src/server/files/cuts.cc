@@ -121,27 +121,6 @@ void Files::on_cut_acknowledged(wire::InodeId inode,
 
 // --- The end of inodes ---------------------------------------------------------------------------
 
-void Files::drop(wire::InodeId inode) {
-  if (peers_.is_self(inode.home())) {
-    unlink(inode);
-  } else if (forgets_.emplace(inode, nullptr).second) {
-    reclaimer_.owe({.kind = Reclaimer::Kind::kForget, .inode = inode, .shard = inode.home()});
-  }
-}
-
-rt::Task<void> Files::drop_and_wait(wire::InodeId inode, Deadline deadline) {
-  drop(inode);
-  auto found = forgets_.find(inode);
-  if (found == forgets_.end() || reclaimer_.silent_since(inode.home())) {
-    co_return;
-  }
-  if (!found->second) {
-    found->second = std::make_shared<rt::WaitQueue>();
-  }
-  std::shared_ptr<rt::WaitQueue> attempt_ended = found->second;
-  (void)co_await attempt_ended->wait(deadline, peers_.stopping);
-}
-
 void Files::unlink(wire::InodeId inode) {
   Result<bool> is_unused = store_.apply(meta::Unlink{inode, wall_now_ns()});
   if (is_unused && *is_unused) {
@@ -191,12 +170,6 @@ rt::Task<void> Files::free_here(wire::TruncateChunksRequest body) {
     BENCHFS_LOG(
         kWarn, "chunks of inode {:x} could not be freed: {}", body.inode, freed.error().message());
   }
-}
-
-rt::Task<void> Files::forget_inode(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::ForgetInodeRequest>(request));
-  unlink(wire::InodeId{body.inode});
-  co_await request.reply(wire::NoReply{});
 }
 
 // No shard trusts a mark of these files any more: whoever asks is told that they are gone, though
@@ -264,23 +237,6 @@ rt::CoResult<Reclaimer::Outcome> Files::perform_cut(Reclaimer::Work work, Deadli
       states_.erase(work.inode);
     }
   }
-  co_return Reclaimer::Outcome::kDone;
-}
-
-// Forgetting an inode twice is forgetting it once: it has one name at most, and its number is never
-// used again.
-rt::CoResult<Reclaimer::Outcome> Files::perform_forget(Reclaimer::Work work, Deadline deadline) {
-  wire::ForgetInodeRequest body;
-  body.inode = work.inode.value;
-  Result<wire::NoReply> reply = co_await peers_.call(work.shard, body, deadline);
-  auto found = forgets_.find(work.inode);
-  if (found->second) {
-    found->second->wake_all();
-  }
-  if (!reply) {
-    co_return std::unexpected(std::move(reply.error()));
-  }
-  forgets_.erase(found);
   co_return Reclaimer::Outcome::kDone;
 }
 

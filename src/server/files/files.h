@@ -7,7 +7,7 @@
 // and kept by the reclaimer; no caller's deadline ends it.
 //
 // The source files: attributes.cc, opens.cc, sizes.cc (marks, rounds of queries, settling), cuts.cc
-// (truncation, the end of inodes, what is owed).
+// (truncation, the end of inodes, what is owed), links.cc (names of an inode on other shards).
 //
 // Requests that only shards send do not wait for further shards: a window full of such requests
 // would wait for one behind it.
@@ -17,9 +17,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -33,6 +35,7 @@
 #include "server/files/reclaimer.h"
 #include "server/key_locks.h"
 #include "server/peers.h"
+#include "server/ticket_log.h"
 
 namespace benchfs::server {
 
@@ -57,6 +60,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::Task<void> open_inode(rpc::Request& request);
   rt::Task<void> fsync(rpc::Request& request);
   rt::Task<void> append(rpc::Request& request);
+  rt::Task<void> link_inode(rpc::Request& request);
   rt::Task<void> forget_inode(rpc::Request& request);
   rt::Task<void> mark(rpc::Request& request);
 
@@ -72,8 +76,9 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                                  const meta::NewInode& inode,
                                  OpenKey key,
                                  std::uint32_t flags) override;
-  void drop(wire::InodeId inode) override;
-  rt::Task<void> drop_and_wait(wire::InodeId inode, Deadline deadline) override;
+  rt::CoResult<wire::Attr> add_link(wire::InodeId inode, Deadline deadline) override;
+  Dropped drop(wire::InodeId inode) override;
+  rt::Task<void> wait_dropped(Dropped dropped, Deadline deadline) override;
 
   Result<wire::MarkReply> take_mark(wire::InodeId inode,
                                     wire::ShardId shard,
@@ -164,6 +169,22 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::Task<void> free_here(wire::TruncateChunksRequest body);
   rt::CoResult<Reclaimer::Outcome> perform(Reclaimer::Work work, Deadline deadline) override;
   rt::CoResult<Reclaimer::Outcome> perform_cut(Reclaimer::Work work, Deadline deadline);
+
+  // --- links.cc ---
+  struct Forget {
+    std::optional<Tickets::Ticket> ticket{};  // none: another shard's
+    std::uint32_t flags = 0;                  // wire::ForgetInodeFlags
+    std::shared_ptr<rt::WaitQueue> attempted{};
+  };
+  // Home, shard of the name, life, ticket.
+  using ForgetKey = std::tuple<wire::ShardId, wire::ShardId, std::uint64_t, std::uint64_t>;
+  void owe_forget(const Dropped& dropped,
+                  std::uint32_t flags,
+                  std::optional<Tickets::Ticket> ticket);
+  [[nodiscard]] wire::LinkChange link_change(const Dropped& dropped) const;
+  // An earlier life of its shard sent it.
+  bool is_outlived(const wire::LinkChange& change);
+  Status forget_here(wire::InodeId inode, const wire::LinkChange& change, std::uint32_t flags);
   rt::CoResult<Reclaimer::Outcome> perform_forget(Reclaimer::Work work, Deadline deadline);
 
   // --- opens.cc ---
@@ -191,8 +212,11 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   Reclaimer reclaimer_;
   std::uint64_t cuts_owed_ = 0;
   std::uint64_t frees_owed_ = 0;
-  // Inodes of other shards that lost their name, until their homes know.
-  std::unordered_map<wire::InodeId, std::shared_ptr<rt::WaitQueue>> forgets_;
+  Tickets link_tickets_;
+  // Inodes of other shards that lost a name, until their homes know.
+  std::map<ForgetKey, Forget> forgets_;
+  TicketLog link_log_;                                           // of inodes of this shard
+  std::unordered_map<std::uint32_t, std::uint64_t> link_lives_;  // the last one heard of, by shard
 
   // Opens that were closed before they were executed, the latest of them.
   std::deque<std::uint64_t> closed_early_;

@@ -23,6 +23,15 @@ struct OpenKey {
   [[nodiscard]] meta::OpenId id() const { return {client_uid, number}; }
 };
 
+// A name that no longer leads to an inode of another shard, of which that shard has to be told:
+// once, so the drop has a number.
+struct Dropped {
+  wire::InodeId inode;  // none: nobody has to be told
+  wire::ShardId shard;  // had the name
+  std::uint64_t life = 0;
+  std::uint64_t ticket = 0;
+};
+
 class InodeDoor {
  public:
   virtual ~InodeDoor() = default;
@@ -43,13 +52,16 @@ class InodeDoor {
                                          const meta::NewInode& inode,
                                          OpenKey key,
                                          std::uint32_t flags) = 0;
+  // The inode, which may live anywhere, gets another name, which the caller makes next, or drops.
+  // After an error it has not got it, or loses it again when its home answers. ENOENT (it has no
+  // name any more), EPERM (a directory), EMLINK. The size is that of the last settling.
+  virtual rt::CoResult<wire::Attr> add_link(wire::InodeId inode, Deadline deadline) = 0;
   // A name no longer leads to the inode, which may live anywhere. Returns at once; what follows
   // (telling the home, freeing the chunks) is owed until it is done.
-  virtual void drop(wire::InodeId inode) = 0;
-  // The same; ends when the inode's home knows, so that nobody who asks it afterwards is told of
-  // the name, or when the home does not answer, or at the deadline. Dropping twice is dropping
-  // once.
-  virtual rt::Task<void> drop_and_wait(wire::InodeId inode, Deadline deadline) = 0;
+  virtual Dropped drop(wire::InodeId inode) = 0;
+  // Ends when the inode's home knows what was dropped here or on another shard, so that nobody who
+  // asks it afterwards is told of the name, or when the home does not answer, or at the deadline.
+  virtual rt::Task<void> wait_dropped(Dropped dropped, Deadline deadline) = 0;
 };
 
 }  // namespace benchfs::server

@@ -33,7 +33,10 @@ class Reclaimer {
     wire::InodeId inode;
     wire::ShardId shard;     // that has to take part; may be this one
     bool is_forced = false;  // settle although somebody writes
-    MonoTime since{};        // owed; set by owe()
+    std::uint64_t life = 0;  // forget: of the shard that had the name, and its ticket
+    std::uint64_t ticket = 0;
+    wire::ShardId named_on{};
+    MonoTime since{};  // owed; set by owe()
     MonoTime not_before{};
   };
   enum class Outcome : std::uint8_t {

@@ -223,6 +223,54 @@ rt::Task<void> Entries::symlink(rpc::Request& request) {
   co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
 }
 
+// The inode counts the name before the name is there: another name that goes meanwhile does not
+// take the inode along.
+rt::CoResult<wire::Attr> Entries::try_link(EntryRef key, wire::InodeId inode, Deadline deadline) {
+  BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key.key(), deadline));
+  Result<meta::Entry> there = shared_.find(key);
+  if (there) {
+    co_return fail_errno(EEXIST);
+  }
+  if (!there.error().is_posix(ENOENT)) {
+    co_return std::unexpected(std::move(there.error()));
+  }
+  ++shared_.linking[key.parent];
+  Result<wire::Attr> attr = co_await shared_.inodes.add_link(inode, deadline);
+  if (auto linking = shared_.linking.find(key.parent); --linking->second == 0) {
+    shared_.linking.erase(linking);
+  }
+  BENCHFS_CO_TRY_VOID(attr);
+  meta::Entry entry{inode, attr->mode & S_IFMT};
+  Status put = shared_.store.apply(
+      meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now_coarse()});
+  if (!put) {
+    shared_.inodes.drop(inode);
+    co_return std::unexpected(std::move(put.error()));
+  }
+  co_return attr;
+}
+
+rt::Task<void> Entries::link(rpc::Request& request) {
+  wire::LinkRequest body;
+  BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
+  wire::InodeId inode{body.inode};
+  Deadline deadline = request.deadline();
+  if (inode.home().value >= shared_.peers.shard_count) {
+    co_await request.reply_error(Error::from_errno(ENOENT));
+    co_return;
+  }
+  BENCHFS_SERVE_TRY(
+      wire::Attr attr,
+      request,
+      co_await retry_while_busy([&] { return try_link(key, inode, deadline); }, deadline));
+  if (!shared_.peers.is_self(inode.home())) {
+    co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated | wire::kEntryRemote, 0});
+    co_return;
+  }
+  BENCHFS_SERVE_TRY(attr, request, co_await shared_.inodes.exact_attr(inode, deadline));
+  co_await reply_entry(request, shared_.store, attr, wire::kEntryCreated);
+}
+
 rt::Task<void> Entries::unlink(rpc::Request& request) {
   wire::UnlinkRequest body;
   BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
@@ -233,10 +281,9 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY_VOID(
       request, shared_.store.apply(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}));
-  if (shared_.peers.is_self(entry.inode.home())) {
-    shared_.inodes.drop(entry.inode);
-  } else {
-    co_await shared_.inodes.drop_and_wait(entry.inode, request.deadline());
+  Dropped dropped = shared_.inodes.drop(entry.inode);
+  if (dropped.inode.is_valid()) {
+    co_await shared_.inodes.wait_dropped(dropped, request.deadline());
   }
   co_await request.reply(wire::NoReply{});
 }

@@ -22,6 +22,7 @@ class Entries {
   rt::Task<void> open(rpc::Request& request);
   rt::Task<void> mkdir(rpc::Request& request);
   rt::Task<void> symlink(rpc::Request& request);
+  rt::Task<void> link(rpc::Request& request);
   rt::Task<void> unlink(rpc::Request& request);
   rt::Task<void> readdir(rpc::Request& request);
 
@@ -45,6 +46,7 @@ class Entries {
   rt::CoResult<meta::Entry> try_find(EntryRef key, Deadline deadline);
   rt::CoResult<wire::Attr> try_create(EntryRef key, meta::NewInode inode, Deadline deadline);
   rt::CoResult<wire::Attr> create(rpc::Request& request, EntryRef key, meta::NewInode inode);
+  rt::CoResult<wire::Attr> try_link(EntryRef key, wire::InodeId inode, Deadline deadline);
   // True when the name no longer leads to `entry`.
   [[nodiscard]] bool is_replaced(EntryRef key, meta::Entry entry) const;
 

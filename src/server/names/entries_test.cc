@@ -73,5 +73,86 @@ TEST_F(EntriesTest, TheInodeIsDroppedAfterTheName) {
   });
 }
 
+// --- Links ---------------------------------------------------------------------------------------
+
+class LinksTest : public EntriesTest {
+ protected:
+  void start_link() {
+    start();
+    Result<wire::InodeId> directory = mkdir(name_on(testing::kSelf, "d"));
+    ASSERT_TRUE(directory);
+    directory_ = *directory;
+    name_ = name_on(testing::kSelf, "new", directory_);
+    run([&](net::Worker&) { service_.door->holds_links = true; });
+    body_ = {.inode = inode_.value,
+             .parent = directory_.value,
+             .name_bytes = static_cast<std::uint16_t>(name_.size())};
+    pending_ = start_call(body_, name_);
+  }
+  bool ends() {
+    run([&](net::Worker&) {
+      service_.door->holds_links = false;
+      service_.door->links_go_on.wake_all();
+    });
+    return is_done(pending_);
+  }
+
+  wire::InodeId inode_ = wire::InodeId::make(testing::kPeer, 9);
+  wire::InodeId directory_;
+  std::string name_;
+  wire::LinkRequest body_;
+  rpc::testing::Client::Pending pending_;
+};
+
+// Else another name that goes meanwhile takes the inode along.
+TEST_F(LinksTest, TheInodeHasCountedANameBeforeAnybodySeesIt) {
+  start_link();
+  wire::LookupRequest lookup{.parent = directory_.value, .name_bytes = body_.name_bytes};
+  Result<rpc::Reply> found = call(lookup, name_, {}, std::chrono::milliseconds(100));
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, Errc::kDeadline);
+  run([&](net::Worker&) { EXPECT_FALSE(service_.store->find(directory_, name_)); });
+  ASSERT_TRUE(ends());
+  ASSERT_TRUE(pending_->value());
+  EXPECT_EQ(pending_->value()->as<wire::EntryReply>()->flags,
+            wire::kEntryCreated | wire::kEntryRemote);
+  found = call(lookup, name_);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->as<wire::EntryReply>()->attr.id(), inode_);
+}
+
+// Else an inode would get a name and lose it, which somebody may see.
+TEST_F(LinksTest, ADirectoryInWhichALinkIsMadeIsNotRemoved) {
+  start_link();
+  wire::FreezeDirectoryRequest freeze{.directory = directory_.value, .owner = 5};
+  EXPECT_FALSE(call(freeze, {}, {}, std::chrono::milliseconds(100)));
+  ASSERT_TRUE(ends());
+  EXPECT_TRUE(pending_->value());
+  EXPECT_EQ(errno_of(call(freeze)), ENOTEMPTY);
+}
+
+TEST_F(LinksTest, ANameThatCannotBeMadeIsDropped) {
+  start_link();
+  run([&](net::Worker&) { service_.store->apply(meta::RemoveDirectory{directory_}); });
+  ASSERT_TRUE(ends());
+  EXPECT_EQ(errno_of(pending_->value()), ESTALE);
+  run([&](net::Worker&) {
+    EXPECT_EQ(service_.door->linked, std::vector<wire::InodeId>{inode_});
+    EXPECT_EQ(service_.door->dropped, std::vector<wire::InodeId>{inode_});
+  });
+}
+
+TEST_F(LinksTest, ANameThatIsThereStays) {
+  start();
+  name_ = name_on(testing::kSelf, "f");
+  wire::InodeId file = make_file(name_);
+  body_ = {.inode = inode_.value,
+           .parent = wire::kRootInode.value,
+           .name_bytes = static_cast<std::uint16_t>(name_.size())};
+  EXPECT_EQ(errno_of(call(body_, name_)), EEXIST);
+  run([&](net::Worker&) { EXPECT_TRUE(service_.door->linked.empty()); });
+  EXPECT_EQ(lookup(name_)->attr.id(), file);
+}
+
 }  // namespace
 }  // namespace benchfs::server

@@ -10,13 +10,13 @@ namespace benchfs::server {
 rt::Task<Installs::Asked> Installs::ask(
     wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline step) {
   if (shared_.peers.is_self(shard)) {
-    Result<wire::InodeId> replaced = co_await install(key, entry, flags, step);
-    if (!replaced) {
-      co_return Asked{std::unexpected(std::move(replaced.error())), {}, {}};
+    Result<Installed> installed = co_await install(key, entry, flags, step);
+    if (!installed) {
+      co_return Asked{std::unexpected(std::move(installed.error())), {}};
     }
-    co_return Asked{{}, {}, *replaced};
+    co_return Asked{{}, {}, installed->replaced, installed->is_same};
   }
-  InstallTickets::Ticket ticket = tickets_.take(shard);
+  Tickets::Ticket ticket = tickets_.take(shard);
   wire::InstallEntryRequest body;
   body.parent = key.parent.value;
   body.inode = entry.inode.value;
@@ -28,20 +28,24 @@ rt::Task<Installs::Asked> Installs::ask(
   body.name_bytes = static_cast<std::uint16_t>(key.name.size());
   Result<wire::InstallEntryReply> reply = co_await shared_.peers.call(shard, body, step, key.name);
   if (reply) {
-    co_return Asked{{}, {}, wire::InodeId{reply->replaced}};
+    Dropped replaced{.inode = wire::InodeId{reply->replaced},
+                     .shard = shard,
+                     .life = reply->life,
+                     .ticket = reply->ticket};
+    co_return Asked{{}, {}, replaced, (reply->flags & wire::kInstallSame) != 0};
   }
   Errc code = reply.error().code;
   if (reply.error().is_posix(EBUSY)) {
-    co_return Asked{fail(Errc::kBusy, "the new name is being changed"), {}, {}};
+    co_return Asked{fail(Errc::kBusy, "the new name is being changed"), {}};
   }
   Status status = std::unexpected(std::move(reply.error()));
   if (code == Errc::kPosix || code == Errc::kUnreachable) {
-    co_return Asked{std::move(status), {}, {}};  // refused, or never sent
+    co_return Asked{std::move(status), {}};  // refused, or never sent
   }
-  co_return Asked{std::move(status), std::move(ticket), {}};
+  co_return Asked{std::move(status), std::move(ticket)};
 }
 
-rt::CoResult<bool> Installs::settle(wire::ShardId shard, const InstallTickets::Ticket& ticket) {
+rt::CoResult<bool> Installs::settle(wire::ShardId shard, const Tickets::Ticket& ticket) {
   wire::SettleInstallRequest body;
   body.ticket = ticket.number();
   body.sender = shared_.peers.self.value;
@@ -60,22 +64,26 @@ rt::Task<void> Installs::install_entry(rpc::Request& request) {
     co_await request.reply_error(malformed());
     co_return;
   }
-  InstallLog::Sender sender{wire::ShardId{body.sender}, request.client_uid()};
-  if (!log_.begin(sender, body.ticket, body.settled)) {
+  TicketLog::Sender sender{wire::ShardId{body.sender}, request.client_uid()};
+  if (log_.begin(sender, body.ticket, body.settled) != TicketLog::Begun::kNew) {
     co_await request.reply_error(Error::from_errno(EBUSY));  // nobody waits for it any more
     co_return;
   }
   meta::Entry entry{wire::InodeId{body.inode}, body.type};
-  Result<wire::InodeId> done = co_await install(key, entry, body.flags, request.deadline());
-  log_.end(sender, body.ticket, done.has_value());
+  Result<Installed> done = co_await install(key, entry, body.flags, request.deadline());
+  log_.end(sender, body.ticket, done && !done->is_same);
   ended_.wake_all();
   if (!done && done.error().code == Errc::kBusy) {
     // As an errno: the RPC layer would repeat the call while the caller holds its lock.
     co_await request.reply_error(Error::from_errno(EBUSY));
     co_return;
   }
-  BENCHFS_SERVE_TRY(wire::InodeId replaced, request, std::move(done));
-  co_await request.reply(wire::InstallEntryReply{replaced.value});
+  BENCHFS_SERVE_TRY_VOID(request, done);
+  co_await request.reply(
+      wire::InstallEntryReply{.replaced = done->replaced.inode.value,
+                              .life = done->replaced.life,
+                              .ticket = done->replaced.ticket,
+                              .flags = done->is_same ? std::uint32_t{wire::kInstallSame} : 0});
 }
 
 rt::Task<void> Installs::settle_install(rpc::Request& request) {
@@ -84,11 +92,11 @@ rt::Task<void> Installs::settle_install(rpc::Request& request) {
     co_await request.reply_error(malformed());
     co_return;
   }
-  InstallLog::Sender sender{wire::ShardId{body.sender}, request.client_uid()};
+  TicketLog::Sender sender{wire::ShardId{body.sender}, request.client_uid()};
   for (;;) {
-    InstallLog::Outcome outcome = log_.settle(sender, body.ticket);
-    if (outcome != InstallLog::Outcome::kRunning) {
-      bool installed = outcome == InstallLog::Outcome::kInstalled;
+    TicketLog::Outcome outcome = log_.settle(sender, body.ticket);
+    if (outcome != TicketLog::Outcome::kRunning) {
+      bool installed = outcome == TicketLog::Outcome::kDone;
       co_await request.reply(wire::SettleInstallReply{.installed = installed ? 1U : 0U});
       co_return;
     }
@@ -97,17 +105,13 @@ rt::Task<void> Installs::settle_install(rpc::Request& request) {
   }
 }
 
-wire::InodeId Installs::to_tell(wire::InodeId replaced) const {
-  return shared_.peers.is_self(replaced.home()) ? wire::InodeId{} : replaced;
-}
-
 // Does not wait for the home of what it replaces: the sender of the request does, because a window
 // full of such requests would keep the message to the home behind it.
 // Replaces what POSIX allows to be replaced. Nothing has changed after an error.
-rt::CoResult<wire::InodeId> Installs::install(EntryKey key,
-                                              meta::Entry entry,
-                                              std::uint32_t flags,
-                                              Deadline deadline) {
+rt::CoResult<Installs::Installed> Installs::install(EntryKey key,
+                                                    meta::Entry entry,
+                                                    std::uint32_t flags,
+                                                    Deadline deadline) {
   if (shared_.locks.is_locked(key)) {
     co_return fail(Errc::kBusy, "the new name is being changed");
   }
@@ -117,18 +121,18 @@ rt::CoResult<wire::InodeId> Installs::install(EntryKey key,
     co_return std::unexpected(std::move(old.error()));
   }
   if (old) {
-    if (old->inode == entry.inode) {
-      co_return wire::InodeId{};  // a repeated request
-    }
     if ((flags & wire::kRenameNoReplace) != 0) {
       co_return fail_errno(EEXIST);
+    }
+    if (old->inode == entry.inode) {
+      co_return Installed{.is_same = true};
     }
     if (S_ISDIR(entry.type) != S_ISDIR(old->type)) {
       co_return fail_errno(S_ISDIR(old->type) ? EISDIR : ENOTDIR);
     }
     if (S_ISDIR(old->type)) {
-      BENCHFS_CO_TRY_VOID(co_await removal_.remove(key, *old, entry, deadline));
-      co_return to_tell(old->inode);
+      BENCHFS_CO_TRY(Dropped replaced, co_await removal_.remove(key, *old, entry, deadline));
+      co_return Installed{.replaced = replaced};
     }
   }
   if (deadline.passed()) {
@@ -136,11 +140,7 @@ rt::CoResult<wire::InodeId> Installs::install(EntryKey key,
   }
   BENCHFS_CO_TRY_VOID(
       shared_.store.apply(meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now()}));
-  if (!old) {
-    co_return wire::InodeId{};
-  }
-  shared_.inodes.drop(old->inode);
-  co_return to_tell(old->inode);
+  co_return Installed{.replaced = old ? shared_.inodes.drop(old->inode) : Dropped{}};
 }
 
 }  // namespace benchfs::server

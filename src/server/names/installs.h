@@ -2,7 +2,7 @@
 //
 // The shard of the old name asks that of the new name to install the entry. Without an answer it
 // asks what became of that, until it is told: the question also rules out that the entry is
-// installed later (install_log.h).
+// installed later (ticket_log.h).
 //
 // Thread: the shard's.
 #pragma once
@@ -10,9 +10,9 @@
 #include <optional>
 
 #include "rpc/request.h"
-#include "server/names/install_log.h"
 #include "server/names/rmdir.h"
 #include "server/names/shared.h"
+#include "server/ticket_log.h"
 
 namespace benchfs::server {
 
@@ -25,14 +25,15 @@ class Installs {
   struct Asked {
     // kBusy: not installed, and may be tried again. Other errors: not installed, unless `unknown`.
     Status status;
-    std::optional<InstallTickets::Ticket> unknown;  // set when nobody knows: settle() finds out
-    wire::InodeId replaced;  // lost the name to the entry; none: there was nothing, or it is home
+    std::optional<Tickets::Ticket> unknown;  // set when nobody knows: settle() finds out
+    Dropped replaced{};    // lost the name to the entry; none: there was nothing, or it is home
+    bool is_same = false;  // nothing was done: both are names of one inode
   };
   // `step`: by when it must have happened; it does not happen later.
   rt::Task<Asked> ask(
       wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline step);
   // Whether the entry was installed; if not, it will not be. Fails only when this shard stops.
-  rt::CoResult<bool> settle(wire::ShardId shard, const InstallTickets::Ticket& ticket);
+  rt::CoResult<bool> settle(wire::ShardId shard, const Tickets::Ticket& ticket);
 
   // --- the shard of the new name ---
 
@@ -40,18 +41,19 @@ class Installs {
   rt::Task<void> settle_install(rpc::Request& request);
 
  private:
-  // The inode that the entry replaced, when another shard is its home and has to be told.
-  rt::CoResult<wire::InodeId> install(EntryKey key,
-                                      meta::Entry entry,
-                                      std::uint32_t flags,
-                                      Deadline deadline);
-
-  [[nodiscard]] wire::InodeId to_tell(wire::InodeId replaced) const;
+  struct Installed {
+    Dropped replaced{};
+    bool is_same = false;
+  };
+  rt::CoResult<Installed> install(EntryKey key,
+                                  meta::Entry entry,
+                                  std::uint32_t flags,
+                                  Deadline deadline);
 
   NamesShared& shared_;
   DirectoryRemoval& removal_;
-  InstallTickets tickets_;
-  InstallLog log_;
+  Tickets tickets_;
+  TicketLog log_;
   rt::WaitQueue ended_;
 };
 

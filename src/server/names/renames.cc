@@ -84,9 +84,7 @@ void Renames::remove_old_entry(const Move& move) {
 }
 
 rt::Task<void> Renames::tell_home_of_replaced(const Move& move) {
-  if (move.replaced.value != 0) {
-    co_await shared_.inodes.drop_and_wait(move.replaced, move.deadline);
-  }
+  co_await shared_.inodes.wait_dropped(move.replaced, move.deadline);
 }
 
 // --- Files and symlinks --------------------------------------------------------------------------
@@ -99,7 +97,7 @@ rt::CoStatus Renames::move_file(MovePtr move) {
   if (asked.unknown) {
     co_return co_await run(move, settle(move, std::move(asked)));
   }
-  if (asked.status) {
+  if (asked.status && !asked.is_same) {
     remove_old_entry(*move);
     move->guard.release();
     move->replaced = asked.replaced;

@@ -44,7 +44,7 @@ class Renames {
     EntryLocks::Guard guard{};  // of `from`
     RenameLock::Lease lease{};  // directories
     rt::Event lease_over{};     // it is not needed any more
-    wire::InodeId replaced{};   // lost the new name, and its home has to be told
+    Dropped replaced{};         // lost the new name
     std::string waits_for{};
     Status status{};
     rt::Event ended{};

@@ -12,6 +12,9 @@ namespace benchfs::server {
 // --- Freezing ------------------------------------------------------------------------------------
 
 Status DirectoryRemoval::freeze_here(const wire::FreezeDirectoryRequest& body) {
+  if (shared_.linking.contains(wire::InodeId{body.directory})) {
+    return fail(Errc::kBusy, "a link is being made in the directory");
+  }
   return shared_.store.freeze(
       wire::InodeId{body.directory}, body.owner, MonoTime::max(), mono_now());
 }
@@ -107,16 +110,16 @@ rt::CoStatus DirectoryRemoval::try_rmdir(const EntryKey& key, Deadline deadline)
   if (!S_ISDIR(entry.type)) {
     co_return fail_errno(ENOTDIR);
   }
-  BENCHFS_CO_TRY_VOID(co_await remove(key, entry, {}, deadline));
+  BENCHFS_CO_TRY(Dropped dropped, co_await remove(key, entry, {}, deadline));
   guard.release();
-  co_await shared_.inodes.drop_and_wait(entry.inode, deadline);
+  co_await shared_.inodes.wait_dropped(dropped, deadline);
   co_return Status{};
 }
 
-rt::CoStatus DirectoryRemoval::remove(EntryKey key,
-                                      meta::Entry entry,
-                                      std::optional<meta::Entry> with,
-                                      Deadline deadline) {
+rt::CoResult<Dropped> DirectoryRemoval::remove(EntryKey key,
+                                               meta::Entry entry,
+                                               std::optional<meta::Entry> with,
+                                               Deadline deadline) {
   if (shared_.owed.is_full()) {
     co_return fail(Errc::kBusy, "too much is owed to servers that do not answer");
   }
@@ -136,10 +139,8 @@ rt::CoStatus DirectoryRemoval::remove(EntryKey key,
     (void)shared_.store.apply(meta::RemoveEntry{key.parent, key.name, wall_now_ns()});
   }
   thaw_everywhere(entry.inode, owner, done.has_value());
-  if (done) {
-    shared_.inodes.drop(entry.inode);
-  }
-  co_return done;
+  BENCHFS_CO_TRY_VOID(std::move(done));
+  co_return shared_.inodes.drop(entry.inode);
 }
 
 }  // namespace benchfs::server

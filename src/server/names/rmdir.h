@@ -31,10 +31,10 @@ class DirectoryRemoval {
   // Removes the directory that the entry, which the caller has locked, leads to; the entry leads to
   // `with` afterwards, if given. After an error nothing has changed. ENOTEMPTY, EBUSY (the root);
   // kBusy while another removal of it is under way.
-  rt::CoStatus remove(EntryKey key,
-                      meta::Entry entry,
-                      std::optional<meta::Entry> with,
-                      Deadline deadline);
+  rt::CoResult<Dropped> remove(EntryKey key,
+                               meta::Entry entry,
+                               std::optional<meta::Entry> with,
+                               Deadline deadline);
 
  private:
   rt::CoStatus try_rmdir(const EntryKey& key, Deadline deadline);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cerrno>
+#include <cstdint>
+#include <unordered_map>
 
 #include "base/clock.h"
 #include "meta/meta_store.h"
@@ -35,6 +37,9 @@ struct NamesShared {
   Peers& peers;
   EntryLocks& locks;  // entries that an operation which spans shards is changing
   OwedCalls& owed;
+  // Directories in which links are being made: not removed meanwhile, since nobody must see that an
+  // inode got a name and lost it.
+  std::unordered_map<wire::InodeId, std::uint32_t> linking{};
 };
 
 }  // namespace benchfs::server

@@ -50,16 +50,33 @@ class StoreDoor final : public InodeDoor {
   [[nodiscard]] std::optional<meta::Open> find_open(OpenKey /*key*/) const override {
     return std::nullopt;
   }
-  void drop(wire::InodeId inode) override { dropped.push_back(inode); }
-  rt::Task<void> drop_and_wait(wire::InodeId inode, Deadline /*deadline*/) override {
-    if (std::ranges::find(dropped, inode) == dropped.end()) {
-      drop(inode);
+  rt::CoResult<wire::Attr> add_link(wire::InodeId inode, Deadline deadline) override {
+    while (holds_links && !deadline.passed()) {
+      (void)co_await links_go_on.wait(deadline);
+    }
+    if (store_.attr(inode)) {
+      co_return store_.apply(meta::Link{inode, 1});
+    }
+    linked.push_back(inode);
+    co_return wire::Attr{.inode = inode.value, .mode = S_IFREG, .nlink = 2};
+  }
+  Dropped drop(wire::InodeId inode) override {
+    dropped.push_back(inode);
+    return {};
+  }
+  rt::Task<void> wait_dropped(Dropped what, Deadline /*deadline*/) override {
+    if (what.inode.is_valid()) {
+      told.push_back(what);
     }
     co_return;
   }
 
   std::function<void()> before_use;  // runs once, when an inode has been found but not been used
   std::vector<wire::InodeId> dropped;
+  std::vector<wire::InodeId> linked;  // of other shards
+  std::vector<Dropped> told;
+  bool holds_links = false;
+  rt::WaitQueue links_go_on;
 
  private:
   meta::MetaStore& store_;
@@ -75,6 +92,7 @@ class NamesService final : public rpc::Service {
         {Opcode::kLookup, [&](auto& r) { return names->entries().lookup(r); }},
         {Opcode::kOpen, [&](auto& r) { return names->entries().open(r); }},
         {Opcode::kMkdir, [&](auto& r) { return names->entries().mkdir(r); }},
+        {Opcode::kLink, [&](auto& r) { return names->entries().link(r); }},
         {Opcode::kUnlink, [&](auto& r) { return names->entries().unlink(r); }},
         {Opcode::kRmdir, [&](auto& r) { return names->removal().rmdir(r); }},
         {Opcode::kFreezeDirectory, [&](auto& r) { return names->removal().freeze_directory(r); }},

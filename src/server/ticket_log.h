@@ -1,16 +1,18 @@
-// Numbers the second halves of renames, so that a shard that got no answer to an InstallEntry can
-// find out what became of it, and be sure that it is not executed later.
+// Numbers what one shard has another do, so that a repeated message does it once, and a shard that
+// got no answer can find out what became of it and be sure that it is not executed later: the
+// second halves of renames (names/installs.h), and changes of link counts (files/links.h).
 //
 // The sender numbers what it sends to each receiver with a ticket and says with every message which
 // is the lowest ticket it still needs to know about. The receiver remembers the outcomes from that
 // one on, usually a handful. Asking about a ticket that has not arrived rules it out.
 //
-//   unknown --begin--> running --end--> installed | not installed
-//   unknown --settle--> not installed (a message with the ticket is refused)
+//   unknown --begin--> running --end--> done | not done
+//   unknown --settle--> not done (a message with the ticket is refused)
+//   done --undo--> not done
 //   any below the lowest needed: forgotten (the same)
 //
-// Both sides forget when they restart. A receiver that restarted has lost the entry too; a sender
-// that restarted has lost the old name.
+// Both sides forget when they restart. A receiver that restarted has lost what was changed; a
+// sender that restarted has lost the names it was changed for.
 //
 // Thread: the shard's.
 #pragma once
@@ -27,12 +29,12 @@
 namespace benchfs::server {
 
 // The sender's side.
-class InstallTickets {
+class Tickets {
  public:
   // Closed when destroyed: the outcome is known, or will not be asked for.
   class Ticket {
    public:
-    Ticket(InstallTickets* owner, wire::ShardId receiver, std::uint64_t number)
+    Ticket(Tickets* owner, wire::ShardId receiver, std::uint64_t number)
         : owner_(owner), receiver_(receiver), number_(number) {}
     Ticket(Ticket&& other) noexcept
         : owner_(std::exchange(other.owner_, nullptr)),
@@ -47,7 +49,7 @@ class InstallTickets {
     [[nodiscard]] std::uint64_t number() const { return number_; }
 
    private:
-    InstallTickets* owner_;
+    Tickets* owner_;
     wire::ShardId receiver_;
     std::uint64_t number_;
   };
@@ -65,7 +67,7 @@ class InstallTickets {
 };
 
 // The receiver's side.
-class InstallLog {
+class TicketLog {
  public:
   // No sender needs more: a shard never serves this many requests at once.
   static constexpr std::size_t kMaxTickets = 64 * 1024;
@@ -75,13 +77,19 @@ class InstallLog {
     std::uint64_t life = 0;  // unique for each time the shard was started
   };
 
-  // May the entry be installed? False when the ticket was used or ruled out.
-  bool begin(Sender sender, std::uint64_t ticket, std::uint64_t settled);
-  void end(Sender sender, std::uint64_t ticket, bool installed);
+  enum class Begun : std::uint8_t {
+    kNew,    // to be done now; end() says what became of it
+    kKnown,  // was begun before, or ruled out
+    kFull,
+  };
+  Begun begin(Sender sender, std::uint64_t ticket, std::uint64_t settled);
+  void end(Sender sender, std::uint64_t ticket, bool done);
 
-  enum class Outcome : std::uint8_t { kRunning, kInstalled, kNotInstalled };
+  enum class Outcome : std::uint8_t { kRunning, kDone, kNotDone };
   // kRunning: ask again. The others are final.
   Outcome settle(Sender sender, std::uint64_t ticket);
+  // Its outcome is kNotDone from now on: kNew when it was done, so that the caller takes it back.
+  Begun undo(Sender sender, std::uint64_t ticket, std::uint64_t settled);
 
   // Outcomes remembered.
   [[nodiscard]] std::size_t size() const;
@@ -93,6 +101,7 @@ class InstallLog {
     std::map<std::uint64_t, Outcome> outcomes;
   };
   Known& known(Sender sender);
+  Known& settled_until(Sender sender, std::uint64_t settled);
   std::unordered_map<std::uint32_t, Known> senders_;  // by shard
 };
 
