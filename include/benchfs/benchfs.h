@@ -92,6 +92,13 @@ typedef struct benchfs_options {
                                for the rest. A large read or write is many operations */
   uint32_t connect_timeout_ms; /* longest wait for a complete server list, and again for the first
                                   answer of a server; 0: 10000 */
+  const char* mount_prefix; /* the directory below which the program sees the file system, such as
+                               "/bfs"; NULL: none. Paths given to the functions do not contain it.
+                               Symbolic links with absolute targets below the prefix are followed;
+                               a path that leads elsewhere fails with -EREMOTE, so that the caller
+                               can look there: a target that is not below the prefix, or ".." in
+                               the root. Without a prefix absolute targets begin at the root, and
+                               ".." in the root is the root. */
 } benchfs_options_t;
 
 /* Connects to the cluster. Returns when the cluster can be used, or NULL with errno: EINVAL (bad
@@ -126,6 +133,13 @@ int benchfs_finalize(benchfs_context_t* context) BENCHFS_NOEXCEPT;
 benchfs_file_t* benchfs_open(benchfs_context_t* context, const char* path, int flags, mode_t mode)
     BENCHFS_NOEXCEPT;
 
+/* Opens the file or directory with this inode number (st_ino), also one that has lost its name and
+   lives because somebody has it open. `flags` may not contain O_CREAT or O_EXCL. -ESTALE or -ENOENT
+   when it does not exist any more; -ELOOP for a symbolic link. */
+benchfs_file_t* benchfs_open_inode(benchfs_context_t* context,
+                                   uint64_t ino,
+                                   int flags) BENCHFS_NOEXCEPT;
+
 /* benchfs_open() with O_CREAT added to `flags`. */
 benchfs_file_t* benchfs_create(benchfs_context_t* context, const char* path, int flags, mode_t mode)
     BENCHFS_NOEXCEPT;
@@ -159,6 +173,10 @@ ssize_t benchfs_write(benchfs_file_t* file, const void* buffer, size_t size) BEN
    would be negative, or -EOVERFLOW if it is too large to represent. */
 int64_t benchfs_lseek(benchfs_file_t* file, int64_t offset, int whence) BENCHFS_NOEXCEPT;
 
+/* Switches O_APPEND of an open file on (1) or off (0), like fcntl(F_SETFL). No other call on the
+   file may be under way. */
+int benchfs_set_append(benchfs_file_t* file, int on) BENCHFS_NOEXCEPT;
+
 /* Returns when all data written to the file so far, by any client, is on the servers' devices (file
    engine; the memory engine has none). */
 int benchfs_fsync(benchfs_file_t* file) BENCHFS_NOEXCEPT;
@@ -191,6 +209,9 @@ int benchfs_lstat(benchfs_context_t* context,
                   const char* path,
                   benchfs_stat_t* out) BENCHFS_NOEXCEPT;
 int benchfs_fstat(benchfs_file_t* file, benchfs_stat_t* out) BENCHFS_NOEXCEPT;
+/* The attributes as the last call on this file heard them; no server is asked. st_ino and the file
+   type never change. */
+int benchfs_last_stat(benchfs_file_t* file, benchfs_stat_t* out) BENCHFS_NOEXCEPT;
 /* Returns st_size. */
 int64_t benchfs_get_file_size(benchfs_context_t* context, const char* path) BENCHFS_NOEXCEPT;
 
@@ -201,11 +222,24 @@ int benchfs_access(benchfs_context_t* context, const char* path, int mode) BENCH
 
 int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size) BENCHFS_NOEXCEPT;
 int benchfs_chmod(benchfs_context_t* context, const char* path, mode_t mode) BENCHFS_NOEXCEPT;
+int benchfs_fchmod(benchfs_file_t* file, mode_t mode) BENCHFS_NOEXCEPT;
+/* (uid_t)-1 and (gid_t)-1 leave the owner or the group as they are. benchfs_lchown() changes a
+   symbolic link itself. */
+int benchfs_chown(benchfs_context_t* context, const char* path, uid_t uid, gid_t gid)
+    BENCHFS_NOEXCEPT;
+int benchfs_lchown(benchfs_context_t* context, const char* path, uid_t uid, gid_t gid)
+    BENCHFS_NOEXCEPT;
+int benchfs_fchown(benchfs_file_t* file, uid_t uid, gid_t gid) BENCHFS_NOEXCEPT;
 /* times[0] is the access time, times[1] the modification time; tv_nsec may be UTIME_NOW (the
    server's clock) or UTIME_OMIT. NULL sets both to now. Follows symbolic links. */
 int benchfs_utimens(benchfs_context_t* context,
                     const char* path,
                     const struct timespec times[2]) BENCHFS_NOEXCEPT;
+/* The same for a symbolic link itself, and for an open file. */
+int benchfs_lutimens(benchfs_context_t* context,
+                     const char* path,
+                     const struct timespec times[2]) BENCHFS_NOEXCEPT;
+int benchfs_futimens(benchfs_file_t* file, const struct timespec times[2]) BENCHFS_NOEXCEPT;
 
 /* --- Names ------------------------------------------------------------------------------------ */
 
@@ -220,6 +254,12 @@ int benchfs_remove(benchfs_context_t* context, const char* path) BENCHFS_NOEXCEP
 int benchfs_rename(benchfs_context_t* context,
                    const char* old_path,
                    const char* new_path) BENCHFS_NOEXCEPT;
+/* The same with flags of renameat2(2): RENAME_NOREPLACE (1) fails with -EEXIST when the new name
+   exists. Any other flag is refused with -EINVAL. */
+int benchfs_rename2(benchfs_context_t* context,
+                    const char* old_path,
+                    const char* new_path,
+                    unsigned flags) BENCHFS_NOEXCEPT;
 /* Gives a file or symlink one more name, like link(2); a symlink is not followed. */
 int benchfs_link(benchfs_context_t* context,
                  const char* old_path,
@@ -244,6 +284,8 @@ ssize_t benchfs_readdir(benchfs_context_t* context,
                         const char* path,
                         benchfs_filler_t filler,
                         void* arg) BENCHFS_NOEXCEPT;
+/* The same for a directory that was opened. One that has been removed has no entries. */
+ssize_t benchfs_freaddir(benchfs_file_t* file, benchfs_filler_t filler, void* arg) BENCHFS_NOEXCEPT;
 
 /* --- The whole file system -------------------------------------------------------------------- */
 

@@ -81,6 +81,26 @@ benchfs_stat_t to_stat(const wire::Attr& attr) {
   return out;
 }
 
+wire::SetAttrRequest mode_request(mode_t mode) {
+  wire::SetAttrRequest request;
+  request.mask = wire::kSetMode;
+  request.mode = mode & 07777;
+  return request;
+}
+
+wire::SetAttrRequest owner_request(uid_t uid, gid_t gid) {
+  wire::SetAttrRequest request;
+  if (uid != static_cast<uid_t>(-1)) {
+    request.mask |= wire::kSetUid;
+    request.uid = uid;
+  }
+  if (gid != static_cast<gid_t>(-1)) {
+    request.mask |= wire::kSetGid;
+    request.gid = gid;
+  }
+  return request;
+}
+
 Result<wire::SetAttrRequest> parse_times(const timespec* times) {
   wire::SetAttrRequest request;
   if (times == nullptr) {

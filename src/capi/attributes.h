@@ -12,6 +12,9 @@ namespace benchfs::capi {
 
 benchfs_stat_t to_stat(const wire::Attr& attr);
 
+wire::SetAttrRequest mode_request(mode_t mode);
+// An id of -1 is left alone.
+wire::SetAttrRequest owner_request(uid_t uid, gid_t gid);
 // The request of utimensat(2) for two times, or for nullptr = both now.
 Result<wire::SetAttrRequest> parse_times(const timespec* times);
 

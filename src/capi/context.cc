@@ -82,6 +82,16 @@ Result<std::string> registry_dir_of(const benchfs_options_t& options) {
   return std::string(directory);
 }
 
+Result<std::string> to_mount_prefix(const char* given) {
+  std::string prefix(given);
+  bool is_plain = prefix.size() > 1 && prefix.front() == '/' && prefix.back() != '/';
+  if (!is_plain || (prefix + '/').find("/../") != std::string::npos ||
+      (prefix + '/').find("/./") != std::string::npos || prefix.find("//") != std::string::npos) {
+    return fail_errno(EINVAL, "mount_prefix: not an absolute path without '.', '..' and '//'");
+  }
+  return prefix;
+}
+
 Result<client::Options> client_options(const benchfs_options_t& options) {
   client::Options out;
   BENCHFS_TRY(out.registry_dir, registry_dir_of(options));
@@ -98,6 +108,9 @@ Result<client::Options> client_options(const benchfs_options_t& options) {
   if (options.connect_timeout_ms != 0) {
     out.list_timeout = std::chrono::milliseconds(options.connect_timeout_ms);
     out.connect_timeout = out.list_timeout;
+  }
+  if (options.mount_prefix != nullptr) {
+    BENCHFS_TRY(out.file_system.mount_prefix, to_mount_prefix(options.mount_prefix));
   }
   out.file_system.uid = geteuid();
   out.file_system.gid = getegid();

@@ -1,5 +1,7 @@
 // The functions of benchfs.h that take an open file.
 
+#include <fmt/format.h>
+
 #include <climits>
 #include <cstddef>
 #include <span>
@@ -28,6 +30,29 @@ Result<benchfs_file_t*> open(benchfs_context* context, const char* path, int fla
   std::lock_guard lock(context->mutex);
   context->files.insert(file.get());
   return file.release();
+}
+
+Result<benchfs_file_t*> open_inode(benchfs_context* context, uint64_t ino, int flags) {
+  BENCHFS_TRY_VOID(check(context));
+  BENCHFS_TRY(OpenMode open_mode, parse_open_flags(flags));
+  if ((flags & (O_CREAT | O_EXCL)) != 0) {
+    return fail_errno(EINVAL, "O_CREAT and O_EXCL need a name");
+  }
+  auto file = std::make_unique<benchfs_file>();
+  file->context = context;
+  file->is_synchronous = open_mode.is_synchronous;
+  file->path = fmt::format("inode {}", ino);
+  BENCHFS_TRY(file->open_file,
+              run(context, context->client->fs().open(wire::InodeId{ino}, open_mode.flags)));
+  std::lock_guard lock(context->mutex);
+  context->files.insert(file.get());
+  return file.release();
+}
+
+Status set_attr(benchfs_file* file, const wire::SetAttrRequest& request) {
+  BENCHFS_TRY_VOID(
+      run(file->context, file->context->client->fs().set_attr(*file->open_file, request)));
+  return {};
 }
 
 // Gives the handle to `closed` when its life has ended.
@@ -151,6 +176,11 @@ benchfs_file_t* benchfs_open(benchfs_context_t* context,
   return capi::open_for("open", context, path, flags, mode);
 }
 
+benchfs_file_t* benchfs_open_inode(benchfs_context_t* context, uint64_t ino, int flags) noexcept {
+  return capi::answer_pointer({"open_inode"},
+                              [&] { return capi::open_inode(context, ino, flags); });
+}
+
 benchfs_file_t* benchfs_create(benchfs_context_t* context,
                                const char* path,
                                int flags,
@@ -223,8 +253,52 @@ int benchfs_ftruncate(benchfs_file_t* file, int64_t size) noexcept {
     wire::SetAttrRequest request;
     request.mask = wire::kSetSize;
     request.size = static_cast<std::uint64_t>(size);
-    BENCHFS_TRY_VOID(
-        capi::run(file->context, file->context->client->fs().set_attr(*file->open_file, request)));
+    return capi::set_attr(file, request);
+  });
+}
+
+int benchfs_last_stat(benchfs_file_t* file, benchfs_stat_t* out) noexcept {
+  return capi::answer<int>(capi::call_on(file, "last_stat"), [&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(file));
+    if (out == nullptr) {
+      return benchfs::fail_errno(EINVAL, "the output is NULL");
+    }
+    *out = capi::to_stat(file->open_file->attr);
+    return {};
+  });
+}
+
+int benchfs_fchmod(benchfs_file_t* file, mode_t mode) noexcept {
+  return capi::answer<int>(capi::call_on(file, "fchmod"), [&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(file));
+    return capi::set_attr(file, capi::mode_request(mode));
+  });
+}
+
+int benchfs_fchown(benchfs_file_t* file, uid_t uid, gid_t gid) noexcept {
+  return capi::answer<int>(capi::call_on(file, "fchown"), [&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(file));
+    wire::SetAttrRequest request = capi::owner_request(uid, gid);
+    return request.mask == 0 ? Status{} : capi::set_attr(file, request);
+  });
+}
+
+int benchfs_futimens(benchfs_file_t* file, const timespec* times) noexcept {
+  return capi::answer<int>(capi::call_on(file, "futimens"), [&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(file));
+    BENCHFS_TRY(wire::SetAttrRequest request, capi::parse_times(times));
+    return request.mask == 0 ? Status{} : capi::set_attr(file, request);
+  });
+}
+
+int benchfs_set_append(benchfs_file_t* file, int on) noexcept {
+  return capi::answer<int>(capi::call_on(file, "set_append"), [&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(file));
+    if (on != 0) {
+      file->open_file->flags |= wire::kOpenAppend;
+    } else {
+      file->open_file->flags &= ~std::uint32_t{wire::kOpenAppend};
+    }
     return {};
   });
 }

@@ -1,6 +1,7 @@
 // The functions of benchfs.h that take a path.
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "capi/attributes.h"
@@ -37,24 +38,49 @@ Result<wire::Attr> stat(benchfs_context* context, const char* path) {
   });
 }
 
-Status set_attr(benchfs_context* context, const char* path, const wire::SetAttrRequest& request) {
+Status set_attr(benchfs_context* context,
+                const char* path,
+                const wire::SetAttrRequest& request,
+                bool follow = true) {
   return drop_value(with_path(context, path, [&](client::FileSystem& fs, std::string name) {
-    return fs.set_attr(std::move(name), request);
+    return fs.set_attr(std::move(name), request, follow);
   }));
+}
+
+int change_owner(const char* operation,
+                 benchfs_context* context,
+                 const char* path,
+                 const wire::SetAttrRequest& request,
+                 bool follow) noexcept {
+  return answer<int>({operation, path}, [&] { return set_attr(context, path, request, follow); });
+}
+
+int change_times(const char* operation,
+                 benchfs_context* context,
+                 const char* path,
+                 const timespec* times,
+                 bool follow) noexcept {
+  return answer<int>({operation, path}, [&]() -> Status {
+    BENCHFS_TRY(wire::SetAttrRequest request, parse_times(times));
+    if (request.mask == 0) {
+      return check(context);  // as utimensat(2): nothing to do, whatever the path
+    }
+    return set_attr(context, path, request, follow);
+  });
 }
 
 Status require(const void* pointer) {
   return pointer != nullptr ? Status{} : Status(fail_errno(EINVAL, "an argument is NULL"));
 }
 
+Status require_filler(benchfs_filler_t filler) {
+  return filler != nullptr ? Status{} : Status(fail_errno(EINVAL, "the filler is NULL"));
+}
+
 Result<std::int64_t> list(benchfs_context* context,
-                          const char* path,
+                          const wire::Attr& directory,
                           benchfs_filler_t filler,
                           void* arg) {
-  if (filler == nullptr) {
-    return fail_errno(EINVAL, "the filler is NULL");
-  }
-  BENCHFS_TRY(wire::Attr directory, stat(context, path));
   if (!directory.is_directory()) {
     return fail_errno(ENOTDIR);
   }
@@ -144,22 +170,24 @@ int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size)
 }
 
 int benchfs_chmod(benchfs_context_t* context, const char* path, mode_t mode) noexcept {
-  return capi::answer<int>({"chmod", path}, [&]() -> Status {
-    wire::SetAttrRequest request;
-    request.mask = wire::kSetMode;
-    request.mode = mode & 07777;
-    return capi::set_attr(context, path, request);
-  });
+  return capi::answer<int>({"chmod", path},
+                           [&] { return capi::set_attr(context, path, capi::mode_request(mode)); });
+}
+
+int benchfs_chown(benchfs_context_t* context, const char* path, uid_t uid, gid_t gid) noexcept {
+  return capi::change_owner("chown", context, path, capi::owner_request(uid, gid), true);
+}
+
+int benchfs_lchown(benchfs_context_t* context, const char* path, uid_t uid, gid_t gid) noexcept {
+  return capi::change_owner("lchown", context, path, capi::owner_request(uid, gid), false);
 }
 
 int benchfs_utimens(benchfs_context_t* context, const char* path, const timespec* times) noexcept {
-  return capi::answer<int>({"utimens", path}, [&]() -> Status {
-    BENCHFS_TRY(wire::SetAttrRequest request, capi::parse_times(times));
-    if (request.mask == 0) {
-      return capi::check(context);  // as utimensat(2): nothing to do, whatever the path
-    }
-    return capi::set_attr(context, path, request);
-  });
+  return capi::change_times("utimens", context, path, times, true);
+}
+
+int benchfs_lutimens(benchfs_context_t* context, const char* path, const timespec* times) noexcept {
+  return capi::change_times("lutimens", context, path, times, false);
 }
 
 int benchfs_mkdir(benchfs_context_t* context, const char* path, mode_t mode) noexcept {
@@ -188,10 +216,21 @@ int benchfs_remove(benchfs_context_t* context, const char* path) noexcept {
 int benchfs_rename(benchfs_context_t* context,
                    const char* old_path,
                    const char* new_path) noexcept {
+  return benchfs_rename2(context, old_path, new_path, 0);
+}
+
+int benchfs_rename2(benchfs_context_t* context,
+                    const char* old_path,
+                    const char* new_path,
+                    unsigned flags) noexcept {
   return capi::answer<int>({"rename", old_path, new_path}, [&]() -> Status {
+    if ((flags & ~unsigned{RENAME_NOREPLACE}) != 0) {
+      return benchfs::fail_errno(EINVAL, "rename flags: only RENAME_NOREPLACE is supported");
+    }
+    std::uint32_t ours = flags != 0 ? std::uint32_t{wire::kRenameNoReplace} : 0;
     BENCHFS_TRY(std::string to, capi::to_path(new_path));
     return capi::with_path(context, old_path, [&](FileSystem& fs, std::string from) {
-      return fs.rename(std::move(from), std::move(to));
+      return fs.rename(std::move(from), std::move(to), ours);
     });
   });
 }
@@ -237,8 +276,20 @@ ssize_t benchfs_readdir(benchfs_context_t* context,
                         const char* path,
                         benchfs_filler_t filler,
                         void* arg) noexcept {
-  return capi::answer<ssize_t>({"readdir", path},
-                               [&] { return capi::list(context, path, filler, arg); });
+  return capi::answer<ssize_t>({"readdir", path}, [&]() -> Result<std::int64_t> {
+    BENCHFS_TRY_VOID(capi::require_filler(filler));
+    BENCHFS_TRY(wire::Attr directory, capi::stat(context, path));
+    return capi::list(context, directory, filler, arg);
+  });
+}
+
+ssize_t benchfs_freaddir(benchfs_file_t* file, benchfs_filler_t filler, void* arg) noexcept {
+  const char* path = file != nullptr ? file->path.c_str() : nullptr;
+  return capi::answer<ssize_t>({"freaddir", path}, [&]() -> Result<std::int64_t> {
+    BENCHFS_TRY_VOID(capi::check(file));
+    BENCHFS_TRY_VOID(capi::require_filler(filler));
+    return capi::list(file->context, file->open_file->attr, filler, arg);
+  });
 }
 
 int benchfs_statfs(benchfs_context_t* context, benchfs_statfs_t* out) noexcept {

@@ -26,6 +26,8 @@ enum ExitCode : int {
   kExitUsage = 2,
   kExitSilent = 3,  // of status and stats: servers do not answer, but none is known to be dead
   kExitLost = 4,    // of status: all servers are alive, but one was restarted and lost its data
+  kExitNotExecutable = 126,  // of run, as of a shell
+  kExitNotFound = 127,
   kExitReaderGone = 141,  // as if SIGPIPE had ended the program: "benchfs tree | head"
 };
 
@@ -64,6 +66,8 @@ void add_set_command(CLI::App& app, Context& context);
 void add_file_commands(CLI::App& app, Context& context);
 // mount, umount.
 void add_mount_commands(CLI::App& app, Context& context);
+// run, check
+void add_run_command(CLI::App& app, Context& context);
 void add_bench_command(CLI::App& app, Context& context);
 void add_help_command(CLI::App& app, Context& context);
 void add_completion_command(CLI::App& app, Context& context);

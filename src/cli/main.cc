@@ -97,6 +97,7 @@ int run(int argc, char** argv) {
   add_set_command(app, context);
   add_file_commands(app, context);
   add_mount_commands(app, context);
+  add_run_command(app, context);
   add_bench_command(app, context);
   add_help_command(app, context);
   add_completion_command(app, context);

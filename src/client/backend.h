@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "client/timeouts.h"
 #include "rpc/connection_pool.h"
@@ -18,6 +19,9 @@ struct FileSystemConfig {
   std::uint32_t parallel_transfers = 16;  // parts of one large read or write under way
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
+  // Where programs see the root; "" when they name it by itself. Symlinks with absolute targets are
+  // followed below it only: a path that leads elsewhere fails with EREMOTE.
+  std::string mount_prefix;
 };
 
 struct Backend {

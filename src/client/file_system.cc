@@ -35,6 +35,18 @@ rt::CoResult<std::vector<DirEntry>> FileSystem::list(wire::InodeId directory,
   co_return std::unexpected(std::move(why));
 }
 
+rt::CoResult<std::shared_ptr<OpenFile>> FileSystem::open(wire::InodeId inode, std::uint32_t flags) {
+  if (inode.home().value >= shard_count()) {
+    co_return fail_errno(ESTALE, "no server has inodes of this number");
+  }
+  BENCHFS_CO_TRY(OpenedEntry opened,
+                 co_await open_files_.open(inode, flags, backend_.metadata_deadline()));
+  if (opened.file == nullptr) {
+    co_return fail_errno(ELOOP);
+  }
+  co_return std::move(opened.file);
+}
+
 rt::CoStatus FileSystem::close(std::shared_ptr<OpenFile> file) {
   co_return open_files_.close(*file);
 }

@@ -84,6 +84,8 @@ class FileSystem final : private rpc::NoticeHandler {
                                                std::uint32_t chunk_bytes = 0) {
     return paths_.open(std::move(path), flags, mode, chunk_bytes);
   }
+  // An inode known by number, also one without a name that somebody has open.
+  rt::CoResult<std::shared_ptr<OpenFile>> open(wire::InodeId inode, std::uint32_t flags);
   // Cannot fail but for EBADF: what was written has been answered. Waits for no server.
   rt::CoStatus close(std::shared_ptr<OpenFile> file);
   rt::CoResult<std::size_t> read(OpenFile& file, std::uint64_t offset, std::span<std::byte> into) {

@@ -234,6 +234,11 @@ static void check_names(benchfs_context_t* fs) {
   EXPECT(benchfs_fstat(directory, &stat), 0);
   EXPECT_TRUE(S_ISDIR(stat.st_mode));
   EXPECT(benchfs_read(directory, text, 1), -EISDIR);
+  char by_path[4096] = "";
+  char by_handle[4096] = "";
+  EXPECT(benchfs_freaddir(directory, fill, by_handle), benchfs_readdir(fs, "/dir", fill, by_path));
+  EXPECT(strcmp(by_handle, by_path), 0);
+  EXPECT(benchfs_freaddir(directory, NULL, NULL), -EINVAL);
   EXPECT(benchfs_close(directory), 0);
 }
 
@@ -267,6 +272,46 @@ static void check_attributes(benchfs_context_t* fs) {
   EXPECT(benchfs_utimens(fs, "/dir/file", times), -EINVAL);
   EXPECT(benchfs_utimens(fs, "/dir/file", NULL), 0);
 
+  /* The same of an open file, and of a symbolic link itself. */
+  benchfs_file_t* file = benchfs_open(fs, "/dir/file", O_RDWR, 0);
+  EXPECT(benchfs_fchmod(file, 0640), 0);
+  EXPECT(benchfs_fchown(file, 12, (gid_t)-1), 0);
+  EXPECT(benchfs_fchown(file, (uid_t)-1, 34), 0);
+  times[0] = (struct timespec){5, 6};
+  times[1] = (struct timespec){7, 8};
+  EXPECT(benchfs_futimens(file, times), 0);
+  EXPECT(benchfs_fstat(file, &stat), 0);
+  EXPECT(stat.st_mode, S_IFREG | 0640);
+  EXPECT(stat.st_uid, 12);
+  EXPECT(stat.st_gid, 34);
+  EXPECT(stat.st_mtim.tv_sec, 7);
+  EXPECT(benchfs_chown(fs, "/dir/link", 0, 0), 0);
+  EXPECT(benchfs_lchown(fs, "/dir/link", 56, 78), 0);
+  EXPECT(benchfs_lutimens(fs, "/dir/link", times), 0);
+  EXPECT(benchfs_lstat(fs, "/dir/link", &stat), 0);
+  EXPECT(stat.st_uid, 56);
+  EXPECT(stat.st_mtim.tv_nsec, 8);
+  EXPECT(benchfs_fstat(file, &stat), 0);
+  EXPECT(stat.st_uid, 0);
+  EXPECT(benchfs_chown(fs, "/none", 0, 0), -ENOENT);
+
+  /* By inode, also without a name; O_APPEND on and off. */
+  EXPECT(benchfs_ftruncate(file, 0), 0);
+  benchfs_file_t* other = benchfs_open_inode(fs, stat.st_ino, O_RDWR);
+  EXPECT_TRUE(other != NULL);
+  EXPECT(benchfs_set_append(other, 1), 0);
+  EXPECT(benchfs_pwrite(file, "abc", 3, 0), 3);
+  EXPECT(benchfs_pwrite(other, "de", 2, 0), 2);
+  EXPECT(benchfs_set_append(other, 0), 0);
+  EXPECT(benchfs_pwrite(other, "A", 1, 0), 1);
+  char text[8] = "";
+  EXPECT(benchfs_pread(file, text, 8, 0), 5);
+  EXPECT(strcmp(text, "Abcde"), 0);
+  EXPECT(benchfs_close(other), 0);
+  EXPECT_TRUE(benchfs_open_inode(fs, stat.st_ino, O_RDWR | O_CREAT) == NULL && errno == EINVAL);
+  EXPECT_TRUE(benchfs_open_inode(fs, stat.st_ino + 1000, O_RDONLY) == NULL);
+  EXPECT(benchfs_close(file), 0);
+
   benchfs_statfs_t whole;
   EXPECT(benchfs_statfs(fs, &whole), 0);
   EXPECT_TRUE(whole.f_blocks >= whole.f_bfree && whole.f_bfree > 0);
@@ -286,6 +331,34 @@ static void check_chunk_size(void) {
 }
 
 /* A child of fork() gets errors, and harms neither itself nor its parent. */
+/* A context that knows where its program sees the root. */
+static void check_mount_prefix(benchfs_context_t* fs) {
+  benchfs_options_t options = {.struct_size = sizeof options, .mount_prefix = "/bfs/"};
+  FAILS_NULL(benchfs_connect(&options), "connect");
+  options.mount_prefix = "/bfs";
+  benchfs_context_t* below = benchfs_connect(&options);
+  EXPECT_TRUE(below != NULL);
+  benchfs_stat_t stat;
+  EXPECT(benchfs_symlink(fs, "/bfs/dir/file", "/in"), 0);
+  EXPECT(benchfs_symlink(fs, "/dir/file", "/out"), 0);
+  EXPECT(benchfs_symlink(fs, "dir/../../dir", "/up"), 0);
+  EXPECT(benchfs_stat(below, "/in", &stat), 0);
+  EXPECT(benchfs_stat(fs, "/in", &stat), -ENOENT);
+  EXPECT(benchfs_stat(below, "/out", &stat), -EREMOTE);
+  EXPECT(benchfs_stat(fs, "/out", &stat), 0);
+  EXPECT(benchfs_lstat(below, "/out", &stat), 0);
+  EXPECT(benchfs_stat(below, "/up/file", &stat), -EREMOTE);
+  EXPECT(benchfs_stat(fs, "/up/file", &stat), 0);
+  EXPECT(benchfs_stat(below, "/..", &stat), -EREMOTE);
+  EXPECT(benchfs_stat(below, "/dir/..", &stat), 0);
+  EXPECT_TRUE(benchfs_open(below, "/out", O_RDONLY, 0) == NULL && errno == EREMOTE);
+  EXPECT(benchfs_mkdir(below, "/../d", 0755), -EREMOTE);
+  EXPECT(benchfs_finalize(below), 0);
+  EXPECT(benchfs_unlink(fs, "/in"), 0);
+  EXPECT(benchfs_unlink(fs, "/out"), 0);
+  EXPECT(benchfs_unlink(fs, "/up"), 0);
+}
+
 static void check_fork(benchfs_context_t* fs) {
   benchfs_stat_t stat;
   benchfs_file_t* file = benchfs_open(fs, "/chunks", O_RDWR, 0);
@@ -380,6 +453,7 @@ int main(void) {
   check_data(fs);
   check_names(fs);
   check_attributes(fs);
+  check_mount_prefix(fs);
   check_chunk_size();
   check_messages(fs);
   check_fork(fs);

@@ -30,7 +30,7 @@ std::unexpected<Error> cannot_remove(std::string_view path) {
 rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt,
                                          const std::string& path,
                                          std::uint32_t mode) {
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return fail_errno(EEXIST);
@@ -54,7 +54,7 @@ rt::CoResult<wire::Attr> Paths::mkdir(std::string path, std::uint32_t mode) {
 }
 
 rt::CoStatus Paths::do_rmdir(Attempt& attempt, const std::string& path) {
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return cannot_remove(path);
@@ -94,7 +94,7 @@ rt::CoStatus Paths::link(std::string from, std::string to) {
 }
 
 rt::CoStatus Paths::do_unlink(Attempt& attempt, const std::string& path) {
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return fail_errno(EISDIR);
@@ -115,9 +115,9 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
                               const std::string& from,
                               const std::string& to,
                               std::uint32_t flags) {
-  BENCHFS_CO_TRY(PathWalk old_walk, PathWalk::start(from));
+  BENCHFS_CO_TRY(PathWalk old_walk, start_walk(from));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, old_walk));
-  BENCHFS_CO_TRY(PathWalk new_walk, PathWalk::start(to));
+  BENCHFS_CO_TRY(PathWalk new_walk, start_walk(to));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, new_walk));
   bool may_replace = (flags & wire::kRenameNoReplace) == 0;
   if (old_walk.name().empty()) {
@@ -169,7 +169,7 @@ rt::CoStatus Paths::do_symlink(Attempt& attempt,
   if (target.size() > wire::kMaxPathBytes) {
     co_return fail_errno(ENAMETOOLONG);
   }
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return fail_errno(EEXIST);
@@ -190,7 +190,7 @@ rt::CoStatus Paths::symlink(std::string target, std::string path) {
 }
 
 rt::CoResult<std::string> Paths::do_readlink(Attempt& attempt, const std::string& path) {
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return fail_errno(EINVAL);

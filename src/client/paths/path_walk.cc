@@ -36,15 +36,22 @@ std::string_view first_component(std::string_view rest) {
   return rest.substr(0, rest.find('/'));
 }
 
+// Whether an absolute path is the prefix or below it. Everything is below the empty one.
+bool is_below(std::string_view path, std::string_view prefix) {
+  return path.starts_with(prefix) &&
+         (path.size() == prefix.size() || prefix.empty() || path[prefix.size()] == '/');
+}
+
 bool is_dots(std::string_view component) {
   return component == "." || component == "..";
 }
 
 }  // namespace
 
-Result<PathWalk> PathWalk::start(std::string_view path) {
+Result<PathWalk> PathWalk::start(std::string_view path, std::string_view mount_prefix) {
   BENCHFS_TRY_VOID(check_path(path));
   Result<PathWalk> walk(std::in_place);
+  walk->mount_prefix_ = mount_prefix;
   walk->must_be_directory_ = path.back() == '/';
   walk->rest_ = without_outer_slashes(path);
   walk->next();
@@ -64,10 +71,21 @@ void PathWalk::next() {
       return;
     }
     must_be_directory_ |= rest_.empty();
-    if (component == ".." && directories_.size() > 1) {
+    if (component != "..") {
+      continue;
+    }
+    if (directories_.size() > 1) {
       directories_.pop_back();
+    } else if (!mount_prefix_.empty()) {
+      leave();
     }
   }
+  name_ = {};
+}
+
+void PathWalk::leave() {
+  has_left_ = true;
+  rest_ = {};
   name_ = {};
 }
 
@@ -83,9 +101,13 @@ Status PathWalk::follow(std::string_view target) {
   BENCHFS_TRY_VOID(check_path(target));
   if (target.front() == '/') {
     directories_.resize(1);
+    if (!is_below(target, mount_prefix_)) {
+      leave();
+      return {};
+    }
   }
   must_be_directory_ |= rest_.empty() && target.back() == '/';
-  std::string text(target);
+  std::string text(target.front() == '/' ? target.substr(mount_prefix_.size()) : target);
   if (!rest_.empty()) {
     text.append("/").append(rest_);
   }

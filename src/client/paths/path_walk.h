@@ -16,7 +16,11 @@ class PathWalk {
  public:
   // Borrows `path` until the walk ends. Errors: ENOENT (empty), ENAMETOOLONG (the path; names are
   // checked when reached, as in Linux), EINVAL (NUL inside).
-  static Result<PathWalk> start(std::string_view path);
+  //
+  // `mount_prefix`: where the program sees the root, borrowed too; "" when the file system is all
+  // there is. With a prefix, absolute targets of symlinks below it lead to the root, and a walk
+  // that leads elsewhere has left (has_left()).
+  static Result<PathWalk> start(std::string_view path, std::string_view mount_prefix = {});
 
   // The directory reached so far, and the next component, "" when there is none left: then the path
   // is that directory itself.
@@ -26,6 +30,8 @@ class PathWalk {
   }
   [[nodiscard]] std::string_view name() const { return name_; }
   [[nodiscard]] bool is_last() const { return rest_.empty(); }
+  // With a prefix: the path climbed above the root, or went through a symlink to somewhere else.
+  [[nodiscard]] bool has_left() const { return has_left_; }
   // The next component is "." or "..", which leads on only if the current one still exists.
   [[nodiscard]] bool is_before_dots() const;
   // The path ended in a slash (or "." or ".."): what it names must be a directory, and a symlink at
@@ -39,6 +45,7 @@ class PathWalk {
 
  private:
   void next();
+  void leave();
 
   boost::container::small_vector<wire::InodeId, 8> directories_{wire::kRootInode};
   std::string_view name_;
@@ -46,7 +53,9 @@ class PathWalk {
   // Once a symlink was followed: its target with the rest of the path, which name_ and rest_
   // borrow.
   std::unique_ptr<const std::string> text_;
+  std::string_view mount_prefix_;
   bool must_be_directory_ = false;
+  bool has_left_ = false;
   int links_ = 0;
 };
 

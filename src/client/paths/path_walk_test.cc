@@ -131,5 +131,35 @@ TEST(PathWalk, GivesUpAfterFortySymlinks) {
   EXPECT_EQ(last.error().to_errno(), ELOOP);
 }
 
+TEST(PathWalk, LeavesAboveTheRootOnlyWithAPrefix) {
+  EXPECT_FALSE(PathWalk::start("/../a")->has_left());
+  Result<PathWalk> walk = PathWalk::start("/../a", "/bfs");
+  EXPECT_TRUE(walk->has_left());
+  EXPECT_TRUE(walk->is_last() && walk->name().empty());
+  walk = PathWalk::start("/a/../b", "/bfs");
+  walk->enter(wire::InodeId{7});
+  EXPECT_FALSE(walk->has_left());
+  EXPECT_EQ(walk->name(), "b");
+}
+
+TEST(PathWalk, AbsoluteTargetsBelowThePrefixLeadToTheRoot) {
+  Result<PathWalk> walk = PathWalk::start("/dir/link/rest", "/bfs");
+  walk->enter(wire::InodeId{7});
+  ASSERT_TRUE(walk->follow("/bfs/x"));
+  EXPECT_EQ(walk->directory(), wire::kRootInode);
+  EXPECT_EQ(walk->name(), "x");
+  walk->enter(wire::InodeId{8});
+  EXPECT_EQ(walk->name(), "rest");
+  for (const char* elsewhere : {"/bfsx", "/", "/bf", "/home/bfs/x"}) {
+    walk = PathWalk::start("/link", "/bfs");
+    ASSERT_TRUE(walk->follow(elsewhere));
+    EXPECT_TRUE(walk->has_left()) << elsewhere;
+  }
+  walk = PathWalk::start("/link", "/bfs");
+  ASSERT_TRUE(walk->follow("/bfs"));
+  EXPECT_FALSE(walk->has_left());
+  EXPECT_TRUE(walk->name().empty());
+}
+
 }  // namespace
 }  // namespace benchfs::client

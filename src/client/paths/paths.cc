@@ -101,8 +101,15 @@ void Paths::enter_cached(Attempt& attempt, PathWalk& walk) {
   }
 }
 
+Status Paths::left() {
+  return fail_errno(EREMOTE, "the path leads out of the file system");
+}
+
 rt::MaybeTask<Status> Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
   enter_cached(attempt, walk);
+  if (walk.has_left()) [[unlikely]] {
+    return left();
+  }
   bool is_there = walk.is_last() && walk.name().size() <= wire::kMaxNameBytes &&
                   (!attempt.uses_cache() || is_reached(walk));
   if (is_there) {
@@ -134,11 +141,14 @@ rt::CoStatus Paths::walk_on(Attempt& attempt, PathWalk& walk) {
       co_return fail_errno(ENOTDIR);
     }
     enter_cached(attempt, walk);
+    if (walk.has_left()) {
+      co_return left();
+    }
   }
 }
 
 rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, const std::string& path, Follow follow) {
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
   for (;;) {
     BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
     if (walk.name().empty()) {
@@ -209,7 +219,7 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
   if ((flags & wire::kOpenCreate) != 0 && (flags & wire::kOpenDirectory) != 0) {
     co_return fail_errno(EINVAL);  // as Linux since 6.4: it never made a directory
   }
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
   for (;;) {
     BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
     wire::InodeId directory = walk.directory();

@@ -79,6 +79,11 @@ class Paths {
            rpc::Connection::State::kReady;
   }
   rt::CoStatus reach(Attempt& attempt, const PathWalk& walk);
+  [[nodiscard]] Result<PathWalk> start_walk(std::string_view path) const {
+    return PathWalk::start(path, backend_.config.mount_prefix);
+  }
+  // EREMOTE, for a walk that has left.
+  static Status left();
   // Walks up to the last component of a path, through symlinks in between. After
   // directories from the cache its shard is connected.
   rt::MaybeTask<Status> walk_to_last(Attempt& attempt, PathWalk& walk);

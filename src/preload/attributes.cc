@@ -1,0 +1,485 @@
+// The entries of stat() and its like, access(), and what changes attributes.
+#include "preload/attributes.h"
+
+#include <sys/sysmacros.h>
+
+#include <cstring>
+
+#include "preload/descriptions.h"
+#include "preload/entry.h"
+#include "preload/places.h"
+#include "preload/real.h"
+
+namespace benchfs::preload {
+
+namespace {
+
+// No device of the kernel has this number: major 0 counts up from 1.
+constexpr unsigned kDeviceMajor = 0;
+constexpr unsigned kDeviceMinor = 0xbf5f5;
+
+int stat_path(const char* path, Follow follow, benchfs_stat_t& stat) {
+  Cluster here = cluster();
+  if (!here) {
+    return -errno;
+  }
+  return follow == Follow::kYes ? here.api->stat(here.context, path, &stat)
+                                : here.api->lstat(here.context, path, &stat);
+}
+
+}  // namespace
+
+dev_t our_device() {
+  return makedev(kDeviceMajor, kDeviceMinor);
+}
+
+void fill_stat(const benchfs_stat_t& from, struct stat& into) {
+  std::memset(&into, 0, sizeof into);
+  into.st_dev = our_device();
+  into.st_ino = from.st_ino;
+  into.st_mode = from.st_mode;
+  into.st_nlink = from.st_nlink;
+  into.st_uid = from.st_uid;
+  into.st_gid = from.st_gid;
+  into.st_size = from.st_size;
+  into.st_blksize = from.st_blksize;
+  into.st_blocks = from.st_blocks;
+  into.st_atim = from.st_atim;
+  into.st_mtim = from.st_mtim;
+  into.st_ctim = from.st_ctim;
+}
+
+int stat_open(Description& description, benchfs_stat_t& stat) {
+  if (description.shared->kind == Kind::kPath) {
+    Follow follow = (description.shared->flags & O_NOFOLLOW) != 0 ? Follow::kNo : Follow::kYes;
+    return stat_path(description.shared->path, follow, stat);
+  }
+  Handle handle = handle_of(description);
+  return handle ? handle->fstat(handle.file, &stat) : -errno;
+}
+
+namespace {
+
+statx_timestamp to_statx(const timespec& time) {
+  statx_timestamp out{};
+  out.tv_sec = time.tv_sec;
+  out.tv_nsec = static_cast<std::uint32_t>(time.tv_nsec);
+  return out;
+}
+
+void fill_statx(const benchfs_stat_t& from, struct statx& into) {
+  std::memset(&into, 0, sizeof into);
+  into.stx_mask = STATX_BASIC_STATS;
+  into.stx_blksize = from.st_blksize;
+  into.stx_nlink = static_cast<std::uint32_t>(from.st_nlink);
+  into.stx_uid = from.st_uid;
+  into.stx_gid = from.st_gid;
+  into.stx_mode = static_cast<std::uint16_t>(from.st_mode);
+  into.stx_ino = from.st_ino;
+  into.stx_size = static_cast<std::uint64_t>(from.st_size);
+  into.stx_blocks = static_cast<std::uint64_t>(from.st_blocks);
+  into.stx_atime = to_statx(from.st_atim);
+  into.stx_mtime = to_statx(from.st_mtim);
+  into.stx_ctime = to_statx(from.st_ctim);
+  into.stx_dev_major = kDeviceMajor;
+  into.stx_dev_minor = kDeviceMinor;
+}
+
+// Nothing follows the path: the call is about the descriptor itself.
+bool is_about_descriptor(const char* path, int flags) {
+  return path != nullptr && *path == '\0' && (flags & AT_EMPTY_PATH) != 0;
+}
+
+Follow follow_of(int flags) {
+  return (flags & AT_SYMLINK_NOFOLLOW) != 0 ? Follow::kNo : Follow::kYes;
+}
+
+// stat of `path` into whatever `fill` fills.
+template <typename Fill, typename Theirs>
+int stat_any(
+    Counter& counter, int directory, const char* path, int flags, Fill fill, Theirs theirs) {
+  Errno keep;
+  benchfs_stat_t stat;
+  auto filled = [&](int error) {
+    if (error == 0) {
+      fill(stat);
+    }
+    return error;
+  };
+  if (is_about_descriptor(path, flags)) {
+    if (OpenRef open{directory}) {
+      counter.served();
+      return keep.finish(filled(stat_open(*open, stat)));
+    }
+    if (directory == AT_FDCWD && *own_working_directory() != '\0') {
+      return keep.finish(filled(stat_path(own_working_directory(), Follow::kYes, stat)));
+    }
+    return theirs(directory, path);
+  }
+  Follow follow = follow_of(flags);
+  return at_place(
+      counter,
+      directory,
+      path,
+      follow,
+      [&](const char* ours) { return filled(stat_path(ours, follow, stat)); },
+      theirs);
+}
+
+int stat_any(Counter& counter, int directory, const char* path, struct stat* out, int flags) {
+  return stat_any(
+      counter,
+      directory,
+      path,
+      flags,
+      [&](const benchfs_stat_t& stat) { fill_stat(stat, *out); },
+      [&](int from, const char* theirs) { return real().fstatat(from, theirs, out, flags); });
+}
+
+int fstat_any(Counter& counter, int fd, struct stat* out) {
+  OpenRef open(fd);
+  if (!open) {
+    return real().fstat(fd, out);
+  }
+  counter.served();
+  Errno keep;
+  benchfs_stat_t stat;
+  int error = stat_open(*open, stat);
+  if (error == 0) {
+    fill_stat(stat, *out);
+  }
+  return keep.finish(error);
+}
+
+// A change by path, or of the open file when the path is empty and the flags say so.
+template <typename OfPath, typename OfOpen, typename Theirs>
+int change(Counter& counter,
+           int directory,
+           const char* path,
+           int flags,
+           OfPath of_path,
+           OfOpen of_open,
+           Theirs theirs) {
+  Errno keep;
+  if (path == nullptr || is_about_descriptor(path, flags)) {
+    if (OpenRef open{directory}) {
+      counter.served();
+      Handle handle = handle_of(*open);
+      return keep.finish(handle ? of_open(handle) : -errno);
+    }
+    return theirs(directory, path);
+  }
+  Follow follow = follow_of(flags);
+  return at_place(
+      counter,
+      directory,
+      path,
+      follow,
+      [&](const char* ours) {
+        Cluster here = cluster();
+        return here ? of_path(here, ours, follow) : -errno;
+      },
+      theirs);
+}
+
+int set_times(Counter& counter, int directory, const char* path, const timespec* times, int flags) {
+  return change(
+      counter,
+      directory,
+      path,
+      flags,
+      [&](const Cluster& here, const char* ours, Follow follow) {
+        return follow == Follow::kYes ? here.api->utimens(here.context, ours, times)
+                                      : here.api->lutimens(here.context, ours, times);
+      },
+      [&](const Handle& handle) { return handle->futimens(handle.file, times); },
+      [&](int from, const char* theirs) { return real().utimensat(from, theirs, times, flags); });
+}
+
+// The times of utimes(); nullptr stays nullptr. False: not within a second.
+bool to_timespecs(const timeval* times, timespec* out) {
+  for (int i = 0; times != nullptr && i < 2; ++i) {
+    if (times[i].tv_usec < 0 || times[i].tv_usec >= 1000000) {
+      return false;
+    }
+    out[i] = {.tv_sec = times[i].tv_sec, .tv_nsec = times[i].tv_usec * 1000};
+  }
+  return true;
+}
+
+int set_times(Counter& counter, int directory, const char* path, const timeval* times, int flags) {
+  timespec converted[2];
+  if (!to_timespecs(times, converted)) {
+    return fail_with(EINVAL);
+  }
+  return set_times(counter, directory, path, times != nullptr ? converted : nullptr, flags);
+}
+
+int change_mode(Counter& counter, int directory, const char* path, mode_t mode, int flags) {
+  return change(
+      counter,
+      directory,
+      path,
+      flags,
+      [&](const Cluster& here, const char* ours, Follow follow) {
+        return follow == Follow::kYes ? here.api->chmod(here.context, ours, mode) : -EOPNOTSUPP;
+      },
+      [&](const Handle& handle) { return handle->fchmod(handle.file, mode); },
+      [&](int from, const char* theirs) { return real().fchmodat(from, theirs, mode, flags); });
+}
+
+int change_owner(
+    Counter& counter, int directory, const char* path, uid_t uid, gid_t gid, int flags) {
+  return change(
+      counter,
+      directory,
+      path,
+      flags,
+      [&](const Cluster& here, const char* ours, Follow follow) {
+        return follow == Follow::kYes ? here.api->chown(here.context, ours, uid, gid)
+                                      : here.api->lchown(here.context, ours, uid, gid);
+      },
+      [&](const Handle& handle) { return handle->fchown(handle.file, uid, gid); },
+      [&](int from, const char* theirs) { return real().fchownat(from, theirs, uid, gid, flags); });
+}
+
+int check_access(Counter& counter, int directory, const char* path, int mode, int flags) {
+  return at_place(
+      counter,
+      directory,
+      path,
+      follow_of(flags),
+      [&](const char* ours) {
+        Cluster here = cluster();
+        benchfs_stat_t stat;
+        if (!here) {
+          return -errno;
+        }
+        if ((flags & AT_SYMLINK_NOFOLLOW) != 0) {  // a symbolic link allows everything
+          int error = here.api->lstat(here.context, ours, &stat);
+          if (error != 0 || S_ISLNK(stat.st_mode)) {
+            return error;
+          }
+        }
+        return here.api->access(here.context, ours, mode);
+      },
+      [&](int from, const char* theirs) { return real().faccessat(from, theirs, mode, flags); });
+}
+
+void fill_statfs(const benchfs_statfs_t& from, struct statfs& into) {
+  std::memset(&into, 0, sizeof into);
+  into.f_type = kFileSystemMagic;
+  into.f_bsize = static_cast<long>(from.f_bsize);
+  into.f_frsize = static_cast<long>(from.f_bsize);
+  into.f_blocks = from.f_blocks;
+  into.f_bfree = from.f_bfree;
+  into.f_bavail = from.f_bavail;
+  into.f_files = from.f_files;
+  into.f_namelen = from.f_namemax;
+}
+
+void fill_statvfs(const benchfs_statfs_t& from, struct statvfs& into) {
+  std::memset(&into, 0, sizeof into);
+  into.f_bsize = from.f_bsize;
+  into.f_frsize = from.f_bsize;
+  into.f_blocks = from.f_blocks;
+  into.f_bfree = from.f_bfree;
+  into.f_bavail = from.f_bavail;
+  into.f_files = from.f_files;
+  into.f_namemax = from.f_namemax;
+}
+
+// The path must exist, whatever it is.
+template <typename Fill>
+int statfs_ours(const char* path, Fill fill) {
+  Cluster here = cluster();
+  benchfs_stat_t stat;
+  benchfs_statfs_t whole;
+  if (!here) {
+    return -errno;
+  }
+  int error = path != nullptr ? here.api->stat(here.context, path, &stat) : 0;
+  if (error == 0) {
+    error = here.api->statfs(here.context, &whole);
+  }
+  if (error == 0) {
+    fill(whole);
+  }
+  return error;
+}
+
+}  // namespace
+
+#define STAT_ENTRY(name, flags)                           \
+  ENTRY(int, name, const char* path, struct stat* out) {  \
+    COUNTER(name);                                        \
+    return stat_any(counter, AT_FDCWD, path, out, flags); \
+  }
+#define XSTAT_ENTRY(name, flags)                              \
+  ENTRY(int, name, int, const char* path, struct stat* out) { \
+    COUNTER(name);                                            \
+    return stat_any(counter, AT_FDCWD, path, out, flags);     \
+  }
+#define FSTATAT_ENTRY(name)                                                        \
+  ENTRY(int, name, int directory, const char* path, struct stat* out, int flags) { \
+    COUNTER(name);                                                                 \
+    return stat_any(counter, directory, path, out, flags);                         \
+  }
+#define FXSTATAT_ENTRY(name)                                                            \
+  ENTRY(int, name, int, int directory, const char* path, struct stat* out, int flags) { \
+    COUNTER(name);                                                                      \
+    return stat_any(counter, directory, path, out, flags);                              \
+  }
+#define FSTAT_ENTRY(name)                      \
+  ENTRY(int, name, int fd, struct stat* out) { \
+    COUNTER(name);                             \
+    return fstat_any(counter, fd, out);        \
+  }
+#define FXSTAT_ENTRY(name)                          \
+  ENTRY(int, name, int, int fd, struct stat* out) { \
+    COUNTER(name);                                  \
+    return fstat_any(counter, fd, out);             \
+  }
+// The structures with and without 64 are the same.
+STAT_ENTRY(stat, 0)
+STAT_ENTRY(stat64, 0)
+STAT_ENTRY(lstat, AT_SYMLINK_NOFOLLOW)
+STAT_ENTRY(lstat64, AT_SYMLINK_NOFOLLOW)
+XSTAT_ENTRY(__xstat, 0)
+XSTAT_ENTRY(__xstat64, 0)
+XSTAT_ENTRY(__lxstat, AT_SYMLINK_NOFOLLOW)
+XSTAT_ENTRY(__lxstat64, AT_SYMLINK_NOFOLLOW)
+FSTATAT_ENTRY(fstatat)
+FSTATAT_ENTRY(fstatat64)
+FXSTATAT_ENTRY(__fxstatat)
+FXSTATAT_ENTRY(__fxstatat64)
+FSTAT_ENTRY(fstat)
+FSTAT_ENTRY(fstat64)
+FXSTAT_ENTRY(__fxstat)
+FXSTAT_ENTRY(__fxstat64)
+
+ENTRY(int, statx, int directory, const char* path, int flags, unsigned mask, struct statx* out) {
+  COUNTER(statx);
+  return stat_any(
+      counter,
+      directory,
+      path,
+      flags,
+      [&](const benchfs_stat_t& stat) { fill_statx(stat, *out); },
+      [&](int from, const char* theirs) { return real().statx(from, theirs, flags, mask, out); });
+}
+
+ENTRY(int, access, const char* path, int mode) {
+  COUNTER(access);
+  return check_access(counter, AT_FDCWD, path, mode, 0);
+}
+ENTRY(int, faccessat, int directory, const char* path, int mode, int flags) {
+  COUNTER(faccessat);
+  return check_access(counter, directory, path, mode, flags);
+}
+ENTRY(int, euidaccess, const char* path, int mode) {
+  COUNTER(euidaccess);
+  return check_access(counter, AT_FDCWD, path, mode, AT_EACCESS);
+}
+ENTRY(int, eaccess, const char* path, int mode) {
+  return entry_euidaccess(path, mode);
+}
+
+ENTRY(int, chmod, const char* path, mode_t mode) {
+  COUNTER(chmod);
+  return change_mode(counter, AT_FDCWD, path, mode, 0);
+}
+ENTRY(int, lchmod, const char* path, mode_t mode) {
+  COUNTER(lchmod);
+  return change_mode(counter, AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
+}
+ENTRY(int, fchmodat, int directory, const char* path, mode_t mode, int flags) {
+  COUNTER(fchmodat);
+  return change_mode(counter, directory, path, mode, flags);
+}
+ENTRY(int, fchmod, int fd, mode_t mode) {
+  COUNTER(fchmod);
+  return is_ours(fd) ? change_mode(counter, fd, nullptr, mode, 0) : real().fchmod(fd, mode);
+}
+
+ENTRY(int, chown, const char* path, uid_t uid, gid_t gid) {
+  COUNTER(chown);
+  return change_owner(counter, AT_FDCWD, path, uid, gid, 0);
+}
+ENTRY(int, lchown, const char* path, uid_t uid, gid_t gid) {
+  COUNTER(lchown);
+  return change_owner(counter, AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW);
+}
+ENTRY(int, fchownat, int directory, const char* path, uid_t uid, gid_t gid, int flags) {
+  COUNTER(fchownat);
+  return change_owner(counter, directory, path, uid, gid, flags);
+}
+ENTRY(int, fchown, int fd, uid_t uid, gid_t gid) {
+  COUNTER(fchown);
+  return is_ours(fd) ? change_owner(counter, fd, nullptr, uid, gid, 0)
+                     : real().fchown(fd, uid, gid);
+}
+
+ENTRY(int, utimensat, int directory, const char* path, const timespec* times, int flags) {
+  COUNTER(utimensat);
+  return set_times(counter, directory, path, times, flags);
+}
+ENTRY(int, futimens, int fd, const timespec* times) {
+  COUNTER(futimens);
+  return is_ours(fd) ? set_times(counter, fd, nullptr, times, 0) : real().futimens(fd, times);
+}
+ENTRY(int, utimes, const char* path, const timeval* times) {
+  COUNTER(utimes);
+  return set_times(counter, AT_FDCWD, path, times, 0);
+}
+ENTRY(int, lutimes, const char* path, const timeval* times) {
+  COUNTER(lutimes);
+  return set_times(counter, AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW);
+}
+ENTRY(int, futimes, int fd, const timeval* times) {
+  COUNTER(futimes);
+  return is_ours(fd) ? set_times(counter, fd, nullptr, times, 0) : real().futimes(fd, times);
+}
+ENTRY(int, futimesat, int directory, const char* path, const timeval* times) {
+  COUNTER(futimesat);
+  return set_times(counter, directory, path, times, 0);
+}
+ENTRY(int, utime, const char* path, const utimbuf* times) {
+  COUNTER(utime);
+  if (times == nullptr) {
+    return set_times(counter, AT_FDCWD, path, static_cast<const timespec*>(nullptr), 0);
+  }
+  timespec converted[2] = {{.tv_sec = times->actime, .tv_nsec = 0},
+                           {.tv_sec = times->modtime, .tv_nsec = 0}};
+  return set_times(counter, AT_FDCWD, path, converted, 0);
+}
+
+#define STATFS_ENTRIES(by_path, by_descriptor, type, fill)                                   \
+  ENTRY(int, by_path, const char* path, struct type* out) {                                  \
+    COUNTER(by_path);                                                                        \
+    return at_place(                                                                         \
+        counter,                                                                             \
+        AT_FDCWD,                                                                            \
+        path,                                                                                \
+        Follow::kYes,                                                                        \
+        [&](const char* ours) {                                                              \
+          return statfs_ours(ours, [&](const benchfs_statfs_t& from) { fill(from, *out); }); \
+        },                                                                                   \
+        [&](int, const char* theirs) { return real().type(theirs, out); });                  \
+  }                                                                                          \
+  ENTRY(int, by_descriptor, int fd, struct type* out) {                                      \
+    COUNTER(by_descriptor);                                                                  \
+    if (!is_ours(fd)) {                                                                      \
+      return real().f##type(fd, out);                                                        \
+    }                                                                                        \
+    counter.served();                                                                        \
+    Errno keep;                                                                              \
+    return keep.finish(                                                                      \
+        statfs_ours(nullptr, [&](const benchfs_statfs_t& from) { fill(from, *out); }));      \
+  }
+STATFS_ENTRIES(statfs, fstatfs, statfs, fill_statfs)
+STATFS_ENTRIES(statfs64, fstatfs64, statfs, fill_statfs)
+STATFS_ENTRIES(statvfs, fstatvfs, statvfs, fill_statvfs)
+STATFS_ENTRIES(statvfs64, fstatvfs64, statvfs, fill_statvfs)
+
+}  // namespace benchfs::preload

@@ -1,0 +1,40 @@
+// The C API of libbenchfs.so, loaded and connected at the first use.
+#pragma once
+
+#include <cstdint>
+
+#include "benchfs/benchfs.h"
+
+// clang-format off
+#define BENCHFS_API_FUNCTIONS(X) \
+  X(connect) X(open) X(open_inode) X(close) X(pread) X(pwrite) X(write) X(lseek) X(set_append) \
+  X(fsync) X(ftruncate) X(stat) X(lstat) X(fstat) X(last_stat) X(access) X(truncate) X(chmod) \
+  X(fchmod) X(chown) X(lchown) X(fchown) X(utimens) X(lutimens) X(futimens) X(mkdir) X(rmdir) \
+  X(unlink) X(rename2) X(symlink) X(readlink) X(readdir) X(freaddir) X(statfs) X(get_error)
+// clang-format on
+
+namespace benchfs::preload {
+
+struct Api {
+#define BENCHFS_API_POINTER(name) decltype(&::benchfs_##name) name;
+  BENCHFS_API_FUNCTIONS(BENCHFS_API_POINTER)
+#undef BENCHFS_API_POINTER
+};
+
+struct Cluster {
+  benchfs_context_t* context = nullptr;
+  const Api* api = nullptr;
+  explicit operator bool() const { return context != nullptr; }
+};
+
+// Connects if this process has not yet. Empty with errno ENOTCONN when the cluster cannot be
+// reached: standard error says why once, and for some seconds nobody tries again.
+Cluster cluster();
+
+// Counts the processes that this memory has been in: what was opened at the cluster in another one
+// cannot be used.
+std::uint32_t process_epoch();
+// In the child of fork().
+void forget_cluster();
+
+}  // namespace benchfs::preload

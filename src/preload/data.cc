@@ -1,0 +1,544 @@
+// The entries that move data and positions.
+#include <cstdlib>
+#include <cstring>
+
+#include "preload/descriptions.h"
+#include "preload/entry.h"
+#include "preload/places.h"
+#include "preload/real.h"
+
+namespace benchfs::preload {
+namespace {
+
+constexpr std::size_t kCopyBytes = 1 << 20;
+
+// A write goes where the flags of the open file say, which another process may have changed.
+void sync_append(Description& description, const Handle& handle) {
+  bool is_append = (description.shared->flags & O_APPEND) != 0;
+  if (is_append != description.is_append) [[unlikely]] {
+    handle->set_append(handle.file, is_append ? 1 : 0);
+    description.is_append = is_append;
+  }
+}
+
+ssize_t read_at(Description& description, void* buffer, std::size_t size, off_t offset) {
+  Handle handle = handle_of(description);
+  return handle ? handle->pread(handle.file, buffer, size, offset) : -errno;
+}
+
+ssize_t write_at(Description& description, const void* buffer, std::size_t size, off_t offset) {
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return -errno;
+  }
+  sync_append(description, handle);
+  return handle->pwrite(handle.file, buffer, size, offset);
+}
+
+// With the position, which the caller holds.
+ssize_t read_here(Description& description, void* buffer, std::size_t size) {
+  ssize_t bytes = read_at(description, buffer, size, description.shared->position);
+  if (bytes > 0) {
+    description.shared->position += bytes;
+  }
+  return bytes;
+}
+
+ssize_t write_here(Description& description, const void* buffer, std::size_t size) {
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return -errno;
+  }
+  sync_append(description, handle);
+  if (!description.is_append) {
+    ssize_t bytes = handle->pwrite(handle.file, buffer, size, description.shared->position);
+    if (bytes > 0) {
+      description.shared->position += bytes;
+    }
+    return bytes;
+  }
+  ssize_t bytes = handle->write(handle.file, buffer, size);
+  if (bytes > 0) {  // the handle's position is behind what was appended
+    description.shared->position = handle->lseek(handle.file, 0, SEEK_CUR);
+  }
+  return bytes;
+}
+
+template <typename Transfer>
+ssize_t at_position(Description& description, Transfer transfer) {
+  PositionLock lock(description);
+  return lock ? transfer() : -errno;
+}
+
+// The buffers of a vector one after the other, until one is not filled or emptied.
+template <typename One>
+ssize_t each_buffer(const iovec* vector, int count, One one) {
+  if (count < 0 || count > IOV_MAX) {
+    return -EINVAL;
+  }
+  ssize_t total = 0;
+  for (int i = 0; i < count; ++i) {
+    if (vector[i].iov_len == 0) {
+      continue;
+    }
+    ssize_t bytes = one(vector[i].iov_base, vector[i].iov_len, total);
+    if (bytes < 0) {
+      return total > 0 ? total : bytes;
+    }
+    total += bytes;
+    if (static_cast<std::size_t>(bytes) < vector[i].iov_len) {
+      break;
+    }
+  }
+  return total;
+}
+
+// Appending is one step, so the buffers of a vector are gathered first.
+template <typename Write>
+ssize_t write_vector(Description& description, const iovec* vector, int count, Write write) {
+  if (count <= 1 || (description.shared->flags & O_APPEND) == 0) {
+    return each_buffer(vector, count, write);
+  }
+  std::size_t size = 0;
+  for (int i = 0; i < count; ++i) {
+    size += vector[i].iov_len;
+  }
+  auto* all = static_cast<char*>(std::malloc(size + 1));
+  if (all == nullptr) {
+    return -ENOMEM;
+  }
+  std::size_t at = 0;
+  for (int i = 0; i < count; ++i) {
+    std::memcpy(all + at, vector[i].iov_base, vector[i].iov_len);
+    at += vector[i].iov_len;
+  }
+  ssize_t bytes = write(all, size, 0);
+  std::free(all);
+  return bytes;
+}
+
+ssize_t read_vector_at(Description& description, const iovec* vector, int count, off_t offset) {
+  return each_buffer(vector, count, [&](void* buffer, std::size_t size, ssize_t done) {
+    return read_at(description, buffer, size, offset + done);
+  });
+}
+
+ssize_t write_vector_at(Description& description, const iovec* vector, int count, off_t offset) {
+  return write_vector(
+      description, vector, count, [&](const void* buffer, std::size_t size, ssize_t done) {
+        return write_at(description, buffer, size, offset + done);
+      });
+}
+
+ssize_t read_vector(Description& description, const iovec* vector, int count) {
+  return at_position(description, [&] {
+    return each_buffer(vector, count, [&](void* buffer, std::size_t size, ssize_t) {
+      return read_here(description, buffer, size);
+    });
+  });
+}
+
+ssize_t write_vector(Description& description, const iovec* vector, int count) {
+  return at_position(description, [&] {
+    return write_vector(
+        description, vector, count, [&](const void* buffer, std::size_t size, ssize_t) {
+          return write_here(description, buffer, size);
+        });
+  });
+}
+
+off_t size_of(Description& description) {
+  benchfs_stat_t stat;
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return -errno;
+  }
+  int error = handle->fstat(handle.file, &stat);
+  return error != 0 ? error : stat.st_size;
+}
+
+// All of a file is data: holes are not told apart.
+off_t seek_data(Description& description, off_t offset, int whence) {
+  off_t size = size_of(description);
+  if (size < 0) {
+    return size;
+  }
+  if (offset < 0 || offset >= size) {
+    return -ENXIO;
+  }
+  return whence == SEEK_DATA ? offset : size;
+}
+
+off_t seek_target(Description& description, off_t offset, int whence) {
+  off_t base = 0;
+  switch (whence) {
+    case SEEK_SET:
+      break;
+    case SEEK_CUR:
+      base = description.shared->position;
+      break;
+    case SEEK_END:
+      base = size_of(description);
+      if (base < 0) {
+        return base;
+      }
+      break;
+    case SEEK_DATA:
+    case SEEK_HOLE:
+      return seek_data(description, offset, whence);
+    default:
+      return -EINVAL;
+  }
+  off_t target = 0;
+  if (__builtin_add_overflow(base, offset, &target)) {
+    return -EOVERFLOW;
+  }
+  return target < 0 ? -EINVAL : target;
+}
+
+off_t seek(Description& description, off_t offset, int whence) {
+  PositionLock lock(description);
+  if (!lock) {
+    return -errno;
+  }
+  off_t target = seek_target(description, offset, whence);
+  if (target >= 0) {
+    description.shared->position = target;
+  }
+  return target;
+}
+
+// Copies between descriptors of which at least one is ours. Offsets may be nullptr: the position.
+ssize_t copy_bytes(int in, off_t* in_offset, int out, off_t* out_offset, std::size_t size) {
+  std::size_t room = size < kCopyBytes ? size : kCopyBytes;
+  auto* buffer = static_cast<char*>(std::malloc(room + 1));
+  if (buffer == nullptr) {
+    return fail_with(ENOMEM);
+  }
+  // The entries of this library take descriptors of both kinds.
+  std::size_t total = 0;
+  ssize_t failed = 0;
+  while (total < size) {
+    std::size_t wanted = size - total < room ? size - total : room;
+    ssize_t got =
+        in_offset != nullptr ? pread(in, buffer, wanted, *in_offset) : read(in, buffer, wanted);
+    if (got <= 0) {
+      failed = got;
+      break;
+    }
+    ssize_t put = out_offset != nullptr
+                      ? pwrite(out, buffer, static_cast<std::size_t>(got), *out_offset)
+                      : write(out, buffer, static_cast<std::size_t>(got));
+    if (put < got && in_offset == nullptr) {  // what was read too much is not lost
+      int before = errno;
+      lseek(in, (put < 0 ? 0 : put) - got, SEEK_CUR);
+      errno = before;
+    }
+    if (put < 0) {
+      failed = put;
+      break;
+    }
+    if (in_offset != nullptr) {
+      *in_offset += put;
+    }
+    if (out_offset != nullptr) {
+      *out_offset += put;
+    }
+    total += static_cast<std::size_t>(put);
+    if (put < got) {
+      break;
+    }
+  }
+  std::free(buffer);
+  return total > 0 ? static_cast<ssize_t>(total) : failed;
+}
+
+ssize_t with_flags(Counter& counter, Description& description, int flags, ssize_t result) {
+  constexpr int kSync = RWF_DSYNC | RWF_SYNC;
+  (void)counter;
+  if (result > 0 && (flags & kSync) != 0) {
+    Handle handle = handle_of(description);
+    int error = handle ? handle->fsync(handle.file) : -errno;
+    return error != 0 ? error : result;
+  }
+  return result;
+}
+
+bool are_flags_known(int flags) {
+  return (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC)) == 0;
+}
+
+int truncate_open(Description& description, off_t size) {
+  if (description.is_directory()) {
+    return -EINVAL;
+  }
+  Handle handle = handle_of(description);
+  return handle ? handle->ftruncate(handle.file, size) : -errno;
+}
+
+// Makes the file at least this long. The cluster does not reserve space.
+int extend(Description& description, off_t offset, off_t length) {
+  if (offset < 0 || length <= 0) {
+    return -EINVAL;
+  }
+  if ((description.shared->flags & O_ACCMODE) == O_RDONLY) {
+    return -EBADF;
+  }
+  off_t end = 0;
+  if (__builtin_add_overflow(offset, length, &end)) {
+    return -EFBIG;
+  }
+  off_t size = size_of(description);
+  if (size < 0) {
+    return static_cast<int>(size);
+  }
+  return size >= end ? 0 : truncate_open(description, end);
+}
+
+int sync_file(Description& description) {
+  Handle handle = handle_of(description);
+  return handle ? handle->fsync(handle.file) : -errno;
+}
+
+}  // namespace
+
+// The usual shape: the open file, what it does with it, and libc's function for other descriptors.
+#define ON_OPEN(name, ours, theirs) \
+  COUNTER(name);                    \
+  OpenRef open(fd);                 \
+  if (!open) {                      \
+    return theirs;                  \
+  }                                 \
+  counter.served();                 \
+  Errno keep;                       \
+  return keep.finish(ours)
+
+#define READ_ENTRIES(name)                                                      \
+  ENTRY(ssize_t, name, int fd, void* buffer, size_t size) {                     \
+    ON_OPEN(name,                                                               \
+            at_position(*open, [&] { return read_here(*open, buffer, size); }), \
+            real().read(fd, buffer, size));                                     \
+  }
+READ_ENTRIES(read)
+READ_ENTRIES(__read)
+ENTRY(ssize_t, __read_chk, int fd, void* buffer, size_t size, size_t room) {
+  if (size > room) {
+    std::abort();
+  }
+  return entry_read(fd, buffer, size);
+}
+
+#define WRITE_ENTRIES(name)                                                      \
+  ENTRY(ssize_t, name, int fd, const void* buffer, size_t size) {                \
+    ON_OPEN(name,                                                                \
+            at_position(*open, [&] { return write_here(*open, buffer, size); }), \
+            real().write(fd, buffer, size));                                     \
+  }
+WRITE_ENTRIES(write)
+WRITE_ENTRIES(__write)
+
+#define PREAD_ENTRIES(name)                                                                      \
+  ENTRY(ssize_t, name, int fd, void* buffer, size_t size, off_t offset) {                        \
+    ON_OPEN(name, read_at(*open, buffer, size, offset), real().pread(fd, buffer, size, offset)); \
+  }
+PREAD_ENTRIES(pread)
+PREAD_ENTRIES(pread64)
+PREAD_ENTRIES(__pread64)
+ENTRY(ssize_t, __pread_chk, int fd, void* buffer, size_t size, off_t offset, size_t room) {
+  if (size > room) {
+    std::abort();
+  }
+  return entry_pread(fd, buffer, size, offset);
+}
+ENTRY(ssize_t, __pread64_chk, int fd, void* buffer, size_t size, off_t offset, size_t room) {
+  return entry___pread_chk(fd, buffer, size, offset, room);
+}
+
+#define PWRITE_ENTRIES(name)                                                                       \
+  ENTRY(ssize_t, name, int fd, const void* buffer, size_t size, off_t offset) {                    \
+    ON_OPEN(name, write_at(*open, buffer, size, offset), real().pwrite(fd, buffer, size, offset)); \
+  }
+PWRITE_ENTRIES(pwrite)
+PWRITE_ENTRIES(pwrite64)
+PWRITE_ENTRIES(__pwrite64)
+
+ENTRY(ssize_t, readv, int fd, const iovec* vector, int count) {
+  ON_OPEN(readv, read_vector(*open, vector, count), real().readv(fd, vector, count));
+}
+ENTRY(ssize_t, writev, int fd, const iovec* vector, int count) {
+  ON_OPEN(writev, write_vector(*open, vector, count), real().writev(fd, vector, count));
+}
+
+#define VECTOR_AT_ENTRIES(reader, writer)                                        \
+  ENTRY(ssize_t, reader, int fd, const iovec* vector, int count, off_t offset) { \
+    ON_OPEN(reader,                                                              \
+            read_vector_at(*open, vector, count, offset),                        \
+            real().preadv(fd, vector, count, offset));                           \
+  }                                                                              \
+  ENTRY(ssize_t, writer, int fd, const iovec* vector, int count, off_t offset) { \
+    ON_OPEN(writer,                                                              \
+            write_vector_at(*open, vector, count, offset),                       \
+            real().pwritev(fd, vector, count, offset));                          \
+  }
+VECTOR_AT_ENTRIES(preadv, pwritev)
+VECTOR_AT_ENTRIES(preadv64, pwritev64)
+
+#define VECTOR_FLAGS_ENTRIES(reader, writer)                                                \
+  ENTRY(ssize_t, reader, int fd, const iovec* vector, int count, off_t offset, int flags) { \
+    COUNTER(reader);                                                                        \
+    OpenRef open(fd);                                                                       \
+    if (!open) {                                                                            \
+      return real().preadv2(fd, vector, count, offset, flags);                              \
+    }                                                                                       \
+    if (!are_flags_known(flags)) {                                                          \
+      return counter.refuse(EOPNOTSUPP);                                                    \
+    }                                                                                       \
+    counter.served();                                                                       \
+    Errno keep;                                                                             \
+    return keep.finish(offset == -1 ? read_vector(*open, vector, count)                     \
+                                    : read_vector_at(*open, vector, count, offset));        \
+  }                                                                                         \
+  ENTRY(ssize_t, writer, int fd, const iovec* vector, int count, off_t offset, int flags) { \
+    COUNTER(writer);                                                                        \
+    OpenRef open(fd);                                                                       \
+    if (!open) {                                                                            \
+      return real().pwritev2(fd, vector, count, offset, flags);                             \
+    }                                                                                       \
+    if (!are_flags_known(flags)) {                                                          \
+      return counter.refuse(EOPNOTSUPP);                                                    \
+    }                                                                                       \
+    counter.served();                                                                       \
+    Errno keep;                                                                             \
+    ssize_t bytes = offset == -1 ? write_vector(*open, vector, count)                       \
+                                 : write_vector_at(*open, vector, count, offset);           \
+    return keep.finish(with_flags(counter, *open, flags, bytes));                           \
+  }
+VECTOR_FLAGS_ENTRIES(preadv2, pwritev2)
+VECTOR_FLAGS_ENTRIES(preadv64v2, pwritev64v2)
+
+#define LSEEK_ENTRY(name)                                                         \
+  ENTRY(off_t, name, int fd, off_t offset, int whence) {                          \
+    ON_OPEN(name, seek(*open, offset, whence), real().lseek(fd, offset, whence)); \
+  }
+LSEEK_ENTRY(lseek)
+LSEEK_ENTRY(lseek64)
+LSEEK_ENTRY(__lseek)
+
+#define FTRUNCATE_ENTRY(name)                                              \
+  ENTRY(int, name, int fd, off_t size) {                                   \
+    ON_OPEN(name, truncate_open(*open, size), real().ftruncate(fd, size)); \
+  }
+FTRUNCATE_ENTRY(ftruncate)
+FTRUNCATE_ENTRY(ftruncate64)
+
+#define TRUNCATE_ENTRY(name)                                                     \
+  ENTRY(int, name, const char* path, off_t size) {                               \
+    COUNTER(name);                                                               \
+    return at_place(                                                             \
+        counter,                                                                 \
+        AT_FDCWD,                                                                \
+        path,                                                                    \
+        Follow::kYes,                                                            \
+        [&](const char* ours) {                                                  \
+          Cluster here = cluster();                                              \
+          return here ? here.api->truncate(here.context, ours, size) : -errno;   \
+        },                                                                       \
+        [&](int, const char* theirs) { return real().truncate(theirs, size); }); \
+  }
+TRUNCATE_ENTRY(truncate)
+TRUNCATE_ENTRY(truncate64)
+
+#define FALLOCATE_ENTRY(name)                                      \
+  ENTRY(int, name, int fd, int mode, off_t offset, off_t length) { \
+    COUNTER(name);                                                 \
+    OpenRef open(fd);                                              \
+    if (!open) {                                                   \
+      return real().fallocate(fd, mode, offset, length);           \
+    }                                                              \
+    return counter.refuse(EOPNOTSUPP);                             \
+  }
+FALLOCATE_ENTRY(fallocate)
+FALLOCATE_ENTRY(fallocate64)
+
+#define POSIX_FALLOCATE_ENTRY(name)                      \
+  ENTRY(int, name, int fd, off_t offset, off_t length) { \
+    COUNTER(name);                                       \
+    OpenRef open(fd);                                    \
+    if (!open) {                                         \
+      return real().posix_fallocate(fd, offset, length); \
+    }                                                    \
+    counter.served();                                    \
+    return -extend(*open, offset, length);               \
+  }
+POSIX_FALLOCATE_ENTRY(posix_fallocate)
+POSIX_FALLOCATE_ENTRY(posix_fallocate64)
+
+#define POSIX_FADVISE_ENTRY(name)                                              \
+  ENTRY(int, name, int fd, off_t offset, off_t length, int advice) {           \
+    return is_ours(fd) ? 0 : real().posix_fadvise(fd, offset, length, advice); \
+  }
+POSIX_FADVISE_ENTRY(posix_fadvise)
+POSIX_FADVISE_ENTRY(posix_fadvise64)
+ENTRY(ssize_t, readahead, int fd, off_t offset, size_t size) {
+  return is_ours(fd) ? 0 : real().readahead(fd, offset, size);
+}
+
+ENTRY(int, fsync, int fd) {
+  ON_OPEN(fsync, sync_file(*open), real().fsync(fd));
+}
+ENTRY(int, fdatasync, int fd) {
+  ON_OPEN(fdatasync, sync_file(*open), real().fdatasync(fd));
+}
+ENTRY(int, syncfs, int fd) {
+  ON_OPEN(syncfs, sync_file(*open), real().syncfs(fd));
+}
+ENTRY(int, sync_file_range, int fd, off_t offset, off_t size, unsigned flags) {
+  ON_OPEN(sync_file_range, sync_file(*open), real().sync_file_range(fd, offset, size, flags));
+}
+
+#define SENDFILE_ENTRY(name)                                          \
+  ENTRY(ssize_t, name, int out, int in, off_t* offset, size_t size) { \
+    COUNTER(name);                                                    \
+    if (!is_ours(in) && !is_ours(out)) {                              \
+      return real().sendfile(out, in, offset, size);                  \
+    }                                                                 \
+    counter.served();                                                 \
+    return copy_bytes(in, offset, out, nullptr, size);                \
+  }
+SENDFILE_ENTRY(sendfile)
+SENDFILE_ENTRY(sendfile64)
+
+ENTRY(ssize_t,
+      copy_file_range,
+      int in,
+      off_t* in_offset,
+      int out,
+      off_t* out_offset,
+      size_t size,
+      unsigned flags) {
+  COUNTER(copy_file_range);
+  if (!is_ours(in) && !is_ours(out)) {
+    return real().copy_file_range(in, in_offset, out, out_offset, size, flags);
+  }
+  if (flags != 0) {
+    return counter.refuse(EINVAL);
+  }
+  counter.served();
+  return copy_bytes(in, in_offset, out, out_offset, size);
+}
+ENTRY(ssize_t,
+      splice,
+      int in,
+      off_t* in_offset,
+      int out,
+      off_t* out_offset,
+      size_t size,
+      unsigned flags) {
+  COUNTER(splice);
+  if (!is_ours(in) && !is_ours(out)) {
+    return real().splice(in, in_offset, out, out_offset, size, flags);
+  }
+  return counter.refuse(EINVAL);
+}
+
+}  // namespace benchfs::preload

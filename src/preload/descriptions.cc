@@ -1,0 +1,426 @@
+#include "preload/descriptions.h"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "preload/real.h"
+
+namespace benchfs::preload {
+
+namespace {
+
+constexpr std::uint64_t kMagic = 0x31736662'68636e65;
+constexpr char kName[] = "benchfs-open";
+constexpr char kLink[] = "/memfd:benchfs-open";
+constexpr std::size_t kBytes = sizeof(SharedState);
+constexpr int kPooled = 16;
+
+pthread_mutex_t pool_mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+Description* pool = nullptr;   // with a shared page and a home, ready for use
+Description* empty = nullptr;  // without
+int pooled = 0;
+std::atomic<std::uint32_t> spawns{0};
+std::atomic<int> highest{-1};  // descriptor that was ever ours
+// The homes of all descriptions.
+std::atomic<bool> homes[kMaxDescriptors];
+
+class PoolLock {
+ public:
+  PoolLock() : is_held_(pthread_mutex_lock(&pool_mutex) == 0) {}
+  PoolLock(const PoolLock&) = delete;
+  PoolLock& operator=(const PoolLock&) = delete;
+  ~PoolLock() {
+    if (is_held_) {
+      pthread_mutex_unlock(&pool_mutex);
+    }
+  }
+  explicit operator bool() const { return is_held_; }
+
+ private:
+  bool is_held_;
+};
+
+void note_highest(int fd) {
+  int before = highest.load();
+  while (before < fd && !highest.compare_exchange_weak(before, fd)) {
+  }
+}
+
+void init_shared(SharedState& shared) {
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(&shared.mutex, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+  shared.magic = kMagic;
+}
+
+// Where descriptors that the program does not know are out of its way.
+int home_floor() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  rlim_t soft = limit.rlim_cur < kMaxDescriptors ? limit.rlim_cur : kMaxDescriptors;
+  return static_cast<int>(soft - soft / 4);
+}
+
+Description* new_description() {
+  if (Description* old = empty) {
+    empty = old->next;
+    return old;
+  }
+  void* memory = std::calloc(1, sizeof(Description));
+  return memory != nullptr ? new (memory) Description : nullptr;  // lint: allow new in place
+}
+
+void close_page(Description& description) {
+  if (description.shared != nullptr) {
+    real().munmap(description.shared, kBytes);
+    description.shared = nullptr;
+  }
+  if (description.home >= 0) {
+    homes[description.home] = false;
+    real().close(description.home);
+    description.home = -1;
+  }
+}
+
+bool map_page(Description& description, int memory_file) {
+  void* page = real().mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_file, 0);
+  if (page == MAP_FAILED) {
+    return false;
+  }
+  description.shared = static_cast<SharedState*>(page);
+  struct stat info{};
+  real().fstat(memory_file, &info);
+  description.device = info.st_dev;
+  description.number = info.st_ino;
+  return true;
+}
+
+// The page of a new open file, and its O_PATH descriptor.
+bool make_page(Description& description) {
+  int memory_file = memfd_create(kName, MFD_CLOEXEC);
+  if (memory_file < 0) {
+    return false;
+  }
+  bool is_mapped = real().ftruncate(memory_file, kBytes) == 0 && map_page(description, memory_file);
+  char link[64];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", memory_file);
+  int path_fd = is_mapped ? real().open(link, O_PATH | O_CLOEXEC) : -1;
+  int error = errno;
+  real().close(memory_file);
+  if (path_fd < 0) {
+    close_page(description);
+    errno = error;
+    return false;
+  }
+  init_shared(*description.shared);
+  description.home = hide(path_fd);
+  if (description.home < 0) {
+    close_page(description);
+    errno = EMFILE;
+    return false;
+  }
+  return true;
+}
+
+// A description with one reference, of the pool if there is one.
+Description* take_description() {
+  PoolLock lock;
+  if (!lock) {
+    errno = EDEADLK;
+    return nullptr;
+  }
+  Description* description = pool;
+  if (description != nullptr) {
+    pool = description->next;
+    --pooled;
+  } else {
+    description = new_description();
+    if (description == nullptr) {
+      errno = ENOMEM;
+      return nullptr;
+    }
+    if (!make_page(*description)) {
+      description->next = empty;
+      empty = description;
+      return nullptr;
+    }
+  }
+  description->is_inherited = false;
+  description->is_append = false;
+  description->spawn_generation = spawns;
+  description->handle = nullptr;
+  description->references = 1;
+  return description;
+}
+
+void recycle(Description& description) {
+  PoolLock lock;
+  if (!lock) {
+    return;  // lost to a signal handler's close()
+  }
+  bool may_be_shared = description.is_inherited || description.spawn_generation != spawns;
+  if (may_be_shared || description.home < 0 || pooled >= kPooled) {
+    close_page(description);
+    description.next = empty;
+    empty = &description;
+  } else {
+    description.next = pool;
+    pool = &description;
+    ++pooled;
+  }
+}
+
+void adopt(int fd) {
+  char link[64];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  int memory_file = real().open(link, O_RDWR | O_CLOEXEC);
+  if (memory_file < 0) {
+    return;
+  }
+  struct stat info{};
+  real().fstat(memory_file, &info);
+  for (int other = 0; other <= highest; ++other) {
+    Description* known = internal::table[other];
+    if (known != nullptr && known->number == info.st_ino && known->device == info.st_dev) {
+      put(fd, known);
+      real().close(memory_file);
+      return;
+    }
+  }
+  Description* description = new_description();
+  if (description != nullptr && info.st_size == static_cast<off_t>(kBytes) &&
+      map_page(*description, memory_file) && description->shared->magic == kMagic) {
+    description->is_inherited = true;
+    description->references = 0;
+    put(fd, description);
+  }
+  real().close(memory_file);
+}
+
+}  // namespace
+
+namespace internal {
+
+std::atomic<Description*> table[kMaxDescriptors];
+
+Description* acquire(int fd) {
+  Description* description = table[fd].load();
+  if (description == nullptr) {
+    return nullptr;
+  }
+  std::uint32_t count = description->references.load();
+  do {
+    if (count == 0) {
+      return nullptr;  // just closed
+    }
+  } while (!description->references.compare_exchange_weak(count, count + 1));
+  if (table[fd].load() != description) {
+    release(description);
+    return nullptr;
+  }
+  return description;
+}
+
+void release(Description* description) {
+  if (description->references.fetch_sub(1) != 1) {
+    return;
+  }
+  int before = errno;
+  benchfs_file_t* file = description->handle.exchange(nullptr);
+  if (file != nullptr && description->epoch == process_epoch()) {
+    cluster().api->close(file);
+  }
+  recycle(*description);
+  errno = before;
+}
+
+}  // namespace internal
+
+int hide(int fd) {
+  int hidden = fd >= 0 ? real().fcntl(fd, F_DUPFD_CLOEXEC, home_floor()) : -1;
+  if (hidden >= 0) {
+    real().close(fd);
+  } else {
+    hidden = fd;  // no room above: it stays below
+  }
+  if (hidden >= kMaxDescriptors) {
+    real().close(hidden);
+    return -1;
+  }
+  if (hidden >= 0) {
+    homes[hidden] = true;
+  }
+  return hidden;
+}
+
+bool is_internal(int fd) {
+  return fd >= 0 && fd < kMaxDescriptors && homes[fd];
+}
+
+Handle handle_of(Description& description) {
+  benchfs_file_t* file = description.handle.load(std::memory_order_acquire);
+  if (file != nullptr && description.epoch == process_epoch()) [[likely]] {
+    return {cluster(), file};
+  }
+  if (description.shared->kind == Kind::kPath) {
+    errno = EBADF;
+    return {};
+  }
+  Cluster here = cluster();
+  if (!here) {
+    return {};
+  }
+  if (int error = pthread_mutex_lock(&description.mutex); error != 0) {
+    errno = error;
+    return {};
+  }
+  file = description.handle.load();
+  if (file == nullptr || description.epoch != process_epoch()) {
+    int flags = description.shared->flags & (O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC | O_DIRECTORY);
+    file = here.api->open_inode(here.context, description.shared->inode, flags);
+    description.is_append = (flags & O_APPEND) != 0;
+    description.epoch = process_epoch();
+    description.handle.store(file, std::memory_order_release);
+  }
+  pthread_mutex_unlock(&description.mutex);
+  return {here, file};
+}
+
+PositionLock::PositionLock(Description& description) {
+  SharedState* shared = description.shared;
+  int error = pthread_mutex_lock(&shared->mutex);
+  if (error == EOWNERDEAD) {  // killed between a transfer and the new position
+    pthread_mutex_consistent(&shared->mutex);
+    error = 0;
+  }
+  if (error != 0) {
+    errno = error;
+    return;
+  }
+  shared_ = shared;
+}
+
+PositionLock::~PositionLock() {
+  if (shared_ != nullptr) {
+    pthread_mutex_unlock(&shared_->mutex);
+  }
+}
+
+int install(const Cluster& cluster,
+            benchfs_file_t* file,
+            Kind kind,
+            std::uint64_t inode,
+            int flags,
+            const char* path) {
+  Description* description = take_description();
+  int fd = -1;
+  if (description != nullptr) {
+    fd = real().fcntl(description->home, (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+    if (fd >= kMaxDescriptors) {
+      real().close(fd);
+      fd = -1;
+      errno = EMFILE;
+    }
+  }
+  if (fd < 0) {
+    int error = errno;
+    if (file != nullptr) {
+      cluster.api->close(file);
+    }
+    if (description != nullptr) {
+      internal::release(description);
+    }
+    errno = error;
+    return -1;
+  }
+  SharedState& shared = *description->shared;
+  shared.kind = kind;
+  shared.flags = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
+  shared.inode = inode;
+  shared.position = 0;
+  std::strcpy(shared.path, path);
+  description->is_append = (flags & O_APPEND) != 0;
+  description->epoch = process_epoch();
+  description->handle = file;
+  note_highest(fd);
+  internal::table[fd] = description;
+  return fd;
+}
+
+Description* take_away(int fd) {
+  return is_ours(fd) ? internal::table[fd].exchange(nullptr) : nullptr;
+}
+
+void drop(Description* description) {
+  if (description != nullptr) {
+    internal::release(description);
+  }
+}
+
+void put(int fd, Description* description) {
+  description->references.fetch_add(1);
+  note_highest(fd);
+  internal::table[fd] = description;
+}
+
+void adopt_inherited() {
+  int directory = real().open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) {
+    return;
+  }
+  alignas(8) char entries[4096];
+  for (;;) {
+    long bytes = syscall(SYS_getdents64, directory, entries, sizeof entries);
+    if (bytes <= 0) {
+      break;
+    }
+    for (long at = 0; at < bytes;) {
+      auto* entry = reinterpret_cast<dirent64*>(entries + at);
+      at += entry->d_reclen;
+      char target[sizeof kLink + 16];
+      long length = real().readlinkat(directory, entry->d_name, target, sizeof target - 1);
+      int fd = std::atoi(entry->d_name);
+      if (length >= static_cast<long>(sizeof kLink - 1) &&
+          std::memcmp(target, kLink, sizeof kLink - 1) == 0 && fd < kMaxDescriptors) {
+        adopt(fd);
+      }
+    }
+  }
+  real().close(directory);
+}
+
+void note_spawn() {
+  spawns.fetch_add(1);
+}
+
+void leave_pool_to_parent() {
+  pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+  std::memcpy(&pool_mutex, &fresh, sizeof fresh);
+  while (pool != nullptr) {
+    Description* description = pool;
+    pool = description->next;
+    close_page(*description);
+    description->next = empty;
+    empty = description;
+  }
+  pooled = 0;
+  for (int fd = 0; fd <= highest; ++fd) {
+    if (Description* description = internal::table[fd]) {
+      std::memcpy(&description->mutex, &fresh, sizeof fresh);
+      description->handle = nullptr;
+    }
+  }
+}
+
+}  // namespace benchfs::preload

@@ -1,0 +1,135 @@
+// Open files: what several descriptors, threads and processes share.
+//
+// Each open file has a memory file of the kernel of its own (memfd). Its page holds the position,
+// the flags and the inode; the program's descriptor is an O_PATH descriptor of it. So the kernel
+// does the book-keeping: dup, dup2 in a spawned child, fork, exec and SCM_RIGHTS hand the open file
+// on by handing the descriptor on, and the page is freed with the last one, however its processes
+// end. A system call that the library misses fails with EBADF.
+//
+// The handle of the C API belongs to one process: a child of fork() and a program after exec() open
+// the file again by inode when they use it first.
+#pragma once
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include <atomic>
+#include <climits>
+#include <cstdint>
+
+#include "preload/cluster.h"
+
+namespace benchfs::preload {
+
+enum class Kind : std::uint32_t { kFile = 1, kDirectory = 2, kPath = 3 };  // kPath: O_PATH
+
+// The shared page. Its layout is known to one version of the library only.
+struct SharedState {
+  std::uint64_t magic;
+  Kind kind;
+  std::atomic<int> flags;  // O_ACCMODE, O_APPEND, O_NONBLOCK, O_SYNC, …
+  std::uint64_t inode;
+  std::atomic<std::int64_t> position;
+  pthread_mutex_t mutex;  // of the position; robust: its owner may be killed
+  char path[PATH_MAX];    // in the file system, when it was opened
+};
+
+struct Description {
+  std::atomic<std::uint32_t> references{0};  // descriptors of this process, and calls under way
+  SharedState* shared = nullptr;
+  dev_t device = 0;  // of the memory file
+  ino_t number = 0;
+  int home = -1;  // an O_PATH descriptor that the program does not know; -1: none
+  std::uint32_t spawn_generation = 0;  // when it was opened
+  bool is_inherited = false;
+  bool is_append = false;   // the handle's state
+  std::uint32_t epoch = 0;  // process_epoch() of the handle
+  std::atomic<benchfs_file_t*> handle{nullptr};
+  pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;  // of making the handle
+  Description* next = nullptr;  // in the list of those not in use
+
+  [[nodiscard]] bool is_directory() const { return shared->kind == Kind::kDirectory; }
+};
+
+inline constexpr int kMaxDescriptors = 1 << 16;
+
+namespace internal {
+extern std::atomic<Description*> table[kMaxDescriptors];
+Description* acquire(int fd);
+void release(Description* description);
+}  // namespace internal
+
+inline bool is_ours(int fd) {
+  return fd >= 0 && fd < kMaxDescriptors &&
+         internal::table[fd].load(std::memory_order_relaxed) != nullptr;
+}
+// Moves a descriptor of the library out of the program's way. Returns its new number.
+int hide(int fd);
+// A descriptor that belongs to the library, which the program must not close.
+bool is_internal(int fd);
+
+// An open file that stays open while the object lives; empty when the descriptor is not ours.
+class OpenRef {
+ public:
+  explicit OpenRef(int fd) : description_(is_ours(fd) ? internal::acquire(fd) : nullptr) {}
+  OpenRef(const OpenRef&) = delete;
+  OpenRef& operator=(const OpenRef&) = delete;
+  ~OpenRef() {
+    if (description_ != nullptr) {
+      internal::release(description_);
+    }
+  }
+  explicit operator bool() const { return description_ != nullptr; }
+  Description* operator->() const { return description_; }
+  Description& operator*() const { return *description_; }
+
+ private:
+  Description* description_;
+};
+
+// An open file that the C API can use: the cluster and the handle. Empty with errno when the file
+// cannot be opened again in this process.
+struct Handle {
+  Cluster cluster;
+  benchfs_file_t* file = nullptr;
+  explicit operator bool() const { return file != nullptr; }
+  const Api* operator->() const { return cluster.api; }
+};
+Handle handle_of(Description& description);
+
+// Holds the position of an open file. Empty with errno EDEADLK in a signal handler that interrupted
+// another call on it.
+class PositionLock {
+ public:
+  explicit PositionLock(Description& description);
+  PositionLock(const PositionLock&) = delete;
+  PositionLock& operator=(const PositionLock&) = delete;
+  ~PositionLock();
+  explicit operator bool() const { return shared_ != nullptr; }
+
+ private:
+  SharedState* shared_ = nullptr;
+};
+
+// Gives the lowest free descriptor to a file that was just opened. -1 with errno, and then the
+// handle is closed. `path` is in the file system.
+int install(const Cluster& cluster,
+            benchfs_file_t* file,
+            Kind kind,
+            std::uint64_t inode,
+            int flags,
+            const char* path);
+
+// The entries of close() and dup() after or before the kernel's call.
+Description* take_away(int fd);              // nullptr when it is not ours; then drop() it
+void drop(Description* description);         // nullptr is allowed
+void put(int fd, Description* description);  // takes a new reference
+
+// At the start of a program: the descriptors that it inherited.
+void adopt_inherited();
+// Before a child that may share descriptors is made other than by fork().
+void note_spawn();
+// In the child of fork().
+void leave_pool_to_parent();
+
+}  // namespace benchfs::preload

@@ -1,0 +1,460 @@
+// The entries that make, remove and rename names, and the working directory.
+#include <cstdlib>
+#include <cstring>
+
+#include "preload/attributes.h"
+#include "preload/descriptions.h"
+#include "preload/entry.h"
+#include "preload/opening.h"
+#include "preload/places.h"
+#include "preload/real.h"
+#include "preload/settings.h"
+
+namespace benchfs::preload {
+namespace {
+
+// The usual shape: `call(cluster, path)` below the prefix.
+template <typename Call, typename Theirs>
+auto on_name(Counter& counter, int directory, const char* path, Call call, Theirs theirs) {
+  return at_place(
+      counter,
+      directory,
+      path,
+      Follow::kNo,
+      [&](const char* ours) {
+        Cluster here = cluster();
+        return here ? call(here, ours) : -errno;
+      },
+      theirs);
+}
+
+int make_directory(Counter& counter, int directory, const char* path, mode_t mode) {
+  return on_name(
+      counter,
+      directory,
+      path,
+      [&](const Cluster& here, const char* ours) {
+        return here.api->mkdir(here.context, ours, mode & 01777 & ~current_umask());
+      },
+      [&](int from, const char* theirs) { return real().mkdirat(from, theirs, mode); });
+}
+
+int remove_name(Counter& counter, int directory, const char* path, int flags) {
+  return on_name(
+      counter,
+      directory,
+      path,
+      [&](const Cluster& here, const char* ours) {
+        if ((flags & ~AT_REMOVEDIR) != 0) {
+          return -EINVAL;
+        }
+        return flags != 0 ? here.api->rmdir(here.context, ours)
+                          : here.api->unlink(here.context, ours);
+      },
+      [&](int from, const char* theirs) { return real().unlinkat(from, theirs, flags); });
+}
+
+int make_symlink(Counter& counter, const char* target, int directory, const char* path) {
+  return on_name(
+      counter,
+      directory,
+      path,
+      [&](const Cluster& here, const char* ours) {
+        return target == nullptr || *target == '\0' ? -ENOENT
+                                                    : here.api->symlink(here.context, target, ours);
+      },
+      [&](int from, const char* theirs) { return real().symlinkat(target, from, theirs); });
+}
+
+// readlink() of a descriptor in /proc: its file as the program knows it. 0: none of ours.
+ssize_t read_own_link(const char* path, char* buffer, std::size_t size) {
+  constexpr char kOwn[] = "/proc/self/fd/";
+  if (path == nullptr || std::strncmp(path, kOwn, sizeof kOwn - 1) != 0) {
+    return 0;
+  }
+  OpenRef open(std::atoi(path + sizeof kOwn - 1));
+  if (!open) {
+    return 0;
+  }
+  char text[kPathRoom];
+  to_program_path(open->shared->path, text);
+  std::size_t bytes = std::strlen(text);
+  bytes = bytes < size ? bytes : size;
+  std::memcpy(buffer, text, bytes);
+  return static_cast<ssize_t>(bytes);
+}
+
+ssize_t read_symlink(Counter& counter, int directory, const char* path, char* buffer, size_t size) {
+  if (ssize_t bytes = read_own_link(path, buffer, size)) {
+    counter.served();
+    return bytes;
+  }
+  if (path != nullptr && *path == '\0') {
+    if (OpenRef open{directory}) {  // of an O_PATH descriptor of a symbolic link
+      Errno keep;
+      Cluster here = cluster();
+      counter.served();
+      return keep.finish(here ? here.api->readlink(here.context, open->shared->path, buffer, size)
+                              : -errno);
+    }
+  }
+  return on_name(
+      counter,
+      directory,
+      path,
+      [&](const Cluster& here, const char* ours) {
+        return here.api->readlink(here.context, ours, buffer, size);
+      },
+      [&](int from, const char* theirs) { return real().readlinkat(from, theirs, buffer, size); });
+}
+
+void find_and_walk(int directory, const char* path, Place& place) {
+  find_place(directory, path, place);
+  resolve_by_walk(directory, path, Follow::kNo, place);
+}
+
+int rename_name(Counter& counter,
+                int old_directory,
+                const char* old_path,
+                int new_directory,
+                const char* new_path,
+                unsigned flags) {
+  Errno keep;
+  Place from;
+  Place to;
+  find_place(old_directory, old_path, from);
+  find_place(new_directory, new_path, to);
+  if (from.is_ours && to.is_ours && from.error == 0 && to.error == 0) {
+    Cluster here = cluster();
+    int error = here ? here.api->rename2(here.context, from.path, to.path, flags) : -errno;
+    if (error != -EREMOTE) {
+      counter.served();
+      return keep.finish(error);
+    }
+    find_and_walk(old_directory, old_path, from);
+    find_and_walk(new_directory, new_path, to);
+    if (from.is_ours && to.is_ours) {
+      counter.served();
+      return keep.finish(here.api->rename2(here.context, from.path, to.path, flags));
+    }
+  }
+  if (from.error != 0 || to.error != 0) {
+    counter.served();
+    return fail_with(from.error != 0 ? from.error : to.error);
+  }
+  if (!from.is_ours && !to.is_ours) {
+    counter.passed();
+    return flags == 0 ? real().renameat(from.directory, from.path, to.directory, to.path)
+                      : real().renameat2(from.directory, from.path, to.directory, to.path, flags);
+  }
+  return counter.refuse(EXDEV);
+}
+
+int make_link(Counter& counter,
+              int old_directory,
+              const char* old_path,
+              int new_directory,
+              const char* new_path,
+              int flags) {
+  Place from;
+  Place to;
+  find_place(old_directory, old_path, from);
+  find_place(new_directory, new_path, to);
+  if (!from.is_ours && !to.is_ours && from.error == 0 && to.error == 0) {
+    counter.passed();
+    return real().linkat(from.directory, from.path, to.directory, to.path, flags);
+  }
+  return counter.refuse(from.is_ours && to.is_ours ? EPERM : EXDEV);
+}
+
+// Special files are not kept; regular ones of mknod() are made.
+int make_node(Counter& counter, int directory, const char* path, mode_t mode, dev_t device) {
+  return on_name(
+      counter,
+      directory,
+      path,
+      [&](const Cluster&, const char* ours) {
+        if ((mode & S_IFMT) != 0 && !S_ISREG(mode)) {
+          counter.refuse(EPERM);
+          return -EPERM;
+        }
+        long fd = open_ours(ours, O_CREAT | O_EXCL | O_WRONLY, mode & 07777);
+        if (fd < 0) {
+          return static_cast<int>(fd);
+        }
+        close_any(static_cast<int>(fd));
+        return 0;
+      },
+      [&](int from, const char* theirs) { return real().mknodat(from, theirs, mode, device); });
+}
+
+// --- The working directory -----------------------------------------------------------------------
+
+int enter(const char* ours, int directory, const char* path) {
+  Cluster here = cluster();
+  benchfs_stat_t stat;
+  if (!here) {
+    return -errno;
+  }
+  int error = here.api->stat(here.context, ours, &stat);
+  if (error != 0) {
+    return error;
+  }
+  if (!S_ISDIR(stat.st_mode)) {
+    return -ENOTDIR;
+  }
+  Place physical;
+  resolve_by_walk(directory, path, Follow::kYes, physical);
+  if (!physical.is_ours || physical.error != 0) {
+    return -EREMOTE;
+  }
+  // A trailing slash is no part of the name.
+  std::size_t bytes = std::strlen(physical.text);
+  while (bytes > 1 && physical.text[bytes - 1] == '/') {
+    physical.text[--bytes] = '\0';
+  }
+  return change_directory(physical.text) == 0 ? 0 : -errno;
+}
+
+int change_directory_to(Counter& counter, const char* path) {
+  return at_place(
+      counter,
+      AT_FDCWD,
+      path,
+      Follow::kYes,
+      [&](const char* ours) { return enter(ours, AT_FDCWD, path); },
+      [&](int, const char* theirs) {
+        int result = real().chdir(theirs);
+        if (result == 0) {
+          leave_working_directory();
+        }
+        return result;
+      });
+}
+
+char* copy_out(const char* text, char* buffer, std::size_t size) {
+  std::size_t bytes = std::strlen(text) + 1;
+  if (buffer == nullptr) {
+    buffer = static_cast<char*>(std::malloc(size > bytes ? size : bytes));
+  } else if (size < bytes) {
+    errno = size == 0 ? EINVAL : ERANGE;
+    return nullptr;
+  }
+  if (buffer != nullptr) {
+    std::memcpy(buffer, text, bytes);
+  }
+  return buffer;
+}
+
+char* working_directory(char* buffer, std::size_t size) {
+  char text[kPathRoom];
+  to_program_path(own_working_directory(), text);
+  return copy_out(text, buffer, size);
+}
+
+// The path without symbolic links, when it exists below the prefix. Empty text: libc's turn.
+char* real_path(Counter& counter, const char* path, char* resolved) {
+  if (path == nullptr || *path == '\0' || !settings().is_active) {
+    return real().realpath(path, resolved);
+  }
+  Place place;
+  find_place(AT_FDCWD, path, place);
+  bool was_ours = place.is_ours;
+  if (!was_ours) {
+    char* result = real().realpath(path, resolved);
+    if (result != nullptr || (errno != ENOENT && errno != ENOTDIR)) {
+      counter.passed();
+      return result;
+    }
+  }
+  int before = errno;
+  resolve_by_walk(AT_FDCWD, path, Follow::kYes, place);
+  if (place.error != 0) {
+    errno = place.error;
+    return nullptr;
+  }
+  if (!place.is_ours) {
+    if (was_ours) {
+      return real().realpath(place.text, resolved);
+    }
+    errno = before;
+    return nullptr;
+  }
+  counter.served();
+  Cluster here = cluster();
+  benchfs_stat_t stat;
+  int error = here ? here.api->lstat(here.context, place.text, &stat) : -errno;
+  bool must_be_directory = path[std::strlen(path) - 1] == '/';
+  if (error == 0 && must_be_directory && !S_ISDIR(stat.st_mode)) {
+    error = -ENOTDIR;
+  }
+  if (error != 0) {
+    errno = -error;
+    return nullptr;
+  }
+  char text[kPathRoom];
+  to_program_path(place.text, text);
+  return copy_out(text, resolved, PATH_MAX);
+}
+
+}  // namespace
+
+ENTRY(int, mkdir, const char* path, mode_t mode) {
+  COUNTER(mkdir);
+  return make_directory(counter, AT_FDCWD, path, mode);
+}
+ENTRY(int, mkdirat, int directory, const char* path, mode_t mode) {
+  COUNTER(mkdirat);
+  return make_directory(counter, directory, path, mode);
+}
+ENTRY(int, rmdir, const char* path) {
+  COUNTER(rmdir);
+  return remove_name(counter, AT_FDCWD, path, AT_REMOVEDIR);
+}
+ENTRY(int, unlink, const char* path) {
+  COUNTER(unlink);
+  return remove_name(counter, AT_FDCWD, path, 0);
+}
+ENTRY(int, unlinkat, int directory, const char* path, int flags) {
+  COUNTER(unlinkat);
+  return remove_name(counter, directory, path, flags);
+}
+ENTRY(int, remove, const char* path) {
+  COUNTER(remove);
+  int result = remove_name(counter, AT_FDCWD, path, 0);
+  return result != 0 && errno == EISDIR ? remove_name(counter, AT_FDCWD, path, AT_REMOVEDIR)
+                                        : result;
+}
+ENTRY(int, rename, const char* from, const char* to) {
+  COUNTER(rename);
+  return rename_name(counter, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+ENTRY(int, renameat, int from_directory, const char* from, int to_directory, const char* to) {
+  COUNTER(renameat);
+  return rename_name(counter, from_directory, from, to_directory, to, 0);
+}
+ENTRY(int,
+      renameat2,
+      int from_directory,
+      const char* from,
+      int to_directory,
+      const char* to,
+      unsigned flags) {
+  COUNTER(renameat2);
+  return rename_name(counter, from_directory, from, to_directory, to, flags);
+}
+ENTRY(int, symlink, const char* target, const char* path) {
+  COUNTER(symlink);
+  return make_symlink(counter, target, AT_FDCWD, path);
+}
+ENTRY(int, symlinkat, const char* target, int directory, const char* path) {
+  COUNTER(symlinkat);
+  return make_symlink(counter, target, directory, path);
+}
+ENTRY(ssize_t, readlink, const char* path, char* buffer, size_t size) {
+  COUNTER(readlink);
+  return read_symlink(counter, AT_FDCWD, path, buffer, size);
+}
+ENTRY(ssize_t, readlinkat, int directory, const char* path, char* buffer, size_t size) {
+  COUNTER(readlinkat);
+  return read_symlink(counter, directory, path, buffer, size);
+}
+ENTRY(ssize_t, __readlink_chk, const char* path, char* buffer, size_t size, size_t room) {
+  if (size > room) {
+    std::abort();
+  }
+  return entry_readlink(path, buffer, size);
+}
+ENTRY(ssize_t,
+      __readlinkat_chk,
+      int directory,
+      const char* path,
+      char* buffer,
+      size_t size,
+      size_t room) {
+  if (size > room) {
+    std::abort();
+  }
+  return entry_readlinkat(directory, path, buffer, size);
+}
+ENTRY(int, link, const char* from, const char* to) {
+  COUNTER(link);
+  return make_link(counter, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+ENTRY(int,
+      linkat,
+      int from_directory,
+      const char* from,
+      int to_directory,
+      const char* to,
+      int flags) {
+  COUNTER(linkat);
+  return make_link(counter, from_directory, from, to_directory, to, flags);
+}
+ENTRY(int, mknod, const char* path, mode_t mode, dev_t device) {
+  COUNTER(mknod);
+  return make_node(counter, AT_FDCWD, path, mode, device);
+}
+ENTRY(int, mknodat, int directory, const char* path, mode_t mode, dev_t device) {
+  COUNTER(mknodat);
+  return make_node(counter, directory, path, mode, device);
+}
+ENTRY(int, __xmknod, int, const char* path, mode_t mode, dev_t* device) {
+  return entry_mknod(path, mode, *device);
+}
+ENTRY(int, mkfifo, const char* path, mode_t mode) {
+  COUNTER(mkfifo);
+  return make_node(counter, AT_FDCWD, path, S_IFIFO | mode, 0);
+}
+ENTRY(int, mkfifoat, int directory, const char* path, mode_t mode) {
+  COUNTER(mkfifoat);
+  return make_node(counter, directory, path, S_IFIFO | mode, 0);
+}
+
+ENTRY(int, chdir, const char* path) {
+  COUNTER(chdir);
+  return change_directory_to(counter, path);
+}
+ENTRY(int, fchdir, int fd) {
+  COUNTER(fchdir);
+  OpenRef open(fd);
+  if (!open) {
+    int result = real().fchdir(fd);
+    if (result == 0 && settings().is_active) {
+      leave_working_directory();
+    }
+    return result;
+  }
+  char text[kPathRoom];
+  to_program_path(open->shared->path, text);
+  return change_directory_to(counter, text);
+}
+ENTRY(char*, getcwd, char* buffer, size_t size) {
+  return *own_working_directory() != '\0' ? working_directory(buffer, size)
+                                          : real().getcwd(buffer, size);
+}
+ENTRY(char*, __getcwd_chk, char* buffer, size_t size, size_t room) {
+  if (size > room) {
+    std::abort();
+  }
+  return entry_getcwd(buffer, size);
+}
+ENTRY(char*, getwd, char* buffer) {
+  return entry_getcwd(buffer, PATH_MAX);
+}
+ENTRY(char*, get_current_dir_name) {
+  return entry_getcwd(nullptr, 0);
+}
+
+ENTRY(char*, realpath, const char* path, char* resolved) {
+  COUNTER(realpath);
+  return real_path(counter, path, resolved);
+}
+ENTRY(char*, __realpath_chk, const char* path, char* resolved, size_t) {
+  return entry_realpath(path, resolved);
+}
+ENTRY(char*, canonicalize_file_name, const char* path) {
+  return entry_realpath(path, nullptr);
+}
+
+}  // namespace benchfs::preload

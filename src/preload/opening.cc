@@ -1,0 +1,345 @@
+// The entries of open(), close(), dup() and their like.
+#include "preload/opening.h"
+
+#include <sys/syscall.h>
+
+#include <cstdarg>
+#include <cstring>
+
+#include "preload/descriptions.h"
+#include "preload/places.h"
+#include "preload/real.h"
+#include "preload/settings.h"
+#include "preload/streams.h"
+
+namespace benchfs::preload {
+
+namespace {
+
+// What the C API is told; the others concern the descriptor or have no effect.
+constexpr int kApiFlags =
+    O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NOFOLLOW | O_DIRECTORY | O_SYNC | O_DSYNC;
+
+std::atomic<mode_t> known_umask{022};
+
+// An O_PATH descriptor: only the name is looked up.
+long open_name(const Cluster& here, const char* path, int flags) {
+  benchfs_stat_t stat;
+  bool follow = (flags & O_NOFOLLOW) == 0;
+  int error = follow ? here.api->stat(here.context, path, &stat)
+                     : here.api->lstat(here.context, path, &stat);
+  if (error == 0 && (flags & O_DIRECTORY) != 0 && !S_ISDIR(stat.st_mode)) {
+    error = -ENOTDIR;
+  }
+  if (error != 0) {
+    return error;
+  }
+  int fd = install(here, nullptr, Kind::kPath, stat.st_ino, flags, path);
+  return fd < 0 ? -errno : fd;
+}
+
+}  // namespace
+
+long open_ours(const char* path, int flags, mode_t mode) {
+  if ((flags & O_TMPFILE) == O_TMPFILE) {
+    return -EOPNOTSUPP;
+  }
+  if (std::strlen(path) >= PATH_MAX) {
+    return -ENAMETOOLONG;
+  }
+  Cluster here = cluster();
+  if (!here) {
+    return -errno;
+  }
+  if ((flags & O_PATH) != 0) {
+    return open_name(here, path, flags);
+  }
+  benchfs_file_t* file =
+      here.api->open(here.context, path, flags & kApiFlags, mode & ~current_umask());
+  if (file == nullptr) {
+    return -errno;
+  }
+  benchfs_stat_t stat{};
+  here.api->last_stat(file, &stat);
+  Kind kind = S_ISDIR(stat.st_mode) ? Kind::kDirectory : Kind::kFile;
+  int fd = install(here, file, kind, stat.st_ino, flags, path);
+  if (fd < 0) {
+    return -errno;
+  }
+  sync_streams(fd);
+  return fd;
+}
+
+int open_any(Counter& counter, int directory, const char* path, int flags, mode_t mode) {
+  Follow follow = (flags & O_NOFOLLOW) != 0 || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)
+                      ? Follow::kNo
+                      : Follow::kYes;
+  int fd = at_place(
+      counter,
+      directory,
+      path,
+      follow,
+      [&](const char* ours) { return open_ours(ours, flags, mode); },
+      [&](int from, const char* theirs) { return real().openat(from, theirs, flags, mode); });
+  if (fd >= 0 && fd <= 2 && !is_ours(fd)) {
+    sync_streams(fd);
+  }
+  return fd;
+}
+
+int close_any(int fd) {
+  if (is_internal(fd)) {
+    return fail_with(EBADF);
+  }
+  Description* description = take_away(fd);
+  int result = real().close(fd);
+  if (description != nullptr) {
+    drop(description);
+    sync_streams(fd);
+  }
+  return result;
+}
+
+mode_t current_umask() {
+  return known_umask.load(std::memory_order_relaxed);
+}
+
+void read_umask() {
+  mode_t mask = real().umask(0);
+  real().umask(mask);
+  known_umask = mask;
+}
+
+namespace {
+
+mode_t mode_of(int flags, va_list arguments) {
+  bool has_mode = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
+  return has_mode ? va_arg(arguments, mode_t) : 0;
+}
+
+// `make` duplicates the descriptor of the kernel.
+template <typename Make>
+int duplicate(Counter& counter, int from, int known_target, Make make) {
+  if (!is_ours(from) && !is_ours(known_target)) {
+    if (is_internal(known_target)) {
+      return fail_with(EBADF);
+    }
+    int made = make();
+    if (made >= 0 && made <= 2) {
+      sync_streams(made);
+    }
+    return made;
+  }
+  counter.served();
+  OpenRef source(from);
+  Description* replaced = known_target != from ? take_away(known_target) : nullptr;
+  if (replaced != nullptr) {
+    flush_stream_of(known_target);
+  }
+  int made = make();
+  if (made >= kMaxDescriptors) {
+    real().close(made);
+    made = fail_with(EMFILE);
+  }
+  if (made >= 0 && source && made != from) {
+    put(made, &*source);
+  }
+  int before = errno;
+  if (replaced != nullptr) {
+    if (made < 0) {
+      put(known_target, replaced);
+    }
+    drop(replaced);
+  }
+  if (made >= 0) {
+    sync_streams(made);
+  }
+  errno = before;
+  return made;
+}
+
+}  // namespace
+
+#define OPEN_ENTRY(name)                                   \
+  ENTRY(int, name, const char* path, int flags, ...) {     \
+    COUNTER(name);                                         \
+    va_list arguments;                                     \
+    va_start(arguments, flags);                            \
+    mode_t mode = mode_of(flags, arguments);               \
+    va_end(arguments);                                     \
+    return open_any(counter, AT_FDCWD, path, flags, mode); \
+  }
+#define OPENAT_ENTRY(name)                                            \
+  ENTRY(int, name, int directory, const char* path, int flags, ...) { \
+    COUNTER(name);                                                    \
+    va_list arguments;                                                \
+    va_start(arguments, flags);                                       \
+    mode_t mode = mode_of(flags, arguments);                          \
+    va_end(arguments);                                                \
+    return open_any(counter, directory, path, flags, mode);           \
+  }
+
+OPEN_ENTRY(open)
+OPEN_ENTRY(open64)
+OPENAT_ENTRY(openat)
+OPENAT_ENTRY(openat64)
+
+ENTRY(int, __open_2, const char* path, int flags) {
+  COUNTER(__open_2);
+  return open_any(counter, AT_FDCWD, path, flags, 0);
+}
+ENTRY(int, __open64_2, const char* path, int flags) {
+  COUNTER(__open64_2);
+  return open_any(counter, AT_FDCWD, path, flags, 0);
+}
+ENTRY(int, __openat_2, int directory, const char* path, int flags) {
+  COUNTER(__openat_2);
+  return open_any(counter, directory, path, flags, 0);
+}
+ENTRY(int, __openat64_2, int directory, const char* path, int flags) {
+  COUNTER(__openat64_2);
+  return open_any(counter, directory, path, flags, 0);
+}
+ENTRY(int, creat, const char* path, mode_t mode) {
+  COUNTER(creat);
+  return open_any(counter, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+ENTRY(int, creat64, const char* path, mode_t mode) {
+  COUNTER(creat64);
+  return open_any(counter, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+
+ENTRY(int, close, int fd) {
+  if (!is_ours(fd)) [[likely]] {
+    if (is_internal(fd)) {
+      return fail_with(EBADF);
+    }
+    return real().close(fd);
+  }
+  COUNTER(close);
+  counter.served();
+  return close_any(fd);
+}
+
+ENTRY(int, close_range, unsigned first, unsigned last, int flags) {
+  COUNTER(close_range);
+  constexpr int kCloexec = CLOSE_RANGE_CLOEXEC;
+  if ((flags & ~kCloexec) != 0) {
+    return counter.refuse(EINVAL);  // CLOSE_RANGE_UNSHARE: a table of descriptors of its own
+  }
+  // Around the descriptors that the library needs.
+  unsigned from = first;
+  for (unsigned fd = first; fd <= last && fd < unsigned{kMaxDescriptors}; ++fd) {
+    bool is_kept = is_internal(static_cast<int>(fd));
+    if (!is_kept && !is_ours(static_cast<int>(fd))) {
+      continue;
+    }
+    counter.served();
+    if (fd > from && real().close_range(from, fd - 1, flags) != 0) {
+      return -1;
+    }
+    from = fd + 1;
+    if (is_kept) {
+      continue;
+    }
+    if ((flags & kCloexec) != 0) {
+      real().fcntl(static_cast<int>(fd), F_SETFD, FD_CLOEXEC);
+    } else {
+      close_any(static_cast<int>(fd));
+    }
+  }
+  return from <= last ? real().close_range(from, last, flags) : 0;
+}
+
+ENTRY(void, closefrom, int first) {
+  entry_close_range(first < 0 ? 0U : static_cast<unsigned>(first), ~0U, 0);
+}
+
+ENTRY(int, dup, int fd) {
+  COUNTER(dup);
+  return duplicate(counter, fd, -1, [&] { return real().dup(fd); });
+}
+ENTRY(int, dup2, int fd, int target) {
+  COUNTER(dup2);
+  return duplicate(counter, fd, target, [&] { return real().dup2(fd, target); });
+}
+ENTRY(int, __dup2, int fd, int target) {
+  return entry_dup2(fd, target);
+}
+ENTRY(int, dup3, int fd, int target, int flags) {
+  COUNTER(dup3);
+  if (fd == target) {
+    return fail_with(EINVAL);
+  }
+  return duplicate(counter, fd, target, [&] { return real().dup3(fd, target, flags); });
+}
+
+namespace {
+
+int set_flags(Description& description, int flags) {
+  constexpr int kChangeable = O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
+  PositionLock lock(description);
+  if (!lock) {
+    return -1;
+  }
+  int before = description.shared->flags;
+  description.shared->flags = (before & ~kChangeable) | (flags & kChangeable);
+  return 0;
+}
+
+}  // namespace
+
+#define FCNTL_ENTRY(name)                             \
+  ENTRY(int, name, int fd, int command, ...) {        \
+    COUNTER(name);                                    \
+    va_list arguments;                                \
+    va_start(arguments, command);                     \
+    void* argument = va_arg(arguments, void*);        \
+    va_end(arguments);                                \
+    return fcntl_any(counter, fd, command, argument); \
+  }
+
+namespace {
+
+int fcntl_any(Counter& counter, int fd, int command, void* argument) {
+  OpenRef open(fd);
+  if (!open) {
+    return real().fcntl(fd, command, argument);
+  }
+  switch (command) {
+    case F_DUPFD:
+    case F_DUPFD_CLOEXEC:
+      return duplicate(counter, fd, -1, [&] { return real().fcntl(fd, command, argument); });
+    case F_GETFD:
+    case F_SETFD:
+      counter.served();
+      return real().fcntl(fd, command, argument);
+    case F_GETFL:
+      counter.served();
+      return open->shared->flags;
+    case F_SETFL:
+      counter.served();
+      return set_flags(*open, static_cast<int>(reinterpret_cast<long>(argument)));
+    case F_SETLK:
+    case F_SETLKW:
+    case F_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW:
+    case F_OFD_GETLK:
+      return counter.refuse(ENOLCK);
+    default:
+      return counter.refuse(EINVAL);
+  }
+}
+
+}  // namespace
+
+FCNTL_ENTRY(fcntl)
+FCNTL_ENTRY(fcntl64)
+
+ENTRY(mode_t, umask, mode_t mask) {
+  known_umask = mask & 0777;
+  return real().umask(mask);
+}
+
+}  // namespace benchfs::preload

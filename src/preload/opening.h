@@ -1,0 +1,23 @@
+// Opening files below the prefix: shared by the entries of open() and of stdio.
+#pragma once
+
+#include <sys/types.h>
+
+#include "preload/entry.h"
+
+namespace benchfs::preload {
+
+// The descriptor, or a negative errno value. `path` is in the file system.
+long open_ours(const char* path, int flags, mode_t mode);
+// open(2) for a path of either kind.
+int open_any(Counter& counter, int directory, const char* path, int flags, mode_t mode);
+// close(2) for a descriptor of either kind.
+int close_any(int fd);
+
+// dlopen(3) of a library below the prefix.
+void* open_own_library(const char* path, int flags);
+
+mode_t current_umask();
+void read_umask();
+
+}  // namespace benchfs::preload

@@ -1,0 +1,381 @@
+#include "preload/places.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "preload/real.h"
+#include "preload/settings.h"
+
+namespace benchfs::preload {
+
+namespace {
+
+constexpr int kMaxLinks = 40;
+
+// The working directory below the prefix; replaced as a whole, old ones are never freed. "" when it
+// is elsewhere.
+std::atomic<const char*> own_directory{""};
+// The kernel's working directory is a directory above the prefix.
+std::atomic<bool> is_above_prefix{false};
+
+bool is_dot(const char* component, std::size_t bytes) {
+  return bytes == 1 && component[0] == '.';
+}
+bool is_dot_dot(const char* component, std::size_t bytes) {
+  return bytes == 2 && component[0] == '.' && component[1] == '.';
+}
+
+const char* skip_slashes(const char* text) {
+  while (*text == '/') {
+    ++text;
+  }
+  return text;
+}
+
+std::size_t component_bytes(const char* text) {
+  return std::strcspn(text, "/");
+}
+
+// What is left of an absolute path behind the prefix, or nullptr. `needs_walk`: it cannot be said
+// by the text, because ".." comes first and the prefix's last component later.
+const char* behind_prefix(const char* path, bool& needs_walk) {
+  const char* prefix = skip_slashes(settings().prefix);
+  const char* at = skip_slashes(path);
+  while (*at != '\0') {
+    std::size_t bytes = component_bytes(at);
+    if (is_dot_dot(at, bytes)) {
+      needs_walk = std::strstr(at, settings().prefix_name) != nullptr;
+      return nullptr;
+    }
+    if (!is_dot(at, bytes)) {
+      std::size_t wanted = component_bytes(prefix);
+      if (bytes != wanted || std::memcmp(at, prefix, bytes) != 0) {
+        needs_walk =
+            std::strstr(at, "..") != nullptr && std::strstr(at, settings().prefix_name) != nullptr;
+        return nullptr;
+      }
+      prefix = skip_slashes(prefix + wanted);
+      if (*prefix == '\0') {
+        return at + bytes;
+      }
+    }
+    at = skip_slashes(at + bytes);
+  }
+  return nullptr;
+}
+
+bool is_above(const char* directory) {
+  std::size_t bytes = std::strlen(directory);
+  while (bytes > 0 && directory[bytes - 1] == '/') {
+    --bytes;
+  }
+  return std::memcmp(settings().prefix, directory, bytes) == 0 && settings().prefix[bytes] == '/';
+}
+
+bool join(const char* base, const char* path, char* text) {
+  std::size_t base_bytes = std::strlen(base);
+  std::size_t path_bytes = std::strlen(path);
+  if (base_bytes + path_bytes + 2 > kPathRoom || path_bytes >= PATH_MAX) {
+    return false;
+  }
+  std::memmove(text, base, base_bytes);
+  text[base_bytes] = '/';
+  std::memcpy(text + base_bytes + 1, path, path_bytes + 1);
+  return true;
+}
+
+bool path_of_descriptor(int fd, char* text, std::size_t room) {
+  char link[64];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t bytes = real().readlink(link, text, room - 1);
+  if (bytes <= 0 || text[0] != '/') {
+    return false;
+  }
+  text[bytes] = '\0';
+  return true;
+}
+
+// The absolute path as the program means it. False with `place.error` set, or when it cannot be
+// known.
+bool to_absolute(int directory, const char* path, char* text, Place& place) {
+  char base[kPathRoom];
+  if (path[0] == '/') {
+    base[0] = '\0';
+    ++path;
+  } else if (directory == AT_FDCWD) {
+    if (*own_working_directory() != '\0') {
+      to_program_path(own_working_directory(), base);
+    } else if (real().getcwd(base, sizeof base) == nullptr) {
+      return false;
+    }
+  } else if (OpenRef open{directory}) {
+    to_program_path(open->shared->path, base);
+  } else if (!path_of_descriptor(directory, base, sizeof base)) {
+    return false;
+  }
+  if (std::strcmp(base, "/") == 0) {
+    base[0] = '\0';
+  }
+  if (!join(base, path, text)) {
+    place.error = ENAMETOOLONG;
+    return false;
+  }
+  return true;
+}
+
+// Decides for an absolute path, or leaves the place as it is.
+void decide(const char* absolute, int directory, const char* path, Place& place) {
+  bool needs_walk = false;
+  const char* rest = behind_prefix(absolute, needs_walk);
+  if (rest != nullptr) {
+    place.is_ours = true;
+    place.path = *rest != '\0' ? rest : "/";
+  } else if (needs_walk) {
+    resolve_by_walk(directory, path, Follow::kNo, place);
+  }
+}
+
+void set_ours(Place& place, const char* base, const char* path) {
+  place.is_ours = true;
+  if (*path == '\0') {
+    place.path = path;  // ENOENT
+  } else if (join(std::strcmp(base, "/") == 0 ? "" : base, path, place.text)) {
+    place.path = place.text;
+  } else {
+    place.error = ENAMETOOLONG;
+  }
+}
+
+// The target of a symbolic link at an absolute path of the program's. -1 when it is none or cannot
+// be read.
+ssize_t read_link(const char* path, char* target) {
+  bool needs_walk = false;
+  const char* rest = behind_prefix(path, needs_walk);
+  if (rest == nullptr) {
+    return real().readlink(path, target, PATH_MAX - 1);
+  }
+  Cluster here = cluster();
+  if (!here || *rest == '\0') {
+    return -1;
+  }
+  return here.api->readlink(here.context, rest, target, PATH_MAX - 1);
+}
+
+}  // namespace
+
+void to_program_path(const char* path, char* text) {
+  std::strcpy(text, settings().prefix);
+  if (std::strcmp(path, "/") != 0) {
+    std::strcat(text, path);
+  }
+}
+
+void find_place(int directory, const char* path, Place& place) {
+  place.directory = directory;
+  place.path = path;
+  if (path == nullptr || !settings().is_active) {
+    return;
+  }
+  if (path[0] == '/') {
+    decide(path, directory, path, place);
+    return;
+  }
+  if (directory == AT_FDCWD) {
+    const char* own = own_directory.load(std::memory_order_acquire);
+    if (*own != '\0') {
+      set_ours(place, own, path);
+      return;
+    }
+    bool may_be_ours = is_above_prefix || std::strstr(path, "..") != nullptr;
+    if (!may_be_ours || std::strstr(path, settings().prefix_name) == nullptr) {
+      return;
+    }
+  } else if (OpenRef open{directory}) {
+    if (open->shared->kind == Kind::kFile) {
+      place.error = ENOTDIR;
+      return;
+    }
+    set_ours(place, open->shared->path, path);
+    return;
+  } else if (std::strstr(path, settings().prefix_name) == nullptr) {
+    return;
+  }
+  char absolute[kPathRoom];
+  if (to_absolute(directory, path, absolute, place)) {
+    bool needs_walk = false;
+    const char* rest = behind_prefix(absolute, needs_walk);
+    if (rest != nullptr) {
+      std::strcpy(place.text, *rest != '\0' ? rest : "/");
+      place.is_ours = true;
+      place.path = place.text;
+    } else if (needs_walk) {
+      resolve_by_walk(directory, path, Follow::kNo, place);
+    }
+  }
+}
+
+bool is_ours_path(const char* path) {
+  Place place;
+  find_place(AT_FDCWD, path, place);
+  return place.is_ours;
+}
+
+void resolve_by_walk(int directory, const char* path, Follow follow, Place& place) {
+  char pending[kPathRoom];  // what is left to walk
+  char reached[kPathRoom];  // without symbolic links, "" for "/"
+  char target[PATH_MAX];
+  if (!to_absolute(directory, path, pending, place)) {
+    return;
+  }
+  std::size_t bytes = 0;
+  int links = 0;
+  const char* at = skip_slashes(pending);
+  while (*at != '\0') {
+    std::size_t component = component_bytes(at);
+    const char* rest = skip_slashes(at + component);
+    if (is_dot(at, component)) {
+      at = rest;
+      continue;
+    }
+    if (is_dot_dot(at, component)) {
+      while (bytes > 0 && reached[--bytes] != '/') {
+      }
+      at = rest;
+      continue;
+    }
+    if (bytes + component + 2 > PATH_MAX) {
+      place.error = ENAMETOOLONG;
+      return;
+    }
+    reached[bytes] = '/';
+    std::memcpy(reached + bytes + 1, at, component);
+    reached[bytes + 1 + component] = '\0';
+    bool is_last = *rest == '\0';
+    bool ends_in_slash = is_last && at[component] == '/';
+    ssize_t length =
+        is_last && follow == Follow::kNo && !ends_in_slash ? -1 : read_link(reached, target);
+    if (length <= 0) {
+      bytes += component + 1;
+      at = rest;
+      continue;
+    }
+    if (++links > kMaxLinks) {
+      place.error = ELOOP;
+      return;
+    }
+    target[length] = '\0';
+    char next[kPathRoom];
+    if (!join(target, rest, next)) {
+      place.error = ENAMETOOLONG;
+      return;
+    }
+    if (target[0] == '/') {
+      bytes = 0;
+    }
+    std::strcpy(pending, next);
+    at = skip_slashes(pending);
+  }
+  reached[bytes] = '\0';
+  bool needs_walk = false;
+  const char* inside = behind_prefix(reached, needs_walk);
+  place.is_ours = inside != nullptr;
+  place.directory = AT_FDCWD;
+  std::strcpy(place.text, inside != nullptr ? inside : reached);
+  if (place.text[0] == '\0') {
+    std::strcpy(place.text, "/");
+  }
+  place.path = place.text;
+}
+
+bool leads_inside(int directory, const char* path, Follow follow, Place& place) {
+  if (!settings().is_active || path == nullptr || *path == '\0') {
+    return false;
+  }
+  int before = errno;
+  Place walked;
+  resolve_by_walk(directory, path, follow, walked);
+  errno = before;
+  if (!walked.is_ours || walked.error != 0) {
+    return false;
+  }
+  std::strcpy(place.text, walked.text);
+  place.path = place.text;
+  return true;
+}
+
+// --- The working directory -----------------------------------------------------------------------
+
+const char* own_working_directory() {
+  return own_directory.load(std::memory_order_acquire);
+}
+
+namespace {
+
+// The kernel's working directory is a removed one while ours is below the prefix, so that a
+// relative path in a system call that the library misses fails.
+constexpr char kVoid[] = ".benchfs-cwd-";
+
+int enter_void() {
+  for (const char* parent : {"/tmp", "/dev/shm", "/var/tmp"}) {
+    char path[64];
+    std::snprintf(path, sizeof path, "%s/%sXXXXXX", parent, kVoid);
+    if (mkdtemp(path) != nullptr) {
+      int result = real().chdir(path);
+      real().rmdir(path);
+      return result;
+    }
+  }
+  return -1;
+}
+
+void set_own(const char* path) {
+  own_directory.store(path, std::memory_order_release);
+  if (*path != '\0') {
+    setenv(kDirectoryVariable, path, 1);
+  } else {
+    unsetenv(kDirectoryVariable);
+  }
+}
+
+}  // namespace
+
+int change_directory(const char* path) {
+  char* copy = strdup(path);
+  if (copy == nullptr) {
+    return fail_with(ENOMEM);
+  }
+  if (*own_working_directory() == '\0' && enter_void() != 0) {
+    free(copy);
+    return -1;
+  }
+  set_own(copy);
+  return 0;
+}
+
+void leave_working_directory() {
+  if (*own_working_directory() != '\0') {
+    set_own("");
+  }
+  char directory[PATH_MAX];
+  int before = errno;
+  is_above_prefix = real().getcwd(directory, sizeof directory) != nullptr && is_above(directory);
+  errno = before;
+}
+
+void adopt_working_directory(const char* given) {
+  char kernel[PATH_MAX];
+  ssize_t bytes = real().readlink("/proc/self/cwd", kernel, sizeof kernel - 1);
+  if (given != nullptr && bytes > 0) {
+    kernel[bytes] = '\0';
+    char* copy = std::strstr(kernel, kVoid) != nullptr ? strdup(given) : nullptr;
+    if (copy != nullptr) {
+      own_directory = copy;
+      return;
+    }
+  }
+  leave_working_directory();
+}
+
+}  // namespace benchfs::preload

@@ -1,0 +1,196 @@
+// The entries of ftw(), nftw() and glob(): glibc's reach the kernel without passing any entry.
+#include <cstdlib>
+#include <cstring>
+
+#include "preload/attributes.h"
+#include "preload/descriptions.h"
+#include "preload/entry.h"
+#include "preload/places.h"
+#include "preload/real.h"
+#include "preload/settings.h"
+
+namespace benchfs::preload {
+namespace {
+
+constexpr int kMaxDepth = 1024;
+
+using Visit = int (*)(const char*, const struct stat*, int, FTW*);
+using PlainVisit = int (*)(const char*, const struct stat*, int);
+
+struct Walk {
+  Visit visit = nullptr;
+  PlainVisit plain_visit = nullptr;  // of ftw()
+  int flags = 0;
+  char path[kPathRoom];
+
+  [[nodiscard]] bool has(int flag) const { return (flags & flag) != 0; }
+};
+
+// The type of the file at walk.path, and its attributes.
+int look(const Walk& walk, struct stat& info) {
+  bool is_physical = walk.has(FTW_PHYS);
+  if ((is_physical ? lstat(walk.path, &info) : stat(walk.path, &info)) == 0) {
+    return S_ISDIR(info.st_mode) ? FTW_D : S_ISLNK(info.st_mode) ? FTW_SL : FTW_F;
+  }
+  if (!is_physical && lstat(walk.path, &info) == 0 && S_ISLNK(info.st_mode)) {
+    return walk.visit != nullptr ? FTW_SLN : FTW_NS;
+  }
+  return FTW_NS;
+}
+
+int call(const Walk& walk, const struct stat& info, int type, std::size_t base, int depth) {
+  if (walk.plain_visit != nullptr) {
+    return walk.plain_visit(walk.path, &info, type);
+  }
+  FTW position{.base = static_cast<int>(base), .level = depth};
+  return walk.visit(walk.path, &info, type, &position);
+}
+
+int walk_tree(Walk& walk, std::size_t base, int depth);
+
+int walk_entries(Walk& walk, DIR* directory, int depth) {
+  std::size_t bytes = std::strlen(walk.path);
+  int result = 0;
+  while (dirent* entry = readdir(directory)) {
+    const char* name = entry->d_name;
+    if (std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0) {
+      continue;
+    }
+    bool has_slash = bytes > 0 && walk.path[bytes - 1] == '/';
+    if (bytes + std::strlen(name) + 2 > PATH_MAX) {
+      return fail_with(ENAMETOOLONG);
+    }
+    walk.path[bytes] = '/';
+    std::strcpy(walk.path + bytes + (has_slash ? 0 : 1), name);
+    result = walk_tree(walk, bytes + (has_slash ? 0 : 1), depth + 1);
+    walk.path[bytes] = '\0';
+    bool goes_on = result == 0 || (walk.has(FTW_ACTIONRETVAL) && result == FTW_SKIP_SUBTREE);
+    if (!goes_on) {
+      break;
+    }
+    result = 0;
+  }
+  return walk.has(FTW_ACTIONRETVAL) && result == FTW_SKIP_SIBLINGS ? 0 : result;
+}
+
+// Visits walk.path and what is below it.
+int walk_tree(Walk& walk, std::size_t base, int depth) {
+  struct stat info{};
+  int type = look(walk, info);
+  if (type == FTW_NS && depth == 0) {
+    return -1;
+  }
+  if (type != FTW_D) {
+    return call(walk, info, type, base, depth);
+  }
+  if (depth >= kMaxDepth) {
+    return fail_with(ELOOP);
+  }
+  DIR* directory = opendir(walk.path);
+  if (directory == nullptr) {
+    return call(walk, info, FTW_DNR, base, depth);
+  }
+  int result = walk.has(FTW_DEPTH) ? 0 : call(walk, info, FTW_D, base, depth);
+  if (result == 0) {
+    result = walk_entries(walk, directory, depth);
+  }
+  closedir(directory);
+  if (result == 0 && walk.has(FTW_DEPTH)) {
+    result = call(walk, info, FTW_DP, base, depth);
+  }
+  return result;
+}
+
+int start_walk(Counter& counter, const char* path, Visit visit, PlainVisit plain_visit, int flags) {
+  if (std::strlen(path) >= PATH_MAX) {
+    return fail_with(ENAMETOOLONG);
+  }
+  if ((flags & FTW_CHDIR) != 0) {
+    return counter.refuse(ENOTSUP);
+  }
+  counter.served();
+  Walk walk;
+  walk.visit = visit;
+  walk.plain_visit = plain_visit;
+  walk.flags = flags;
+  std::strcpy(walk.path, path);
+  std::size_t bytes = std::strlen(walk.path);
+  while (bytes > 1 && walk.path[bytes - 1] == '/') {
+    walk.path[--bytes] = '\0';
+  }
+  const char* slash = std::strrchr(walk.path, '/');
+  return walk_tree(walk, slash != nullptr ? static_cast<std::size_t>(slash - walk.path) + 1 : 0, 0);
+}
+
+// --- glob ----------------------------------------------------------------------------------------
+
+// glibc calls these instead of its own. The entries take names of both kinds.
+void* glob_opendir(const char* path) {
+  return opendir(path);
+}
+dirent* glob_readdir(void* directory) {
+  return readdir(static_cast<DIR*>(directory));
+}
+void glob_closedir(void* directory) {
+  closedir(static_cast<DIR*>(directory));
+}
+int glob_stat(const char* path, struct stat* out) {
+  return stat(path, out);
+}
+int glob_lstat(const char* path, struct stat* out) {
+  return lstat(path, out);
+}
+
+int glob_any(const char* pattern, int flags, int (*on_error)(const char*, int), glob_t* out) {
+  bool may_be_ours =
+      settings().is_active &&
+      (*own_working_directory() != '\0' || std::strstr(pattern, settings().prefix_name) != nullptr);
+  if (!may_be_ours || (flags & GLOB_ALTDIRFUNC) != 0) {
+    return real().glob(pattern, flags, on_error, out);
+  }
+  out->gl_opendir = glob_opendir;
+  out->gl_readdir = glob_readdir;
+  out->gl_closedir = glob_closedir;
+  out->gl_stat = glob_stat;
+  out->gl_lstat = glob_lstat;
+  int result = real().glob(pattern, flags | GLOB_ALTDIRFUNC, on_error, out);
+  out->gl_flags &= ~GLOB_ALTDIRFUNC;
+  return result;
+}
+
+}  // namespace
+
+#define FTW_ENTRY(name)                                                      \
+  ENTRY(int,                                                                 \
+        name,                                                                \
+        const char* path,                                                    \
+        int (*visit)(const char*, const struct stat*, int),                  \
+        int count) {                                                         \
+    COUNTER(name);                                                           \
+    return is_ours_path(path) ? start_walk(counter, path, nullptr, visit, 0) \
+                              : real().ftw(path, visit, count);              \
+  }
+FTW_ENTRY(ftw)
+FTW_ENTRY(ftw64)
+#define NFTW_ENTRY(name)                                                         \
+  ENTRY(int,                                                                     \
+        name,                                                                    \
+        const char* path,                                                        \
+        int (*visit)(const char*, const struct stat*, int, FTW*),                \
+        int count,                                                               \
+        int flags) {                                                             \
+    COUNTER(name);                                                               \
+    return is_ours_path(path) ? start_walk(counter, path, visit, nullptr, flags) \
+                              : real().nftw(path, visit, count, flags);          \
+  }
+NFTW_ENTRY(nftw)
+NFTW_ENTRY(nftw64)
+
+ENTRY(int, glob, const char* pattern, int flags, int (*on_error)(const char*, int), glob_t* out) {
+  return glob_any(pattern, flags, on_error, out);
+}
+ENTRY(int, glob64, const char* pattern, int flags, int (*on_error)(const char*, int), glob_t* out) {
+  return glob_any(pattern, flags, on_error, out);
+}
+
+}  // namespace benchfs::preload

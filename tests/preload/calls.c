@@ -1,0 +1,671 @@
+/* Every call of libc that the preload library takes, in one directory: prints what each returns.
+ * The test runs it on a local directory and below the prefix and compares the output.
+ *
+ *     calls DIRECTORY
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <glob.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utime.h>
+
+extern char** environ;
+static const char* top;
+
+static void say(const char* what, long result) {
+  int error = errno;
+  if (result < 0) {
+    printf("%s: %s\n", what, strerrorname_np(error));
+  } else {
+    printf("%s: %ld\n", what, result);
+  }
+}
+/* The call and its result, or the name of its errno. */
+#define SAY(call) say(#call, (long)(call))
+/* The same when the number means nothing. */
+#define WORKS(call) say(#call, (long)(call) < 0 ? -1 : 0)
+#define TRUE(claim) printf("%s: %s\n", #claim, (claim) ? "yes" : "no")
+
+static const char* in(const char* name) {
+  static char paths[8][PATH_MAX];
+  static int next;
+  char* path = paths[next++ % 8];
+  snprintf(path, PATH_MAX, "%s/%s", top, name);
+  return path;
+}
+
+static void make(const char* name, const char* text) {
+  int fd = open(in(name), O_CREAT | O_TRUNC | O_WRONLY, 0644);
+  if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
+    printf("cannot make %s: %s\n", name, strerrorname_np(errno));
+  }
+  close(fd);
+}
+
+static void show(const char* name) {
+  char text[256] = "";
+  int fd = open(in(name), O_RDONLY);
+  ssize_t bytes = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+  printf("%s holds %zd \"%s\"\n", name, bytes, bytes > 0 ? text : "");
+  close(fd);
+}
+
+static void opening(void) {
+  struct stat info;
+  int fd = -1;
+  SAY(open(in("none"), O_RDONLY));
+  SAY(open(in("none/below"), O_RDONLY | O_CREAT, 0644));
+  WORKS(fd = open(in("f"), O_CREAT | O_EXCL | O_RDWR, 0666));
+  SAY(open(in("f"), O_CREAT | O_EXCL | O_RDWR, 0666));
+  SAY(write(fd, "hello", 5));
+  SAY(lseek(fd, 1, SEEK_SET));
+  char byte = 0;
+  SAY(read(fd, &byte, 1));
+  printf("read %c\n", byte);
+  SAY(fcntl(fd, F_GETFL) & (O_ACCMODE | O_APPEND));
+  SAY(fcntl(fd, F_GETFD));
+  SAY(fcntl(fd, F_SETFL, O_APPEND));
+  SAY(write(fd, "!", 1));
+  SAY(lseek(fd, 0, SEEK_CUR));
+  SAY(fcntl(fd, F_SETFL, 0));
+  SAY(close(fd));
+  SAY(close(fd));
+  SAY(read(fd, &byte, 1));
+  show("f");
+  WORKS(fd = open(in("f"), O_WRONLY | O_APPEND | O_CLOEXEC));
+  SAY(fcntl(fd, F_GETFD));
+  SAY(read(fd, &byte, 1));
+  SAY(write(fd, "+", 1));
+  close(fd);
+  WORKS(fd = openat(AT_FDCWD, in("f"), O_RDONLY));
+  SAY(write(fd, "x", 1));
+  close(fd);
+  SAY(open(in("f"), O_RDONLY | O_DIRECTORY));
+  SAY(open(in("f/"), O_RDONLY));
+  SAY(open(top, O_WRONLY));
+  WORKS(fd = open(top, O_RDONLY | O_DIRECTORY));
+  int below = -1;
+  WORKS(below = openat(fd, "f", O_RDONLY));
+  SAY(fstat(below, &info));
+  printf("mode %o size %ld links %ld\n", info.st_mode, (long)info.st_size, (long)info.st_nlink);
+  close(below);
+  SAY(openat(fd, "none", O_RDONLY));
+  SAY(read(fd, &byte, 1));
+  WORKS(below = openat(fd, "g", O_CREAT | O_WRONLY, 0600));
+  SAY(openat(below, "x", O_RDONLY));
+  close(below);
+  close(fd);
+  WORKS(fd = creat(in("g"), 0640));
+  close(fd);
+  umask(077);
+  WORKS(fd = open(in("private"), O_CREAT | O_WRONLY, 0666));
+  umask(022);
+  SAY(fstat(fd, &info));
+  printf("mode %o\n", info.st_mode);
+  close(fd);
+  WORKS(fd = open(in("f"), O_PATH));
+  SAY(read(fd, &byte, 1));
+  SAY(fstat(fd, &info));
+  TRUE(S_ISREG(info.st_mode));
+  close(fd);
+}
+
+static void data(void) {
+  char text[64] = "";
+  int fd = open(in("data"), O_CREAT | O_TRUNC | O_RDWR, 0644);
+  struct iovec out[3] = {{"abc", 3}, {"", 0}, {"defg", 4}};
+  SAY(writev(fd, out, 3));
+  SAY(pwritev(fd, out, 3, 10));
+  SAY(pwritev2(fd, out, 1, -1, 0));
+  SAY(lseek(fd, 0, SEEK_CUR));
+  SAY(lseek(fd, 0, SEEK_END));
+  char a[4] = "";
+  char b[16] = "";
+  struct iovec into[2] = {{a, 3}, {b, 15}};
+  SAY(preadv(fd, into, 2, 0));
+  printf("%s %.3s\n", a, b);
+  SAY(preadv2(fd, into, 2, 12, 0));
+  SAY(pread(fd, text, 4, 100));
+  SAY(pread(fd, text, 4, -1));
+  SAY(pwrite(fd, "zz", 2, 20));
+  SAY(lseek(fd, -100, SEEK_CUR));
+  SAY(lseek(fd, 0, 77));
+  SAY(lseek(fd, 0, SEEK_DATA));
+  SAY(lseek(fd, 1000, SEEK_DATA));
+  SAY(ftruncate(fd, 5));
+  SAY(lseek(fd, 0, SEEK_END));
+  SAY(ftruncate(fd, -1));
+  SAY(truncate(in("data"), 8));
+  SAY(truncate(in("none"), 8));
+  SAY(fsync(fd));
+  SAY(fdatasync(fd));
+  SAY(posix_fallocate(fd, 0, 100));
+  SAY(lseek(fd, 0, SEEK_END));
+  SAY(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+  SAY(isatty(fd));
+  int copy = open(in("copy"), O_CREAT | O_TRUNC | O_RDWR, 0644);
+  off_t offset = 0;
+  SAY(sendfile(copy, fd, &offset, 50));
+  SAY(offset);
+  loff_t from = 0;
+  SAY(copy_file_range(fd, &from, copy, NULL, 1000, 0));
+  SAY(lseek(copy, 0, SEEK_END));
+  close(copy);
+  SAY(ftruncate(fd, 0));
+  lseek(fd, 0, SEEK_SET);
+  SAY(fcntl(fd, F_SETFL, O_APPEND));
+  SAY(writev(fd, out, 3));
+  close(fd);
+  show("data");
+}
+
+static void names(void) {
+  struct stat info;
+  char text[PATH_MAX] = "";
+  SAY(mkdir(in("d"), 0755));
+  SAY(mkdir(in("d"), 0755));
+  SAY(mkdir(in("none/d"), 0755));
+  make("d/one", "1");
+  int fd = open(in("d"), O_RDONLY | O_DIRECTORY);
+  SAY(mkdirat(fd, "sub", 0700));
+  SAY(rmdir(in("d")));
+  SAY(unlink(in("d")));
+  SAY(symlinkat("one", fd, "link"));
+  SAY(symlink("nowhere", in("d/broken")));
+  SAY(readlink(in("d/link"), text, sizeof text));
+  SAY(readlinkat(fd, "one", text, sizeof text));
+  printf("%.3s\n", text);
+  SAY(lstat(in("d/link"), &info));
+  TRUE(S_ISLNK(info.st_mode));
+  printf("size %ld\n", (long)info.st_size);
+  SAY(stat(in("d/broken"), &info));
+  SAY(open(in("d/link"), O_RDONLY | O_NOFOLLOW));
+  SAY(rename(in("d/one"), in("d/two")));
+  SAY(rename(in("d/one"), in("d/three")));
+  SAY(renameat(fd, "two", fd, "one"));
+  make("d/other", "2");
+  SAY(renameat2(fd, "one", fd, "other", RENAME_NOREPLACE));
+  SAY(renameat2(fd, "other", fd, "one", 0));
+  SAY(access(in("d/one"), R_OK | W_OK));
+  SAY(access(in("d/none"), F_OK));
+  SAY(faccessat(fd, "one", F_OK, 0));
+  SAY(unlinkat(fd, "link", 0));
+  SAY(unlinkat(fd, "sub", 0));
+  SAY(unlinkat(fd, "sub", AT_REMOVEDIR));
+  SAY(remove(in("d/broken")));
+  SAY(mkdir(in("d/sub"), 0755));
+  SAY(remove(in("d/sub")));
+  SAY(unlink(in("d/none")));
+  close(fd);
+  show("d/one");
+  SAY(mknod(in("node"), S_IFREG | 0644, 0));
+  SAY(mknod(in("node"), S_IFREG | 0644, 0));
+}
+
+static void attributes(void) {
+  struct stat info;
+  struct statx more;
+  make("attr", "12345");
+  SAY(chmod(in("attr"), 0604));
+  SAY(chmod(in("none"), 0604));
+  int fd = open(in("attr"), O_RDWR);
+  SAY(fchmod(fd, 0640));
+  SAY(fchown(fd, 7, 8));
+  SAY(chown(in("attr"), -1, 9));
+  struct timespec times[2] = {{1000, 1}, {2000, 2}};
+  SAY(futimens(fd, times));
+  SAY(fstat(fd, &info));
+  printf("%o %d %d %ld %ld.%09ld\n",
+         info.st_mode,
+         (int)info.st_uid,
+         (int)info.st_gid,
+         (long)info.st_atim.tv_sec,
+         (long)info.st_mtim.tv_sec,
+         info.st_mtim.tv_nsec);
+  SAY(statx(AT_FDCWD, in("attr"), 0, STATX_BASIC_STATS, &more));
+  printf("%o %u %llu\n", more.stx_mode, more.stx_uid, (unsigned long long)more.stx_size);
+  SAY(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &more));
+  SAY(fstatat(fd, "", &info, AT_EMPTY_PATH));
+  SAY(fstatat(AT_FDCWD, in("none"), &info, 0));
+  TRUE(more.stx_ino == info.st_ino);
+  struct timeval old[2] = {{10, 20}, {30, 40}};
+  SAY(utimes(in("attr"), old));
+  struct utimbuf older = {50, 60};
+  SAY(utime(in("attr"), &older));
+  stat(in("attr"), &info);
+  printf("%ld %ld\n", (long)info.st_atime, (long)info.st_mtime);
+  symlink("attr", in("attr-link"));
+  SAY(utimensat(AT_FDCWD, in("attr-link"), times, AT_SYMLINK_NOFOLLOW));
+  lstat(in("attr-link"), &info);
+  printf("%ld\n", (long)info.st_mtime);
+  SAY(lchown(in("attr-link"), 3, 4));
+  lstat(in("attr-link"), &info);
+  printf("%d\n", (int)info.st_uid);
+  struct statvfs whole;
+  SAY(statvfs(in("attr"), &whole));
+  SAY(fstatvfs(fd, &whole));
+  SAY(statvfs(in("none"), &whole));
+  TRUE(whole.f_blocks > 0);
+  close(fd);
+}
+
+static int visited;
+static int visit(const char* path, const struct stat* info, int type, struct FTW* where) {
+  printf("%s %d %d %d\n", path + strlen(top), type, S_ISDIR(info->st_mode), where->level);
+  ++visited;
+  return 0;
+}
+
+static void directories(void) {
+  mkdir(in("tree"), 0755);
+  mkdir(in("tree/a"), 0755);
+  make("tree/a/x", "x");
+  make("tree/b", "b");
+  make("tree/c", "c");
+  struct dirent** list = NULL;
+  int count = scandir(in("tree"), &list, NULL, alphasort);
+  for (int i = 0; i < count; ++i) {
+    printf("%s %d\n", list[i]->d_name, list[i]->d_type);
+    free(list[i]);
+  }
+  free(list);
+  DIR* directory = opendir(in("tree"));
+  TRUE(directory != NULL);
+  struct stat info;
+  SAY(fstat(dirfd(directory), &info));
+  int seen = 0;
+  long middle = 0;
+  char name[300] = "";
+  struct dirent* entry;
+  errno = 0;
+  while ((entry = readdir(directory)) != NULL) {
+    ++seen;
+    if (seen == 2) {
+      middle = telldir(directory);
+    } else if (seen == 3) {
+      strcpy(name, entry->d_name);
+    }
+  }
+  SAY(errno);
+  SAY(seen);
+  seekdir(directory, middle);
+  entry = readdir(directory);
+  TRUE(entry != NULL && strcmp(entry->d_name, name) == 0);
+  make("tree/new", "");
+  rewinddir(directory);
+  for (seen = 0; readdir(directory) != NULL; ++seen) {
+  }
+  SAY(seen);
+  SAY(closedir(directory));
+  TRUE(opendir(in("none")) == NULL && errno == ENOENT);
+  TRUE(opendir(in("tree/b")) == NULL && errno == ENOTDIR);
+  int fd = open(in("tree"), O_RDONLY);
+  directory = fdopendir(fd);
+  TRUE(directory != NULL && dirfd(directory) == fd);
+  closedir(directory);
+  SAY(close(fd));
+  unlink(in("tree/new"));
+  unlink(in("tree/c"));
+  SAY(nftw(in("tree"), visit, 10, FTW_PHYS | FTW_DEPTH) == 0 ? visited : -1);
+  SAY(nftw(in("none"), visit, 10, 0));
+  glob_t found;
+  char pattern[PATH_MAX];
+  snprintf(pattern, sizeof pattern, "%s/tr*/*", top);
+  SAY(glob(pattern, 0, NULL, &found));
+  for (size_t i = 0; i < found.gl_pathc; ++i) {
+    printf("%s\n", found.gl_pathv[i] + strlen(top));
+  }
+  globfree(&found);
+}
+
+static void working_directory(void) {
+  char text[PATH_MAX];
+  char before[PATH_MAX];
+  getcwd(before, sizeof before);
+  SAY(chdir(in("none")));
+  SAY(chdir(in("f")));
+  mkdir(in("cwd"), 0755);
+  mkdir(in("cwd/deep"), 0755);
+  SAY(chdir(in("cwd/deep")));
+  printf("%s\n", getcwd(text, sizeof text) + strlen(top));
+  WORKS(open("here", O_CREAT | O_WRONLY, 0644));
+  SAY(access("../deep/here", F_OK));
+  SAY(chdir(".."));
+  printf("%s\n", getcwd(text, sizeof text) + strlen(top));
+  SAY(access("deep/here", F_OK));
+  TRUE(getcwd(text, 2) == NULL && errno == ERANGE);
+  symlink("deep", "short");
+  SAY(chdir("short"));
+  printf("%s\n", getcwd(text, sizeof text) + strlen(top));
+  printf("%s\n", realpath(in("cwd/short/../short/here"), text) + strlen(top));
+  TRUE(realpath(in("cwd/none"), text) == NULL && errno == ENOENT);
+  char* made = realpath("here", NULL);
+  printf("%s\n", made + strlen(top));
+  free(made);
+  int fd = open(in("cwd"), O_RDONLY);
+  SAY(fchdir(fd));
+  close(fd);
+  printf("%s\n", getcwd(text, sizeof text) + strlen(top));
+  SAY(chdir("/"));
+  printf("%s\n", getcwd(text, sizeof text));
+  SAY(access(in("cwd/deep/../../f"), F_OK));
+  /* Across the prefix, both ways. */
+  snprintf(text, sizeof text, "%s/../../../../../../etc/passwd", top);
+  SAY(access(text, R_OK));
+  snprintf(text, sizeof text, "/etc/..%s/f", top);
+  SAY(access(text, R_OK));
+  SAY(symlink("/etc/passwd", in("out")));
+  WORKS(fd = open(in("out"), O_RDONLY));
+  close(fd);
+  SAY(symlink(in("f"), in("absolute")));
+  SAY(access(in("absolute"), F_OK));
+  char local[] = "/tmp/benchfs-calls-XXXXXX";
+  TRUE(mkdtemp(local) != NULL);
+  snprintf(text, sizeof text, "%s/link", local);
+  SAY(symlink(top, text));
+  strcat(text, "/f");
+  SAY(access(text, F_OK));
+  WORKS(fd = open(text, O_RDONLY));
+  close(fd);
+  strcat(text, "-new");
+  WORKS(fd = open(text, O_CREAT | O_WRONLY, 0644));
+  close(fd);
+  SAY(access(in("f-new"), F_OK));
+  SAY(rename(in("f-new"), local));
+  snprintf(text, sizeof text, "%s/link", local);
+  SAY(unlink(text));
+  SAY(rmdir(local));
+  SAY(chdir(before));
+}
+
+static void streams(void) {
+  char line[100] = "";
+  FILE* file = fopen(in("s"), "w");
+  TRUE(file != NULL);
+  SAY(fprintf(file, "line %d\n", 1));
+  SAY(fputs("line 2\n", file));
+  SAY(ftell(file));
+  SAY(fseek(file, 0, SEEK_SET));
+  SAY(fputc('L', file));
+  TRUE(fileno(file) >= 0);
+  struct stat info;
+  SAY(fflush(file));
+  SAY(fstat(fileno(file), &info));
+  printf("size %ld\n", (long)info.st_size);
+  SAY(fclose(file));
+  file = fopen(in("s"), "a+");
+  SAY(fputs("line 3\n", file));
+  rewind(file);
+  while (fgets(line, sizeof line, file) != NULL) {
+    printf("%s", line);
+  }
+  TRUE(feof(file));
+  SAY(fclose(file));
+  TRUE(fopen(in("none"), "r") == NULL && errno == ENOENT);
+  TRUE(fopen(in("s"), "wx") == NULL && errno == EEXIST);
+  file = fopen(in("s"), "r+");
+  SAY(fgetc(file));
+  SAY(fseek(file, 2, SEEK_SET));
+  SAY(fputc('N', file));
+  SAY(fseek(file, -2, SEEK_END));
+  SAY(fgetc(file));
+  SAY(ungetc('u', file));
+  SAY(fgetc(file));
+  SAY(fclose(file));
+  int fd = open(in("s"), O_RDONLY);
+  TRUE(fdopen(fd, "w") == NULL && errno == EINVAL);
+  file = fdopen(fd, "r");
+  size_t room = 0;
+  char* text = NULL;
+  SAY(getline(&text, &room, file));
+  printf("%s", text);
+  free(text);
+  SAY(fclose(file));
+  SAY(close(fd));
+  file = fopen(in("s"), "r");
+  setvbuf(file, NULL, _IONBF, 0);
+  SAY(fread(line, 1, 3, file));
+  SAY(lseek(fileno(file), 0, SEEK_CUR));
+  fclose(file);
+  char name[PATH_MAX];
+  snprintf(name, sizeof name, "%s", in("tempXXXXXX"));
+  WORKS(fd = mkstemp(name));
+  SAY(fstat(fd, &info));
+  printf("mode %o\n", info.st_mode);
+  SAY(unlink(name));
+  SAY(write(fd, "still", 5));
+  SAY(pread(fd, line, 10, 0));
+  close(fd);
+  /* Standard output. */
+  fflush(stdout);
+  int saved = dup(1);
+  fd = open(in("stdout"), O_CREAT | O_TRUNC | O_WRONLY, 0644);
+  dup2(fd, 1);
+  close(fd);
+  printf("to a file\n");
+  fflush(stdout);
+  dup2(saved, 1);
+  close(saved);
+  show("stdout");
+}
+
+static void wait_for(pid_t child) {
+  int status = 0;
+  waitpid(child, &status, 0);
+  printf("child: %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+}
+
+static void processes(void) {
+  char text[64] = "";
+  int fd = open(in("shared"), O_CREAT | O_TRUNC | O_RDWR, 0644);
+  int other = dup(fd);
+  SAY(write(fd, "one ", 4));
+  SAY(lseek(other, 0, SEEK_CUR));
+  SAY(write(other, "two ", 4));
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    _exit(write(fd, "child ", 6) == 6 && close(fd) == 0 ? 0 : 1);
+  }
+  wait_for(child);
+  SAY(lseek(fd, 0, SEEK_CUR));
+  SAY(write(fd, "parent ", 7));
+  SAY(dup2(other, 30));
+  SAY(close(other));
+  SAY(write(30, "thirty ", 7));
+  SAY(fcntl(30, F_DUPFD, 40));
+  SAY(fcntl(30, F_GETFD));
+  SAY(dup3(30, 31, O_CLOEXEC));
+  SAY(fcntl(31, F_GETFD));
+  SAY(dup2(99, 30));
+  SAY(close_range(31, 50, 0));
+  SAY(write(31, "x", 1));
+  fflush(stdout);
+  /* A program that inherits it, by exec and by spawn. */
+  child = fork();
+  if (child == 0) {
+    dup2(fd, 1);
+    execl("/bin/echo", "echo", "from exec", (char*)NULL);
+    _exit(1);
+  }
+  wait_for(child);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, fd, 1);
+  char* arguments[] = {"echo", "from spawn", NULL};
+  SAY(posix_spawn(&child, "/bin/echo", &actions, NULL, arguments, environ));
+  posix_spawn_file_actions_destroy(&actions);
+  wait_for(child);
+  SAY(lseek(fd, 0, SEEK_CUR));
+  close(fd);
+  show("shared");
+  /* An unlinked file survives, and its number is reused without harm. */
+  fd = open(in("gone"), O_CREAT | O_RDWR, 0644);
+  SAY(unlink(in("gone")));
+  SAY(write(fd, "ghost", 5));
+  child = fork();
+  if (child == 0) {
+    _exit(pread(fd, text, 5, 0) == 5 && memcmp(text, "ghost", 5) == 0 ? 0 : 1);
+  }
+  wait_for(child);
+  close(fd);
+  /* Programs below the directory. */
+  make("script", "#!/bin/sh\necho script $1 >> \"$2\"\n");
+  chmod(in("script"), 0755);
+  SAY(access(in("script"), X_OK));
+  fflush(stdout);
+  child = fork();
+  if (child == 0) {
+    execl(in("script"), "script", "ran", in("shared"), (char*)NULL);
+    _exit(1);
+  }
+  wait_for(child);
+  char command[3 * PATH_MAX];
+  snprintf(command, sizeof command, "cp /bin/true %s && %s", in("true"), in("true"));
+  SAY(system(command));
+  snprintf(command, sizeof command, "cat %s", in("shared"));
+  FILE* pipe = popen(command, "r");
+  while (fgets(text, sizeof text, pipe) != NULL) {
+    printf("%s", text);
+  }
+  SAY(pclose(pipe));
+  make("plain", "x");
+  child = fork();
+  if (child == 0) {
+    execl(in("plain"), "plain", (char*)NULL);
+    _exit(errno == EACCES ? 0 : 1);
+  }
+  wait_for(child);
+}
+
+static void mappings(void) {
+  size_t page = 4096;
+  char* bytes = malloc(3 * page);
+  memset(bytes, 'm', 3 * page);
+  int fd = open(in("map"), O_CREAT | O_TRUNC | O_RDWR, 0644);
+  write(fd, bytes, 2 * page + 100);
+  char* memory = mmap(NULL, 3 * page, PROT_READ, MAP_PRIVATE, fd, 0);
+  TRUE(memory != MAP_FAILED && memory[0] == 'm' && memory[2 * page + 99] == 'm');
+  TRUE(memory[2 * page + 100] == 0);
+  SAY(munmap(memory, 3 * page));
+  memory = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, page);
+  memory[0] = 'p';
+  SAY(munmap(memory, page));
+  pread(fd, bytes, 1, page);
+  printf("%c\n", bytes[0]);
+  memory = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  memory[page] = 's';
+  SAY(msync(memory, 3 * page, MS_SYNC));
+  pread(fd, bytes, 1, page);
+  printf("%c\n", bytes[0]);
+  memory[2 * page + 50] = 't';
+  memory[2 * page + 200] = 'u';
+  SAY(munmap(memory, 3 * page));
+  pread(fd, bytes, 1, 2 * page + 50);
+  printf("%c\n", bytes[0]);
+  SAY(lseek(fd, 0, SEEK_END));
+  memory = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  close(fd);
+  memory[1] = 'v';
+  SAY(munmap(memory, page));
+  memory[page + 1] = 'w';
+  SAY(munmap(memory + page, page));
+  fd = open(in("map"), O_RDONLY);
+  pread(fd, bytes, 2, 0);
+  pread(fd, bytes + 2, 2, page);
+  printf("%.4s\n", bytes);
+  TRUE(mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED &&
+       errno == EACCES);
+  TRUE(mmap(NULL, page, PROT_READ, MAP_PRIVATE, fd, 7) == MAP_FAILED && errno == EINVAL);
+  close(fd);
+  free(bytes);
+}
+
+static void readiness(void) {
+  int fd = open(in("f"), O_RDWR);
+  int ends[2];
+  pipe(ends);
+  struct pollfd files[2] = {{.fd = fd, .events = POLLIN | POLLOUT},
+                            {.fd = ends[0], .events = POLLIN}};
+  SAY(poll(files, 2, 1000));
+  printf("%d %d\n", files[0].revents, files[1].revents);
+  fd_set reads;
+  FD_ZERO(&reads);
+  FD_SET(fd, &reads);
+  FD_SET(ends[0], &reads);
+  SAY(select(FD_SETSIZE, &reads, NULL, NULL, NULL));
+  TRUE(FD_ISSET(fd, &reads) && !FD_ISSET(ends[0], &reads));
+  int epoll = epoll_create1(0);
+  struct epoll_event event = {.events = EPOLLIN};
+  SAY(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+  close(epoll);
+  close(ends[0]);
+  close(ends[1]);
+  close(fd);
+}
+
+static volatile sig_atomic_t handled;
+static int handler_fd;
+static void handler(int number) {
+  (void)number;
+  handled = (sig_atomic_t)write(handler_fd, "signal", 6);
+}
+
+static void signals(void) {
+  handler_fd = open(in("signal"), O_CREAT | O_WRONLY, 0644);
+  signal(SIGUSR1, handler);
+  raise(SIGUSR1);
+  printf("%d\n", (int)handled);
+  close(handler_fd);
+  show("signal");
+}
+
+int main(int count, char** arguments) {
+  static const struct {
+    const char* name;
+    void (*run)(void);
+  } parts[] = {
+      {"opening", opening},
+      {"data", data},
+      {"names", names},
+      {"attributes", attributes},
+      {"directories", directories},
+      {"working directory", working_directory},
+      {"streams", streams},
+      {"processes", processes},
+      {"mappings", mappings},
+      {"readiness", readiness},
+      {"signals", signals},
+  };
+  if (count != 2) {
+    fprintf(stderr, "usage: calls DIRECTORY\n");
+    return 2;
+  }
+  top = arguments[1];
+  umask(022);
+  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; ++i) {
+    printf("--- %s\n", parts[i].name);
+    parts[i].run();
+  }
+  return fflush(stdout);
+}

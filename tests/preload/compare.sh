@@ -1,0 +1,34 @@
+#!/bin/bash
+# compare.sh BENCHFS PROGRAM [ARGUMENT…]: runs a program twice with the name of an empty directory as its last
+# argument, on a local file system and below the prefix of a cluster of its own, and compares what it prints and
+# how it ends.
+set -eu
+benchfs=$1
+shift
+
+room=$(mktemp -d)
+export BENCHFS_REGISTRY_DIR=$room/registry
+mkdir "$BENCHFS_REGISTRY_DIR" "$room/local"
+finish() {
+  "$benchfs" down >"$room/down" 2>&1 || cat "$room/down"
+  rm -rf "$room"
+}
+trap finish EXIT
+"$benchfs" up --engine memory --servers 2 >"$room/up" 2>&1 || {
+  cat "$room/up"
+  exit 1
+}
+
+# Prints the output with the directory's name taken out, and how the program ended.
+run_in() {
+  local directory=$1 status=0
+  shift
+  timeout 120 "$@" "$directory" >"$room/output" 2>&1 </dev/null || status=$?
+  sed "s|$directory|DIRECTORY|g" "$room/output"
+  echo "status $status"
+}
+
+run_in "$room/local" "$@" >"$room/expected"
+"$benchfs" run -- mkdir /bfs/work
+run_in /bfs/work "$benchfs" run -- "$@" >"$room/actual"
+diff -u --label local "$room/expected" --label prefix "$room/actual"

@@ -1,0 +1,42 @@
+#!/bin/bash
+# down.sh BENCHFS: programs below the prefix of a cluster that is down end in time, and say why.
+set -u
+benchfs=$1
+room=$(mktemp -d)
+trap 'rm -rf "$room"' EXIT
+export BENCHFS_REGISTRY_DIR=$room/registry
+mkdir "$BENCHFS_REGISTRY_DIR"
+
+failed=0
+expect() {
+  if ! eval "$2"; then
+    echo "not so: $1"
+    failed=1
+  fi
+}
+timeout 20 "$benchfs" run -- cat /bfs/file 2>"$room/error"
+status=$?
+cat "$room/error"
+expect "cat fails and is not stopped" "[ $status -eq 1 ]"
+expect "the reason is given" "grep -q '^benchfs: no cluster: .*server list' '$room/error'"
+expect "cat hears ENOTCONN" "grep -q 'not connected' '$room/error'"
+timeout 20 "$benchfs" run -- bash -c 'echo x > /bfs/file; echo "still here $?"' >"$room/output" 2>"$room/error"
+expect "bash goes on" "grep -q 'still here 1' '$room/output'"
+timeout 20 "$benchfs" run -- cat /dev/null
+expect "programs that do not use the prefix do not need the cluster" "[ $? -eq 0 ]"
+timeout 20 "$benchfs" run --mount /etc -- true 2>"$room/error"
+expect "a prefix with files below it is refused" "[ $? -eq 1 ] && grep -q 'files below the prefix' '$room/error'"
+timeout 20 "$benchfs" run -- "$room/none" 2>/dev/null
+expect "a program that is not there" "[ $? -eq 127 ]"
+
+"$benchfs" check /bin/cat >"$room/output"
+expect "cat can be used" "[ $? -eq 0 ] && grep -q 'everything' '$room/output'"
+printf '\177ELF\001' >"$room/short"
+"$benchfs" check "$room/short" >"$room/output"
+expect "a 32-bit program cannot" "[ $? -eq 1 ] && grep -q '32-bit' '$room/output'"
+echo text >"$room/text"
+"$benchfs" check "$room/text" 2>"$room/error"
+expect "a text is no program" "[ $? -eq 1 ] && grep -q 'neither a program nor a script' '$room/error'"
+BENCHFS_REPORT=1 timeout 20 "$benchfs" run -- cat /bfs/file 2>"$room/error"
+expect "the report has the calls" "grep -q '^benchfs report of process' '$room/error' && grep -Eq '^open +1 ' '$room/error'"
+exit $failed
