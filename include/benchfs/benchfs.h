@@ -133,9 +133,9 @@ int benchfs_finalize(benchfs_context_t* context) BENCHFS_NOEXCEPT;
 benchfs_file_t* benchfs_open(benchfs_context_t* context, const char* path, int flags, mode_t mode)
     BENCHFS_NOEXCEPT;
 
-/* Opens the file or directory with this inode number (st_ino), also one that has lost its name and
-   lives because somebody has it open. `flags` may not contain O_CREAT or O_EXCL. -ESTALE or -ENOENT
-   when it does not exist any more; -ELOOP for a symbolic link. */
+/* Opens the file or directory with this inode number (st_ino), wherever it has been renamed to.
+   `flags` may not contain O_CREAT or O_EXCL. ESTALE or ENOENT when it does not exist any more or
+   has lost its name; ELOOP for a symbolic link. */
 benchfs_file_t* benchfs_open_inode(benchfs_context_t* context,
                                    uint64_t ino,
                                    int flags) BENCHFS_NOEXCEPT;

@@ -84,7 +84,7 @@ class FileSystem final : private rpc::NoticeHandler {
                                                std::uint32_t chunk_bytes = 0) {
     return paths_.open(std::move(path), flags, mode, chunk_bytes);
   }
-  // An inode known by number, also one without a name that somebody has open.
+  // An inode known by number, whatever its name is by now.
   rt::CoResult<std::shared_ptr<OpenFile>> open(wire::InodeId inode, std::uint32_t flags);
   // Cannot fail but for EBADF: what was written has been answered. Waits for no server.
   rt::CoStatus close(std::shared_ptr<OpenFile> file);

@@ -57,6 +57,36 @@ void complain(const char* what, const char* why) {
   }
 }
 
+// While libbenchfs is loaded: UCX, which it needs for other nodes, must not catch the program's
+// signals, and must not put its own mmap() in the place of ours.
+class UcxSettings {
+ public:
+  UcxSettings() {
+    for (Setting& setting : settings_) {
+      setting.is_given = getenv(setting.name) != nullptr;
+      setenv(setting.name, setting.value, 0);
+    }
+  }
+  UcxSettings(const UcxSettings&) = delete;
+  UcxSettings& operator=(const UcxSettings&) = delete;
+  ~UcxSettings() {
+    for (Setting& setting : settings_) {
+      if (!setting.is_given) {
+        unsetenv(setting.name);
+      }
+    }
+  }
+
+ private:
+  struct Setting {
+    const char* name;
+    const char* value;
+    bool is_given = false;
+  };
+  Setting settings_[3] = {
+      {"UCX_MEM_EVENTS", "n"}, {"UCX_HANDLE_ERRORS", "none"}, {"UCX_ERROR_SIGNALS", ""}};
+};
+
 // Beside this library, as both are built and installed, else as the dynamic linker finds it.
 void* open_library() {
   char path[PATH_MAX + sizeof kLibrary];
@@ -81,6 +111,7 @@ bool load() {
   if (is_loaded) {
     return true;
   }
+  UcxSettings ucx;
   void* library = open_library();
   if (library == nullptr) {
     complain("cannot load libbenchfs", dlerror());

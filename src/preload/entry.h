@@ -50,7 +50,9 @@ struct Counter {
 
 #define COUNTER(entry) static constinit Counter counter(#entry)
 
-// Writes the report to standard error, once.
+// Keeps standard error for the report, which the program may close.
+void prepare_report();
+// Writes the report, once.
 void write_report();
 
 // The result of a call in the way of libc: a negative errno value becomes -1 and errno; else errno

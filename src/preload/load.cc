@@ -30,6 +30,7 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
     return;
   }
   pthread_atfork(nullptr, in_parent, in_child);
+  prepare_report();
   read_umask();
   adopt_working_directory(find_variable(environment, kDirectoryVariable));
   adopt_inherited();

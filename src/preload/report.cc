@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "preload/descriptions.h"
 #include "preload/entry.h"
 #include "preload/real.h"
 #include "preload/settings.h"
@@ -13,6 +14,7 @@ bool Counter::is_reporting = false;
 namespace {
 
 std::atomic<Counter*> counters{nullptr};
+int output = 2;
 
 void list(Counter& counter) {
   if (counter.is_listed.exchange(true)) {
@@ -25,7 +27,7 @@ void list(Counter& counter) {
 
 void write_line(const char* text, int length) {
   if (length > 0) {
-    (void)!real().write(2, text, static_cast<std::size_t>(length));
+    (void)!real().write(output, text, static_cast<std::size_t>(length));
   }
 }
 
@@ -50,6 +52,13 @@ int Counter::refuse(int error) {
     }
   }
   return fail_with(error);
+}
+
+void prepare_report() {
+  if (Counter::is_reporting) {
+    int copy = hide(real().dup(2));
+    output = copy >= 0 ? copy : 2;
+  }
 }
 
 void write_report() {

@@ -51,7 +51,7 @@ mkdir unpacked && tar xf tree.tar -C unpacked && diff -r source unpacked/source 
 tar czf tree.tgz copy && tar tzf tree.tgz | sort
 tar -C unpacked --compare -f tree.tar && echo compared
 install -m 750 copy/one installed && stat -c %a installed
-mktemp -p . >/dev/null && ls tmp.* | wc -l
+mktemp -p . >/dev/null && ls tmp.* | wc -l && rm tmp.*
 rm -r copy unpacked archive
 rm -f none
 rm source/deep/numbers
