@@ -19,11 +19,6 @@ void copy(char* into, std::size_t room, const char* text) {
   }
 }
 
-bool is_usable(const char* prefix) {
-  std::size_t bytes = std::strlen(prefix);
-  return bytes > 1 && bytes < sizeof current.prefix && prefix[0] == '/' && prefix[bytes - 1] != '/';
-}
-
 }  // namespace
 
 const Settings& settings() {
@@ -42,7 +37,7 @@ const char* find_variable(char* const* environment, const char* name) {
 
 void read_settings(char* const* environment) {
   const char* prefix = find_variable(environment, kMountVariable);
-  if (prefix == nullptr || !is_usable(prefix)) {
+  if (prefix == nullptr || !is_usable_prefix(prefix)) {
     return;
   }
   std::strcpy(current.prefix, prefix);

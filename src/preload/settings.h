@@ -25,6 +25,8 @@ struct Settings {
 };
 
 const Settings& settings();
+// Whether a directory can be the prefix.
+bool is_usable_prefix(const char* prefix);
 // Reads the environment. Called once, before anything else of the library is used, and before libc
 // knows the environment: this library is initialised first.
 void read_settings(char* const* environment);

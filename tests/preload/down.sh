@@ -29,6 +29,12 @@ expect "a prefix with files below it is refused" "[ $? -eq 1 ] && grep -q 'files
 timeout 20 "$benchfs" run -- "$room/none" 2>/dev/null
 expect "a program that is not there" "[ $? -eq 127 ]"
 
+launcher=$(dirname "$benchfs")/benchfs-run
+timeout 20 "$launcher" -- sh -c 'echo "$BENCHFS_MOUNT $BENCHFS_REGISTRY_DIR"' >"$room/output"
+expect "the launcher does the same" "grep -q '^/bfs $room/registry$' '$room/output'"
+timeout 20 "$launcher" --mount /a/../b -- true 2>/dev/null
+expect "and refuses what is no prefix" "[ $? -eq 2 ]"
+
 "$benchfs" check /bin/cat >"$room/output"
 expect "cat can be used" "[ $? -eq 0 ] && grep -q 'everything' '$room/output'"
 printf '\177ELF\001' >"$room/short"
