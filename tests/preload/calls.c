@@ -533,6 +533,14 @@ static void processes(void) {
   SAY(write(fd, "ghost", 5));
   SAY(pread(fd, text, 5, 0));
   close(fd);
+  /* A program that is given no environment. */
+  child = fork();
+  if (child == 0) {
+    char* nothing[] = {NULL};
+    execle("/bin/cat", "cat", in("shared"), (char*)NULL, nothing);
+    _exit(1);
+  }
+  wait_for(child);
   /* Programs below the directory. */
   make("script", "#!/bin/sh\necho script $1 >> \"$2\"\n");
   chmod(in("script"), 0755);

@@ -8,7 +8,7 @@ shift
 
 room=$(mktemp -d)
 export BENCHFS_REGISTRY_DIR=$room/registry
-mkdir "$BENCHFS_REGISTRY_DIR" "$room/local"
+mkdir "$BENCHFS_REGISTRY_DIR" "$room/work"
 finish() {
   "$benchfs" down >"$room/down" 2>&1 || cat "$room/down"
   rm -rf "$room"
@@ -28,7 +28,7 @@ run_in() {
   echo "status $status"
 }
 
-run_in "$room/local" "$@" >"$room/expected"
+run_in "$room/work" "$@" >"$room/expected"
 "$benchfs" run -- mkdir /bfs/work
 run_in /bfs/work "$benchfs" run -- "$@" >"$room/actual"
 diff -u --label local "$room/expected" --label prefix "$room/actual"

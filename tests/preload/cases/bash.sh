@@ -67,8 +67,8 @@ bash script three
 source /dev/stdin <<<'echo sourced'
 echo 'echo from a sourced file' >library.sh
 . ./library.sh
-exec >all
+exec 5>&1 >all
 echo everything
 /bin/echo more
-exec >/dev/stderr
+exec >&5 5>&-
 cat all

@@ -1,4 +1,5 @@
 # Files, directories, modules, child processes, memory maps.
+unset PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX
 /usr/bin/python3 - "$1" <<'END'
 import ctypes, glob, json, mmap, os, pathlib, shutil, subprocess, sys, tempfile
 top = pathlib.Path(sys.argv[1])
