@@ -164,7 +164,28 @@ int make_link(Counter& counter,
     counter.passed();
     return real().linkat(from.directory, from.path, to.directory, to.path, flags);
   }
-  return counter.refuse(from.is_ours && to.is_ours ? EPERM : EXDEV);
+  if (from.error != 0 || to.error != 0) {
+    return fail_with(from.error != 0 ? from.error : to.error);
+  }
+  if (!from.is_ours || !to.is_ours) {
+    return counter.refuse(EXDEV);
+  }
+  if ((flags & ~AT_SYMLINK_FOLLOW) != 0) {
+    return counter.refuse(EINVAL);
+  }
+  Errno keep;
+  Cluster here = cluster();
+  if ((flags & AT_SYMLINK_FOLLOW) != 0) {
+    resolve_by_walk(old_directory, old_path, Follow::kYes, from);
+  }
+  int error = here ? here.api->link(here.context, from.path, to.path) : -errno;
+  if (error == -EREMOTE) {
+    resolve_by_walk(old_directory, old_path, Follow::kNo, from);
+    resolve_by_walk(new_directory, new_path, Follow::kNo, to);
+    error = from.is_ours && to.is_ours ? here.api->link(here.context, from.path, to.path) : -EXDEV;
+  }
+  counter.served();
+  return keep.finish(error);
 }
 
 // Special files are not kept; regular ones of mknod() are made.

@@ -218,6 +218,14 @@ static void names(void) {
   SAY(unlink(in("d/none")));
   close(fd);
   show("d/one");
+  make("linked", "linked");
+  SAY(link(in("linked"), in("link-two")));
+  SAY(link(in("linked"), in("link-two")));
+  SAY(linkat(AT_FDCWD, in("link-two"), AT_FDCWD, in("link-three"), 0));
+  stat(in("linked"), &info);
+  printf("links %ld\n", (long)info.st_nlink);
+  SAY(unlink(in("linked")));
+  show("link-three");
   SAY(mknod(in("node"), S_IFREG | 0644, 0));
   SAY(mknod(in("node"), S_IFREG | 0644, 0));
 }

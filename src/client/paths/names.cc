@@ -71,7 +71,7 @@ rt::CoStatus Paths::rmdir(std::string path) {
 
 rt::CoStatus Paths::do_link(Attempt& attempt, const std::string& from, const std::string& to) {
   BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, from, Follow::kNo));
-  BENCHFS_CO_TRY(PathWalk walk, PathWalk::start(to));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(to));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return fail_errno(EEXIST);

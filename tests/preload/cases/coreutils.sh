@@ -52,6 +52,7 @@ tar czf tree.tgz copy && tar tzf tree.tgz | sort
 tar -C unpacked --compare -f tree.tar && echo compared
 install -m 750 copy/one installed && stat -c %a installed
 mktemp -p . >/dev/null && ls tmp.* | wc -l && rm tmp.*
+ln installed hard && stat -c %h hard
 rm -r copy unpacked archive
 rm -f none
 rm source/deep/numbers
