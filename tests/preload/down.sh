@@ -30,8 +30,9 @@ timeout 20 "$benchfs" run -- "$room/none" 2>/dev/null
 expect "a program that is not there" "[ $? -eq 127 ]"
 
 launcher=$(dirname "$benchfs")/benchfs-run
-timeout 20 "$launcher" -- sh -c 'echo "$BENCHFS_MOUNT $BENCHFS_REGISTRY_DIR"' >"$room/output"
-expect "the launcher does the same" "grep -q '^/bfs $room/registry$' '$room/output'"
+timeout 20 "$launcher" -- env >"$room/output"
+expect "the launcher sets the prefix" "grep -q '^BENCHFS_MOUNT=/bfs$' '$room/output'"
+expect "and the cluster" "grep -q '^BENCHFS_REGISTRY_DIR=$room/registry$' '$room/output'"
 timeout 20 "$launcher" --mount /a/../b -- true 2>/dev/null
 expect "and refuses what is no prefix" "[ $? -eq 2 ]"
 
