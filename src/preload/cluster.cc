@@ -57,8 +57,8 @@ void complain(const char* what, const char* why) {
   }
 }
 
-// While libbenchfs is loaded: UCX, which it needs for other nodes, must not catch the program's
-// signals, and must not put its own mmap() in the place of ours.
+// While libbenchfs connects: UCX, which it loads when a server is on another node, must not catch
+// the program's signals, and must not put its own mmap() in the place of ours.
 class UcxSettings {
  public:
   UcxSettings() {
@@ -111,7 +111,6 @@ bool load() {
   if (is_loaded) {
     return true;
   }
-  UcxSettings ucx;
   void* library = open_library();
   if (library == nullptr) {
     complain("cannot load libbenchfs", dlerror());
@@ -136,6 +135,7 @@ benchfs_context_t* connect() {
     return nullptr;
   }
   failed_at = now_seconds();
+  UcxSettings ucx;
   if (!load()) {
     return nullptr;
   }

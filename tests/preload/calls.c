@@ -236,6 +236,9 @@ static void attributes(void) {
   make("attr", "12345");
   SAY(chmod(in("attr"), 0604));
   SAY(chmod(in("none"), 0604));
+  errno = EXFULL;
+  SAY(chmod(in("attr"), 0604));
+  TRUE(errno == EXFULL);
   int fd = open(in("attr"), O_RDWR);
   SAY(fchmod(fd, 0640));
   SAY(fchown(fd, 7, 8));
@@ -535,6 +538,23 @@ static void processes(void) {
   SAY(lseek(fd, 0, SEEK_CUR));
   close(fd);
   show("shared");
+  /* What a child has open does not become another file when its parent opens one. */
+  int ends[2];
+  SAY(pipe(ends) == 0);
+  fd = open(in("kept"), O_CREAT | O_WRONLY, 0644);
+  child = fork();
+  if (child == 0) {
+    _exit(read(ends[0], text, 1) == 1 && write(fd, "kept", 4) == 4 ? 0 : 1);
+  }
+  close(fd);
+  fd = open(in("other"), O_CREAT | O_WRONLY, 0644);
+  SAY(write(ends[1], "x", 1));
+  wait_for(child);
+  close(fd);
+  close(ends[0]);
+  close(ends[1]);
+  show("kept");
+  show("other");
   /* An unlinked file survives. */
   fd = open(in("gone"), O_CREAT | O_RDWR, 0644);
   SAY(unlink(in("gone")));
