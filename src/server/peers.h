@@ -1,7 +1,10 @@
 // The other shards, as a shard sees them: the connection pool, and itself.
 #pragma once
 
+#include <cerrno>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "rpc/connection_pool.h"
 #include "rt/scope.h"
@@ -18,6 +21,14 @@ struct Peers {
   // For messages.
   [[nodiscard]] std::string name_of(wire::ShardId shard) const {
     return is_self(shard) ? "this server" : pool->at(shard).name();
+  }
+  // Of a wait that ended at its deadline: "what, waits for node_1, waits for node_2".
+  [[nodiscard]] Error waits_error(std::string what,
+                                  const std::vector<wire::ShardId>& shards) const {
+    for (wire::ShardId shard : shards) {
+      what += ", waits for " + name_of(shard);
+    }
+    return Error{Errc::kDeadline, ETIMEDOUT, std::move(what)};
   }
   [[nodiscard]] bool is_self(wire::ShardId shard) const { return shard == self; }
 

@@ -71,7 +71,7 @@ rt::CoResult<wire::Attr> Files::settled_attr(wire::InodeId inode, Deadline deadl
     if (!round->is_over) {
       rt::Wake wake = co_await round->ended.wait(deadline, peers_.stopping);
       if (wake == rt::Wake::kDeadline) {
-        co_return std::unexpected(waits_error("asking for the size", round->waits_for));
+        co_return std::unexpected(peers_.waits_error("asking for the size", round->waits_for));
       }
       BENCHFS_CO_TRY_VOID(rt::wake_status(wake, "asking for the size"));
     }
@@ -103,26 +103,37 @@ rt::Task<void> Files::readlink(rpc::Request& request) {
   co_await reply_entry(request, store_, attr, 0);
 }
 
+// What may fail comes before anything has happened, but for what is owed: a change that was made is
+// answered with the attributes of that moment.
+//
 // Times that are set must not be undone by writes from before, which a chunk shard may report
 // later: they are taken up first, by the clock that is ahead.
 rt::Task<void> Files::set_attr(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::SetAttrRequest>(request));
   wire::InodeId inode{body.inode};
-  if ((body.mask & wire::kSetSize) != 0) {
+  bool sets_size = (body.mask & wire::kSetSize) != 0;
+  bool sets_mtime = (body.mask & (wire::kSetMtime | wire::kSetMtimeNow)) != 0;
+  std::int64_t now_ns = 0;
+  wire::Attr before;
+  if (!sets_size || (sets_mtime && !is_at_rest(inode))) {
+    BENCHFS_SERVE_TRY(before, request, co_await exact_attr(inode, request.deadline()));
+    if (sets_mtime && before.is_regular()) {
+      (void)store_.apply(meta::Settle{inode, before.size, before.mtime_ns});
+      now_ns = before.mtime_ns;
+    }
+  }
+  if (sets_size) {
     BENCHFS_SERVE_TRY_VOID(request, co_await truncate(inode, body.size, request.deadline()));
   }
-  std::int64_t now_ns = wall_now_ns();
-  if ((body.mask & (wire::kSetMtime | wire::kSetMtimeNow)) != 0 && states_.find(inode) != nullptr) {
-    BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
-    if (attr.is_regular()) {
-      (void)store_.apply(meta::Settle{inode, attr.size, attr.mtime_ns});
-    }
-    now_ns = std::max(wall_now_ns(), attr.mtime_ns);
-  }
   if ((body.mask & ~wire::kSetSize) != 0) {
+    now_ns = std::max(wall_now_ns(), now_ns);
     BENCHFS_SERVE_TRY_VOID(request, store_.apply(meta::SetAttr{inode, body, now_ns}));
   }
-  BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(inode));
+  if (!sets_size) {
+    attr.size = std::max(attr.size, before.size);
+    attr.mtime_ns = sets_mtime ? attr.mtime_ns : std::max(attr.mtime_ns, before.mtime_ns);
+  }
   co_await request.reply(wire::EntryReply{attr, 0, 0});
 }
 

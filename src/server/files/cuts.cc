@@ -12,10 +12,24 @@ namespace benchfs::server {
 
 // --- Truncation ----------------------------------------------------------------------------------
 
+rt::CoResult<Files::InodeLocks::Guard> Files::lock(wire::InodeId inode, Deadline deadline) {
+  Result<InodeLocks::Guard> guard = co_await inode_locks_.lock(inode, deadline);
+  if (!guard && guard.error().code == Errc::kDeadline) {
+    FileState* state = states_.find(inode);
+    if (state != nullptr && state->phase != FileState::Phase::kAlive) {
+      co_return std::unexpected(waits_error(*state));
+    }
+    if (state != nullptr && state->round && !state->round->is_over) {
+      co_return std::unexpected(peers_.waits_error(guard.error().context, state->round->waits_for));
+    }
+  }
+  co_return guard;
+}
+
 // All shards that hold bytes are asked first: when one of them does not answer, nothing has
 // happened. Then the truncation is owed until all of them have cut.
 rt::CoStatus Files::truncate(wire::InodeId inode, std::uint64_t size, Deadline deadline) {
-  BENCHFS_CO_TRY(InodeLocks::Guard guard, co_await inode_locks_.lock(inode, deadline));
+  BENCHFS_CO_TRY(InodeLocks::Guard guard, co_await lock(inode, deadline));
   for (;;) {
     BENCHFS_CO_TRY_VOID(co_await wait_alive(inode, deadline));
     BENCHFS_CO_TRY(wire::Attr attr, store_.attr(inode));
@@ -31,7 +45,8 @@ rt::CoStatus Files::truncate(wire::InodeId inode, std::uint64_t size, Deadline d
     Shards shards = holders(attr);
     Asked known;
     if (!shards.empty()) {
-      BENCHFS_CO_TRY(known, co_await ask(attr, std::move(shards), 0, deadline));
+      guard.waits_for() = shards;
+      BENCHFS_CO_TRY(known, co_await ask(attr, std::move(shards), 0, deadline, &guard.waits_for()));
     }
     FileState* state = states_.find(inode);
     if (state != nullptr && state->phase != FileState::Phase::kAlive) {

@@ -55,8 +55,9 @@ struct FileState {
   std::vector<wire::ShardId> left;
   BootTime gone_at{};  // kDying: when nobody need be kept from hearing that it is gone
   std::shared_ptr<QueryRound> next_round;
-  bool has_round = false;  // one is under way
-  rt::WaitQueue changed;   // of phase
+  std::shared_ptr<QueryRound> round;  // under way
+  bool has_round = false;             // rounds are under way
+  rt::WaitQueue changed;              // of phase
 
   [[nodiscard]] Mark* find_mark(wire::ShardId shard) {
     auto found = std::ranges::find(marks, shard, &Mark::shard);

@@ -132,7 +132,6 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   // What exact_attr() does for an inode that is not at rest.
   rt::CoResult<wire::Attr> settled_attr(wire::InodeId inode, Deadline deadline);
   [[nodiscard]] Error waits_error(const FileState& state) const;
-  [[nodiscard]] Error waits_error(std::string what, const Shards& shards) const;
   [[nodiscard]] static Shards marked_shards(const FileState& state);
   struct Asked {
     wire::QueryChunksReply sum;
@@ -158,6 +157,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::CoResult<Reclaimer::Outcome> perform_settle(Reclaimer::Work work, Deadline deadline);
 
   // --- cuts.cc ---
+  // kDeadline names the shards that the holder of the lock waits for.
+  rt::CoResult<InodeLocks::Guard> lock(wire::InodeId inode, Deadline deadline);
   rt::CoStatus truncate(wire::InodeId inode, std::uint64_t size, Deadline deadline);
   rt::CoStatus cut(wire::Attr attr, std::uint64_t size, Deadline deadline);
   [[nodiscard]] wire::TruncateChunksRequest cut_request(const wire::Attr& attr,
@@ -208,7 +209,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   ChunkFiles* chunks_ = nullptr;
   rpc::Server* server_ = nullptr;
   FileStates states_;
-  InodeLocks inode_locks_;
+  InodeLocks inode_locks_{peers_};
   Reclaimer reclaimer_;
   std::uint64_t cuts_owed_ = 0;
   std::uint64_t frees_owed_ = 0;

@@ -114,6 +114,41 @@ TEST_F(FilesTest, ASizeThatIsNotKnownInTimeNamesWhoDidNotAnswer) {
   EXPECT_TRUE(stat(file).has_value());
 }
 
+TEST_F(FilesTest, AChangeOfAttributesThatIsNotAnsweredHasNotHappened) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  wire::SetAttrRequest chmod;
+  chmod.inode = file.inode;
+  chmod.mask = wire::kSetMode;
+  chmod.mode = 0600;
+  shard_.peer(1).answer_error(Opcode::kQueryChunks, Error{Errc::kDataLost, 0, {}});
+  EXPECT_EQ(shard_.call(chmod).error().code, Errc::kDataLost);
+  stores(1, 100);
+  EXPECT_EQ(stat(file).value().attr.mode & 07777, 0644U);
+  shard_.peer(1).hold(Opcode::kQueryChunks);
+  EXPECT_FALSE(shard_.call(chmod, {}, Deadline::after(milliseconds(500))).has_value());
+  shard_.peer(1).release(Opcode::kQueryChunks);
+  EXPECT_EQ(stat(file).value().attr.mode & 07777, 0644U);
+  auto changed = shard_.call(chmod);
+  ASSERT_TRUE(changed.has_value());
+  EXPECT_EQ(changed->attr.mode & 07777, 0600U);
+  EXPECT_EQ(changed->attr.size, 100U);
+}
+
+TEST_F(FilesTest, ATruncationThatHasHappenedIsAnsweredSo) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  shard_.peer(1).answer_error(Opcode::kQueryChunks, Error{Errc::kDataLost, 0, {}});
+  wire::SetAttrRequest cut;
+  cut.inode = file.inode;
+  cut.mask = wire::kSetSize | wire::kSetMode;
+  cut.mode = 0600;
+  auto changed = shard_.call(cut);
+  ASSERT_TRUE(changed.has_value()) << changed.error().message();
+  EXPECT_EQ(changed->attr.size, 0U);
+  EXPECT_EQ(changed->attr.mode & 07777, 0600U);
+}
+
 TEST_F(FilesTest, ATruncationThatHasBegunIsOwed) {
   wire::Attr file = create(shard_.local_name("f"), 1);
   ASSERT_TRUE(mark(1, file, 5).has_value());

@@ -158,8 +158,7 @@ void Files::after_close(const meta::Open& open) {
 rt::Task<void> Files::append(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::AppendRequest>(request));
   wire::InodeId inode{body.inode};
-  BENCHFS_SERVE_TRY(
-      InodeLocks::Guard guard, request, co_await inode_locks_.lock(inode, request.deadline()));
+  BENCHFS_SERVE_TRY(InodeLocks::Guard guard, request, co_await lock(inode, request.deadline()));
   BENCHFS_SERVE_TRY_VOID(request, co_await wait_alive(inode, request.deadline()));
   FileState* state = states_.find(inode);
   if (state != nullptr && std::ranges::any_of(state->marks, &Mark::is_plain)) {

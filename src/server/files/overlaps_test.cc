@@ -162,6 +162,42 @@ TEST_F(OverlapsTest, ThoseWhoComeLaterShareTheNextRoundUntilTheLastOfThemGivesUp
   EXPECT_EQ(queries(1), 2U);
 }
 
+// --- Waiting for a lock --------------------------------------------------------------------------
+
+// The error of an operation that waits for another one names the shard for which that one waits.
+TEST_F(OverlapsTest, AWaitForATruncationOrAnAppendNamesWhoDoesNotAnswer) {
+  wire::Attr file = make_marked(name_);
+  ASSERT_TRUE(mark(2, file, 5).has_value());
+  shard_.peer(2).hold(Opcode::kQueryChunks);
+  wire::SetAttrRequest cut;
+  cut.inode = file.inode;
+  cut.mask = wire::kSetSize;
+  wire::AppendRequest append;
+  append.inode = file.inode;
+  append.length = 10;
+  auto expect_named = [&] {
+    auto waits = shard_.call(append, {}, Deadline::after(milliseconds(2000)));
+    ASSERT_FALSE(waits.has_value());
+    EXPECT_TRUE(waits.error().message().contains("waits for node_2")) << waits.error().message();
+    EXPECT_FALSE(waits.error().message().contains("node_1")) << waits.error().message();
+  };
+  std::size_t asked = queries(1);
+  auto truncation = start(cut);
+  ASSERT_TRUE(shard_.eventually([&] { return queries(1) > asked; }));
+  expect_named();
+  shard_.peer(2).release(Opcode::kQueryChunks);
+  ASSERT_TRUE(ends(truncation));
+  shard_.peer(2).hold(Opcode::kQueryChunks);
+  ASSERT_TRUE(mark(1, file, 7).has_value());
+  ASSERT_TRUE(mark(2, file, 7).has_value());
+  asked = queries(1);
+  auto first = start(append);
+  ASSERT_TRUE(shard_.eventually([&] { return queries(1) > asked; }));
+  expect_named();
+  shard_.peer(2).release(Opcode::kQueryChunks);
+  ASSERT_TRUE(ends(first));
+}
+
 // --- Settling ------------------------------------------------------------------------------------
 
 TEST_F(OverlapsTest, AFileThatIsWrittenAgainIsSettledByItsLastClose) {

@@ -1,6 +1,8 @@
 #include "server/files/reclaimer.h"
 
 #include <algorithm>
+#include <ranges>
+#include <utility>
 
 #include "base/log.h"
 
@@ -33,9 +35,12 @@ void Reclaimer::owe(Work work, Nanos delay) {
     work.since = now;
     ++counts_[static_cast<std::size_t>(work.kind)];
   }
-  work.not_before = now + delay;
   Lane& to = lane(work.shard);
-  to.works.push_back(work);
+  if (delay > Nanos::zero()) {
+    to.later.emplace(now + delay, work);
+  } else {
+    to.due.push_back(work);
+  }
   to.changed.wake_all();
   if (!to.is_running) {
     to.is_running = peers_.scope->spawn(run(to));
@@ -45,7 +50,7 @@ void Reclaimer::owe(Work work, Nanos delay) {
 // Ends when nothing is left, or the shard stops.
 rt::Task<void> Reclaimer::run(Lane& lane) {
   Backoff backoff(kFirstPause, kLongestPause);
-  while (!lane.works.empty() || lane.under_way > 0) {
+  while (!lane.due.empty() || !lane.later.empty() || lane.under_way > 0) {
     if (peers_.stopping->is_cancelled()) {
       break;
     }
@@ -55,17 +60,19 @@ rt::Task<void> Reclaimer::run(Lane& lane) {
       (void)co_await lane.changed.wait(Deadline::at(now + kLongestPause), peers_.stopping);
       continue;
     }
-    auto due = std::ranges::find_if(lane.works, [&](const Work& w) { return w.not_before <= now; });
-    if (due == lane.works.end()) {
+    while (!lane.later.empty() && lane.later.begin()->first <= now) {
+      lane.due.push_back(lane.later.extract(lane.later.begin()).mapped());
+    }
+    if (lane.due.empty()) {
       MonoTime until = now + kLongestPause;
-      for (const Work& work : lane.works) {
-        until = std::min(until, work.not_before);
+      if (!lane.later.empty()) {
+        until = std::min(until, lane.later.begin()->first);
       }
       (void)co_await lane.changed.wait(Deadline::at(until), peers_.stopping);
       continue;
     }
-    Work work = *due;
-    lane.works.erase(due);
+    Work work = lane.due.front();
+    lane.due.pop_front();
     bool was_silent = lane.silent_since.has_value();
     ++lane.under_way;
     if (!was_silent) {
@@ -117,7 +124,7 @@ void Reclaimer::note_silence(Lane& lane, const Error& error) {
                 "shard {} does not do what this shard owes ({} works wait for it, and are tried "
                 "again until they are done): {}",
                 lane.shard.value,
-                lane.works.size() + 1,
+                lane.due.size() + lane.later.size() + 1,
                 error.message());
   }
 }
@@ -134,9 +141,12 @@ Reclaimer::Stats Reclaimer::stats() const {
     if (!lane) {
       continue;
     }
-    std::size_t looked_at = std::min<std::size_t>(lane->works.size(), 1000);
-    for (std::size_t i = 0; i < looked_at; ++i) {
-      stats.oldest = std::max(stats.oldest, now - lane->works[i].since);
+    constexpr std::size_t kLookedAt = 1000;
+    for (const Work& work : lane->due | std::views::take(kLookedAt)) {
+      stats.oldest = std::max(stats.oldest, now - work.since);
+    }
+    for (const Work& work : lane->later | std::views::values | std::views::take(kLookedAt)) {
+      stats.oldest = std::max(stats.oldest, now - work.since);
     }
     if (lane->silent_since) {
       stats.silent.push_back({lane->shard, now - *lane->silent_since});

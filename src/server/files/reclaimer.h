@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -37,7 +38,6 @@ class Reclaimer {
     std::uint64_t ticket = 0;
     wire::ShardId named_on{};
     MonoTime since{};  // owed; set by owe()
-    MonoTime not_before{};
   };
   enum class Outcome : std::uint8_t {
     kDone,   // or no longer needed
@@ -74,7 +74,8 @@ class Reclaimer {
  private:
   struct Lane {
     wire::ShardId shard;
-    std::deque<Work> works;
+    std::deque<Work> due;
+    std::multimap<MonoTime, Work> later;  // by when they are due
     std::size_t under_way = 0;
     bool is_running = false;
     std::optional<MonoTime> silent_since;

@@ -39,16 +39,10 @@ Files::Shards Files::holders(const wire::Attr& attr) const {
 }
 
 Error Files::waits_error(const FileState& state) const {
-  return waits_error(state.phase == FileState::Phase::kCut ? "a truncation of the file is under way"
-                                                           : "the file is being removed",
-                     state.left);
-}
-
-Error Files::waits_error(std::string what, const Shards& shards) const {
-  for (wire::ShardId shard : shards) {
-    what += ", waits for " + peers_.name_of(shard);
-  }
-  return Error{Errc::kDeadline, ETIMEDOUT, std::move(what)};
+  return peers_.waits_error(state.phase == FileState::Phase::kCut
+                                ? "a truncation of the file is under way"
+                                : "the file is being removed",
+                            state.left);
 }
 
 rt::CoStatus Files::wait_alive(wire::InodeId inode, Deadline deadline) {
@@ -81,7 +75,9 @@ rt::Task<void> Files::ask_one(wire::ShardId shard,
   } else {
     *out = co_await peers_.call(shard, query, deadline);
   }
-  if (waits_for != nullptr) {
+  bool has_answered =
+      *out || out->error().code == Errc::kPosix || out->error().code == Errc::kDataLost;
+  if (waits_for != nullptr && has_answered) {
     std::erase(*waits_for, shard);
   }
 }
@@ -164,6 +160,7 @@ rt::Task<void> Files::run_rounds(wire::InodeId inode) {
     }
     Shards shards = marked_shards(*state);
     round->waits_for = shards;
+    state->round = round;
     Result<wire::Attr> attr = store_.attr(inode);
     if (!attr) {
       round->sum = std::unexpected(attr.error());

@@ -33,7 +33,8 @@ class Names {
     bool had_earlier_life = false;  // of this shard, which may have granted leases
   };
   Names(meta::MetaStore& store, InodeDoor& inodes, Peers& peers, Config config)
-      : owed_(peers),
+      : locks_(peers),
+        owed_(peers),
         shared_{.store = store, .inodes = inodes, .peers = peers, .locks = locks_, .owed = owed_},
         leases_({.lease = config.directory_lease}),
         rename_lock_(peers, owed_, config.rename_lease),

@@ -10,11 +10,6 @@
 #include "server/names/retry.h"
 
 namespace benchfs::server {
-namespace {
-
-constexpr wire::ShardId kGranter{0};
-
-}  // namespace
 
 // --- The owner's half ----------------------------------------------------------------------------
 

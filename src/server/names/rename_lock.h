@@ -20,6 +20,8 @@ namespace benchfs::server {
 
 class RenameLock {
  public:
+  static constexpr wire::ShardId kGranter{0};
+
   RenameLock(Peers& peers, OwedCalls& owed, Nanos lease)
       : peers_(peers), owed_(owed), lease_(lease) {}
 

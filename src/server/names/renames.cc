@@ -79,6 +79,16 @@ rt::Task<void> Renames::run_to_end(MovePtr move, rt::CoStatus task) {
   move->ended.set();
 }
 
+// Told to those who wait for the rename, or for the old name.
+void Renames::waits_for(Move& move, wire::ShardId shard) {
+  move.waits_for = shared_.peers.name_of(shard);
+  std::vector<wire::ShardId>& shards = move.guard.waits_for();
+  shards.clear();
+  if (!shared_.peers.is_self(shard)) {
+    shards.push_back(shard);
+  }
+}
+
 void Renames::remove_old_entry(const Move& move) {
   (void)shared_.store.apply(meta::RemoveEntry{move.from.parent, move.from.name, wall_now_ns()});
 }
@@ -92,6 +102,7 @@ rt::Task<void> Renames::tell_home_of_replaced(const Move& move) {
 rt::CoStatus Renames::move_file(MovePtr move) {
   wire::ShardId shard =
       cluster::entry_shard(move->to.parent, move->to.name, shared_.peers.shard_count);
+  waits_for(*move, shard);
   Installs::Asked asked =
       co_await installs_.ask(shard, move->to, move->entry, move->flags, move->deadline);
   if (asked.unknown) {
@@ -110,7 +121,6 @@ rt::CoStatus Renames::move_file(MovePtr move) {
 rt::CoStatus Renames::settle(MovePtr move, Installs::Asked asked) {
   wire::ShardId shard =
       cluster::entry_shard(move->to.parent, move->to.name, shared_.peers.shard_count);
-  move->waits_for = shared_.peers.name_of(shard);
   BENCHFS_CO_TRY(bool installed, co_await installs_.settle(shard, *asked.unknown));
   if (installed) {
     remove_old_entry(*move);
@@ -133,6 +143,7 @@ rt::CoStatus Renames::move_directory(MovePtr move) {
   if (done) {
     // Other directories may move. Look-ups of this old name wait until all clients forgot it.
     move->waits_for = "clients that have the old name cached";
+    move->guard.waits_for().clear();
     co_await leases_.revoke(move->from);
     co_await tell_home_of_replaced(*move);
   }
@@ -150,11 +161,12 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
   if (entry.inode != move->entry.inode) {
     co_return fail(Errc::kBusy, "the entry changed");
   }
-  BENCHFS_CO_TRY_VOID(co_await check_no_loop(entry.inode, to.parent, move->deadline));
+  BENCHFS_CO_TRY_VOID(co_await check_no_loop(*move, entry.inode));
   // What was checked holds as long as the lease does.
+  waits_for(*move, RenameLock::kGranter);
   BENCHFS_CO_TRY_VOID(co_await lock_.extend(move->lease, move->deadline));
   wire::ShardId shard = cluster::entry_shard(to.parent, to.name, shared_.peers.shard_count);
-  move->waits_for = shared_.peers.name_of(shard);
+  waits_for(*move, shard);
   Deadline step = move->deadline.earlier(lock_.step_end(move->lease));
   (void)shared_.peers.scope->spawn(keep_lease(move));
   Installs::Asked asked = co_await installs_.ask(shard, to, entry, move->flags, step);
@@ -170,7 +182,7 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
   }
   BENCHFS_CO_TRY_VOID(std::move(done));
   if (from.parent != to.parent) {
-    move->waits_for = shared_.peers.name_of(entry.inode.home());
+    waits_for(*move, entry.inode.home());
     co_await tell_parent(entry.inode, to.parent, move->lease.move);
   }
   co_return Status{};
@@ -214,10 +226,8 @@ rt::CoResult<wire::InodeId> Renames::parent_of(wire::InodeId directory, Deadline
 }
 
 // Walks from the new parent to the root; the moved directory must not be on the way.
-rt::CoStatus Renames::check_no_loop(wire::InodeId moved,
-                                    wire::InodeId new_parent,
-                                    Deadline deadline) {
-  wire::InodeId at = new_parent;
+rt::CoStatus Renames::check_no_loop(Move& move, wire::InodeId moved) {
+  wire::InodeId at = move.to.parent;
   for (int depth = 0; depth < kMaxDepth; ++depth) {
     if (at == moved) {
       co_return fail_errno(EINVAL);
@@ -225,7 +235,8 @@ rt::CoStatus Renames::check_no_loop(wire::InodeId moved,
     if (at == wire::kRootInode) {
       co_return Status{};
     }
-    Result<wire::InodeId> parent = co_await parent_of(at, deadline);
+    waits_for(move, at.home());
+    Result<wire::InodeId> parent = co_await parent_of(at, move.deadline);
     if (!parent && parent.error().is_posix(ENOENT)) {
       co_return fail_errno(ESTALE);  // the new parent is gone: the client's cache is old
     }

@@ -62,11 +62,13 @@ class Renames {
   rt::CoStatus run(MovePtr move, rt::CoStatus task);
   rt::Task<void> run_to_end(MovePtr move, rt::CoStatus task);
   rt::CoStatus settle(MovePtr move, Installs::Asked asked);
+  // The old name is locked.
+  void waits_for(Move& move, wire::ShardId shard);
   void remove_old_entry(const Move& move);
   // What nobody may see afterwards as still named.
   rt::Task<void> tell_home_of_replaced(const Move& move);
 
-  rt::CoStatus check_no_loop(wire::InodeId moved, wire::InodeId new_parent, Deadline deadline);
+  rt::CoStatus check_no_loop(Move& move, wire::InodeId moved);
   rt::CoResult<wire::InodeId> parent_of(wire::InodeId directory, Deadline deadline);
   rt::Task<void> tell_parent(wire::InodeId directory, wire::InodeId parent, std::uint64_t move);
   // Extends the lease while it is needed.

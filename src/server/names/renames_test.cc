@@ -13,6 +13,8 @@ using Kind = OwedCalls::Kind;
 constexpr Nanos kShort = std::chrono::milliseconds(100);
 // Enough for the call to begin.
 constexpr Nanos kSecond = std::chrono::seconds(1);
+// Enough for the answer to come.
+constexpr Nanos kPatient = std::chrono::seconds(2);
 
 class RenamesTest : public testing::NamesTest {
  protected:
@@ -42,6 +44,17 @@ TEST_F(RenamesTest, TheOldNameIsLockedUntilTheOtherShardHasSaidThatTheNewOneIsTh
   peer_.set_installed(true);
   peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kOk);
   EXPECT_EQ(lookup(from_).error().to_errno(), ENOENT);
+  EXPECT_TRUE(is_paid(Kind::kRename));
+}
+
+TEST_F(RenamesTest, AWaitForTheOldNameNamesWhoDoesNotAnswer) {
+  start();
+  put(from_, moved_, S_IFREG);
+  rename_to_silent_peer();
+  Result<wire::EntryReply> waits = lookup(from_, kPatient);
+  ASSERT_FALSE(waits);
+  EXPECT_TRUE(waits.error().message().contains("waits for node_1")) << waits.error().message();
+  peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kOk);
   EXPECT_TRUE(is_paid(Kind::kRename));
 }
 

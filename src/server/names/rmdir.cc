@@ -22,8 +22,12 @@ Status DirectoryRemoval::freeze_here(const wire::FreezeDirectoryRequest& body) {
 rt::Task<void> DirectoryRemoval::freeze_one(wire::ShardId shard,
                                             wire::FreezeDirectoryRequest body,
                                             Deadline deadline,
-                                            Status* out) {
+                                            Status* out,
+                                            std::vector<wire::ShardId>* waits_for) {
   Result<wire::NoReply> reply = co_await shared_.peers.call(shard, body, deadline);
+  if (reply || reply.error().code == Errc::kPosix) {
+    std::erase(*waits_for, shard);
+  }
   // A home that lost the directory in a restart makes no entries in it.
   bool is_lost =
       !reply && reply.error().is_posix(ESTALE) && shard == wire::InodeId{body.directory}.home();
@@ -34,7 +38,8 @@ rt::Task<void> DirectoryRemoval::freeze_one(wire::ShardId shard,
 
 rt::CoStatus DirectoryRemoval::freeze_everywhere(wire::InodeId directory,
                                                  std::uint64_t owner,
-                                                 Deadline deadline) {
+                                                 Deadline deadline,
+                                                 std::vector<wire::ShardId>* waits_for) {
   wire::FreezeDirectoryRequest body;
   body.directory = directory.value;
   body.owner = owner;
@@ -43,7 +48,8 @@ rt::CoStatus DirectoryRemoval::freeze_everywhere(wire::InodeId directory,
   rt::Group group(*shared_.peers.scope);
   for (std::uint32_t shard = 0; shard < shared_.peers.shard_count; ++shard) {
     if (!shared_.peers.is_self(wire::ShardId{shard})) {
-      group.add(freeze_one(wire::ShardId{shard}, body, deadline, &results[shard]));
+      waits_for->push_back(wire::ShardId{shard});
+      group.add(freeze_one(wire::ShardId{shard}, body, deadline, &results[shard], waits_for));
     }
   }
   bool all = co_await group.wait();
@@ -125,7 +131,8 @@ rt::CoResult<Dropped> DirectoryRemoval::remove(EntryKey key,
   }
   std::uint64_t owner = random_id();
   std::uint64_t lives = new_lives_;
-  Status done = co_await freeze_everywhere(entry.inode, owner, deadline);
+  std::shared_ptr<std::vector<wire::ShardId>> waits_for = shared_.locks.waits_for(key);
+  Status done = co_await freeze_everywhere(entry.inode, owner, deadline, waits_for.get());
   if (done && lives != new_lives_) {
     done = fail(Errc::kBusy, "a server that may have frozen the directory started again");
   }

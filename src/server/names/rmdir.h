@@ -9,6 +9,7 @@
 // Thread: the shard's.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -39,11 +40,16 @@ class DirectoryRemoval {
  private:
   rt::CoStatus try_rmdir(const EntryKey& key, Deadline deadline);
   Status freeze_here(const wire::FreezeDirectoryRequest& body);
-  rt::CoStatus freeze_everywhere(wire::InodeId directory, std::uint64_t owner, Deadline deadline);
+  // Takes those that have answered out of `waits_for`.
+  rt::CoStatus freeze_everywhere(wire::InodeId directory,
+                                 std::uint64_t owner,
+                                 Deadline deadline,
+                                 std::vector<wire::ShardId>* waits_for);
   rt::Task<void> freeze_one(wire::ShardId shard,
                             wire::FreezeDirectoryRequest body,
                             Deadline deadline,
-                            Status* out);
+                            Status* out,
+                            std::vector<wire::ShardId>* waits_for);
   void end_freeze(const wire::ThawDirectoryRequest& body);
   void thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed);
 

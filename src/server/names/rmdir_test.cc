@@ -142,6 +142,20 @@ TEST_F(DirectoryRemovalTest, ADirectoryIsNotRenamedWhileItIsRemoved) {
   EXPECT_EQ(lookup(name_on(testing::kSelf, "other")).error().to_errno(), ENOENT);
 }
 
+TEST_F(DirectoryRemovalTest, AWaitForItNamesWhoDoesNotAnswer) {
+  start();
+  ASSERT_TRUE(mkdir(name_));
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kNever);
+  wire::RmdirRequest body{.parent = wire::kRootInode.value,
+                          .name_bytes = static_cast<std::uint16_t>(name_.size())};
+  auto removal = start_call(body, name_);
+  Result<wire::EntryReply> waits = lookup(name_, std::chrono::seconds(2));
+  ASSERT_FALSE(waits);
+  EXPECT_TRUE(waits.error().message().contains("waits for node_1")) << waits.error().message();
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kOk);
+  ASSERT_TRUE(is_done(removal));
+}
+
 TEST_F(DirectoryRemovalTest, ADirectoryThatItsHomeLostCanBeRemoved) {
   start();
   put(name_, wire::InodeId::make(testing::kPeer, 9), S_IFDIR);
