@@ -25,6 +25,8 @@ RUN_BY = {
     "docs/models/run-sizes.sh": "test_the_models_need_spin",
     "run": "test_run_builds_and_counts_tests",
     "tests/capi/install_test.sh": "capi.install",
+    "tests/preload/compare.sh": "preload.calls",
+    "tests/preload/down.sh": "preload.down",
     "tools/bench.sh": "test_bench_explains_itself",
     "tools/demo.sh": "test_demo",
     "tools/install-deps.sh": "test_groups_of_packages",
