@@ -85,6 +85,16 @@ TEST_F(MoreCommands, LinksAreMadeReplacedAndRead) {
   EXPECT_EQ(ok({"readlink", "bfs:/d/c"}), "/d/e/c\n");
   EXPECT_EQ(ok({"ls", "bfs:/d"}), "a.dat\nc\ne\nl\n");
   fails({"readlink", "bfs:/d"}, "benchfs readlink: bfs:/d: not a symbolic link\n");
+
+  ok({"ln", "bfs:/d/a.dat", "bfs:/d/second"});
+  EXPECT_EQ(attributes("bfs:/d/second")["inode"], attributes("bfs:/d/a.dat")["inode"]);
+  EXPECT_EQ(attributes("bfs:/d/a.dat")["nlink"], 2);
+  fails({"ln", "bfs:/d/e/c", "bfs:/d/second"}, "benchfs ln: bfs:/d/second: File exists\n");
+  ok({"ln", "-f", "bfs:/d/e/c", "bfs:/d/second"});
+  EXPECT_EQ(attributes("bfs:/d/a.dat")["nlink"], 1);
+  fails({"ln", "a.dat", "bfs:/d/third"},
+        "benchfs ln: a.dat: not in BenchFS: write bfs:/…, or -s for a symbolic link\n",
+        2);
 }
 
 TEST_F(MoreCommands, TreesAreSearched) {
@@ -137,7 +147,7 @@ TEST_F(MoreCommands, BashCompletesCommandsOptionsAndPaths) {
       _benchfs; echo "${COMPREPLY[*]}"
     }
     program=$1
-    complete_line 'benchfs ch'
+    complete_line 'benchfs tr'
     complete_line 'benchfs bench io --req'
     complete_line 'benchfs --timeout 3 cp --rec'
     complete_line 'benchfs ls bfs:/d/e/'
@@ -148,7 +158,7 @@ TEST_F(MoreCommands, BashCompletesCommandsOptionsAndPaths) {
           .wait(patience());
   EXPECT_EQ(ended.exit_code, 0);
   EXPECT_EQ(ended.out,
-            "chmod chown\n--request\n--recursive\n/d/e/B.DAT /d/e/c\n/d/a.dat\n/etc/hostname\n")
+            "tree truncate\n--request\n--recursive\n/d/e/B.DAT /d/e/c\n/d/a.dat\n/etc/hostname\n")
       << ended.err;
 }
 

@@ -61,8 +61,7 @@ class CopyCommand {
     if (copier_.split_links() > 0) {
       progress_.clear_line();
       fmt::print(stderr,
-                 "benchfs cp: {} hard {} became {} of {} own, because BenchFS does not support "
-                 "hard links\n",
+                 "benchfs cp: {} hard {} became {} of {} own\n",
                  copier_.split_links(),
                  copier_.split_links() == 1 ? "link" : "links",
                  copier_.split_links() == 1 ? "a file" : "files",
@@ -158,7 +157,7 @@ void add_cp_command(CLI::App& app, Context& context) {
       "is\nreported and left out; the exit code is then 1. When the target is full, the copy stops "
       "and\nremoves the files that it could not complete. Ctrl-C stops between two parts of a file "
       "(exit\ncode 130) and leaves the files being copied incomplete. Each name of a hard-linked "
-      "file becomes\na separate file, because BenchFS does not support hard links.\n"
+      "file becomes\na separate file.\n"
       "\n"
       "  benchfs cp input.dat bfs:/input.dat        into BenchFS\n"
       "  benchfs cp -r /usr/include bfs:/           a whole tree, as bfs:/include\n"

@@ -25,9 +25,28 @@ std::string place_of(Session& session, const std::string& path, std::string_view
   return attr && attr->is_directory() ? join_path(path, base_name(target)) : path;
 }
 
+Status make_link(Session& session, const LinkArguments& arguments, const std::string& place) {
+  std::string target = arguments.target;
+  if (is_remote(target)) {
+    target.erase(0, kRemotePrefix.size());
+  }
+  return arguments.symbolic ? session.run(session.fs().symlink(target, place))
+                            : session.run(session.fs().link(target, place));
+}
+
+// Never without the name: the new link takes it at once.
+Status replace_by_link(Session& session, const LinkArguments& arguments, const std::string& place) {
+  std::string aside = fmt::format("{}.ln-{}", place, ::getpid());
+  BENCHFS_TRY_VOID(make_link(session, arguments, aside));
+  Status renamed = session.run(session.fs().rename(aside, place));
+  // A rename to another name of the same file leaves both.
+  (void)session.run(session.fs().unlink(aside));
+  return renamed;
+}
+
 int run_ln(const Context& context, const LinkArguments& arguments) {
-  if (!arguments.symbolic) {
-    report("ln", "", "only symbolic links are supported; write ln -s TARGET LINK");
+  if (!arguments.symbolic && !is_remote(arguments.target)) {
+    report("ln", arguments.target, "not in BenchFS: write bfs:/…, or -s for a symbolic link");
     return kExitUsage;
   }
   std::optional<Session> session = Session::open(context, "ln");
@@ -38,22 +57,10 @@ int run_ln(const Context& context, const LinkArguments& arguments) {
   if (!path) {
     return session->exit_code();
   }
-  std::string target = arguments.target;
-  if (is_remote(target)) {
-    target.erase(0, kRemotePrefix.size());
-  }
-  std::string place = place_of(*session, *path, target);
-  Status made = session->run(session->fs().symlink(target, place));
+  std::string place = place_of(*session, *path, arguments.target);
+  Status made = make_link(*session, arguments, place);
   if (!made && made.error().is_posix(EEXIST) && arguments.force) {
-    // Never without the name: the new link takes it at once.
-    std::string aside = fmt::format("{}.ln-{}", place, ::getpid());
-    made = session->run(session->fs().symlink(target, aside));
-    if (made) {
-      made = session->run(session->fs().rename(aside, place));
-      if (!made) {
-        (void)session->run(session->fs().unlink(aside));
-      }
-    }
+    made = replace_by_link(*session, arguments, place);
   }
   if (!made) {
     session->fail(to_argument(place), made.error());
@@ -87,16 +94,21 @@ int run_readlink(const Context& context, const std::vector<std::string>& paths) 
 
 void add_ln_command(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<LinkArguments>();
-  CLI::App* command = app.add_subcommand("ln", "Make symbolic links");
-  command->add_option("TARGET", arguments->target, "What the link leads to; need not exist")
+  CLI::App* command = app.add_subcommand("ln", "Make links");
+  command
+      ->add_option("TARGET",
+                   arguments->target,
+                   "A file in BenchFS; with -s what the link shall lead to, which need not exist")
       ->required();
   command->add_option("LINK", arguments->link, "The link, or a directory for it, in BenchFS")
       ->required();
-  command->add_flag("-s,--symbolic", arguments->symbolic, "Make a symbolic link");
+  command->add_flag(
+      "-s,--symbolic", arguments->symbolic, "Make a symbolic link, not another name of the file");
   command->add_flag("-f,--force", arguments->force, "Replace LINK if it exists");
   command->footer(
-      "A TARGET without a leading / is relative to the directory of the link.\n"
+      "With -s a TARGET without a leading / is relative to the directory of the link.\n"
       "\n"
+      "  benchfs ln bfs:/results/out.dat bfs:/keep/out.dat\n"
       "  benchfs ln -s run-7 bfs:/results/latest\n"
       "  benchfs ln -sf bfs:/input/mesh bfs:/mesh");
   command->callback([arguments, &context] { context.exit_code = run_ln(context, *arguments); });
