@@ -6,7 +6,8 @@ their own.
                                   (integrations/ior/install) and IOR is built if it has to be
     ./run test-ior --ior PATH --through mount
                                   through `benchfs mount`, with the back ends that IOR has for every
-                                  file system: POSIX, and MPIIO, HDF5, NCMPI, MMAP, AIO if it has them
+                                  file system: POSIX, and MPIIO, HDF5, NCMPI, MMAP, AIO if it has them;
+                                  --through preload: the same through `benchfs run`
     ./run test-ior                without IOR: `benchfs bench io` and `benchfs bench md` in the
                                   same shapes
 
@@ -228,17 +229,18 @@ def check_output(output):
 class Ior:
     """The programs of an IOR source tree, on files below `root`."""
 
-    def __init__(self, tree, cluster, ranks, scratch, backend="BENCHFS", root=""):
+    def __init__(self, tree, cluster, ranks, scratch, backend="BENCHFS", root="", launcher=()):
         self.tree, self.cluster, self.ranks, self.scratch = tree, cluster, ranks, scratch
-        self.backend, self.root = backend, root
+        self.backend, self.root, self.launcher = backend, root, launcher
 
     def using(self, backend):
-        return Ior(self.tree, self.cluster, self.ranks, self.scratch, backend, self.root)
+        return Ior(self.tree, self.cluster, self.ranks, self.scratch, backend, self.root, self.launcher)
 
     def _run(self, program, arguments):
         words = [f"{self.root}{word}" if str(word).startswith("/") else word for word in arguments]
-        output = self.cluster.run(["mpirun", "-np", self.ranks, self.tree / "src" / program, "-a",
-                                   self.backend, *words], cwd=self.scratch)
+        output = self.cluster.run(["mpirun", "-np", self.ranks, *self.launcher,
+                                   self.tree / "src" / program, "-a", self.backend, *words],
+                                  cwd=self.scratch)
         check_output(output)
         return output
 
@@ -407,11 +409,18 @@ def run(arguments, programs):
                 what += ", through the mount"
                 mount = stack.enter_context(cluster.mounted(directory / "mnt"))
                 ior = Ior(arguments.ior, cluster, arguments.ranks, directory, "POSIX", mount)
+            elif arguments.through == "preload":
+                what += ", through the preload library"
+                ior = Ior(arguments.ior, cluster, arguments.ranks, directory, "POSIX", "/bfs",
+                          [programs / "benchfs-run", "--"])
             else:
                 ior = Ior(arguments.ior, cluster, arguments.ranks, directory)
             cases = ior_cases(ior, arguments.short)
             if arguments.through != "backend":
-                cases += standard_cases(ior, arguments.short, backends_of(arguments.ior))
+                backends = backends_of(arguments.ior)
+                if arguments.through == "preload":
+                    backends -= {"AIO"}  # libaio goes to the kernel by itself
+                cases += standard_cases(ior, arguments.short, backends)
         else:
             what = "IOR was not given (--ior PATH): benchfs bench io and md in the same shapes"
             cases = own_cases(Own(programs / "benchfs", cluster, arguments.ranks), arguments.short)
@@ -424,7 +433,7 @@ def parse():
     parser = argparse.ArgumentParser(prog="./run test-ior", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ior", type=pathlib.Path, metavar="PATH", help="source tree of IOR 4")
-    parser.add_argument("--through", choices=("backend", "mount"), default="backend",
+    parser.add_argument("--through", choices=("backend", "mount", "preload"), default="backend",
                         help="how IOR reaches the files (default: the back end of BenchFS)")
     parser.add_argument("--servers", type=int, default=4)
     parser.add_argument("--ranks", type=int, default=2, help="client processes (default: 2)")
