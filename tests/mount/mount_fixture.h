@@ -32,6 +32,9 @@ class MountTest : public SystemTest {
   void run_script(const std::string& directory, const std::string& script);
 
   nlohmann::json cluster_;
+  // LSAN_OPTIONS as the tests were started with. At the end of a process that has gone to the
+  // background the leak sanitizer sometimes waits for ever, so the programs run without it here.
+  std::string leak_options_;
 
  private:
   std::vector<Mounted> mounts_;

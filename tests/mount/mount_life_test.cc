@@ -22,6 +22,7 @@ class MountLife : public MountTest {};
 TEST_F(MountLife, ForegroundEndsWithASignalAndWithUmount) {
   std::string directory = path("mnt");
   std::filesystem::create_directory(directory);
+  ::setenv("LSAN_OPTIONS", leak_options_.c_str(), 1);
   for (int number : {SIGTERM, SIGINT, SIGHUP, 0}) {
     Process process(
         {BENCHFS_PROGRAM, "--registry-dir", registry(), "mount", "--foreground", directory},
@@ -166,7 +167,6 @@ TEST_F(MountLife, AnOrdinaryUserMountsWithFusermount) {
     exec setpriv --reuid nobody --clear-groups sh -c 'set -eu
       mkdir registry && chmod 700 registry && mkdir mnt
       export BENCHFS_REGISTRY_DIR=$PWD/registry
-      export LSAN_OPTIONS=detect_leaks=0  # this user may not read the list of suppressions
       "$1" up --servers 1 --engine memory >&2
       trap "$1 down >&2" EXIT
       "$1" mount mnt >&2
