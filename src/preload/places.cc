@@ -204,14 +204,10 @@ void find_place(int directory, const char* path, Place& place) {
   }
   char absolute[kPathRoom];
   if (to_absolute(directory, path, absolute, place)) {
-    bool needs_walk = false;
-    const char* rest = behind_prefix(absolute, needs_walk);
-    if (rest != nullptr) {
-      std::strcpy(place.text, *rest != '\0' ? rest : "/");
-      place.is_ours = true;
+    decide(absolute, directory, path, place);
+    if (place.is_ours && place.path != place.text) {
+      std::strcpy(place.text, place.path);
       place.path = place.text;
-    } else if (needs_walk) {
-      resolve_by_walk(directory, path, Follow::kNo, place);
     }
   }
 }

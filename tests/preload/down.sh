@@ -28,6 +28,9 @@ timeout 20 "$benchfs" run --mount /etc -- true 2>"$room/error"
 expect "a prefix with files below it is refused" "[ $? -eq 1 ] && grep -q 'files below the prefix' '$room/error'"
 timeout 20 "$benchfs" run -- "$room/none" 2>/dev/null
 expect "a program that is not there" "[ $? -eq 127 ]"
+mkdir "$room/gone"
+(cd "$room/gone" && rmdir "$room/gone" && timeout 20 "$benchfs" --registry-dir registry run -- true) 2>/dev/null
+expect "a working directory that was removed" "[ $? -eq 0 ]"
 
 launcher=$(dirname "$benchfs")/benchfs-run
 timeout 20 "$launcher" -- env >"$room/output"

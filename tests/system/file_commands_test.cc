@@ -54,21 +54,6 @@ class FileCommands : public SystemTest {
  protected:
   void SetUp() override { up({"--servers", "2"}); }
 
-  // Runs a command that must succeed and say nothing on standard error; returns its output.
-  std::string ok(std::vector<std::string> arguments) {
-    std::string name = arguments.front();
-    Ended ended = benchfs(std::move(arguments));
-    EXPECT_EQ(ended.exit_code, 0) << name << ": " << ended.err;
-    EXPECT_EQ(ended.err, "") << name;
-    return ended.out;
-  }
-  // Runs a command that must fail with this on standard error.
-  void fails(std::vector<std::string> arguments, const std::string& message, int exit_code = 1) {
-    std::string name = arguments.front();
-    Ended ended = benchfs(std::move(arguments));
-    EXPECT_EQ(ended.exit_code, exit_code) << name << ": " << ended.err;
-    EXPECT_EQ(ended.err, message) << name;
-  }
   // A local file with this text.
   std::string local(const std::string& name, const std::string& text) {
     write_file(path(name), text);

@@ -10,19 +10,6 @@ class MoreCommands : public SystemTest {
  protected:
   void SetUp() override { up({"--servers", "2", "--engine", "memory"}); }
 
-  std::string ok(std::vector<std::string> arguments) {
-    std::string name = arguments.front();
-    Ended ended = benchfs(std::move(arguments));
-    EXPECT_EQ(ended.exit_code, 0) << name << ": " << ended.err;
-    EXPECT_EQ(ended.err, "") << name;
-    return ended.out;
-  }
-  void fails(std::vector<std::string> arguments, const std::string& message, int exit_code = 1) {
-    std::string name = arguments.front();
-    Ended ended = benchfs(std::move(arguments));
-    EXPECT_EQ(ended.exit_code, exit_code) << name << ": " << ended.err;
-    EXPECT_EQ(ended.err, message) << name;
-  }
   nlohmann::json attributes(const std::string& argument) {
     return nlohmann::json::parse(ok({"stat", "--json", argument}), nullptr, false)[0];
   }

@@ -16,6 +16,23 @@ nlohmann::json SystemTest::up(std::vector<std::string> arguments) {
   return cluster;
 }
 
+std::string SystemTest::ok(std::vector<std::string> arguments) {
+  std::string name = arguments.front();
+  Ended ended = benchfs(std::move(arguments));
+  EXPECT_EQ(ended.exit_code, 0) << name << ": " << ended.err;
+  EXPECT_EQ(ended.err, "") << name;
+  return ended.out;
+}
+
+void SystemTest::fails(std::vector<std::string> arguments,
+                       const std::string& message,
+                       int exit_code) {
+  std::string name = arguments.front();
+  Ended ended = benchfs(std::move(arguments));
+  EXPECT_EQ(ended.exit_code, exit_code) << name << ": " << ended.err;
+  EXPECT_EQ(ended.err, message) << name;
+}
+
 client::Options SystemTest::client_options() const {
   client::Options options;
   options.registry_dir = registry();

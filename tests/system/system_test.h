@@ -22,6 +22,10 @@ class SystemTest : public DaemonFixture {
   static pid_t pid_of(const nlohmann::json& cluster, std::size_t daemon) {
     return cluster["daemons"][daemon]["pid"].get<pid_t>();
   }
+  // Runs a command that must succeed and say nothing on standard error; returns its output.
+  std::string ok(std::vector<std::string> arguments);
+  // Runs a command that must fail with this on standard error.
+  void fails(std::vector<std::string> arguments, const std::string& message, int exit_code = 1);
   [[nodiscard]] client::Options client_options() const;
   std::unique_ptr<client::Client> connect();
 };

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "cli/command.h"
@@ -84,7 +85,9 @@ int run(const Context& context, const RunOptions& options) {
       others != nullptr && *others != '\0' ? fmt::format("{}:{}", *library, others) : *library;
   setenv("LD_PRELOAD", preload.c_str(), 1);
   setenv("BENCHFS_MOUNT", options.prefix.c_str(), 1);
-  setenv("BENCHFS_REGISTRY_DIR", std::filesystem::absolute(context.registry_dir).c_str(), 1);
+  std::error_code ignored;
+  std::string registry = std::filesystem::absolute(context.registry_dir, ignored);
+  setenv("BENCHFS_REGISTRY_DIR", registry.c_str(), 1);
   std::vector<char*> arguments;
   for (const std::string& argument : options.command) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
