@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <map>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -241,7 +242,8 @@ class DirectoryReaderTest : public NodesTest {
                     std::string cursor(reader.read_text(body.cursor_bytes));
                     std::vector<std::byte> page;
                     wire::ReaddirReply header{.entry_count = 0, .at_end = 1};
-                    for (auto it = names_.upper_bound(cursor); it != names_.end(); ++it) {
+                    const std::set<std::string> names = names_.copy();
+                    for (auto it = names.upper_bound(cursor); it != names.end(); ++it) {
                       if (header.entry_count == kPage) {
                         header.at_end = 0;
                         break;
@@ -281,28 +283,42 @@ class DirectoryReaderTest : public NodesTest {
     return seen;
   }
   static constexpr std::uint32_t kPage = 4;
-  std::set<std::string> names_;  // changed only between requests
+
+  // What the directory holds: set by the test, read by the shard's thread.
+  class SharedNames {
+   public:
+    void assign(std::set<std::string> names) {
+      std::lock_guard lock(mutex_);
+      names_ = std::move(names);
+    }
+    std::set<std::string> copy() const {
+      std::lock_guard lock(mutex_);
+      return names_;
+    }
+
+   private:
+    mutable std::mutex mutex_;
+    std::set<std::string> names_;
+  };
+  SharedNames names_;
 };
 
 using Names = std::vector<std::string>;
 
 TEST_F(DirectoryReaderTest, APositionStaysValidWhileTheDirectoryChanges) {
-  names_ = {"b", "d", "f", "h", "j", "l"};
+  names_.assign({"b", "d", "f", "h", "j", "l"});
   ClientUnderTest client({&shard_});
   auto reader = client.fs().open_directory(kDir);
   std::uint64_t position = 0;
   EXPECT_EQ(read(client, *reader, position, 4), (Names{"b", "d", "f", "h"}));
   // Before the position, the last name that was read, and after it.
-  names_.erase("b");
-  names_.erase("h");
-  names_.insert({"a", "c", "i"});
-  names_.erase("l");
+  names_.assign({"a", "c", "d", "f", "i", "j"});
   EXPECT_EQ(read(client, *reader, position, 10), (Names{"i", "j"}));
   EXPECT_EQ(read(client, *reader, position, 10), Names{});
 }
 
 TEST_F(DirectoryReaderTest, EveryPositionCanBeReadFromAgain) {
-  names_ = {"b", "d", "f", "h", "j", "l"};
+  names_.assign({"b", "d", "f", "h", "j", "l"});
   ClientUnderTest client({&shard_});
   auto reader = client.fs().open_directory(kDir);
   std::uint64_t position = 0;
@@ -315,7 +331,7 @@ TEST_F(DirectoryReaderTest, EveryPositionCanBeReadFromAgain) {
     after[one[0]] = position;
   }
   ASSERT_EQ(after.size(), 6U);
-  names_.insert("e");
+  names_.assign({"b", "d", "e", "f", "h", "j", "l"});
   position = after["d"];
   // The earlier positions still lead on after their names.
   EXPECT_EQ(read(client, *reader, position, 10), (Names{"e", "f", "h", "j", "l"}));
@@ -326,18 +342,18 @@ TEST_F(DirectoryReaderTest, EveryPositionCanBeReadFromAgain) {
 }
 
 TEST_F(DirectoryReaderTest, FromTheStartItIsReadAnew) {
-  names_ = {"b", "d"};
+  names_.assign({"b", "d"});
   ClientUnderTest client({&shard_});
   auto reader = client.fs().open_directory(kDir);
   std::uint64_t position = 0;
   EXPECT_EQ(read(client, *reader, position, 10), (Names{"b", "d"}));
-  names_ = {"a"};
+  names_.assign({"a"});
   position = 0;
   EXPECT_EQ(read(client, *reader, position, 10), Names{"a"});
 }
 
 TEST_F(DirectoryReaderTest, APositionThatWasNotHandedOutIsRefused) {
-  names_ = {"b"};
+  names_.assign({"b"});
   ClientUnderTest client({&shard_});
   auto reader = client.fs().open_directory(kDir);
   EXPECT_EQ(errno_of(client.run(reader->read(1))), EINVAL);
@@ -359,7 +375,7 @@ TEST_F(DirectoryReaderTest, ARemovedDirectoryIsEmptyAndALostOneEio) {
 }
 
 TEST_F(DirectoryReaderTest, ReadsThatOverlapTakeTurns) {
-  names_ = {"b", "d"};
+  names_.assign({"b", "d"});
   ClientUnderTest client({&shard_});
   auto reader = client.fs().open_directory(kDir);
   auto first = client.start(reader->read(0));
