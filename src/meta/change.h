@@ -9,7 +9,7 @@
 // An entry's parent may live on another shard. What is known of it is checked by every change that
 // makes an entry: ESTALE when it was removed (or never existed, if it would live here), ENOTDIR
 // when it is an inode of this shard but no directory, Errc::kBusy while it is frozen. Making or
-// removing an entry sets the times of a parent that lives here.
+// removing an entry sets the times of a parent that lives here, to later ones than before.
 #pragma once
 
 #include <cstdint>
@@ -146,6 +146,16 @@ struct SetParent {
   wire::InodeId parent;
 };
 
+// Takes up what other shards did to a directory: a change of its entries at changed_ns by their
+// clocks (0: none), and how many entries they have that are directories. mtime and ctime grow with
+// a change, whatever the clocks say. ENOTDIR.
+struct ChangeElsewhere {
+  using Outcome = Status;
+  wire::InodeId directory;
+  std::int64_t changed_ns = 0;
+  std::uint32_t subdirectories = 0;
+};
+
 // Gives an inode one more name. ENOENT when it has none, EPERM for a directory, EMLINK.
 struct Link {
   using Outcome = Result<wire::Attr>;
@@ -211,6 +221,7 @@ using Change = std::variant<MakeRoot,
                             Settle,
                             Append,
                             SetParent,
+                            ChangeElsewhere,
                             Link,
                             Unlink,
                             Erase,

@@ -49,6 +49,7 @@ void DirectoryIndex::insert(const EntryRecord& record) {
   // Names often arrive in order; then no sort is ever needed.
   leaf.sorted = leaf.records.empty() || (leaf.sorted && by_name(leaf.records.back(), &record));
   leaf.records.push_back(&record);
+  directories_ += S_ISDIR(record.entry().type) ? 1 : 0;
 }
 
 void DirectoryIndex::split(std::size_t at) {
@@ -73,6 +74,7 @@ void DirectoryIndex::erase(const EntryRecord& record) {
   Leaf& leaf = *leaves_[at];
   auto found = std::find(leaf.records.begin(), leaf.records.end(), &record);
   BENCHFS_CHECK(found != leaf.records.end());
+  directories_ -= S_ISDIR(record.entry().type) ? 1 : 0;
   if (leaf.sorted) {
     leaf.records.erase(found);
   } else {

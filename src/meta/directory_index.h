@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,7 +26,15 @@ class DirectoryIndex {
   void insert(const EntryRecord& record);
   // The record must be in the index.
   void erase(const EntryRecord& record);
+  // The record must be in the index.
+  void set_entry(EntryRecord& record, Entry entry) {
+    directories_ -= S_ISDIR(record.entry().type) ? 1 : 0;
+    record.set_entry(entry);
+    directories_ += S_ISDIR(entry.type) ? 1 : 0;
+  }
   [[nodiscard]] bool empty() const { return leaves_.empty(); }
+  // Entries that are directories.
+  [[nodiscard]] std::uint32_t directories() const { return directories_; }
 
   // Calls visit(record) for the names after `cursor` in byte order until it returns false. True
   // when every such name was accepted. `visit` must not change the index.
@@ -64,6 +73,7 @@ class DirectoryIndex {
   void split(std::size_t at);
   void merge_if_small(std::size_t at);
 
+  std::uint32_t directories_ = 0;
   std::vector<std::unique_ptr<Leaf>> leaves_;  // none is empty; the first one's lower is not used
 };
 

@@ -103,6 +103,16 @@ EntryTable::Page EntryTable::list(wire::InodeId directory,
   return page;
 }
 
+std::uint32_t EntryTable::directories_in(wire::InodeId directory) const {
+  const Indexes& indexes = indexes_of(directory);
+  auto index = indexes.find(directory);
+  return index == indexes.end() ? 0 : index->second.directories();
+}
+
+void EntryTable::set_entry(EntryRecord& record, Entry entry) {
+  indexes_of(record.parent()).find(record.parent()).value().set_entry(record, entry);
+}
+
 bool EntryTable::has_entries(wire::InodeId directory) const {
   return indexes_of(directory).contains(directory);
 }

@@ -43,6 +43,9 @@ class EntryTable {
             std::size_t max_bytes,
             std::vector<std::byte>& out) const;
   [[nodiscard]] bool has_entries(wire::InodeId directory) const;
+  // How many of its entries are directories.
+  [[nodiscard]] std::uint32_t directories_in(wire::InodeId directory) const;
+  void set_entry(EntryRecord& record, Entry entry);
 
   [[nodiscard]] std::uint64_t size() const { return size_; }
 

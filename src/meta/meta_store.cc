@@ -65,17 +65,18 @@ Result<wire::Attr> MetaStore::carry_out(const Create& change) {
   if (entries_.size() >= config_.max_entries) {
     return fail_errno(ENOSPC, "the shard's limit of directory entries is reached");
   }
-  wire::Attr attr = fill(inodes_.make(), change.inode, change.parent, change.now_ns);
+  Inode& inode = inodes_.make();
+  wire::Attr attr = fill(inode, change.inode, change.parent, change.now_ns);
   entries_.insert(change.parent, change.name, {attr.id(), attr.mode & S_IFMT});
   touch_parent(change.parent, change.now_ns);
-  return attr;
+  return shown(inode);
 }
 
 Status MetaStore::carry_out(const PutEntry& change) {
   BENCHFS_DCHECK(wire::check_name(change.name) == 0);
   BENCHFS_TRY_VOID(check_new_entry(change.parent, change.mono_now));
   if (EntryRecord* record = entries_.find(change.parent, change.name); record != nullptr) {
-    record->set_entry(change.entry);
+    entries_.set_entry(*record, change.entry);
   } else if (entries_.size() < config_.max_entries) {
     entries_.insert(change.parent, change.name, change.entry);
   } else {
@@ -142,7 +143,7 @@ Result<wire::Attr> MetaStore::carry_out(const OpenInode& change) {
     if (known->inode != change.inode || inode == nullptr) {
       return fail_errno(EINVAL, "the open number is in use");
     }
-    return inode->attr;
+    return shown(*inode);
   }
   if (inode == nullptr || inode->attr.nlink == 0) {
     return fail_errno(ENOENT);
@@ -157,7 +158,7 @@ Result<wire::Attr> MetaStore::carry_out(const OpenInode& change) {
     return fail_errno(ENFILE, "the shard's limit of open files is reached");
   }
   opens_.add(change.open, {change.inode, change.open_flags});
-  return inode->attr;
+  return shown(*inode);
 }
 
 Result<wire::Attr> MetaStore::carry_out(const CreateOpen& change) {

@@ -5,6 +5,8 @@
 // freezes are no changes: a shard that starts again has forgotten them.
 #pragma once
 
+#include <tsl/robin_map.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -66,6 +68,11 @@ class MetaStore {
     return entries_.has_entries(directory);
   }
 
+  // How many of them are directories.
+  [[nodiscard]] std::uint32_t directories_in(wire::InodeId directory) const {
+    return entries_.directories_in(directory);
+  }
+
   // --- removing a directory: freeze on all shards, then thaw on all, or RemoveDirectory ---
 
   // Refuses new entries until `until`. Idempotent for the same owner, and moves `until` then.
@@ -119,6 +126,7 @@ class MetaStore {
   Status carry_out(const Settle& change);
   Result<wire::AppendReply> carry_out(const Append& change);
   Status carry_out(const SetParent& change);
+  Status carry_out(const ChangeElsewhere& change);
   Result<wire::Attr> carry_out(const Link& change);
   Result<bool> carry_out(const Unlink& change);
   void carry_out(const Erase& change);
@@ -138,6 +146,9 @@ class MetaStore {
   [[nodiscard]] Result<Inode*> regular_file(wire::InodeId id) const;
   // An entry of the directory changed. Nothing when the directory does not live here.
   void touch_parent(wire::InodeId directory, std::int64_t now_ns);
+  static void touch(Inode& directory, std::int64_t now_ns);
+  // As it is shown: a directory has two names of its own, and one in each of its directories.
+  [[nodiscard]] wire::Attr shown(const Inode& inode) const;
   [[nodiscard]] static wire::Attr fill(Inode& inode,
                                        const NewInode& from,
                                        wire::InodeId parent,
@@ -150,6 +161,8 @@ class MetaStore {
   InodeTable inodes_;
   OpenTable opens_;
   DirectoryStates directories_;
+  // Directories in directories of this shard, whose entries other shards have.
+  tsl::robin_map<wire::InodeId, std::uint32_t> subdirectories_elsewhere_;
   std::uint64_t orphan_count_ = 0;
 };
 

@@ -16,7 +16,7 @@ TEST_F(MetaStoreDirectoryTest, TheRootIsItsOwnParent) {
   wire::Attr root = attr(wire::kRootInode);
   EXPECT_EQ(root.parent, wire::kRootInode.value);
   EXPECT_EQ(root.mode, S_IFDIR | 0755U);
-  EXPECT_EQ(root.nlink, 1U);
+  EXPECT_EQ(root.nlink, 2U);
 }
 
 TEST_F(MetaStoreDirectoryTest, AFrozenDirectoryTakesNoEntriesUntilTheFreezeEnds) {
@@ -159,6 +159,50 @@ TEST_F(MetaStoreDirectoryTest, ChangesOfEntriesSetTheTimesOfADirectoryThatLivesH
   EXPECT_EQ(errno_of(store_.apply(RemoveEntry{directory.id(), "b", 55})), ENOENT);
   EXPECT_EQ(errno_of(store_.apply(Create{directory.id(), "a", new_file(), 55, kStart})), EEXIST);
   expect_times(54);
+}
+
+// Somebody who compares must see that there was a change.
+TEST_F(MetaStoreDirectoryTest, TheTimesGrowWithEachChangeWhateverTheClocksSay) {
+  wire::Attr before = create(wire::kRootInode, "d", new_directory(), 1000);
+  auto expect_grown = [&] {
+    wire::Attr now = attr(before.id());
+    EXPECT_GT(now.mtime_ns, before.mtime_ns);
+    EXPECT_GT(now.ctime_ns, before.ctime_ns);
+    before = now;
+  };
+  create(before.id(), "a", new_file(), 1000);
+  expect_grown();
+  create(before.id(), "b", new_file(), 7);
+  expect_grown();
+  ASSERT_TRUE(store_.apply(ChangeElsewhere{before.id(), 8, 0}).has_value());
+  expect_grown();
+  ASSERT_TRUE(store_.apply(ChangeElsewhere{before.id(), 2000, 0}).has_value());
+  EXPECT_EQ(attr(before.id()).mtime_ns, 2000);
+  ASSERT_TRUE(store_.apply(ChangeElsewhere{before.id(), 0, 0}).has_value());
+  EXPECT_EQ(attr(before.id()).mtime_ns, 2000);
+  EXPECT_EQ(errno_of(store_.apply(ChangeElsewhere{kRemoteDir, 1, 0})), ENOENT);
+  wire::Attr file = create(kRemoteDir, "f", new_file());
+  EXPECT_EQ(errno_of(store_.apply(ChangeElsewhere{file.id(), 1, 0})), ENOTDIR);
+}
+
+TEST_F(MetaStoreDirectoryTest, EachDirectoryInItIsALink) {
+  wire::Attr directory = create(wire::kRootInode, "d", new_directory());
+  EXPECT_EQ(directory.nlink, 2U);
+  create(directory.id(), "a", new_directory());
+  create(directory.id(), "f", new_file());
+  EXPECT_EQ(attr(directory.id()).nlink, 3U);
+  EXPECT_EQ(store_.directories_in(directory.id()), 1U);
+  ASSERT_TRUE(store_.apply(ChangeElsewhere{directory.id(), 0, 5}).has_value());
+  EXPECT_EQ(attr(directory.id()).nlink, 8U);
+  Entry other{wire::InodeId::make(wire::ShardId{1}, 8), S_IFDIR};
+  ASSERT_TRUE(store_.apply(PutEntry{directory.id(), "b", other, 1, kStart}).has_value());
+  ASSERT_TRUE(store_.apply(PutEntry{directory.id(), "b", kSomeEntry, 1, kStart}).has_value());
+  EXPECT_EQ(store_.directories_in(directory.id()), 1U);
+  ASSERT_TRUE(store_.apply(RemoveEntry{directory.id(), "a", 1}).has_value());
+  ASSERT_TRUE(store_.apply(ChangeElsewhere{directory.id(), 0, 0}).has_value());
+  EXPECT_EQ(attr(directory.id()).nlink, 2U);
+  EXPECT_EQ(gone(store_.apply(Unlink{directory.id(), 9})), true);
+  EXPECT_EQ(attr(directory.id()).nlink, 0U);
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ TEST_F(MetaStoreEntryTest, ACreatedFileIsFoundWithItsAttributes) {
 TEST_F(MetaStoreEntryTest, DirectoriesKnowTheirParentAndHaveTwoLinks) {
   wire::Attr made = create(kRemoteDir, "d", new_directory());
   EXPECT_EQ(made.parent, kRemoteDir.value);
-  EXPECT_EQ(made.nlink, 1U);
+  EXPECT_EQ(made.nlink, 2U);
   EXPECT_EQ(store_.find(kRemoteDir, "d")->type, std::uint32_t{S_IFDIR});
 }
 

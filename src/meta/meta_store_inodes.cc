@@ -34,10 +34,22 @@ void take_up(wire::Attr& attr,
 }  // namespace
 
 wire::Attr MetaStore::carry_out(const MakeRoot& change) {
-  return fill(inodes_.make_root(),
-              {.mode = S_IFDIR | 0755, .uid = change.uid, .gid = change.gid},
-              wire::kRootInode,
-              change.now_ns);
+  Inode& root = inodes_.make_root();
+  (void)fill(root,
+             {.mode = S_IFDIR | 0755, .uid = change.uid, .gid = change.gid},
+             wire::kRootInode,
+             change.now_ns);
+  return shown(root);
+}
+
+wire::Attr MetaStore::shown(const Inode& inode) const {
+  wire::Attr attr = inode.attr;
+  if (attr.is_directory() && attr.nlink != 0) {
+    attr.nlink = 2 + entries_.directories_in(attr.id());
+    auto elsewhere = subdirectories_elsewhere_.find(attr.id());
+    attr.nlink += elsewhere == subdirectories_elsewhere_.end() ? 0 : elsewhere->second;
+  }
+  return attr;
 }
 
 wire::Attr MetaStore::fill(Inode& inode,
@@ -69,7 +81,7 @@ Result<wire::Attr> MetaStore::attr(wire::InodeId id) const {
   if (inode == nullptr) {
     return fail_errno(ENOENT);
   }
-  return inode->attr;
+  return shown(*inode);
 }
 
 Result<std::string_view> MetaStore::target(wire::InodeId id) const {
@@ -110,7 +122,7 @@ Result<wire::Attr> MetaStore::carry_out(const SetAttr& change) {
   if ((mask & ~std::uint32_t{wire::kSetSize}) != 0) {
     attr.ctime_ns = change.now_ns;
   }
-  return attr;
+  return shown(*inode);
 }
 
 Result<Inode*> MetaStore::regular_file(wire::InodeId id) const {
@@ -196,9 +208,36 @@ Status MetaStore::carry_out(const SetParent& change) {
 void MetaStore::touch_parent(wire::InodeId directory, std::int64_t now_ns) {
   Inode* inode = inodes_.find(directory);
   if (inode != nullptr && inode->attr.is_directory()) {
-    inode->attr.ctime_ns = now_ns;
-    set_mtime(*inode, now_ns, now_ns);
+    touch(*inode, now_ns);
   }
+}
+
+// Whoever compares the times of before and after a change sees it, though the clocks of the shards
+// differ and may be set back.
+void MetaStore::touch(Inode& directory, std::int64_t now_ns) {
+  wire::Attr& attr = directory.attr;
+  std::int64_t time = std::max(now_ns, directory.mtime_decided_ns + 1);
+  set_mtime(directory, time, time);
+  attr.ctime_ns = std::max(attr.ctime_ns + 1, time);
+}
+
+Status MetaStore::carry_out(const ChangeElsewhere& change) {
+  Inode* inode = inodes_.find(change.directory);
+  if (inode == nullptr) {
+    return fail_errno(ENOENT);
+  }
+  if (!inode->attr.is_directory()) {
+    return fail_errno(ENOTDIR);
+  }
+  if (change.changed_ns != 0) {
+    touch(*inode, change.changed_ns);
+  }
+  if (change.subdirectories != 0) {
+    subdirectories_elsewhere_[change.directory] = change.subdirectories;
+  } else {
+    subdirectories_elsewhere_.erase(change.directory);
+  }
+  return {};
 }
 
 Result<wire::Attr> MetaStore::carry_out(const Link& change) {
@@ -238,6 +277,7 @@ void MetaStore::carry_out(const Erase& change) {
   --orphan_count_;
   if (inodes_.find(id)->attr.is_directory()) {
     directories_.forget(id);
+    subdirectories_elsewhere_.erase(id);
   }
   inodes_.erase(id);
 }

@@ -386,13 +386,25 @@ class MetaStoreModelTest : public testing::Test {
     }
   }
 
+  // Of a directory that has its name: its own "." and those in it.
+  std::uint32_t expected_directory_links(wire::InodeId id) const {
+    const ModelInode& inode = inodes_.at(id);
+    std::uint32_t links = inode.type == S_IFDIR && inode.nlink > 0 ? 1 : 0;
+    for (auto at = entries_.lower_bound({id, ""});
+         links > 0 && at != entries_.end() && at->first.first == id;
+         ++at) {
+      links += at->second.type == S_IFDIR ? 1 : 0;
+    }
+    return links;
+  }
+
   void check_inodes() {
     MetaStore::Stats expected{.inode_count = inodes_.size(), .entry_count = entries_.size()};
     for (const auto& [id, model] : inodes_) {
       auto attr = store_.attr(id);
       ASSERT_TRUE(attr.has_value());
       ASSERT_EQ(attr->mode & S_IFMT, model.type);
-      ASSERT_EQ(attr->nlink, model.nlink);
+      ASSERT_EQ(attr->nlink, model.nlink + expected_directory_links(id));
       ASSERT_EQ(attr->size, model.size);
       ASSERT_EQ(attr->truncation, model.truncation);
       ASSERT_EQ(store_.has_writers(id), model.has_writers());

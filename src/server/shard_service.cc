@@ -42,6 +42,7 @@ constexpr bool is_served_at_once(wire::Opcode opcode) {
                                 Opcode::kTruncateChunks,
                                 Opcode::kQueryChunks,
                                 Opcode::kNewLife,
+                                Opcode::kQueryDirectory,
                                 Opcode::kInodeRange,
                                 Opcode::kShutdown,
                                 Opcode::kPing,
@@ -138,11 +139,14 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return inode_range(request);
     case wire::Opcode::kMark:
       return files_->mark(request);
+    case wire::Opcode::kMarkDirectory:
+      return files_->mark_directory(request);
+    case wire::Opcode::kQueryDirectory:
+      return names_->marks().query(request);
     case wire::Opcode::kNewLife:
       names_->removal().on_new_life();
+      files_->on_new_life(request);
       return chunks_->new_life(request);
-    case wire::Opcode::kMarkDirectory:
-    case wire::Opcode::kQueryDirectory:
     case wire::Opcode::kRegister:
     case wire::Opcode::kConnectionClose:
     case wire::Opcode::kInvalidate:

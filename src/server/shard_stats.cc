@@ -142,6 +142,7 @@ void write_owed(JsonWriter& json, const StatsSources& from) {
   json.field("removed_directories", count(OwedCalls::Kind::kThaw));
   json.field("moved_directories", count(OwedCalls::Kind::kParent));
   json.field("renames", count(OwedCalls::Kind::kRename));
+  json.field("directory_times", count(OwedCalls::Kind::kMark));
   json.field("oldest_s", seconds(oldest));
   json.begin_array("silent");
   for (const auto& [shard, age] : silent) {

@@ -435,18 +435,19 @@ struct MarkDirectoryRequest : Message<Opcode::kMarkDirectory, NoReply> {
   std::uint32_t padding = 0;
 };
 
-// Asks a shard that has marked a directory what it did. The mark ends when nothing changed since
-// the last question; the home forgets it if it has the same stamp.
+// Asks a shard that has marked a directory what it did. The mark ends when nothing changed between
+// two questions; the home forgets it if it still has the stamp of the question.
 enum QueryDirectoryFlags : std::uint32_t {
   kDirectoryUnmarked = 1U << 0,  // the mark with the stamp of the question has ended
 };
 struct QueryDirectoryReply {
+  std::uint64_t stamp = 0;        // of the mark
   std::uint64_t changes = 0;      // of entries, since the mark
   std::int64_t changed_ns = 0;    // when the last of them was made; 0: none
-  std::uint64_t directories = 0;  // entries here that are directories
+  std::uint32_t directories = 0;  // entries here that are directories
   std::uint32_t flags = 0;        // QueryDirectoryFlags
-  std::uint32_t padding = 0;
 };
+static_assert(sizeof(QueryDirectoryReply) == 32);
 struct QueryDirectoryRequest : Message<Opcode::kQueryDirectory, QueryDirectoryReply> {
   std::uint64_t directory = 0;
   std::uint64_t stamp = 0;    // of the mark

@@ -109,6 +109,12 @@ class RequestCount : public ManyClients {
       paths.push_back((i % 2 == 0 ? "/f" : "/d/f") + std::to_string(i));
       make_file(0, paths.back() + "-first", "");  // what is asked only once has been asked
     }
+    // Each server has told the home of each directory that it changes it.
+    for (const char* directory : {"/", "/d/"}) {
+      for (int i = 0; i < 200; ++i) {
+        make_file(0, directory + ("told" + std::to_string(i)), "");
+      }
+    }
     std::map<std::string, Counts> sent;
     for (const Step& step : steps()) {
       Counts before = requests();

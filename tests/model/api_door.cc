@@ -33,7 +33,7 @@ std::string to_string(const Outcome& outcome) {
 }
 
 std::string Door::describe(unsigned mode, std::int64_t size, std::uint64_t links) {
-  return S_ISDIR(mode) ? fmt::format("mode {:o}", mode)
+  return S_ISDIR(mode) ? fmt::format("mode {:o} links {}", mode, links)
                        : fmt::format("mode {:o} size {} links {}", mode, size, links);
 }
 

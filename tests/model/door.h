@@ -58,7 +58,7 @@ class Door {
   virtual Outcome readdir(const std::string& path) = 0;  // data: a line with type and name an entry
 
  protected:
-  // The size and the link count of directories are up to the file system.
+  // The size of directories is up to the file system.
   static std::string describe(unsigned mode, std::int64_t size, std::uint64_t links);
   static std::string describe_time(const timespec& time);
 };

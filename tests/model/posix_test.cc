@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <map>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "model/fixture.h"
@@ -115,6 +118,69 @@ TEST_F(Posix, FinalizingWithOpenFilesDoesNotWaitForAFrozenServer) {
   ContextPtr other = std::move(context_);
   EXPECT_EQ(benchfs_finalize(other.release()), 0) << benchfs_get_error();
   cluster_->thaw(1);
+}
+
+// Programs that remember what they saw in a directory compare its times, whoever changed it.
+TEST_F(Posix, EveryChangeOfADirectoryShowsInItsTimesAndLinksAtOnce) {
+  start({.servers = 4});
+  ContextPtr other = connect(*cluster_);
+  ASSERT_NE(other, nullptr);
+  ASSERT_EQ(benchfs_mkdir(fs(), "/d", 0755), 0);
+  ASSERT_EQ(benchfs_mkdir(fs(), "/e", 0755), 0);
+  std::uint64_t links = 2;
+  std::map<std::string, benchfs_stat_t> before;
+  auto look = [&](const char* directory) {
+    benchfs_stat_t now;
+    EXPECT_EQ(benchfs_stat(other.get(), directory, &now), 0) << benchfs_get_error();
+    return now;
+  };
+  for (const char* directory : {"/d", "/e"}) {
+    before[directory] = look(directory);
+  }
+  auto expect_changed = [&](const std::string& what, bool is_changed, const char* directory) {
+    benchfs_stat_t now = look(directory);
+    benchfs_stat_t& last = before[directory];
+    auto is_later = [](const timespec& a, const timespec& b) {
+      return std::pair(a.tv_sec, a.tv_nsec) > std::pair(b.tv_sec, b.tv_nsec);
+    };
+    EXPECT_EQ(is_later(now.st_mtim, last.st_mtim), is_changed) << what;
+    EXPECT_EQ(is_later(now.st_ctim, last.st_ctim), is_changed) << what;
+    if (std::string_view(directory) == "/d") {
+      EXPECT_EQ(now.st_nlink, links) << what;
+    }
+    last = now;
+  };
+  for (int i = 0; i < 12; ++i) {
+    std::string path = "/d/" + std::to_string(i);
+    std::string moved = "/e/" + std::to_string(i);
+    ASSERT_EQ(benchfs_close(open(path)), 0);
+    expect_changed("create", true, "/d");
+    expect_changed("nothing", false, "/d");
+    ASSERT_EQ(benchfs_link(fs(), path.c_str(), (path + "l").c_str()), 0) << benchfs_get_error();
+    expect_changed("link", true, "/d");
+    ASSERT_EQ(benchfs_rename(fs(), path.c_str(), moved.c_str()), 0);
+    expect_changed("rename out of it", true, "/d");
+    expect_changed("rename into it", true, "/e");
+    for (int j = 0; j < 5; ++j) {
+      expect_changed("nothing", false, "/d");
+      expect_changed("nothing", false, "/e");
+    }
+    ASSERT_EQ(benchfs_unlink(fs(), (path + "l").c_str()), 0);
+    expect_changed("unlink", true, "/d");
+    ASSERT_EQ(benchfs_mkdir(fs(), path.c_str(), 0755), 0);
+    ++links;
+    expect_changed("mkdir", true, "/d");
+    if (i % 2 == 0) {
+      ASSERT_EQ(benchfs_rename(fs(), path.c_str(), (moved + "d").c_str()), 0);
+      --links;
+      expect_changed("rename of a directory out of it", true, "/d");
+      expect_changed("rename of a directory into it", true, "/e");
+    } else if (i % 3 == 0) {
+      ASSERT_EQ(benchfs_rmdir(fs(), path.c_str()), 0);
+      --links;
+      expect_changed("rmdir", true, "/d");
+    }
+  }
 }
 
 }  // namespace

@@ -126,10 +126,14 @@ rt::CoResult<wire::InodeRangeReply> Inodes::made_since_start(wire::ShardId shard
 
 // --- Entries -------------------------------------------------------------------------------------
 
-rt::CoResult<Found> Inodes::lookup(wire::InodeId parent, std::string_view name, Deadline by) {
+rt::CoResult<Found> Inodes::lookup(wire::InodeId parent,
+                                   std::string_view name,
+                                   Deadline by,
+                                   std::uint16_t flags) {
   wire::LookupRequest request;
   request.parent = parent.value;
   request.name_bytes = length(name);
+  request.flags = flags;
   return entry_call(shard_of(parent, name), request, by, name);
 }
 

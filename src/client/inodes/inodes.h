@@ -36,7 +36,11 @@ class Inodes {
   // The shard that holds the entry.
   [[nodiscard]] wire::ShardId shard_of(wire::InodeId parent, std::string_view name) const;
 
-  rt::CoResult<Found> lookup(wire::InodeId parent, std::string_view name, Deadline by);
+  // `flags`: wire::LookupFlags.
+  rt::CoResult<Found> lookup(wire::InodeId parent,
+                             std::string_view name,
+                             Deadline by,
+                             std::uint16_t flags = 0);
   // Opens, or creates as wire::OpenFlags say. A remote entry or a symlink is only returned.
   rt::CoResult<Found> open_entry(wire::InodeId parent,
                                  std::string_view name,

@@ -27,8 +27,9 @@ rt::CoResult<Found> Paths::look_up(Attempt& attempt, const PathWalk& walk, Wante
   wire::InodeId parent = walk.directory();
   DirectoryCache::Question question =
       directories_.ask(inodes_.shard_of(parent, walk.name()), attempt.walked_at());
+  std::uint16_t flags = wanted == Wanted::kEntry ? wire::kLookupName : 0;
   Result<Found> found = attempt.in_directory(
-      parent, co_await inodes_.lookup(parent, walk.name(), attempt.deadline()));
+      parent, co_await inodes_.lookup(parent, walk.name(), attempt.deadline(), flags));
   if (!found) {
     co_return found;
   }

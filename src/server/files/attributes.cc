@@ -13,6 +13,7 @@ Files::Files(meta::MetaStore& store, Peers& peers, Config config)
     : store_(store),
       peers_(peers),
       config_(config),
+      directory_times_(store, peers),
       reclaimer_(peers, *this),
       life_(static_cast<std::uint64_t>(wall_now_ns())) {}
 
@@ -31,14 +32,33 @@ rt::CoStatus Files::wait_serving(Deadline deadline) {
 
 bool Files::is_at_rest(wire::InodeId inode) const {
   const FileState* state = states_.find(inode);
-  return state == nullptr || (state->phase == FileState::Phase::kAlive && state->marks.empty());
+  return directory_times_.is_at_rest(inode) &&
+         (state == nullptr || (state->phase == FileState::Phase::kAlive && state->marks.empty()));
 }
 
 rt::MaybeTask<Result<wire::Attr>> Files::exact_attr(wire::InodeId inode, Deadline deadline) {
-  if (is_at_rest(inode)) {
+  if (is_at_rest(inode)) [[likely]] {
     return store_.attr(inode);
   }
+  if (!directory_times_.is_at_rest(inode)) {
+    return directory_attr(inode, deadline);
+  }
   return settled_attr(inode, deadline);
+}
+
+rt::CoResult<wire::Attr> Files::directory_attr(wire::InodeId inode, Deadline deadline) {
+  BENCHFS_CO_TRY_VOID(co_await directory_times_.ask(inode, deadline));
+  co_return store_.attr(inode);
+}
+
+rt::Task<void> Files::mark_directory(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::MarkDirectoryRequest>(request));
+  if (body.shard >= peers_.shard_count || peers_.is_self(wire::ShardId{body.shard})) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  BENCHFS_SERVE_TRY_VOID(request, directory_times_.take_mark(body));
+  co_await request.reply(wire::NoReply{});
 }
 
 // Files without marks are answered at once, and so are those marked on this shard alone.
@@ -103,6 +123,13 @@ rt::Task<void> Files::readlink(rpc::Request& request) {
   co_await reply_entry(request, store_, attr, 0);
 }
 
+void Files::on_new_life(const rpc::Request& request) {
+  wire::NewLifeRequest body;
+  if (request.reader().read(body)) {
+    directory_times_.forget_shard(wire::ShardId{body.shard}, body.life);
+  }
+}
+
 // What may fail comes before anything has happened, but for what is owed: a change that was made is
 // answered with the attributes of that moment.
 //
@@ -117,8 +144,10 @@ rt::Task<void> Files::set_attr(rpc::Request& request) {
   wire::Attr before;
   if (!sets_size || (sets_mtime && !is_at_rest(inode))) {
     BENCHFS_SERVE_TRY(before, request, co_await exact_attr(inode, request.deadline()));
-    if (sets_mtime && before.is_regular()) {
-      (void)store_.apply(meta::Settle{inode, before.size, before.mtime_ns});
+    if (sets_mtime) {
+      if (before.is_regular()) {
+        (void)store_.apply(meta::Settle{inode, before.size, before.mtime_ns});
+      }
       now_ns = before.mtime_ns;
     }
   }

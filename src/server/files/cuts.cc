@@ -152,6 +152,7 @@ void Files::end_inode(wire::InodeId inode) {
     return;
   }
   if (!attr->is_regular()) {
+    directory_times_.forget(inode);
     store_.apply(meta::Erase{inode});
     return;
   }

@@ -30,6 +30,7 @@
 #include "rpc/request.h"
 #include "rpc/server.h"
 #include "server/chunks/chunk_files.h"
+#include "server/files/directory_times.h"
 #include "server/files/file_states.h"
 #include "server/files/inode_door.h"
 #include "server/files/reclaimer.h"
@@ -63,6 +64,9 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::Task<void> link_inode(rpc::Request& request);
   rt::Task<void> forget_inode(rpc::Request& request);
   rt::Task<void> mark(rpc::Request& request);
+  rt::Task<void> mark_directory(rpc::Request& request);
+  // Another shard started again: its entries are gone.
+  void on_new_life(const rpc::Request& request);
 
   rt::MaybeTask<Result<wire::Attr>> exact_attr(wire::InodeId inode, Deadline deadline) override;
   rt::MaybeTask<Result<wire::Attr>> open(wire::InodeId inode,
@@ -129,7 +133,9 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   [[nodiscard]] Shards holders(const wire::Attr& attr) const;
   // Returns when no truncation is under way, nor the end of the inode. ENOENT when it is gone.
   rt::CoStatus wait_alive(wire::InodeId inode, Deadline deadline);
-  // What exact_attr() does for an inode that is not at rest.
+  // What exact_attr() does for a directory that is not at rest.
+  rt::CoResult<wire::Attr> directory_attr(wire::InodeId inode, Deadline deadline);
+  // The same for a file.
   rt::CoResult<wire::Attr> settled_attr(wire::InodeId inode, Deadline deadline);
   [[nodiscard]] Error waits_error(const FileState& state) const;
   [[nodiscard]] static Shards marked_shards(const FileState& state);
@@ -209,6 +215,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   ChunkFiles* chunks_ = nullptr;
   rpc::Server* server_ = nullptr;
   FileStates states_;
+  DirectoryTimes directory_times_;
   InodeLocks inode_locks_{peers_};
   Reclaimer reclaimer_;
   std::uint64_t cuts_owed_ = 0;

@@ -67,7 +67,10 @@ rt::Task<void> Entries::lookup(rpc::Request& request) {
       co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote, 0});
       co_return;
     }
-    Result<wire::Attr> attr = co_await shared_.inodes.exact_attr(entry.inode, request.deadline());
+    bool is_name = S_ISDIR(entry.type) && (body.flags & wire::kLookupName) != 0;
+    Result<wire::Attr> attr =
+        is_name ? shared_.store.attr(entry.inode)
+                : co_await shared_.inodes.exact_attr(entry.inode, request.deadline());
     if (!attr && is_gone(attr.error())) {
       if (is_replaced(key, entry)) {
         continue;
@@ -137,7 +140,12 @@ rt::CoResult<Entries::Found> Entries::try_open(EntryRef key,
                            .layout = cluster::make_layout(
                                shared_.peers.self, shared_.peers.shard_count, body.chunk_bytes),
                            .target = {}};
+      if (!shared_.marks.may_change(key.parent)) [[unlikely]] {
+        BENCHFS_CO_TRY_VOID(co_await shared_.marks.prepare(key.parent, deadline));
+        continue;
+      }
       BENCHFS_CO_TRY(wire::Attr attr, shared_.inodes.create_open(key, inode, open, body.flags));
+      shared_.marks.note(key.parent, attr.ctime_ns);
       co_return Found{attr, wire::kEntryCreated};
     }
     if ((body.flags & wire::kOpenCreate) != 0 && (body.flags & wire::kOpenExclusive) != 0) {
@@ -175,11 +183,16 @@ rt::MaybeTask<Result<wire::Attr>> Entries::open_existing(meta::Entry entry,
 rt::CoResult<wire::Attr> Entries::try_create(EntryRef key,
                                              meta::NewInode inode,
                                              Deadline deadline) {
-  if (shared_.is_locked(key)) {
-    BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key.key(), deadline));
+  for (;;) {
+    if (shared_.is_locked(key)) {
+      BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key.key(), deadline));
+    }
+    if (shared_.marks.may_change(key.parent) || shared_.store.find(key.parent, key.name)) {
+      co_return shared_.change(
+          meta::Create{key.parent, key.name, inode, wall_now_ns(), mono_now_coarse()});
+    }
+    BENCHFS_CO_TRY_VOID(co_await shared_.marks.prepare(key.parent, deadline));
   }
-  co_return shared_.store.apply(
-      meta::Create{key.parent, key.name, inode, wall_now_ns(), mono_now_coarse()});
 }
 
 rt::CoResult<wire::Attr> Entries::create(rpc::Request& request,
@@ -235,19 +248,23 @@ rt::CoResult<wire::Attr> Entries::try_link(EntryRef key, wire::InodeId inode, De
     co_return std::unexpected(std::move(there.error()));
   }
   ++shared_.linking[key.parent];
-  Result<wire::Attr> attr = co_await shared_.inodes.add_link(inode, deadline);
+  Result<wire::Attr> linked = co_await shared_.inodes.add_link(inode, deadline);
+  if (linked) {
+    Status put = co_await shared_.marks.prepare(key.parent, deadline);
+    if (put) {
+      meta::Entry entry{inode, linked->mode & S_IFMT};
+      put = shared_.change(
+          meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now_coarse()});
+    }
+    if (!put) {
+      shared_.inodes.drop(inode);
+      linked = std::unexpected(std::move(put.error()));
+    }
+  }
   if (auto linking = shared_.linking.find(key.parent); --linking->second == 0) {
     shared_.linking.erase(linking);
   }
-  BENCHFS_CO_TRY_VOID(attr);
-  meta::Entry entry{inode, attr->mode & S_IFMT};
-  Status put = shared_.store.apply(
-      meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now_coarse()});
-  if (!put) {
-    shared_.inodes.drop(inode);
-    co_return std::unexpected(std::move(put.error()));
-  }
-  co_return attr;
+  co_return linked;
 }
 
 rt::Task<void> Entries::link(rpc::Request& request) {
@@ -274,13 +291,18 @@ rt::Task<void> Entries::link(rpc::Request& request) {
 rt::Task<void> Entries::unlink(rpc::Request& request) {
   wire::UnlinkRequest body;
   BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
-  BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, request.deadline()));
+  Deadline deadline = request.deadline();
+  BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, deadline));
+  while (!S_ISDIR(entry.type) && !shared_.marks.may_change(key.parent)) {
+    BENCHFS_SERVE_TRY_VOID(request, co_await shared_.marks.prepare(key.parent, deadline));
+    BENCHFS_SERVE_TRY(entry, request, co_await find(key, deadline));
+  }
   if (S_ISDIR(entry.type)) {
     co_await request.reply_error(Error::from_errno(EISDIR));
     co_return;
   }
-  BENCHFS_SERVE_TRY_VOID(
-      request, shared_.store.apply(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}));
+  BENCHFS_SERVE_TRY_VOID(request,
+                         shared_.change(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}));
   Dropped dropped = shared_.inodes.drop(entry.inode);
   if (dropped.inode.is_valid()) {
     co_await shared_.inodes.wait_dropped(dropped, request.deadline());

@@ -135,11 +135,12 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key,
       co_return Installed{.replaced = replaced};
     }
   }
+  BENCHFS_CO_TRY_VOID(co_await shared_.marks.prepare(key.parent, deadline));
   if (deadline.passed()) {
     co_return fail(Errc::kDeadline, "installing the new name");  // nobody waits for it any more
   }
   BENCHFS_CO_TRY_VOID(
-      shared_.store.apply(meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now()}));
+      shared_.change(meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now()}));
   co_return Installed{.replaced = old ? shared_.inodes.drop(old->inode) : Dropped{}};
 }
 

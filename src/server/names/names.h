@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "server/leases/directory_leases.h"
+#include "server/names/directory_marks.h"
 #include "server/names/entries.h"
 #include "server/names/installs.h"
 #include "server/names/rename_lock.h"
@@ -35,7 +36,13 @@ class Names {
   Names(meta::MetaStore& store, InodeDoor& inodes, Peers& peers, Config config)
       : locks_(peers),
         owed_(peers),
-        shared_{.store = store, .inodes = inodes, .peers = peers, .locks = locks_, .owed = owed_},
+        marks_(store, peers, owed_),
+        shared_{.store = store,
+                .inodes = inodes,
+                .peers = peers,
+                .locks = locks_,
+                .owed = owed_,
+                .marks = marks_},
         leases_({.lease = config.directory_lease}),
         rename_lock_(peers, owed_, config.rename_lease),
         entries_(shared_, leases_, config.chunk_bytes),
@@ -53,6 +60,7 @@ class Names {
   [[nodiscard]] Installs& installs() { return installs_; }
   [[nodiscard]] Renames& renames() { return renames_; }
   [[nodiscard]] RenameLock& rename_lock() { return rename_lock_; }
+  [[nodiscard]] DirectoryMarks& marks() { return marks_; }
   [[nodiscard]] DirectoryLeases& leases() { return leases_; }
 
   // What this shard owes others about names, by shard.
@@ -61,6 +69,7 @@ class Names {
  private:
   EntryLocks locks_;
   OwedCalls owed_;
+  DirectoryMarks marks_;
   NamesShared shared_;
   DirectoryLeases leases_;
   RenameLock rename_lock_;

@@ -1,9 +1,9 @@
 // What this shard owes others about names: calls that are repeated until they are answered.
 //
-// A thaw, a new parent, the question what became of an installation: they end what has been begun
-// on several shards, so they end with an answer, not with the deadline of the client that began it.
-// They are kept in memory; a shard that stops or dies forgets them with its
-// names.
+// A thaw, a new parent, the question what became of an installation, the mark of a directory: they
+// end what has been begun on several shards, so they end with an answer, not with the deadline of
+// the client that began it. They are kept in memory; a shard that stops or dies forgets them with
+// its names.
 //
 // A shard that does not answer is tried by one call at a time, after pauses of 20 ms to 1 s; the
 // others wait until that one is answered.
@@ -27,8 +27,8 @@ class OwedCalls {
   // Operations that would owe more are refused before they begin.
   static constexpr std::size_t kMaxOwed = 32 * 1024;
 
-  enum class Kind : std::uint8_t { kThaw, kParent, kRename };
-  static constexpr std::size_t kKinds = 3;
+  enum class Kind : std::uint8_t { kThaw, kParent, kRename, kMark };
+  static constexpr std::size_t kKinds = 4;
 
   explicit OwedCalls(Peers& peers) : peers_(peers) {}
   OwedCalls(const OwedCalls&) = delete;
@@ -44,6 +44,11 @@ class OwedCalls {
     (void)peers_.scope->spawn(call_and_ignore(shard, request, kind));
   }
 
+  // It did not answer when it was tried last.
+  [[nodiscard]] bool is_silent(wire::ShardId shard) const {
+    auto found = shards_.find(shard.value);
+    return found != shards_.end() && found->second.is_probed;
+  }
   [[nodiscard]] bool is_full() const { return owed_ >= kMaxOwed; }
 
   struct Summary {

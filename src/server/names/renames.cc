@@ -89,8 +89,9 @@ void Renames::waits_for(Move& move, wire::ShardId shard) {
   }
 }
 
-void Renames::remove_old_entry(const Move& move) {
-  (void)shared_.store.apply(meta::RemoveEntry{move.from.parent, move.from.name, wall_now_ns()});
+rt::Task<void> Renames::remove_old_entry(const Move& move) {
+  (void)co_await shared_.marks.prepare(move.from.parent, Deadline::never());
+  (void)shared_.change(meta::RemoveEntry{move.from.parent, move.from.name, wall_now_ns()});
 }
 
 rt::Task<void> Renames::tell_home_of_replaced(const Move& move) {
@@ -109,7 +110,7 @@ rt::CoStatus Renames::move_file(MovePtr move) {
     co_return co_await run(move, settle(move, std::move(asked)));
   }
   if (asked.status && !asked.is_same) {
-    remove_old_entry(*move);
+    co_await remove_old_entry(*move);
     move->guard.release();
     move->replaced = asked.replaced;
     co_await tell_home_of_replaced(*move);
@@ -123,7 +124,7 @@ rt::CoStatus Renames::settle(MovePtr move, Installs::Asked asked) {
       cluster::entry_shard(move->to.parent, move->to.name, shared_.peers.shard_count);
   BENCHFS_CO_TRY(bool installed, co_await installs_.settle(shard, *asked.unknown));
   if (installed) {
-    remove_old_entry(*move);
+    co_await remove_old_entry(*move);
     co_return Status{};
   }
   if (move->deadline.passed()) {
@@ -174,7 +175,7 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
   if (asked.unknown) {
     done = co_await settle(move, std::move(asked));
   } else if (done) {
-    remove_old_entry(*move);
+    co_await remove_old_entry(*move);
     move->replaced = asked.replaced;
   }
   if (!done && done.error().code == Errc::kDeadline && !move->deadline.passed()) {

@@ -64,7 +64,7 @@ class Renames {
   rt::CoStatus settle(MovePtr move, Installs::Asked asked);
   // The old name is locked.
   void waits_for(Move& move, wire::ShardId shard);
-  void remove_old_entry(const Move& move);
+  rt::Task<void> remove_old_entry(const Move& move);
   // What nobody may see afterwards as still named.
   rt::Task<void> tell_home_of_replaced(const Move& move);
 

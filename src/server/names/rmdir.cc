@@ -68,6 +68,7 @@ void DirectoryRemoval::end_freeze(const wire::ThawDirectoryRequest& body) {
   wire::InodeId directory{body.directory};
   if (body.removed != 0) {
     shared_.store.apply(meta::RemoveDirectory{directory});
+    shared_.marks.forget(directory);
   } else {
     shared_.store.thaw(directory, body.owner);
   }
@@ -133,6 +134,9 @@ rt::CoResult<Dropped> DirectoryRemoval::remove(EntryKey key,
   std::uint64_t lives = new_lives_;
   std::shared_ptr<std::vector<wire::ShardId>> waits_for = shared_.locks.waits_for(key);
   Status done = co_await freeze_everywhere(entry.inode, owner, deadline, waits_for.get());
+  if (done) {
+    done = co_await shared_.marks.prepare(key.parent, deadline);
+  }
   if (done && lives != new_lives_) {
     done = fail(Errc::kBusy, "a server that may have frozen the directory started again");
   }
@@ -140,10 +144,9 @@ rt::CoResult<Dropped> DirectoryRemoval::remove(EntryKey key,
     done = fail(Errc::kDeadline, "freezing the directory");
   }
   if (done && with) {
-    done =
-        shared_.store.apply(meta::PutEntry{key.parent, key.name, *with, wall_now_ns(), mono_now()});
+    done = shared_.change(meta::PutEntry{key.parent, key.name, *with, wall_now_ns(), mono_now()});
   } else if (done) {
-    (void)shared_.store.apply(meta::RemoveEntry{key.parent, key.name, wall_now_ns()});
+    (void)shared_.change(meta::RemoveEntry{key.parent, key.name, wall_now_ns()});
   }
   thaw_everywhere(entry.inode, owner, done.has_value());
   BENCHFS_CO_TRY_VOID(std::move(done));

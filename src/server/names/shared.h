@@ -10,6 +10,7 @@
 #include "server/entry_key.h"
 #include "server/files/inode_door.h"
 #include "server/key_locks.h"
+#include "server/names/directory_marks.h"
 #include "server/names/owed_calls.h"
 #include "server/peers.h"
 
@@ -32,11 +33,22 @@ struct NamesShared {
     return entry;
   }
 
+  // Carries out a change of an entry, whose directory marks.may_change().
+  template <typename C>
+  typename C::Outcome change(const C& what) {
+    typename C::Outcome outcome = store.apply(what);
+    if (outcome) {
+      marks.note(what.parent, what.now_ns);
+    }
+    return outcome;
+  }
+
   meta::MetaStore& store;
   InodeDoor& inodes;
   Peers& peers;
   EntryLocks& locks;  // entries that an operation which spans shards is changing
   OwedCalls& owed;
+  DirectoryMarks& marks;
   // Directories in which links are being made: not removed meanwhile, since nobody must see that an
   // inode got a name and lost it.
   std::unordered_map<wire::InodeId, std::uint32_t> linking{};

@@ -93,6 +93,8 @@ class NamesService final : public rpc::Service {
         {Opcode::kOpen, [&](auto& r) { return names->entries().open(r); }},
         {Opcode::kMkdir, [&](auto& r) { return names->entries().mkdir(r); }},
         {Opcode::kLink, [&](auto& r) { return names->entries().link(r); }},
+        {Opcode::kSymlink, [&](auto& r) { return names->entries().symlink(r); }},
+        {Opcode::kQueryDirectory, [&](auto& r) { return names->marks().query(r); }},
         {Opcode::kUnlink, [&](auto& r) { return names->entries().unlink(r); }},
         {Opcode::kRmdir, [&](auto& r) { return names->removal().rmdir(r); }},
         {Opcode::kFreezeDirectory, [&](auto& r) { return names->removal().freeze_directory(r); }},
