@@ -30,11 +30,12 @@
 namespace benchfs::meta {
 
 struct NewInode {
-  std::uint32_t mode = 0;  // with S_IFMT: regular file, directory or symlink
+  std::uint32_t mode = 0;  // with S_IFMT
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  wire::Layout layout;      // regular files
-  std::string_view target;  // symlinks
+  wire::Layout layout;       // regular files
+  std::string_view target;   // symlinks
+  std::uint32_t device = 0;  // devices
 };
 
 // Makes the root directory, mode 040755. Once, on shard 0, before anything else.

@@ -151,6 +151,9 @@ Result<wire::Attr> MetaStore::carry_out(const OpenInode& change) {
   if (inode->attr.is_symlink()) {
     return fail_errno(ELOOP);
   }
+  if (inode->attr.is_special()) {
+    return fail_errno(ENXIO);  // only a kernel could open it
+  }
   if (inode->attr.is_directory() && (change.open_flags & wire::kOpenWrite) != 0) {
     return fail_errno(EISDIR);
   }

@@ -58,7 +58,7 @@ wire::Attr MetaStore::fill(Inode& inode,
                            std::int64_t now_ns) {
   wire::Attr& attr = inode.attr;
   attr.mode = from.mode & (S_IFMT | kPermissionBits);
-  BENCHFS_CHECK(attr.is_regular() || attr.is_directory() || attr.is_symlink());
+  BENCHFS_CHECK(attr.is_regular() || attr.is_directory() || attr.is_symlink() || attr.is_special());
   attr.uid = from.uid;
   attr.gid = from.gid;
   attr.nlink = 1;
@@ -70,6 +70,8 @@ wire::Attr MetaStore::fill(Inode& inode,
     attr.size = from.target.size();
     inode.target = std::make_unique_for_overwrite<char[]>(from.target.size());
     std::memcpy(inode.target.get(), from.target.data(), from.target.size());
+  } else if (attr.is_special()) {
+    attr.truncation = from.device;
   } else {
     attr.layout = from.layout;
   }

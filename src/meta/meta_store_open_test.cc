@@ -75,6 +75,18 @@ TEST_F(MetaStoreOpenTest, CreateAndOpenAreOneChange) {
   EXPECT_EQ(errno_of(store_.find(wire::kRootInode, "e")), ENOENT);
 }
 
+TEST_F(MetaStoreOpenTest, SpecialFilesAreNotOpenedHere) {
+  for (std::uint32_t type :
+       std::initializer_list<std::uint32_t>{S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK}) {
+    wire::Attr made = create(kRemoteDir,
+                             "special" + std::to_string(type),
+                             {.mode = type | 0640U, .uid = 1, .gid = 2, .device = 0x0103});
+    EXPECT_TRUE(made.is_special());
+    EXPECT_EQ(made.device(), type == S_IFCHR || type == S_IFBLK ? 0x0103U : 0U);
+    EXPECT_EQ(errno_of(store_.apply(OpenInode{made.id(), {1, 77}, wire::kOpenRead})), ENXIO);
+  }
+}
+
 TEST_F(MetaStoreOpenTest, AnUnlinkedFileLivesUntilItsLastClose) {
   open(a_, kAlice, 1, kRead);
   open(a_, kBob, 1, kWrite);

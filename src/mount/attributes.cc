@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 
 #include "mount/fuse.h"
 
@@ -22,8 +24,12 @@ timespec to_timespec(std::int64_t ns) {
   return {.tv_sec = seconds, .tv_nsec = rest};
 }
 
+// Inode times are 64 bits of nanoseconds. As Linux does, times beyond become the first or the last.
+constexpr std::int64_t kMaxSeconds = INT64_MAX / kNanosPerSecond - 1;
+
 std::int64_t to_nanos(const timespec& time) {
-  return time.tv_sec * kNanosPerSecond + time.tv_nsec;
+  std::int64_t seconds = std::clamp<std::int64_t>(time.tv_sec, -kMaxSeconds, kMaxSeconds);
+  return seconds * kNanosPerSecond + (seconds == time.tv_sec ? time.tv_nsec : 0);
 }
 
 }  // namespace
@@ -34,6 +40,7 @@ struct stat to_stat(const wire::Attr& attr) {
   out.st_mode = attr.mode;
   out.st_nlink = attr.nlink;
   out.st_uid = attr.uid;
+  out.st_rdev = attr.device();
   out.st_gid = attr.gid;
   out.st_size = static_cast<off_t>(attr.size);
   out.st_blksize = attr.layout.chunk_bytes != 0 ? static_cast<blksize_t>(attr.layout.chunk_bytes)

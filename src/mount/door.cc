@@ -87,12 +87,13 @@ struct Dispatch {
   static void readlink(fuse_req_t req, fuse_ino_t inode) {
     door(req).start(req, door(req).readlink(req, wire::InodeId{inode}));
   }
-  static void mknod(fuse_req_t req, fuse_ino_t parent, const char* text, mode_t mode, dev_t) {
-    if (!S_ISREG(mode)) {
-      fuse_reply_err(req, EPERM);
-      return;
-    }
-    door(req).start(req, door(req).make_file(req, name(parent, text), mode & 07777U));
+  static void mknod(
+      fuse_req_t req, fuse_ino_t parent, const char* text, mode_t mode, dev_t device) {
+    rt::Task<void> task =
+        S_ISREG(mode) ? door(req).make_file(req, name(parent, text), mode & 07777U)
+                      : door(req).make_special(
+                            req, name(parent, text), mode, static_cast<std::uint32_t>(device));
+    door(req).start(req, std::move(task));
   }
   static void mkdir(fuse_req_t req, fuse_ino_t parent, const char* text, mode_t mode) {
     door(req).start(req, door(req).mkdir(req, name(parent, text), mode & 07777U));

@@ -71,6 +71,7 @@ class Door {
                           std::uint64_t handle);
   rt::Task<void> readlink(fuse_req_t req, wire::InodeId inode);
   rt::Task<void> make_file(fuse_req_t req, Name name, std::uint32_t mode);
+  rt::Task<void> make_special(fuse_req_t req, Name name, std::uint32_t mode, std::uint32_t device);
   rt::Task<void> mkdir(fuse_req_t req, Name name, std::uint32_t mode);
   rt::Task<void> symlink(fuse_req_t req, std::string target, Name name);
   rt::Task<void> link(fuse_req_t req, wire::InodeId inode, Name name);

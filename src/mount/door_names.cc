@@ -56,6 +56,15 @@ rt::Task<void> Door::make_file(fuse_req_t req, Name name, std::uint32_t mode) {
   request.reply_entry((*made)->attr);
 }
 
+rt::Task<void> Door::make_special(fuse_req_t req,
+                                  Name name,
+                                  std::uint32_t mode,
+                                  std::uint32_t device) {
+  Request request(req);
+  request.reply_entry(
+      co_await fs_.nodes().make_special(name.parent, name.name, mode, device, caller_of(req)));
+}
+
 rt::Task<void> Door::mkdir(fuse_req_t req, Name name, std::uint32_t mode) {
   Request request(req);
   request.reply_entry(co_await fs_.nodes().mkdir(name.parent, name.name, mode, caller_of(req)));

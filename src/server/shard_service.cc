@@ -97,6 +97,8 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return names_->removal().rmdir(request);
     case wire::Opcode::kSymlink:
       return names_->entries().symlink(request);
+    case wire::Opcode::kMakeSpecial:
+      return names_->entries().make_special(request);
     case wire::Opcode::kGetAttr:
       return files_->get_attr(request);
     case wire::Opcode::kReadlink:

@@ -31,11 +31,18 @@ struct Attr {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   Layout layout;                 // files only
-  std::uint64_t truncation = 0;  // grows with every truncation of the file
+  std::uint64_t truncation = 0;  // files: grows with every truncation; devices: their number
 
   [[nodiscard]] InodeId id() const { return InodeId{inode}; }
   [[nodiscard]] bool is_directory() const { return S_ISDIR(mode); }
   [[nodiscard]] bool is_regular() const { return S_ISREG(mode); }
+  // A fifo, a socket or a device.
+  [[nodiscard]] bool is_special() const {
+    return S_ISFIFO(mode) || S_ISSOCK(mode) || S_ISCHR(mode) || S_ISBLK(mode);
+  }
+  [[nodiscard]] std::uint64_t device() const {
+    return S_ISCHR(mode) || S_ISBLK(mode) ? truncation : 0;
+  }
   [[nodiscard]] bool is_symlink() const { return S_ISLNK(mode); }
 };
 static_assert(sizeof(Attr) == 80 && std::is_trivially_copyable_v<Attr>);

@@ -207,6 +207,17 @@ struct LinkRequest : Message<Opcode::kLink, EntryReply> {
 };
 static_assert(sizeof(LinkRequest) == 24);
 
+// A fifo, a socket or a device: an inode without data.
+struct MakeSpecialRequest : Message<Opcode::kMakeSpecial, EntryReply> {
+  std::uint64_t parent = 0;
+  std::uint32_t mode = 0;  // type (S_IFMT) and permission bits
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t device = 0;  // of devices
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding[3] = {};
+};
+
 struct UnlinkRequest : Message<Opcode::kUnlink, NoReply> {
   std::uint64_t parent = 0;
   std::uint16_t name_bytes = 0;

@@ -36,6 +36,8 @@ std::string_view to_string(Opcode opcode) {
       return "rmdir";
     case Opcode::kSymlink:
       return "symlink";
+    case Opcode::kMakeSpecial:
+      return "make special";
     case Opcode::kGetAttr:
       return "getattr";
     case Opcode::kReadlink:

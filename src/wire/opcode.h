@@ -27,6 +27,7 @@ enum class Opcode : std::uint16_t {
   kRename = 27,
   kRmdir = 28,
   kSymlink = 29,
+  kMakeSpecial = 31,
   kGetAttr = 33,
   kReadlink = 34,
   kOpenInode = 35,
@@ -127,6 +128,7 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kRename:
     case Opcode::kRmdir:
     case Opcode::kSymlink:
+    case Opcode::kMakeSpecial:
     case Opcode::kInstallEntry:
     case Opcode::kLink:
     case Opcode::kLinkInode:

@@ -1,8 +1,11 @@
 // Names, attributes and directories through the kernel.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -45,6 +48,11 @@ TEST_F(MountNames, EachOperation) {
   EXPECT_EQ(stat_of(m / "d/f").st_atim.tv_nsec, 7);
   EXPECT_EQ(stat_of(m / "d/f").st_mtim.tv_sec, 5'000'000'000);
   EXPECT_EQ(stat_of(m / "d/f").st_mtim.tv_nsec, 999'999'999);
+  times[0].tv_sec = -1'000'000'000'000'000;
+  times[1].tv_sec = 1'000'000'000'000'000;
+  EXPECT_EQ(::utimensat(AT_FDCWD, (m / "d/f").c_str(), times.data(), 0), 0);
+  EXPECT_LT(stat_of(m / "d/f").st_atim.tv_sec, -9'000'000'000);
+  EXPECT_GT(stat_of(m / "d/f").st_mtim.tv_sec, 9'000'000'000);
   EXPECT_EQ(::truncate((m / "d/f").c_str(), 2), 0);
   EXPECT_EQ(get(m / "d/f"), "he");
   EXPECT_EQ(error_of(::rmdir((m / "d").c_str())), ENOTEMPTY);
@@ -67,7 +75,6 @@ TEST_F(MountNames, EachOperation) {
 TEST_F(MountNames, WhatIsNotSupportedSaysSo) {
   Mounted m = mount();
   put(m / "f", "x");
-  EXPECT_EQ(error_of(::mkfifo((m / "p").c_str(), 0600)), EPERM);
   EXPECT_EQ(error_of(::renameat2(AT_FDCWD,
                                  (m / "f").c_str(),
                                  AT_FDCWD,
@@ -109,6 +116,35 @@ TEST_F(MountNames, NamesOfOneInode) {
   EXPECT_EQ(last.st_nlink, 0U);
   std::array<char, 5> bytes{};
   EXPECT_EQ(::pread(open.get(), bytes.data(), bytes.size(), 0), 5);
+}
+
+TEST_F(MountNames, SpecialFilesAreTheKernels) {
+  Mounted m = mount();
+  ASSERT_EQ(::mkfifo((m / "fifo").c_str(), 0640), 0);
+  EXPECT_EQ(stat_of(m / "fifo").st_mode, static_cast<mode_t>(S_IFIFO | 0640));
+  EXPECT_EQ(error_of(::mkfifo((m / "fifo").c_str(), 0640)), EEXIST);
+  Fd reader(::open((m / "fifo").c_str(), O_RDONLY | O_NONBLOCK));
+  Fd writer(::open((m / "fifo").c_str(), O_WRONLY | O_NONBLOCK));
+  ASSERT_EQ(::write(writer.get(), "through", 7), 7);
+  std::array<char, 8> text{};
+  EXPECT_EQ(::read(reader.get(), text.data(), text.size()), 7);
+  Fd server(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, (m / "s").c_str());
+  ASSERT_EQ(::bind(server.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0)
+      << std::strerror(errno);
+  ASSERT_EQ(::listen(server.get(), 1), 0);
+  EXPECT_EQ(stat_of(m / "s").st_mode & S_IFMT, static_cast<mode_t>(S_IFSOCK));
+  Fd peer(::socket(AF_UNIX, SOCK_STREAM, 0));
+  EXPECT_EQ(::connect(peer.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::rename((m / "fifo").c_str(), (m / "p").c_str()), 0);
+  EXPECT_EQ(::unlink((m / "p").c_str()), 0);
+  EXPECT_EQ(::unlink((m / "s").c_str()), 0);
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::mknod((m / "null").c_str(), S_IFCHR | 0666, ::makedev(1, 3)), 0);
+    EXPECT_EQ(stat_of(m / "null").st_rdev, ::makedev(1, 3));
+  }
 }
 
 TEST_F(MountNames, RenameFlags) {

@@ -44,6 +44,18 @@ std::string format_mode(std::uint32_t mode) {
     case S_IFLNK:
       text[0] = 'l';
       break;
+    case S_IFIFO:
+      text[0] = 'p';
+      break;
+    case S_IFSOCK:
+      text[0] = 's';
+      break;
+    case S_IFCHR:
+      text[0] = 'c';
+      break;
+    case S_IFBLK:
+      text[0] = 'b';
+      break;
     default:
       break;
   }
@@ -71,6 +83,14 @@ std::string_view type_name(std::uint32_t mode) {
       return "regular file";
     case S_IFLNK:
       return "symbolic link";
+    case S_IFIFO:
+      return "fifo";
+    case S_IFSOCK:
+      return "socket";
+    case S_IFCHR:
+      return "character special file";
+    case S_IFBLK:
+      return "block special file";
     default:
       return "unknown";
   }

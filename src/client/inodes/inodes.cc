@@ -190,6 +190,19 @@ rt::CoResult<Found> Inodes::link(wire::InodeId inode,
   return entry_call(shard_of(parent, name), request, by, name);
 }
 
+rt::CoResult<Found> Inodes::make_special(wire::InodeId parent,
+                                         std::string_view name,
+                                         const NewInode& special,
+                                         Deadline by) {
+  wire::MakeSpecialRequest request;
+  request.parent = parent.value;
+  request.mode = special.mode;
+  set_owner(request, special);
+  request.device = special.device;
+  request.name_bytes = length(name);
+  return entry_call(shard_of(parent, name), request, by, name);
+}
+
 rt::CoStatus Inodes::unlink(wire::InodeId parent, std::string_view name, Deadline by) {
   wire::UnlinkRequest request;
   request.parent = parent.value;

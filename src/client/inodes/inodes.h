@@ -25,6 +25,7 @@ struct NewInode {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint32_t chunk_bytes = 0;  // files: 0 = the file system's
+  std::uint32_t device = 0;       // devices
 };
 
 class Inodes {
@@ -75,6 +76,11 @@ class Inodes {
                            wire::InodeId parent,
                            std::string_view name,
                            Deadline by);
+  // A fifo, a socket or a device: `special.mode` has its type.
+  rt::CoResult<Found> make_special(wire::InodeId parent,
+                                   std::string_view name,
+                                   const NewInode& special,
+                                   Deadline by);
   rt::CoStatus unlink(wire::InodeId parent, std::string_view name, Deadline by);
   rt::CoStatus rmdir(wire::InodeId parent, std::string_view name, Deadline by);
   // `flags`: wire::RenameFlags.

@@ -194,6 +194,21 @@ rt::CoResult<wire::Attr> Nodes::mkdir(wire::InodeId parent,
   co_return found.attr;
 }
 
+rt::CoResult<wire::Attr> Nodes::make_special(wire::InodeId parent,
+                                             std::string_view name,
+                                             std::uint32_t mode,
+                                             std::uint32_t device,
+                                             Caller caller) {
+  BENCHFS_CO_TRY_VOID(check_name(name));
+  Deadline by = backend_.metadata_deadline();
+  BENCHFS_CO_TRY(NewInode special, co_await new_inode(parent, mode, false, caller, by));
+  special.device = device;
+  BENCHFS_CO_TRY(
+      Found found,
+      co_await in_directory(parent, co_await inodes_.make_special(parent, name, special, by), by));
+  co_return found.attr;
+}
+
 rt::CoResult<wire::Attr> Nodes::symlink(wire::InodeId parent,
                                         std::string_view name,
                                         std::string_view target,

@@ -56,6 +56,12 @@ class Nodes {
                                  std::string_view name,
                                  std::uint32_t mode,
                                  Caller caller);
+  // A fifo, a socket or a device: `mode` has its type, `device` the number of a device.
+  rt::CoResult<wire::Attr> make_special(wire::InodeId parent,
+                                        std::string_view name,
+                                        std::uint32_t mode,
+                                        std::uint32_t device,
+                                        Caller caller);
   rt::CoResult<wire::Attr> symlink(wire::InodeId parent,
                                    std::string_view name,
                                    std::string_view target,

@@ -319,6 +319,21 @@ TEST_F(FilesTest, TimesThatWereSetAreNotUndoneByEarlierWrites) {
   EXPECT_EQ(size(file), 10U);
 }
 
+TEST_F(FilesTest, SpecialFilesAreNotOpenedByTheirInode) {
+  std::string name = shard_.local_name("s");
+  wire::MakeSpecialRequest make;
+  make.parent = wire::kRootInode.value;
+  make.mode = S_IFIFO | 0600;
+  make.name_bytes = static_cast<std::uint16_t>(name.size());
+  auto made = shard_.call(make, name);
+  ASSERT_TRUE(made.has_value()) << made.error().message();
+  wire::OpenInodeRequest open;
+  open.inode = made->attr.inode;
+  open.flags = wire::kOpenWrite | wire::kOpenTruncate;
+  open.open_number = 1;
+  EXPECT_TRUE(shard_.call(open).error().is_posix(ENXIO));
+}
+
 TEST_F(FilesTest, AppendsAskOnlyWhenOthersWritePlainly) {
   wire::Attr file = create(shard_.local_name("f"), 1);
   wire::AppendRequest append;

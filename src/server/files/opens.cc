@@ -102,7 +102,7 @@ rt::Task<void> Files::open_inode(rpc::Request& request) {
   }
   wire::InodeId inode{body.inode};
   BENCHFS_SERVE_TRY(wire::Attr attr, request, store_.attr(inode));
-  if (attr.is_regular() || attr.is_directory()) {
+  if (!attr.is_symlink()) {
     BENCHFS_SERVE_TRY(attr,
                       request,
                       co_await open(inode,

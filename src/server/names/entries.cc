@@ -173,7 +173,11 @@ rt::MaybeTask<Result<wire::Attr>> Entries::open_existing(meta::Entry entry,
                                                          Deadline deadline) {
   bool is_opened = S_ISREG(entry.type) || (S_ISDIR(entry.type) && open.number != 0);
   if (!is_opened) {
-    return shared_.store.attr(entry.inode);
+    Result<wire::Attr> attr = shared_.store.attr(entry.inode);
+    if (attr && attr->is_special()) {
+      attr = fail_errno(ENXIO);  // only a kernel could open it
+    }
+    return attr;
   }
   return shared_.inodes.open(entry.inode, open, flags, deadline);
 }
@@ -286,6 +290,23 @@ rt::Task<void> Entries::link(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY(attr, request, co_await shared_.inodes.exact_attr(inode, deadline));
   co_await reply_entry(request, shared_.store, attr, wire::kEntryCreated);
+}
+
+rt::Task<void> Entries::make_special(rpc::Request& request) {
+  wire::MakeSpecialRequest body;
+  BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
+  meta::NewInode inode{.mode = body.mode & (S_IFMT | kPermissionBits),
+                       .uid = body.uid,
+                       .gid = body.gid,
+                       .layout = {},
+                       .target = {},
+                       .device = body.device};
+  if (!wire::Attr{.mode = inode.mode}.is_special()) {
+    co_await request.reply_error(Error::from_errno(EINVAL));
+    co_return;
+  }
+  BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await create(request, key, inode));
+  co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
 }
 
 rt::Task<void> Entries::unlink(rpc::Request& request) {

@@ -23,6 +23,7 @@ class Entries {
   rt::Task<void> mkdir(rpc::Request& request);
   rt::Task<void> symlink(rpc::Request& request);
   rt::Task<void> link(rpc::Request& request);
+  rt::Task<void> make_special(rpc::Request& request);
   rt::Task<void> unlink(rpc::Request& request);
   rt::Task<void> readdir(rpc::Request& request);
 

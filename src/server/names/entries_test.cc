@@ -60,6 +60,33 @@ TEST_F(EntriesTest, ANameWhoseInodeIsLostIsAnInputOutputError) {
   EXPECT_EQ(errno_of(open(name, wire::kOpenRead)), EIO);
 }
 
+TEST_F(EntriesTest, SpecialFilesAreMadeAndNeverOpened) {
+  start();
+  std::string name = name_on(testing::kSelf, "s");
+  wire::MakeSpecialRequest body{.parent = wire::kRootInode.value,
+                                .mode = S_IFBLK | 0640,
+                                .uid = 7,
+                                .gid = 8,
+                                .device = 0x0102,
+                                .name_bytes = static_cast<std::uint16_t>(name.size())};
+  ASSERT_TRUE(call(body, name));
+  Result<wire::EntryReply> found = lookup(name);
+  ASSERT_TRUE(found) << found.error().message();
+  EXPECT_EQ(found->attr.mode, S_IFBLK | 0640U);
+  EXPECT_EQ(found->attr.uid, 7U);
+  EXPECT_EQ(found->attr.gid, 8U);
+  EXPECT_EQ(found->attr.device(), 0x0102U);
+  EXPECT_EQ(errno_of(open(name, wire::kOpenRead)), ENXIO);
+  EXPECT_EQ(errno_of(call(body, name)), EEXIST);
+  // The types that have requests of their own.
+  std::string other = name_on(testing::kSelf, "other");
+  body.name_bytes = static_cast<std::uint16_t>(other.size());
+  for (std::uint32_t type : std::initializer_list<std::uint32_t>{S_IFREG, S_IFDIR, S_IFLNK, 0}) {
+    body.mode = type | 0644U;
+    EXPECT_EQ(errno_of(call(body, other)), EINVAL);
+  }
+}
+
 TEST_F(EntriesTest, TheInodeIsDroppedAfterTheName) {
   start();
   std::string name = name_on(testing::kSelf, "f");

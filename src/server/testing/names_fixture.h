@@ -91,6 +91,7 @@ class NamesService final : public rpc::Service {
     const std::map<Opcode, Handler> handlers = {
         {Opcode::kLookup, [&](auto& r) { return names->entries().lookup(r); }},
         {Opcode::kOpen, [&](auto& r) { return names->entries().open(r); }},
+        {Opcode::kMakeSpecial, [&](auto& r) { return names->entries().make_special(r); }},
         {Opcode::kMkdir, [&](auto& r) { return names->entries().mkdir(r); }},
         {Opcode::kLink, [&](auto& r) { return names->entries().link(r); }},
         {Opcode::kSymlink, [&](auto& r) { return names->entries().symlink(r); }},
