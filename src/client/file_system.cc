@@ -8,6 +8,7 @@ FileSystem::FileSystem(rpc::ConnectionPool& pool, FileSystemConfig config)
     : backend_{.pool = pool, .config = config},
       inodes_(backend_),
       open_files_(backend_, inodes_),
+      locks_(backend_, open_files_),
       data_(backend_, open_files_),
       paths_(backend_, inodes_, open_files_),
       nodes_(backend_, inodes_, open_files_, paths_.cache()),
@@ -78,6 +79,13 @@ void FileSystem::on_invalidate(wire::InodeId parent, std::string_view name) {
 
 void FileSystem::on_registered(wire::ShardId shard, rpc::Registered how) {
   open_files_.on_registered(shard, how);
+  if (how == rpc::Registered::kForgotten) {
+    Error why = Error::from_errno(
+        EIO, backend_.node(shard) + " gave this client up, and the locks of the file with it");
+    for (wire::InodeId inode : locks_.on_forgotten(shard)) {
+      open_files_.make_stale(inode, why);
+    }
+  }
 }
 
 void FileSystem::on_connection_lost(wire::ShardId shard) {

@@ -22,6 +22,7 @@
 #include "client/inodes/inodes.h"
 #include "client/inodes/listing.h"
 #include "client/io/data_io.h"
+#include "client/io/file_locks.h"
 #include "client/io/open_files.h"
 #include "client/nodes/directory_reader.h"
 #include "client/nodes/nodes.h"
@@ -130,6 +131,7 @@ class FileSystem final : private rpc::NoticeHandler {
   [[nodiscard]] OpenFiles& open_files() { return open_files_; }
   [[nodiscard]] DataIo& data() { return data_; }
   [[nodiscard]] Nodes& nodes() { return nodes_; }
+  [[nodiscard]] FileLocks& locks() { return locks_; }
   // An open directory; no request is sent.
   [[nodiscard]] std::shared_ptr<DirectoryReader> open_directory(wire::InodeId directory) {
     return std::make_shared<DirectoryReader>(backend_, open_files_, directory);
@@ -149,6 +151,7 @@ class FileSystem final : private rpc::NoticeHandler {
   Backend backend_;
   Inodes inodes_;
   OpenFiles open_files_;
+  FileLocks locks_;
   DataIo data_;
   Paths paths_;
   Nodes nodes_;

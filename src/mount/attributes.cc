@@ -107,6 +107,32 @@ std::uint32_t to_open_flags(int flags) {
   return out;
 }
 
+client::FileLocks::Wanted to_wanted(const struct flock& lock) {
+  client::FileLocks::Wanted wanted;
+  wanted.mode = lock.l_type == F_WRLCK   ? wire::LockMode::kExclusive
+                : lock.l_type == F_RDLCK ? wire::LockMode::kShared
+                                         : wire::LockMode::kNone;
+  wanted.begin = static_cast<std::uint64_t>(lock.l_start);
+  wanted.end =
+      lock.l_len == 0 ? wire::kLockToEnd : wanted.begin + static_cast<std::uint64_t>(lock.l_len);
+  wanted.pid = static_cast<std::uint32_t>(lock.l_pid);
+  return wanted;
+}
+
+struct flock to_flock(const wire::LockReply& reply, struct flock asked) {
+  auto mode = static_cast<wire::LockMode>(reply.mode);
+  if (mode == wire::LockMode::kNone) {
+    asked.l_type = F_UNLCK;
+    return asked;
+  }
+  asked.l_type = mode == wire::LockMode::kExclusive ? F_WRLCK : F_RDLCK;
+  asked.l_whence = SEEK_SET;
+  asked.l_start = static_cast<off_t>(reply.begin);
+  asked.l_len = reply.end == wire::kLockToEnd ? 0 : static_cast<off_t>(reply.end - reply.begin);
+  asked.l_pid = static_cast<pid_t>(reply.pid);
+  return asked;
+}
+
 int to_errno(const Error& error) {
   if (error.code == Errc::kPosix) {
     return error.posix;

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -158,6 +159,32 @@ struct Dispatch {
   static void release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
     door(req).release(req, info->fh);
   }
+  static void getlk(fuse_req_t req, fuse_ino_t inode, fuse_file_info* info, struct flock* lock) {
+    door(req).start(req, door(req).get_lock(req, wire::InodeId{inode}, info->lock_owner, *lock));
+  }
+  static void setlk(
+      fuse_req_t req, fuse_ino_t, fuse_file_info* info, struct flock* lock, int waits) {
+    client::LockOwner owner{.number = info->lock_owner};
+    door(req).start(req, door(req).set_lock(req, info->fh, owner, to_wanted(*lock), waits != 0));
+  }
+  static void flock(fuse_req_t req, fuse_ino_t, fuse_file_info* info, int operation) {
+    client::LockOwner owner{.number = info->lock_owner, .is_whole_file = true};
+    client::FileLocks::Wanted wanted;
+    int kind = operation & (LOCK_SH | LOCK_EX | LOCK_UN);
+    wanted.mode = kind == LOCK_EX   ? wire::LockMode::kExclusive
+                  : kind == LOCK_SH ? wire::LockMode::kShared
+                                    : wire::LockMode::kNone;
+    bool waits = (operation & LOCK_NB) == 0;
+    door(req).start(req, door(req).set_lock(req, info->fh, owner, wanted, waits));
+  }
+  static void flush(fuse_req_t req, fuse_ino_t inode, fuse_file_info* info) {
+    wire::InodeId id{inode};
+    if (!door(req).fs_.locks().may_hold(id, {.number = info->lock_owner})) {
+      fuse_reply_err(req, 0);
+      return;
+    }
+    door(req).start(req, door(req).flush(req, id, info->lock_owner));
+  }
   static void fsync(fuse_req_t req, fuse_ino_t, int, fuse_file_info* info) {
     door(req).start(req, door(req).fsync(req, info->fh));
   }
@@ -197,6 +224,10 @@ const fuse_lowlevel_ops& Door::operations() {
     ops.read = Dispatch::read;
     ops.write = Dispatch::write;
     ops.release = Dispatch::release;
+    ops.flush = Dispatch::flush;
+    ops.getlk = Dispatch::getlk;
+    ops.setlk = Dispatch::setlk;
+    ops.flock = Dispatch::flock;
     ops.fsync = Dispatch::fsync;
     ops.opendir = Dispatch::opendir;
     ops.readdir = Dispatch::readdir;

@@ -8,6 +8,7 @@
 // Thread: the reactor's.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/uio.h>
 
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "client/file_system.h"
 #include "mount/buffers.h"
@@ -100,6 +102,21 @@ class Door {
   void keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info);
   void drop(std::uint64_t handle);
 
+  // door_locks.cc
+  rt::Task<void> get_lock(fuse_req_t req,
+                          wire::InodeId inode,
+                          std::uint64_t owner,
+                          struct flock lock);
+  rt::Task<void> set_lock(fuse_req_t req,
+                          std::uint64_t handle,
+                          client::LockOwner owner,
+                          client::FileLocks::Wanted wanted,
+                          bool waits);
+  // A descriptor of the file was closed: the process has no record locks of it any more.
+  rt::Task<void> flush(fuse_req_t req, wire::InodeId inode, std::uint64_t owner);
+  // The last descriptor of an open file was closed: so has the open file.
+  void release_locks(std::uint64_t handle);
+
   // door_directories.cc
   struct OpenDirectory {
     std::shared_ptr<client::OpenFile> file;
@@ -121,6 +138,8 @@ class Door {
   rt::Scope requests_;
   Buffers read_buffers_;
   std::unordered_map<std::uint64_t, std::shared_ptr<client::OpenFile>> files_;
+  // Who has locked something through a handle, since its process closed a descriptor of the file.
+  std::unordered_map<std::uint64_t, std::vector<client::LockOwner>> lock_owners_;
   std::unordered_map<std::uint64_t, OpenDirectory> directories_;
 };
 

@@ -28,6 +28,7 @@ void Door::keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info) {
 }
 
 void Door::drop(std::uint64_t handle) {
+  release_locks(handle);
   auto found = files_.find(handle);
   if (found != files_.end()) {
     (void)fs_.open_files().close(*found->second);

@@ -42,6 +42,7 @@ Request::~Request() {
 
 void Request::on_interrupt(fuse_req_t /*request*/, void* self) {
   auto* request = static_cast<Request*>(self);
+  request->is_interrupted_ = true;
   rt::Reactor::current()->arm(*request, mono_now() + kInterruptPatience);
 }
 
@@ -116,6 +117,12 @@ void Request::reply_data(std::span<const std::byte> data) {
 void Request::reply_statfs(const struct statvfs& statistics) {
   if (fuse_req_t request = take()) {
     fuse_reply_statfs(request, &statistics);
+  }
+}
+
+void Request::reply_lock(const struct flock& lock) {
+  if (fuse_req_t request = take()) {
+    fuse_reply_lock(request, &lock);
   }
 }
 

@@ -9,6 +9,7 @@
 // Thread: the reactor's.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/statvfs.h>
 
 #include <cstddef>
@@ -41,6 +42,9 @@ class Request final : private rt::Timer {
   void reply_written(std::size_t bytes);
   void reply_data(std::span<const std::byte> data);
   void reply_statfs(const struct statvfs& statistics);
+  void reply_lock(const struct flock& lock);
+  // The calling program got a signal.
+  [[nodiscard]] bool is_interrupted() const { return is_interrupted_; }
   // False when nobody takes what was opened: it must be closed.
   [[nodiscard]] bool reply_open(const fuse_file_info& info);
   [[nodiscard]] bool reply_create(const wire::Attr& attr, const fuse_file_info& info);
@@ -52,6 +56,7 @@ class Request final : private rt::Timer {
   [[nodiscard]] fuse_req_t take();
 
   fuse_req_t request_;
+  bool is_interrupted_ = false;
 };
 
 }  // namespace benchfs::mount

@@ -109,6 +109,8 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return files_->append(request);
     case wire::Opcode::kFsync:
       return files_->fsync(request);
+    case wire::Opcode::kLock:
+      return files_->lock(request);
     case wire::Opcode::kShutdown:
       return shutdown(request);
     case wire::Opcode::kPing:

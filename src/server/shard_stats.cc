@@ -94,6 +94,13 @@ void write_metadata(JsonWriter& json, const meta::MetaStore::Stats& stats) {
   json.end_object();
 }
 
+void write_locks(JsonWriter& json, const FileLocks::Stats& stats) {
+  json.begin_object("locks");
+  json.field("held", stats.held);
+  json.field("waiting", stats.waiting);
+  json.end_object();
+}
+
 void write_storage(JsonWriter& json, Engine engine, const chunk::Space& space) {
   json.begin_object("storage");
   json.field("engine", engine == Engine::kFile ? "file" : "memory");
@@ -175,6 +182,7 @@ std::string counters_json(const StatsSources& from, const chunk::Space& space) {
   write_network(json, from.server);
   write_door(json, from.door);
   write_metadata(json, from.metadata.stats());
+  write_locks(json, from.files.locks());
   write_owed(json, from);
   write_storage(json, from.config.engine, space);
   write_buffers(json, from.buffers);

@@ -281,6 +281,37 @@ struct SetAttrRequest : Message<Opcode::kSetAttr, EntryReply> {
   std::uint32_t gid = 0;
 };
 
+// --- Locks of files ------------------------------------------------------------------------------
+
+enum class LockMode : std::uint32_t { kNone, kShared, kExclusive };
+enum LockFlags : std::uint32_t {
+  kLockWholeFile = 1U << 0,  // a lock of flock(), which record locks know nothing of
+  kLockTest = 1U << 1,       // nothing is locked
+  kLockWait = 1U << 2,       // for up to half a second
+};
+inline constexpr std::uint64_t kLockToEnd = UINT64_MAX;  // the end of a lock: that of the file
+
+// A lock that is in the way, or kNone: it was done, or would be.
+struct LockReply {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  std::uint32_t mode = 0;  // LockMode
+  std::uint32_t pid = 0;
+};
+static_assert(sizeof(LockReply) == 24);
+// Sent to the file's home. What the owner had locked in the range becomes `mode`; kNone unlocks it.
+struct LockRequest : Message<Opcode::kLock, LockReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t owner = 0;  // a number of the client's choice
+  std::uint64_t begin = 0;
+  std::uint64_t end = kLockToEnd;  // behind the last byte
+  std::uint32_t mode = 0;          // LockMode
+  std::uint32_t flags = 0;         // LockFlags
+  std::uint32_t pid = 0;           // shown to others
+  std::uint32_t padding = 0;
+};
+static_assert(sizeof(LockRequest) == 48);
+
 // --- Notices: one way, no reply, served in order with the requests of the connection -------------
 // A notice is a NoticeHeader (wire/header.h), then its fixed part, then what that says.
 

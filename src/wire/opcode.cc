@@ -48,6 +48,8 @@ std::string_view to_string(Opcode opcode) {
       return "append";
     case Opcode::kFsync:
       return "fsync";
+    case Opcode::kLock:
+      return "lock";
     case Opcode::kShutdown:
       return "shutdown";
     case Opcode::kPing:

@@ -34,6 +34,7 @@ enum class Opcode : std::uint16_t {
   kLink = 36,
   kAppend = 37,
   kFsync = 38,
+  kLock = 61,
 
   // Benchmarks and administration.
   kShutdown = 25,
@@ -132,6 +133,7 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kInstallEntry:
     case Opcode::kLink:
     case Opcode::kLinkInode:
+    case Opcode::kLock:
     case Opcode::kLockRenames:
     case Opcode::kRegister:
     case Opcode::kConnectionClose:

@@ -193,6 +193,14 @@ rt::Task<Error> OpenFiles::explain_gone(wire::InodeId inode, Error error, Deadli
                   backend_.node(home)));
 }
 
+void OpenFiles::make_stale(wire::InodeId inode, const Error& why) {
+  table_.for_each(inode.home(), [&](OpenFile& file) {
+    if (file.is_open && file.id() == inode && !file.stale) {
+      file.stale = why;
+    }
+  });
+}
+
 // --- Keeping the homes informed ------------------------------------------------------------------
 
 void OpenFiles::on_registered(wire::ShardId shard, rpc::Registered how) {

@@ -65,6 +65,9 @@ class OpenFiles {
   // Why an inode that was known is gone: EIO when its home restarted, ESTALE when it was removed.
   rt::Task<Error> explain_gone(wire::InodeId inode, Error error, Deadline by);
 
+  // Every use of the file that is open now fails with `why` from now on.
+  void make_stale(wire::InodeId inode, const Error& why);
+
   // From the pool's notices.
   void on_registered(wire::ShardId shard, rpc::Registered how);
   void on_connection_lost(wire::ShardId shard);

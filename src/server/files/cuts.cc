@@ -151,6 +151,7 @@ void Files::end_inode(wire::InodeId inode) {
                                      state->phase == FileState::Phase::kGone))) {
     return;
   }
+  locks_.drop_file(inode);
   if (!attr->is_regular()) {
     directory_times_.forget(inode);
     store_.apply(meta::Erase{inode});

@@ -7,7 +7,8 @@
 // and kept by the reclaimer; no caller's deadline ends it.
 //
 // The source files: attributes.cc, opens.cc, sizes.cc (marks, rounds of queries, settling), cuts.cc
-// (truncation, the end of inodes, what is owed), links.cc (names of an inode on other shards).
+// (truncation, the end of inodes, what is owed), links.cc (names of an inode on other shards),
+// locks.cc (what programs lock).
 //
 // Requests that only shards send do not wait for further shards: a window full of such requests
 // would wait for one behind it.
@@ -31,6 +32,7 @@
 #include "rpc/server.h"
 #include "server/chunks/chunk_files.h"
 #include "server/files/directory_times.h"
+#include "server/files/file_locks.h"
 #include "server/files/file_states.h"
 #include "server/files/inode_door.h"
 #include "server/files/reclaimer.h"
@@ -61,6 +63,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::Task<void> open_inode(rpc::Request& request);
   rt::Task<void> fsync(rpc::Request& request);
   rt::Task<void> append(rpc::Request& request);
+  rt::Task<void> lock(rpc::Request& request);
   rt::Task<void> link_inode(rpc::Request& request);
   rt::Task<void> forget_inode(rpc::Request& request);
   rt::Task<void> mark(rpc::Request& request);
@@ -120,6 +123,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
     Reclaimer::Stats works;
   };
   [[nodiscard]] Owed owed() const;
+  [[nodiscard]] FileLocks::Stats locks() const { return locks_.stats(); }
 
  private:
   using InodeLocks = KeyLocks<wire::InodeId>;
@@ -205,6 +209,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   void after_close(const meta::Open& open);
   void undo_open(meta::OpenId id);
   [[nodiscard]] Status may_open(const OpenKey& key) const;
+  // A request whose session has ended reaches nobody.
+  [[nodiscard]] Status check_session(wire::SessionId session) const;
   [[nodiscard]] static std::uint64_t hash(meta::OpenId id) {
     return mix64(mix64(id.client_uid) ^ id.number);
   }
@@ -215,6 +221,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   ChunkFiles* chunks_ = nullptr;
   rpc::Server* server_ = nullptr;
   FileStates states_;
+  FileLocks locks_;
   DirectoryTimes directory_times_;
   InodeLocks inode_locks_{peers_};
   Reclaimer reclaimer_;

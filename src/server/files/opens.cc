@@ -15,13 +15,17 @@ constexpr std::size_t kMaxClosedEarly = 16 * 1024;
 
 }  // namespace
 
+Status Files::check_session(wire::SessionId session) const {
+  if (session.is_valid() && server_ != nullptr && server_->registry().peek(session) == nullptr) {
+    return fail(Errc::kUnknownSession, "the session ended");
+  }
+  return {};
+}
+
 // An open whose session has ended reaches nobody: the client says anew what it has open, and sends
 // the open again if somebody still waits for it.
 Status Files::may_open(const OpenKey& key) const {
-  if (key.session.is_valid() && server_ != nullptr &&
-      server_->registry().peek(key.session) == nullptr) {
-    return fail(Errc::kUnknownSession, "the session ended");
-  }
+  BENCHFS_TRY_VOID(check_session(key.session));
   if (is_closed_early_.contains(hash(key.id()))) {
     return fail(Errc::kCancelled, "the client has given the open up");
   }
@@ -144,6 +148,7 @@ void Files::abandon_client(std::uint64_t client_uid) {
   for (const meta::Open& open : store_.apply(meta::CloseAll{client_uid})) {
     after_close(open);
   }
+  locks_.drop_client(client_uid);
 }
 
 void Files::after_close(const meta::Open& open) {

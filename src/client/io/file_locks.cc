@@ -1,0 +1,150 @@
+#include "client/io/file_locks.h"
+
+#include <cerrno>
+#include <iterator>
+#include <utility>
+
+#include "base/backoff.h"
+#include "client/inodes/lost_file.h"
+#include "rpc/call.h"
+
+namespace benchfs::client {
+namespace {
+
+// Slots of the windows that may be taken by requests that wait; further ones ask again and again.
+constexpr std::uint32_t kMaxWaiting = 8;
+
+// The home has the file no more, whether it was removed or lost.
+bool is_gone(const Error& error) {
+  return error.is_posix(ENOENT) || error.is_posix(ESTALE);
+}
+
+// The home said what became of the locks, or they ended with the file.
+bool is_answered(const Result<wire::LockReply>& reply) {
+  return reply || reply.error().code == Errc::kPosix;
+}
+
+bool is_done(const wire::LockReply& reply) {
+  return reply.mode == static_cast<std::uint32_t>(wire::LockMode::kNone);
+}
+
+}  // namespace
+
+rt::CoResult<wire::LockReply> FileLocks::ask(
+    wire::InodeId inode, LockOwner owner, const Wanted& wanted, std::uint32_t flags, Deadline by) {
+  wire::ShardId home = inode.home();
+  wire::LockRequest request;
+  request.inode = inode.value;
+  request.owner = owner.number;
+  request.begin = wanted.begin;
+  request.end = wanted.end;
+  request.mode = static_cast<std::uint32_t>(wanted.mode);
+  request.flags = flags | (owner.is_whole_file ? wire::kLockWholeFile : 0);
+  request.pid = wanted.pid;
+  Result<rpc::Reply> reply = co_await backend_.pool.call(home, rpc::make_call(request), by);
+  Result<wire::LockReply> answer =
+      reply ? reply->as<wire::LockReply>() : std::unexpected(std::move(reply.error()));
+  if (!answer) {
+    Error error = name_node(std::move(answer.error()), backend_, home, "lock");
+    if (is_gone(error)) {
+      error = co_await open_files_.explain_gone(inode, std::move(error), by);
+    }
+    co_return std::unexpected(std::move(error));
+  }
+  co_return *answer;
+}
+
+rt::CoResult<wire::LockReply> FileLocks::test(wire::InodeId inode, LockOwner owner, Wanted wanted) {
+  co_return co_await ask(inode, owner, wanted, wire::kLockTest, backend_.metadata_deadline());
+}
+
+rt::CoResult<wire::LockReply> FileLocks::lock(wire::InodeId inode,
+                                              LockOwner owner,
+                                              Wanted wanted,
+                                              bool waits) {
+  Deadline by = backend_.metadata_deadline();
+  Key key{inode, owner};
+  if (wanted.mode == wire::LockMode::kNone && !held_.contains(key)) {
+    co_return wire::LockReply{};
+  }
+  // A number that is used again must not lose what it locks now.
+  while (held_.contains(key) && held_[key].is_releasing) {
+    rt::Wake wake = co_await released_.wait(by, &backend_.scope.cancel_source());
+    BENCHFS_CO_TRY_VOID(rt::wake_status(wake, "waiting until earlier locks have ended"));
+  }
+  ++held_[key].under_way;
+  waits = waits && wanted.mode != wire::LockMode::kNone;
+  bool waits_there = waits && waiting_ < kMaxWaiting;
+  waiting_ += waits_there ? 1 : 0;
+  Result<wire::LockReply> reply =
+      co_await ask(inode, owner, wanted, waits_there ? wire::kLockWait : 0, by);
+  waiting_ -= waits_there ? 1 : 0;
+  auto held = held_.find(key);
+  --held->second.under_way;
+  if (wanted.mode != wire::LockMode::kNone) {
+    // After an error it may have been locked.
+    held->second.may_have |= !reply || is_done(*reply);
+  } else if (reply && wanted.begin == 0 && wanted.end == wire::kLockToEnd) {
+    held->second.may_have = false;
+  }
+  drop_if_unused(held);
+  if (reply && !is_done(*reply) && waits && !waits_there) {
+    (void)co_await rt::sleep_for(std::chrono::milliseconds(20), &backend_.scope.cancel_source());
+  }
+  co_return reply;
+}
+
+rt::Task<void> FileLocks::release(wire::InodeId inode, LockOwner owner) {
+  Key key{inode, owner};
+  auto held = held_.find(key);
+  if (held == held_.end() || std::exchange(held->second.is_releasing, true)) {
+    co_return;
+  }
+  Result<wire::LockReply> done = co_await ask(inode, owner, {}, 0, backend_.metadata_deadline());
+  if (is_answered(done) || !backend_.scope.spawn(release_until_done(key))) {
+    released(key);
+  }
+}
+
+rt::Task<void> FileLocks::release_until_done(Key key) {
+  Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(1));
+  for (;;) {
+    rt::Wake wake = co_await rt::sleep_for(backoff.next(), &backend_.scope.cancel_source());
+    if (wake == rt::Wake::kCancelled ||
+        is_answered(co_await ask(key.inode, key.owner, {}, 0, backend_.metadata_deadline()))) {
+      break;
+    }
+  }
+  released(key);
+}
+
+void FileLocks::released(const Key& key) {
+  auto held = held_.find(key);
+  held->second.is_releasing = false;
+  held->second.may_have = false;
+  drop_if_unused(held);
+  released_.wake_all();
+}
+
+void FileLocks::drop_if_unused(std::unordered_map<Key, Held, Hash>::iterator held) {
+  const Held& what = held->second;
+  if (what.under_way == 0 && !what.is_releasing && !what.may_have) {
+    held_.erase(held);
+  }
+}
+
+std::vector<wire::InodeId> FileLocks::on_forgotten(wire::ShardId shard) {
+  std::vector<wire::InodeId> files;
+  for (auto it = held_.begin(); it != held_.end();) {
+    auto next = std::next(it);
+    if (it->first.inode.home() == shard && it->second.may_have && !it->second.is_releasing) {
+      files.push_back(it->first.inode);
+      it->second.may_have = false;
+      drop_if_unused(it);
+    }
+    it = next;
+  }
+  return files;
+}
+
+}  // namespace benchfs::client

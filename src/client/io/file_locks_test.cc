@@ -1,0 +1,140 @@
+// Locks against a scripted home.
+#include "client/io/file_locks.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include "client/testing/scripted_shard.h"
+
+namespace benchfs::client {
+namespace {
+
+using testing::ClientUnderTest;
+using testing::entry;
+using testing::fail_with;
+using testing::file_attr;
+using testing::kFile;
+using testing::reply;
+using testing::ScriptedShard;
+using wire::LockMode;
+using wire::Opcode;
+
+constexpr LockOwner kOwner{.number = 7};
+constexpr FileLocks::Wanted kExclusive{.mode = LockMode::kExclusive};
+constexpr wire::LockReply kDone{};
+constexpr wire::LockReply kInTheWay{.begin = 1, .end = 2, .mode = 2, .pid = 3};
+
+class FileLocksTest : public ::testing::Test {
+ protected:
+  FileLocksTest() {
+    shard_.script(Opcode::kOpenInode, {entry(file_attr(kFile))});
+    shard_.script(Opcode::kInodeRange, {reply(wire::InodeRangeReply{1, 1000})});
+    shard_.script(Opcode::kLock, {reply(kDone)});
+  }
+  LockMode lock(ClientUnderTest& client, FileLocks::Wanted wanted, LockOwner owner = kOwner) {
+    auto done = client.run(client.fs().locks().lock(kFile, owner, wanted, false));
+    EXPECT_TRUE(done) << done.error().message();
+    return done ? static_cast<LockMode>(done->mode) : LockMode::kNone;
+  }
+  std::size_t requests() { return shard_.requests<wire::LockRequest>().size(); }
+
+  ScriptedShard shard_;
+};
+
+TEST_F(FileLocksTest, WhoHasNoneAsksNobodyToUnlock) {
+  ClientUnderTest client({&shard_});
+  EXPECT_EQ(lock(client, {}), LockMode::kNone);
+  client.run(client.fs().locks().release(kFile, kOwner));
+  EXPECT_EQ(requests(), 0U);
+}
+
+TEST_F(FileLocksTest, AReleaseUnlocksEverythingOnce) {
+  ClientUnderTest client({&shard_});
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kNone);
+  EXPECT_TRUE(client.fs().locks().may_hold(kFile, kOwner));
+  EXPECT_FALSE(client.fs().locks().may_hold(kFile, {.number = 7, .is_whole_file = true}));
+  client.run(client.fs().locks().release(kFile, kOwner));
+  client.run(client.fs().locks().release(kFile, kOwner));
+  auto asked = shard_.requests<wire::LockRequest>();
+  ASSERT_EQ(asked.size(), 2U);
+  EXPECT_EQ(asked[1].mode, 0U);
+  EXPECT_EQ(asked[1].begin, 0U);
+  EXPECT_EQ(asked[1].end, wire::kLockToEnd);
+  EXPECT_FALSE(client.fs().locks().may_hold(kFile, kOwner));
+}
+
+TEST_F(FileLocksTest, ALockThatIsInTheWayLeavesNothingBehind) {
+  shard_.script(Opcode::kLock, {reply(kInTheWay)});
+  ClientUnderTest client({&shard_});
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kExclusive);
+  EXPECT_FALSE(client.fs().locks().may_hold(kFile, kOwner));
+}
+
+// A door may use the number of an owner again at once.
+TEST_F(FileLocksTest, WhatIsOwedEndsBeforeTheOwnerLocksAgain) {
+  shard_.script(Opcode::kLock, {reply(kDone), fail_with(Errc::kInternal), reply(kDone)});
+  ClientUnderTest client({&shard_}, Timeouts::all(std::chrono::milliseconds(300)));
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kNone);
+  client.run(client.fs().locks().release(kFile, kOwner));
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kNone);
+  auto asked = shard_.requests<wire::LockRequest>();
+  ASSERT_GE(asked.size(), 4U);
+  EXPECT_EQ(asked.back().mode, 2U);
+  EXPECT_EQ(asked[asked.size() - 2].mode, 0U);
+  EXPECT_TRUE(client.fs().locks().may_hold(kFile, kOwner));
+}
+
+TEST_F(FileLocksTest, AFewRequestsWaitAtTheServerTheOthersAskAgain) {
+  shard_.script(Opcode::kLock, {shard_.late(reply(kDone))});
+  ClientUnderTest client({&shard_});
+  std::vector<std::shared_ptr<std::optional<Result<wire::LockReply>>>> calls;
+  for (std::uint64_t i = 0; i < 12; ++i) {
+    calls.push_back(client.start(client.fs().locks().lock(kFile, {.number = i}, kExclusive, true)));
+  }
+  ASSERT_TRUE(client.eventually([&] { return requests() == 12; }));
+  shard_.release();
+  for (const auto& call : calls) {
+    EXPECT_TRUE(client.eventually([&] { return call->has_value(); }));
+  }
+  auto asked = shard_.requests<wire::LockRequest>();
+  EXPECT_EQ(std::ranges::count(asked, std::uint32_t{wire::kLockWait}, &wire::LockRequest::flags),
+            8);
+}
+
+// Another program may have had the lock meanwhile, and changed what it protects.
+TEST_F(FileLocksTest, AHomeThatForgotTheClientMakesLockedFilesStale) {
+  ClientUnderTest client({&shard_});
+  auto open = client.run(client.fs().open(kFile, wire::kOpenRead));
+  auto other = client.run(client.fs().open(kFile, wire::kOpenRead));
+  ASSERT_TRUE(open && other);
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kNone);
+  shard_.forget_client();
+  ASSERT_TRUE(client.eventually([&] { return shard_.count("registered") == 2; }));
+  for (const auto& file : {*open, *other}) {
+    auto read = client.run(client.fs().fstat(*file));
+    ASSERT_FALSE(read);
+    EXPECT_EQ(read.error().to_errno(), EIO);
+    EXPECT_NE(read.error().message().find("locks"), std::string::npos) << read.error().message();
+  }
+}
+
+TEST_F(FileLocksTest, AHomeThatForgotTheClientLeavesUnlockedFilesAlone) {
+  shard_.script(Opcode::kLock, {reply(kDone), reply(kDone), reply(kInTheWay)});
+  shard_.script(Opcode::kGetAttr, {entry(file_attr(kFile))});
+  ClientUnderTest client({&shard_});
+  auto open = client.run(client.fs().open(kFile, wire::kOpenRead));
+  ASSERT_TRUE(open);
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kNone);
+  EXPECT_EQ(lock(client, {}), LockMode::kNone);
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kExclusive);
+  shard_.forget_client();
+  ASSERT_TRUE(client.eventually([&] { return shard_.count("registered") == 2; }));
+  EXPECT_TRUE(client.run(client.fs().fstat(**open)));
+}
+
+}  // namespace
+}  // namespace benchfs::client

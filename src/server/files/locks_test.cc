@@ -1,0 +1,193 @@
+// Locks of files at their home.
+#include <cerrno>
+#include <memory>
+
+#include "server/files/file_locks.h"
+#include "server/testing/files_fixture.h"
+
+namespace benchfs::server {
+namespace {
+
+using std::chrono::seconds;
+using testing::kWrite;
+using wire::LockMode;
+using wire::Opcode;
+
+constexpr auto kNone = static_cast<std::uint32_t>(LockMode::kNone);
+constexpr auto kExclusive = static_cast<std::uint32_t>(LockMode::kExclusive);
+
+class LocksTest : public testing::FilesTest {
+ protected:
+  static wire::LockRequest wanted(wire::Attr file, std::uint64_t owner, LockMode mode) {
+    wire::LockRequest body;
+    body.inode = file.inode;
+    body.owner = owner;
+    body.mode = static_cast<std::uint32_t>(mode);
+    body.pid = static_cast<std::uint32_t>(1000 + owner);
+    return body;
+  }
+  // What is in the way.
+  std::uint32_t lock(const wire::LockRequest& body) {
+    auto reply = shard_.call(body);
+    EXPECT_TRUE(reply.has_value()) << reply.error().message();
+    return reply.value_or(wire::LockReply{.mode = UINT32_MAX}).mode;
+  }
+  rpc::testing::Client::Pending start(const wire::LockRequest& body) {
+    return shard_.client().start(rpc::make_call(body), Deadline::after(seconds(10)));
+  }
+  bool is_waiting() { return shard_.eventually_in_stats(R"("waiting":1)"); }
+  std::uint32_t answer(const rpc::testing::Client::Pending& pending) {
+    EXPECT_TRUE(shard_.eventually([&] { return pending->has_value(); }));
+    Result<wire::LockReply> reply = (**pending)->as<wire::LockReply>();
+    EXPECT_TRUE(reply);
+    return reply ? reply->mode : UINT32_MAX;
+  }
+  std::unique_ptr<rpc::testing::Client> another_client() {
+    return std::make_unique<rpc::testing::Client>(
+        "another", std::vector<net::SocketAddress>{shard_.address()});
+  }
+
+  wire::Attr file_ = create(shard_.local_name("f"), 1);
+};
+
+TEST_F(LocksTest, WhoComesSecondIsToldWhatIsInTheWay) {
+  wire::LockRequest first = wanted(file_, 1, LockMode::kExclusive);
+  first.begin = 10;
+  first.end = 20;
+  EXPECT_EQ(lock(first), kNone);
+  wire::LockRequest second = wanted(file_, 2, LockMode::kShared);
+  second.flags = wire::kLockTest;
+  auto reply = shard_.call(second);
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_EQ(reply->mode, kExclusive);
+  EXPECT_EQ(reply->begin, 10U);
+  EXPECT_EQ(reply->end, 20U);
+  EXPECT_EQ(reply->pid, 1001U);
+  second.flags = 0;
+  EXPECT_EQ(lock(second), kExclusive);
+  second.begin = 20;
+  EXPECT_EQ(lock(second), kNone);
+}
+
+TEST_F(LocksTest, ATestLocksNothing) {
+  wire::LockRequest test = wanted(file_, 1, LockMode::kExclusive);
+  test.flags = wire::kLockTest;
+  EXPECT_EQ(lock(test), kNone);
+  EXPECT_EQ(lock(wanted(file_, 2, LockMode::kExclusive)), kNone);
+}
+
+TEST_F(LocksTest, LocksOfFlockAndOfFcntlDoNotSeeEachOther) {
+  wire::LockRequest whole = wanted(file_, 1, LockMode::kExclusive);
+  whole.flags = wire::kLockWholeFile;
+  EXPECT_EQ(lock(whole), kNone);
+  EXPECT_EQ(lock(wanted(file_, 2, LockMode::kExclusive)), kNone);
+  whole.owner = 3;
+  EXPECT_EQ(lock(whole), kExclusive);
+}
+
+TEST_F(LocksTest, WhoWaitsGetsTheLockWhenItEnds) {
+  EXPECT_EQ(lock(wanted(file_, 1, LockMode::kExclusive)), kNone);
+  wire::LockRequest second = wanted(file_, 2, LockMode::kExclusive);
+  second.flags = wire::kLockWait;
+  auto pending = start(second);
+  ASSERT_TRUE(is_waiting());
+  EXPECT_EQ(lock(wanted(file_, 1, LockMode::kNone)), kNone);
+  EXPECT_EQ(answer(pending), kNone);
+  EXPECT_EQ(lock(wanted(file_, 1, LockMode::kShared)), kExclusive);
+}
+
+TEST_F(LocksTest, AReaderThatWaitsGetsTheLockWhenItBecomesShared) {
+  EXPECT_EQ(lock(wanted(file_, 1, LockMode::kExclusive)), kNone);
+  wire::LockRequest second = wanted(file_, 2, LockMode::kShared);
+  second.flags = wire::kLockWait;
+  auto pending = start(second);
+  ASSERT_TRUE(is_waiting());
+  EXPECT_EQ(lock(wanted(file_, 1, LockMode::kShared)), kNone);
+  EXPECT_EQ(answer(pending), kNone);
+}
+
+TEST_F(LocksTest, AWaitEndsAfterAWhile) {
+  EXPECT_EQ(lock(wanted(file_, 1, LockMode::kExclusive)), kNone);
+  wire::LockRequest second = wanted(file_, 2, LockMode::kShared);
+  second.flags = wire::kLockWait;
+  EXPECT_EQ(lock(second), kExclusive);
+  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":1,"waiting":0)"));
+}
+
+TEST_F(LocksTest, TheLocksOfAClientThatLeavesEnd) {
+  auto other = another_client();
+  wire::LockRequest body = wanted(file_, 1, LockMode::kExclusive);
+  ASSERT_TRUE(other->call(rpc::make_call(body)));
+  EXPECT_EQ(lock(body), kExclusive) << "an owner's number is the client's";
+  body.flags = wire::kLockWait;
+  auto pending = start(body);
+  ASSERT_TRUE(is_waiting());
+  other.reset();
+  EXPECT_EQ(answer(pending), kNone);
+}
+
+// Nobody would ever unlock it.
+TEST_F(LocksTest, AClientThatLeftWhileItWaitedGetsNoLock) {
+  EXPECT_EQ(lock(wanted(file_, 1, LockMode::kExclusive)), kNone);
+  wire::LockRequest body = wanted(file_, 1, LockMode::kExclusive);
+  body.flags = wire::kLockWait;
+  rpc::Call call = rpc::make_call(body);
+  auto other = another_client();
+  auto pending = other->start(call);
+  ASSERT_TRUE(other->eventually(
+      [&] { return shard_.stats().find(R"("held":1,"waiting":1)") != std::string::npos; }));
+  other.reset();
+  EXPECT_EQ(lock(wanted(file_, 1, LockMode::kNone)), kNone);
+  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0,"waiting":0)"));
+  EXPECT_EQ(lock(wanted(file_, 2, LockMode::kExclusive)), kNone);
+}
+
+TEST_F(LocksTest, AFileThatEndsTakesItsLocksAlong) {
+  EXPECT_EQ(lock(wanted(file_, 1, LockMode::kExclusive)), kNone);
+  ASSERT_TRUE(unlink(shard_.local_name("f")).has_value());
+  EXPECT_EQ(lock(wanted(file_, 1, LockMode::kShared)), kNone) << "it is still open";
+  ASSERT_TRUE(close(1));
+  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0,"waiting":0)"));
+  auto gone = shard_.call(wanted(file_, 1, LockMode::kShared));
+  ASSERT_FALSE(gone.has_value());
+  EXPECT_EQ(gone.error().to_errno(), ENOENT);
+}
+
+TEST_F(LocksTest, ARequestThatLiesIsRefused) {
+  wire::LockRequest good = wanted(file_, 1, LockMode::kShared);
+  for (auto lie : {+[](wire::LockRequest& body) { body.end = body.begin; },
+                   +[](wire::LockRequest& body) { body.begin = body.end; },
+                   +[](wire::LockRequest& body) { body.mode = 3; },
+                   +[](wire::LockRequest& body) { body.flags = 8; }}) {
+    wire::LockRequest body = good;
+    lie(body);
+    auto refused = shard_.call(body);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, Errc::kMalformed);
+  }
+  EXPECT_EQ(lock(good), kNone);
+}
+
+TEST_F(LocksTest, ThereIsABound) {
+  FileLocks locks;
+  wire::LockRequest body = wanted(file_, 1, LockMode::kExclusive);
+  for (std::uint64_t i = 0; i < FileLocks::kMaxLocks; ++i) {
+    body.inode = 100 + i / 64;
+    body.begin = 2 * (i % 64);
+    body.end = body.begin + 1;
+    auto done = locks.carry_out(body, 1);
+    if (!done) {
+      EXPECT_TRUE(done.error().is_posix(ENOLCK));
+      break;
+    }
+  }
+  EXPECT_GE(locks.stats().held, FileLocks::kMaxLocks - 2);
+  EXPECT_LE(locks.stats().held, FileLocks::kMaxLocks);
+  EXPECT_FALSE(locks.carry_out(wanted(file_, 2, LockMode::kShared), 1));
+  locks.drop_client(1);
+  EXPECT_EQ(locks.stats().held, 0U);
+  EXPECT_TRUE(locks.carry_out(wanted(file_, 2, LockMode::kShared), 1));
+}
+
+}  // namespace
+}  // namespace benchfs::server
