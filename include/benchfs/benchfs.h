@@ -184,6 +184,40 @@ int benchfs_fsync(benchfs_file_t* file) BENCHFS_NOEXCEPT;
 /* Shortens the file, or extends it with zeros. */
 int benchfs_ftruncate(benchfs_file_t* file, int64_t size) BENCHFS_NOEXCEPT;
 
+/* --- Locks ------------------------------------------------------------------------------------ */
+
+/* Locks are advice among programs on all nodes, like those of fcntl() and flock(); reads and writes
+   do not look at them. An owner, a number of the caller's choice, belongs to the context. Its locks
+   of a file never conflict with each other; they end when they are unlocked or released, or with
+   the context, whichever handles of the file have been closed. Servers keep them in memory: a
+   server that gave the context up because it was out of touch for too long has dropped its locks,
+   and then every use of handles of the file fails with -EIO. */
+enum { BENCHFS_UNLOCK = 0, BENCHFS_LOCK_SHARED = 1, BENCHFS_LOCK_EXCLUSIVE = 2 };
+/* Locks of flock(), which record locks do not see. */
+enum { BENCHFS_LOCK_FLOCK = 1 };
+
+typedef struct benchfs_lock {
+  int32_t mode;   /* BENCHFS_UNLOCK, BENCHFS_LOCK_SHARED or BENCHFS_LOCK_EXCLUSIVE */
+  int32_t pid;    /* shown to those who ask */
+  int64_t start;  /* first byte, at least 0 */
+  int64_t length; /* in bytes; 0: to the end of the file, however long it gets */
+} benchfs_lock_t;
+
+/* What the owner has locked in the range becomes of the lock's mode. While another owner has a lock
+   in the way it waits for up to `timeout_ms` (0: not at all; -1: for ever), then -EAGAIN. -ENOLCK:
+   the server has too many locks. `flags`: 0 or BENCHFS_LOCK_FLOCK. */
+int benchfs_lock(benchfs_file_t* file,
+                 uint64_t owner,
+                 int flags,
+                 const benchfs_lock_t* lock,
+                 int timeout_ms) BENCHFS_NOEXCEPT;
+/* Replaces `lock` by a lock that is in its way, or sets its mode to BENCHFS_UNLOCK if none is. */
+int benchfs_test_lock(benchfs_file_t* file, uint64_t owner, int flags, benchfs_lock_t* lock)
+    BENCHFS_NOEXCEPT;
+/* Unlocks everything that the owner has locked of the file. Succeeds even if the server does not
+   answer: then the locks end when it answers again. */
+int benchfs_release_locks(benchfs_file_t* file, uint64_t owner, int flags) BENCHFS_NOEXCEPT;
+
 /* --- Attributes ------------------------------------------------------------------------------- */
 
 typedef struct benchfs_stat {

@@ -1,5 +1,6 @@
 #include "door/door.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -31,6 +32,8 @@ constexpr std::size_t kSpareDescriptors = 40;
 constexpr Nanos kPauseWithoutDescriptors = milliseconds(10);
 constexpr Nanos kFirstProof = milliseconds(1);
 constexpr Nanos kLongestProof = std::chrono::seconds(1);  // pause between two
+// Between the end of a process's memory and its own.
+constexpr Nanos kDeathPatience = milliseconds(50);
 constexpr Nanos kProofDeadline = std::chrono::seconds(10);
 
 }  // namespace
@@ -425,6 +428,7 @@ rt::Task<void> Door::prove_end(Member& member) {
     }
     at_step(Step::kUnmapped);
     if (co_await try_to_prove(session) != WriterProof::kSomebody) {
+      session.has_died_ = co_await wait_for_death(member);
       end(member);
       co_return;
     }
@@ -448,6 +452,21 @@ rt::Task<WriterProof> Door::try_to_prove(ServerSession& session) {
                                       Deadline::after(kProofDeadline),
                                       &scope_.cancel_source());
   co_return proof ? *proof : WriterProof::kSomebody;
+}
+
+rt::Task<bool> Door::wait_for_death(Member& member) {
+  Deadline patience = Deadline::after(kDeathPatience);
+  while (member.process.fd.is_open()) {
+    pollfd process{.fd = member.process.fd.get(), .events = POLLIN, .revents = 0};
+    if (::poll(&process, 1, 0) == 1) {
+      co_return true;
+    }
+    if (patience.passed() ||
+        co_await rt::sleep_for(kFirstProof, &scope_.cancel_source()) == rt::Wake::kCancelled) {
+      break;
+    }
+  }
+  co_return false;
 }
 
 // No lane is looked at any more; who calls rings.

@@ -144,6 +144,8 @@ class Door final : public rt::Poller {
   void on_trigger(Member& member);
   rt::Task<void> prove_end(Member& member);
   rt::Task<WriterProof> try_to_prove(ServerSession& session);
+  // Whether the process has ended: it gives its memory up somewhat earlier.
+  rt::Task<bool> wait_for_death(Member& member);
   void cool(ServerSession& session);
   void end(Member& member);
 

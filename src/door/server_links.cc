@@ -9,6 +9,7 @@
 namespace benchfs::door {
 namespace {
 
+constexpr link::Outcome kDied{Errc::kDisconnected, "the program has ended", true};
 constexpr link::Outcome kGone{Errc::kDisconnected, "the program has ended, or left the node door"};
 constexpr link::Outcome kClosed{Errc::kDisconnected, "the link to the program is closed"};
 constexpr link::Outcome kTooLong{Errc::kLimit, "the program gave its call no room for the reply"};
@@ -261,7 +262,7 @@ void ServerLinks::on_session_end(ServerSession& session) {
   link->registering_ = nullptr;
   link->listener_ = nullptr;
   if (link->is_open_) {
-    owner_.on_link_failed(*link, kGone);
+    owner_.on_link_failed(*link, session.has_died() ? kDied : kGone);
   }
   forget_closed();
 }

@@ -82,6 +82,8 @@ class ServerSession {
   [[nodiscard]] std::uint64_t number() const { return number_; }  // never used twice by a door
   [[nodiscard]] std::uint32_t in_service() const { return in_service_; }
   [[nodiscard]] bool is_mapped() const { return mapping_.is_mapped(); }
+  // At the end of the session: so has the process that attached.
+  [[nodiscard]] bool has_died() const { return has_died_; }
 
   // For the door, and whoever keeps something for the session.
   void* owner = nullptr;
@@ -107,6 +109,7 @@ class ServerSession {
   std::uint32_t bell_ = 0;  // as last seen
   std::vector<ServerLane> lanes_;
   std::uint32_t in_service_ = 0;
+  bool has_died_ = false;
 };
 
 }  // namespace benchfs::door

@@ -30,6 +30,7 @@ class Link;
 struct Outcome {
   Errc code = Errc::kOk;
   const char* text = "";  // the transport's; lives for ever
+  bool is_death = false;  // the peer's process has ended, for certain
   [[nodiscard]] bool ok() const { return code == Errc::kOk; }
 };
 

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <new>
 
+#include "preload/locks.h"
 #include "preload/real.h"
 
 namespace benchfs::preload {
@@ -157,6 +158,8 @@ Description* take_description() {
     }
   }
   description->is_inherited = false;
+  description->made_in = process_epoch();
+  description->has_locks = false;
   description->is_append = false;
   description->spawn_generation = spawns;
   description->handle = nullptr;
@@ -237,6 +240,9 @@ void release(Description* description) {
     return;
   }
   int before = errno;
+  if (description->epoch == process_epoch()) {
+    release_own_locks(*description);
+  }
   benchfs_file_t* file = description->handle.exchange(nullptr);
   if (file != nullptr && description->epoch == process_epoch()) {
     cluster().api->close(file);
@@ -246,6 +252,10 @@ void release(Description* description) {
 }
 
 }  // namespace internal
+
+int highest_descriptor() {
+  return highest;
+}
 
 int hide(int fd) {
   int hidden = fd >= 0 ? real().fcntl(fd, F_DUPFD_CLOEXEC, home_floor()) : -1;
@@ -364,6 +374,7 @@ Description* take_away(int fd) {
 
 void drop(Description* description) {
   if (description != nullptr) {
+    after_close(*description);
     internal::release(description);
   }
 }
@@ -405,6 +416,7 @@ void note_spawn() {
 }
 
 void leave_pool_to_parent() {
+  forget_locks();
   pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
   std::memcpy(&pool_mutex, &fresh, sizeof fresh);
   while (pool != nullptr) {

@@ -42,8 +42,10 @@ struct Description {
   int home = -1;  // an O_PATH descriptor that the program does not know; -1: none
   std::uint32_t spawn_generation = 0;  // when it was opened
   bool is_inherited = false;
-  bool is_append = false;   // the handle's state
-  std::uint32_t epoch = 0;  // process_epoch() of the handle
+  std::uint32_t made_in = 0;  // process_epoch() of the process that opened it
+  bool has_locks = false;     // those of the open file
+  bool is_append = false;     // the handle's state
+  std::uint32_t epoch = 0;    // process_epoch() of the handle
   std::atomic<benchfs_file_t*> handle{nullptr};
   pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;  // of making the handle
   Description* next = nullptr;  // in the list of those not in use
@@ -63,6 +65,8 @@ inline bool is_ours(int fd) {
   return fd >= 0 && fd < kMaxDescriptors &&
          internal::table[fd].load(std::memory_order_relaxed) != nullptr;
 }
+// No descriptor above it was ever ours.
+int highest_descriptor();
 // Moves a descriptor of the library out of the program's way. Returns its new number.
 int hide(int fd);
 // A descriptor that belongs to the library, which the program must not close.

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "preload/descriptions.h"
+#include "preload/locks.h"
 #include "preload/places.h"
 #include "preload/real.h"
 #include "preload/settings.h"
@@ -326,7 +327,7 @@ int fcntl_any(Counter& counter, int fd, int command, void* argument) {
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
     case F_OFD_GETLK:
-      return counter.refuse(ENOLCK);
+      return lock_by_fcntl(counter, *open, command, static_cast<struct flock*>(argument));
     default:
       return counter.refuse(EINVAL);
   }

@@ -14,6 +14,7 @@
 
 #include "preload/descriptions.h"
 #include "preload/entry.h"
+#include "preload/locks.h"
 #include "preload/mappings.h"
 #include "preload/opening.h"
 #include "preload/places.h"
@@ -500,6 +501,7 @@ ENTRY(int, system, const char* command) {
 
 ENTRY(void, _exit, int status) {
   write_back_mappings();
+  release_all_locks();
   write_report();
   real()._exit(status);
   __builtin_unreachable();

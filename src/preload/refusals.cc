@@ -1,4 +1,4 @@
-// The entries of what files below the prefix do not have: extended attributes, locks, terminals.
+// The entries of what files below the prefix do not have: extended attributes, terminals.
 // Each fails with the errno value that programs know from other file systems without them.
 #include <cstdarg>
 
@@ -24,18 +24,6 @@ auto refuse_path(Counter& counter, const char* path, int error, Theirs theirs)
 }
 
 }  // namespace
-
-ENTRY(int, flock, int fd, int operation) {
-  COUNTER(flock);
-  return is_ours(fd) ? counter.refuse(ENOLCK) : real().flock(fd, operation);
-}
-ENTRY(int, lockf, int fd, int command, off_t size) {
-  COUNTER(lockf);
-  return is_ours(fd) ? counter.refuse(ENOLCK) : real().lockf(fd, command, size);
-}
-ENTRY(int, lockf64, int fd, int command, off_t size) {
-  return entry_lockf(fd, command, size);
-}
 
 ENTRY(int, isatty, int fd) {
   if (is_ours(fd)) {

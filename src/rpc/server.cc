@@ -92,7 +92,8 @@ void Server::on_link_failed(link::Link& link, const link::Outcome& why) {
   BENCHFS_CHECK(found != sessions_.end());
   Session* session = registry_.peek(found->second);
   BENCHFS_LOG(kDebug, "client {} is gone ({})", session->client_id, why.text);
-  end_session(*session, wire::CloseReason::kError, false);
+  end_session(
+      *session, wire::CloseReason::kError, why.is_death ? Departure::kDied : Departure::kLost);
 }
 
 rt::Task<void> Server::sweep() {
@@ -130,7 +131,7 @@ void Server::sweep_sessions(MonoTime now) {
     if (Session* session = registry_.peek(one.session)) {
       ++stats_.unresponsive;
       BENCHFS_LOG(kWarn, "client {} {}, closing", session->client_id, one.what);
-      end_session(*session, wire::CloseReason::kError, false);
+      end_session(*session, wire::CloseReason::kError, Departure::kLost);
     }
   }
 }
@@ -165,7 +166,7 @@ rt::CoStatus Server::shutdown(Deadline deadline) {
   background_.close();
   co_await background_.join();
   while (Session* session = registry_.oldest()) {
-    end_session(*session, wire::CloseReason::kShutdown, false);
+    end_session(*session, wire::CloseReason::kShutdown, Departure::kLost);
   }
   admission_.clear();
   if (stats_.in_flight > 0) {

@@ -32,6 +32,7 @@ enum class Departure : std::uint8_t {
   kGoodbye,  // the client will not come back
   kEvicted,  // another client got its place; it comes back when it has something to say
   kLost,     // the connection broke, or was closed for another reason
+  kDied,     // the same, and the client's process has ended
 };
 
 // Handles the requests of a server.
@@ -182,7 +183,7 @@ class Server final : private link::Handler, private link::Owner {
   void grant(const Session& session, const Registration& registration);
   void evict(Session& session);
   void end_request(Session& session);
-  void end_session(Session& session, wire::CloseReason reason, bool finally);
+  void end_session(Session& session, wire::CloseReason reason, Departure departure);
   void answer(Session& session,
               std::uint16_t message_id,
               const wire::RequestHeader& header,

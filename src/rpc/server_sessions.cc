@@ -66,7 +66,7 @@ bool Server::make_room_for(const Registration& registration, MonoTime now) {
     }
     if (room.kind == Kind::kReplace) {
       registry_.count_replaced();
-      end_session(*room.session, wire::CloseReason::kReplaced, false);
+      end_session(*room.session, wire::CloseReason::kReplaced, Departure::kLost);
     } else if (room.kind == Kind::kEvict) {
       evict(*room.session);
     } else if (room.kind == Kind::kDrain && draining_ < waiting_.size()) {
@@ -136,13 +136,13 @@ void Server::on_goodbye(const link::Incoming& message) {
     ++stats_.unattributed;
     return;
   }
-  end_session(*session, wire::CloseReason::kShutdown, true);
+  end_session(*session, wire::CloseReason::kShutdown, Departure::kGoodbye);
 }
 
-void Server::end_session(Session& session, wire::CloseReason reason, bool finally) {
+void Server::end_session(Session& session, wire::CloseReason reason, Departure departure) {
   link::Link* link = session.link;
   std::uint64_t uid = session.client_uid;
-  if (reason != wire::CloseReason::kError && !finally) {
+  if (reason != wire::CloseReason::kError && departure != Departure::kGoodbye) {
     wire::ConnectionCloseRequestHeader notice;
     notice.reason = static_cast<std::uint32_t>(reason);
     notice.session_id = session.id.value;
@@ -156,16 +156,13 @@ void Server::end_session(Session& session, wire::CloseReason reason, bool finall
     worker_.reactor().arm(admission_timer_, mono_now());
   }
   link->close(reason == wire::CloseReason::kError ? Nanos::zero() : kCloseFlush);
-  histories_.leave(uid, finally, mono_now());
-  service_.on_client_gone(uid,
-                          finally                                  ? Departure::kGoodbye
-                          : reason == wire::CloseReason::kEviction ? Departure::kEvicted
-                                                                   : Departure::kLost);
+  histories_.leave(uid, departure == Departure::kGoodbye, mono_now());
+  service_.on_client_gone(uid, departure);
 }
 
 void Server::evict(Session& session) {
   registry_.count_eviction();
-  end_session(session, wire::CloseReason::kEviction, false);
+  end_session(session, wire::CloseReason::kEviction, Departure::kEvicted);
 }
 
 void Server::set_capacity(std::uint32_t max_clients) {

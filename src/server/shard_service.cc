@@ -181,6 +181,9 @@ void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure depar
     files_->abandon_client(client_uid);
     return;
   }
+  if (departure == rpc::Departure::kDied) {
+    files_->drop_locks(client_uid);  // a child of fork never has them
+  }
   names_->leases().on_session_lost(client_uid);
   Nanos grace = departure == rpc::Departure::kEvicted
                     ? std::max(kEvictedGrace, parts_.config.client_grace)

@@ -295,6 +295,35 @@ static void check_attributes(benchfs_context_t* fs) {
   EXPECT(stat.st_uid, 0);
   EXPECT(benchfs_chown(fs, "/none", 0, 0), -ENOENT);
 
+  /* Locks: of two owners, and of another context. */
+  benchfs_lock_t lock = {.mode = BENCHFS_LOCK_EXCLUSIVE, .pid = 7, .start = 10, .length = 5};
+  EXPECT(benchfs_lock(file, 1, 0, &lock, 0), 0);
+  EXPECT(benchfs_lock(file, 1, 0, &lock, 0), 0);
+  EXPECT(benchfs_lock(file, 2, 0, &lock, 0), -EAGAIN);
+  EXPECT(benchfs_lock(file, 2, 0, &lock, 30), -EAGAIN);
+  EXPECT(benchfs_lock(file, 2, BENCHFS_LOCK_FLOCK, &lock, 0), 0);
+  benchfs_lock_t asked = {.mode = BENCHFS_LOCK_SHARED};
+  EXPECT(benchfs_test_lock(file, 2, 0, &asked), 0);
+  EXPECT(asked.mode, BENCHFS_LOCK_EXCLUSIVE);
+  EXPECT(asked.start, 10);
+  EXPECT(asked.length, 5);
+  EXPECT(asked.pid, 7);
+  EXPECT(benchfs_release_locks(file, 1, 0), 0);
+  EXPECT(benchfs_test_lock(file, 2, 0, &asked), 0);
+  EXPECT(asked.mode, BENCHFS_UNLOCK);
+  EXPECT(benchfs_lock(file, 2, 0, &lock, -1), 0);
+  EXPECT(benchfs_lock(file, 1, 0, &lock, 0), -EAGAIN);
+  lock.mode = BENCHFS_UNLOCK;
+  EXPECT(benchfs_lock(file, 2, 0, &lock, 0), 0);
+  lock.mode = 3;
+  EXPECT(benchfs_lock(file, 1, 0, &lock, 0), -EINVAL);
+  lock.mode = BENCHFS_LOCK_SHARED;
+  lock.start = -1;
+  EXPECT(benchfs_lock(file, 1, 0, &lock, 0), -EINVAL);
+  EXPECT(benchfs_lock(file, 1, 0, NULL, 0), -EINVAL);
+  EXPECT(benchfs_lock(file, 1, 2, &asked, 0), -EINVAL);
+  EXPECT(benchfs_lock(NULL, 1, 0, &asked, 0), -EBADF);
+
   /* By inode, also without a name; O_APPEND on and off. */
   EXPECT(benchfs_ftruncate(file, 0), 0);
   benchfs_file_t* other = benchfs_open_inode(fs, stat.st_ino, O_RDWR);

@@ -220,6 +220,36 @@ TEST_F(MountLocks, NoUpdateUnderALockIsLost) {
   EXPECT_EQ(get(first_ / "n"), "200");
 }
 
+TEST_F(MountLocks, TheLocksOfOtherDoorsHold) {
+  Fd mine = open(first_);
+  auto client = connect();
+  auto attr = client->run(client->fs().stat("/f"));
+  ASSERT_TRUE(attr);
+  client::LockOwner owner{.number = 1};
+  client::FileLocks::Wanted exclusive{.mode = wire::LockMode::kExclusive, .begin = 5, .end = 6};
+  auto lock = [&] {
+    auto reply = client->run(client->fs().locks().lock(attr->id(), owner, exclusive, false));
+    return reply && reply->mode == 0;
+  };
+  ASSERT_TRUE(lock());
+  EXPECT_EQ(set(mine, F_SETLK, range(F_RDLCK)), EAGAIN);
+  EXPECT_EQ(set(mine, F_SETLK, range(F_RDLCK, 6)), 0);
+  client.reset();
+  EXPECT_EQ(set(mine, F_SETLKW, range(F_WRLCK)), 0);
+  client = connect();
+  EXPECT_FALSE(lock());
+}
+
+// The mount's death is proven through the node door; the grace of the test's cluster is longer.
+TEST_F(MountLocks, TheLocksOfAKilledMountEnd) {
+  Fd mine = open(first_);
+  ASSERT_EQ(::flock(mine.get(), LOCK_EX), 0);
+  Fd other = open(second_);
+  EXPECT_EQ(error_of(::flock(other.get(), LOCK_EX | LOCK_NB)), EWOULDBLOCK);
+  ASSERT_EQ(::kill(first_.process, SIGKILL), 0);
+  EXPECT_EQ(::flock(other.get(), LOCK_EX), 0);
+}
+
 TEST_F(MountLocks, TheLocksOfAMountThatEndsAreFree) {
   Fd mine = open(first_);
   ASSERT_EQ(::flock(mine.get(), LOCK_EX), 0);

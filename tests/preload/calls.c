@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
@@ -598,6 +599,110 @@ static void processes(void) {
   wait_for(child);
 }
 
+static struct flock range(short type, off_t start, off_t length) {
+  struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+  return lock;
+}
+
+/* What another process is told. */
+static void others_see(const char* name) {
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    int fd = open(in(name), O_RDWR);
+    struct flock lock = range(F_WRLCK, 0, 0);
+    SAY(fcntl(fd, F_GETLK, &lock));
+    if (lock.l_type != F_UNLCK) {
+      printf("%s from %ld, %ld bytes, ", lock.l_type == F_WRLCK ? "exclusive" : "shared",
+             (long)lock.l_start, (long)lock.l_len);
+      TRUE(lock.l_pid == getppid());
+    }
+    lock = range(F_RDLCK, 0, 10);
+    SAY(fcntl(fd, F_SETLK, &lock));
+    SAY(flock(fd, LOCK_SH | LOCK_NB));
+    SAY(lockf(fd, F_TEST, 0));
+    fflush(stdout);
+    _exit(0);
+  }
+  wait_for(child);
+}
+
+static void locks(void) {
+  make("locked", "0123456789012345678901234567890123456789");
+  int fd = open(in("locked"), O_RDWR);
+  struct flock lock = range(F_WRLCK, 10, 20);
+  SAY(fcntl(fd, F_SETLK, &lock));
+  others_see("locked");
+  lock = range(F_RDLCK, 12, 3);
+  SAY(fcntl(fd, F_SETLKW, &lock));
+  lock = range(F_UNLCK, 0, 12);
+  SAY(fcntl(fd, F_SETLK, &lock));
+  others_see("locked");
+  lock = range(F_WRLCK, 35, -5);
+  SAY(fcntl(fd, F_SETLK, &lock));
+  lock.l_whence = SEEK_END;
+  SAY(fcntl(fd, F_SETLK, &lock));
+  lock.l_start = -50;
+  SAY(fcntl(fd, F_SETLK, &lock));
+  lock.l_type = 77;
+  SAY(fcntl(fd, F_SETLK, &lock));
+  /* Any descriptor of the file that is closed ends them. */
+  close(open(in("locked"), O_RDONLY));
+  others_see("locked");
+
+  int other = open(in("locked"), O_RDONLY);
+  lock = range(F_WRLCK, 0, 1);
+  SAY(fcntl(other, F_SETLK, &lock));
+  SAY(flock(fd, LOCK_EX));
+  SAY(flock(other, LOCK_SH | LOCK_NB));
+  others_see("locked");
+  SAY(flock(fd, LOCK_SH));
+  SAY(flock(other, LOCK_SH | LOCK_NB));
+  SAY(flock(other, LOCK_EX | LOCK_NB));
+  int copy = dup(fd);
+  close(fd);
+  SAY(flock(other, LOCK_EX | LOCK_NB));
+  close(copy);
+  SAY(flock(other, LOCK_EX | LOCK_NB));
+  SAY(flock(other, LOCK_UN));
+  SAY(flock(other, 77));
+
+  fd = open(in("locked"), O_RDWR);
+  int second = open(in("locked"), O_RDWR);
+  lock = range(F_WRLCK, 0, 10);
+  SAY(fcntl(fd, F_OFD_SETLK, &lock));
+  SAY(fcntl(second, F_OFD_SETLK, &lock));
+  SAY(fcntl(second, F_SETLK, &lock));
+  SAY(fcntl(second, F_OFD_GETLK, &lock));
+  printf("%d %ld %ld %ld\n", lock.l_type, (long)lock.l_start, (long)lock.l_len, (long)lock.l_pid);
+  lock = range(F_WRLCK, 0, 10);
+  close(fd);
+  SAY(fcntl(second, F_OFD_SETLK, &lock));
+  close(second);
+
+  fd = open(in("locked"), O_RDWR);
+  SAY(lockf(fd, F_TLOCK, 10));
+  others_see("locked");
+  SAY(lockf(fd, F_ULOCK, 10));
+  SAY(lockf(fd, F_TEST, 10));
+  others_see("locked");
+  /* The locks of a process end with it. */
+  pid_t child = fork();
+  if (child == 0) {
+    int mine = open(in("locked"), O_RDWR);
+    lock = range(F_WRLCK, 0, 0);
+    fcntl(mine, F_SETLK, &lock);
+    flock(mine, LOCK_EX);
+    kill(getpid(), SIGKILL);
+  }
+  waitpid(child, NULL, 0);
+  lock = range(F_WRLCK, 0, 0);
+  SAY(fcntl(fd, F_SETLKW, &lock));
+  SAY(flock(fd, LOCK_EX));
+  close(fd);
+  close(other);
+}
+
 static void mappings(void) {
   size_t page = 4096;
   char* bytes = malloc(3 * page);
@@ -693,6 +798,7 @@ int main(int count, char** arguments) {
       {"working directory", working_directory},
       {"streams", streams},
       {"processes", processes},
+      {"locks", locks},
       {"mappings", mappings},
       {"readiness", readiness},
       {"signals", signals},

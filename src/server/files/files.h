@@ -102,6 +102,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                 std::span<const std::uint64_t> kept);
   // Closes what a client that went away had open.
   void abandon_client(std::uint64_t client_uid);
+  // The same for what it had locked.
+  void drop_locks(std::uint64_t client_uid) { locks_.drop_client(client_uid); }
 
   // --- a shard that started again ---
 

@@ -148,7 +148,7 @@ void Files::abandon_client(std::uint64_t client_uid) {
   for (const meta::Open& open : store_.apply(meta::CloseAll{client_uid})) {
     after_close(open);
   }
-  locks_.drop_client(client_uid);
+  drop_locks(client_uid);
 }
 
 void Files::after_close(const meta::Open& open) {

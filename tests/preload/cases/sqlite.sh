@@ -1,6 +1,6 @@
-# Locks do not exist, so the data base is opened without them.
+# With the locks of the rollback journal.
 cd "$1"
-sqlite3 'file:data.db?nolock=1' <<'END'
+sqlite3 'data.db' <<'END'
 create table numbers (value integer, text text);
 begin;
 insert into numbers select value, 'text ' || value from generate_series(1, 2000);
