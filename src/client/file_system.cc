@@ -91,6 +91,7 @@ void FileSystem::on_registered(wire::ShardId shard, rpc::Registered how) {
 void FileSystem::on_connection_lost(wire::ShardId shard) {
   paths_.cache().on_connection_lost(shard);
   open_files_.on_connection_lost(shard);
+  locks_.on_connection_lost(shard);
 }
 
 }  // namespace benchfs::client

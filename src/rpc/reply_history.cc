@@ -87,6 +87,18 @@ void ReplyHistories::leave(std::uint64_t client_uid, bool finally, MonoTime now)
   }
 }
 
+bool ReplyHistories::forget(std::uint64_t client_uid) {
+  auto found = by_uid_.find(client_uid);
+  if (found == by_uid_.end()) {
+    return true;
+  }
+  if (found->second.sessions > 0 || found->second.history.is_running()) {
+    return false;
+  }
+  drop(found->second);
+  return true;
+}
+
 void ReplyHistories::expire(MonoTime since) {
   for (auto it = away_.begin(); it != away_.end() && it->left_at < since;) {
     Kept& kept = *it++;

@@ -78,6 +78,8 @@ class ReplyHistories {
   Joined join(std::uint64_t client_uid, MonoTime now);
   // A session of the client ended; `finally`: it will not come back.
   void leave(std::uint64_t client_uid, bool finally, MonoTime now);
+  // Forgets the client. False: it has a session, or requests that still run.
+  bool forget(std::uint64_t client_uid);
   // Forgets clients that have been without a session since before `since`.
   void expire(MonoTime since);
   void set_limit(std::size_t limit, MonoTime now);

@@ -166,5 +166,21 @@ TEST(Histories, AreFewAgainWhenWhatRanHasEnded) {
   EXPECT_EQ(histories.size(), 2U);
 }
 
+TEST(Histories, AClientIsForgottenWhenItHasNoSessionAndNothingRuns) {
+  testing::UnservedRequest unserved;
+  ReplyHistories histories(10);
+  EXPECT_TRUE(histories.forget(1));
+  ReplyHistory& history = *histories.join(1, MonoTime()).history;
+  EXPECT_FALSE(histories.forget(1));
+  ReplyHistory::Slot& slot = *history.find(id_of(0, 1)).slot;
+  slot.running = &unserved.request;
+  histories.leave(1, false, MonoTime());
+  EXPECT_FALSE(histories.forget(1));
+  ReplyHistory::answer(slot, reply_of(1));
+  EXPECT_TRUE(histories.forget(1));
+  EXPECT_EQ(histories.size(), 0U);
+  EXPECT_FALSE(histories.join(1, MonoTime()).is_known);
+}
+
 }  // namespace
 }  // namespace benchfs::rpc

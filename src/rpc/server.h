@@ -113,6 +113,10 @@ class Server final : private link::Handler, private link::Owner {
   // gone. When the client has left too many unread, its session ends soon.
   bool notify(wire::SessionId session, wire::Opcode opcode, std::span<const std::byte> header);
 
+  // What the client did before is forgotten: if it comes back it is told so. False, and nothing
+  // happens, while it has a session or requests that still run.
+  bool forget_client(std::uint64_t client_uid) { return histories_.forget(client_uid); }
+
   // Changes the capacity of the registry. When clients are too many for it, the least recently used
   // leave, busy ones once their requests in flight are answered.
   void set_capacity(std::uint32_t max_clients);

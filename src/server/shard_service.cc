@@ -171,6 +171,11 @@ rt::Task<void> ShardService::refuse(rpc::Request& request) {
 
 void ShardService::on_client_registered(wire::SessionId session, std::uint64_t client_uid) {
   away_.erase(client_uid);
+  // It is told in its registration that nothing is remembered.
+  const rpc::Session* registered = server_->registry().peek(session);
+  if (registered == nullptr || !registered->is_remembered) {
+    files_->drop_locks(client_uid);
+  }
   names_->leases().on_client_registered(session, client_uid);
 }
 
@@ -188,7 +193,10 @@ void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure depar
   Nanos grace = departure == rpc::Departure::kEvicted
                     ? std::max(kEvictedGrace, parts_.config.client_grace)
                     : parts_.config.client_grace;
-  away_.insert_or_assign(client_uid, mono_now() + grace);
+  MonoTime now = mono_now();
+  away_.insert_or_assign(
+      client_uid,
+      Away{.locks_until = now + parts_.config.client_grace, .opens_until = now + grace});
 }
 
 bool ShardService::on_notice(wire::SessionId /*session*/,
@@ -230,11 +238,18 @@ rt::Task<void> ShardService::housekeeping() {
     MonoTime now = mono_now();
     names_->leases().expire(now);
     files_->housekeeping();
-    std::erase_if(away_, [&](const auto& entry) {
-      if (entry.second > now) {
+    std::erase_if(away_, [&](auto& entry) {
+      auto& [client_uid, until] = entry;
+      // What it loses it will hear of.
+      if (until.locks_until > now || !server_->forget_client(client_uid)) {
         return false;
       }
-      files_->abandon_client(entry.first);
+      files_->drop_locks(client_uid);
+      until.locks_until = until.opens_until;
+      if (until.opens_until > now) {
+        return false;
+      }
+      files_->abandon_client(client_uid);
       return true;
     });
   }

@@ -70,7 +70,12 @@ class ShardService final : public rpc::Service {
   MonoTime started_at_;
   bool is_restarted_ = false;
   bool shutdown_requested_ = false;
-  std::unordered_map<std::uint64_t, MonoTime> away_;  // client uid -> until when it may return
+  // Until when a client that has no session may return to what it left.
+  struct Away {
+    MonoTime locks_until;  // somebody may wait for them
+    MonoTime opens_until;
+  };
+  std::unordered_map<std::uint64_t, Away> away_;  // by client uid
 };
 
 }  // namespace benchfs::server

@@ -1,5 +1,6 @@
 #include "client/io/file_locks.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <iterator>
 #include <utility>
@@ -13,6 +14,9 @@ namespace {
 
 // Slots of the windows that may be taken by requests that wait; further ones ask again and again.
 constexpr std::uint32_t kMaxWaiting = 8;
+
+// A fraction of the servers' grace for clients that are away (30 s by default).
+constexpr Nanos kAway = std::chrono::seconds(3);
 
 // The home has the file no more, whether it was removed or lost.
 bool is_gone(const Error& error) {
@@ -130,6 +134,26 @@ void FileLocks::drop_if_unused(std::unordered_map<Key, Held, Hash>::iterator hel
   const Held& what = held->second;
   if (what.under_way == 0 && !what.is_releasing && !what.may_have) {
     held_.erase(held);
+  }
+}
+
+void FileLocks::on_connection_lost(wire::ShardId shard) {
+  if (may_hold_any(shard)) {
+    (void)backend_.scope.spawn(come_back(shard));
+  }
+}
+
+bool FileLocks::may_hold_any(wire::ShardId shard) const {
+  return std::ranges::any_of(held_, [&](const auto& entry) {
+    return entry.first.inode.home() == shard && entry.second.may_have;
+  });
+}
+
+// Not at once: another client got the place.
+rt::Task<void> FileLocks::come_back(wire::ShardId shard) {
+  while (co_await rt::sleep_for(kAway, &backend_.scope.cancel_source()) != rt::Wake::kCancelled &&
+         may_hold_any(shard) &&
+         !co_await backend_.pool.connect(shard, backend_.administration_deadline())) {
   }
 }
 

@@ -54,6 +54,8 @@ class FileLocks {
   // Ends all of them. When the home does not answer by the deadline it returns, and the locks end
   // when the home answers again.
   rt::Task<void> release(wire::InodeId inode, LockOwner owner);
+  // A home that evicted this client drops its locks after a grace: it is connected again before.
+  void on_connection_lost(wire::ShardId shard);
   // The home has forgotten this client. Returns the files that it had locked.
   [[nodiscard]] std::vector<wire::InodeId> on_forgotten(wire::ShardId shard);
 
@@ -75,6 +77,8 @@ class FileLocks {
   };
   rt::CoResult<wire::LockReply> ask(
       wire::InodeId inode, LockOwner owner, const Wanted& wanted, std::uint32_t flags, Deadline by);
+  [[nodiscard]] bool may_hold_any(wire::ShardId shard) const;
+  rt::Task<void> come_back(wire::ShardId shard);
   rt::Task<void> release_until_done(Key key);
   void released(const Key& key);
   void drop_if_unused(std::unordered_map<Key, Held, Hash>::iterator held);

@@ -122,6 +122,14 @@ TEST_F(FileLocksTest, AHomeThatForgotTheClientMakesLockedFilesStale) {
   }
 }
 
+// Its grace for locks is short, whatever it is for opens.
+TEST_F(FileLocksTest, AHomeThatEvictedTheClientIsConnectedAgain) {
+  ClientUnderTest client({&shard_});
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kNone);
+  shard_.evict();
+  EXPECT_TRUE(client.eventually([&] { return shard_.count("registered") == 2; }));
+}
+
 TEST_F(FileLocksTest, AHomeThatForgotTheClientLeavesUnlockedFilesAlone) {
   shard_.script(Opcode::kLock, {reply(kDone), reply(kDone), reply(kInTheWay)});
   shard_.script(Opcode::kGetAttr, {entry(file_attr(kFile))});

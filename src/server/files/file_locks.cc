@@ -39,8 +39,7 @@ Result<std::optional<RangeLock>> FileLocks::carry_out(const wire::LockRequest& w
       file.ended.wake_all();  // it may have become a shared one
     }
   }
-  held_ += locks.size();
-  held_ -= before;
+  add(client_uid, before, locks.size());
   if (file.records.size() + file.whole_file.size() == 0) {
     files_.erase(found);
   }
@@ -65,11 +64,14 @@ rt::Task<rt::Wake> FileLocks::wait(wire::InodeId inode,
 }
 
 void FileLocks::drop_client(std::uint64_t client_uid) {
-  std::erase_if(files_, [&](auto& entry) {
+  if (!held_by_.contains(client_uid)) {
+    return;
+  }
+  std::erase_if(files_, [&](const auto& entry) {
     Locks& file = *entry.second;
     std::size_t ended =
         file.records.clear_client(client_uid) + file.whole_file.clear_client(client_uid);
-    held_ -= ended;
+    add(client_uid, ended, 0);
     if (ended > 0) {
       file.ended.wake_all();
     }
@@ -79,10 +81,24 @@ void FileLocks::drop_client(std::uint64_t client_uid) {
 
 void FileLocks::drop_file(wire::InodeId inode) {
   auto found = files_.find(inode);
-  if (found != files_.end()) {
-    held_ -= found->second->records.size() + found->second->whole_file.size();
-    found->second->ended.wake_all();
-    files_.erase(found);
+  if (found == files_.end()) {
+    return;
+  }
+  for (const RangeLocks* locks : {&found->second->records, &found->second->whole_file}) {
+    for (const RangeLock& lock : locks->all()) {
+      add(lock.owner.client_uid, 1, 0);
+    }
+  }
+  found->second->ended.wake_all();
+  files_.erase(found);
+}
+
+void FileLocks::add(std::uint64_t client_uid, std::size_t before, std::size_t after) {
+  held_ = held_ - before + after;
+  std::size_t& held = held_by_[client_uid];
+  held = held - before + after;
+  if (held == 0) {
+    held_by_.erase(client_uid);
   }
 }
 

@@ -51,6 +51,9 @@ class FileLocks {
   };
   // Shared with those who wait.
   std::unordered_map<wire::InodeId, std::shared_ptr<Locks>> files_;
+  void add(std::uint64_t client_uid, std::size_t before, std::size_t after);
+
+  std::unordered_map<std::uint64_t, std::size_t> held_by_;  // by client
   std::size_t held_ = 0;
   std::size_t waiting_ = 0;
 };

@@ -142,6 +142,46 @@ TEST_F(LocksTest, AClientThatLeftWhileItWaitedGetsNoLock) {
   EXPECT_EQ(lock(wanted(file_, 2, LockMode::kExclusive)), kNone);
 }
 
+class LocksOfAClientThatIsAway : public LocksTest {
+ protected:
+  static void SetUpTestSuite() { client_grace_ = std::chrono::milliseconds(300); }
+  static void TearDownTestSuite() { client_grace_ = std::chrono::seconds(30); }
+  void set_capacity(std::uint32_t clients) {
+    wire::SetCapacityRequest body;
+    body.max_clients = clients;
+    ASSERT_TRUE(shard_.call(body).has_value());
+  }
+};
+
+// An evicted client keeps what it has open for a day, but others may wait for its locks.
+TEST_F(LocksOfAClientThatIsAway, EndAndItIsToldWhenItComesBack) {
+  auto other = another_client();
+  wire::LockRequest body = wanted(file_, 1, LockMode::kExclusive);
+  rpc::Call call = rpc::make_call(body);
+  ASSERT_TRUE(other->call(call));
+  set_capacity(1);
+  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0)"));
+  EXPECT_EQ(lock(body), kNone);
+  set_capacity(2);
+  ASSERT_TRUE(other->ping());
+  EXPECT_EQ(other->connection().grant().flags & wire::kRegisterRemembered, 0U);
+}
+
+TEST_F(LocksTest, TheLocksOfAClientThatComesBackInTimeStay) {
+  auto other = another_client();
+  wire::LockRequest body = wanted(file_, 1, LockMode::kExclusive);
+  rpc::Call call = rpc::make_call(body);
+  ASSERT_TRUE(other->call(call));
+  wire::SetCapacityRequest capacity;
+  capacity.max_clients = 1;
+  ASSERT_TRUE(shard_.call(capacity).has_value());
+  capacity.max_clients = 2;
+  ASSERT_TRUE(shard_.call(capacity).has_value());
+  ASSERT_TRUE(other->ping());
+  EXPECT_NE(other->connection().grant().flags & wire::kRegisterRemembered, 0U);
+  EXPECT_EQ(lock(body), kExclusive);
+}
+
 TEST_F(LocksTest, AFileThatEndsTakesItsLocksAlong) {
   EXPECT_EQ(lock(wanted(file_, 1, LockMode::kExclusive)), kNone);
   ASSERT_TRUE(unlink(shard_.local_name("f")).has_value());

@@ -31,6 +31,7 @@ class RangeLocks {
   void clear(const LockOwner& owner, std::uint64_t begin, std::uint64_t end);
   // Returns how many there were.
   std::size_t clear_client(std::uint64_t client_uid);
+  [[nodiscard]] const std::vector<RangeLock>& all() const { return locks_; }
   [[nodiscard]] std::size_t size() const { return locks_.size(); }
 
  private:

@@ -96,11 +96,15 @@ class FilesTest : public ::testing::Test {
 
   // Before the first test of a suite.
   static inline Nanos forgotten_ = std::chrono::hours(24);
+  static inline Nanos client_grace_ = std::chrono::seconds(30);
   static inline ShardUnderTest::Options options_{};
 
   ShardUnderTest shard_{[] {
     ShardUnderTest::Options options = options_;
-    options.tweak = [](ShardConfig& config) { config.mark_times.forgotten = forgotten_; };
+    options.tweak = [](ShardConfig& config) {
+      config.mark_times.forgotten = forgotten_;
+      config.client_grace = client_grace_;
+    };
     return options;
   }()};
 };
