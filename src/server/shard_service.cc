@@ -238,14 +238,13 @@ rt::Task<void> ShardService::housekeeping() {
     MonoTime now = mono_now();
     names_->leases().expire(now);
     files_->housekeeping();
-    std::erase_if(away_, [&](auto& entry) {
-      auto& [client_uid, until] = entry;
+    std::erase_if(away_, [&](const auto& entry) {
+      const auto& [client_uid, until] = entry;
       // What it loses it will hear of.
       if (until.locks_until > now || !server_->forget_client(client_uid)) {
         return false;
       }
       files_->drop_locks(client_uid);
-      until.locks_until = until.opens_until;
       if (until.opens_until > now) {
         return false;
       }

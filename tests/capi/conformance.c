@@ -199,7 +199,7 @@ static void check_names(benchfs_context_t* fs) {
   EXPECT(benchfs_mkdir(fs, "/dir", 0750), -EEXIST);
   EXPECT(benchfs_stat(fs, "/dir", &stat), 0);
   EXPECT(stat.st_mode, S_IFDIR | 0750);
-  EXPECT(stat.st_nlink, 1);
+  EXPECT(stat.st_nlink, 2);
   EXPECT(benchfs_rename(fs, "/data", "/dir/file"), 0);
   EXPECT(benchfs_stat(fs, "/data", &stat), -ENOENT);
   EXPECT_TRUE(strlen(benchfs_get_error()) > 0);
