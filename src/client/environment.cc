@@ -41,8 +41,13 @@ Status apply_environment(Options& options) {
   BENCHFS_TRY_VOID(apply("BENCHFS_ADMINISTRATION_TIMEOUT_MS", 1, timeouts.administration));
   BENCHFS_TRY_VOID(apply("BENCHFS_CONNECT_TIMEOUT_MS", 1, options.pool.connect_timeout));
   if (const char* text = std::getenv("BENCHFS_UCX_SHARED_MEMORY")) {
-    bool is_on = std::string_view(text) == "1";
-    options.network.sharing = is_on ? net::Sharing::kMemory : net::Sharing::kNothing;
+    std::string_view choice(text);
+    if (choice != "0" && choice != "1") {
+      return fail(
+          Errc::kConfig,
+          fmt::format("environment: BENCHFS_UCX_SHARED_MEMORY=\"{}\" is not 0 or 1", choice));
+    }
+    options.network.sharing = choice == "1" ? net::Sharing::kMemory : net::Sharing::kNothing;
   }
   BENCHFS_TRY_VOID(rpc::apply_environment(options.pool.transport));
   return apply("BENCHFS_SILENCE_LIMIT_MS", 100, options.pool.silence_limit);

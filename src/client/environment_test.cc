@@ -16,7 +16,9 @@ class Environment : public testing::Test {
                                            "BENCHFS_DATA_TIMEOUT_MS",
                                            "BENCHFS_ADMINISTRATION_TIMEOUT_MS",
                                            "BENCHFS_CONNECT_TIMEOUT_MS",
-                                           "BENCHFS_SILENCE_LIMIT_MS"};
+                                           "BENCHFS_SILENCE_LIMIT_MS",
+                                           "BENCHFS_TRANSPORT",
+                                           "BENCHFS_UCX_SHARED_MEMORY"};
   Environment() {
     for (const char* name : kNames) {
       unsetenv(name);
@@ -62,6 +64,30 @@ TEST_F(Environment, RefusesWhatIsNoNumberInRangeAndNamesIt) {
   unsetenv(kNames[1]);
   setenv(kNames[4], "99", 1);
   EXPECT_FALSE(apply_environment(options)) << "a shorter silence is no sign of anything";
+}
+
+TEST_F(Environment, ChoosesTheTransport) {
+  setenv("BENCHFS_TRANSPORT", "node", 1);
+  setenv("BENCHFS_UCX_SHARED_MEMORY", "1", 1);
+  ASSERT_TRUE(apply_environment(options));
+  EXPECT_EQ(options.pool.transport, rpc::Transport::kNode);
+  EXPECT_EQ(options.network.sharing, net::Sharing::kMemory);
+  setenv("BENCHFS_UCX_SHARED_MEMORY", "0", 1);
+  ASSERT_TRUE(apply_environment(options));
+  EXPECT_EQ(options.network.sharing, net::Sharing::kNothing);
+}
+
+TEST_F(Environment, RefusesATransportThatIsNoneAndNamesTheVariable) {
+  for (const char* name : {"BENCHFS_TRANSPORT", "BENCHFS_UCX_SHARED_MEMORY"}) {
+    for (const char* bad : {"", "yes", "UCX", "1 ", "auto,ucx"}) {
+      setenv(name, bad, 1);
+      Status status = apply_environment(options);
+      ASSERT_FALSE(status) << name << "=" << bad;
+      EXPECT_EQ(status.error().code, Errc::kConfig);
+      EXPECT_NE(status.error().message().find(name), std::string::npos);
+    }
+    unsetenv(name);
+  }
 }
 
 }  // namespace

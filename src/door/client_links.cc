@@ -30,11 +30,15 @@ constexpr link::Outcome kTooLong{Errc::kLimit, "longer than a lane of the node d
 
 }  // namespace
 
-ClientLink::ClientLink(ClientLinks& links, std::uint32_t shard, link::Owner& owner)
+ClientLink::ClientLink(ClientLinks& links,
+                       std::uint32_t shard,
+                       link::Owner& owner,
+                       bool is_only_way)
     : Link(links.reactor_),
       links_(links),
       owner_(&owner),
       shard_(shard),
+      is_only_way_(is_only_way),
       number_(++links.numbers_) {}
 
 ClientLink::~ClientLink() {
@@ -66,7 +70,7 @@ void ClientLink::fail_to_attach(const Error& error) {
   text_ = fmt::format("the node door did not open: {}", error.message());
   links_.failed_.insert(shard_);
   BENCHFS_LOG(kInfo, "shard {}: {}", shard_, text_);
-  bool is_final = error.code == Errc::kStaleRun || error.code == Errc::kVersion;
+  bool is_final = is_only_way_ && (error.code == Errc::kStaleRun || error.code == Errc::kVersion);
   fail({is_final ? error.code : Errc::kUnreachable, text_.c_str()});
 }
 
@@ -468,8 +472,9 @@ void ClientLinks::release(void* held) {
   }
 }
 
-link::Link* ClientLinks::connect(std::uint32_t shard, link::Owner& owner) {
-  ClientLink* link = links_.emplace_back(std::make_unique<ClientLink>(*this, shard, owner)).get();
+link::Link* ClientLinks::connect(std::uint32_t shard, link::Owner& owner, bool is_only_way) {
+  ClientLink* link =
+      links_.emplace_back(std::make_unique<ClientLink>(*this, shard, owner, is_only_way)).get();
   link->attach_by_ = Deadline::after(config_.attach_patience);
   link->attach();
   return link;

@@ -31,7 +31,7 @@ class ClientLinks;
 
 class ClientLink final : public link::Link, private rt::Poller, private rt::Timer {
  public:
-  ClientLink(ClientLinks& links, std::uint32_t shard, link::Owner& owner);
+  ClientLink(ClientLinks& links, std::uint32_t shard, link::Owner& owner, bool is_only_way);
   ~ClientLink() override;
 
   [[nodiscard]] bool is_open() const override {
@@ -102,6 +102,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   ClientLinks& links_;
   link::Owner* owner_;
   std::uint32_t shard_;
+  bool is_only_way_;
   std::uint64_t number_;  // never used again
   State state_ = State::kAttaching;
   link::Outcome failure_;
@@ -134,8 +135,10 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
   // All links are closed, and drained.
   ~ClientLinks();
 
-  // A link that attaches; that it cannot is reported to the owner as a failure.
-  link::Link* connect(std::uint32_t shard, link::Owner& owner);
+  // A link that attaches; that it cannot is reported to the owner as a failure. A daemon of another
+  // run or version, which would not let in later either, is kStaleRun or kVersion if there is no
+  // other way to the shard; else kUnreachable, because the door may be another shard's.
+  link::Link* connect(std::uint32_t shard, link::Owner& owner, bool is_only_way);
   // Those that are not closed and forgotten.
   [[nodiscard]] std::size_t size() const { return links_.size(); }
   // Whether a shard of this run has its door here.

@@ -78,6 +78,7 @@ class ClientLane {
 
  private:
   friend class ClientSession;
+  friend class ClientLaneTestPeer;
   ClientLane(ClientSession& session, std::uint32_t index) : session_(&session), index_(index) {}
   [[nodiscard]] LaneMemory& memory() const;
   Status wait(Deadline deadline);

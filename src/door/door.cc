@@ -30,6 +30,8 @@ constexpr int kMostEvents = 64;  // handled in a pass
 // Kept back when a program comes in: it needs 4, UCX aborts the process when it finds none.
 constexpr std::size_t kSpareDescriptors = 40;
 constexpr Nanos kPauseWithoutDescriptors = milliseconds(10);
+// A session ends within this, unless its program lives on without its descriptors.
+constexpr Nanos kSoonOver = std::chrono::seconds(1);
 constexpr Nanos kFirstProof = milliseconds(1);
 constexpr Nanos kLongestProof = std::chrono::seconds(1);  // pause between two
 // Between the end of a process's memory and its own.
@@ -141,9 +143,10 @@ void Door::handle(Source& source) {
 
 void Door::let_in() {
   bool has_room = has_free_descriptors(kSpareDescriptors);
-  bool is_room_coming =
-      (!has_room || sessions_.size() >= config_.most_sessions) &&
-      std::ranges::any_of(sessions_, [](const Member& one) { return one.is_ending; });
+  bool is_room_coming = (!has_room || sessions_.size() >= config_.most_sessions) &&
+                        std::ranges::any_of(sessions_, [now = mono_now()](const Member& one) {
+                          return one.is_ending && now - one.ending_since < kSoonOver;
+                        });
   if (is_room_coming) {  // who is at the door waits
     unwatch(listener_);
     return reactor_.arm(pause_, mono_now() + kPauseWithoutDescriptors);
@@ -402,6 +405,7 @@ void Door::on_answered(ServerLane& lane) {
 
 void Door::on_trigger(Member& member) {
   if (!member.is_ending) {
+    member.ending_since = mono_now();
     member.is_ending = scope_.spawn(prove_end(member));
   }
 }

@@ -114,6 +114,7 @@ class Door final : public rt::Poller {
     Source socket;
     Source process;  // a pidfd, where there are pidfds
     bool is_ending = false;
+    MonoTime ending_since{};
     rt::Event idle;  // no call is in service
     std::list<Member>::iterator self;
   };

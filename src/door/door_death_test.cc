@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 
+#include <atomic>
 #include <fstream>
 #include <iterator>
 
@@ -222,6 +223,30 @@ TEST_F(DoorDeathTest, AProgramThatClosesAllItsDescriptorsIsServedUntilItEnds) {
     return fcntl(mine, F_GETFD) >= 0 && fcntl(high, F_GETFD) >= 0 ? 0 : 2;
   });
   EXPECT_TRUE(exited_well(status)) << status;
+  EXPECT_TRUE(everybody_left());
+}
+
+// Its session seems to end, and does not.
+TEST_F(DoorDeathTest, NobodyWaitsForThePlaceOfAProgramThatClosesItsDescriptors) {
+  open({.most_sessions = 1});
+  pid_t first = start_process([&] {
+    auto session = ClientSession::attach(options(), soon());
+    for (int fd = 3; fd < 1024; ++fd) {
+      ::close(fd);
+    }
+    pause();
+    return 0;
+  });
+  static std::atomic<int> proofs = 0;
+  step_hook = [](Step step) { proofs += step == Step::kUnmapped ? 1 : 0; };
+  EXPECT_TRUE(serve_until([] { return proofs > 0; }));
+  int status = run_process([&] {
+    auto session = ClientSession::attach(options(), soon());
+    return !session && session.error().code == Errc::kLimit ? 0 : 1;
+  });
+  EXPECT_TRUE(exited_well(status)) << status;
+  kill(first, SIGKILL);
+  serve_process(first);
   EXPECT_TRUE(everybody_left());
 }
 

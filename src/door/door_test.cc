@@ -9,6 +9,12 @@
 #include "door/testing/door_fixture.h"
 
 namespace benchfs::door {
+
+class ClientLaneTestPeer {
+ public:
+  static LaneMemory& memory(const ClientLane& lane) { return lane.memory(); }
+};
+
 namespace {
 
 using std::chrono::milliseconds;
@@ -212,6 +218,28 @@ TEST_F(DoorTest, QuietLanesAreNotLookedAtAndStillServed) {
   EXPECT_TRUE(everybody_left());
   EXPECT_GE(door->stats().rings, 1U);
   EXPECT_EQ(door->hot_lanes(), 0U);
+}
+
+// The watch on the bell may have been between two waits.
+TEST_F(DoorTest, AShardThatDidNotHearTheRingIsRungAgain) {
+  static LaneMemory* lost = nullptr;
+  open();
+  serve_thread([&] {
+    auto session = ClientSession::attach(options(), soon());
+    ASSERT_TRUE(session.has_value());
+    auto lane = (*session)->take_lane();
+    ASSERT_TRUE(lane.has_value());
+    lost = &ClientLaneTestPeer::memory(*lane);
+    step_hook = [](Step step) {
+      if (step == Step::kFenced || step == Step::kSent) {  // not rung in between
+        lost->ssleep.store(step == Step::kSent ? 1 : 0);
+      }
+    };
+    EXPECT_TRUE(echo(*lane, 10, 0, 1));
+    step_hook = nullptr;
+  });
+  EXPECT_TRUE(everybody_left());
+  EXPECT_GE(door->stats().rings, 1U);
 }
 
 TEST_F(DoorTest, AnIdleDoorSleeps) {

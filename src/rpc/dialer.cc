@@ -36,7 +36,7 @@ Result<link::Link*> NodeDialer::connect(wire::ShardId shard,
                                         const net::SocketAddress& address,
                                         link::Owner& owner) {
   if (only_ || (!links_.take_failure(shard.value) && links_.has_door(shard.value))) {
-    return links_.connect(shard.value, owner);
+    return links_.connect(shard.value, owner, only_);
   }
   return other_.connect(shard, address, owner);
 }
