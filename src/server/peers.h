@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "rpc/connection_pool.h"
 #include "rt/scope.h"
 
@@ -17,6 +18,8 @@ struct Peers {
   rpc::ConnectionPool* pool = nullptr;
   rt::Scope* scope = nullptr;            // of the shard; fan-outs run in it
   rt::CancelSource* stopping = nullptr;  // cancelled when the shard begins to stop
+  // Of this shard; grows with its starts.
+  std::uint64_t life = static_cast<std::uint64_t>(wall_now_ns());
 
   // For messages.
   [[nodiscard]] std::string name_of(wire::ShardId shard) const {

@@ -378,7 +378,7 @@ rt::Task<void> Shard::Parts::announce_life() {
 // Until it has answered, however long that takes: what it stores for the earlier life would stay.
 rt::Task<void> Shard::Parts::announce_life_to(wire::ShardId shard) {
   wire::NewLifeRequest body;
-  body.life = files->life();
+  body.life = peers.life;
   body.first_counter = metadata->inodes().first_counter();
   body.shard = peers.self.value;
   Backoff pause(kListPoll, kLongestPause);

@@ -148,9 +148,7 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
     case wire::Opcode::kQueryDirectory:
       return names_->marks().query(request);
     case wire::Opcode::kNewLife:
-      names_->removal().on_new_life();
-      files_->on_new_life(request);
-      return chunks_->new_life(request);
+      return new_life(request);
     case wire::Opcode::kRegister:
     case wire::Opcode::kConnectionClose:
     case wire::Opcode::kInvalidate:
@@ -161,6 +159,19 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       break;
   }
   return refuse(request);
+}
+
+rt::Task<void> ShardService::new_life(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::NewLifeRequest>(request));
+  if (body.shard >= parts_.peers.shard_count) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  TicketLog::Sender shard{wire::ShardId{body.shard}, body.life};
+  names_->on_new_life(shard);
+  files_->on_new_life(shard);
+  chunks_->on_new_life(shard.shard, body.life, body.first_counter);
+  co_await request.reply(wire::NoReply{});
 }
 
 rt::Task<void> ShardService::refuse(rpc::Request& request) {

@@ -53,6 +53,8 @@ class ShardService final : public rpc::Service {
   // Begins when the shard serves its own inodes and names.
   rt::Task<void> hold_back(rpc::Request& request);
   rt::Task<void> refuse(rpc::Request& request);
+  // Another shard has started again.
+  rt::Task<void> new_life(rpc::Request& request);
   rt::Task<void> ping(rpc::Request& request);
   rt::Task<void> set_capacity(rpc::Request& request);
   rt::Task<void> statfs(rpc::Request& request);

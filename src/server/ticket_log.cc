@@ -19,48 +19,49 @@ std::uint64_t Tickets::settled(wire::ShardId receiver) const {
 }
 
 // A shard has one life at a time: nobody waits for what an earlier one sent.
-TicketLog::Known& TicketLog::known(Sender sender) {
+TicketLog::Known* TicketLog::known(Sender sender) {
   Known& from = senders_[sender.shard.value];
-  if (from.life != sender.life) {
+  if (from.life < sender.life) {
     from = Known{.life = sender.life, .settled = 0, .outcomes = {}};
   }
-  return from;
+  return from.life == sender.life ? &from : nullptr;
 }
 
-TicketLog::Known& TicketLog::settled_until(Sender sender, std::uint64_t settled) {
-  Known& from = known(sender);
-  if (settled > from.settled) {
-    from.settled = settled;
-    from.outcomes.erase(from.outcomes.begin(), from.outcomes.lower_bound(settled));
+TicketLog::Known* TicketLog::settled_until(Sender sender, std::uint64_t settled) {
+  Known* from = known(sender);
+  if (from != nullptr && settled > from->settled) {
+    from->settled = settled;
+    from->outcomes.erase(from->outcomes.begin(), from->outcomes.lower_bound(settled));
   }
   return from;
 }
 
 TicketLog::Begun TicketLog::begin(Sender sender, std::uint64_t ticket, std::uint64_t settled) {
-  Known& from = settled_until(sender, settled);
-  if (ticket < from.settled || from.outcomes.contains(ticket)) {
+  Known* from = settled_until(sender, settled);
+  if (from == nullptr || ticket < from->settled || from->outcomes.contains(ticket)) {
     return Begun::kKnown;
   }
-  if (from.outcomes.size() >= kMaxTickets) {
+  if (from->outcomes.size() >= kMaxTickets) {
     return Begun::kFull;
   }
-  from.outcomes.emplace(ticket, Outcome::kRunning);
+  from->outcomes.emplace(ticket, Outcome::kRunning);
   return Begun::kNew;
 }
 
 TicketLog::Begun TicketLog::undo(Sender sender, std::uint64_t ticket, std::uint64_t settled) {
-  Known& from = settled_until(sender, settled);
-  auto found = from.outcomes.find(ticket);
-  if (found != from.outcomes.end()) {
+  Known* from = settled_until(sender, settled);
+  if (from == nullptr || ticket < from->settled) {
+    return Begun::kKnown;
+  }
+  auto found = from->outcomes.find(ticket);
+  if (found != from->outcomes.end()) {
     return std::exchange(found->second, Outcome::kNotDone) == Outcome::kDone ? Begun::kNew
                                                                              : Begun::kKnown;
   }
-  if (ticket >= from.settled && from.outcomes.size() >= kMaxTickets) {
+  if (from->outcomes.size() >= kMaxTickets) {
     return Begun::kFull;
   }
-  if (ticket >= from.settled) {
-    from.outcomes.emplace(ticket, Outcome::kNotDone);
-  }
+  from->outcomes.emplace(ticket, Outcome::kNotDone);
   return Begun::kKnown;
 }
 
@@ -76,14 +77,14 @@ void TicketLog::end(Sender sender, std::uint64_t ticket, bool done) {
 }
 
 TicketLog::Outcome TicketLog::settle(Sender sender, std::uint64_t ticket) {
-  Known& from = known(sender);
-  if (ticket < from.settled) {
+  Known* from = known(sender);
+  if (from == nullptr || ticket < from->settled) {
     return Outcome::kNotDone;
   }
-  if (from.outcomes.size() >= kMaxTickets && !from.outcomes.contains(ticket)) {
+  if (from->outcomes.size() >= kMaxTickets && !from->outcomes.contains(ticket)) {
     return Outcome::kRunning;
   }
-  return from.outcomes.emplace(ticket, Outcome::kNotDone).first->second;
+  return from->outcomes.emplace(ticket, Outcome::kNotDone).first->second;
 }
 
 std::size_t TicketLog::size() const {

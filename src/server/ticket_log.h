@@ -12,7 +12,8 @@
 //   any below the lowest needed: forgotten (the same)
 //
 // Both sides forget when they restart. A receiver that restarted has lost what was changed; a
-// sender that restarted has lost the names it was changed for.
+// sender that restarted has lost the names it was changed for, so that what its earlier life sent
+// is refused, however late it comes.
 //
 // Thread: the shard's.
 #pragma once
@@ -74,12 +75,12 @@ class TicketLog {
 
   struct Sender {
     wire::ShardId shard;
-    std::uint64_t life = 0;  // unique for each time the shard was started
+    std::uint64_t life = 0;  // grows with the starts of the shard
   };
 
   enum class Begun : std::uint8_t {
     kNew,    // to be done now; end() says what became of it
-    kKnown,  // was begun before, or ruled out
+    kKnown,  // was begun before, or ruled out, or is of a life that is over
     kFull,
   };
   Begun begin(Sender sender, std::uint64_t ticket, std::uint64_t settled);
@@ -91,6 +92,9 @@ class TicketLog {
   // Its outcome is kNotDone from now on: kNew when it was done, so that the caller takes it back.
   Begun undo(Sender sender, std::uint64_t ticket, std::uint64_t settled);
 
+  // The shard has started again: its earlier lives are over.
+  void on_new_life(Sender sender) { (void)known(sender); }
+
   // Outcomes remembered.
   [[nodiscard]] std::size_t size() const;
 
@@ -100,8 +104,9 @@ class TicketLog {
     std::uint64_t settled = 0;
     std::map<std::uint64_t, Outcome> outcomes;
   };
-  Known& known(Sender sender);
-  Known& settled_until(Sender sender, std::uint64_t settled);
+  // Null: its life is over.
+  Known* known(Sender sender);
+  Known* settled_until(Sender sender, std::uint64_t settled);
   std::unordered_map<std::uint32_t, Known> senders_;  // by shard
 };
 

@@ -94,6 +94,30 @@ TEST(TicketLog, SendersAndTheirLivesAreApart) {
   EXPECT_EQ(log.settle(restarted, 1), Outcome::kRunning);
 }
 
+TEST(TicketLog, WhatALifeThatIsOverSentCountsForNothing) {
+  TicketLog log;
+  TicketLog::Sender later{kSender.shard, kSender.life + 1};
+  ASSERT_EQ(log.begin(kSender, 7, 1), Begun::kNew);
+  ASSERT_EQ(log.begin(later, 1, 1), Begun::kNew);
+  log.end(later, 1, true);
+  EXPECT_EQ(log.begin(kSender, 8, 1), Begun::kKnown);
+  EXPECT_EQ(log.undo(kSender, 1, 1), Begun::kKnown);
+  EXPECT_EQ(log.settle(kSender, 1), Outcome::kNotDone);
+  EXPECT_EQ(log.begin(kSender, 9, 9), Begun::kKnown);  // which says nothing about the later one
+  EXPECT_EQ(log.settle(later, 1), Outcome::kDone);
+  EXPECT_EQ(log.size(), 1U);
+}
+
+TEST(TicketLog, ALifeIsOverWhenALaterOneIsHeardOf) {
+  TicketLog log;
+  log.on_new_life(kSender);
+  TicketLog::Sender earlier{kSender.shard, kSender.life - 1};
+  EXPECT_EQ(log.begin(earlier, 1, 1), Begun::kKnown);
+  log.on_new_life(earlier);  // late
+  EXPECT_EQ(log.begin(earlier, 1, 1), Begun::kKnown);
+  EXPECT_EQ(log.begin(kSender, 1, 1), Begun::kNew);
+}
+
 TEST(TicketLog, IsBounded) {
   TicketLog log;
   for (std::uint64_t ticket = 1; ticket <= TicketLog::kMaxTickets; ++ticket) {

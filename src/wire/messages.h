@@ -407,11 +407,12 @@ struct InstallEntryRequest : Message<Opcode::kInstallEntry, InstallEntryReply> {
   std::uint32_t flags = 0;  // RenameFlags
   std::uint64_t ticket = 0;
   std::uint64_t settled = 0;
+  std::uint64_t life = 0;    // of the sender; grows with its starts
   std::uint32_t sender = 0;  // shard
   std::uint16_t name_bytes = 0;
   std::uint16_t padding = 0;
 };
-static_assert(sizeof(InstallEntryRequest) == 48);
+static_assert(sizeof(InstallEntryRequest) == 56);
 
 // Asks for the outcome of an InstallEntry that was not answered. If it has not been executed yet,
 // it never will be.
@@ -421,6 +422,7 @@ struct SettleInstallReply {
 };
 struct SettleInstallRequest : Message<Opcode::kSettleInstall, SettleInstallReply> {
   std::uint64_t ticket = 0;
+  std::uint64_t life = 0;    // of the sender
   std::uint32_t sender = 0;  // shard
   std::uint32_t padding = 0;
 };

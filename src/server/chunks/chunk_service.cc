@@ -131,10 +131,4 @@ rt::Task<void> ChunkService::query(rpc::Request& request) {
   co_await request.reply(known);
 }
 
-rt::Task<void> ChunkService::new_life(rpc::Request& request) {
-  BENCHFS_SERVE_TRY(auto body, request, decode<wire::NewLifeRequest>(request));
-  files_.on_new_life(wire::ShardId{body.shard}, body.life, body.first_counter);
-  co_await request.reply(wire::NoReply{});
-}
-
 }  // namespace benchfs::server

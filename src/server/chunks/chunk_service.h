@@ -32,7 +32,9 @@ class ChunkService {
   rt::Task<void> fsync(rpc::Request& request);
   rt::Task<void> truncate(rpc::Request& request);
   rt::Task<void> query(rpc::Request& request);
-  rt::Task<void> new_life(rpc::Request& request);
+  void on_new_life(wire::ShardId home, std::uint64_t life, std::uint64_t first_counter) {
+    files_.on_new_life(home, life, first_counter);
+  }
 
   [[nodiscard]] chunk::ChunkStore& store() { return store_; }
 

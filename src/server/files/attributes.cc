@@ -14,8 +14,7 @@ Files::Files(meta::MetaStore& store, Peers& peers, Config config)
       peers_(peers),
       config_(config),
       directory_times_(store, peers),
-      reclaimer_(peers, *this),
-      life_(static_cast<std::uint64_t>(wall_now_ns())) {}
+      reclaimer_(peers, *this) {}
 
 void Files::open_gate() {
   is_serving_ = true;
@@ -123,11 +122,9 @@ rt::Task<void> Files::readlink(rpc::Request& request) {
   co_await reply_entry(request, store_, attr, 0);
 }
 
-void Files::on_new_life(const rpc::Request& request) {
-  wire::NewLifeRequest body;
-  if (request.reader().read(body)) {
-    directory_times_.forget_shard(wire::ShardId{body.shard}, body.life);
-  }
+void Files::on_new_life(TicketLog::Sender shard) {
+  directory_times_.forget_shard(shard.shard, shard.life);
+  link_log_.on_new_life(shard);
 }
 
 // What may fail comes before anything has happened, but for what is owed: a change that was made is

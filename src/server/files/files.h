@@ -68,8 +68,6 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::Task<void> forget_inode(rpc::Request& request);
   rt::Task<void> mark(rpc::Request& request);
   rt::Task<void> mark_directory(rpc::Request& request);
-  // Another shard started again: its entries are gone.
-  void on_new_life(const rpc::Request& request);
 
   rt::MaybeTask<Result<wire::Attr>> exact_attr(wire::InodeId inode, Deadline deadline) override;
   rt::MaybeTask<Result<wire::Attr>> open(wire::InodeId inode,
@@ -107,7 +105,10 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
 
   // --- a shard that started again ---
 
-  [[nodiscard]] std::uint64_t life() const { return life_; }
+  // Another shard: the names and entries it had in its earlier lives are gone with these, and so is
+  // the space of what they led to until the end.
+  void on_new_life(TicketLog::Sender shard);
+  // This one.
   // Requests are held back from now on, until open_gate().
   void close_gate() { is_serving_ = false; }
   void open_gate();
@@ -195,8 +196,6 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                   std::uint32_t flags,
                   std::optional<Tickets::Ticket> ticket);
   [[nodiscard]] wire::LinkChange link_change(const Dropped& dropped) const;
-  // An earlier life of its shard sent it.
-  bool is_outlived(const wire::LinkChange& change);
   Status forget_here(wire::InodeId inode, const wire::LinkChange& change, std::uint32_t flags);
   rt::CoResult<Reclaimer::Outcome> perform_forget(Reclaimer::Work work, Deadline deadline);
 
@@ -232,14 +231,12 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   Tickets link_tickets_;
   // Inodes of other shards that lost a name, until their homes know.
   std::map<ForgetKey, Forget> forgets_;
-  TicketLog link_log_;                                           // of inodes of this shard
-  std::unordered_map<std::uint32_t, std::uint64_t> link_lives_;  // the last one heard of, by shard
+  TicketLog link_log_;  // of inodes of this shard
 
   // Opens that were closed before they were executed, the latest of them.
   std::deque<std::uint64_t> closed_early_;
   std::unordered_set<std::uint64_t> is_closed_early_;
 
-  std::uint64_t life_;
   bool is_serving_ = true;
   rt::WaitQueue served_;
 };

@@ -14,7 +14,8 @@ rt::CoResult<wire::Attr> Files::add_link(wire::InodeId inode, Deadline deadline)
     co_return store_.apply(meta::Link{inode, wall_now_ns()});
   }
   Tickets::Ticket ticket = link_tickets_.take(inode.home());
-  Dropped link{.inode = inode, .shard = peers_.self, .life = life_, .ticket = ticket.number()};
+  Dropped link{
+      .inode = inode, .shard = peers_.self, .life = peers_.life, .ticket = ticket.number()};
   wire::LinkInodeRequest body;
   body.inode = inode.value;
   body.change = link_change(link);
@@ -35,7 +36,8 @@ Dropped Files::drop(wire::InodeId inode) {
     return {};
   }
   Tickets::Ticket ticket = link_tickets_.take(inode.home());
-  Dropped dropped{.inode = inode, .shard = peers_.self, .life = life_, .ticket = ticket.number()};
+  Dropped dropped{
+      .inode = inode, .shard = peers_.self, .life = peers_.life, .ticket = ticket.number()};
   owe_forget(dropped, 0, std::move(ticket));
   return dropped;
 }
@@ -115,13 +117,6 @@ rt::CoResult<Reclaimer::Outcome> Files::perform_forget(Reclaimer::Work work, Dea
 
 // --- The home ------------------------------------------------------------------------------------
 
-// The names of that life are gone with it, and so is the space of what they led to until the end.
-bool Files::is_outlived(const wire::LinkChange& change) {
-  std::uint64_t& last = link_lives_[change.shard];
-  last = std::max(last, change.life);
-  return change.life < last;
-}
-
 rt::Task<void> Files::link_inode(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::LinkInodeRequest>(request));
   const wire::LinkChange& change = body.change;
@@ -130,11 +125,9 @@ rt::Task<void> Files::link_inode(rpc::Request& request) {
     co_return;
   }
   TicketLog::Sender sender{wire::ShardId{change.shard}, change.life};
-  TicketLog::Begun begun = is_outlived(change)
-                               ? TicketLog::Begun::kKnown
-                               : link_log_.begin(sender, change.ticket, change.settled);
+  TicketLog::Begun begun = link_log_.begin(sender, change.ticket, change.settled);
   if (begun != TicketLog::Begun::kNew) {
-    // It was taken back before it came.
+    // It was taken back before it came, or the shard that sent it has lost the name.
     co_await request.reply_error(begun == TicketLog::Begun::kFull
                                      ? Error{Errc::kBusy, 0, "too many links are under way"}
                                      : Error::from_errno(ESTALE));
@@ -149,9 +142,6 @@ rt::Task<void> Files::link_inode(rpc::Request& request) {
 Status Files::forget_here(wire::InodeId inode,
                           const wire::LinkChange& change,
                           std::uint32_t flags) {
-  if (is_outlived(change)) {
-    return {};
-  }
   TicketLog::Sender sender{wire::ShardId{change.shard}, change.life};
   bool takes_back = (flags & wire::kForgetLink) != 0;
   TicketLog::Begun begun = takes_back ? link_log_.undo(sender, change.ticket, change.settled)

@@ -207,6 +207,35 @@ TEST_F(HomeThatCameBackTest, ItsEarlierFilesAreNotEmpty) {
   EXPECT_EQ(read_error(shard_, 1, 77), Errc::kDataLost);
 }
 
+// Its names are gone, and it may have sent this before it had told anybody anything in that life.
+TEST_F(HomeThatCameBackTest, WhatItSentInAnEarlierLifeAboutNamesCountsForNothing) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  come_back(5, 5000);
+  wire::LinkInodeRequest link;
+  link.inode = file.inode;
+  link.change = {.life = 4, .ticket = 1, .settled = 1, .shard = 1};
+  EXPECT_TRUE(shard_.call(link).error().is_posix(ESTALE));
+  wire::ForgetInodeRequest forget;
+  forget.inode = file.inode;
+  forget.change = {.life = 4, .ticket = 2, .settled = 1, .shard = 1};
+  EXPECT_TRUE(shard_.call(forget).has_value());
+  auto found = stat(file);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->attr.nlink, 1U);
+  std::string name = shard_.local_name("g");
+  wire::InstallEntryRequest install;
+  install.parent = wire::kRootInode.value;
+  install.inode = file.inode;
+  install.type = S_IFREG;
+  install.ticket = install.settled = 1;
+  install.sender = 1;
+  install.name_bytes = static_cast<std::uint16_t>(name.size());
+  install.life = 4;
+  EXPECT_TRUE(shard_.call(install, name).error().is_posix(EBUSY));
+  install.life = 5;
+  EXPECT_TRUE(shard_.call(install, name).has_value());
+}
+
 TEST_F(HomeThatCameBackTest, NorAreTheyWhenAMarkSaysSoFirst) {
   auto answer_marks = [&](std::uint64_t life) {
     wire::MarkReply reply;

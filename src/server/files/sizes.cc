@@ -207,7 +207,7 @@ Result<wire::MarkReply> Files::take_mark(wire::InodeId inode,
   mark->stamp = std::max(mark->stamp, stamp);
   mark->is_plain = mark->is_plain || !is_append;
   wire::MarkReply reply;
-  reply.life = life_;
+  reply.life = peers_.life;
   reply.truncation = attr->truncation;
   reply.chunk_bytes = attr->layout.chunk_bytes;
   if (state->phase == FileState::Phase::kCut) {

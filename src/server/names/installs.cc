@@ -24,6 +24,7 @@ rt::Task<Installs::Asked> Installs::ask(
   body.flags = flags;
   body.ticket = ticket.number();
   body.settled = tickets_.settled(shard);
+  body.life = shared_.peers.life;
   body.sender = shared_.peers.self.value;
   body.name_bytes = static_cast<std::uint16_t>(key.name.size());
   Result<wire::InstallEntryReply> reply = co_await shared_.peers.call(shard, body, step, key.name);
@@ -48,6 +49,7 @@ rt::Task<Installs::Asked> Installs::ask(
 rt::CoResult<bool> Installs::settle(wire::ShardId shard, const Tickets::Ticket& ticket) {
   wire::SettleInstallRequest body;
   body.ticket = ticket.number();
+  body.life = shared_.peers.life;
   body.sender = shared_.peers.self.value;
   BENCHFS_CO_TRY(wire::SettleInstallReply reply,
                  co_await shared_.owed.call(shard, body, OwedCalls::Kind::kRename));
@@ -64,7 +66,7 @@ rt::Task<void> Installs::install_entry(rpc::Request& request) {
     co_await request.reply_error(malformed());
     co_return;
   }
-  TicketLog::Sender sender{wire::ShardId{body.sender}, request.client_uid()};
+  TicketLog::Sender sender{wire::ShardId{body.sender}, body.life};
   if (log_.begin(sender, body.ticket, body.settled) != TicketLog::Begun::kNew) {
     co_await request.reply_error(Error::from_errno(EBUSY));  // nobody waits for it any more
     co_return;
@@ -92,7 +94,7 @@ rt::Task<void> Installs::settle_install(rpc::Request& request) {
     co_await request.reply_error(malformed());
     co_return;
   }
-  TicketLog::Sender sender{wire::ShardId{body.sender}, request.client_uid()};
+  TicketLog::Sender sender{wire::ShardId{body.sender}, body.life};
   for (;;) {
     TicketLog::Outcome outcome = log_.settle(sender, body.ticket);
     if (outcome != TicketLog::Outcome::kRunning) {

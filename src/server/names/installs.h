@@ -39,6 +39,7 @@ class Installs {
 
   rt::Task<void> install_entry(rpc::Request& request);
   rt::Task<void> settle_install(rpc::Request& request);
+  void on_new_life(TicketLog::Sender shard) { log_.on_new_life(shard); }
 
  private:
   struct Installed {

@@ -17,14 +17,19 @@ class InstallsTest : public testing::NamesTest {
             .type = type,
             .ticket = 1,
             .settled = 1,
+            .life = kLife,
             .sender = testing::kPeer.value,
             .name_bytes = static_cast<std::uint16_t>(name.size())};
   }
   Result<rpc::Reply> settle(Nanos patience = std::chrono::seconds(10)) {
     return call(
-        wire::SettleInstallRequest{.ticket = 1, .sender = testing::kPeer.value}, {}, {}, patience);
+        wire::SettleInstallRequest{.ticket = 1, .life = kLife, .sender = testing::kPeer.value},
+        {},
+        {},
+        patience);
   }
 
+  static constexpr std::uint64_t kLife = 5;
   std::string name_ = name_on(testing::kSelf, "name");
 };
 
@@ -66,6 +71,21 @@ TEST_F(InstallsTest, OneThatWasAskedAboutBeforeItCameDoesNotHappen) {
   EXPECT_EQ(settled->as<wire::SettleInstallReply>()->installed, 0U);
   EXPECT_EQ(errno_of(call(install(name_, S_IFREG), name_)), EBUSY);
   EXPECT_EQ(lookup(name_).error().to_errno(), ENOENT);
+}
+
+// It has lost the old name, and its client may have given the new one to another file since.
+TEST_F(InstallsTest, ALateInstallationOfAShardThatStartedAgainDoesNotHappen) {
+  start();
+  std::string late_name = name_on(testing::kSelf, "late");
+  ASSERT_TRUE(call(install(name_, S_IFREG), name_));
+  wire::InstallEntryRequest late = install(late_name, S_IFREG);
+  late.life = kLife - 1;
+  late.ticket = late.settled = 9;
+  EXPECT_EQ(errno_of(call(late, late_name)), EBUSY);
+  EXPECT_EQ(lookup(late_name).error().to_errno(), ENOENT);
+  Result<rpc::Reply> settled = settle();
+  ASSERT_TRUE(settled);
+  EXPECT_EQ(settled->as<wire::SettleInstallReply>()->installed, 1U);
 }
 
 // A directory must not move when the lease of its sender has ended.

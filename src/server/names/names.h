@@ -63,6 +63,13 @@ class Names {
   [[nodiscard]] DirectoryMarks& marks() { return marks_; }
   [[nodiscard]] DirectoryLeases& leases() { return leases_; }
 
+  // Another shard started again: it has no names, and has forgotten what it froze. It makes no
+  // entries before it has been answered.
+  void on_new_life(TicketLog::Sender shard) {
+    removal_.on_new_life();
+    installs_.on_new_life(shard);
+  }
+
   // What this shard owes others about names, by shard.
   [[nodiscard]] std::vector<OwedCalls::Summary> owed() const { return owed_.summary(); }
 

@@ -25,8 +25,7 @@ class DirectoryRemoval {
   rt::Task<void> rmdir(rpc::Request& request);
   rt::Task<void> freeze_directory(rpc::Request& request);
   rt::Task<void> thaw_directory(rpc::Request& request);
-  // Another shard started again, and has forgotten what it froze. It makes no entries before it
-  // has been answered.
+  // Another shard started again, and has forgotten what it froze.
   void on_new_life() { ++new_lives_; }
 
   // Removes the directory that the entry, which the caller has locked, leads to; the entry leads to

@@ -182,7 +182,7 @@ TEST_F(DirectoryRemovalTest, AShardThatStartsAgainMeanwhileIsAskedAgain) {
   auto pending = client_->start(rpc::make_call(body, name_));
   EXPECT_TRUE(
       client_->eventually([&] { return peer_.unanswered(wire::Opcode::kFreezeDirectory) == 1; }));
-  run([&](net::Worker&) { service_.names->removal().on_new_life(); });
+  run([&](net::Worker&) { service_.names->on_new_life({testing::kPeer, 2}); });
   peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kOk);
   EXPECT_TRUE(client_->eventually([&] { return pending->has_value(); }));
   EXPECT_EQ(errno_of(pending->value()), 0);
