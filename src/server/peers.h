@@ -25,13 +25,23 @@ struct Peers {
   [[nodiscard]] std::string name_of(wire::ShardId shard) const {
     return is_self(shard) ? "this server" : pool->at(shard).name();
   }
-  // Of a wait that ended at its deadline: "what, waits for node_1, waits for node_2".
-  [[nodiscard]] Error waits_error(std::string what,
-                                  const std::vector<wire::ShardId>& shards) const {
+  // "what, waits for node_1, waits for node_2".
+  [[nodiscard]] std::string waits_text(std::string what,
+                                       const std::vector<wire::ShardId>& shards) const {
     for (wire::ShardId shard : shards) {
       what += ", waits for " + name_of(shard);
     }
-    return Error{Errc::kDeadline, ETIMEDOUT, std::move(what)};
+    return what;
+  }
+  // Of a wait that ended at its deadline.
+  [[nodiscard]] Error waits_error(std::string what,
+                                  const std::vector<wire::ShardId>& shards) const {
+    return Error{Errc::kDeadline, ETIMEDOUT, waits_text(std::move(what), shards)};
+  }
+  // Of an operation that starts over because another one is under way.
+  [[nodiscard]] std::unexpected<Error> busy(std::string what,
+                                            const std::vector<wire::ShardId>& shards) const {
+    return fail(Errc::kBusy, waits_text(std::move(what), shards));
   }
   [[nodiscard]] bool is_self(wire::ShardId shard) const { return shard == self; }
 

@@ -431,6 +431,8 @@ struct SettleInstallRequest : Message<Opcode::kSettleInstall, SettleInstallReply
 struct FreezeDirectoryRequest : Message<Opcode::kFreezeDirectory, NoReply> {
   std::uint64_t directory = 0;
   std::uint64_t owner = 0;  // unique id of this rmdir
+  std::uint32_t shard = 0;  // which removes it
+  std::uint32_t padding = 0;
 };
 
 // Second half: either allow entries again, or remember that the directory is gone.
@@ -513,7 +515,7 @@ struct LockRenamesReply {
 struct LockRenamesRequest : Message<Opcode::kLockRenames, LockRenamesReply> {
   std::uint64_t owner = 0;
   std::uint32_t lease_ms = 0;
-  std::uint32_t padding = 0;
+  std::uint32_t shard = 0;  // the owner's
 };
 struct UnlockRenamesRequest : Message<Opcode::kUnlockRenames, NoReply> {
   std::uint64_t owner = 0;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "cluster/placement.h"
 #include "server/decode.h"
@@ -144,7 +146,9 @@ rt::CoResult<Entries::Found> Entries::try_open(EntryRef key,
         BENCHFS_CO_TRY_VOID(co_await shared_.marks.prepare(key.parent, deadline));
         continue;
       }
-      BENCHFS_CO_TRY(wire::Attr attr, shared_.inodes.create_open(key, inode, open, body.flags));
+      BENCHFS_CO_TRY(wire::Attr attr,
+                     shared_.explain_busy(
+                         key.parent, shared_.inodes.create_open(key, inode, open, body.flags)));
       shared_.marks.note(key.parent, attr.ctime_ns);
       co_return Found{attr, wire::kEntryCreated};
     }
@@ -251,7 +255,7 @@ rt::CoResult<wire::Attr> Entries::try_link(EntryRef key, wire::InodeId inode, De
   if (!there.error().is_posix(ENOENT)) {
     co_return std::unexpected(std::move(there.error()));
   }
-  ++shared_.linking[key.parent];
+  shared_.linking[key.parent].push_back(inode.home());
   Result<wire::Attr> linked = co_await shared_.inodes.add_link(inode, deadline);
   if (linked) {
     Status put = co_await shared_.marks.prepare(key.parent, deadline);
@@ -265,7 +269,9 @@ rt::CoResult<wire::Attr> Entries::try_link(EntryRef key, wire::InodeId inode, De
       linked = std::unexpected(std::move(put.error()));
     }
   }
-  if (auto linking = shared_.linking.find(key.parent); --linking->second == 0) {
+  auto linking = shared_.linking.find(key.parent);
+  linking->second.erase(std::ranges::find(linking->second, inode.home()));
+  if (linking->second.empty()) {
     shared_.linking.erase(linking);
   }
   co_return linked;

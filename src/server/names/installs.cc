@@ -37,7 +37,7 @@ rt::Task<Installs::Asked> Installs::ask(
   }
   Errc code = reply.error().code;
   if (reply.error().is_posix(EBUSY)) {
-    co_return Asked{fail(Errc::kBusy, "the new name is being changed"), {}};
+    co_return Asked{fail(Errc::kBusy, std::move(reply.error().context)), {}};
   }
   Status status = std::unexpected(std::move(reply.error()));
   if (code == Errc::kPosix || code == Errc::kUnreachable) {
@@ -77,7 +77,7 @@ rt::Task<void> Installs::install_entry(rpc::Request& request) {
   ended_.wake_all();
   if (!done && done.error().code == Errc::kBusy) {
     // As an errno: the RPC layer would repeat the call while the caller holds its lock.
-    co_await request.reply_error(Error::from_errno(EBUSY));
+    co_await request.reply_error(Error::from_errno(EBUSY, std::move(done.error().context)));
     co_return;
   }
   BENCHFS_SERVE_TRY_VOID(request, done);
@@ -115,7 +115,7 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key,
                                                     std::uint32_t flags,
                                                     Deadline deadline) {
   if (shared_.locks.is_locked(key)) {
-    co_return fail(Errc::kBusy, "the new name is being changed");
+    co_return shared_.being_changed(key);
   }
   BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key, deadline));
   Result<meta::Entry> old = shared_.find(key);

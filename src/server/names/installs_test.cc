@@ -43,7 +43,9 @@ TEST_F(InstallsTest, AnInstallationDoesNotWaitForALock) {
   auto pending = start_call(rename, name_, to);
   EXPECT_TRUE(
       peer_.eventually([&] { return peer_.unanswered_now(wire::Opcode::kInstallEntry) == 1; }));
-  EXPECT_EQ(errno_of(call(install(name_, S_IFREG), name_)), EBUSY);
+  Result<rpc::Reply> busy = call(install(name_, S_IFREG), name_);
+  EXPECT_EQ(errno_of(busy), EBUSY);
+  EXPECT_TRUE(busy.error().message().contains("waits for node_1")) << busy.error().message();
   EXPECT_FALSE(pending->has_value());
 }
 

@@ -54,6 +54,16 @@ void OwedCalls::note_answer(Shard& shard) {
   shard.answered.wake_all();
 }
 
+std::vector<wire::ShardId> OwedCalls::silent() const {
+  std::vector<wire::ShardId> all;
+  for (const auto& [index, shard] : shards_) {
+    if (shard.is_probed) {
+      all.push_back(wire::ShardId{index});
+    }
+  }
+  return all;
+}
+
 std::vector<OwedCalls::Summary> OwedCalls::summary() const {
   std::vector<Summary> all;
   for (const auto& [index, shard] : shards_) {

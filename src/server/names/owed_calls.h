@@ -50,6 +50,8 @@ class OwedCalls {
     return found != shards_.end() && found->second.is_probed;
   }
   [[nodiscard]] bool is_full() const { return owed_ >= kMaxOwed; }
+  // The shards that did not answer when they were tried last.
+  [[nodiscard]] std::vector<wire::ShardId> silent() const;
 
   struct Summary {
     wire::ShardId shard;

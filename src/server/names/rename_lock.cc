@@ -17,18 +17,19 @@ rt::CoResult<RenameLock::Lease> RenameLock::ask(std::uint64_t owner, Deadline de
   BootTime asked_at = boot_now();
   wire::LockRenamesRequest body;
   body.owner = owner;
+  body.shard = peers_.self.value;
   body.lease_ms = static_cast<std::uint32_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(lease_).count());
   wire::LockRenamesReply reply;
   if (peers_.is_self(kGranter)) {
-    BENCHFS_CO_TRY(reply.move, grant(owner, body.lease_ms));
+    BENCHFS_CO_TRY(reply.move, grant(owner, peers_.self, body.lease_ms));
   } else {
     BENCHFS_CO_TRY(reply, co_await peers_.call(kGranter, body, deadline));
   }
   co_return Lease{.owner = owner, .move = reply.move, .until = asked_at + lease_};
 }
 
-rt::CoResult<RenameLock::Lease> RenameLock::acquire(Deadline deadline) {
+rt::CoResult<RenameLock::Lease> RenameLock::acquire(std::string& waits_for, Deadline deadline) {
   std::uint64_t owner = random_id();
   Backoff backoff(kFirstPause, kLongestPause);
   for (;;) {
@@ -40,10 +41,11 @@ rt::CoResult<RenameLock::Lease> RenameLock::acquire(Deadline deadline) {
       release(owner);  // it may have been granted
       co_return std::unexpected(std::move(locked.error()));
     }
+    waits_for = std::move(locked.error().context);
     if (deadline.passed()) {
-      co_return fail(Errc::kDeadline, "waiting for other directory renames");
+      co_return fail(Errc::kDeadline, "waits for " + waits_for);
     }
-    (void)co_await rt::sleep_for(backoff.next());
+    (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(backoff.next())));
   }
 }
 
@@ -52,13 +54,15 @@ rt::CoStatus RenameLock::extend(Lease& lease, Deadline deadline) {
   if (left >= lease_ / 3) {
     co_return Status{};
   }
-  Result<Lease> extended = fail(Errc::kBusy, {});
+  Result<Lease> extended = fail(Errc::kBusy, "it was not extended in time");
   if (left > Nanos::zero()) {
     extended = co_await ask(lease.owner, deadline.earlier(Deadline::after(left)));
   }
   // Another number: somebody else had the lease meanwhile.
   if (!extended || extended->move != lease.move) {
-    co_return fail(Errc::kBusy, "the lease on directory renames ended");
+    co_return fail(Errc::kBusy,
+                   "the lease on directory renames ended" +
+                       (extended ? "" : ", " + std::move(extended.error().context)));
   }
   lease.until = extended->until;
   co_return Status{};
@@ -76,16 +80,22 @@ void RenameLock::release(std::uint64_t owner) {
 
 // --- Shard 0's half ------------------------------------------------------------------------------
 
-Result<std::uint64_t> RenameLock::grant(std::uint64_t owner, std::uint32_t lease_ms) {
+Result<std::uint64_t> RenameLock::grant(std::uint64_t owner,
+                                        wire::ShardId shard,
+                                        std::uint32_t lease_ms) {
   MonoTime now = mono_now();
   if (owner_ != 0 && owner_ != owner && now < until_) {
-    return fail_errno(EBUSY);
+    return fail_errno(EBUSY,
+                      owner_ == kUnknownOwner
+                          ? "directory renames that an earlier life of the server may have allowed"
+                          : "a directory rename of " + peers_.pool->at(holder_).name());
   }
   if (owner_ != owner) {
     // By the clock, so that a later life of this shard goes on above.
     move_ = std::max(move_ + 1, static_cast<std::uint64_t>(wall_now_ns()));
   }
   owner_ = owner;
+  holder_ = shard;
   until_ = now + std::chrono::milliseconds(lease_ms);
   return move_;
 }
@@ -98,7 +108,12 @@ void RenameLock::take_back(std::uint64_t owner) {
 
 rt::Task<void> RenameLock::lock_renames(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::LockRenamesRequest>(request));
-  BENCHFS_SERVE_TRY(std::uint64_t move, request, grant(body.owner, body.lease_ms));
+  if (body.shard >= peers_.shard_count) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  BENCHFS_SERVE_TRY(
+      std::uint64_t move, request, grant(body.owner, wire::ShardId{body.shard}, body.lease_ms));
   co_await request.reply(wire::LockRenamesReply{move});
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "base/error.h"
 #include "rpc/request.h"
@@ -32,8 +33,8 @@ class RenameLock {
     std::uint64_t move = 0;  // its number: a later owner has a higher one
     BootTime until;
   };
-  // Waits until no other owner has it.
-  rt::CoResult<Lease> acquire(Deadline deadline);
+  // Waits until no other owner has it; `waits_for` says for whom meanwhile.
+  rt::CoResult<Lease> acquire(std::string& waits_for, Deadline deadline);
   // The lease has a third of its length left now. Errc::kBusy when it has ended, or could not be
   // extended in time: others may have moved directories meanwhile.
   rt::CoStatus extend(Lease& lease, Deadline deadline);
@@ -61,14 +62,15 @@ class RenameLock {
 
   // Grants the owner the lease, or extends it.
   rt::CoResult<Lease> ask(std::uint64_t owner, Deadline deadline);
-  Result<std::uint64_t> grant(std::uint64_t owner, std::uint32_t lease_ms);
+  Result<std::uint64_t> grant(std::uint64_t owner, wire::ShardId shard, std::uint32_t lease_ms);
   void take_back(std::uint64_t owner);
 
   Peers& peers_;
   OwedCalls& owed_;
   Nanos lease_;
-  std::uint64_t owner_ = 0;  // shard 0: who has it
-  std::uint64_t move_ = 0;   // of the owner
+  std::uint64_t owner_ = 0;  // shard 0: who has it, and where that directory's old name is
+  wire::ShardId holder_{0};
+  std::uint64_t move_ = 0;  // of the owner
   MonoTime until_{};
 };
 

@@ -53,7 +53,7 @@ rt::CoStatus Renames::try_rename(const EntryKey& from,
     co_return (flags & wire::kRenameNoReplace) != 0 ? fail_errno(EEXIST) : Status{};
   }
   if (shared_.owed.is_full()) {
-    co_return fail(Errc::kBusy, "too much is owed to servers that do not answer");
+    co_return shared_.owes_too_much();
   }
   auto move = std::make_shared<Move>(from, to, flags, deadline, entry);
   if (!S_ISDIR(entry.type)) {
@@ -130,14 +130,14 @@ rt::CoStatus Renames::settle(MovePtr move, Installs::Asked asked) {
   if (move->deadline.passed()) {
     co_return asked.status;
   }
-  co_return fail(Errc::kBusy, "the new name was not installed in time");
+  co_return fail(Errc::kBusy, std::move(asked.status.error().context));
 }
 
 // --- Directories ---------------------------------------------------------------------------------
 
 rt::CoStatus Renames::move_directory(MovePtr move) {
   move->waits_for = "other directory renames";
-  BENCHFS_CO_TRY(move->lease, co_await lock_.acquire(move->deadline));
+  BENCHFS_CO_TRY(move->lease, co_await lock_.acquire(move->waits_for, move->deadline));
   Status done = co_await move_under_lease(move);
   move->lease_over.set();
   lock_.release(move->lease.owner);
@@ -155,7 +155,7 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
   const EntryKey& from = move->from;
   const EntryKey& to = move->to;
   if (shared_.locks.is_locked(from)) {
-    co_return fail(Errc::kBusy, "the entry is being changed");
+    co_return shared_.being_changed(from);
   }
   BENCHFS_CO_TRY(move->guard, co_await shared_.locks.lock(from, move->deadline));
   BENCHFS_CO_TRY(meta::Entry entry, shared_.find(from));
@@ -179,7 +179,7 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
     move->replaced = asked.replaced;
   }
   if (!done && done.error().code == Errc::kDeadline && !move->deadline.passed()) {
-    co_return fail(Errc::kBusy, "the lease on directory renames ends");
+    co_return fail(Errc::kBusy, std::move(done.error().context));
   }
   BENCHFS_CO_TRY_VOID(std::move(done));
   if (from.parent != to.parent) {

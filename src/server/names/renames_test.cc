@@ -217,6 +217,27 @@ TEST_F(DirectoryRenamesTest, NobodyElseEndsALease) {
   EXPECT_TRUE(lock_renames(9));
 }
 
+TEST_F(DirectoryRenamesTest, AWaitForTheLeaseNamesWhoHasIt) {
+  constexpr std::uint32_t kHourMs = 3'600'000;
+  start();
+  put(from_, moved_, S_IFDIR);
+  to_ = name_on(testing::kSelf, "new");
+  ASSERT_TRUE(call(
+      wire::LockRenamesRequest{.owner = 7, .lease_ms = kHourMs, .shard = testing::kPeer.value}));
+  Result<rpc::Reply> waits = call(rename_request(from_, to_), from_, to_, kPatient);
+  ASSERT_FALSE(waits);
+  EXPECT_EQ(waits.error().code, Errc::kDeadline);
+  EXPECT_TRUE(waits.error().message().contains("waits for a directory rename of node_1"))
+      << waits.error().message();
+  Result<rpc::Reply> by_another =
+      call(wire::LockRenamesRequest{.owner = 9, .lease_ms = 1, .shard = testing::kSelf.value});
+  ASSERT_FALSE(by_another);
+  EXPECT_TRUE(by_another.error().message().contains("node_1")) << by_another.error().message();
+  EXPECT_FALSE(call(wire::LockRenamesRequest{.owner = 9, .lease_ms = 1, .shard = 2}));
+  ASSERT_TRUE(call(wire::UnlockRenamesRequest{.owner = 7}));
+  EXPECT_EQ(rename(from_, to_), 0);
+}
+
 TEST_F(DirectoryRenamesTest, ADirectoryDoesNotMoveBelowItself) {
   start();
   from_ = name_on(testing::kSelf, "d");

@@ -1,6 +1,9 @@
 // Starting an operation again while it runs into another one.
 #pragma once
 
+#include <cerrno>
+#include <utility>
+
 #include "base/backoff.h"
 #include "rt/sync.h"
 
@@ -15,16 +18,20 @@ bool is_busy(const Result<T>& done) {
 }
 
 // Calls `attempt`, which returns a CoResult, until its answer is not kBusy or the deadline passes.
-// An attempt that is busy has changed nothing and holds nothing.
+// An attempt that is busy has changed nothing and holds nothing; its error says for whom it waits,
+// and becomes that of the operation, which must not be sent again by those who sent it.
 template <typename Attempt>
 auto retry_while_busy(Attempt attempt, Deadline deadline) -> decltype(attempt()) {
   Backoff backoff(kFirstPause, kLongestPause);
   for (;;) {
     auto done = co_await attempt();
-    if (!is_busy(done) || deadline.passed()) {
+    if (!is_busy(done)) {
       co_return done;
     }
-    (void)co_await rt::sleep_for(backoff.next());
+    if (deadline.passed()) {
+      co_return std::unexpected(Error{Errc::kDeadline, ETIMEDOUT, std::move(done.error().context)});
+    }
+    (void)co_await rt::sleep_until(deadline.earlier(Deadline::after(backoff.next())));
   }
 }
 

@@ -11,12 +11,18 @@ namespace benchfs::server {
 
 // --- Freezing ------------------------------------------------------------------------------------
 
-Status DirectoryRemoval::freeze_here(const wire::FreezeDirectoryRequest& body) {
-  if (shared_.linking.contains(wire::InodeId{body.directory})) {
-    return fail(Errc::kBusy, "a link is being made in the directory");
+Status DirectoryRemoval::freeze_here(const wire::FreezeDirectoryRequest& body,
+                                     std::shared_ptr<const std::vector<wire::ShardId>> waits_for) {
+  wire::InodeId directory{body.directory};
+  if (auto linking = shared_.linking.find(directory); linking != shared_.linking.end()) {
+    return shared_.peers.busy("a link is being made in the directory", linking->second);
   }
-  return shared_.store.freeze(
-      wire::InodeId{body.directory}, body.owner, MonoTime::max(), mono_now());
+  Status frozen = shared_.store.freeze(directory, body.owner, MonoTime::max(), mono_now());
+  if (!frozen) {
+    return shared_.explain_busy(directory, std::move(frozen));
+  }
+  shared_.removers[directory] = std::move(waits_for);
+  return {};
 }
 
 rt::Task<void> DirectoryRemoval::freeze_one(wire::ShardId shard,
@@ -36,20 +42,22 @@ rt::Task<void> DirectoryRemoval::freeze_one(wire::ShardId shard,
   }
 }
 
-rt::CoStatus DirectoryRemoval::freeze_everywhere(wire::InodeId directory,
-                                                 std::uint64_t owner,
-                                                 Deadline deadline,
-                                                 std::vector<wire::ShardId>* waits_for) {
+rt::CoStatus DirectoryRemoval::freeze_everywhere(
+    wire::InodeId directory,
+    std::uint64_t owner,
+    Deadline deadline,
+    std::shared_ptr<std::vector<wire::ShardId>> waits_for) {
   wire::FreezeDirectoryRequest body;
   body.directory = directory.value;
   body.owner = owner;
-  BENCHFS_CO_TRY_VOID(freeze_here(body));  // first: others may not answer
+  body.shard = shared_.peers.self.value;
+  BENCHFS_CO_TRY_VOID(freeze_here(body, waits_for));  // first: others may not answer
   std::vector<Status> results(shared_.peers.shard_count);
   rt::Group group(*shared_.peers.scope);
   for (std::uint32_t shard = 0; shard < shared_.peers.shard_count; ++shard) {
     if (!shared_.peers.is_self(wire::ShardId{shard})) {
       waits_for->push_back(wire::ShardId{shard});
-      group.add(freeze_one(wire::ShardId{shard}, body, deadline, &results[shard], waits_for));
+      group.add(freeze_one(wire::ShardId{shard}, body, deadline, &results[shard], waits_for.get()));
     }
   }
   bool all = co_await group.wait();
@@ -72,6 +80,9 @@ void DirectoryRemoval::end_freeze(const wire::ThawDirectoryRequest& body) {
   } else {
     shared_.store.thaw(directory, body.owner);
   }
+  if (!shared_.store.is_frozen(directory, mono_now())) {
+    shared_.removers.erase(directory);
+  }
 }
 
 void DirectoryRemoval::thaw_everywhere(wire::InodeId directory, std::uint64_t owner, bool removed) {
@@ -89,7 +100,13 @@ void DirectoryRemoval::thaw_everywhere(wire::InodeId directory, std::uint64_t ow
 
 rt::Task<void> DirectoryRemoval::freeze_directory(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::FreezeDirectoryRequest>(request));
-  BENCHFS_SERVE_TRY_VOID(request, freeze_here(body));
+  if (body.shard >= shared_.peers.shard_count) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  using Shards = std::vector<wire::ShardId>;
+  BENCHFS_SERVE_TRY_VOID(request,
+                         freeze_here(body, std::make_shared<Shards>(1, wire::ShardId{body.shard})));
   co_await request.reply(wire::NoReply{});
 }
 
@@ -128,14 +145,16 @@ rt::CoResult<Dropped> DirectoryRemoval::remove(EntryKey key,
                                                std::optional<meta::Entry> with,
                                                Deadline deadline) {
   if (shared_.owed.is_full()) {
-    co_return fail(Errc::kBusy, "too much is owed to servers that do not answer");
+    co_return shared_.owes_too_much();
   }
   std::uint64_t owner = random_id();
   std::uint64_t lives = new_lives_;
   std::shared_ptr<std::vector<wire::ShardId>> waits_for = shared_.locks.waits_for(key);
-  Status done = co_await freeze_everywhere(entry.inode, owner, deadline, waits_for.get());
+  Status done = co_await freeze_everywhere(entry.inode, owner, deadline, waits_for);
   if (done) {
+    waits_for->push_back(key.parent.home());
     done = co_await shared_.marks.prepare(key.parent, deadline);
+    waits_for->clear();
   }
   if (done && lives != new_lives_) {
     done = fail(Errc::kBusy, "a server that may have frozen the directory started again");

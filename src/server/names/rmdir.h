@@ -38,12 +38,14 @@ class DirectoryRemoval {
 
  private:
   rt::CoStatus try_rmdir(const EntryKey& key, Deadline deadline);
-  Status freeze_here(const wire::FreezeDirectoryRequest& body);
+  // `waits_for`: the shards for which the removal waits.
+  Status freeze_here(const wire::FreezeDirectoryRequest& body,
+                     std::shared_ptr<const std::vector<wire::ShardId>> waits_for);
   // Takes those that have answered out of `waits_for`.
   rt::CoStatus freeze_everywhere(wire::InodeId directory,
                                  std::uint64_t owner,
                                  Deadline deadline,
-                                 std::vector<wire::ShardId>* waits_for);
+                                 std::shared_ptr<std::vector<wire::ShardId>> waits_for);
   rt::Task<void> freeze_one(wire::ShardId shard,
                             wire::FreezeDirectoryRequest body,
                             Deadline deadline,

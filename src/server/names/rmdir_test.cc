@@ -156,6 +156,90 @@ TEST_F(DirectoryRemovalTest, AWaitForItNamesWhoDoesNotAnswer) {
   ASSERT_TRUE(is_done(removal));
 }
 
+class FrozenDirectoryTest : public DirectoryRemovalTest {
+ protected:
+  static constexpr Nanos kPatient = std::chrono::seconds(2);
+
+  void make() {
+    start();
+    Result<wire::InodeId> made = mkdir(name_);
+    ASSERT_TRUE(made);
+    directory_ = *made;
+    put(file_, wire::InodeId::make(testing::kPeer, 9), S_IFREG);
+    put(other_, wire::InodeId::make(testing::kPeer, 10), S_IFDIR);
+  }
+  // All that somebody may want of the directory while it is being removed.
+  std::vector<Result<rpc::Reply>> requests() {
+    std::uint64_t parent = directory_.value;
+    std::string in_it = name_on(testing::kSelf, "a", directory_);
+    auto bytes = static_cast<std::uint16_t>(in_it.size());
+    std::vector<Result<rpc::Reply>> replies;
+    auto ask = [&](const auto& body, std::string_view name, std::string_view second = {}) {
+      replies.push_back(call(body, name, second, kPatient));
+    };
+    ask(wire::LookupRequest{.parent = parent, .name_bytes = bytes}, in_it);
+    ask(wire::MkdirRequest{.parent = parent, .mode = 0755, .name_bytes = bytes}, in_it);
+    ask(
+        wire::OpenRequest{
+            .parent = parent, .flags = wire::kOpenCreate, .name_bytes = bytes, .open_number = 1},
+        in_it);
+    ask(wire::LinkRequest{.inode = wire::InodeId::make(testing::kPeer, 9).value,
+                          .parent = parent,
+                          .name_bytes = bytes},
+        in_it);
+    ask(rename_request(file_, in_it, directory_), file_, in_it);
+    return replies;
+  }
+  void name_the_peer(const Result<rpc::Reply>& reply) {
+    ASSERT_FALSE(reply);
+    EXPECT_EQ(reply.error().code, Errc::kDeadline);
+    EXPECT_TRUE(reply.error().message().contains("waits for node_1")) << reply.error().message();
+  }
+
+  std::string file_ = name_on(testing::kSelf, "file");
+  std::string other_ = name_on(testing::kSelf, "other");
+  wire::InodeId directory_;
+};
+
+TEST_F(FrozenDirectoryTest, AWaitInItNamesWhoDoesNotAnswerItsRemoval) {
+  make();
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kNever);
+  wire::RmdirRequest body{.parent = wire::kRootInode.value,
+                          .name_bytes = static_cast<std::uint16_t>(name_.size())};
+  auto removal = start_call(body, name_);
+  for (const Result<rpc::Reply>& reply : requests()) {
+    name_the_peer(reply);
+  }
+  name_the_peer(call(rename_request(other_, name_), other_, name_, kPatient));
+  peer_.set(wire::Opcode::kFreezeDirectory, ScriptedPeer::Answer::kOk);
+  ASSERT_TRUE(is_done(removal));
+}
+
+TEST_F(FrozenDirectoryTest, AWaitInItNamesWhoRemovesIt) {
+  make();
+  wire::FreezeDirectoryRequest freeze{
+      .directory = directory_.value, .owner = 7, .shard = testing::kPeer.value};
+  ASSERT_TRUE(call(freeze));
+  for (const Result<rpc::Reply>& reply : requests()) {
+    name_the_peer(reply);
+  }
+  // The same of another removal, whoever asks for it.
+  name_the_peer(call(rename_request(other_, name_), other_, name_, kPatient));
+  freeze.owner = 8;
+  Result<rpc::Reply> again = call(freeze, {}, {}, kShort);
+  ASSERT_FALSE(again);
+  EXPECT_TRUE(again.error().message().contains("waits for node_1")) << again.error().message();
+  ASSERT_TRUE(call(wire::ThawDirectoryRequest{.directory = directory_.value, .owner = 7}));
+  EXPECT_TRUE(mkdir("a", directory_));
+}
+
+TEST_F(FrozenDirectoryTest, NobodyRemovesItForAShardThatDoesNotExist) {
+  make();
+  EXPECT_FALSE(
+      call(wire::FreezeDirectoryRequest{.directory = directory_.value, .owner = 7, .shard = 2}));
+  EXPECT_TRUE(mkdir("a", directory_));
+}
+
 TEST_F(DirectoryRemovalTest, ADirectoryThatItsHomeLostCanBeRemoved) {
   start();
   put(name_, wire::InodeId::make(testing::kPeer, 9), S_IFDIR);

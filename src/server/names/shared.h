@@ -3,7 +3,10 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <memory>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "meta/meta_store.h"
@@ -22,13 +25,35 @@ struct NamesShared {
   [[nodiscard]] bool is_locked(EntryRef key) const {
     return !locks.is_idle() && locks.is_locked(key.key());
   }
+  // kBusy, with the shards that the removal of the directory waits for.
+  [[nodiscard]] std::unexpected<Error> being_removed(wire::InodeId directory) const {
+    constexpr const char* kWhat = "the directory is being removed";
+    auto found = removers.find(directory);
+    return found == removers.end() ? fail(Errc::kBusy, kWhat) : peers.busy(kWhat, *found->second);
+  }
+  // `done` is what the store answered about an entry of the directory.
+  template <typename T>
+  [[nodiscard]] Result<T> explain_busy(wire::InodeId directory, Result<T> done) const {
+    if (!done && done.error().code == Errc::kBusy) [[unlikely]] {
+      return being_removed(directory);
+    }
+    return done;
+  }
+  // kBusy: somebody has the lock.
+  [[nodiscard]] std::unexpected<Error> being_changed(const EntryKey& key) const {
+    return peers.busy("the entry is being changed", *locks.waits_for(key));
+  }
+  // kBusy: nothing more can be owed.
+  [[nodiscard]] std::unexpected<Error> owes_too_much() const {
+    return peers.busy("too much is owed to other servers", owed.silent());
+  }
   // The entry as it is on this shard. kBusy: there is none, but the directory is being removed;
   // another one may already have its name, which the caller of a client with an old cache means.
   [[nodiscard]] Result<meta::Entry> find(EntryRef key) const {
     Result<meta::Entry> entry = store.find(key.parent, key.name);
     if (!entry && entry.error().is_posix(ENOENT) && store.is_frozen(key.parent, mono_now_coarse()))
         [[unlikely]] {
-      return fail(Errc::kBusy, "the directory is being removed");
+      return being_removed(key.parent);
     }
     return entry;
   }
@@ -40,7 +65,7 @@ struct NamesShared {
     if (outcome) {
       marks.note(what.parent, what.now_ns);
     }
-    return outcome;
+    return explain_busy(what.parent, std::move(outcome));
   }
 
   meta::MetaStore& store;
@@ -49,9 +74,11 @@ struct NamesShared {
   EntryLocks& locks;  // entries that an operation which spans shards is changing
   OwedCalls& owed;
   DirectoryMarks& marks;
-  // Directories in which links are being made: not removed meanwhile, since nobody must see that an
-  // inode got a name and lost it.
-  std::unordered_map<wire::InodeId, std::uint32_t> linking{};
+  // Of frozen directories, the shards for which their removal waits.
+  std::unordered_map<wire::InodeId, std::shared_ptr<const std::vector<wire::ShardId>>> removers{};
+  // Directories in which links are being made, with the homes of the inodes: not removed meanwhile,
+  // since nobody must see that an inode got a name and lost it.
+  std::unordered_map<wire::InodeId, std::vector<wire::ShardId>> linking{};
 };
 
 }  // namespace benchfs::server
