@@ -2,17 +2,13 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
-#include <cstddef>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -22,6 +18,7 @@
 
 #include "base/pid_file.h"
 #include "base/process_record.h"
+#include "base/testing/deny.h"
 
 namespace {
 
@@ -55,20 +52,12 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// Makes flock() fail in this process from now on, as on Lustre without -o flock.
+// As on Lustre without -o flock.
 bool lose_flock() {
-  std::array<sock_filter, 4> program{{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_flock, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  sock_fprog filter{program.size(), program.data()};
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+  return testing::deny(SYS_flock, ENOSYS);
 }
 
-class FileLockTest : public testing::Test {
+class FileLockTest : public ::testing::Test {
  protected:
   void SetUp() override {
     std::string form = (fs::temp_directory_path() / "benchfs-lock-XXXXXX").string();

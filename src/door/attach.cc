@@ -294,7 +294,11 @@ Result<AttachAnswer> receive_answer(int socket) {
     return fail(Errc::kMalformed, "the answer of the node door");
   }
   if (answer.reply.status != 0) {
-    return fail(static_cast<Errc>(answer.reply.status), "the node door refused this program");
+    auto code = static_cast<Errc>(answer.reply.status);
+    return fail(code,
+                code == Errc::kSystem
+                    ? "the daemon of this node has no memory for this program (its log says more)"
+                    : "the node door refused this program");
   }
   SessionShape shape{answer.reply.lanes, answer.reply.area_bytes};
   if (!answer.page.is_open() || !answer.memory.is_open() || !shape.is_valid()) {

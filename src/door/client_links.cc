@@ -27,6 +27,19 @@ constexpr link::Outcome kClosed{Errc::kCancelled, "the link was closed"};
 constexpr link::Outcome kGone{Errc::kDisconnected, "the daemon of this node is gone"};
 constexpr link::Outcome kRefused{Errc::kDisconnected, "the daemon of this node ended the session"};
 constexpr link::Outcome kTooLong{Errc::kLimit, "longer than a lane of the node door has room for"};
+constexpr link::Outcome kNoMemory{Errc::kSystem,
+                                  "the machine has no memory left for the node door"};
+
+// Of transmit().
+link::Outcome outcome_of(Errc code) {
+  if (code == Errc::kOk) {
+    return {};
+  }
+  if (code == Errc::kLimit) {
+    return kTooLong;
+  }
+  return code == Errc::kSystem ? kNoMemory : kGone;
+}
 
 }  // namespace
 
@@ -146,7 +159,7 @@ void ClientLink::begin_send(link::Operation& operation, const link::Message& mes
     waiting_.push_back({.operation = &operation, .message = message, .header = {}});
     return leave_pending(operation);
   }
-  end(operation, code == Errc::kOk ? link::Outcome{} : code == Errc::kLimit ? kTooLong : kGone);
+  end(operation, outcome_of(code));
 }
 
 void ClientLink::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
@@ -181,10 +194,7 @@ void ClientLink::send_waiting() {
     if (operation == nullptr) {
       --operations_;
     } else {
-      end(*operation,
-          code == Errc::kOk      ? link::Outcome{}
-          : code == Errc::kLimit ? kTooLong
-                                 : kGone);
+      end(*operation, outcome_of(code));
     }
   }
 }

@@ -236,6 +236,12 @@ Status ClientLane::send(const Message& message) {
                             message.data.size(),
                             session_->room_));
   }
+  if (parts.far() > own.backed) [[unlikely]] {
+    BENCHFS_TRY_VOID(back(session_->memory_,
+                          session_->view_.shape().area_offset() + index_ * session_->room_,
+                          parts.far()));
+    own.backed = static_cast<std::uint32_t>(parts.far());
+  }
   LaneMessage& request = memory().request;
   MessageFrame frame{.id = message.id,
                      .header_bytes = static_cast<std::uint16_t>(message.header.size()),

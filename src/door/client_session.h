@@ -50,7 +50,8 @@ class ClientLane {
   ~ClientLane();
 
   // Sends a request; no call is outstanding. Copies what it is given.
-  // Errors: kLimit (longer than a lane has room for), kDisconnected.
+  // Errors: kLimit (longer than a lane has room for), kSystem (the machine has no memory),
+  // kDisconnected.
   Status send(const Message& message);
   // Whether the reply is there.
   [[nodiscard]] bool has_reply() const;
@@ -146,6 +147,7 @@ class ClientSession {
   // What no other process sees of a lane.
   struct alignas(kLine) Private {
     std::uint32_t sequence = 0;
+    std::uint32_t backed = 0;  // bytes of its room that are there
     bool is_outstanding = false;
   };
 

@@ -212,6 +212,15 @@ Errc Door::check(const AttachRequest& request) const {
   return sessions_.size() < config_.most_sessions ? Errc::kOk : Errc::kLimit;
 }
 
+void Door::refuse(Guest& guest, Errc why) {
+  if (guest.socket.fd.is_open()) {
+    (void)answer_attach(guest.socket.fd.get(),
+                        {.status = static_cast<std::uint32_t>(why), .run_id = config_.run_id},
+                        -1,
+                        -1);
+  }
+}
+
 void Door::hear(Guest& guest) {
   Result<AttachRequest> request = receive_attach(guest.socket.fd.get());
   if (!request && request.error().code == Errc::kNotReady) {
@@ -221,13 +230,11 @@ void Door::hear(Guest& guest) {
     ++(request.error().code == Errc::kDisconnected ? stats_.dropped : stats_.refused);
   } else if (Errc refusal = check(*request); refusal != Errc::kOk) {
     ++stats_.refused;
-    (void)answer_attach(guest.socket.fd.get(),
-                        {.status = static_cast<std::uint32_t>(refusal), .run_id = config_.run_id},
-                        -1,
-                        -1);
+    refuse(guest, refusal);
   } else if (Status attached = attach(guest, *request); !attached) {
     BENCHFS_LOG(kWarn, "a program did not get in: {}", attached.error().message());
     ++stats_.refused;
+    refuse(guest, attached.error().code);
   }
   drop(guest);
 }
@@ -333,7 +340,11 @@ void Door::serve(ServerLane& lane) {
   if (taken) {
     handler_.on_call(lane);
   } else {
-    ++stats_.malformed;
+    if (taken.error().code == Errc::kMalformed) {
+      ++stats_.malformed;
+    } else {
+      BENCHFS_LOG(kWarn, "a call of a program was refused: {}", taken.error().message());
+    }
     lane.refuse(taken.error().code);
   }
 }

@@ -128,6 +128,7 @@ class Door final : public rt::Poller {
   void handle(Source& source);
   void let_in();
   void hear(Guest& guest);
+  void refuse(Guest& guest, Errc why);
   void drop(Guest& guest);
   Errc check(const AttachRequest& request) const;
   Status attach(Guest& guest, const AttachRequest& request);

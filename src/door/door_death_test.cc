@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/syscall.h>
 
 #include <atomic>
 #include <fstream>
 #include <iterator>
 
+#include "base/testing/deny.h"
 #include "door/testing/door_fixture.h"
 
 namespace benchfs::door {
@@ -16,6 +18,7 @@ using testing::DoorFixture;
 using testing::echo;
 using testing::echo_some;
 using testing::exited_well;
+using testing::kEcho;
 using testing::kHold;
 using testing::soon;
 
@@ -275,6 +278,65 @@ TEST_F(DoorDeathTest, ADaemonThatIsKilledIsNoticed) {
   waitpid(daemon, nullptr, 0);
   ::close(pipes[0]);
   ::close(pipes[1]);
+}
+
+// It would end with SIGBUS where it touched a page that the machine has no memory for.
+TEST_F(DoorDeathTest, ADaemonThatGetsNoMemoryRefusesTheCallAndTheNextProgram) {
+  // The door is in the child, which gets no more memory once a program has come in.
+  int pipes[2];
+  ASSERT_EQ(pipe(pipes), 0);
+  pid_t daemon = fork();
+  if (daemon == 0) {
+    open();
+    (void)!write(pipes[1], "o", 1);
+    bool is_in = static_cast<bool>(serve_until([&] { return door->sessions() == 1; }));
+    bool is_denied = is_in && benchfs::testing::deny(SYS_fallocate, ENOMEM);
+    (void)!write(pipes[1], is_denied ? "d" : "s", 1);
+    (void)serve_until([] { return false; });
+    _exit(1);
+  }
+  char byte = 0;
+  ASSERT_EQ(read(pipes[0], &byte, 1), 1);
+  auto session = ClientSession::attach(options(), soon());
+  ASSERT_TRUE(session.has_value()) << session.error().message();
+  ASSERT_EQ(read(pipes[0], &byte, 1), 1);
+  if (byte == 'd') {
+    auto refused = ClientSession::attach(options(), soon());
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, Errc::kSystem) << refused.error().message();
+    EXPECT_TRUE(refused.error().message().contains("no memory")) << refused.error().message();
+    auto lane = (*session)->take_lane();
+    ASSERT_TRUE(lane.has_value());
+    EXPECT_TRUE(echo(*lane, 10, 0, 1));
+    std::vector<std::byte> data(100'000);
+    ASSERT_TRUE(lane->send({.id = kEcho, .header = {}, .data = data}).has_value());
+    EXPECT_EQ(lane->receive({}, data, soon()).error().code, Errc::kSystem);
+    EXPECT_TRUE(echo(*lane, 10, 0, 2));
+  }
+  kill(daemon, SIGKILL);
+  waitpid(daemon, nullptr, 0);
+  ::close(pipes[0]);
+  ::close(pipes[1]);
+}
+
+TEST_F(DoorDeathTest, AProgramThatGetsNoMemoryIsToldSo) {
+  open();
+  int status = run_process([&] {
+    auto session = ClientSession::attach(options(), soon());
+    auto lane = (*session)->take_lane();
+    std::vector<std::byte> data(100'000);
+    if (!echo(*lane, 10, 1000, 1) || !benchfs::testing::deny(SYS_madvise, EFAULT)) {
+      return 2;
+    }
+    Status sent = lane->send({.id = kEcho, .header = {}, .data = data});
+    bool is_clear = !sent && sent.error().code == Errc::kSystem;
+    return is_clear && echo(*lane, 10, 1000, 2) ? 0 : 1;
+  });
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 2) {
+    GTEST_SKIP() << "seccomp filters are not permitted here";
+  }
+  EXPECT_TRUE(exited_well(status)) << status;
+  EXPECT_TRUE(everybody_left());
 }
 
 // The thread sanitizer maps memory for every thread that there was.

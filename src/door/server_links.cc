@@ -134,9 +134,9 @@ Errc ServerLink::answer(std::uint16_t id,
   if (lane == nullptr) {
     return Errc::kOk;  // nobody waits for it
   }
-  if (!lane->answer(id, header, data)) {
-    lane->refuse(Errc::kLimit);
-    return Errc::kLimit;
+  if (Status answered = lane->answer(id, header, data); !answered) {
+    lane->refuse(answered.error().code);
+    return answered.error().code;
   }
   return Errc::kOk;
 }
@@ -152,8 +152,8 @@ void ServerLink::tell_listener() {
   to_tell_.pop_front();
   --operations_;
   ServerLane* lane = std::exchange(listener_, nullptr);
-  if (!lane->answer(telling.id, telling.header)) {
-    lane->refuse(Errc::kLimit);
+  if (Status told = lane->answer(telling.id, telling.header); !told) {
+    lane->refuse(told.error().code);
   }
 }
 

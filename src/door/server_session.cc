@@ -28,6 +28,10 @@ Status ServerLane::take(std::span<std::byte, wire::kMaxHeaderBytes> long_header)
     frame_.far_bytes = 0;  // nothing of it is used
     return fail(Errc::kMalformed, "");
   }
+  if (Status backed = back_range(far_needed); !backed) {
+    frame_.far_bytes = 0;
+    return backed;
+  }
   copy_once(near_.data(), request.near, near);
   header_ = std::span(near_).first(near);
   if (frame_.header_bytes > near) {
@@ -37,6 +41,19 @@ Status ServerLane::take(std::span<std::byte, wire::kMaxHeaderBytes> long_header)
               frame_.header_bytes - near);
     header_ = std::span(long_header).first(frame_.header_bytes);
   }
+  return {};
+}
+
+Status ServerLane::back_range(std::size_t bytes) {
+  std::size_t begin = frame_.far_offset;
+  std::size_t end = begin + bytes;
+  if (bytes == 0 || (begin >= backed_begin_ && end <= backed_end_)) {
+    return {};
+  }
+  BENCHFS_TRY_VOID(back(session_->memory_->get(), session_->shape_.area_offset() + begin, bytes));
+  bool is_longer = begin <= backed_end_ && end >= backed_begin_;
+  backed_begin_ = is_longer ? std::min(begin, backed_begin_) : begin;
+  backed_end_ = is_longer ? std::max(end, backed_end_) : end;
   return {};
 }
 
@@ -61,6 +78,7 @@ Status ServerLane::answer(std::uint16_t id,
   if (header.size() > wire::kMaxHeaderBytes || far_header + data.size() > frame_.far_bytes) {
     return fail(Errc::kLimit, "a reply is longer than its lane has room for");
   }
+  BENCHFS_TRY_VOID(back_range(far_header + data.size()));
   LaneMessage& reply = memory_->reply;
   MessageFrame frame{.id = id,
                      .header_bytes = static_cast<std::uint16_t>(header.size()),
@@ -104,7 +122,7 @@ Result<std::unique_ptr<ServerSession>> ServerSession::create(Door& door,
                                                              SessionShape shape,
                                                              PeerIdentity peer,
                                                              std::uint64_t number) {
-  BENCHFS_TRY(SharedMemory memory, create_session_memory(shape.bytes()));
+  BENCHFS_TRY(SharedMemory memory, create_session_memory(shape.bytes(), shape.area_offset()));
   std::unique_ptr<ServerSession> session(
       new ServerSession(door, shape, peer, number));  // lint: allow new private constructor
   session->memory_ = std::make_shared<const Fd>(std::move(memory.fd));

@@ -40,8 +40,8 @@ class ServerLane {
   // How much data a reply with a header of this size may have.
   [[nodiscard]] std::size_t room_for_data(std::size_t header_bytes) const;
 
-  // Ends the call. What was given is copied. Errors: kLimit (more than there is room for; the call
-  // is still to be answered).
+  // Ends the call. What was given is copied. Errors, after which the call is still to be answered:
+  // kLimit (more than there is room for), kSystem (the machine has no memory).
   Status answer(std::uint16_t id,
                 std::span<const std::byte> header,
                 std::span<const std::byte> data = {});
@@ -58,6 +58,8 @@ class ServerLane {
   // Copies and checks the request that is there.
   Status take(std::span<std::byte, wire::kMaxHeaderBytes> long_header);
   void publish();
+  // The first `bytes` of the call's range of the area are there.
+  Status back_range(std::size_t bytes);
 
   ServerSession* session_ = nullptr;
   LaneMemory* memory_ = nullptr;  // null while the session is not mapped
@@ -66,6 +68,9 @@ class ServerLane {
   bool in_service_ = false;
   bool is_hot_ = false;  // the door looks at it in each pass
   MessageFrame frame_;
+  // What is there of the area, for the calls of this lane.
+  std::size_t backed_begin_ = 0;
+  std::size_t backed_end_ = 0;
   std::array<std::byte, kNearBytes> near_{};
   std::span<const std::byte> header_;
 };

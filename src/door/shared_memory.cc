@@ -15,12 +15,18 @@ namespace {
 
 constexpr int kFixedSize = F_SEAL_SHRINK | F_SEAL_GROW;
 
-Result<SharedMemory> create(std::size_t bytes) {
+constexpr const char* kNoMemory = "the machine has no memory left for the node door";
+#ifndef MADV_POPULATE_WRITE  // glibc 2.35
+constexpr int MADV_POPULATE_WRITE = 23;
+#endif
+
+Result<SharedMemory> create(std::size_t bytes, std::size_t backed) {
   SharedMemory memory;
   memory.fd = Fd(memfd_create("benchfs-door", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memory.fd.is_open() || ftruncate(memory.fd.get(), static_cast<off_t>(bytes)) != 0) {
     return fail_system(errno, "making memory to share with a client");
   }
+  BENCHFS_TRY_VOID(back(memory.fd.get(), 0, backed));
   BENCHFS_TRY(memory.mapping, Mapping::map(memory.fd.get(), bytes, Mapping::Access::kReadWrite));
   return memory;
 }
@@ -53,14 +59,38 @@ Mapping::~Mapping() {
   }
 }
 
-Result<SharedMemory> create_session_memory(std::size_t bytes) {
-  BENCHFS_TRY(SharedMemory memory, create(bytes));
+Status back(int fd, std::size_t offset, std::size_t bytes) {
+  while (bytes > 0 &&
+         fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes)) != 0) {
+    if (errno != EINTR) {
+      return fail_system(errno, kNoMemory);
+    }
+  }
+  return {};
+}
+
+Status back(const Mapping& mapping, std::size_t offset, std::size_t bytes) {
+  std::size_t begin = offset / kPage * kPage;
+  std::byte* first = mapping.data() + begin;
+  while (madvise(first, offset + bytes - begin, MADV_POPULATE_WRITE) != 0) {
+    if (errno == EINVAL) {
+      return {};
+    }
+    if (errno != EINTR) {
+      return fail_system(errno, kNoMemory);
+    }
+  }
+  return {};
+}
+
+Result<SharedMemory> create_session_memory(std::size_t bytes, std::size_t backed) {
+  BENCHFS_TRY(SharedMemory memory, create(bytes, backed));
   BENCHFS_TRY_VOID(seal(memory.fd.get(), kFixedSize));
   return memory;
 }
 
 Result<SharedMemory> create_published_memory(std::size_t bytes) {
-  BENCHFS_TRY(SharedMemory memory, create(bytes));
+  BENCHFS_TRY(SharedMemory memory, create(bytes, bytes));
   BENCHFS_TRY_VOID(seal(memory.fd.get(), kFixedSize | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL));
   return memory;
 }

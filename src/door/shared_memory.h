@@ -45,10 +45,18 @@ struct SharedMemory {
   Mapping mapping;  // for reading and writing
 };
 
-// New zeroed memory whose size nobody can change. Errors: kSystem.
-Result<SharedMemory> create_session_memory(std::size_t bytes);
-// The same for memory that only the mapping made here can write, whoever gets the descriptor.
+// New zeroed memory whose size nobody can change. The first `backed` bytes are there: the rest must
+// be backed before it is touched. Errors: kSystem.
+Result<SharedMemory> create_session_memory(std::size_t bytes, std::size_t backed);
+// The same, all of it there, for memory that only the mapping made here can write, whoever gets the
+// descriptor.
 Result<SharedMemory> create_published_memory(std::size_t bytes);
+
+// Makes the machine provide the pages of a range. Touching a page for which it has no memory
+// (strict overcommit) ends the process with SIGBUS. The owner of the descriptor: errors: kSystem.
+Status back(int fd, std::size_t offset, std::size_t bytes);
+// Through a mapping. Before Linux 5.14 it does nothing. Errors: kSystem.
+Status back(const Mapping& mapping, std::size_t offset, std::size_t bytes);
 // Maps memory that came from a peer. Errors: kMalformed (too small, or it could shrink under the
 // mapping), kSystem.
 Result<Mapping> map_received(int fd, std::size_t bytes, Mapping::Access access);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/testing/deny.h"
 #include "door/attach.h"
 #include "door/layout.h"
 
@@ -35,7 +37,7 @@ TEST(SharedMemory, MemoryThatCouldShrinkOrIsTooSmallIsNotMapped) {
   ASSERT_EQ(ftruncate(fd.get(), kPage), 0);
   EXPECT_EQ(map_received(fd.get(), kPage, Mapping::Access::kReadWrite).error().code,
             Errc::kMalformed);
-  auto memory = create_session_memory(kPage);
+  auto memory = create_session_memory(kPage, kPage);
   ASSERT_TRUE(memory.has_value());
   EXPECT_EQ(map_received(memory->fd.get(), 2 * kPage, Mapping::Access::kRead).error().code,
             Errc::kMalformed);
@@ -44,7 +46,7 @@ TEST(SharedMemory, MemoryThatCouldShrinkOrIsTooSmallIsNotMapped) {
 }
 
 TEST(SharedMemory, NobodyWritesOnceNoMappingIsLeft) {
-  auto memory = create_session_memory(kPage);
+  auto memory = create_session_memory(kPage, kPage);
   ASSERT_TRUE(memory.has_value());
   int fd = memory->fd.get();
   EXPECT_EQ(prove_no_writer(fd), WriterProof::kSomebody);
@@ -54,7 +56,7 @@ TEST(SharedMemory, NobodyWritesOnceNoMappingIsLeft) {
 }
 
 TEST(SharedMemory, AProofThatTheClientPreventedIsToldApart) {
-  auto memory = create_session_memory(kPage);
+  auto memory = create_session_memory(kPage, kPage);
   ASSERT_TRUE(memory.has_value());
   ASSERT_EQ(fcntl(memory->fd.get(), F_ADD_SEALS, F_SEAL_SEAL), 0);
   memory->mapping = Mapping();
@@ -62,7 +64,7 @@ TEST(SharedMemory, AProofThatTheClientPreventedIsToldApart) {
 }
 
 TEST(SharedMemory, AChildHasNeitherTheMappingNorTheMark) {
-  auto memory = create_session_memory(kPage);
+  auto memory = create_session_memory(kPage, kPage);
   auto mark = ForkMark::create();
   ASSERT_TRUE(memory.has_value() && mark.has_value());
   EXPECT_TRUE(mark->is_set());
@@ -77,6 +79,79 @@ TEST(SharedMemory, AChildHasNeitherTheMappingNorTheMark) {
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+std::size_t pages_there(const SharedMemory& memory) {
+  struct stat info{};
+  EXPECT_EQ(fstat(memory.fd.get(), &info), 0);
+  return static_cast<std::size_t>(info.st_blocks) * 512 / kPage;
+}
+
+TEST(SharedMemory, WhatIsBackedIsThereBeforeItIsTouched) {
+  auto memory = create_session_memory(6 * kPage, 2 * kPage);
+  ASSERT_TRUE(memory.has_value());
+  EXPECT_EQ(pages_there(*memory), 2U);
+  ASSERT_TRUE(back(memory->fd.get(), 4 * kPage - 1, 2).has_value());
+  EXPECT_EQ(pages_there(*memory), 4U);
+  ASSERT_TRUE(back(memory->fd.get(), 0, 5 * kPage).has_value());
+  EXPECT_EQ(pages_there(*memory), 5U);
+  auto published = create_published_memory(kPage);
+  ASSERT_TRUE(published.has_value());
+  EXPECT_EQ(pages_there(*published), 1U);
+}
+
+TEST(SharedMemory, AClientBacksWhatItWillTouchThroughItsMapping) {
+  auto memory = create_session_memory(4 * kPage, 0);
+  ASSERT_TRUE(memory.has_value());
+  if (madvise(memory->mapping.data(), kPage, 23 /* MADV_POPULATE_WRITE */) != 0) {
+    GTEST_SKIP() << "this kernel has no MADV_POPULATE_WRITE";
+  }
+  ASSERT_TRUE(back(memory->mapping, 2 * kPage - 1, 2).has_value());
+  EXPECT_EQ(pages_there(*memory), 3U);
+}
+
+int exit_status(pid_t child) {
+  int status = -1;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status;
+}
+
+TEST(SharedMemory, WhatTheMachineHasNoMemoryForIsNotMade) {
+  pid_t child = fork();
+  if (child == 0) {
+    if (!benchfs::testing::deny(SYS_fallocate, ENOMEM)) {
+      _exit(2);
+    }
+    auto memory = create_session_memory(2 * kPage, kPage);
+    bool is_clear = !memory && memory.error().code == Errc::kSystem &&
+                    memory.error().posix == ENOMEM &&
+                    memory.error().message().find("no memory left") != std::string::npos;
+    _exit(is_clear && !create_published_memory(kPage) ? 0 : 1);
+  }
+  int status = exit_status(child);
+  if (status == 2) {
+    GTEST_SKIP() << "seccomp filters are not permitted here";
+  }
+  EXPECT_EQ(status, 0);
+}
+
+// Before Linux 5.14 EINVAL: the pages come when they are touched.
+TEST(SharedMemory, AnOldKernelBacksNothingThroughAMapping) {
+  for (int error : {EINVAL, EFAULT}) {
+    pid_t child = fork();
+    if (child == 0) {
+      auto own = create_session_memory(kPage, kPage);
+      if (!own || !benchfs::testing::deny(SYS_madvise, error)) {
+        _exit(2);
+      }
+      _exit(back(own->mapping, 0, 1).has_value() == (error == EINVAL) ? 0 : 1);
+    }
+    int status = exit_status(child);
+    if (status == 2) {
+      GTEST_SKIP() << "seccomp filters are not permitted here";
+    }
+    EXPECT_EQ(status, 0) << error;
+  }
 }
 
 class DoorDirectoryTest : public ::testing::Test {

@@ -1,9 +1,6 @@
 // Tests the runtime where the kernel or a container lacks the system calls that it prefers.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,6 +8,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "base/testing/deny.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"
 #include "rt/uring.h"
@@ -18,25 +16,12 @@
 namespace benchfs::rt {
 namespace {
 
-// From now on the system call fails with `error` in the calling thread, for good. False where
-// seccomp itself is forbidden.
-bool deny(long number, int error) {
-  std::array<sock_filter, 4> program{
-      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(number), 0, 1),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error)),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-  sock_fprog filter{.len = program.size(), .filter = program.data()};
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0;
-}
-
 // Runs `body` in a thread that is denied the system call; false when that cannot be done here.
 template <typename Body>
 bool run_without(long number, int error, Body body) {
   bool denied = false;
   std::thread([&] {
-    denied = deny(number, error);
+    denied = benchfs::testing::deny(number, error);
     if (denied) {
       body();
     }
