@@ -56,7 +56,7 @@ std::optional<ConfigValue> scalar(const toml::node& node) {
     return ConfigValue{Kind::kInteger, fmt::to_string(number->get())};
   }
   if (const auto* number = node.as_floating_point()) {
-    return ConfigValue{Kind::kFloat, fmt::to_string(number->get())};
+    return ConfigValue{Kind::kFloat, fmt::format("{}", number->get())};
   }
   if (const auto* flag = node.as_boolean()) {
     return ConfigValue{Kind::kBool, flag->get() ? "true" : "false"};

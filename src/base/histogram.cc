@@ -4,7 +4,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <iterator>
 #include <optional>
 
 namespace benchfs {
@@ -85,7 +84,7 @@ std::string Histogram::serialise() const {
   std::string text = fmt::format("{}{};{};{};", kFormat, min(), max_, sum_);
   for (std::size_t i = 0; i < kBuckets; ++i) {
     if (buckets_[i] != 0) {
-      fmt::format_to(std::back_inserter(text), "{}:{},", i, buckets_[i]);
+      text += fmt::format("{}:{},", i, buckets_[i]);
     }
   }
   return text;

@@ -47,7 +47,7 @@ void JsonWriter::write(double value) {
     text_ += "null";
     return;
   }
-  fmt::format_to(std::back_inserter(text_), "{:.6f}", value);
+  text_ += fmt::format("{:.6f}", value);
 }
 
 void JsonWriter::write(std::string_view value) {
@@ -58,7 +58,7 @@ void JsonWriter::write(std::string_view value) {
       text_ += '\\';
       text_ += c;
     } else if (byte < 0x20 || byte >= 0x7f) {
-      fmt::format_to(std::back_inserter(text_), "\\u{:04x}", byte);
+      text_ += fmt::format("\\u{:04x}", byte);
     } else {
       text_ += c;
     }

@@ -18,7 +18,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -63,7 +62,7 @@ class JsonWriter {
   void write(const std::string& value) { write(std::string_view(value)); }
   template <std::integral T>
   void write(T value) {
-    fmt::format_to(std::back_inserter(text_), "{}", value);
+    text_ += fmt::format("{}", value);
   }
 
   std::string text_;

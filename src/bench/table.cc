@@ -125,7 +125,7 @@ std::string align(const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     text += fmt::format("{:<{}}", row[0], widths[0]);
     for (std::size_t i = 1; i < row.size(); ++i) {
-      fmt::format_to(std::back_inserter(text), "  {:>{}}", row[i], widths[i]);
+      text += fmt::format("  {:>{}}", row[i], widths[i]);
     }
     text += '\n';
   }

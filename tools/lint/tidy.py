@@ -43,6 +43,8 @@ BANS = [
     Ban(r"#\s*include\s*<iostream>", "<iostream>: use fmt::print or BENCHFS_LOG"),
     Ban(r"#\s*include\s*<regex>", "<regex>: parse by hand"),
     Ban(r"(?<![\w.>])s?rand\s*\(", "rand(): use base/random.h"),
+    Ban(r"\bfmt::(?:v?format_to|memory_buffer)\b",
+        "fmt::format_to: compiles all of fmt into each file; append what fmt::format returns"),
     Ban(r"\busing\s+namespace\b", "using namespace: name what you use"),
     Ban(r"\bswitch\s*\(\s*co_await\b", "switch (co_await …): await into a variable first"),
     Ban(r"(?<![\w.<])new\b(?!\s*\((?!\s*std::nothrow))(?!\s*[,;)=])",

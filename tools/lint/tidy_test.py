@@ -18,7 +18,8 @@ class BanTest(unittest.TestCase):
                 "srand(1);", "using namespace std;", "switch (co_await call()) {",
                 "auto* p = new Foo;", "auto* p = new Foo(1);", "auto* p = new (std::nothrow) Foo;",
                 "return new int[3];", "std::thread t;", "std::jthread t;",
-                "auto t = std::chrono::system_clock::now();", "assert(x);", "  assert (x);"]:
+                "auto t = std::chrono::system_clock::now();", "assert(x);", "  assert (x);",
+                'fmt::format_to(std::back_inserter(text), "{}", x);']:
             with self.subTest(text=text):
                 self.assertEqual(len(code(text)), 1)
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -44,48 +43,44 @@ std::string status_table(std::span<const ServerStatus> servers) {
   constexpr std::string_view kRow =
       "{:<10} {:<21} {:>7} {:<6} {:>12} {:>10} {:>7} {:>7} {:>10} {:>9} {}\n";
   std::string text;
-  auto out = std::back_inserter(text);
-  fmt::format_to(out,
-                 kRow,
-                 "SERVER",
-                 "ADDRESS",
-                 "PROCESS",
-                 "STATE",
-                 "UPTIME",
-                 "MEMORY",
-                 "CLIENTS",
-                 "BY DOOR",
-                 "REQUESTS",
-                 "INODES",
-                 "SPACE");
+  text += fmt::format(kRow,
+                      "SERVER",
+                      "ADDRESS",
+                      "PROCESS",
+                      "STATE",
+                      "UPTIME",
+                      "MEMORY",
+                      "CLIENTS",
+                      "BY DOOR",
+                      "REQUESTS",
+                      "INODES",
+                      "SPACE");
   for (const ServerStatus& status : servers) {
     const std::string pid = status.pid == 0 ? "-" : fmt::to_string(status.pid);
     if (!status.is_alive()) {
-      fmt::format_to(out,
-                     "{:<10} {:<21} {:>7} {:<6} {}\n",
-                     status.server.node_id,
-                     status.server.address(),
-                     pid,
-                     to_string(status.state),
-                     status.problem);
+      text += fmt::format("{:<10} {:<21} {:>7} {:<6} {}\n",
+                          status.server.node_id,
+                          status.server.address(),
+                          pid,
+                          to_string(status.state),
+                          status.problem);
       continue;
     }
     const json& stats = status.answer;
-    fmt::format_to(out,
-                   kRow,
-                   status.server.node_id,
-                   status.server.address(),
-                   pid,
-                   "alive",
-                   human_time(number(stats, "/uptime_s")),
-                   bytes_text(stats, "/memory_bytes"),
-                   number(stats, "/registry/clients"),
-                   door_text(stats),
-                   number(stats, "/rpc/requests"),
-                   number(stats, "/metadata/inodes"),
-                   fmt::format("{} of {} free",
-                               bytes_text(stats, "/storage/free_bytes"),
-                               bytes_text(stats, "/storage/total_bytes")));
+    text += fmt::format(kRow,
+                        status.server.node_id,
+                        status.server.address(),
+                        pid,
+                        "alive",
+                        human_time(number(stats, "/uptime_s")),
+                        bytes_text(stats, "/memory_bytes"),
+                        number(stats, "/registry/clients"),
+                        door_text(stats),
+                        number(stats, "/rpc/requests"),
+                        number(stats, "/metadata/inodes"),
+                        fmt::format("{} of {} free",
+                                    bytes_text(stats, "/storage/free_bytes"),
+                                    bytes_text(stats, "/storage/total_bytes")));
   }
   return text;
 }

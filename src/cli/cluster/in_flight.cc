@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -54,20 +53,18 @@ std::string in_flight_table(const InFlight& in_flight) {
   std::string text =
       fmt::format(kRow, "AGE", "SERVER", "OPERATION", "PHASE", "TIME LEFT", "DATA", "CLIENT");
   for (const json& request : in_flight.requests) {
-    fmt::format_to(std::back_inserter(text),
-                   kRow,
-                   seconds_text(request, "/age_ms"),
-                   request.value("server", "?"),
-                   request.value("operation", "?"),
-                   request.value("phase", "?"),
-                   seconds_text(request, "/deadline_ms"),
-                   format_bytes(static_cast<std::uint64_t>(number(request, "/data_bytes"))),
-                   printable(client_text(request)));
+    text += fmt::format(kRow,
+                        seconds_text(request, "/age_ms"),
+                        request.value("server", "?"),
+                        request.value("operation", "?"),
+                        request.value("phase", "?"),
+                        seconds_text(request, "/deadline_ms"),
+                        format_bytes(static_cast<std::uint64_t>(number(request, "/data_bytes"))),
+                        printable(client_text(request)));
   }
   if (in_flight.total > in_flight.requests.size()) {
-    fmt::format_to(std::back_inserter(text),
-                   "… and {} more; --limit shows them\n",
-                   in_flight.total - in_flight.requests.size());
+    text += fmt::format("… and {} more; --limit shows them\n",
+                        in_flight.total - in_flight.requests.size());
   }
   return text;
 }

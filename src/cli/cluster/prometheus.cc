@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <iterator>
 #include <string_view>
 
 namespace benchfs::cli {
@@ -142,12 +141,7 @@ void begin_metric(std::string& text,
                   std::string_view name,
                   std::string_view type,
                   std::string_view help) {
-  fmt::format_to(std::back_inserter(text),
-                 "# HELP benchfs_{} {}\n# TYPE benchfs_{} {}\n",
-                 name,
-                 help,
-                 name,
-                 type);
+  text += fmt::format("# HELP benchfs_{} {}\n# TYPE benchfs_{} {}\n", name, help, name, type);
 }
 
 std::string label_value(std::string_view value) {
@@ -174,9 +168,9 @@ std::string labels_of(const ServerStatus& status, const json& operation) {
 void sample(std::string& text, std::string_view name, std::string_view labels, double value) {
   // Counters are whole numbers, and stay so beyond a million.
   if (value == std::floor(value) && std::abs(value) < 9e15) {
-    fmt::format_to(std::back_inserter(text), "benchfs_{}{{{}}} {:.0f}\n", name, labels, value);
+    text += fmt::format("benchfs_{}{{{}}} {:.0f}\n", name, labels, value);
   } else {
-    fmt::format_to(std::back_inserter(text), "benchfs_{}{{{}}} {}\n", name, labels, value);
+    text += fmt::format("benchfs_{}{{{}}} {}\n", name, labels, value);
   }
 }
 

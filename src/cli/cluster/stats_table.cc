@@ -136,50 +136,46 @@ std::string stage_text(const json& operation, const char* stage) {
 void add_operations(std::string& text, const json& answer) {
   constexpr std::string_view kRow =
       "  {:<18} {:>12} {:>8} {:>8}  {:>17} {:>17} {:>17} {:>17} {:>17}\n";
-  fmt::format_to(std::back_inserter(text),
-                 kRow,
-                 "OPERATION",
-                 "REQUESTS",
-                 "ERRORS",
-                 "FAILURES",
-                 "DECODED p50/p99",
-                 "QUEUED",
-                 "BUFFER WAIT",
-                 "SERVED",
-                 "SENT");
+  text += fmt::format(kRow,
+                      "OPERATION",
+                      "REQUESTS",
+                      "ERRORS",
+                      "FAILURES",
+                      "DECODED p50/p99",
+                      "QUEUED",
+                      "BUFFER WAIT",
+                      "SERVED",
+                      "SENT");
   for (const json& operation : answer.value("operations", json::array())) {
     if (count(operation, "/requests") == 0) {
       continue;
     }
-    fmt::format_to(std::back_inserter(text),
-                   kRow,
-                   operation.value("operation", "?"),
-                   count(operation, "/requests"),
-                   count(operation, "/errors"),
-                   count(operation, "/failures"),
-                   stage_text(operation, kStageNames[0]),
-                   stage_text(operation, kStageNames[1]),
-                   stage_text(operation, kStageNames[2]),
-                   stage_text(operation, kStageNames[3]),
-                   stage_text(operation, kStageNames[4]));
+    text += fmt::format(kRow,
+                        operation.value("operation", "?"),
+                        count(operation, "/requests"),
+                        count(operation, "/errors"),
+                        count(operation, "/failures"),
+                        stage_text(operation, kStageNames[0]),
+                        stage_text(operation, kStageNames[1]),
+                        stage_text(operation, kStageNames[2]),
+                        stage_text(operation, kStageNames[3]),
+                        stage_text(operation, kStageNames[4]));
   }
 }
 
 void add_summary(std::string& text, const json& a, double seconds) {
-  auto out = std::back_inserter(text);
-  fmt::format_to(out,
-                 "  clients   {} of {}, {} at most; {} evicted, {} replaced, {} refused; hit rate "
-                 "{:.4f} % ({} misses)\n",
-                 count(a, "/registry/clients"),
-                 count(a, "/registry/capacity"),
-                 count(a, "/registry/high_water"),
-                 count(a, "/registry/evictions"),
-                 count(a, "/registry/replaced"),
-                 count(a, "/registry/rejected"),
-                 100 * number(a, "/registry/hit_rate"),
-                 count(a, "/registry/misses"));
-  fmt::format_to(
-      out,
+  text += fmt::format(
+      "  clients   {} of {}, {} at most; {} evicted, {} replaced, {} refused; hit rate "
+      "{:.4f} % ({} misses)\n",
+      count(a, "/registry/clients"),
+      count(a, "/registry/capacity"),
+      count(a, "/registry/high_water"),
+      count(a, "/registry/evictions"),
+      count(a, "/registry/replaced"),
+      count(a, "/registry/rejected"),
+      100 * number(a, "/registry/hit_rate"),
+      count(a, "/registry/misses"));
+  text += fmt::format(
       "  node door {} programs attached, {} since the start; {} refused, {} malformed; {} "
       "rings\n",
       count(a, "/door/programs"),
@@ -187,8 +183,7 @@ void add_summary(std::string& text, const json& a, double seconds) {
       count(a, "/door/refused"),
       count(a, "/door/malformed"),
       rated(a, "/door/rings", seconds));
-  fmt::format_to(
-      out,
+  text += fmt::format(
       "  requests  {}, {} in flight; {} errors, {} failures; {} overloaded, {} malformed, "
       "{} unattributed, {} replies dropped\n",
       rated(a, "/rpc/requests", seconds),
@@ -199,27 +194,23 @@ void add_summary(std::string& text, const json& a, double seconds) {
       count(a, "/rpc/malformed"),
       count(a, "/rpc/unattributed"),
       count(a, "/rpc/replies_dropped"));
-  fmt::format_to(out,
-                 "  data      {} in, {} out\n",
-                 rated_bytes(a, "/rpc/bytes_in", seconds),
-                 rated_bytes(a, "/rpc/bytes_out", seconds));
-  fmt::format_to(out,
-                 "  buffers   {} of {} free, {} waiting; {} waits, {} in vain\n",
-                 count(a, "/buffers/free"),
-                 count(a, "/buffers/count"),
-                 count(a, "/buffers/waiting"),
-                 count(a, "/buffers/waits"),
-                 count(a, "/buffers/timeouts"));
-  fmt::format_to(out,
-                 "  memory    {}; storage {} of {} free\n",
-                 format_bytes(count(a, "/memory_bytes")),
-                 format_bytes(count(a, "/storage/free_bytes")),
-                 format_bytes(count(a, "/storage/total_bytes")));
-  fmt::format_to(out,
-                 "  reactor   {} passes, {} sleeps; {:.3f} s of CPU\n",
-                 rated(a, "/reactor/passes", seconds),
-                 rated(a, "/reactor/sleeps", seconds),
-                 number(a, "/cpu_s"));
+  text += fmt::format("  data      {} in, {} out\n",
+                      rated_bytes(a, "/rpc/bytes_in", seconds),
+                      rated_bytes(a, "/rpc/bytes_out", seconds));
+  text += fmt::format("  buffers   {} of {} free, {} waiting; {} waits, {} in vain\n",
+                      count(a, "/buffers/free"),
+                      count(a, "/buffers/count"),
+                      count(a, "/buffers/waiting"),
+                      count(a, "/buffers/waits"),
+                      count(a, "/buffers/timeouts"));
+  text += fmt::format("  memory    {}; storage {} of {} free\n",
+                      format_bytes(count(a, "/memory_bytes")),
+                      format_bytes(count(a, "/storage/free_bytes")),
+                      format_bytes(count(a, "/storage/total_bytes")));
+  text += fmt::format("  reactor   {} passes, {} sleeps; {:.3f} s of CPU\n",
+                      rated(a, "/reactor/passes", seconds),
+                      rated(a, "/reactor/sleeps", seconds),
+                      number(a, "/cpu_s"));
 }
 
 }  // namespace
