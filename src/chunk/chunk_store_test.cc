@@ -1,4 +1,5 @@
 // Tests of the rules that every engine must follow, run on all of them.
+#include <algorithm>
 #include <array>
 
 #include "chunk/engine_fixture.h"

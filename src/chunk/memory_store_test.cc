@@ -1,4 +1,6 @@
 // Tests of the memory engine alone: its limit, its slots, writes that receive in place.
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <new>
 

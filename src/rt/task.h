@@ -6,6 +6,7 @@
 // Exceptions that escape a Task end the program: errors travel as Result.
 #pragma once
 
+#include <concepts>
 #include <coroutine>
 #include <exception>
 #include <optional>
