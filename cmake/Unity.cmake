@@ -5,7 +5,7 @@
 # Files of one target may give the same name to things of their own. A name of which that is true, and which no
 # header uses, is listed here and gets the file's number added; a file with others is compiled alone.
 set(BENCHFS_OWN_NAMES
-  Arguments HoldingService count_of kCloseFlush kCloseTimeout kConnectTimeout kInstructionTimeout kKey kMaxBytes kName kOff
+  Arguments HoldingService kCloseFlush kCloseTimeout kConnectTimeout kFiles kInstructionTimeout kKey kMaxBytes kName kOff
   kOneAttempt kOwner kPauseAtTheDoor kPoll kRanks kSecond kShard kShort kSweepEvery kTimeout kTooLong kWarnEvery
   stop_signals take_over to_info)
 
