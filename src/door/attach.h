@@ -17,7 +17,7 @@
 namespace benchfs::door {
 
 inline constexpr std::uint32_t kDoorMagic = 0x6B726442;  // "Bdrk"
-inline constexpr std::uint32_t kDoorVersion = 1;
+inline constexpr std::uint32_t kDoorVersion = 2;
 
 // One message each way; both start with magic and version in every version.
 struct AttachRequest {

@@ -22,6 +22,10 @@ constexpr Nanos kPauseAtTheDoor = std::chrono::milliseconds(1);
 
 // Looks at the lanes between two looks whether the shard is there, of a program that never sleeps.
 constexpr std::uint32_t kPollsBetweenChecks = 4096;
+// Looks at the lanes in a pass without a reply, when few calls wait: what else a pass looks at
+// takes as long as these.
+constexpr int kLooksInAPass = 8;
+constexpr int kFewCalls = 2;
 
 constexpr link::Outcome kClosed{Errc::kCancelled, "the link was closed"};
 constexpr link::Outcome kGone{Errc::kDisconnected, "the daemon of this node is gone"};
@@ -230,6 +234,12 @@ bool ClientLink::poll() {
     is_gone = !session_->drain_socket();
   }
   bool worked = look_at_all();
+  if (std::uint64_t calls = in_use_ & ~listener_bit();
+      calls != 0 && std::popcount(calls) <= kFewCalls) {
+    for (int i = 1; i < kLooksInAPass && !worked && state_ == State::kOpen; ++i) {
+      worked = look_at_calls();
+    }
+  }
   if ((is_refused_ || is_gone) && state_ == State::kOpen) {
     // What was answered or told before that is visible now.
     look_at_all();

@@ -212,12 +212,8 @@ ClientLane::~ClientLane() {
   }
 }
 
-LaneMemory& ClientLane::memory() const {
-  return session_->view_.lane(index_);
-}
-
-bool ClientLane::is_outstanding() const {
-  return session_->lanes_[index_].is_outstanding;
+const std::byte* ClientLane::far() const {
+  return session_->view_.area() + index_ * session_->room_;
 }
 
 Status ClientLane::send(const Message& message) {
@@ -226,10 +222,8 @@ Status ClientLane::send(const Message& message) {
   if (!session_->is_attached()) {
     return gone();
   }
-  std::size_t near = std::min(message.header.size(), kNearBytes);
-  std::size_t far_header = message.header.size() - near;
-  if (message.header.size() > wire::kMaxHeaderBytes ||
-      far_header + message.data.size() > session_->room_) {
+  const Parts parts(message.header.size(), message.data.size());
+  if (message.header.size() > wire::kMaxHeaderBytes || parts.far() > session_->room_) [[unlikely]] {
     return fail(Errc::kLimit,
                 fmt::format("a request of {} and {} bytes for a lane with room for {}",
                             message.header.size(),
@@ -250,18 +244,19 @@ Status ClientLane::send(const Message& message) {
                      .data_bytes = static_cast<std::uint32_t>(message.data.size()),
                      .order = message.order};
   put(&request.frame, &frame, sizeof frame);
-  put(request.near, message.header.data(), near);
-  if (far_header + message.data.size() > 0) {
+  put(request.near, message.header.data(), parts.near_header);
+  put(request.near + parts.near_header, message.data.data(), parts.near_data);
+  if (parts.far() > 0) {
     std::byte* far = session_->view_.area() + frame.far_offset;
-    put(far, message.header.data() + near, far_header);
-    put(far + far_header, message.data.data(), message.data.size());
+    put(far, message.header.data() + parts.near_header, parts.far_header);
+    put(far + parts.far_header, message.data.data(), parts.far_data);
   }
   at_step(Step::kRequestWritten);
   own.is_outstanding = true;
   request.sequence.store(++own.sequence, std::memory_order_release);
   at_step(Step::kSequenceStored);
   // Either the shard sees the request before it sleeps, or we see that it sleeps.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  full_fence();
   at_step(Step::kFenced);
   if (memory().ssleep.load(std::memory_order_relaxed) != 0) {
     ring();
@@ -280,11 +275,6 @@ void ClientLane::ring_again() {
   if (!has_reply() && memory().ssleep.load(std::memory_order_relaxed) != 0) {
     ring();
   }
-}
-
-bool ClientLane::has_reply() const {
-  return memory().reply.sequence.load(std::memory_order_acquire) ==
-         session_->lanes_[index_].sequence;
 }
 
 Result<Reply> ClientLane::receive(std::span<std::byte> header,
@@ -310,10 +300,8 @@ Result<Reply> ClientLane::receive_header(std::span<std::byte> header) {
   const LaneMessage& reply = memory().reply;
   MessageFrame frame;
   copy_once(&frame, &reply.frame, sizeof frame);
-  std::size_t near = std::min<std::size_t>(frame.header_bytes, kNearBytes);
-  std::size_t far_header = frame.header_bytes - near;
-  if (frame.header_bytes > wire::kMaxHeaderBytes ||
-      far_header + frame.data_bytes > session_->room_) {
+  const Parts parts(frame.header_bytes, frame.data_bytes);
+  if (frame.header_bytes > wire::kMaxHeaderBytes || parts.far() > session_->room_) {
     finish();
     return fail(Errc::kMalformed, "a reply of the node's daemon");
   }
@@ -327,17 +315,16 @@ Result<Reply> ClientLane::receive_header(std::span<std::byte> header) {
     finish();
     return fail(Errc::kLimit, "a reply is longer than expected");
   }
-  copy_once(header.data(), reply.near, near);
-  copy_once(header.data() + near, session_->view_.area() + index_ * session_->room_, far_header);
+  copy_once(header.data(), reply.near, parts.near_header);
+  copy_once(header.data() + parts.near_header, far(), parts.far_header);
   return Reply{.id = frame.id, .header_bytes = frame.header_bytes, .data_bytes = frame.data_bytes};
 }
 
 void ClientLane::copy_data(const Reply& reply, std::span<std::byte> into) const {
   BENCHFS_CHECK(into.size() == reply.data_bytes);
-  std::size_t far_header = reply.header_bytes - std::min(reply.header_bytes, kNearBytes);
-  copy_once(into.data(),
-            session_->view_.area() + index_ * session_->room_ + far_header,
-            reply.data_bytes);
+  const Parts parts(reply.header_bytes, reply.data_bytes);
+  copy_once(into.data(), memory().reply.near + parts.near_header, parts.near_data);
+  copy_once(into.data(), far() + parts.far_header, parts.far_data);
 }
 
 void ClientLane::finish() {
@@ -349,7 +336,7 @@ void ClientLane::announce_on_socket(bool wanted) {
   memory().csleep.store(wanted ? kAsleepOnSocket : kAwake, std::memory_order_relaxed);
   if (wanted) {
     at_step(Step::kMarkedAsleep);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    full_fence();
   }
 }
 
@@ -390,7 +377,7 @@ Status ClientLane::sleep(Deadline deadline) {
   lane.csleep.store(kAsleepOnReply, std::memory_order_relaxed);
   at_step(Step::kMarkedAsleep);
   // Either we see the reply, or the shard sees that we sleep.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  full_fence();
   while (!has_reply()) {
     if (!session_->check_shard()) {
       // It may have answered before it went.

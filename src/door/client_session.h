@@ -54,7 +54,7 @@ class ClientLane {
   // kDisconnected.
   Status send(const Message& message);
   // Whether the reply is there.
-  [[nodiscard]] bool has_reply() const;
+  [[nodiscard]] inline bool has_reply() const;
   // Waits for the reply and copies it. Errors: kDeadline (the call is still outstanding, and may be
   // executed); kDisconnected (likewise, but nobody will answer); kMalformed, kLimit (longer than
   // what is given to hold it); what the shard refused it with.
@@ -74,14 +74,15 @@ class ClientLane {
   // thread that waits for one is just awake.
   void ring_again();
 
-  [[nodiscard]] bool is_outstanding() const;
+  [[nodiscard]] inline bool is_outstanding() const;
   [[nodiscard]] std::uint32_t index() const { return index_; }
 
  private:
   friend class ClientSession;
   friend class ClientLaneTestPeer;
   ClientLane(ClientSession& session, std::uint32_t index) : session_(&session), index_(index) {}
-  [[nodiscard]] LaneMemory& memory() const;
+  [[nodiscard]] inline LaneMemory& memory() const;
+  [[nodiscard]] const std::byte* far() const;  // the lane's part of the area
   Status wait(Deadline deadline);
   Status sleep(Deadline deadline);
   void ring();
@@ -173,5 +174,18 @@ class ClientSession {
   std::atomic<std::uint64_t> left_{0};   // taken by nobody, with a call that was given up
   std::array<Private, kMaxLanes> lanes_{};
 };
+
+inline LaneMemory& ClientLane::memory() const {
+  return session_->view_.lane(index_);
+}
+
+inline bool ClientLane::is_outstanding() const {
+  return session_->lanes_[index_].is_outstanding;
+}
+
+inline bool ClientLane::has_reply() const {
+  return memory().reply.sequence.load(std::memory_order_acquire) ==
+         session_->lanes_[index_].sequence;
+}
 
 }  // namespace benchfs::door

@@ -27,6 +27,10 @@ constexpr std::size_t kQuietLooks = 1U << 16;
 // Passes between two looks at sockets, which cost a system call; after a sleep at once.
 constexpr std::uint32_t kEventsEvery = 256;
 constexpr int kMostEvents = 64;  // handled in a pass
+// Looks at the lanes in a pass without a request, when few are hot: the network and the timers,
+// which a pass looks at once, take as long as these.
+constexpr int kLooksInAPass = 8;
+constexpr std::size_t kFewLanes = 4;
 // Kept back when a program comes in: it needs 4, UCX aborts the process when it finds none.
 constexpr std::size_t kSpareDescriptors = 40;
 constexpr Nanos kPauseWithoutDescriptors = milliseconds(10);
@@ -287,10 +291,9 @@ bool Door::poll() {
     ++stats_.rings;
     worked |= answer_rings();
   }
-  for (std::size_t i = 0; i < hot_.size();) {
-    ServerLane* lane = hot_[i];
-    worked |= look(*lane);
-    i += i < hot_.size() && hot_[i] == lane ? 1 : 0;  // a lane that is cold has left its place
+  worked |= look_at_hot();
+  for (int i = 1; i < kLooksInAPass && !worked && hot_.size() <= kFewLanes; ++i) {
+    worked = std::ranges::any_of(hot_, &is_asking) && look_at_hot();
   }
   if (++passes_since_events_ >= kEventsEvery) {
     worked |= handle_events();
@@ -308,12 +311,25 @@ bool Door::prepare_to_sleep() {
   passes_since_events_ = kEventsEvery;
   at_step(Step::kMarkedIdle);
   // Either a client sees that it must ring, or we see its request.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  full_fence();
   if (is_open_ && bell_->is_rung()) {
     return false;
   }
-  return std::ranges::none_of(
-      hot_, [](const ServerLane* lane) { return !lane->in_service_ && lane->has_request(); });
+  return std::ranges::none_of(hot_, &is_asking);
+}
+
+bool Door::is_asking(const ServerLane* lane) {
+  return !lane->in_service_ && lane->has_request();
+}
+
+bool Door::look_at_hot() {
+  bool worked = false;
+  for (std::size_t i = 0; i < hot_.size();) {
+    ServerLane* lane = hot_[i];
+    worked |= look(*lane);
+    i += i < hot_.size() && hot_[i] == lane ? 1 : 0;  // a lane that is cold has left its place
+  }
+  return worked;
 }
 
 bool Door::look(ServerLane& lane) {
@@ -358,7 +374,7 @@ void Door::make_hot(ServerLane& lane) {
 
 void Door::make_cold(ServerLane& lane) {
   lane.memory_->ssleep.store(1, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  full_fence();
   if (lane.has_request()) {
     lane.memory_->ssleep.store(0, std::memory_order_relaxed);
     return;
@@ -453,7 +469,7 @@ rt::Task<void> Door::prove_end(Member& member) {
     if (Status mapped = session.map(); !mapped) {
       BENCHFS_LOG(kWarn, "a program cannot be served: {}", mapped.error().message());
     } else {
-      std::atomic_thread_fence(std::memory_order_seq_cst);
+      full_fence();
       look_at_cold(session);
     }
     (void)co_await rt::sleep_for(pause.next(), &cancel);

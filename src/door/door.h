@@ -133,6 +133,8 @@ class Door final : public rt::Poller {
   Errc check(const AttachRequest& request) const;
   Status attach(Guest& guest, const AttachRequest& request);
 
+  static bool is_asking(const ServerLane* lane);
+  bool look_at_hot();
   bool look(ServerLane& lane);
   void serve(ServerLane& lane);
   void make_hot(ServerLane& lane);

@@ -51,7 +51,9 @@ TEST_F(DoorTest, MessagesOfEverySizeComeBack) {
     std::size_t room = (*session)->room_of_lane();
     for (std::size_t header : {0U, 1U, 43U, 44U, 45U, 107U, 108U, 109U, 500U, 1024U}) {
       std::size_t far_header = header - std::min(header, kNearBytes);
-      for (std::size_t data : {std::size_t{0}, std::size_t{1}, kPage, room - far_header}) {
+      std::size_t near = kNearBytes - std::min(header, kNearBytes);
+      for (std::size_t data :
+           {std::size_t{0}, std::size_t{1}, near, near + 1, kPage, room - far_header}) {
         if (!echo(*lane, header, data, static_cast<int>(header + data))) {
           return 2;
         }

@@ -6,7 +6,8 @@
 //
 // A lane carries one call at a time: the client writes the request and then its sequence, the shard
 // the reply and then the same sequence. What does not fit in a lane lies in the area, in a range
-// that the request names.
+// that the request names. A short message has its data in the lane, too: each line that it touches
+// is a transfer between two processors.
 #pragma once
 
 #include <atomic>
@@ -25,8 +26,9 @@ inline constexpr std::uint32_t kMaxLanes = 64;
 inline constexpr std::uint32_t kMaxAreaBytes = 1U << 30;
 
 // The fixed part of a message, behind its sequence. `header_bytes` of header and then `data_bytes`
-// of data: as much of the header as fits is in the lane, the rest and the data are in the range
-// [far_offset, far_offset + far_bytes) of the area. A reply may use the range of its request.
+// of data: as much of the header as fits is in the lane, the rest is in the range
+// [far_offset, far_offset + far_bytes) of the area. The data follows the header: in the lane if all
+// of it fits, else in the range. A reply may use the range of its request.
 struct MessageFrame {
   std::uint16_t id = 0;  // what kind of message; 0 is a reply of the door itself
   std::uint16_t header_bytes = 0;
@@ -40,6 +42,21 @@ static_assert(sizeof(MessageFrame) == 20);
 inline constexpr std::size_t kNearOffset = sizeof(std::uint32_t) + sizeof(MessageFrame);
 inline constexpr std::size_t kNearInFirstLine = kLine - kNearOffset;
 inline constexpr std::size_t kNearBytes = 2 * kLine - kNearOffset;
+
+// Where the parts of a message lie, given the length of its header and data.
+struct Parts {
+  std::size_t near_header = 0;
+  std::size_t far_header = 0;
+  std::size_t near_data = 0;
+  std::size_t far_data = 0;
+
+  Parts(std::size_t header_bytes, std::size_t data_bytes)
+      : near_header(header_bytes < kNearBytes ? header_bytes : kNearBytes),
+        far_header(header_bytes - near_header) {
+    (header_bytes + data_bytes <= kNearBytes ? near_data : far_data) = data_bytes;
+  }
+  [[nodiscard]] std::size_t far() const { return far_header + far_data; }
+};
 
 struct alignas(2 * kLine) LaneMessage {
   std::atomic<std::uint32_t> sequence;
@@ -111,6 +128,16 @@ class SessionView {
   std::byte* memory_ = nullptr;
   SessionShape shape_;
 };
+
+// Orders all loads and stores before it before all after it. On x86 a locked instruction does that
+// in half the time of the mfence that clang makes of the standard fence.
+inline void full_fence() {
+#if defined(__x86_64__)
+  asm volatile("lock; addl $0, -64(%%rsp)" : : : "memory", "cc");
+#else
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
 
 // Copies out of memory that another process may write at any time. The compiler must not read the
 // source again when it uses the copy: what was checked would not be what is used.

@@ -93,7 +93,10 @@ void ServerLink::handle_request(ServerLane& lane, std::span<const std::byte> hea
                          .sender = this,
                          .keeper = &links_};
   // Small data is copied before anybody looks at it; the rest when it is received.
-  if (header.size() + lane.data_bytes() <= links_.small_data_.size()) {
+  if (lane.has_near_data()) {
+    message.data = lane.near_data().data();
+    message.is_rendezvous = false;
+  } else if (header.size() + lane.data_bytes() <= links_.small_data_.size()) {
     std::span<std::byte> small = std::span(links_.small_data_).first(lane.data_bytes());
     lane.copy_data(small);
     message.data = small.data();

@@ -10,10 +10,6 @@
 
 namespace benchfs::door {
 
-bool ServerLane::has_request() const {
-  return memory_->request.sequence.load(std::memory_order_acquire) != sequence_;
-}
-
 Status ServerLane::take(std::span<std::byte, wire::kMaxHeaderBytes> long_header) {
   // The acquire that orders what follows after the client's stores.
   sequence_ = memory_->request.sequence.load(std::memory_order_acquire);
@@ -21,24 +17,23 @@ Status ServerLane::take(std::span<std::byte, wire::kMaxHeaderBytes> long_header)
   copy_once(&frame_, &request.frame, sizeof frame_);
   const SessionShape& shape = session_->shape_;
   std::uint64_t far_end = std::uint64_t{frame_.far_offset} + frame_.far_bytes;
-  std::size_t near = std::min<std::size_t>(frame_.header_bytes, kNearBytes);
-  std::uint64_t far_needed = frame_.header_bytes - near + std::uint64_t{frame_.data_bytes};
+  const Parts parts(frame_.header_bytes, frame_.data_bytes);
   if (frame_.header_bytes > wire::kMaxHeaderBytes || far_end > shape.area_bytes ||
-      far_needed > frame_.far_bytes) {
+      parts.far() > frame_.far_bytes) [[unlikely]] {
     frame_.far_bytes = 0;  // nothing of it is used
     return fail(Errc::kMalformed, "");
   }
-  if (Status backed = back_range(far_needed); !backed) {
+  if (Status backed = back_range(parts.far()); !backed) [[unlikely]] {
     frame_.far_bytes = 0;
     return backed;
   }
-  copy_once(near_.data(), request.near, near);
-  header_ = std::span(near_).first(near);
-  if (frame_.header_bytes > near) {
-    std::memcpy(long_header.data(), near_.data(), near);
-    copy_once(long_header.data() + near,
+  copy_once(near_.data(), request.near, parts.near_header + parts.near_data);
+  header_ = std::span(near_).first(parts.near_header);
+  if (parts.far_header > 0) {
+    std::memcpy(long_header.data(), near_.data(), parts.near_header);
+    copy_once(long_header.data() + parts.near_header,
               session_->view_.area() + frame_.far_offset,
-              frame_.header_bytes - near);
+              parts.far_header);
     header_ = std::span(long_header).first(frame_.header_bytes);
   }
   return {};
@@ -59,38 +54,40 @@ Status ServerLane::back_range(std::size_t bytes) {
 
 void ServerLane::copy_data(std::span<std::byte> into) const {
   BENCHFS_CHECK(in_service_ && into.size() == frame_.data_bytes);
-  std::size_t near = std::min<std::size_t>(frame_.header_bytes, kNearBytes);
-  std::size_t offset = frame_.far_offset + (frame_.header_bytes - near);
-  copy_once(into.data(), session_->view_.area() + offset, into.size());
+  const Parts parts(frame_.header_bytes, frame_.data_bytes);
+  put(into.data(), near_.data() + parts.near_header, parts.near_data);
+  copy_once(
+      into.data(), session_->view_.area() + frame_.far_offset + parts.far_header, parts.far_data);
 }
 
 std::size_t ServerLane::room_for_data(std::size_t header_bytes) const {
-  std::size_t far_header = header_bytes - std::min(header_bytes, kNearBytes);
-  return frame_.far_bytes - std::min<std::size_t>(frame_.far_bytes, far_header);
+  const Parts header(header_bytes, 0);
+  std::size_t far = frame_.far_bytes - std::min<std::size_t>(frame_.far_bytes, header.far_header);
+  return std::max(far, kNearBytes - header.near_header);
 }
 
 Status ServerLane::answer(std::uint16_t id,
                           std::span<const std::byte> header,
                           std::span<const std::byte> data) {
   BENCHFS_CHECK(in_service_);
-  std::size_t near = std::min(header.size(), kNearBytes);
-  std::size_t far_header = header.size() - near;
-  if (header.size() > wire::kMaxHeaderBytes || far_header + data.size() > frame_.far_bytes) {
+  const Parts parts(header.size(), data.size());
+  if (header.size() > wire::kMaxHeaderBytes || parts.far() > frame_.far_bytes) [[unlikely]] {
     return fail(Errc::kLimit, "a reply is longer than its lane has room for");
   }
-  BENCHFS_TRY_VOID(back_range(far_header + data.size()));
+  BENCHFS_TRY_VOID(back_range(parts.far()));
   LaneMessage& reply = memory_->reply;
   MessageFrame frame{.id = id,
                      .header_bytes = static_cast<std::uint16_t>(header.size()),
                      .far_offset = frame_.far_offset,
-                     .far_bytes = static_cast<std::uint32_t>(far_header + data.size()),
+                     .far_bytes = static_cast<std::uint32_t>(parts.far()),
                      .data_bytes = static_cast<std::uint32_t>(data.size())};
   put(&reply.frame, &frame, sizeof frame);
-  put(reply.near, header.data(), near);
-  if (frame.far_bytes > 0) {
+  put(reply.near, header.data(), parts.near_header);
+  put(reply.near + parts.near_header, data.data(), parts.near_data);
+  if (parts.far() > 0) {
     std::byte* far = session_->view_.area() + frame_.far_offset;
-    put(far, header.data() + near, far_header);
-    put(far + far_header, data.data(), data.size());
+    put(far, header.data() + parts.near_header, parts.far_header);
+    put(far + parts.far_header, data.data(), parts.far_data);
   }
   publish();
   return {};
@@ -107,7 +104,7 @@ void ServerLane::publish() {
   memory_->reply.sequence.store(sequence_, std::memory_order_release);
   at_step(Step::kReplyPublished);
   // Either the client sees the reply before it sleeps, or we see that it is about to.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  full_fence();
   if (std::uint32_t sleep = memory_->csleep.load(std::memory_order_relaxed); sleep != kAwake) {
     if (sleep == kAsleepOnSocket) {
       session_->door_.announce(*session_);

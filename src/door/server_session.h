@@ -35,6 +35,13 @@ class ServerLane {
   [[nodiscard]] std::uint32_t order() const { return frame_.order; }
   // Until it is answered: the data that came along, which lies in the client's memory.
   [[nodiscard]] std::size_t data_bytes() const { return frame_.data_bytes; }
+  // The same for data that came in the lane and was copied: valid until the handler returns.
+  [[nodiscard]] bool has_near_data() const {
+    return frame_.data_bytes > 0 && header_.size() + frame_.data_bytes <= kNearBytes;
+  }
+  [[nodiscard]] std::span<std::byte> near_data() {
+    return std::span(near_).subspan(header_.size(), frame_.data_bytes);
+  }
   // Copies the data, once; `into` has data_bytes().
   void copy_data(std::span<std::byte> into) const;
   // How much data a reply with a header of this size may have.
@@ -54,7 +61,9 @@ class ServerLane {
   friend class Door;
   friend class ServerSession;
 
-  bool has_request() const;
+  [[nodiscard]] bool has_request() const {
+    return memory_->request.sequence.load(std::memory_order_acquire) != sequence_;
+  }
   // Copies and checks the request that is there.
   Status take(std::span<std::byte, wire::kMaxHeaderBytes> long_header);
   void publish();
