@@ -16,8 +16,19 @@ Inode* InodeTable::find(wire::InodeId id) const {
   if (id.home() != self_) {
     return nullptr;
   }
-  auto page = pages_.find(id.counter() / kPageInodes);
-  return page == pages_.end() ? nullptr : page->second->inodes[id.counter() % kPageInodes].get();
+  std::uint64_t number = id.counter() / kPageInodes;
+  const Recent& recent = recent_[number % kRecent];
+  Page* page = recent.page != nullptr && recent.number == number ? recent.page : find_page(number);
+  return page == nullptr ? nullptr : page->inodes[id.counter() % kPageInodes].get();
+}
+
+InodeTable::Page* InodeTable::find_page(std::uint64_t number) const {
+  auto page = pages_.find(number);
+  if (page == pages_.end()) {
+    return nullptr;
+  }
+  recent_[number % kRecent] = {number, page->second.get()};
+  return page->second.get();
 }
 
 Inode& InodeTable::place(std::uint64_t counter) {
@@ -52,6 +63,9 @@ void InodeTable::erase(wire::InodeId id) {
   slot.reset();
   --size_;
   if (--page.value()->used == 0) {
+    if (Recent& recent = recent_[page->first % kRecent]; recent.page == page->second.get()) {
+      recent = {};
+    }
     pages_.erase(page);
   }
 }

@@ -1,8 +1,9 @@
 // The inodes of one shard, found by number in constant time.
 //
 // Numbers are given out in order and never again, so the table is pages of pointers, indexed by the
-// counter; a page goes away with its last inode. Single-threaded. References stay valid until
-// erase().
+// counter; a page goes away with its last inode. A request looks for its inode and its directory
+// several times, so the pages that were looked at last are found without hashing.
+// Single-threaded. References stay valid until erase().
 #pragma once
 
 #include <tsl/robin_map.h>
@@ -59,14 +60,22 @@ class InodeTable {
     std::size_t operator()(std::uint64_t page) const { return mix64(page); }
   };
 
+  static constexpr std::size_t kRecent = 8;
+  struct Recent {
+    std::uint64_t number = 0;
+    Page* page = nullptr;
+  };
+
   Inode& place(std::uint64_t counter);
+  [[nodiscard]] Page* find_page(std::uint64_t number) const;
 
   wire::ShardId self_;
   std::uint64_t first_counter_;
   std::uint64_t next_counter_;
   std::uint64_t size_ = 0;
   tsl::robin_map<std::uint64_t, std::unique_ptr<Page>, PageHash>
-      pages_;  // by counter / kPageInodes
+      pages_;                                   // by counter / kPageInodes
+  mutable std::array<Recent, kRecent> recent_;  // by the lowest bits of the page's number
 };
 
 }  // namespace benchfs::meta

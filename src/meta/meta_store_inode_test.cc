@@ -217,5 +217,25 @@ TEST_F(MetaStoreInodeTest, InodesAroundAnErasedOneStay) {
   }
 }
 
+TEST_F(MetaStoreInodeTest, ErasedInodesAreNotFoundWhereLaterOnesAre) {
+  auto make_many = [&](const std::string& prefix) {
+    std::vector<wire::InodeId> ids;
+    for (int i = 0; i < 300; ++i) {
+      ids.push_back(create(kRemoteDir, prefix + std::to_string(i), new_file()).id());
+    }
+    return ids;
+  };
+  std::vector<wire::InodeId> early = make_many("early");
+  for (wire::InodeId id : early) {
+    ASSERT_EQ(gone(store_.apply(Unlink{id, 9})), true);
+    store_.apply(Erase{id});
+  }
+  std::vector<wire::InodeId> late = make_many("late");
+  for (std::size_t i = 0; i < early.size(); ++i) {
+    EXPECT_EQ(errno_of(store_.attr(early[i])), ENOENT) << i;
+    EXPECT_EQ(attr(late[i]).id(), late[i]);
+  }
+}
+
 }  // namespace
 }  // namespace benchfs::meta
