@@ -30,20 +30,30 @@ class NameLoad {
   struct Item {
     std::uint64_t i = 0;
     std::uint32_t lane = 0;
+    std::string path = {};
+  };
+  using Action = rt::CoStatus (NameLoad::*)(const Item&);
+  using Name = std::string (NameLoad::*)(std::uint64_t i) const;
+  // What is done to a name. The name is made before the clock starts.
+  struct Operation {
+    Name name;
+    Action action;
   };
   // Does `operation` for every i below config.files, `depth` side by side, and times each.
-  using Operation = rt::CoStatus (NameLoad::*)(Item);
   rt::CoStatus for_each(Operation operation, Measurement& out);
 
-  rt::CoStatus make_directory(Item item);
-  rt::CoStatus create_file(Item item);
-  rt::CoStatus stat_file(Item item);
-  rt::CoStatus open_and_close(Item item);
-  rt::CoStatus read_file(Item item);
-  rt::CoStatus remove_file(Item item);
-  rt::CoStatus remove_directory(Item item);
-  rt::CoStatus expect_no_file(Item item);
-  rt::CoStatus expect_no_directory(Item item);
+  [[nodiscard]] std::string own_file(std::uint64_t i) const { return file(rank_, i); }
+  [[nodiscard]] std::string neighbours_file(std::uint64_t i) const { return file(neighbour_, i); }
+  [[nodiscard]] std::string directory(std::uint64_t i) const;
+
+  rt::CoStatus make_directory(const Item& item);
+  rt::CoStatus create_file(const Item& item);
+  rt::CoStatus stat_file(const Item& item);
+  rt::CoStatus open_and_close(const Item& item);
+  rt::CoStatus read_file(const Item& item);
+  rt::CoStatus remove_file(const Item& item);
+  rt::CoStatus remove_directory(const Item& item);
+  rt::CoStatus expect_nothing(const Item& item);
   // Counts each entry as an operation; the latency is that of a page.
   rt::CoStatus list(Measurement& out);
 
@@ -61,14 +71,12 @@ class NameLoad {
     std::vector<std::unique_ptr<Pattern>> patterns;
   };
   rt::CoStatus lane(Operation operation, std::uint32_t number);
-  rt::CoStatus write_contents(OpenFile& opened, Item item);
+  rt::CoStatus write_contents(OpenFile& opened, const Item& item);
   void check_inode(std::uint64_t i, wire::InodeId inode);
   void tick_off(const DirEntry& entry, Seen& seen);
-  rt::CoStatus expect_nothing(std::string path);
   void mismatch(std::string_view path, std::string_view what);
   [[nodiscard]] std::string home(std::uint32_t owner) const;
   [[nodiscard]] std::string file(std::uint32_t owner, std::uint64_t i) const;
-  [[nodiscard]] std::string directory(std::uint64_t i) const;
 
   FileSystem& fs_;
   const MdConfig& config_;
@@ -143,8 +151,9 @@ rt::CoStatus NameLoad::for_each(Operation operation, Measurement& out) {
 rt::CoStatus NameLoad::lane(Operation operation, std::uint32_t number) {
   while (next_ < config_.files) {
     Item item{.i = next_++, .lane = number};
+    item.path = (this->*operation.name)(item.i);
     MonoTime begin = mono_now();
-    Status done = co_await (this->*operation)(item);
+    Status done = co_await (this->*operation.action)(item);
     if (!done) {
       co_return done;
     }
@@ -154,17 +163,17 @@ rt::CoStatus NameLoad::lane(Operation operation, std::uint32_t number) {
   co_return Status{};
 }
 
-rt::CoStatus NameLoad::make_directory(Item item) {
-  BENCHFS_CO_TRY(wire::Attr attr, co_await fs_.mkdir(directory(item.i), kDirectoryMode));
+rt::CoStatus NameLoad::make_directory(const Item& item) {
+  BENCHFS_CO_TRY(wire::Attr attr, co_await fs_.mkdir(item.path, kDirectoryMode));
   if (!attr.is_directory()) {
-    mismatch(directory(item.i), "mkdir made something else");
+    mismatch(item.path, "mkdir made something else");
   }
   co_return Status{};
 }
 
-rt::CoStatus NameLoad::create_file(Item item) {
+rt::CoStatus NameLoad::create_file(const Item& item) {
   constexpr std::uint32_t kFlags = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive;
-  BENCHFS_CO_TRY(auto opened, co_await fs_.open(file(rank_, item.i), kFlags, kFileMode));
+  BENCHFS_CO_TRY(auto opened, co_await fs_.open(item.path, kFlags, kFileMode));
   if (rank_ == neighbour_) {
     inodes_[item.i] = opened->id().value;
   }
@@ -173,18 +182,17 @@ rt::CoStatus NameLoad::create_file(Item item) {
   co_return written ? closed : written;
 }
 
-rt::CoStatus NameLoad::write_contents(OpenFile& opened, Item item) {
+rt::CoStatus NameLoad::write_contents(OpenFile& opened, const Item& item) {
   BENCHFS_CO_TRY_VOID(co_await fs_.write(opened, 0, written_.patterns[item.lane]->block(item.i)));
   out_->bytes += config_.bytes;
   co_return Status{};
 }
 
-rt::CoStatus NameLoad::stat_file(Item item) {
-  std::string path = file(neighbour_, item.i);
-  BENCHFS_CO_TRY(wire::Attr attr, co_await fs_.stat(path));
+rt::CoStatus NameLoad::stat_file(const Item& item) {
+  BENCHFS_CO_TRY(wire::Attr attr, co_await fs_.stat(item.path));
   check_inode(item.i, attr.id());
   if (attr.mode != (S_IFREG | kFileMode) || attr.size != config_.bytes) {
-    mismatch(path,
+    mismatch(item.path,
              fmt::format("stat says mode {:o}, size {}; created with mode {:o}, size {}",
                          attr.mode,
                          attr.size,
@@ -194,18 +202,17 @@ rt::CoStatus NameLoad::stat_file(Item item) {
   co_return Status{};
 }
 
-rt::CoStatus NameLoad::open_and_close(Item item) {
-  BENCHFS_CO_TRY(auto opened, co_await fs_.open(file(neighbour_, item.i), wire::kOpenRead, 0));
+rt::CoStatus NameLoad::open_and_close(const Item& item) {
+  BENCHFS_CO_TRY(auto opened, co_await fs_.open(item.path, wire::kOpenRead, 0));
   check_inode(item.i, opened->id());
   co_return co_await fs_.close(std::move(opened));
 }
 
-rt::CoStatus NameLoad::read_file(Item item) {
-  std::string path = file(neighbour_, item.i);
+rt::CoStatus NameLoad::read_file(const Item& item) {
   std::span<std::byte> buffer = read_.buffers[item.lane].span();
   Pattern& pattern = *read_.patterns[item.lane];
   pattern.spoil(item.i, buffer);
-  BENCHFS_CO_TRY(auto opened, co_await fs_.open(path, wire::kOpenRead, 0));
+  BENCHFS_CO_TRY(auto opened, co_await fs_.open(item.path, wire::kOpenRead, 0));
   Result<std::size_t> got = co_await fs_.read(*opened, 0, buffer);
   Status closed = co_await fs_.close(std::move(opened));
   if (!got || !closed) {
@@ -213,9 +220,9 @@ rt::CoStatus NameLoad::read_file(Item item) {
   }
   out_->bytes += *got;
   if (*got != buffer.size()) {
-    mismatch(path, fmt::format("{} bytes were read, {} were written", *got, buffer.size()));
+    mismatch(item.path, fmt::format("{} bytes were read, {} were written", *got, buffer.size()));
   } else if (auto difference = pattern.compare(item.i, buffer)) {
-    mismatch(path,
+    mismatch(item.path,
              fmt::format("offset {}: expected byte {:#04x}, got {:#04x}",
                          difference->offset % config_.bytes,
                          difference->expected,
@@ -224,26 +231,18 @@ rt::CoStatus NameLoad::read_file(Item item) {
   co_return Status{};
 }
 
-rt::CoStatus NameLoad::remove_file(Item item) {
-  return fs_.unlink(file(rank_, item.i));
+rt::CoStatus NameLoad::remove_file(const Item& item) {
+  return fs_.unlink(item.path);
 }
 
-rt::CoStatus NameLoad::remove_directory(Item item) {
-  return fs_.rmdir(directory(item.i));
+rt::CoStatus NameLoad::remove_directory(const Item& item) {
+  return fs_.rmdir(item.path);
 }
 
-rt::CoStatus NameLoad::expect_no_file(Item item) {
-  return expect_nothing(file(rank_, item.i));
-}
-
-rt::CoStatus NameLoad::expect_no_directory(Item item) {
-  return expect_nothing(directory(item.i));
-}
-
-rt::CoStatus NameLoad::expect_nothing(std::string path) {
-  Result<wire::Attr> attr = co_await fs_.stat(path);
+rt::CoStatus NameLoad::expect_nothing(const Item& item) {
+  Result<wire::Attr> attr = co_await fs_.stat(item.path);
   if (attr) {
-    mismatch(path, "still there after it was removed");
+    mismatch(item.path, "still there after it was removed");
   } else if (!attr.error().is_posix(ENOENT)) {
     co_return std::unexpected(std::move(attr).error());
   }
@@ -336,19 +335,20 @@ Status run_md(const MdConfig& config, Worker& worker) {
     BENCHFS_TRY_VOID(
         worker.run(phase("setup", false), [&](Measurement&) { return load.make_home(); }));
   }
-  BENCHFS_TRY_VOID(each("mkdir", &NameLoad::make_directory));
-  BENCHFS_TRY_VOID(each(with_data ? "create+write+close" : "create+close", &NameLoad::create_file));
-  BENCHFS_TRY_VOID(each("stat", &NameLoad::stat_file));
-  BENCHFS_TRY_VOID(each("open+close", &NameLoad::open_and_close));
+  BENCHFS_TRY_VOID(each("mkdir", {&NameLoad::directory, &NameLoad::make_directory}));
+  BENCHFS_TRY_VOID(each(with_data ? "create+write+close" : "create+close",
+                        {&NameLoad::own_file, &NameLoad::create_file}));
+  BENCHFS_TRY_VOID(each("stat", {&NameLoad::neighbours_file, &NameLoad::stat_file}));
+  BENCHFS_TRY_VOID(each("open+close", {&NameLoad::neighbours_file, &NameLoad::open_and_close}));
   if (with_data) {
-    BENCHFS_TRY_VOID(each("open+read+close", &NameLoad::read_file));
+    BENCHFS_TRY_VOID(each("open+read+close", {&NameLoad::neighbours_file, &NameLoad::read_file}));
   }
   BENCHFS_TRY_VOID(
       worker.run(phase("readdir", true), [&](Measurement& out) { return load.list(out); }));
-  BENCHFS_TRY_VOID(each("unlink", &NameLoad::remove_file));
-  BENCHFS_TRY_VOID(each("unlink", &NameLoad::expect_no_file, false));
-  BENCHFS_TRY_VOID(each("rmdir", &NameLoad::remove_directory));
-  BENCHFS_TRY_VOID(each("rmdir", &NameLoad::expect_no_directory, false));
+  BENCHFS_TRY_VOID(each("unlink", {&NameLoad::own_file, &NameLoad::remove_file}));
+  BENCHFS_TRY_VOID(each("unlink", {&NameLoad::own_file, &NameLoad::expect_nothing}, false));
+  BENCHFS_TRY_VOID(each("rmdir", {&NameLoad::directory, &NameLoad::remove_directory}));
+  BENCHFS_TRY_VOID(each("rmdir", {&NameLoad::directory, &NameLoad::expect_nothing}, false));
   return worker.run_alone(phase("cleanup", false),
                           [&](Measurement&) { return clean_up(fs, config, worker.clients()); });
 }

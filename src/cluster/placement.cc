@@ -11,6 +11,9 @@ namespace benchfs::cluster {
 
 wire::ShardId entry_shard(wire::InodeId parent, std::string_view name, std::uint32_t shard_count) {
   BENCHFS_DCHECK(shard_count > 0);
+  if (shard_count == 1) {
+    return {};
+  }
   return wire::ShardId{scale_hash(hash_text(name, mix64(parent.value)), shard_count)};
 }
 

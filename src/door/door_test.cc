@@ -40,6 +40,19 @@ class DoorTest : public DoorFixture {
   }
 };
 
+TEST(DoorParts, ShortDataFollowsTheHeaderInTheLane) {
+  Parts fits(20, kNearBytes - 20);
+  EXPECT_EQ(fits.near_data, kNearBytes - 20);
+  EXPECT_EQ(fits.far(), 0U);
+  Parts longer(20, kNearBytes - 19);
+  EXPECT_EQ(longer.near_data, 0U);
+  EXPECT_EQ(longer.far_data, kNearBytes - 19);
+  Parts header(kNearBytes + 96, 5);
+  EXPECT_EQ(header.near_header, kNearBytes);
+  EXPECT_EQ(header.far_header, 96U);
+  EXPECT_EQ(header.far_data, 5U);
+}
+
 TEST_F(DoorTest, MessagesOfEverySizeComeBack) {
   open();
   int status = run_process([&] {

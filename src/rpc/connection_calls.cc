@@ -49,22 +49,65 @@ Result<Reply> Exchange::await_resume() {
   return connection_.conclude(*this);
 }
 
-std::coroutine_handle<> Exchange::await_suspend(std::coroutine_handle<> caller) {
+bool Exchange::leave_at_once(std::coroutine_handle<> caller) {
   bool is_first = !has_slot() && outcome_ == Outcome::kOpen;
-  if (is_first && !connection_.has_waiting() && connection_.has_slot()) [[likely]] {
-    room_ = bulk_bytes(call_);
-    if (connection_.has_room(room_)) [[likely]] {
-      connection_.admit(*this);
-      connection_.begin_send(*this);
-      if (!send_.is_pending() && send_.outcome().ok()) [[likely]] {
-        phase_ = CallPhase::kWaitingForReply;
-        handle_ = caller;
-        return std::noop_coroutine();
-      }
-    }
+  if (!is_first || connection_.has_waiting() || !connection_.has_slot()) [[unlikely]] {
+    return false;
+  }
+  room_ = bulk_bytes(call_);
+  if (!connection_.has_room(room_)) [[unlikely]] {
+    return false;
+  }
+  connection_.admit(*this);
+  connection_.begin_send(*this);
+  if (send_.is_pending() || !send_.outcome().ok()) [[unlikely]] {
+    return false;
+  }
+  phase_ = CallPhase::kWaitingForReply;
+  handle_ = caller;
+  return true;
+}
+
+bool Exchange::try_begin(std::coroutine_handle<> caller, Sequel& sequel) {
+  if (!leave_at_once(caller)) {
+    return false;
+  }
+  sequel_ = &sequel;
+  return true;
+}
+
+std::coroutine_handle<> Exchange::await_suspend(std::coroutine_handle<> caller) {
+  sequel_ = nullptr;
+  if (leave_at_once(caller)) [[likely]] {
+    return std::noop_coroutine();
   }
   detour_.emplace(connection_.exchange_slowly(*this));
   return detour_->start(caller);
+}
+
+bool Exchange::has_failed() const {
+  if (outcome_ != Outcome::kReplied || reply_header_.transport != 0) {
+    return true;
+  }
+  return reply_header_.status == 0 && reply_.body_bytes < call_.reply_bytes;
+}
+
+std::coroutine_handle<> Exchange::next() {
+  if (sequel_ != nullptr && (has_failed() || !held_.is_empty())) [[unlikely]] {
+    return std::exchange(sequel_, nullptr)->go_on(handle_);
+  }
+  if (!held_.is_empty() && !detour_) [[unlikely]] {
+    detour_.emplace(connection_.fetch_data(*this));
+    return detour_->start(handle_);
+  }
+  return handle_;
+}
+
+rt::CoResult<Reply> Exchange::end_slowly() {
+  if (!held_.is_empty()) {
+    co_await connection_.fetch_data(*this);
+  }
+  co_return connection_.conclude(*this);
 }
 
 // The call ends with this error, unless it has ended or its reply is here.
@@ -78,7 +121,7 @@ void Connection::finish(Exchange& exchange, Error error) {
   exchange.fail_with(std::move(error));
   if (exchange.phase_ == CallPhase::kWaitingForReply) {
     exchange.phase_ = CallPhase::kDone;
-    reactor_.schedule(exchange.handle_);
+    reactor_.schedule(exchange.next());
   }
   // Else the coroutine is resumed when its turn comes, or when the link lets go of the call's
   // memory.
@@ -367,12 +410,7 @@ link::Disposition Connection::on_reply(const wire::ReplyHeader& header,
   exchange->outcome_ = Exchange::Outcome::kReplied;
   if (exchange->phase_ == CallPhase::kWaitingForReply) {
     exchange->phase_ = CallPhase::kDone;
-    std::coroutine_handle<> next = exchange->handle_;
-    if (!exchange->held_.is_empty() && !exchange->detour_) {
-      exchange->detour_.emplace(fetch_data(*exchange));
-      next = exchange->detour_->start(next);
-    }
-    reactor_.schedule(next);
+    reactor_.schedule(exchange->next());
   }
   return disposition;
 }

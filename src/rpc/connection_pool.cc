@@ -140,27 +140,6 @@ rt::CoStatus ConnectionPool::connect(wire::ShardId shard, Deadline deadline) {
   co_return Status{};
 }
 
-rt::CoResult<Reply> ConnectionPool::call(wire::ShardId shard, const Call& call, Deadline deadline) {
-  if (shard.value >= connections_.size()) [[unlikely]] {
-    // Inode numbers come from servers; one of another file system must not lead astray.
-    co_return fail(Errc::kInvalidArgument,
-                   fmt::format("{} on shard {}: there are {}",
-                               wire::to_string(call.opcode),
-                               shard.value,
-                               connections_.size()));
-  }
-  Connection& connection = *connections_[shard.value];
-  Connection::Exchange exchange(connection, call, deadline, mono_now_coarse());
-  if (connection.state() != Connection::State::kReady) [[unlikely]] {
-    co_return co_await call_again(connection, exchange, call, deadline, Error{Errc::kOk});
-  }
-  Result<Reply> reply = co_await exchange;
-  if (!reply && reply.error().code != Errc::kPosix) [[unlikely]] {
-    co_return co_await call_again(connection, exchange, call, deadline, std::move(reply.error()));
-  }
-  co_return reply;
-}
-
 // Connected and registered, or the error of one attempt. kDeadline is the call's own deadline.
 rt::CoStatus ConnectionPool::reach(Connection& connection, Deadline deadline) {
   if (connection.state() == Connection::State::kClosed && connection.was_lost()) {

@@ -22,6 +22,7 @@
 #include "cluster/server_list.h"
 #include "net/worker.h"
 #include "rpc/connection.h"
+#include "rpc/pooled_call.h"
 #include "rpc/transport.h"
 #include "rt/blocking_pool.h"
 #include "rt/scope.h"
@@ -78,7 +79,10 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   Status set_servers(const cluster::ServerList& list);
   void set_notice_handler(NoticeHandler* handler) { notices_ = handler; }
 
-  [[nodiscard]] rt::CoResult<Reply> call(wire::ShardId shard, const Call& call, Deadline deadline);
+  // Awaited at once; `call` is borrowed until then.
+  [[nodiscard]] PooledCall call(wire::ShardId shard, const Call& call, Deadline deadline) {
+    return {*this, shard, call, deadline};
+  }
   // Sends a one-way message, in order with the requests to this server, and does not wait: it
   // arrives unless the connection is lost. False, and nothing is sent, when not connected. A
   // request whose bytes travel apart may be served after a notice that was sent later.
@@ -109,6 +113,7 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   void close();
 
  private:
+  friend class PooledCall;
   ConnectionPool(rt::Reactor& reactor,
                  UcxDialer::Source worker,
                  ClientIdentity identity,

@@ -20,7 +20,8 @@
 // it again.
 //
 // Lives in its caller's frame, which a request that leaves at once and a reply that arrives whole
-// never leave; everything else is Connection::exchange_slowly().
+// never leave; everything else is Connection::exchange_slowly(), or for an attempt by try_begin()
+// its sequel.
 //
 // Thread: the reactor's.
 #pragma once
@@ -42,6 +43,17 @@ class Connection;
 
 class Exchange {
  public:
+  // Goes on with an attempt by try_begin() that failed other than by the file system's answer, or
+  // whose data must be fetched.
+  class Sequel {
+   public:
+    // What is to be resumed; it resumes `caller` at its end. Nothing is resumed in place.
+    virtual std::coroutine_handle<> go_on(std::coroutine_handle<> caller) = 0;
+
+   protected:
+    ~Sequel() = default;
+  };
+
   // `now` may be of the coarse clock.
   Exchange(Connection& connection, const Call& call, Deadline deadline, MonoTime now)
       : connection_(connection), call_(call), deadline_(deadline), began_(now), phase_began_(now) {}
@@ -60,6 +72,12 @@ class Exchange {
   // The server no longer knows whether it has executed the request.
   [[nodiscard]] bool is_forgotten() const;
 
+  // The first attempt. True when the request has left: await_resume() gives its end when `caller`
+  // is resumed, unless the sequel has gone on. False when it could not leave at once: await it.
+  bool try_begin(std::coroutine_handle<> caller, Sequel& sequel);
+  // For the sequel.
+  rt::CoResult<Reply> end_slowly();
+
   [[nodiscard]] bool await_ready() const { return false; }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller);
   Result<Reply> await_resume();
@@ -70,6 +88,11 @@ class Exchange {
       boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
   enum class Outcome : std::uint8_t { kOpen, kReplied, kFailed };
 
+  bool leave_at_once(std::coroutine_handle<> caller);
+  // Who goes on now that the attempt has ended.
+  std::coroutine_handle<> next();
+  // The server's file system has not answered.
+  [[nodiscard]] bool has_failed() const;
   // Once it was admitted; request ids are never 0.
   [[nodiscard]] bool has_slot() const { return id_.value != 0; }
   void enter(CallPhase phase) {
@@ -95,6 +118,7 @@ class Exchange {
   std::uint32_t held_bytes_ = 0;
   link::Held held_;                 // a rendezvous reply to be fetched
   std::coroutine_handle<> handle_;  // resumed when it is over
+  Sequel* sequel_ = nullptr;
   link::Operation send_;
   std::optional<rt::Task<void>> detour_;  // the coroutine of what did not go at once
 

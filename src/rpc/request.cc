@@ -89,6 +89,16 @@ wire::SessionId Request::find_idle_peer(MonoTime now) {
 }
 
 Request::ReplySend Request::reply_error(const Error& error) {
+  set_error(error);
+  return {*this, {}, nullptr};
+}
+
+void Request::answer_error(const Error& error) {
+  set_error(error);
+  answer_now({});
+}
+
+void Request::set_error(const Error& error) {
   bool is_answer = error.code == Errc::kPosix || error.code == Errc::kSystem;
   is_answer ? trace_.count_error() : trace_.count_failure();
   auto text = std::as_bytes(std::span(error.context));
@@ -96,7 +106,6 @@ Request::ReplySend Request::reply_error(const Error& error) {
             is_answer ? error.to_errno() : 0,
             text.first(std::min(text.size(), wire::kMaxErrorText)),
             false);
-  return {*this, {}, nullptr};
 }
 
 void Request::set_reply(Errc transport,
@@ -127,33 +136,33 @@ void Request::set_reply(Errc transport,
   }
 }
 
-bool Request::ReplySend::await_ready() {
-  request_.trace_.on_sending(data_.size());
-  Session* session = request_.way_.registry.peek(request_.session_);
-  if (session == nullptr) {
+bool Request::begin_reply(std::span<const std::byte> data, const net::MemoryRegion* region) {
+  trace_.on_sending(data.size());
+  Session* session = way_.registry.peek(session_);
+  was_sendable_ = session != nullptr;
+  if (!was_sendable_) [[unlikely]] {
     return true;
   }
-  request_.begin_transfer(request_.session_);
-  std::size_t eager_bytes = request_.way_.eager_bytes;
+  begin_transfer(session_);
   session->link->begin_send(
       send_,
       {
-          .id = wire::reply_am_id(request_.opcode()),
-          .header = std::span(request_.reply_).first(request_.reply_bytes_),
-          .data = data_,
-          .protocol = data_.empty()                ? link::Protocol::kAuto
-                      : data_.size() > eager_bytes ? link::Protocol::kRendezvous
-                                                   : link::Protocol::kEager,
-          .region = region_,
+          .id = wire::reply_am_id(opcode_),
+          .header = std::span(reply_).first(reply_bytes_),
+          .data = data,
+          .protocol = data.empty()                     ? link::Protocol::kAuto
+                      : data.size() > way_.eager_bytes ? link::Protocol::kRendezvous
+                                                       : link::Protocol::kEager,
+          .region = region,
       });
   return !send_.is_pending();
 }
 
-void Request::ReplySend::await_resume() {
-  request_.transferring_ = false;
-  request_.trace_.on_sent();
-  if (!send_.was_begun() || !send_.outcome().ok()) {
-    ++request_.way_.dropped;
+void Request::end_reply() {
+  transferring_ = false;
+  trace_.on_sent();
+  if (!was_sendable_ || !send_.outcome().ok()) [[unlikely]] {
+    ++way_.dropped;
   }
 }
 

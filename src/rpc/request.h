@@ -67,7 +67,8 @@ class Request {
                                      const net::MemoryRegion* region = nullptr);
 
   // Sends the reply; exactly one a request. `data` is borrowed until it returns, which for bulk is
-  // when the client has it.
+  // when the client has it. Service::serve_at_once() answers by the functions after these, whose
+  // data is borrowed until the request has ended.
   class ReplySend;
   template <typename Body>
   [[nodiscard]] ReplySend reply(const Body& body,
@@ -76,6 +77,9 @@ class Request {
   // A failure: kPosix errors go as the file system's answer, others as the RPC layer's. The context
   // goes with it, as far as it fits: it should name the node that failed.
   [[nodiscard]] ReplySend reply_error(const Error& error);
+  template <typename Body>
+  void answer(const Body& body, std::span<const std::byte> data = {});
+  void answer_error(const Error& error);
   [[nodiscard]] bool is_answered() const { return answered_; }
   // Its reply is not kept: its caller gave it up.
   void detach_from_history() { kept_ = nullptr; }
@@ -101,6 +105,9 @@ class Request {
                           const Arrival& arrival,
                           OperationStats& operation);
   void drop_data();
+  // After an answer(): what it waits for, if it has not left.
+  [[nodiscard]] link::Operation* sending() { return send_.is_pending() ? &send_ : nullptr; }
+  void end_reply();
   // Its client came back: this session gets the reply.
   void answer_to(wire::SessionId session) { session_ = session; }
   // Its work need not go on after `when`.
@@ -110,7 +117,17 @@ class Request {
   wire::SessionId find_idle_peer(MonoTime now);
 
  private:
+  template <typename Body>
+  void set_body(const Body& body, bool has_data);
+  void set_error(const Error& error);
   void set_reply(Errc transport, int status, std::span<const std::byte> body, bool has_data);
+  // True when it is over.
+  bool begin_reply(std::span<const std::byte> data, const net::MemoryRegion* region);
+  void answer_now(std::span<const std::byte> data) {
+    if (begin_reply(data, nullptr)) {
+      end_reply();
+    }
+  }
   void begin_transfer(wire::SessionId with) {
     transferring_ = true;
     transfer_sweeps_ = 0;
@@ -139,6 +156,8 @@ class Request {
   std::array<std::byte, wire::kMaxHeaderBytes> bytes_;
   std::size_t reply_bytes_ = 0;
   std::array<std::byte, kMaxReply> reply_;
+  link::Operation send_;       // of the reply
+  bool was_sendable_ = false;  // its session was there
 };
 
 // A reply on its way; awaited once, at once.
@@ -149,28 +168,38 @@ class Request::ReplySend {
   ReplySend(const ReplySend&) = delete;
   ReplySend& operator=(const ReplySend&) = delete;
 
-  bool await_ready();
-  void await_suspend(std::coroutine_handle<> handle) { send_.await_suspend(handle); }
-  void await_resume();
+  bool await_ready() { return request_.begin_reply(data_, region_); }
+  void await_suspend(std::coroutine_handle<> handle) { request_.send_.await_suspend(handle); }
+  void await_resume() { request_.end_reply(); }
 
  private:
   Request& request_;
   std::span<const std::byte> data_;
   const net::MemoryRegion* region_;
-  link::Operation send_;
 };
+
+template <typename Body>
+void Request::set_body(const Body& body, bool has_data) {
+  static_assert(sizeof(Body) <= kMaxReplyBody);
+  if constexpr (std::is_empty_v<Body>) {
+    set_reply(Errc::kOk, 0, {}, has_data);
+  } else {
+    set_reply(Errc::kOk, 0, std::as_bytes(std::span(&body, 1)), has_data);
+  }
+}
 
 template <typename Body>
 Request::ReplySend Request::reply(const Body& body,
                                   std::span<const std::byte> data,
                                   const net::MemoryRegion* region) {
-  static_assert(sizeof(Body) <= kMaxReplyBody);
-  if constexpr (std::is_empty_v<Body>) {
-    set_reply(Errc::kOk, 0, {}, !data.empty());
-  } else {
-    set_reply(Errc::kOk, 0, std::as_bytes(std::span(&body, 1)), !data.empty());
-  }
+  set_body(body, !data.empty());
   return {*this, data, region};
+}
+
+template <typename Body>
+void Request::answer(const Body& body, std::span<const std::byte> data) {
+  set_body(body, !data.empty());
+  answer_now(data);
 }
 
 }  // namespace benchfs::rpc

@@ -39,6 +39,10 @@ enum class Departure : std::uint8_t {
 class Service {
  public:
   virtual ~Service() = default;
+  // Serves a request whose data has come, unless that has to wait for something: then it returns
+  // false, has changed nothing that matters, and handle() is called. Most requests end here,
+  // without a coroutine. It answers by Request::answer(), and what is said of handle() holds.
+  virtual bool serve_at_once(Request& /*request*/) { return false; }
   // Serves one request; must answer it. Runs as a separate coroutine, which begins where the
   // message was found: it must not block, nor count on anything but Request until it first waits.
   virtual rt::Task<void> handle(Request& request) = 0;
@@ -193,6 +197,8 @@ class Server final : private link::Handler, private link::Owner {
               const wire::RequestHeader& header,
               Errc code);
   rt::DetachedTask serve(Request* request);
+  rt::DetachedTask end_when_sent(Request* request);
+  void end(Request* request);
   void on_repeated(wire::Opcode opcode, Session& session, const ReplyHistory::Lookup& found);
   Errc check_request(const wire::RequestHeader& header,
                      const Session& session,

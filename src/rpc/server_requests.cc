@@ -87,7 +87,7 @@ link::Disposition Server::on_request(wire::Opcode opcode, const link::Incoming& 
   wire::Reader reader(message.header);
   Session* session =
       reader.read(header) ? registry_.get(wire::SessionId{header.session_id}) : nullptr;
-  if (session == nullptr) {
+  if (session == nullptr) [[unlikely]] {
     ++stats_.unattributed;
     admission_.drop_sender(message);
     return link::Disposition::kDone;
@@ -128,11 +128,17 @@ link::Disposition Server::on_request(wire::Opcode opcode, const link::Incoming& 
                                                   .arrived = arrived,
                                                   .seen = seen},
                                                  operation);
-  rt::DetachedTask task = serve(request);
-  if (disposition == link::Disposition::kDone) {
-    task.handle.resume();
+  if (disposition != link::Disposition::kDone) {
+    worker_.reactor().schedule(serve(request).handle);
+    return disposition;
+  }
+  request->trace().on_served();
+  if (!service_.serve_at_once(*request)) {
+    serve(request).handle.resume();
+  } else if (request->sending() == nullptr) [[likely]] {
+    end(request);
   } else {
-    worker_.reactor().schedule(task.handle);
+    end_when_sent(request).handle.resume();
   }
   return disposition;
 }
@@ -193,12 +199,24 @@ void Server::answer(Session& session,
 }
 
 rt::DetachedTask Server::serve(Request* request) {
-  request->trace().on_served();
+  if (request->trace().phase() == Phase::kQueued) {
+    request->trace().on_served();
+  }
   co_await service_.handle(*request);
   if (!request->is_answered()) {
     BENCHFS_LOG(kError, "no reply to {}; answering for it", to_string(request->opcode()));
     co_await request->reply_error(Error{Errc::kInternal, 0, {}});
   }
+  end(request);
+}
+
+rt::DetachedTask Server::end_when_sent(Request* request) {
+  (void)co_await link::Completion{*request->sending()};
+  request->end_reply();
+  end(request);
+}
+
+void Server::end(Request* request) {
   request->drop_data();
   if (Session* session = registry_.peek(request->session_id())) {
     end_request(*session);

@@ -53,6 +53,28 @@ constexpr bool is_served_at_once(wire::Opcode opcode) {
 }
 }  // namespace
 
+bool ShardService::serve_at_once(rpc::Request& request) {
+  if (request.opcode() == wire::Opcode::kPing) {
+    return ping_at_once(request);
+  }
+  if (!files_->is_serving()) [[unlikely]] {
+    return false;
+  }
+  if (request.opcode() == wire::Opcode::kLookup) {
+    return names_->entries().lookup_at_once(request);
+  }
+  if (request.opcode() == wire::Opcode::kOpen) {
+    return names_->entries().open_at_once(request);
+  }
+  if (request.opcode() == wire::Opcode::kUnlink) {
+    return names_->entries().unlink_at_once(request);
+  }
+  if (request.opcode() == wire::Opcode::kGetAttr) {
+    return files_->get_attr_at_once(request);
+  }
+  return false;
+}
+
 rt::Task<void> ShardService::handle(rpc::Request& request) {
   if (!files_->is_serving() && !is_served_at_once(request.opcode())) [[unlikely]] {
     return hold_back(request);
@@ -267,6 +289,17 @@ rt::Task<void> ShardService::housekeeping() {
 
 // --- Administration ------------------------------------------------------------------------------
 
+bool ShardService::ping_at_once(rpc::Request& request) {
+  wire::PingRequest body;
+  wire::Reader reader = request.reader();
+  bool is_whole = reader.left() == 0 || reader.read(body);
+  if (!is_whole || request.is_rendezvous() || body.reply_bytes > request.data_bytes()) {
+    return false;
+  }
+  request.answer(wire::NoReply{}, request.eager_data().first(body.reply_bytes));
+  return true;
+}
+
 rt::Task<void> ShardService::ping(rpc::Request& request) {
   wire::PingRequest body;
   wire::Reader reader = request.reader();
@@ -275,10 +308,6 @@ rt::Task<void> ShardService::ping(rpc::Request& request) {
     co_return;
   }
   wire::NoReply reply;
-  if (request.data_bytes() == 0 && body.reply_bytes == 0) {
-    co_await request.reply(reply);
-    co_return;
-  }
   if (!request.is_rendezvous() && body.reply_bytes <= request.data_bytes()) {
     co_await request.reply(reply, request.eager_data().first(body.reply_bytes));
     co_return;

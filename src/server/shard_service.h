@@ -35,6 +35,7 @@ class ShardService final : public rpc::Service {
   // Asked for by a Shutdown request.
   [[nodiscard]] bool shutdown_requested() const { return shutdown_requested_; }
 
+  bool serve_at_once(rpc::Request& request) override;
   rt::Task<void> handle(rpc::Request& request) override;
   void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override;
   void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override;
@@ -55,6 +56,8 @@ class ShardService final : public rpc::Service {
   rt::Task<void> refuse(rpc::Request& request);
   // Another shard has started again.
   rt::Task<void> new_life(rpc::Request& request);
+  // Answers a ping whose reply is in its request.
+  static bool ping_at_once(rpc::Request& request);
   rt::Task<void> ping(rpc::Request& request);
   rt::Task<void> set_capacity(rpc::Request& request);
   rt::Task<void> statfs(rpc::Request& request);

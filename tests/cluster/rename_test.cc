@@ -37,8 +37,11 @@ class Renames : public ManyClients {
   template <typename Request>
   Result<rpc::Reply> ask(std::uint32_t shard, const Request& request, std::string_view name = {}) {
     rpc::Call call = rpc::make_call(request, name);
-    return at(0).run(
-        fs(0).pool().call(wire::ShardId{shard}, call, Deadline::after(std::chrono::seconds(10))));
+    auto wait = [&]() -> rt::CoResult<rpc::Reply> {
+      co_return co_await fs(0).pool().call(
+          wire::ShardId{shard}, call, Deadline::after(std::chrono::seconds(10)));
+    };
+    return at(0).run(wait());
   }
   // Asks for the lease on directory renames as a stranger.
   bool lock_renames(std::uint32_t lease_ms) {

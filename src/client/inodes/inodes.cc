@@ -26,7 +26,7 @@ wire::ShardId Inodes::shard_of(wire::InodeId parent, std::string_view name) cons
   return cluster::entry_shard(parent, name, backend_.pool.size());
 }
 
-Inodes::TargetBuffer Inodes::take_buffer() {
+TargetBuffer Inodes::take_buffer() {
   if (target_buffers_.empty()) {
     return std::make_unique<TargetBuffer::element_type>();
   }
@@ -37,11 +37,11 @@ Inodes::TargetBuffer Inodes::take_buffer() {
 
 Result<Found> Inodes::finish(wire::ShardId shard,
                              wire::Opcode opcode,
-                             Result<rpc::Reply> reply,
+                             const Result<rpc::Reply>& reply,
                              TargetBuffer buffer) {
   Result<Found> found(std::in_place);
   Result<wire::EntryReply> entry =
-      reply ? reply->as<wire::EntryReply>() : std::unexpected(std::move(reply.error()));
+      reply ? reply->as<wire::EntryReply>() : std::unexpected(reply.error());
   if (entry) {
     found->attr = entry->attr;
     found->flags = entry->flags;
@@ -58,61 +58,84 @@ Result<Found> Inodes::finish(wire::ShardId shard,
 }
 
 template <typename Request>
-rt::CoResult<Found> Inodes::entry_call(wire::ShardId shard,
-                                       Request request,
-                                       Deadline by,
-                                       std::string_view name,
-                                       std::string_view data) {
-  if (shard.value >= backend_.pool.size()) {
-    co_return fail_errno(ENOENT);
-  }
-  TargetBuffer buffer = take_buffer();
-  rpc::Call call = rpc::make_call(request, name);
-  call.data = std::as_bytes(std::span(data));
-  call.into = *buffer;
-  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
-  co_return finish(shard, Request::kOpcode, std::move(reply), std::move(buffer));
+EntryCall<Request>::EntryCall(Inodes& inodes,
+                              wire::ShardId shard,
+                              const Request& request,
+                              Deadline by,
+                              std::string_view name,
+                              std::string_view data)
+    : inodes_(inodes),
+      shard_(shard),
+      request_(request),
+      buffer_(inodes.take_buffer()),
+      call_(rpc::make_call(request_, name)),
+      reply_(inodes.backend_.pool, shard, call_, by) {
+  call_.data = std::as_bytes(std::span(data));
+  call_.into = *buffer_;
 }
 
-rt::CoStatus Inodes::plain_call(wire::ShardId shard, const rpc::Call& call, Deadline by) {
-  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
-  if (!reply) {
-    co_return std::unexpected(
-        name_node(std::move(reply.error()), backend_, shard, wire::to_string(call.opcode)));
+template <typename Request>
+Result<Found> EntryCall<Request>::await_resume() {
+  if (await_ready()) [[unlikely]] {  // an inode number that no shard of this file system made
+    return fail_errno(ENOENT);
   }
-  co_return Status{};
+  return inodes_.finish(shard_, Request::kOpcode, reply_.await_resume(), std::move(buffer_));
 }
+
+template <typename Request>
+Status PlainCall<Request>::await_resume() {
+  Result<rpc::Reply> reply = reply_.await_resume();
+  if (!reply) {
+    return std::unexpected(
+        name_node(std::move(reply.error()), backend_, shard_, wire::to_string(call_.opcode)));
+  }
+  return {};
+}
+
+template class EntryCall<wire::LookupRequest>;
+template class EntryCall<wire::OpenRequest>;
+template class EntryCall<wire::OpenInodeRequest>;
+template class EntryCall<wire::GetAttrRequest>;
+template class EntryCall<wire::SetAttrRequest>;
+template class EntryCall<wire::FsyncRequest>;
+template class EntryCall<wire::MkdirRequest>;
+template class EntryCall<wire::SymlinkRequest>;
+template class EntryCall<wire::LinkRequest>;
+template class EntryCall<wire::MakeSpecialRequest>;
+template class PlainCall<wire::UnlinkRequest>;
+template class PlainCall<wire::RmdirRequest>;
+template class PlainCall<wire::RenameRequest>;
 
 // --- Inodes --------------------------------------------------------------------------------------
 
-rt::CoResult<Found> Inodes::get_attr(wire::InodeId inode, Deadline by) {
+EntryCall<wire::GetAttrRequest> Inodes::get_attr(wire::InodeId inode, Deadline by) {
   wire::GetAttrRequest request;
   request.inode = inode.value;
-  return entry_call(inode.home(), request, by);
+  return {*this, inode.home(), request, by};
 }
 
-rt::CoResult<Found> Inodes::set_attr(wire::InodeId inode,
-                                     wire::SetAttrRequest request,
-                                     Deadline by) {
+EntryCall<wire::SetAttrRequest> Inodes::set_attr(wire::InodeId inode,
+                                                 wire::SetAttrRequest request,
+                                                 Deadline by) {
   request.inode = inode.value;
-  return entry_call(inode.home(), request, by);
+  return {*this, inode.home(), request, by};
 }
 
-rt::CoResult<Found> Inodes::open(wire::InodeId inode,
-                                 std::uint32_t flags,
-                                 std::uint64_t open_number,
-                                 Deadline by) {
+EntryCall<wire::OpenInodeRequest> Inodes::open(wire::InodeId inode,
+                                               std::uint32_t flags,
+                                               std::uint64_t open_number,
+                                               Deadline by) {
   wire::OpenInodeRequest request;
   request.inode = inode.value;
   request.flags = flags;
   request.open_number = open_number;
-  return entry_call(inode.home(), request, by);
+  return {*this, inode.home(), request, by};
 }
 
-rt::CoResult<Found> Inodes::fsync(wire::InodeId inode, Deadline by) {
+EntryCall<wire::FsyncRequest> Inodes::fsync(wire::InodeId inode, Deadline by) {
   wire::FsyncRequest request;
   request.inode = inode.value;
-  return entry_call(inode.home(), request, by);
+  return {*this, inode.home(), request, by};
 }
 
 rt::CoResult<wire::InodeRangeReply> Inodes::made_since_start(wire::ShardId shard, Deadline by) {
@@ -126,23 +149,23 @@ rt::CoResult<wire::InodeRangeReply> Inodes::made_since_start(wire::ShardId shard
 
 // --- Entries -------------------------------------------------------------------------------------
 
-rt::CoResult<Found> Inodes::lookup(wire::InodeId parent,
-                                   std::string_view name,
-                                   Deadline by,
-                                   std::uint16_t flags) {
+EntryCall<wire::LookupRequest> Inodes::lookup(wire::InodeId parent,
+                                              std::string_view name,
+                                              Deadline by,
+                                              std::uint16_t flags) {
   wire::LookupRequest request;
   request.parent = parent.value;
   request.name_bytes = length(name);
   request.flags = flags;
-  return entry_call(shard_of(parent, name), request, by, name);
+  return {*this, shard_of(parent, name), request, by, name};
 }
 
-rt::CoResult<Found> Inodes::open_entry(wire::InodeId parent,
-                                       std::string_view name,
-                                       std::uint32_t flags,
-                                       const NewInode& new_file,
-                                       std::uint64_t open_number,
-                                       Deadline by) {
+EntryCall<wire::OpenRequest> Inodes::open_entry(wire::InodeId parent,
+                                                std::string_view name,
+                                                std::uint32_t flags,
+                                                const NewInode& new_file,
+                                                std::uint64_t open_number,
+                                                Deadline by) {
   wire::OpenRequest request;
   request.parent = parent.value;
   request.flags = flags;
@@ -151,86 +174,89 @@ rt::CoResult<Found> Inodes::open_entry(wire::InodeId parent,
   request.chunk_bytes = new_file.chunk_bytes;
   request.name_bytes = length(name);
   request.open_number = open_number;
-  return entry_call(shard_of(parent, name), request, by, name);
+  return {*this, shard_of(parent, name), request, by, name};
 }
 
-rt::CoResult<Found> Inodes::mkdir(wire::InodeId parent,
-                                  std::string_view name,
-                                  const NewInode& directory,
-                                  Deadline by) {
+EntryCall<wire::MkdirRequest> Inodes::mkdir(wire::InodeId parent,
+                                            std::string_view name,
+                                            const NewInode& directory,
+                                            Deadline by) {
   wire::MkdirRequest request;
   request.parent = parent.value;
   request.mode = directory.mode;
   set_owner(request, directory);
   request.name_bytes = length(name);
-  return entry_call(shard_of(parent, name), request, by, name);
+  return {*this, shard_of(parent, name), request, by, name};
 }
 
-rt::CoResult<Found> Inodes::symlink(wire::InodeId parent,
-                                    std::string_view name,
-                                    std::string_view target,
-                                    const NewInode& link,
-                                    Deadline by) {
+EntryCall<wire::SymlinkRequest> Inodes::symlink(wire::InodeId parent,
+                                                std::string_view name,
+                                                std::string_view target,
+                                                const NewInode& link,
+                                                Deadline by) {
   wire::SymlinkRequest request;
   request.parent = parent.value;
   set_owner(request, link);
   request.target_bytes = length(target);
   request.name_bytes = length(name);
-  return entry_call(shard_of(parent, name), request, by, name, target);
+  return {*this, shard_of(parent, name), request, by, name, target};
 }
 
-rt::CoResult<Found> Inodes::link(wire::InodeId inode,
-                                 wire::InodeId parent,
-                                 std::string_view name,
-                                 Deadline by) {
+EntryCall<wire::LinkRequest> Inodes::link(wire::InodeId inode,
+                                          wire::InodeId parent,
+                                          std::string_view name,
+                                          Deadline by) {
   wire::LinkRequest request;
   request.inode = inode.value;
   request.parent = parent.value;
   request.name_bytes = length(name);
-  return entry_call(shard_of(parent, name), request, by, name);
+  return {*this, shard_of(parent, name), request, by, name};
 }
 
-rt::CoResult<Found> Inodes::make_special(wire::InodeId parent,
-                                         std::string_view name,
-                                         const NewInode& special,
-                                         Deadline by) {
+EntryCall<wire::MakeSpecialRequest> Inodes::make_special(wire::InodeId parent,
+                                                         std::string_view name,
+                                                         const NewInode& special,
+                                                         Deadline by) {
   wire::MakeSpecialRequest request;
   request.parent = parent.value;
   request.mode = special.mode;
   set_owner(request, special);
   request.device = special.device;
   request.name_bytes = length(name);
-  return entry_call(shard_of(parent, name), request, by, name);
+  return {*this, shard_of(parent, name), request, by, name};
 }
 
-rt::CoStatus Inodes::unlink(wire::InodeId parent, std::string_view name, Deadline by) {
+PlainCall<wire::UnlinkRequest> Inodes::unlink(wire::InodeId parent,
+                                              std::string_view name,
+                                              Deadline by) {
   wire::UnlinkRequest request;
   request.parent = parent.value;
   request.name_bytes = length(name);
-  co_return co_await plain_call(shard_of(parent, name), rpc::make_call(request, name), by);
+  return {backend_, shard_of(parent, name), request, by, name};
 }
 
-rt::CoStatus Inodes::rmdir(wire::InodeId parent, std::string_view name, Deadline by) {
+PlainCall<wire::RmdirRequest> Inodes::rmdir(wire::InodeId parent,
+                                            std::string_view name,
+                                            Deadline by) {
   wire::RmdirRequest request;
   request.parent = parent.value;
   request.name_bytes = length(name);
-  co_return co_await plain_call(shard_of(parent, name), rpc::make_call(request, name), by);
+  return {backend_, shard_of(parent, name), request, by, name};
 }
 
-rt::CoStatus Inodes::rename(wire::InodeId old_parent,
-                            std::string_view old_name,
-                            wire::InodeId new_parent,
-                            std::string_view new_name,
-                            std::uint32_t flags,
-                            Deadline by) {
+PlainCall<wire::RenameRequest> Inodes::rename(wire::InodeId old_parent,
+                                              std::string_view old_name,
+                                              wire::InodeId new_parent,
+                                              std::string_view new_name,
+                                              std::uint32_t flags,
+                                              Deadline by) {
   wire::RenameRequest request;
   request.old_parent = old_parent.value;
   request.new_parent = new_parent.value;
   request.flags = flags;
   request.old_name_bytes = length(old_name);
   request.new_name_bytes = length(new_name);
-  rpc::Call call = rpc::make_call(request, old_name, new_name);
-  co_return co_await plain_call(shard_of(old_parent, old_name), call, by);
+  return {backend_, shard_of(old_parent, old_name), request, by, old_name, new_name};
 }
 
 }  // namespace benchfs::client

@@ -1,5 +1,7 @@
 // Requests about inodes and directory entries: one call is one request to one shard.
 //
+// A request is awaited where it is made: it lives in its caller's frame and has none of its own.
+//
 // Nothing is cached or looked up again here. An entry whose inode lives on another shard comes back
 // remote (Found::is_remote); ask the inode itself then. ENOENT or ESTALE of a request about an
 // inode: it is gone. ESTALE of a request about an entry: its directory is gone.
@@ -19,6 +21,9 @@
 
 namespace benchfs::client {
 
+// Room for a symlink's target in a reply.
+using TargetBuffer = std::unique_ptr<std::array<std::byte, wire::kMaxPathBytes>>;
+
 // Who owns a new inode, and its permission bits.
 struct NewInode {
   std::uint32_t mode = 0;
@@ -26,6 +31,70 @@ struct NewInode {
   std::uint32_t gid = 0;
   std::uint32_t chunk_bytes = 0;  // files: 0 = the file system's
   std::uint32_t device = 0;       // devices
+};
+
+class Inodes;
+
+// A request whose reply is an entry; a symlink's target may come with it.
+template <typename Request>
+class EntryCall {
+ public:
+  EntryCall(Inodes& inodes,
+            wire::ShardId shard,
+            const Request& request,
+            Deadline by,
+            std::string_view name = {},
+            std::string_view data = {});
+  EntryCall(const EntryCall&) = delete;
+  EntryCall& operator=(const EntryCall&) = delete;
+  ~EntryCall() = default;
+
+  [[nodiscard]] bool await_ready() const { return reply_.await_ready(); }
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) {
+    return reply_.await_suspend(caller);
+  }
+  Result<Found> await_resume();
+
+ private:
+  Inodes& inodes_;
+  wire::ShardId shard_;
+  Request request_;
+  TargetBuffer buffer_;
+  rpc::Call call_;
+  rpc::PooledCall reply_;
+};
+
+// A request whose reply says no more than that it was done.
+template <typename Request>
+class PlainCall {
+ public:
+  PlainCall(Backend& backend,
+            wire::ShardId shard,
+            const Request& request,
+            Deadline by,
+            std::string_view name,
+            std::string_view second_name = {})
+      : backend_(backend),
+        shard_(shard),
+        request_(request),
+        call_(rpc::make_call(request_, name, second_name)),
+        reply_(backend.pool, shard, call_, by) {}
+  PlainCall(const PlainCall&) = delete;
+  PlainCall& operator=(const PlainCall&) = delete;
+  ~PlainCall() = default;
+
+  [[nodiscard]] bool await_ready() const { return reply_.await_ready(); }
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) {
+    return reply_.await_suspend(caller);
+  }
+  Status await_resume();
+
+ private:
+  Backend& backend_;
+  wire::ShardId shard_;
+  Request request_;
+  rpc::Call call_;
+  rpc::PooledCall reply_;
 };
 
 class Inodes {
@@ -38,79 +107,72 @@ class Inodes {
   [[nodiscard]] wire::ShardId shard_of(wire::InodeId parent, std::string_view name) const;
 
   // `flags`: wire::LookupFlags.
-  rt::CoResult<Found> lookup(wire::InodeId parent,
-                             std::string_view name,
-                             Deadline by,
-                             std::uint16_t flags = 0);
+  EntryCall<wire::LookupRequest> lookup(wire::InodeId parent,
+                                        std::string_view name,
+                                        Deadline by,
+                                        std::uint16_t flags = 0);
   // Opens, or creates as wire::OpenFlags say. A remote entry or a symlink is only returned.
-  rt::CoResult<Found> open_entry(wire::InodeId parent,
-                                 std::string_view name,
-                                 std::uint32_t flags,
-                                 const NewInode& new_file,
-                                 std::uint64_t open_number,
-                                 Deadline by);
-  rt::CoResult<Found> open(wire::InodeId inode,
-                           std::uint32_t flags,
-                           std::uint64_t open_number,
-                           Deadline by);
-  rt::CoResult<Found> get_attr(wire::InodeId inode, Deadline by);
+  EntryCall<wire::OpenRequest> open_entry(wire::InodeId parent,
+                                          std::string_view name,
+                                          std::uint32_t flags,
+                                          const NewInode& new_file,
+                                          std::uint64_t open_number,
+                                          Deadline by);
+  EntryCall<wire::OpenInodeRequest> open(wire::InodeId inode,
+                                         std::uint32_t flags,
+                                         std::uint64_t open_number,
+                                         Deadline by);
+  EntryCall<wire::GetAttrRequest> get_attr(wire::InodeId inode, Deadline by);
   // `request.inode` is filled in.
-  rt::CoResult<Found> set_attr(wire::InodeId inode, wire::SetAttrRequest request, Deadline by);
+  EntryCall<wire::SetAttrRequest> set_attr(wire::InodeId inode,
+                                           wire::SetAttrRequest request,
+                                           Deadline by);
 
   // Everything written to the file so far is on the servers' devices.
-  rt::CoResult<Found> fsync(wire::InodeId inode, Deadline by);
+  EntryCall<wire::FsyncRequest> fsync(wire::InodeId inode, Deadline by);
   // Which inodes the shard has made since it started: all others of its numbers are lost.
   rt::CoResult<wire::InodeRangeReply> made_since_start(wire::ShardId shard, Deadline by);
 
-  rt::CoResult<Found> mkdir(wire::InodeId parent,
-                            std::string_view name,
-                            const NewInode& directory,
-                            Deadline by);
-  rt::CoResult<Found> symlink(wire::InodeId parent,
-                              std::string_view name,
-                              std::string_view target,
-                              const NewInode& link,
-                              Deadline by);
+  EntryCall<wire::MkdirRequest> mkdir(wire::InodeId parent,
+                                      std::string_view name,
+                                      const NewInode& directory,
+                                      Deadline by);
+  EntryCall<wire::SymlinkRequest> symlink(wire::InodeId parent,
+                                          std::string_view name,
+                                          std::string_view target,
+                                          const NewInode& link,
+                                          Deadline by);
   // One more name of an inode. ENOENT: the inode is gone.
-  rt::CoResult<Found> link(wire::InodeId inode,
-                           wire::InodeId parent,
-                           std::string_view name,
-                           Deadline by);
+  EntryCall<wire::LinkRequest> link(wire::InodeId inode,
+                                    wire::InodeId parent,
+                                    std::string_view name,
+                                    Deadline by);
   // A fifo, a socket or a device: `special.mode` has its type.
-  rt::CoResult<Found> make_special(wire::InodeId parent,
-                                   std::string_view name,
-                                   const NewInode& special,
-                                   Deadline by);
-  rt::CoStatus unlink(wire::InodeId parent, std::string_view name, Deadline by);
-  rt::CoStatus rmdir(wire::InodeId parent, std::string_view name, Deadline by);
+  EntryCall<wire::MakeSpecialRequest> make_special(wire::InodeId parent,
+                                                   std::string_view name,
+                                                   const NewInode& special,
+                                                   Deadline by);
+  PlainCall<wire::UnlinkRequest> unlink(wire::InodeId parent, std::string_view name, Deadline by);
+  PlainCall<wire::RmdirRequest> rmdir(wire::InodeId parent, std::string_view name, Deadline by);
   // `flags`: wire::RenameFlags.
-  rt::CoStatus rename(wire::InodeId old_parent,
-                      std::string_view old_name,
-                      wire::InodeId new_parent,
-                      std::string_view new_name,
-                      std::uint32_t flags,
-                      Deadline by);
+  PlainCall<wire::RenameRequest> rename(wire::InodeId old_parent,
+                                        std::string_view old_name,
+                                        wire::InodeId new_parent,
+                                        std::string_view new_name,
+                                        std::uint32_t flags,
+                                        Deadline by);
 
  private:
-  using TargetBuffer = std::unique_ptr<std::array<std::byte, wire::kMaxPathBytes>>;
-
-  // A call whose reply is an entry; a symlink's target may come with it.
   template <typename Request>
-  rt::CoResult<Found> entry_call(wire::ShardId shard,
-                                 Request request,
-                                 Deadline by,
-                                 std::string_view name = {},
-                                 std::string_view data = {});
+  friend class EntryCall;
   [[nodiscard]] TargetBuffer take_buffer();
   Result<Found> finish(wire::ShardId shard,
                        wire::Opcode opcode,
-                       Result<rpc::Reply> reply,
+                       const Result<rpc::Reply>& reply,
                        TargetBuffer buffer);
-  rt::CoStatus plain_call(wire::ShardId shard, const rpc::Call& call, Deadline by);
 
   Backend& backend_;
-  // Room for a symlink's target in a reply; almost never used, so it is kept and not made each
-  // time.
+  // Almost never used, so they are kept and not made each time.
   std::vector<TargetBuffer> target_buffers_;
 };
 

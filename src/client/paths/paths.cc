@@ -23,50 +23,68 @@ Error Paths::lost_inode(const Attempt::Gone& gone) const {
       EIO, fmt::format("{} restarted and lost the file; its name is still there", nodes));
 }
 
-rt::CoResult<Found> Paths::look_up(Attempt& attempt, const PathWalk& walk, Wanted wanted) {
+Result<Found> Paths::remember(Attempt& attempt,
+                              const PathWalk& walk,
+                              const DirectoryCache::Question& question,
+                              Result<Found> found) {
   wire::InodeId parent = walk.directory();
-  DirectoryCache::Question question =
-      directories_.ask(inodes_.shard_of(parent, walk.name()), attempt.walked_at());
-  std::uint16_t flags = wanted == Wanted::kEntry ? wire::kLookupName : 0;
-  Result<Found> found = attempt.in_directory(
-      parent, co_await inodes_.lookup(parent, walk.name(), attempt.deadline(), flags));
-  if (!found) {
-    co_return found;
-  }
-  if (found->attr.is_directory()) {
+  if (found && found->attr.is_directory()) {
     Nanos lease = lease_of(question.shard);
     directories_.put(parent, walk.name(), found->attr.id(), question, lease);
     if (!found->is_remote()) {
       directories_.put_inheritance(found->attr, question.asked_at, lease);
     }
   }
-  if (wanted == Wanted::kInode && found->is_remote()) {
+  return attempt.in_directory(parent, std::move(found));
+}
+
+rt::CoResult<Found> Paths::look_up(Attempt& attempt, const PathWalk& walk, Wanted wanted) {
+  DirectoryCache::Question question = ask(attempt, walk);
+  std::uint16_t flags = wanted == Wanted::kEntry ? wire::kLookupName : 0;
+  Result<Found> found =
+      remember(attempt,
+               walk,
+               question,
+               co_await inodes_.lookup(walk.directory(), walk.name(), attempt.deadline(), flags));
+  if (found && wanted == Wanted::kInode && found->is_remote()) {
     wire::InodeId inode = found->attr.id();
     co_return attempt.on_inode(inode, co_await inodes_.get_attr(inode, attempt.deadline()));
   }
   co_return found;
 }
 
-rt::CoResult<NewInode> Paths::new_inode(Attempt& attempt,
-                                        const PathWalk& walk,
-                                        std::uint32_t mode,
-                                        bool is_directory) {
-  wire::InodeId parent = walk.directory();
-  auto inherited = directories_.find_inheritance(parent, attempt.walked_at());
-  if (!inherited) {
-    BootTime asked_at = boot_now();
-    BENCHFS_CO_TRY(
-        Found found,
-        attempt.on_directory(parent, co_await inodes_.get_attr(parent, attempt.deadline())));
-    directories_.put_inheritance(found.attr, asked_at, lease_of(parent.home()));
-    inherited = {found.attr.gid, (found.attr.mode & S_ISGID) != 0};
-  }
-  NewInode inode{.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
-  if (inherited->is_setgid) {
-    inode.gid = inherited->gid;
+namespace {
+NewInode inherit(NewInode inode, const DirectoryCache::Inheritance& inherited, bool is_directory) {
+  if (inherited.is_setgid) {
+    inode.gid = inherited.gid;
     inode.mode |= is_directory ? std::uint32_t{S_ISGID} : 0U;
   }
-  co_return inode;
+  return inode;
+}
+}  // namespace
+
+rt::MaybeTask<Result<NewInode>> Paths::new_inode(Attempt& attempt,
+                                                 const PathWalk& walk,
+                                                 std::uint32_t mode,
+                                                 bool is_directory) {
+  wire::InodeId parent = walk.directory();
+  NewInode inode{.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
+  if (auto inherited = directories_.find_inheritance(parent, attempt.walked_at())) {
+    return inherit(inode, *inherited, is_directory);
+  }
+  return ask_and_inherit(attempt, parent, inode, is_directory);
+}
+
+rt::CoResult<NewInode> Paths::ask_and_inherit(Attempt& attempt,
+                                              wire::InodeId parent,
+                                              NewInode inode,
+                                              bool is_directory) {
+  BootTime asked_at = boot_now();
+  BENCHFS_CO_TRY(
+      Found found,
+      attempt.on_directory(parent, co_await inodes_.get_attr(parent, attempt.deadline())));
+  directories_.put_inheritance(found.attr, asked_at, lease_of(parent.home()));
+  co_return inherit(inode, {found.attr.gid, (found.attr.mode & S_ISGID) != 0}, is_directory);
 }
 
 // Connects to the shard of the last component. That may take long, and the directory may be renamed
@@ -159,7 +177,17 @@ rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, const std::string& pat
                                co_await inodes_.get_attr(walk.directory(), attempt.deadline())));
       co_return found.attr;
     }
-    Result<Found> found = co_await look_up(attempt, walk, Wanted::kInode);
+    // As look_up(), without a coroutine between this one and the request.
+    DirectoryCache::Question question = ask(attempt, walk);
+    Result<Found> found =
+        remember(attempt,
+                 walk,
+                 question,
+                 co_await inodes_.lookup(walk.directory(), walk.name(), attempt.deadline()));
+    if (found && found->is_remote()) [[unlikely]] {
+      wire::InodeId inode = found->attr.id();
+      found = attempt.on_inode(inode, co_await inodes_.get_attr(inode, attempt.deadline()));
+    }
     if (!found) {
       co_return std::unexpected(std::move(found.error()));
     }

@@ -94,11 +94,23 @@ class Paths {
   // that lives. Remembers directories.
   enum class Wanted : std::uint8_t { kEntry, kInode };
   rt::CoResult<Found> look_up(Attempt& attempt, const PathWalk& walk, Wanted wanted);
+  [[nodiscard]] DirectoryCache::Question ask(const Attempt& attempt, const PathWalk& walk) const {
+    return directories_.ask(inodes_.shard_of(walk.directory(), walk.name()), attempt.walked_at());
+  }
+  // What was found by name; a directory is remembered.
+  Result<Found> remember(Attempt& attempt,
+                         const PathWalk& walk,
+                         const DirectoryCache::Question& question,
+                         Result<Found> found);
   // A new inode in the directory of `walk`: its owner, and what a set-gid directory hands on.
-  rt::CoResult<NewInode> new_inode(Attempt& attempt,
-                                   const PathWalk& walk,
-                                   std::uint32_t mode,
-                                   bool is_directory);
+  rt::MaybeTask<Result<NewInode>> new_inode(Attempt& attempt,
+                                            const PathWalk& walk,
+                                            std::uint32_t mode,
+                                            bool is_directory);
+  rt::CoResult<NewInode> ask_and_inherit(Attempt& attempt,
+                                         wire::InodeId parent,
+                                         NewInode inode,
+                                         bool is_directory);
   // Finds the inode that the path names.
   rt::CoResult<wire::Attr> resolve(Attempt& attempt, const std::string& path, Follow follow);
 

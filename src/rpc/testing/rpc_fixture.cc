@@ -322,7 +322,10 @@ Client::~Client() {
 }
 
 Result<Reply> Client::call(const Call& call, Deadline deadline, wire::ShardId shard) {
-  return reactor_->block_on(pool_->call(shard, call, deadline));
+  auto wait = [&]() -> rt::CoResult<Reply> {
+    co_return co_await pool_->call(shard, call, deadline);
+  };
+  return reactor_->block_on(wait());
 }
 
 Client::Pending Client::start(const Call& call, Deadline deadline, wire::ShardId shard) {

@@ -105,6 +105,19 @@ rt::CoResult<wire::Attr> Files::settled_attr(wire::InodeId inode, Deadline deadl
   }
 }
 
+bool Files::get_attr_at_once(rpc::Request& request) {
+  Result<wire::GetAttrRequest> body = decode<wire::GetAttrRequest>(request);
+  if (!body || !is_at_rest(wire::InodeId{body->inode})) {
+    return false;
+  }
+  Result<wire::Attr> attr = store_.attr(wire::InodeId{body->inode});
+  if (!attr || attr->is_symlink()) {
+    return false;
+  }
+  request.answer(wire::EntryReply{*attr, 0, 0});
+  return true;
+}
+
 rt::Task<void> Files::get_attr(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::GetAttrRequest>(request));
   BENCHFS_SERVE_TRY(

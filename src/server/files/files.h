@@ -58,6 +58,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   }
 
   rt::Task<void> get_attr(rpc::Request& request);
+  // See Entries.
+  bool get_attr_at_once(rpc::Request& request);
   rt::Task<void> set_attr(rpc::Request& request);
   rt::Task<void> readlink(rpc::Request& request);
   rt::Task<void> open_inode(rpc::Request& request);

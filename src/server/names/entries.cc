@@ -38,6 +38,101 @@ bool Entries::is_replaced(EntryRef key, meta::Entry entry) const {
   return !now || now->inode != entry.inode;
 }
 
+// --- At once -------------------------------------------------------------------------------------
+
+namespace {
+bool answer_attr(rpc::Request& request, const Result<wire::Attr>& attr) {
+  if (!attr || attr->is_symlink()) {
+    return false;
+  }
+  request.answer(wire::EntryReply{*attr, 0, 0});
+  return true;
+}
+}  // namespace
+
+bool Entries::lookup_at_once(rpc::Request& request) {
+  wire::LookupRequest body;
+  Result<EntryRef> key = decode_entry(request, body);
+  if (!key || shared_.is_locked(*key)) {
+    return false;
+  }
+  Result<meta::Entry> entry = shared_.find(*key);
+  if (!entry) {
+    if (is_busy(entry)) {
+      return false;
+    }
+    request.answer_error(entry.error());
+    return true;
+  }
+  if (S_ISDIR(entry->type)) {
+    leases_.grant(key->key(), request.client_uid(), mono_now());
+  }
+  if (!shared_.peers.is_self(entry->inode.home())) {
+    request.answer(wire::EntryReply{remote_attr(*entry), wire::kEntryRemote, 0});
+    return true;
+  }
+  if (S_ISDIR(entry->type) && (body.flags & wire::kLookupName) != 0) {
+    return answer_attr(request, shared_.store.attr(entry->inode));
+  }
+  auto attr = shared_.inodes.exact_attr(entry->inode, request.deadline());
+  return attr.await_ready() && answer_attr(request, attr.await_resume());
+}
+
+bool Entries::open_at_once(rpc::Request& request) {
+  wire::OpenRequest body;
+  Result<EntryRef> key = decode_entry(request, body);
+  body.chunk_bytes = body.chunk_bytes == 0 ? chunk_bytes_ : body.chunk_bytes;
+  OpenKey open{request.client_uid(), body.open_number, request.session_id()};
+  if (!key || !is_possible(body.chunk_bytes) || body.open_number == 0 || shared_.is_locked(*key) ||
+      shared_.inodes.find_open(open)) {
+    return false;
+  }
+  bool may_create = (body.flags & wire::kOpenCreate) != 0;
+  Result<meta::Entry> entry = shared_.find(*key);
+  if (!entry) {
+    if (!may_create || !entry.error().is_posix(ENOENT) || !shared_.marks.may_change(key->parent)) {
+      return false;
+    }
+    Result<wire::Attr> attr = create_file(*key, body, open);
+    if (!attr) {
+      return false;
+    }
+    request.answer(wire::EntryReply{*attr, wire::kEntryCreated, 0});
+    return true;
+  }
+  bool must_create = may_create && (body.flags & wire::kOpenExclusive) != 0;
+  if (must_create || !S_ISREG(entry->type) || !shared_.peers.is_self(entry->inode.home())) {
+    return false;
+  }
+  auto opened = shared_.inodes.open(entry->inode, open, body.flags, request.deadline());
+  if (!opened.await_ready()) {
+    return false;
+  }
+  Result<wire::Attr> attr = opened.await_resume();
+  if (!attr) {
+    return false;
+  }
+  request.answer(wire::EntryReply{*attr, 0, 0});
+  return true;
+}
+
+bool Entries::unlink_at_once(rpc::Request& request) {
+  wire::UnlinkRequest body;
+  Result<EntryRef> key = decode_entry(request, body);
+  if (!key || shared_.is_locked(*key)) {
+    return false;
+  }
+  Result<meta::Entry> entry = shared_.find(*key);
+  if (!entry || S_ISDIR(entry->type) || !shared_.peers.is_self(entry->inode.home()) ||
+      !shared_.marks.may_change(key->parent) ||
+      !shared_.change(meta::RemoveEntry{key->parent, key->name, wall_now_ns()})) {
+    return false;
+  }
+  shared_.inodes.drop(entry->inode);
+  request.answer(wire::NoReply{});
+  return true;
+}
+
 // --- Finding and opening -------------------------------------------------------------------------
 
 rt::CoResult<meta::Entry> Entries::try_find(EntryRef key, Deadline deadline) {
@@ -89,8 +184,7 @@ rt::Task<void> Entries::open(rpc::Request& request) {
   wire::OpenRequest body;
   BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
   body.chunk_bytes = body.chunk_bytes == 0 ? chunk_bytes_ : body.chunk_bytes;
-  if (body.chunk_bytes < wire::kMinChunkBytes || body.chunk_bytes > chunk_bytes_ ||
-      (body.chunk_bytes & (body.chunk_bytes - 1)) != 0) {
+  if (!is_possible(body.chunk_bytes)) {
     co_await request.reply_error(
         Error{Errc::kPosix,
               EINVAL,
@@ -136,20 +230,11 @@ rt::CoResult<Entries::Found> Entries::try_open(EntryRef key,
       if (!entry.error().is_posix(ENOENT) || (body.flags & wire::kOpenCreate) == 0) {
         co_return std::unexpected(std::move(entry.error()));
       }
-      meta::NewInode inode{.mode = S_IFREG | (body.mode & kPermissionBits),
-                           .uid = body.uid,
-                           .gid = body.gid,
-                           .layout = cluster::make_layout(
-                               shared_.peers.self, shared_.peers.shard_count, body.chunk_bytes),
-                           .target = {}};
       if (!shared_.marks.may_change(key.parent)) [[unlikely]] {
         BENCHFS_CO_TRY_VOID(co_await shared_.marks.prepare(key.parent, deadline));
         continue;
       }
-      BENCHFS_CO_TRY(wire::Attr attr,
-                     shared_.explain_busy(
-                         key.parent, shared_.inodes.create_open(key, inode, open, body.flags)));
-      shared_.marks.note(key.parent, attr.ctime_ns);
+      BENCHFS_CO_TRY(wire::Attr attr, create_file(key, body, open));
       co_return Found{attr, wire::kEntryCreated};
     }
     if ((body.flags & wire::kOpenCreate) != 0 && (body.flags & wire::kOpenExclusive) != 0) {
@@ -169,6 +254,21 @@ rt::CoResult<Entries::Found> Entries::try_open(EntryRef key,
       co_return lost_inode();
     }
   }
+}
+
+Result<wire::Attr> Entries::create_file(EntryRef key, const wire::OpenRequest& body, OpenKey open) {
+  meta::NewInode inode{.mode = S_IFREG | (body.mode & kPermissionBits),
+                       .uid = body.uid,
+                       .gid = body.gid,
+                       .layout = cluster::make_layout(
+                           shared_.peers.self, shared_.peers.shard_count, body.chunk_bytes),
+                       .target = {}};
+  Result<wire::Attr> attr =
+      shared_.explain_busy(key.parent, shared_.inodes.create_open(key, inode, open, body.flags));
+  if (attr) {
+    shared_.marks.note(key.parent, attr->ctime_ns);
+  }
+  return attr;
 }
 
 rt::MaybeTask<Result<wire::Attr>> Entries::open_existing(meta::Entry entry,

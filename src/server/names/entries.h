@@ -18,6 +18,12 @@ class Entries {
   Entries(NamesShared& shared, DirectoryLeases& leases, std::uint32_t chunk_bytes)
       : shared_(shared), leases_(leases), chunk_bytes_(chunk_bytes) {}
 
+  // Serve what is usual and need not wait (rpc::Service::serve_at_once()). False, and nothing has
+  // changed, for everything else: the functions below serve that.
+  bool lookup_at_once(rpc::Request& request);
+  bool open_at_once(rpc::Request& request);
+  bool unlink_at_once(rpc::Request& request);
+
   rt::Task<void> lookup(rpc::Request& request);
   rt::Task<void> open(rpc::Request& request);
   rt::Task<void> mkdir(rpc::Request& request);
@@ -37,6 +43,12 @@ class Entries {
                                const wire::OpenRequest& body,
                                OpenKey open,
                                Deadline deadline);
+  [[nodiscard]] bool is_possible(std::uint32_t chunk_bytes) const {
+    return chunk_bytes >= wire::kMinChunkBytes && chunk_bytes <= chunk_bytes_ &&
+           (chunk_bytes & (chunk_bytes - 1)) == 0;
+  }
+  // A file in a directory that marks.may_change().
+  Result<wire::Attr> create_file(EntryRef key, const wire::OpenRequest& body, OpenKey open);
   // An entry whose inode lives on this shard.
   rt::MaybeTask<Result<wire::Attr>> open_existing(meta::Entry entry,
                                                   std::uint32_t flags,

@@ -1,0 +1,70 @@
+#include "rpc/pooled_call.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "rpc/connection_pool.h"
+
+namespace benchfs::rpc {
+
+PooledCall::PooledCall(ConnectionPool& pool,
+                       wire::ShardId shard,
+                       const Call& call,
+                       Deadline deadline)
+    : pool_(pool), shard_(shard), call_(call), deadline_(deadline) {
+  // Inode numbers come from servers; one of another file system must not lead astray.
+  if (shard.value < pool.size()) [[likely]] {
+    exchange_.emplace(pool.at(shard), call, deadline, mono_now_coarse());
+  }
+}
+
+std::coroutine_handle<> PooledCall::await_suspend(std::coroutine_handle<> caller) {
+  if (exchange_->try_begin(caller, *this)) [[likely]] {
+    return std::noop_coroutine();
+  }
+  detour_.emplace(call_slowly());
+  return detour_->start(caller);
+}
+
+std::coroutine_handle<> PooledCall::go_on(std::coroutine_handle<> caller) {
+  detour_.emplace(end_slowly());
+  return detour_->start(caller);
+}
+
+rt::Task<void> PooledCall::call_slowly() {
+  if (pool_.at(shard_).state() == Connection::State::kReady) {
+    co_await repeat_if_failed(co_await *exchange_);
+  } else {
+    result_.emplace(co_await pool_.call_again(
+        pool_.at(shard_), *exchange_, call_, deadline_, Error{Errc::kOk}));
+  }
+}
+
+rt::Task<void> PooledCall::end_slowly() {
+  co_await repeat_if_failed(co_await exchange_->end_slowly());
+}
+
+rt::Task<void> PooledCall::repeat_if_failed(Result<Reply> reply) {
+  if (!reply && reply.error().code != Errc::kPosix) {
+    reply = co_await pool_.call_again(
+        pool_.at(shard_), *exchange_, call_, deadline_, std::move(reply.error()));
+  }
+  result_.emplace(std::move(reply));
+}
+
+Result<Reply> PooledCall::await_resume() {
+  if (result_) [[unlikely]] {
+    return *std::move(result_);
+  }
+  if (!exchange_) [[unlikely]] {
+    return fail(Errc::kInvalidArgument,
+                fmt::format("{} on shard {}: there are {}",
+                            wire::to_string(call_.opcode),
+                            shard_.value,
+                            pool_.size()));
+  }
+  return exchange_->await_resume();
+}
+
+}  // namespace benchfs::rpc
