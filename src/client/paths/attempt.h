@@ -39,29 +39,30 @@ class Attempt {
 
   // Passes on the result of a request about an entry of `directory`; ESTALE: the directory is gone.
   template <typename T>
-  Result<T> in_directory(wire::InodeId directory, Result<T> result) {
+  Result<T>&& in_directory(wire::InodeId directory, Result<T>&& result) {
     return in_directories(directory, directory, std::move(result));
   }
   template <typename T>
-  Result<T> in_directories(wire::InodeId first, wire::InodeId second, Result<T> result) {
-    if (!result && result.error().is_posix(ESTALE)) {
+  Result<T>&& in_directories(wire::InodeId first, wire::InodeId second, Result<T>&& result) {
+    if (!result && result.error().is_posix(ESTALE)) [[unlikely]] {
       gone_ = {first, second};
       is_directory_ = true;
     }
-    return result;
+    return std::move(result);
   }
   // Passes on the result of a request about an inode that was found by name.
   template <typename T>
-  Result<T> on_inode(wire::InodeId inode, Result<T> result) {
-    if (!result && (result.error().is_posix(ESTALE) || result.error().is_posix(ENOENT))) {
+  Result<T>&& on_inode(wire::InodeId inode, Result<T>&& result) {
+    if (!result && (result.error().is_posix(ESTALE) || result.error().is_posix(ENOENT)))
+        [[unlikely]] {
       gone_ = {inode, inode};
     }
-    return result;
+    return std::move(result);
   }
 
   // The same for a directory on the way, which may have come from the directory cache.
   template <typename T>
-  Result<T> on_directory(wire::InodeId directory, Result<T> result) {
+  Result<T>&& on_directory(wire::InodeId directory, Result<T>&& result) {
     is_directory_ = !result;
     return on_inode(directory, std::move(result));
   }

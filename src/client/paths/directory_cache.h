@@ -53,25 +53,30 @@ class DirectoryCache {
     if (entries_.size() >= kMaxEntries) {
       entries_.clear();
     }
-    entries_.insert_or_assign(Key{parent, std::string(name)},
-                              Value{inode,
-                                    question.asked_at + usable(granted),
-                                    question.shard,
-                                    connection_of(question.shard)});
+    Value value{
+        inode, question.asked_at + usable(granted), question.shard, connection_of(question.shard)};
+    auto [at, is_new] = entries_.try_emplace(Key{parent, std::string(name)}, value);
+    if (!is_new) {
+      version_ += at->second.inode == inode ? 0 : 1;
+      at->second = value;
+    }
   }
-  // 0 when unknown.
-  [[nodiscard]] wire::InodeId find(wire::InodeId parent,
-                                   std::string_view name,
-                                   BootTime now = boot_now()) const {
+  struct Known {
+    wire::InodeId inode;  // 0: unknown
+    BootTime until;
+  };
+  [[nodiscard]] Known find(wire::InodeId parent,
+                           std::string_view name,
+                           BootTime now = boot_now()) const {
     auto found = entries_.find(KeyView{parent, name});
     if (found == entries_.end() || found->second.until <= now ||
         found->second.connection != connection_of(found->second.shard)) {
       return {};
     }
-    return found->second.inode;
+    return {found->second.inode, found->second.until};
   }
 
-  // Grows whenever something is forgotten.
+  // Grows whenever something is forgotten or replaced: what was found before may be wrong.
   [[nodiscard]] std::uint64_t version() const { return version_; }
 
   // What new entries inherit: the group, if the directory hands it on.

@@ -18,7 +18,7 @@ class DirectoryCacheTest : public ::testing::Test {
     cache_.put(kParent, name, kChild, cache_.ask(shard, asked_), kGranted);
   }
   [[nodiscard]] bool knows(std::string_view name, BootTime now) const {
-    return cache_.find(kParent, name, now) == kChild;
+    return cache_.find(kParent, name, now).inode == kChild;
   }
   [[nodiscard]] bool knows(std::string_view name) const { return knows(name, asked_); }
 
@@ -32,7 +32,7 @@ TEST_F(DirectoryCacheTest, AnEntryIsGoodForItsLeaseFromTheQuestion) {
   EXPECT_TRUE(knows("d", asked_ + kUsable - Nanos(1)));
   EXPECT_FALSE(knows("d", asked_ + kUsable));
   EXPECT_FALSE(knows("e"));
-  EXPECT_FALSE(cache_.find(kChild, "d", asked_).is_valid());
+  EXPECT_FALSE(cache_.find(kChild, "d", asked_).inode.is_valid());
 }
 
 TEST_F(DirectoryCacheTest, WhatIsForgottenDuringALookupIsNotCachedByIt) {
@@ -67,6 +67,16 @@ TEST_F(DirectoryCacheTest, AnAnswerOverAConnectionThatIsLostIsNotCached) {
 TEST_F(DirectoryCacheTest, NothingIsKeptWithoutALease) {
   cache_.put(kParent, "d", kChild, cache_.ask(kShard, asked_), Nanos::zero());
   EXPECT_FALSE(knows("d"));
+}
+
+TEST_F(DirectoryCacheTest, AnotherDirectoryUnderAKnownNameIsAChange) {
+  put("d");
+  std::uint64_t version = cache_.version();
+  put("d");
+  EXPECT_EQ(cache_.version(), version);
+  cache_.put(kParent, "d", kParent, cache_.ask(kShard, asked_), kGranted);
+  EXPECT_NE(cache_.version(), version);
+  EXPECT_EQ(cache_.find(kParent, "d", asked_).inode, kParent);
 }
 
 TEST_F(DirectoryCacheTest, IsBounded) {

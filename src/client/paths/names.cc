@@ -30,7 +30,7 @@ std::unexpected<Error> cannot_remove(std::string_view path) {
 rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt,
                                          const std::string& path,
                                          std::uint32_t mode) {
-  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return fail_errno(EEXIST);
@@ -54,7 +54,7 @@ rt::CoResult<wire::Attr> Paths::mkdir(std::string path, std::uint32_t mode) {
 }
 
 rt::CoStatus Paths::do_rmdir(Attempt& attempt, const std::string& path) {
-  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return cannot_remove(path);
@@ -71,7 +71,7 @@ rt::CoStatus Paths::rmdir(std::string path) {
 
 rt::CoStatus Paths::do_link(Attempt& attempt, const std::string& from, const std::string& to) {
   BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, from, Follow::kNo));
-  BENCHFS_CO_TRY(PathWalk walk, start_walk(to));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, to));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return fail_errno(EEXIST);
@@ -82,10 +82,9 @@ rt::CoStatus Paths::do_link(Attempt& attempt, const std::string& from, const std
   }
   Result<Found> linked =
       co_await inodes_.link(attr.id(), walk.directory(), walk.name(), attempt.deadline());
-  linked = !linked && linked.error().is_posix(ENOENT)
-               ? attempt.on_inode(attr.id(), std::move(linked))
-               : attempt.in_directory(walk.directory(), std::move(linked));
-  BENCHFS_CO_TRY_VOID(std::move(linked));
+  BENCHFS_CO_TRY_VOID(!linked && linked.error().is_posix(ENOENT)
+                          ? attempt.on_inode(attr.id(), std::move(linked))
+                          : attempt.in_directory(walk.directory(), std::move(linked)));
   co_return Status{};
 }
 
@@ -94,7 +93,7 @@ rt::CoStatus Paths::link(std::string from, std::string to) {
 }
 
 rt::CoStatus Paths::do_unlink(Attempt& attempt, const std::string& path) {
-  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return fail_errno(EISDIR);
@@ -115,9 +114,9 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
                               const std::string& from,
                               const std::string& to,
                               std::uint32_t flags) {
-  BENCHFS_CO_TRY(PathWalk old_walk, start_walk(from));
+  BENCHFS_CO_TRY(PathWalk old_walk, start_walk(attempt, from));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, old_walk));
-  BENCHFS_CO_TRY(PathWalk new_walk, start_walk(to));
+  BENCHFS_CO_TRY(PathWalk new_walk, start_walk(attempt, to));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, new_walk));
   bool may_replace = (flags & wire::kRenameNoReplace) == 0;
   if (old_walk.name().empty()) {
@@ -169,7 +168,7 @@ rt::CoStatus Paths::do_symlink(Attempt& attempt,
   if (target.size() > wire::kMaxPathBytes) {
     co_return fail_errno(ENAMETOOLONG);
   }
-  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return fail_errno(EEXIST);
@@ -190,7 +189,7 @@ rt::CoStatus Paths::symlink(std::string target, std::string path) {
 }
 
 rt::CoResult<std::string> Paths::do_readlink(Attempt& attempt, const std::string& path) {
-  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return fail_errno(EINVAL);

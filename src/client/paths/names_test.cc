@@ -179,6 +179,24 @@ TEST(DirectoriesByName, ARemovedDirectoryInTheCacheIsLookedUpAgain) {
   EXPECT_EQ(lookups[4].parent, kOtherDir.value);
 }
 
+TEST(DirectoriesByName, TheWayOfTheLastPathLeadsThroughWhatIsKnownNow) {
+  ScriptedShard shard;
+  shard.script(Opcode::kLookup,
+               {entry(directory_attr(kDir)),       // /d
+                entry(file_attr(kFile)),           // /d/f
+                entry(file_attr(kFile)),           // /d/g
+                entry(directory_attr(kOtherDir)),  // /d: replaced
+                entry(file_attr(kOtherFile))});    // /d/f
+  ClientUnderTest client({&shard});
+  for (const char* path : {"/d/f", "/d/g", "/d", "/d/f"}) {
+    ASSERT_TRUE(client.run(client.fs().stat(path))) << path;
+  }
+  std::vector<wire::LookupRequest> lookups = shard.requests<wire::LookupRequest>();
+  ASSERT_EQ(lookups.size(), 5U);
+  EXPECT_EQ(lookups[2].parent, kDir.value);
+  EXPECT_EQ(lookups[4].parent, kOtherDir.value);
+}
+
 // --- The cache and the connection ----------------------------------------------------------------
 
 class CacheTest : public ::testing::Test {

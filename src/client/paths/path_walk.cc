@@ -52,6 +52,7 @@ Result<PathWalk> PathWalk::start(std::string_view path, std::string_view mount_p
   BENCHFS_TRY_VOID(check_path(path));
   Result<PathWalk> walk(std::in_place);
   walk->mount_prefix_ = mount_prefix;
+  walk->path_ = path;
   walk->must_be_directory_ = path.back() == '/';
   walk->rest_ = without_outer_slashes(path);
   walk->next();
@@ -99,6 +100,8 @@ Status PathWalk::follow(std::string_view target) {
     return fail_errno(ELOOP);
   }
   BENCHFS_TRY_VOID(check_path(target));
+  path_ = {};
+  is_at_last_ = false;
   if (target.front() == '/') {
     directories_.resize(1);
     if (!is_below(target, mount_prefix_)) {

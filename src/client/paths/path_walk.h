@@ -14,6 +14,9 @@ namespace benchfs::client {
 
 class PathWalk {
  public:
+  using Directories = boost::container::small_vector<wire::InodeId, 8>;
+
+  PathWalk() = default;
   // Borrows `path` until the walk ends. Errors: ENOENT (empty), ENAMETOOLONG (the path; names are
   // checked when reached, as in Linux), EINVAL (NUL inside).
   //
@@ -21,6 +24,21 @@ class PathWalk {
   // there is. With a prefix, absolute targets of symlinks below it lead to the root, and a walk
   // that leads elsewhere has left (has_left()).
   static Result<PathWalk> start(std::string_view path, std::string_view mount_prefix = {});
+  // A walk that stands before its last component, `name`, and came through these directories.
+  static PathWalk at_last(const Directories& directories,
+                          std::string_view name,
+                          std::string_view mount_prefix) {
+    return {directories, name, mount_prefix};
+  }
+  // The text of the path before name(); "" once a symlink was followed.
+  [[nodiscard]] std::string_view way() const {
+    return path_.empty() || name_.empty()
+               ? std::string_view()
+               : path_.substr(0, static_cast<std::size_t>(name_.data() - path_.data()));
+  }
+  // It came from at_last(), and has not gone on since.
+  [[nodiscard]] bool is_at_last() const { return is_at_last_; }
+  [[nodiscard]] const Directories& directories() const { return directories_; }
 
   // The directory reached so far, and the next component, "" when there is none left: then the path
   // is that directory itself.
@@ -44,10 +62,13 @@ class PathWalk {
   Status follow(std::string_view target);
 
  private:
+  PathWalk(const Directories& directories, std::string_view name, std::string_view mount_prefix)
+      : directories_(directories), name_(name), mount_prefix_(mount_prefix), is_at_last_(true) {}
   void next();
   void leave();
 
-  boost::container::small_vector<wire::InodeId, 8> directories_{wire::kRootInode};
+  Directories directories_{wire::kRootInode};
+  std::string_view path_;  // until a symlink is followed
   std::string_view name_;
   std::string_view rest_;  // the components behind name_, without slashes at either end
   // Once a symlink was followed: its target with the rest of the path, which name_ and rest_
@@ -56,6 +77,7 @@ class PathWalk {
   std::string_view mount_prefix_;
   bool must_be_directory_ = false;
   bool has_left_ = false;
+  bool is_at_last_ = false;
   int links_ = 0;
 };
 

@@ -23,10 +23,10 @@ Error Paths::lost_inode(const Attempt::Gone& gone) const {
       EIO, fmt::format("{} restarted and lost the file; its name is still there", nodes));
 }
 
-Result<Found> Paths::remember(Attempt& attempt,
-                              const PathWalk& walk,
-                              const DirectoryCache::Question& question,
-                              Result<Found> found) {
+Result<Found>&& Paths::remember(Attempt& attempt,
+                                const PathWalk& walk,
+                                const DirectoryCache::Question& question,
+                                Result<Found>&& found) {
   wire::InodeId parent = walk.directory();
   if (found && found->attr.is_directory()) {
     Nanos lease = lease_of(question.shard);
@@ -108,16 +108,19 @@ rt::CoStatus Paths::reach(Attempt& attempt, const PathWalk& walk) {
   co_return Status{};
 }
 
-void Paths::enter_cached(Attempt& attempt, PathWalk& walk) {
+BootTime Paths::enter_cached(Attempt& attempt, PathWalk& walk) {
   attempt.set_walked_at(boot_now());
+  BootTime until = BootTime::max();
   while (!walk.is_last() && !walk.is_before_dots()) {
-    wire::InodeId known = directories_.find(walk.directory(), walk.name(), attempt.walked_at());
-    if (!known.is_valid()) {
-      return;
+    auto known = directories_.find(walk.directory(), walk.name(), attempt.walked_at());
+    if (!known.inode.is_valid()) {
+      break;
     }
+    until = std::min(until, known.until);
     attempt.use_cache();
-    walk.enter(known);
+    walk.enter(known.inode);
   }
+  return until;
 }
 
 Status Paths::left() {
@@ -125,9 +128,14 @@ Status Paths::left() {
 }
 
 rt::MaybeTask<Status> Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
-  enter_cached(attempt, walk);
-  if (walk.has_left()) [[unlikely]] {
-    return left();
+  if (!walk.is_at_last()) {
+    BootTime until = enter_cached(attempt, walk);
+    if (walk.has_left()) [[unlikely]] {
+      return left();
+    }
+    if (attempt.uses_cache() && walk.is_last() && !walk.way().empty()) {
+      way_.remember(walk, directories_.version(), until);
+    }
   }
   bool is_there = walk.is_last() && walk.name().size() <= wire::kMaxNameBytes &&
                   (!attempt.uses_cache() || is_reached(walk));
@@ -167,7 +175,7 @@ rt::CoStatus Paths::walk_on(Attempt& attempt, PathWalk& walk) {
 }
 
 rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, const std::string& path, Follow follow) {
-  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   for (;;) {
     BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
     if (walk.name().empty()) {
@@ -248,7 +256,7 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
   if ((flags & wire::kOpenCreate) != 0 && (flags & wire::kOpenDirectory) != 0) {
     co_return fail_errno(EINVAL);  // as Linux since 6.4: it never made a directory
   }
-  BENCHFS_CO_TRY(PathWalk walk, start_walk(path));
+  BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   for (;;) {
     BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
     wire::InodeId directory = walk.directory();

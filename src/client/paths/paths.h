@@ -21,6 +21,7 @@
 #include "client/io/open_files.h"
 #include "client/paths/attempt.h"
 #include "client/paths/directory_cache.h"
+#include "client/paths/known_way.h"
 #include "client/paths/path_walk.h"
 #include "rt/maybe_task.h"
 
@@ -79,15 +80,23 @@ class Paths {
            rpc::Connection::State::kReady;
   }
   rt::CoStatus reach(Attempt& attempt, const PathWalk& walk);
-  [[nodiscard]] Result<PathWalk> start_walk(std::string_view path) const {
-    return PathWalk::start(path, backend_.config.mount_prefix);
+  // walk_to_last() follows at once.
+  [[nodiscard]] Result<PathWalk> start_walk(Attempt& attempt, std::string_view path) const {
+    attempt.set_walked_at(boot_now());
+    std::string_view last = way_.last_of(path, directories_.version(), attempt.walked_at());
+    if (last.empty()) {
+      return PathWalk::start(path, backend_.config.mount_prefix);
+    }
+    attempt.use_cache();
+    return PathWalk::at_last(way_.directories(), last, backend_.config.mount_prefix);
   }
   // EREMOTE, for a walk that has left.
   static Status left();
   // Walks up to the last component of a path, through symlinks in between. After
   // directories from the cache its shard is connected.
   rt::MaybeTask<Status> walk_to_last(Attempt& attempt, PathWalk& walk);
-  void enter_cached(Attempt& attempt, PathWalk& walk);
+  // Until when what it found is known.
+  BootTime enter_cached(Attempt& attempt, PathWalk& walk);
   // Does what walk_to_last() cannot do at once.
   rt::CoStatus walk_on(Attempt& attempt, PathWalk& walk);
   // kEntry: the entry as its shard knows it; kInode: with the attributes of its inode, wherever
@@ -98,10 +107,10 @@ class Paths {
     return directories_.ask(inodes_.shard_of(walk.directory(), walk.name()), attempt.walked_at());
   }
   // What was found by name; a directory is remembered.
-  Result<Found> remember(Attempt& attempt,
-                         const PathWalk& walk,
-                         const DirectoryCache::Question& question,
-                         Result<Found> found);
+  Result<Found>&& remember(Attempt& attempt,
+                           const PathWalk& walk,
+                           const DirectoryCache::Question& question,
+                           Result<Found>&& found);
   // A new inode in the directory of `walk`: its owner, and what a set-gid directory hands on.
   rt::MaybeTask<Result<NewInode>> new_inode(Attempt& attempt,
                                             const PathWalk& walk,
@@ -142,6 +151,7 @@ class Paths {
   Inodes& inodes_;
   OpenFiles& open_files_;
   DirectoryCache directories_;
+  KnownWay way_;
 };
 
 }  // namespace benchfs::client
