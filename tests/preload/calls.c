@@ -613,8 +613,10 @@ static void others_see(const char* name) {
     struct flock lock = range(F_WRLCK, 0, 0);
     SAY(fcntl(fd, F_GETLK, &lock));
     if (lock.l_type != F_UNLCK) {
-      printf("%s from %ld, %ld bytes, ", lock.l_type == F_WRLCK ? "exclusive" : "shared",
-             (long)lock.l_start, (long)lock.l_len);
+      printf("%s from %ld, %ld bytes, ",
+             lock.l_type == F_WRLCK ? "exclusive" : "shared",
+             (long)lock.l_start,
+             (long)lock.l_len);
       TRUE(lock.l_pid == getppid());
     }
     lock = range(F_RDLCK, 0, 10);
