@@ -2,6 +2,7 @@
 // whose server has lost parts of it (docs/adr/0010-lost-chunks.md).
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <string_view>
 
@@ -10,6 +11,11 @@
 #include "wire/ids.h"
 
 namespace benchfs::client {
+
+// The answer to a request about an inode: its home has it no more, whether it was removed or lost.
+inline bool is_gone(const Error& error) {
+  return error.is_posix(ESTALE) || error.is_posix(ENOENT);
+}
 
 // Which server lost something: the one that was asked, or one that it asked.
 enum class LostBy : std::uint8_t { kAsked, kAnother };

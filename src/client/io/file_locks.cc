@@ -1,7 +1,6 @@
 #include "client/io/file_locks.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <iterator>
 #include <utility>
 
@@ -17,11 +16,6 @@ constexpr std::uint32_t kMaxWaiting = 8;
 
 // A fraction of the servers' grace for clients that are away (30 s by default).
 constexpr Nanos kAway = std::chrono::seconds(3);
-
-// The home has the file no more, whether it was removed or lost.
-bool is_gone(const Error& error) {
-  return error.is_posix(ENOENT) || error.is_posix(ESTALE);
-}
 
 // The home said what became of the locks, or they ended with the file.
 bool is_answered(const Result<wire::LockReply>& reply) {
@@ -104,6 +98,8 @@ rt::Task<void> FileLocks::release(wire::InodeId inode, LockOwner owner) {
   if (held == held_.end() || std::exchange(held->second.is_releasing, true)) {
     co_return;
   }
+  // What a request that is under way locks from now on is the owner's again.
+  held->second.may_have = false;
   Result<wire::LockReply> done = co_await ask(inode, owner, {}, 0, backend_.metadata_deadline());
   if (is_answered(done) || !backend_.scope.spawn(release_until_done(key))) {
     released(key);
@@ -125,7 +121,6 @@ rt::Task<void> FileLocks::release_until_done(Key key) {
 void FileLocks::released(const Key& key) {
   auto held = held_.find(key);
   held->second.is_releasing = false;
-  held->second.may_have = false;
   drop_if_unused(held);
   released_.wake_all();
 }

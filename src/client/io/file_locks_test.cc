@@ -88,6 +88,27 @@ TEST_F(FileLocksTest, WhatIsOwedEndsBeforeTheOwnerLocksAgain) {
   EXPECT_TRUE(client.fs().locks().may_hold(kFile, kOwner));
 }
 
+// The home grants it after it has executed the release; the answers may arrive in any order.
+TEST_F(FileLocksTest, WhatIsLockedDuringAReleaseIsReleasedLater) {
+  shard_.script(Opcode::kLock,
+                {reply(kDone), shard_.late(reply(kDone)), shard_.late(reply(kDone)), reply(kDone)});
+  ClientUnderTest client({&shard_});
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kNone);
+  auto granted = client.start(client.fs().locks().lock(kFile, kOwner, kExclusive, true));
+  ASSERT_TRUE(client.eventually([&] { return requests() == 2; }));
+  auto pending = client.start([](FileLocks& locks) -> rt::Task<int> {
+    co_await locks.release(kFile, kOwner);
+    co_return 0;
+  }(client.fs().locks()));
+  ASSERT_TRUE(client.eventually([&] { return requests() == 3; }));
+  shard_.release();
+  ASSERT_TRUE(client.eventually([&] { return granted->has_value() && pending->has_value(); }));
+  EXPECT_TRUE(client.fs().locks().may_hold(kFile, kOwner));
+  client.run(client.fs().locks().release(kFile, kOwner));
+  EXPECT_EQ(requests(), 4U);
+  EXPECT_FALSE(client.fs().locks().may_hold(kFile, kOwner));
+}
+
 TEST_F(FileLocksTest, AFewRequestsWaitAtTheServerTheOthersAskAgain) {
   shard_.script(Opcode::kLock, {shard_.late(reply(kDone))});
   ClientUnderTest client({&shard_});

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/backoff.h"
+#include "client/inodes/lost_file.h"
 #include "cluster/placement.h"
 #include "rt/sync.h"
 
@@ -18,10 +19,6 @@ constexpr std::size_t kReopensAtOnce = 16;
 // An answer that says nothing about what the server did.
 bool is_outcome_unknown(const Error& error) {
   return error.code != Errc::kPosix;
-}
-
-bool is_gone(const Error& error) {
-  return error.is_posix(ESTALE) || error.is_posix(ENOENT);
 }
 
 }  // namespace

@@ -5,12 +5,10 @@
 #include <cerrno>
 #include <utility>
 
+#include "client/inodes/lost_file.h"
+
 namespace benchfs::client {
 namespace {
-
-bool is_gone(const Error& error) {
-  return error.is_posix(ESTALE) || error.is_posix(ENOENT);
-}
 
 Status check_name(std::string_view name) {
   return name.size() > wire::kMaxNameBytes ? fail_errno(ENAMETOOLONG) : Status{};
