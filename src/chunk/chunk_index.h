@@ -12,6 +12,7 @@
 #include <boost/container/small_vector.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "base/check.h"
 #include "chunk/chunk_store.h"
@@ -75,6 +76,24 @@ class ChunkIndex {
         visit(*entry.slot);
       }
     }
+  }
+
+  // See ChunkStore::list().
+  [[nodiscard]] std::vector<wire::ChunkEnd> list(wire::InodeId inode,
+                                                 std::uint64_t first,
+                                                 std::size_t max) const {
+    std::vector<wire::ChunkEnd> found;
+    auto file = files_.find(inode);
+    if (file == files_.end()) {
+      return found;
+    }
+    const Chunks& chunks = file->second.chunks;
+    for (auto at = lower_bound(chunks, first); at != chunks.end() && found.size() < max; ++at) {
+      if (at->slot->end > 0) {
+        found.push_back({.index = at->index, .end = at->slot->end});
+      }
+    }
+    return found;
   }
 
   // The inode must have a chunk.

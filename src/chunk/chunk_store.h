@@ -22,6 +22,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -31,6 +32,7 @@
 #include "rt/task.h"
 #include "rt/uring.h"
 #include "wire/ids.h"
+#include "wire/messages.h"
 
 namespace benchfs::chunk {
 
@@ -165,6 +167,19 @@ class ChunkStore {
   virtual rt::CoStatus truncate(wire::InodeId inode,
                                 std::uint64_t size,
                                 std::uint32_t chunk_bytes) = 0;
+
+  // Turns the stored bytes of [offset, offset + length) into zeros; the chunk keeps its end. The file
+  // engine gives their space back. A write under way in the range may win. Errors (file): what the
+  // device answers.
+  virtual rt::CoStatus punch(wire::ChunkKey key,
+                             std::uint32_t offset,
+                             std::uint32_t length,
+                             std::int64_t mtime_ns) = 0;
+
+  // The chunks of the inode that have stored bytes, from `first` on, by index; at most `max`.
+  [[nodiscard]] virtual std::vector<wire::ChunkEnd> list(wire::InodeId inode,
+                                                         std::uint64_t first,
+                                                         std::size_t max) const = 0;
 
   [[nodiscard]] virtual Extent query(wire::InodeId inode, std::uint32_t chunk_bytes) const = 0;
 

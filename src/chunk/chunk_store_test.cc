@@ -99,6 +99,37 @@ TEST_P(ChunkStoreTest, TruncateToZeroFreesAllAndOtherInodesStay) {
   EXPECT_EQ(driver_->read({wire::InodeId{8}, 0}), runs({{10'000, 'l'}}));
 }
 
+TEST_P(ChunkStoreTest, APunchZeroesWhatIsStoredAndKeepsTheEnd) {
+  ASSERT_TRUE(driver_->punch(kKey, 0, kSlot));  // nothing is stored
+  EXPECT_EQ(driver_->query(kInode).chunk_count, 0U);
+  ASSERT_TRUE(driver_->fill(kKey, 0, 40'000, 'q'));
+  ASSERT_TRUE(driver_->punch(kKey, 5000, 20'000));
+  EXPECT_EQ(driver_->read(kKey), runs({{5000, 'q'}, {20'000, 0}, {15'000, 'q'}}));
+  ASSERT_TRUE(driver_->punch(kKey, 39'000, kSlot - 39'000));
+  EXPECT_EQ(driver_->query(kInode).end, 40'000U);
+  ASSERT_TRUE(driver_->punch(kKey, 40'000, 100));
+  EXPECT_EQ(driver_->read(kKey, 38'000, kSlot - 38'000), runs({{1000, 'q'}, {1000, 0}}));
+  ASSERT_TRUE(driver_->fill(kKey, 10'000, 1, 'r'));
+  EXPECT_EQ(driver_->read(kKey, 9000, 2000), runs({{1000, 0}, {1, 'r'}, {999, 0}}));
+}
+
+TEST_P(ChunkStoreTest, ChunksAreListedInPages) {
+  EXPECT_TRUE(driver_->list(kInode, 0, 10).empty());
+  for (std::uint64_t index : {9U, 2U, 4U}) {
+    ASSERT_TRUE(driver_->fill({kInode, index}, 0, 100 + static_cast<std::uint32_t>(index), 's'));
+  }
+  Result<WriteLease> unfinished = driver_->begin({kInode, 3}, 0, 100);
+  ASSERT_TRUE(unfinished);
+  std::vector<wire::ChunkEnd> page = driver_->list(kInode, 1, 2);
+  ASSERT_EQ(page.size(), 2U);
+  EXPECT_EQ(page[0].index, 2U);
+  EXPECT_EQ(page[0].end, 102U);
+  EXPECT_EQ(page[1].index, 4U);
+  page = driver_->list(kInode, 5, 2);
+  ASSERT_EQ(page.size(), 1U);
+  EXPECT_EQ(page[0].end, 109U);
+}
+
 TEST_P(ChunkStoreTest, AReusedSlotShowsZerosWhereNothingWasWritten) {
   for (int round = 0; round < 5; ++round) {
     for (std::uint64_t index = 0; index < 40; ++index) {

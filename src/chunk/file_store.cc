@@ -332,6 +332,41 @@ rt::CoStatus FileStore::truncate(wire::InodeId inode,
   co_return status;
 }
 
+rt::CoStatus FileStore::punch(wire::ChunkKey key,
+                              std::uint32_t offset,
+                              std::uint32_t length,
+                              std::int64_t mtime_ns) {
+  if (is_closed_) {
+    co_return closed();
+  }
+  Activity activity(this);
+  FileSlot* slot = index_.find(key);
+  if (slot == nullptr || offset >= slot->end) {
+    co_return Status{};
+  }
+  SlotGuard::Hold hold = co_await slot->guard.enter(Access::kExclusive);
+  if (slot->is_dropped || offset >= slot->end) {
+    co_return Status{};  // truncated while we waited
+  }
+  Segment& segment = *slot->segment;
+  if (slot->is_failed || segment.is_failed) {
+    co_return fail_errno(EIO, "an earlier write to this chunk failed");
+  }
+  std::uint32_t end = offset + std::min(length, slot->end - offset);
+  Status punched = co_await puncher_.punch(*slot, offset, end);
+  slot->write_number = ++segment.writes;
+  if (punched && !slot->is_dropped) {
+    index_.note_write(key.inode, mtime_ns);
+  }
+  co_return punched;
+}
+
+std::vector<wire::ChunkEnd> FileStore::list(wire::InodeId inode,
+                                            std::uint64_t first,
+                                            std::size_t max) const {
+  return index_.list(inode, first, max);
+}
+
 Extent FileStore::query(wire::InodeId inode, std::uint32_t chunk_bytes) const {
   return index_.query(inode, chunk_bytes);
 }

@@ -45,6 +45,13 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
   rt::CoStatus truncate(wire::InodeId inode,
                         std::uint64_t size,
                         std::uint32_t chunk_bytes) override;
+  rt::CoStatus punch(wire::ChunkKey key,
+                     std::uint32_t offset,
+                     std::uint32_t length,
+                     std::int64_t mtime_ns) override;
+  [[nodiscard]] std::vector<wire::ChunkEnd> list(wire::InodeId inode,
+                                                 std::uint64_t first,
+                                                 std::size_t max) const override;
   [[nodiscard]] Extent query(wire::InodeId inode, std::uint32_t chunk_bytes) const override;
   rt::CoStatus sync(wire::InodeId inode) override;
   rt::CoResult<Space> space(Deadline deadline) override;

@@ -200,6 +200,27 @@ rt::Task<void> MemoryStore::trim() {
   is_trimming_ = false;
 }
 
+rt::CoStatus MemoryStore::punch(wire::ChunkKey key,
+                                std::uint32_t offset,
+                                std::uint32_t length,
+                                std::int64_t mtime_ns) {
+  if (is_closed_) {
+    co_return fail(Errc::kNotReady, "the chunk store is closed");
+  }
+  MemorySlot* slot = index_.find(key);
+  if (slot != nullptr && offset < slot->end) {
+    std::memset(slot->data + offset, 0, std::min(length, slot->end - offset));
+    index_.note_write(key.inode, mtime_ns);
+  }
+  co_return Status{};
+}
+
+std::vector<wire::ChunkEnd> MemoryStore::list(wire::InodeId inode,
+                                              std::uint64_t first,
+                                              std::size_t max) const {
+  return index_.list(inode, first, max);
+}
+
 Extent MemoryStore::query(wire::InodeId inode, std::uint32_t chunk_bytes) const {
   return index_.query(inode, chunk_bytes);
 }

@@ -119,6 +119,21 @@ rt::CoStatus SlotPuncher::scrub(FileSlot& slot) {
   co_return Status{};
 }
 
+rt::CoStatus SlotPuncher::punch(FileSlot& slot, std::uint32_t begin, std::uint32_t end) {
+  std::uint64_t at = segments_.offset_of(slot) + begin;
+  IoTarget target = slot.segment->buffered;
+  if (can_punch_) {
+    Status punched = co_await io_.punch(target, at, end - begin);
+    can_punch_ = punched || punched.error().posix != EOPNOTSUPP;
+    if (can_punch_) {
+      co_return punched;
+    }
+  }
+  Status written = co_await io_.write_zeros(target, at, end - begin);
+  slot.is_cached = true;
+  co_return written;
+}
+
 rt::Task<void> SlotPuncher::stop() {
   is_stopped_ = true;
   progress_.wake_all();

@@ -34,6 +34,9 @@ class SlotPuncher {
   // Zeroes [slot.end, slot.dirty_end) and gives its space back. Needs exclusive access.
   rt::CoStatus scrub(FileSlot& slot);
 
+  // Zeroes [begin, end) of a chunk and gives its space back. Needs exclusive access.
+  rt::CoStatus punch(FileSlot& slot, std::uint32_t begin, std::uint32_t end);
+
   // Space that is on its way back to the file system.
   [[nodiscard]] std::uint64_t owed_bytes() const { return owed_bytes_; }
   // Slots freed since the start.

@@ -114,6 +114,14 @@ class Driver {
     std::vector<std::byte> bytes(length, static_cast<std::byte>(value));
     return write(key, offset, bytes);
   }
+  Status punch(wire::ChunkKey key, std::uint32_t offset, std::uint32_t length) {
+    return reactor_->block_on(store_->punch(key, offset, length, 1));
+  }
+  [[nodiscard]] std::vector<wire::ChunkEnd> list(wire::InodeId inode,
+                                                 std::uint64_t first,
+                                                 std::size_t max) const {
+    return store_->list(inode, first, max);
+  }
   Result<WriteLease> begin(wire::ChunkKey key, std::uint32_t offset, std::uint32_t length) {
     return reactor_->block_on(store_->begin_write(key, offset, length, soon()));
   }

@@ -164,6 +164,17 @@ struct Link {
   std::int64_t now_ns = 0;
 };
 
+// Extended attributes of a regular file or directory; EPERM for others. `flags`: those of
+// wire::SetXattrFlags, with their errors. ENOSPC: beyond the limits.
+struct SetXattr {
+  using Outcome = Status;
+  wire::InodeId inode;
+  std::string_view name;
+  std::string_view value;
+  std::uint32_t flags = 0;
+  std::int64_t now_ns = 0;
+};
+
 // Drops one name of an inode; nothing when it has none. True when it has none now and nobody has it
 // open: the caller frees what it has elsewhere, and erases it. EBUSY for the root.
 struct Unlink {
@@ -224,6 +235,7 @@ using Change = std::variant<MakeRoot,
                             SetParent,
                             ChangeElsewhere,
                             Link,
+                            SetXattr,
                             Unlink,
                             Erase,
                             OpenInode,

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -22,6 +23,7 @@
 #include "meta/entry_table.h"
 #include "meta/inode_table.h"
 #include "meta/open_table.h"
+#include "meta/xattr_table.h"
 #include "wire/attr.h"
 #include "wire/ids.h"
 
@@ -38,6 +40,8 @@ class MetaStore {
     std::uint64_t max_opens = std::uint64_t{16} << 20;
     // Names of one inode. EMLINK beyond.
     std::uint32_t max_links = INT32_MAX;
+    // Names and values of extended attributes, of all inodes. ENOSPC beyond.
+    std::uint64_t max_xattr_bytes = std::uint64_t{256} << 20;
     // The counter of the first new inode. A shard that starts again without its inodes must not
     // give out their numbers once more: clients may have them open, and other shards still hold
     // their chunks, their entries, and that they were removed.
@@ -90,6 +94,10 @@ class MetaStore {
   [[nodiscard]] Result<wire::Attr> attr(wire::InodeId id) const;
   // Borrowed until the inode is gone. EINVAL when it is no symlink.
   [[nodiscard]] Result<std::string_view> target(wire::InodeId id) const;
+  // An extended attribute, or all names with a NUL behind each. Borrowed until it is changed.
+  // ENODATA.
+  [[nodiscard]] Result<std::string_view> xattr(wire::InodeId id, std::string_view name) const;
+  [[nodiscard]] Result<std::string> list_xattrs(wire::InodeId id) const;
   // What attr() would be after Settle. Errors as Settle's.
   [[nodiscard]] Result<wire::Attr> attr_if_settled(wire::InodeId id,
                                                    std::uint64_t end,
@@ -128,6 +136,7 @@ class MetaStore {
   Status carry_out(const SetParent& change);
   Status carry_out(const ChangeElsewhere& change);
   Result<wire::Attr> carry_out(const Link& change);
+  Status carry_out(const SetXattr& change);
   Result<bool> carry_out(const Unlink& change);
   void carry_out(const Erase& change);
   Result<wire::Attr> carry_out(const OpenInode& change);
@@ -160,6 +169,7 @@ class MetaStore {
   EntryTable entries_;
   InodeTable inodes_;
   OpenTable opens_;
+  XattrTable xattrs_;
   DirectoryStates directories_;
   // Directories in directories of this shard, whose entries other shards have.
   tsl::robin_map<wire::InodeId, std::uint32_t> subdirectories_elsewhere_;

@@ -281,7 +281,39 @@ void MetaStore::carry_out(const Erase& change) {
     directories_.forget(id);
     subdirectories_elsewhere_.erase(id);
   }
+  xattrs_.forget(id);
   inodes_.erase(id);
+}
+
+// --- Extended attributes -------------------------------------------------------------------------
+
+Status MetaStore::carry_out(const SetXattr& change) {
+  Inode* inode = inodes_.find(change.inode);
+  if (inode == nullptr) {
+    return fail_errno(ENOENT);
+  }
+  if (!inode->attr.is_regular() && !inode->attr.is_directory()) {
+    return fail_errno(EPERM);  // as Linux: user attributes describe what has contents
+  }
+  BENCHFS_TRY_VOID(
+      xattrs_.set(change.inode, change.name, change.value, change.flags, config_.max_xattr_bytes));
+  inode->attr.ctime_ns = change.now_ns;
+  return {};
+}
+
+Result<std::string_view> MetaStore::xattr(wire::InodeId id, std::string_view name) const {
+  if (inodes_.find(id) == nullptr) {
+    return fail_errno(ENOENT);
+  }
+  std::optional<std::string_view> value = xattrs_.find(id, name);
+  return value ? Result<std::string_view>(*value) : fail_errno(ENODATA);
+}
+
+Result<std::string> MetaStore::list_xattrs(wire::InodeId id) const {
+  if (inodes_.find(id) == nullptr) {
+    return fail_errno(ENOENT);
+  }
+  return xattrs_.list(id);
 }
 
 }  // namespace benchfs::meta

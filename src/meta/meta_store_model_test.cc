@@ -55,6 +55,9 @@ class MetaStoreModelTest : public testing::Test {
     if constexpr (requires { change.name; }) {
       change.name = *names_.insert(std::string(change.name)).first;
     }
+    if constexpr (requires { change.value; }) {
+      change.value = *names_.insert(std::string(change.value)).first;
+    }
     if constexpr (requires { change.kept; }) {
       change.kept = lists_.emplace_back(change.kept.begin(), change.kept.end());
     }

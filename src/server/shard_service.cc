@@ -41,6 +41,8 @@ constexpr bool is_served_at_once(wire::Opcode opcode) {
                                 Opcode::kFsyncChunks,
                                 Opcode::kTruncateChunks,
                                 Opcode::kQueryChunks,
+                                Opcode::kPunchChunk,
+                                Opcode::kListChunks,
                                 Opcode::kNewLife,
                                 Opcode::kQueryDirectory,
                                 Opcode::kInodeRange,
@@ -99,6 +101,10 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return chunks_->truncate(request);
     case wire::Opcode::kQueryChunks:
       return chunks_->query(request);
+    case wire::Opcode::kPunchChunk:
+      return chunks_->punch(request);
+    case wire::Opcode::kListChunks:
+      return chunks_->list(request);
     case wire::Opcode::kLookup:
       return names_->entries().lookup(request);
     case wire::Opcode::kOpen:
@@ -133,6 +139,10 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return files_->fsync(request);
     case wire::Opcode::kLock:
       return files_->lock(request);
+    case wire::Opcode::kGetXattr:
+      return files_->get_xattr(request);
+    case wire::Opcode::kSetXattr:
+      return files_->set_xattr(request);
     case wire::Opcode::kShutdown:
       return shutdown(request);
     case wire::Opcode::kPing:

@@ -57,6 +57,7 @@ enum SetAttrMask : std::uint32_t {
   kSetMtime = 1U << 5,
   kSetAtimeNow = 1U << 6,  // the server's clock
   kSetMtimeNow = 1U << 7,
+  kSetSizeAtLeast = 1U << 8,  // makes the file longer, never shorter; not with kSetSize
 };
 
 }  // namespace benchfs::wire

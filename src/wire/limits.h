@@ -25,6 +25,13 @@ inline constexpr std::uint32_t kMinChunkBytes = 64U << 10;
 inline constexpr std::uint32_t kMaxChunkBytes = 64U << 20;
 inline constexpr std::uint32_t kDefaultChunkBytes = 4U << 20;
 
+// Extended attributes, as in Linux: the longest name (its namespace included) and value. All names
+// of an inode with a NUL each, and all names and values together.
+inline constexpr std::size_t kMaxXattrNameBytes = 255;
+inline constexpr std::size_t kMaxXattrValueBytes = 64U << 10;
+inline constexpr std::size_t kMaxXattrListBytes = 64U << 10;
+inline constexpr std::size_t kMaxXattrBytes = 128U << 10;
+
 // Largest file: chunk indexes and offsets stay within int64.
 inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 62;
 

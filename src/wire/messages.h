@@ -105,6 +105,37 @@ struct NewLifeRequest : Message<Opcode::kNewLife, NoReply> {
   std::uint32_t padding = 0;
 };
 
+// Stored bytes of the range become zeros; nothing is stored that was not, and the chunk keeps its
+// end.
+struct PunchChunkRequest : Message<Opcode::kPunchChunk, NoReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t index = 0;
+  std::uint32_t offset = 0;  // within the chunk
+  std::uint32_t length = 0;
+};
+static_assert(sizeof(PunchChunkRequest) == 24);
+
+// The chunks of an inode on this shard from `first` on, by index. The data part holds a ChunkEnd
+// for each.
+struct ChunkEnd {
+  std::uint64_t index = 0;
+  std::uint32_t end = 0;  // of the stored bytes, within the chunk
+  std::uint32_t padding = 0;
+};
+static_assert(sizeof(ChunkEnd) == 16);
+inline constexpr std::uint32_t kMaxListedChunks = 4096;
+struct ListChunksReply {
+  std::uint32_t count = 0;
+  std::uint32_t at_end = 0;  // 1 when no chunk follows
+};
+struct ListChunksRequest : Message<Opcode::kListChunks, ListChunksReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t first = 0;
+  std::uint32_t max_count = 0;  // 1 to kMaxListedChunks
+  std::uint32_t padding = 0;
+};
+static_assert(sizeof(ListChunksRequest) == 24);
+
 // --- Names ---------------------------------------------------------------------------------------
 
 enum EntryFlags : std::uint32_t {
@@ -230,7 +261,10 @@ struct RmdirRequest : Message<Opcode::kRmdir, NoReply> {
   std::uint16_t padding[3] = {};
 };
 
-enum RenameFlags : std::uint32_t { kRenameNoReplace = 1U << 0 };
+enum RenameFlags : std::uint32_t {
+  kRenameNoReplace = 1U << 0,
+  kRenameExchange = 1U << 1,  // both names must exist; not with kRenameNoReplace
+};
 
 // Sent to the shard of the old name. Old name, then new name.
 struct RenameRequest : Message<Opcode::kRename, NoReply> {
@@ -280,6 +314,34 @@ struct SetAttrRequest : Message<Opcode::kSetAttr, EntryReply> {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
 };
+
+// Extended attributes of an inode, which are kept at its home. Names come as the program gave them,
+// with their namespace. EOPNOTSUPP: not of user.
+struct GetXattrReply {
+  std::uint64_t value_bytes = 0;  // the data part
+};
+// Without a name: all names, with a NUL behind each. ENODATA.
+struct GetXattrRequest : Message<Opcode::kGetXattr, GetXattrReply> {
+  std::uint64_t inode = 0;
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding[3] = {};
+};
+static_assert(sizeof(GetXattrRequest) == 16);
+
+enum SetXattrFlags : std::uint32_t {
+  kXattrCreate = 1U << 0,   // EEXIST when it is there
+  kXattrReplace = 1U << 1,  // ENODATA when it is not
+  kXattrRemove = 1U << 2,   // ENODATA when it is not; there is no value
+};
+// ENOSPC: beyond the limits of wire/limits.h.
+struct SetXattrRequest : Message<Opcode::kSetXattr, NoReply> {  // data part: the value
+  std::uint64_t inode = 0;
+  std::uint32_t flags = 0;  // SetXattrFlags
+  std::uint32_t value_bytes = 0;
+  std::uint16_t name_bytes = 0;
+  std::uint16_t padding[3] = {};
+};
+static_assert(sizeof(SetXattrRequest) == 24);
 
 // --- Locks of files ------------------------------------------------------------------------------
 
@@ -388,7 +450,8 @@ struct ShutdownRequest : Message<Opcode::kShutdown, NoReply> {
 // the sender's number for it, growing for each receiver; the sender knows what became of all below
 // `settled`.
 enum InstallFlags : std::uint32_t {
-  kInstallSame = 1U << 0,  // nothing was done: the name leads to the inode already
+  kInstallSame = 1U << 0,   // nothing was done: the name leads to the inode already
+  kInstallOther = 1U << 1,  // an exchange; nothing was done: the name leads to another inode
 };
 struct InstallEntryReply {
   // The inode that lost this name and lives on another shard, or none (0): the receiver owes its
@@ -396,8 +459,8 @@ struct InstallEntryReply {
   std::uint64_t replaced = 0;
   std::uint64_t life = 0;
   std::uint64_t ticket = 0;
-  std::uint32_t flags = 0;  // InstallFlags
-  std::uint32_t padding = 0;
+  std::uint32_t flags = 0;  // InstallFlags; kInstallOther: `replaced` is the inode that is there
+  std::uint32_t type = 0;   // of that inode, S_IFMT bits
 };
 static_assert(sizeof(InstallEntryReply) == 32);
 struct InstallEntryRequest : Message<Opcode::kInstallEntry, InstallEntryReply> {
@@ -411,8 +474,10 @@ struct InstallEntryRequest : Message<Opcode::kInstallEntry, InstallEntryReply> {
   std::uint32_t sender = 0;  // shard
   std::uint16_t name_bytes = 0;
   std::uint16_t padding = 0;
+  // kRenameExchange: the inode that the name must lead to; it goes to the old name. 0 only asks.
+  std::uint64_t expected = 0;
 };
-static_assert(sizeof(InstallEntryRequest) == 56);
+static_assert(sizeof(InstallEntryRequest) == 64);
 
 // Asks for the outcome of an InstallEntry that was not answered. If it has not been executed yet,
 // it never will be.

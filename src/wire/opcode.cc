@@ -18,6 +18,14 @@ std::string_view to_string(Opcode opcode) {
       return "mark";
     case Opcode::kNewLife:
       return "new life";
+    case Opcode::kPunchChunk:
+      return "punch chunk";
+    case Opcode::kListChunks:
+      return "list chunks";
+    case Opcode::kGetXattr:
+      return "get xattr";
+    case Opcode::kSetXattr:
+      return "set xattr";
     case Opcode::kLookup:
       return "lookup";
     case Opcode::kOpen:

@@ -16,6 +16,8 @@ enum class Opcode : std::uint16_t {
   kQueryChunks = 16,     // shard to shard: highest byte stored
   kMark = 17,            // shard to shard: bytes are stored here that the home does not know of
   kNewLife = 18,         // shard to shard: the sender started again
+  kPunchChunk = 19,      // stored bytes become zeros
+  kListChunks = 62,      // of one inode on this shard
 
   // Names and inodes.
   kLookup = 20,
@@ -35,6 +37,8 @@ enum class Opcode : std::uint16_t {
   kAppend = 37,
   kFsync = 38,
   kLock = 61,
+  kGetXattr = 63,
+  kSetXattr = 64,
 
   // Benchmarks and administration.
   kShutdown = 25,
@@ -119,8 +123,12 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kMarkDirectory:
     case Opcode::kQueryDirectory:
     case Opcode::kNewLife:
+    case Opcode::kPunchChunk:
+    case Opcode::kListChunks:
+    case Opcode::kGetXattr:
       return true;
     case Opcode::kSetAttr:
+    case Opcode::kSetXattr:
     case Opcode::kOpen:
     case Opcode::kOpenInode:
     case Opcode::kAppend:

@@ -1,6 +1,8 @@
 #include "server/chunks/chunk_service.h"
 
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "server/buffer_wait.h"
@@ -119,6 +121,48 @@ rt::Task<void> ChunkService::truncate(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY_VOID(request, co_await files_.cut(body));
   co_await request.reply(wire::NoReply{});
+}
+
+// Needs no word of the home: nothing is stored that was not, and what a cut has taken away is not
+// there.
+rt::Task<void> ChunkService::punch(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::PunchChunkRequest>(request));
+  if (body.inode == 0 || body.length == 0 || body.offset >= slot_bytes_ ||
+      body.length > slot_bytes_ - body.offset) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  wire::InodeId inode{body.inode};
+  if (older_.is_unknown(inode)) [[unlikely]] {
+    BENCHFS_SERVE_TRY_VOID(request, co_await older_.ask_again(inode.home()));
+  }
+  BENCHFS_SERVE_TRY_VOID(request, older_.check(inode));
+  BENCHFS_SERVE_TRY_VOID(request,
+                         co_await store_.punch(wire::ChunkKey{inode, body.index},
+                                               body.offset,
+                                               body.length,
+                                               wall_now_ns()));
+  co_await request.reply(wire::NoReply{});
+}
+
+rt::Task<void> ChunkService::list(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::ListChunksRequest>(request));
+  if (body.max_count == 0 || body.max_count > wire::kMaxListedChunks) {
+    co_await request.reply_error(malformed());
+    co_return;
+  }
+  wire::InodeId inode{body.inode};
+  if (older_.is_unknown(inode)) [[unlikely]] {
+    BENCHFS_SERVE_TRY_VOID(request, co_await older_.ask_again(inode.home()));
+  }
+  BENCHFS_SERVE_TRY_VOID(request, older_.check(inode));
+  std::vector<wire::ChunkEnd> chunks = store_.list(inode, body.first, body.max_count + 1);
+  bool at_end = chunks.size() <= body.max_count;
+  if (!at_end) {
+    chunks.pop_back();
+  }
+  wire::ListChunksReply reply{static_cast<std::uint32_t>(chunks.size()), at_end ? 1U : 0U};
+  co_await request.reply(reply, std::as_bytes(std::span(chunks)));
 }
 
 rt::Task<void> ChunkService::query(rpc::Request& request) {

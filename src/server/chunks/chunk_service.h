@@ -32,6 +32,8 @@ class ChunkService {
   rt::Task<void> fsync(rpc::Request& request);
   rt::Task<void> truncate(rpc::Request& request);
   rt::Task<void> query(rpc::Request& request);
+  rt::Task<void> punch(rpc::Request& request);
+  rt::Task<void> list(rpc::Request& request);
   void on_new_life(wire::ShardId home, std::uint64_t life, std::uint64_t first_counter) {
     files_.on_new_life(home, life, first_counter);
   }

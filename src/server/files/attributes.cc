@@ -164,7 +164,10 @@ rt::Task<void> Files::set_attr(rpc::Request& request) {
   if (sets_size) {
     BENCHFS_SERVE_TRY_VOID(request, co_await truncate(inode, body.size, request.deadline()));
   }
-  if ((body.mask & ~wire::kSetSize) != 0) {
+  if ((body.mask & wire::kSetSizeAtLeast) != 0) {
+    BENCHFS_SERVE_TRY_VOID(request, co_await extend(inode, body.size, request.deadline()));
+  }
+  if ((body.mask & ~(wire::kSetSize | wire::kSetSizeAtLeast)) != 0) {
     now_ns = std::max(wall_now_ns(), now_ns);
     BENCHFS_SERVE_TRY_VOID(request, store_.apply(meta::SetAttr{inode, body, now_ns}));
   }

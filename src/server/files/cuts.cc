@@ -60,6 +60,15 @@ rt::CoStatus Files::truncate(wire::InodeId inode, std::uint64_t size, Deadline d
   }
 }
 
+rt::CoStatus Files::extend(wire::InodeId inode, std::uint64_t size, Deadline deadline) {
+  BENCHFS_CO_TRY(InodeLocks::Guard guard, co_await lock(inode, deadline));
+  BENCHFS_CO_TRY(wire::Attr attr, co_await exact_attr(inode, deadline));
+  if (attr.is_regular() && size <= attr.size) {
+    co_return Status{};
+  }
+  co_return store_.apply(meta::Extend{inode, size, wall_now_ns()});
+}
+
 // The file is alive, and its inode locked.
 rt::CoStatus Files::cut(wire::Attr attr, std::uint64_t size, Deadline deadline) {
   wire::InodeId inode = attr.id();

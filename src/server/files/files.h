@@ -8,7 +8,7 @@
 //
 // The source files: attributes.cc, opens.cc, sizes.cc (marks, rounds of queries, settling), cuts.cc
 // (truncation, the end of inodes, what is owed), links.cc (names of an inode on other shards),
-// locks.cc (what programs lock).
+// locks.cc (what programs lock), xattrs.cc.
 //
 // Requests that only shards send do not wait for further shards: a window full of such requests
 // would wait for one behind it.
@@ -66,6 +66,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::Task<void> fsync(rpc::Request& request);
   rt::Task<void> append(rpc::Request& request);
   rt::Task<void> lock(rpc::Request& request);
+  rt::Task<void> get_xattr(rpc::Request& request);
+  rt::Task<void> set_xattr(rpc::Request& request);
   rt::Task<void> link_inode(rpc::Request& request);
   rt::Task<void> forget_inode(rpc::Request& request);
   rt::Task<void> mark(rpc::Request& request);
@@ -175,6 +177,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   // kDeadline names the shards that the holder of the lock waits for.
   rt::CoResult<InodeLocks::Guard> lock(wire::InodeId inode, Deadline deadline);
   rt::CoStatus truncate(wire::InodeId inode, std::uint64_t size, Deadline deadline);
+  // Makes the file longer, if it is shorter.
+  rt::CoStatus extend(wire::InodeId inode, std::uint64_t size, Deadline deadline);
   rt::CoStatus cut(wire::Attr attr, std::uint64_t size, Deadline deadline);
   [[nodiscard]] wire::TruncateChunksRequest cut_request(const wire::Attr& attr,
                                                         const FileState& state) const;

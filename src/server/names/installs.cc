@@ -7,27 +7,72 @@ namespace benchfs::server {
 
 // --- The shard of the old name -------------------------------------------------------------------
 
-rt::Task<Installs::Asked> Installs::ask(
-    wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline step) {
-  if (shared_.peers.is_self(shard)) {
-    Result<Installed> installed = co_await install(key, entry, flags, step);
-    if (!installed) {
-      co_return Asked{std::unexpected(std::move(installed.error())), {}};
-    }
-    co_return Asked{{}, {}, installed->replaced, installed->is_same};
-  }
-  Tickets::Ticket ticket = tickets_.take(shard);
+namespace {
+
+std::unexpected<Error> changed() {
+  return fail(Errc::kBusy, "the new name leads to another file by now");
+}
+
+}  // namespace
+
+rt::CoResult<wire::InstallEntryReply> Installs::send(wire::ShardId shard,
+                                                     const EntryKey& key,
+                                                     const New& what,
+                                                     const Tickets::Ticket& ticket,
+                                                     Deadline step) {
   wire::InstallEntryRequest body;
   body.parent = key.parent.value;
-  body.inode = entry.inode.value;
-  body.type = entry.type;
-  body.flags = flags;
+  body.inode = what.entry.inode.value;
+  body.type = what.entry.type;
+  body.flags = what.flags;
   body.ticket = ticket.number();
   body.settled = tickets_.settled(shard);
   body.life = shared_.peers.life;
   body.sender = shared_.peers.self.value;
   body.name_bytes = static_cast<std::uint16_t>(key.name.size());
-  Result<wire::InstallEntryReply> reply = co_await shared_.peers.call(shard, body, step, key.name);
+  body.expected = what.expected.value;
+  co_return co_await shared_.peers.call(shard, body, step, key.name);
+}
+
+rt::CoResult<meta::Entry> Installs::look(wire::ShardId shard, EntryKey key, Deadline deadline) {
+  if (shared_.peers.is_self(shard)) {
+    BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
+    co_return shared_.find(key);
+  }
+  Tickets::Ticket ticket = tickets_.take(shard);
+  Result<wire::InstallEntryReply> reply =
+      co_await send(shard, key, {.flags = wire::kRenameExchange}, ticket, deadline);
+  if (!reply && reply.error().is_posix(EBUSY)) {
+    co_return fail(Errc::kBusy, std::move(reply.error().context));
+  }
+  if (!reply) {
+    co_return std::unexpected(std::move(reply.error()));
+  }
+  if ((reply->flags & wire::kInstallOther) == 0) {
+    co_return std::unexpected(malformed());
+  }
+  co_return meta::Entry{wire::InodeId{reply->replaced}, reply->type};
+}
+
+rt::Task<Installs::Asked> Installs::ask(wire::ShardId shard,
+                                        EntryKey key,
+                                        New what,
+                                        Deadline step) {
+  if (shared_.peers.is_self(shard)) {
+    Result<Installed> installed = co_await install(key, what, step);
+    if (!installed) {
+      co_return Asked{std::unexpected(std::move(installed.error())), {}};
+    }
+    if (installed->other) {
+      co_return Asked{changed(), {}};
+    }
+    co_return Asked{{}, {}, installed->replaced, installed->is_same};
+  }
+  Tickets::Ticket ticket = tickets_.take(shard);
+  Result<wire::InstallEntryReply> reply = co_await send(shard, key, what, ticket, step);
+  if (reply && (reply->flags & wire::kInstallOther) != 0) {
+    co_return Asked{changed(), {}};
+  }
   if (reply) {
     Dropped replaced{.inode = wire::InodeId{reply->replaced},
                      .shard = shard,
@@ -71,9 +116,11 @@ rt::Task<void> Installs::install_entry(rpc::Request& request) {
     co_await request.reply_error(Error::from_errno(EBUSY));  // nobody waits for it any more
     co_return;
   }
-  meta::Entry entry{wire::InodeId{body.inode}, body.type};
-  Result<Installed> done = co_await install(key, entry, body.flags, request.deadline());
-  log_.end(sender, body.ticket, done && !done->is_same);
+  New what{.entry = {wire::InodeId{body.inode}, body.type},
+           .flags = body.flags,
+           .expected = wire::InodeId{body.expected}};
+  Result<Installed> done = co_await install(key, what, request.deadline());
+  log_.end(sender, body.ticket, done && !done->is_same && !done->other);
   ended_.wake_all();
   if (!done && done.error().code == Errc::kBusy) {
     // As an errno: the RPC layer would repeat the call while the caller holds its lock.
@@ -81,6 +128,12 @@ rt::Task<void> Installs::install_entry(rpc::Request& request) {
     co_return;
   }
   BENCHFS_SERVE_TRY_VOID(request, done);
+  if (done->other) {
+    co_await request.reply(wire::InstallEntryReply{.replaced = done->other->inode.value,
+                                                   .flags = wire::kInstallOther,
+                                                   .type = done->other->type});
+    co_return;
+  }
   co_await request.reply(
       wire::InstallEntryReply{.replaced = done->replaced.inode.value,
                               .life = done->replaced.life,
@@ -110,10 +163,9 @@ rt::Task<void> Installs::settle_install(rpc::Request& request) {
 // Does not wait for the home of what it replaces: the sender of the request does, because a window
 // full of such requests would keep the message to the home behind it.
 // Replaces what POSIX allows to be replaced. Nothing has changed after an error.
-rt::CoResult<Installs::Installed> Installs::install(EntryKey key,
-                                                    meta::Entry entry,
-                                                    std::uint32_t flags,
-                                                    Deadline deadline) {
+rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Deadline deadline) {
+  meta::Entry entry = what.entry;
+  bool exchanges = (what.flags & wire::kRenameExchange) != 0;
   if (shared_.locks.is_locked(key)) {
     co_return shared_.being_changed(key);
   }
@@ -123,19 +175,25 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key,
     co_return std::unexpected(std::move(old.error()));
   }
   if (old) {
-    if ((flags & wire::kRenameNoReplace) != 0) {
+    if ((what.flags & wire::kRenameNoReplace) != 0) {
       co_return fail_errno(EEXIST);
     }
     if (old->inode == entry.inode) {
       co_return Installed{.is_same = true};
     }
-    if (S_ISDIR(entry.type) != S_ISDIR(old->type)) {
+    if (exchanges && old->inode != what.expected) {
+      co_return Installed{.other = *old};
+    }
+    if (!exchanges && S_ISDIR(entry.type) != S_ISDIR(old->type)) {
       co_return fail_errno(S_ISDIR(old->type) ? EISDIR : ENOTDIR);
     }
-    if (S_ISDIR(old->type)) {
+    if (!exchanges && S_ISDIR(old->type)) {
       BENCHFS_CO_TRY(Dropped replaced, co_await removal_.remove(key, *old, entry, deadline));
       co_return Installed{.replaced = replaced};
     }
+  }
+  if (!old && exchanges) {
+    co_return fail_errno(ENOENT);
   }
   BENCHFS_CO_TRY_VOID(co_await shared_.marks.prepare(key.parent, deadline));
   if (deadline.passed()) {
@@ -143,6 +201,13 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key,
   }
   BENCHFS_CO_TRY_VOID(
       shared_.change(meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now()}));
+  if (exchanges) {
+    // It has happened. Look-ups of the name wait until all clients forgot what it led to.
+    if (S_ISDIR(old->type)) {
+      co_await leases_.revoke(key);
+    }
+    co_return Installed{};
+  }
   co_return Installed{.replaced = old ? shared_.inodes.drop(old->inode) : Dropped{}};
 }
 

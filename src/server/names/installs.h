@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "rpc/request.h"
+#include "server/leases/directory_leases.h"
 #include "server/names/rmdir.h"
 #include "server/names/shared.h"
 #include "server/ticket_log.h"
@@ -18,7 +19,8 @@ namespace benchfs::server {
 
 class Installs {
  public:
-  Installs(NamesShared& shared, DirectoryRemoval& removal) : shared_(shared), removal_(removal) {}
+  Installs(NamesShared& shared, DirectoryRemoval& removal, DirectoryLeases& leases)
+      : shared_(shared), removal_(removal), leases_(leases) {}
 
   // --- the shard of the old name ---
 
@@ -29,9 +31,15 @@ class Installs {
     Dropped replaced{};    // lost the name to the entry; none: there was nothing, or it is home
     bool is_same = false;  // nothing was done: both are names of one inode
   };
+  struct New {
+    meta::Entry entry;
+    std::uint32_t flags = 0;  // wire::RenameFlags
+    wire::InodeId expected{};  // of an exchange
+  };
   // `step`: by when it must have happened; it does not happen later.
-  rt::Task<Asked> ask(
-      wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline step);
+  rt::Task<Asked> ask(wire::ShardId shard, EntryKey key, New what, Deadline step);
+  // What the name leads to now. kBusy: to be asked again.
+  rt::CoResult<meta::Entry> look(wire::ShardId shard, EntryKey key, Deadline deadline);
   // Whether the entry was installed; if not, it will not be. Fails only when this shard stops.
   rt::CoResult<bool> settle(wire::ShardId shard, const Tickets::Ticket& ticket);
 
@@ -45,14 +53,18 @@ class Installs {
   struct Installed {
     Dropped replaced{};
     bool is_same = false;
+    std::optional<meta::Entry> other{};  // nothing was done: it is there and was not expected
   };
-  rt::CoResult<Installed> install(EntryKey key,
-                                  meta::Entry entry,
-                                  std::uint32_t flags,
-                                  Deadline deadline);
+  rt::CoResult<wire::InstallEntryReply> send(wire::ShardId shard,
+                                             const EntryKey& key,
+                                             const New& what,
+                                             const Tickets::Ticket& ticket,
+                                             Deadline step);
+  rt::CoResult<Installed> install(EntryKey key, New what, Deadline deadline);
 
   NamesShared& shared_;
   DirectoryRemoval& removal_;
+  DirectoryLeases& leases_;
   Tickets tickets_;
   TicketLog log_;
   rt::WaitQueue ended_;

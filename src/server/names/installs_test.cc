@@ -110,5 +110,63 @@ TEST_F(InstallsTest, AnInstallationThatComesAfterItsDeadlineDoesNotHappen) {
   EXPECT_EQ(settled->as<wire::SettleInstallReply>()->installed, 0U);
 }
 
+// --- Exchanges -----------------------------------------------------------------------------------
+
+class ExchangeInstallsTest : public InstallsTest {
+ protected:
+  wire::InstallEntryRequest exchange(std::uint32_t type, wire::InodeId expected) {
+    wire::InstallEntryRequest body = install(name_, type);
+    body.flags = wire::kRenameExchange;
+    body.expected = expected.value;
+    body.ticket = body.settled = ++ticket_;
+    return body;
+  }
+  wire::InodeId there_ = wire::InodeId::make(testing::kPeer, 9);
+  wire::InodeId new_ = wire::InodeId::make(testing::kPeer, 10);
+
+ private:
+  std::uint64_t ticket_ = 0;
+};
+
+TEST_F(ExchangeInstallsTest, OneThatExpectsAnotherInodeDoesNothingAndSaysWhatIsThere) {
+  start();
+  EXPECT_EQ(errno_of(call(exchange(S_IFREG, {}), name_)), ENOENT);
+  put(name_, there_, S_IFDIR);
+  for (wire::InodeId expected : {wire::InodeId{}, wire::InodeId::make(testing::kPeer, 11)}) {
+    Result<rpc::Reply> reply = call(exchange(S_IFREG, expected), name_);
+    ASSERT_TRUE(reply) << reply.error().message();
+    auto other = reply->as<wire::InstallEntryReply>();
+    EXPECT_EQ(other->flags, wire::kInstallOther);
+    EXPECT_EQ(other->replaced, there_.value);
+    EXPECT_EQ(other->type, unsigned{S_IFDIR});
+    EXPECT_EQ(lookup(name_)->attr.id(), there_);
+  }
+  ASSERT_TRUE(call(exchange(S_IFREG, there_), name_));
+  EXPECT_EQ(lookup(name_)->attr.id(), new_);
+  std::vector<wire::InodeId> dropped;
+  run([&](net::Worker&) { dropped = service_.door->dropped; });
+  EXPECT_TRUE(dropped.empty());
+}
+
+TEST_F(ExchangeInstallsTest, AClientThatHasTheDirectoryCachedIsWaitedFor) {
+  start({.directory_lease = std::chrono::hours(24)});
+  put(name_, there_, S_IFDIR);
+  rpc::testing::Client holder("holder", addresses());
+  wire::LookupRequest body{.parent = wire::kRootInode.value,
+                           .name_bytes = static_cast<std::uint16_t>(name_.size())};
+  ASSERT_TRUE(holder.call(rpc::make_call(body, name_)));
+  wire::InstallEntryRequest request = exchange(S_IFREG, there_);
+  auto pending = start_call(request, name_);
+  EXPECT_NE(lookup(name_, std::chrono::milliseconds(100)).error().to_errno(), ENOENT);
+  EXPECT_FALSE(pending->has_value());
+  Deadline end = Deadline::after(std::chrono::seconds(10));
+  while (!pending->has_value() && !end.passed()) {
+    (void)holder.ping();  // it reads the notice when that has come, and acknowledges
+    (void)client_->ping();
+  }
+  ASSERT_TRUE(is_done(pending));
+  EXPECT_EQ(lookup(name_)->attr.id(), new_);
+}
+
 }  // namespace
 }  // namespace benchfs::server

@@ -47,7 +47,7 @@ class Names {
         rename_lock_(peers, owed_, config.rename_lease),
         entries_(shared_, leases_, config.chunk_bytes),
         removal_(shared_),
-        installs_(shared_, removal_),
+        installs_(shared_, removal_, leases_),
         renames_(shared_, installs_, leases_, rename_lock_) {
     if (config.had_earlier_life) {
       leases_.assume_all_granted(mono_now());

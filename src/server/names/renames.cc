@@ -23,7 +23,8 @@ rt::Task<void> Renames::rename(rpc::Request& request) {
   reader.read(body);
   std::string_view old_name = reader.read_text(body.old_name_bytes);
   std::string_view new_name = reader.read_text(body.new_name_bytes);
-  if (!reader.ok()) {
+  constexpr std::uint32_t kBoth = wire::kRenameNoReplace | wire::kRenameExchange;
+  if (!reader.ok() || (body.flags & ~kBoth) != 0 || (body.flags & kBoth) == kBoth) {
     co_await request.reply_error(malformed());
     co_return;
   }
@@ -56,8 +57,16 @@ rt::CoStatus Renames::try_rename(const EntryKey& from,
     co_return shared_.owes_too_much();
   }
   auto move = std::make_shared<Move>(from, to, flags, deadline, entry);
-  if (!S_ISDIR(entry.type)) {
+  if ((flags & wire::kRenameExchange) != 0) {
+    wire::ShardId shard = cluster::entry_shard(to.parent, to.name, shared_.peers.shard_count);
+    BENCHFS_CO_TRY(move->other, co_await installs_.look(shard, to, deadline));
+  }
+  if (!S_ISDIR(entry.type) && !(move->other && S_ISDIR(move->other->type))) {
     BENCHFS_CO_TRY(move->guard, co_await shared_.locks.lock(from, deadline));
+    BENCHFS_CO_TRY(entry, shared_.find(from));
+    if (entry.inode != move->entry.inode) {
+      co_return fail(Errc::kBusy, "the entry changed");
+    }
     co_return co_await move_file(move);
   }
   co_return co_await run(move, move_directory(move));
@@ -89,9 +98,22 @@ void Renames::waits_for(Move& move, wire::ShardId shard) {
   }
 }
 
-rt::Task<void> Renames::remove_old_entry(const Move& move) {
+rt::Task<void> Renames::end_old_entry(const Move& move) {
   (void)co_await shared_.marks.prepare(move.from.parent, Deadline::never());
-  (void)shared_.change(meta::RemoveEntry{move.from.parent, move.from.name, wall_now_ns()});
+  std::int64_t now_ns = wall_now_ns();
+  const EntryKey& from = move.from;
+  if (move.other) {
+    (void)shared_.change(
+        meta::PutEntry{from.parent, from.name, *move.other, now_ns, mono_now_coarse()});
+  } else {
+    (void)shared_.change(meta::RemoveEntry{from.parent, from.name, now_ns});
+  }
+}
+
+Installs::New Renames::new_entry(const Move& move) {
+  return {.entry = move.entry,
+          .flags = move.flags,
+          .expected = move.other ? move.other->inode : wire::InodeId{}};
 }
 
 rt::Task<void> Renames::tell_home_of_replaced(const Move& move) {
@@ -105,12 +127,12 @@ rt::CoStatus Renames::move_file(MovePtr move) {
       cluster::entry_shard(move->to.parent, move->to.name, shared_.peers.shard_count);
   waits_for(*move, shard);
   Installs::Asked asked =
-      co_await installs_.ask(shard, move->to, move->entry, move->flags, move->deadline);
+      co_await installs_.ask(shard, move->to, new_entry(*move), move->deadline);
   if (asked.unknown) {
     co_return co_await run(move, settle(move, std::move(asked)));
   }
   if (asked.status && !asked.is_same) {
-    co_await remove_old_entry(*move);
+    co_await end_old_entry(*move);
     move->guard.release();
     move->replaced = asked.replaced;
     co_await tell_home_of_replaced(*move);
@@ -124,7 +146,7 @@ rt::CoStatus Renames::settle(MovePtr move, Installs::Asked asked) {
       cluster::entry_shard(move->to.parent, move->to.name, shared_.peers.shard_count);
   BENCHFS_CO_TRY(bool installed, co_await installs_.settle(shard, *asked.unknown));
   if (installed) {
-    co_await remove_old_entry(*move);
+    co_await end_old_entry(*move);
     co_return Status{};
   }
   if (move->deadline.passed()) {
@@ -162,7 +184,12 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
   if (entry.inode != move->entry.inode) {
     co_return fail(Errc::kBusy, "the entry changed");
   }
-  BENCHFS_CO_TRY_VOID(co_await check_no_loop(*move, entry.inode));
+  if (S_ISDIR(entry.type)) {
+    BENCHFS_CO_TRY_VOID(co_await check_no_loop(*move, entry.inode, to.parent));
+  }
+  if (move->other && S_ISDIR(move->other->type)) {
+    BENCHFS_CO_TRY_VOID(co_await check_no_loop(*move, move->other->inode, from.parent));
+  }
   // What was checked holds as long as the lease does.
   waits_for(*move, RenameLock::kGranter);
   BENCHFS_CO_TRY_VOID(co_await lock_.extend(move->lease, move->deadline));
@@ -170,21 +197,25 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
   waits_for(*move, shard);
   Deadline step = move->deadline.earlier(lock_.step_end(move->lease));
   (void)shared_.peers.scope->spawn(keep_lease(move));
-  Installs::Asked asked = co_await installs_.ask(shard, to, entry, move->flags, step);
+  Installs::Asked asked = co_await installs_.ask(shard, to, new_entry(*move), step);
   Status done = asked.status;
   if (asked.unknown) {
     done = co_await settle(move, std::move(asked));
-  } else if (done) {
-    co_await remove_old_entry(*move);
+  } else if (done && !asked.is_same) {
+    co_await end_old_entry(*move);
     move->replaced = asked.replaced;
   }
   if (!done && done.error().code == Errc::kDeadline && !move->deadline.passed()) {
     co_return fail(Errc::kBusy, std::move(done.error().context));
   }
   BENCHFS_CO_TRY_VOID(std::move(done));
-  if (from.parent != to.parent) {
+  if (from.parent != to.parent && S_ISDIR(entry.type)) {
     waits_for(*move, entry.inode.home());
     co_await tell_parent(entry.inode, to.parent, move->lease.move);
+  }
+  if (from.parent != to.parent && move->other && S_ISDIR(move->other->type)) {
+    waits_for(*move, move->other->inode.home());
+    co_await tell_parent(move->other->inode, from.parent, move->lease.move);
   }
   co_return Status{};
 }
@@ -227,8 +258,10 @@ rt::CoResult<wire::InodeId> Renames::parent_of(wire::InodeId directory, Deadline
 }
 
 // Walks from the new parent to the root; the moved directory must not be on the way.
-rt::CoStatus Renames::check_no_loop(Move& move, wire::InodeId moved) {
-  wire::InodeId at = move.to.parent;
+rt::CoStatus Renames::check_no_loop(Move& move,
+                                    wire::InodeId moved,
+                                    wire::InodeId new_parent) {
+  wire::InodeId at = new_parent;
   for (int depth = 0; depth < kMaxDepth; ++depth) {
     if (at == moved) {
       co_return fail_errno(EINVAL);

@@ -10,10 +10,15 @@
 // told the new parent, and clients that may have the old name cached are told and waited for
 // (leases/directory_leases.h), before the old entry is unlocked.
 //
+// An exchange is a rename that puts what it replaces under the old name, so it knows that
+// beforehand: the other shard replaces nothing else (Installs::New::expected). Both names are locked
+// until both are changed, and clients forget both if they lead to directories.
+//
 // Thread: the shard's.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -41,6 +46,7 @@ class Renames {
     std::uint32_t flags = 0;
     Deadline deadline = Deadline::never();  // until when it may begin to happen
     meta::Entry entry;
+    std::optional<meta::Entry> other{};  // an exchange: what `to` leads to, and `from` afterwards
     EntryLocks::Guard guard{};  // of `from`
     RenameLock::Lease lease{};  // directories
     rt::Event lease_over{};     // it is not needed any more
@@ -64,11 +70,14 @@ class Renames {
   rt::CoStatus settle(MovePtr move, Installs::Asked asked);
   // The old name is locked.
   void waits_for(Move& move, wire::ShardId shard);
-  rt::Task<void> remove_old_entry(const Move& move);
+  // It goes, or leads to what the new name led to.
+  rt::Task<void> end_old_entry(const Move& move);
+  [[nodiscard]] static Installs::New new_entry(const Move& move);
   // What nobody may see afterwards as still named.
   rt::Task<void> tell_home_of_replaced(const Move& move);
 
-  rt::CoStatus check_no_loop(Move& move, wire::InodeId moved);
+  // `moved`, a directory, is not on the way from its new parent to the root.
+  rt::CoStatus check_no_loop(Move& move, wire::InodeId moved, wire::InodeId new_parent);
   rt::CoResult<wire::InodeId> parent_of(wire::InodeId directory, Deadline deadline);
   rt::Task<void> tell_parent(wire::InodeId directory, wire::InodeId parent, std::uint64_t move);
   // Extends the lease while it is needed.

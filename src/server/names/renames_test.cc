@@ -114,6 +114,81 @@ TEST_F(RenamesTest, EveryOperationOnTheOldNameWaitsUntilItIsKnownWhatBecameOfIt)
   EXPECT_EQ(lookup(from_).error().to_errno(), ENOENT);
 }
 
+// --- Exchanges -----------------------------------------------------------------------------------
+
+class ExchangesTest : public RenamesTest {
+ protected:
+  // Both names lead to files of the peer; the exchange gets no answer.
+  rpc::testing::Client::Pending start_unanswered(ScriptedPeer::Answer settles) {
+    put(from_, moved_, S_IFREG);
+    peer_.set_other(other_, S_IFREG);
+    peer_.set(wire::Opcode::kInstallEntry, ScriptedPeer::Answer::kNever);
+    peer_.set(wire::Opcode::kSettleInstall, settles);
+    request_ = rename_request(from_, to_);
+    request_.flags = wire::kRenameExchange;
+    auto pending = client_->start(rpc::make_call(request_, from_, to_), Deadline::after(kSecond));
+    EXPECT_TRUE(is_done(pending));
+    EXPECT_FALSE(**pending);
+    return pending;
+  }
+
+  wire::InodeId other_ = wire::InodeId::make(testing::kPeer, 10);
+  wire::RenameRequest request_;
+};
+
+TEST_F(ExchangesTest, TheOldNameGetsWhatTheNewOneHadWhenTheOtherShardHasSaidThatItWasDone) {
+  start();
+  start_unanswered(ScriptedPeer::Answer::kNever);
+  EXPECT_NE(lookup(from_, kShort).error().to_errno(), ENOENT);
+  peer_.set_installed(true);
+  peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kOk);
+  Result<wire::EntryReply> found = lookup(from_);
+  ASSERT_TRUE(found) << found.error().message();
+  EXPECT_EQ(found->attr.id(), other_);
+  EXPECT_TRUE(is_paid(Kind::kRename));
+  std::vector<wire::InodeId> dropped;
+  run([&](net::Worker&) { dropped = service_.door->dropped; });
+  EXPECT_TRUE(dropped.empty());
+}
+
+TEST_F(ExchangesTest, TheOldNameStaysWhenTheOtherShardHasSaidThatItWasNotDone) {
+  start();
+  start_unanswered(ScriptedPeer::Answer::kNever);
+  peer_.set_installed(false);
+  peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kOk);
+  Result<wire::EntryReply> found = lookup(from_);
+  ASSERT_TRUE(found) << found.error().message();
+  EXPECT_EQ(found->attr.id(), moved_);
+  EXPECT_TRUE(is_paid(Kind::kRename));
+}
+
+TEST_F(ExchangesTest, BothFlagsAtOnceAreRefused) {
+  start();
+  put(from_, moved_, S_IFREG);
+  wire::RenameRequest body = rename_request(from_, to_);
+  body.flags = wire::kRenameExchange | wire::kRenameNoReplace;
+  EXPECT_EQ(call(body, from_, to_).error().code, Errc::kMalformed);
+}
+
+// Its new place may be below what takes its old one.
+TEST_F(ExchangesTest, NeitherDirectoryMovesBelowItself) {
+  start();
+  from_ = name_on(testing::kSelf, "d");
+  Result<wire::InodeId> directory = mkdir(from_);
+  ASSERT_TRUE(directory);
+  to_ = name_on(testing::kSelf, "below", *directory);
+  Result<wire::InodeId> below = mkdir(to_, *directory);
+  ASSERT_TRUE(below);
+  wire::RenameRequest down = rename_request(from_, to_, *directory);
+  down.flags = wire::kRenameExchange;
+  EXPECT_EQ(errno_of(call(down, from_, to_)), EINVAL);
+  wire::RenameRequest up = rename_request(to_, from_);
+  up.old_parent = directory->value;
+  up.flags = wire::kRenameExchange;
+  EXPECT_EQ(errno_of(call(up, to_, from_)), EINVAL);
+  EXPECT_EQ(lookup(from_)->attr.id(), *directory);
+}
+
 // --- Directories ---------------------------------------------------------------------------------
 
 class DirectoryRenamesTest : public RenamesTest {

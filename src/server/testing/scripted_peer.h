@@ -42,6 +42,12 @@ class ScriptedPeer final : private rpc::Service {
   void set_installed(bool installed) {
     server_.run([&](rpc::Server&, net::Worker&) { installed_ = installed; });
   }
+  // What names here lead to, for exchanges that expect something else.
+  void set_other(wire::InodeId inode, std::uint32_t type) {
+    server_.run([&](rpc::Server&, net::Worker&) {
+      other_ = {.replaced = inode.value, .flags = wire::kInstallOther, .type = type};
+    });
+  }
   [[nodiscard]] std::size_t received(wire::Opcode opcode) {
     std::size_t count = 0;
     server_.run([&](rpc::Server&, net::Worker&) { count = received_[opcode]; });
@@ -81,6 +87,13 @@ class ScriptedPeer final : private rpc::Service {
     if (opcode == wire::Opcode::kThawDirectory && request.reader().read(thaw)) {
       removals_ += thaw.removed;
     }
+    wire::InstallEntryRequest install;
+    if (opcode == wire::Opcode::kInstallEntry && request.reader().read(install) &&
+        (install.flags & wire::kRenameExchange) != 0 && install.expected != other_.replaced) {
+      --unanswered_[opcode];
+      co_await request.reply(other_);
+      co_return;
+    }
     while (answer(opcode) == Answer::kNever && !request.deadline().passed()) {
       (void)co_await changed_.wait(request.deadline());
     }
@@ -117,6 +130,7 @@ class ScriptedPeer final : private rpc::Service {
   std::map<wire::Opcode, Answer> answers_;
   Answer otherwise_ = Answer::kOk;
   bool installed_ = false;
+  wire::InstallEntryReply other_;
   bool numbers_leases_ = false;
   std::uint64_t move_ = 1;
   std::map<wire::Opcode, std::size_t> received_;
