@@ -169,8 +169,10 @@ ssize_t benchfs_pwrite(benchfs_file_t* file, const void* buffer, size_t size, in
 ssize_t benchfs_read(benchfs_file_t* file, void* buffer, size_t size) BENCHFS_NOEXCEPT;
 ssize_t benchfs_write(benchfs_file_t* file, const void* buffer, size_t size) BENCHFS_NOEXCEPT;
 
-/* Moves the file position: SEEK_SET, SEEK_CUR or SEEK_END. Returns the new position, -EINVAL if it
-   would be negative, or -EOVERFLOW if it is too large to represent. */
+/* Moves the file position: SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA or SEEK_HOLE. Returns the new
+   position, -EINVAL if it would be negative, -EOVERFLOW if it is too large to represent, or -ENXIO
+   if there is no data or hole from `offset` on. Data is never taken for a hole; a hole is found if
+   nothing was written from it to the end of its chunk, or in the whole chunk. */
 int64_t benchfs_lseek(benchfs_file_t* file, int64_t offset, int whence) BENCHFS_NOEXCEPT;
 
 /* Switches O_APPEND of an open file on (1) or off (0), like fcntl(F_SETFL). No other call on the
@@ -183,6 +185,28 @@ int benchfs_fsync(benchfs_file_t* file) BENCHFS_NOEXCEPT;
 
 /* Shortens the file, or extends it with zeros. */
 int benchfs_ftruncate(benchfs_file_t* file, int64_t size) BENCHFS_NOEXCEPT;
+
+/* Changes the space of [offset, offset + length), like fallocate(2). `mode` is
+       0                                   makes the file at least as long as the range
+       FALLOC_FL_KEEP_SIZE                 does nothing
+       FALLOC_FL_PUNCH_HOLE | ..KEEP_SIZE  zeroes the range and gives its space back
+       FALLOC_FL_ZERO_RANGE                zeroes the range, and makes the file as long as it unless
+                                           FALLOC_FL_KEEP_SIZE is given
+   or -EOPNOTSUPP. No space is reserved: a later write may fail with -ENOSPC. */
+int benchfs_fallocate(benchfs_file_t* file,
+                      int mode,
+                      int64_t offset,
+                      int64_t length) BENCHFS_NOEXCEPT;
+
+/* Copies bytes from one file to another, or within one, without the caller's memory; positions are
+   neither used nor moved. Returns the bytes copied: fewer than asked at the end of `from`, when the
+   servers' space ran out, and when `size` is large: call it again; 0 at the end of `from`. -EINVAL:
+   the ranges overlap in one file. -EBADF: also when `to` was opened with O_APPEND. */
+ssize_t benchfs_copy_file_range(benchfs_file_t* from,
+                                int64_t from_offset,
+                                benchfs_file_t* to,
+                                int64_t to_offset,
+                                size_t size) BENCHFS_NOEXCEPT;
 
 /* --- Locks ------------------------------------------------------------------------------------ */
 
@@ -275,6 +299,67 @@ int benchfs_lutimens(benchfs_context_t* context,
                      const struct timespec times[2]) BENCHFS_NOEXCEPT;
 int benchfs_futimens(benchfs_file_t* file, const struct timespec times[2]) BENCHFS_NOEXCEPT;
 
+/* --- Extended attributes --------------------------------------------------------------------- */
+
+/* Names and values of the caller's choice for a file or directory, as setxattr(2) and its like. A
+   name begins with "user."; -EOPNOTSUPP for all other namespaces. -EPERM: neither a regular file
+   nor a directory. Limits: names 255 bytes (-ERANGE), a value 64 KiB (-E2BIG), all names of a file
+   with their NULs 64 KiB, all its names and values 128 KiB (-ENOSPC, also when the server has too
+   many). `flags`: 0, XATTR_CREATE (-EEXIST if it is there) or XATTR_REPLACE (-ENODATA if it is
+   not). */
+int benchfs_setxattr(benchfs_context_t* context,
+                     const char* path,
+                     const char* name,
+                     const void* value,
+                     size_t size,
+                     int flags) BENCHFS_NOEXCEPT;
+/* Here and below: of a symbolic link itself, and of an open file. */
+int benchfs_lsetxattr(benchfs_context_t* context,
+                      const char* path,
+                      const char* name,
+                      const void* value,
+                      size_t size,
+                      int flags) BENCHFS_NOEXCEPT;
+int benchfs_fsetxattr(benchfs_file_t* file,
+                      const char* name,
+                      const void* value,
+                      size_t size,
+                      int flags) BENCHFS_NOEXCEPT;
+/* Returns the bytes of the value; with `size` 0 nothing is copied. -ERANGE: the buffer is too
+   small. -ENODATA: there is none of the name. */
+ssize_t benchfs_getxattr(benchfs_context_t* context,
+                         const char* path,
+                         const char* name,
+                         void* buffer,
+                         size_t size) BENCHFS_NOEXCEPT;
+ssize_t benchfs_lgetxattr(benchfs_context_t* context,
+                          const char* path,
+                          const char* name,
+                          void* buffer,
+                          size_t size) BENCHFS_NOEXCEPT;
+ssize_t benchfs_fgetxattr(benchfs_file_t* file,
+                          const char* name,
+                          void* buffer,
+                          size_t size) BENCHFS_NOEXCEPT;
+/* The same for the names, with a NUL behind each. */
+ssize_t benchfs_listxattr(benchfs_context_t* context,
+                          const char* path,
+                          char* buffer,
+                          size_t size) BENCHFS_NOEXCEPT;
+ssize_t benchfs_llistxattr(benchfs_context_t* context,
+                           const char* path,
+                           char* buffer,
+                           size_t size) BENCHFS_NOEXCEPT;
+ssize_t benchfs_flistxattr(benchfs_file_t* file, char* buffer, size_t size) BENCHFS_NOEXCEPT;
+/* -ENODATA: there is none of the name. */
+int benchfs_removexattr(benchfs_context_t* context,
+                        const char* path,
+                        const char* name) BENCHFS_NOEXCEPT;
+int benchfs_lremovexattr(benchfs_context_t* context,
+                         const char* path,
+                         const char* name) BENCHFS_NOEXCEPT;
+int benchfs_fremovexattr(benchfs_file_t* file, const char* name) BENCHFS_NOEXCEPT;
+
 /* --- Names ------------------------------------------------------------------------------------ */
 
 int benchfs_mkdir(benchfs_context_t* context, const char* path, mode_t mode) BENCHFS_NOEXCEPT;
@@ -289,7 +374,9 @@ int benchfs_rename(benchfs_context_t* context,
                    const char* old_path,
                    const char* new_path) BENCHFS_NOEXCEPT;
 /* The same with flags of renameat2(2): RENAME_NOREPLACE (1) fails with -EEXIST when the new name
-   exists. Any other flag is refused with -EINVAL. */
+   exists. RENAME_EXCHANGE (2) exchanges what the two names, which must exist, lead to: files and
+   directories alike, in one step for everybody. Both together, and any other flag, are refused with
+   -EINVAL. */
 int benchfs_rename2(benchfs_context_t* context,
                     const char* old_path,
                     const char* new_path,

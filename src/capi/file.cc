@@ -128,13 +128,30 @@ Result<std::int64_t> base_of(benchfs_file* file, int whence) {
       return static_cast<std::int64_t>(attr.size);
     }
     default:
-      return fail_errno(EINVAL, "whence: not one of SEEK_SET, SEEK_CUR, SEEK_END");
+      return fail_errno(EINVAL, "whence: not one of SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE");
   }
+}
+
+Result<std::int64_t> seek_contents(benchfs_file* file, int64_t offset, int whence) {
+  if (offset < 0) {
+    return fail_errno(ENXIO, "the offset is negative");
+  }
+  client::Holes& holes = file->context->client->fs().holes();
+  auto from = static_cast<std::uint64_t>(offset);
+  BENCHFS_TRY(std::uint64_t found,
+              run(file->context,
+                  whence == SEEK_DATA ? holes.seek_data(*file->open_file, from)
+                                      : holes.seek_hole(*file->open_file, from)));
+  file->position = static_cast<std::int64_t>(found);
+  return file->position;
 }
 
 Result<std::int64_t> seek(benchfs_file* file, int64_t offset, int whence) {
   BENCHFS_TRY_VOID(check(file));
   std::lock_guard lock(file->mutex);
+  if (whence == SEEK_DATA || whence == SEEK_HOLE) {
+    return seek_contents(file, offset, whence);
+  }
   BENCHFS_TRY(std::int64_t base, base_of(file, whence));
   std::int64_t target = 0;
   if (__builtin_add_overflow(base, offset, &target)) {
@@ -255,6 +272,46 @@ int benchfs_ftruncate(benchfs_file_t* file, int64_t size) noexcept {
     request.size = static_cast<std::uint64_t>(size);
     return capi::set_attr(file, request);
   });
+}
+
+int benchfs_fallocate(benchfs_file_t* file, int mode, int64_t offset, int64_t length) noexcept {
+  return capi::answer<int>(capi::call_on(file, "fallocate"), [&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(file));
+    if (offset < 0 || length <= 0) {
+      return benchfs::fail_errno(EINVAL, "the range is negative or empty");
+    }
+    return capi::run(file->context,
+                     file->context->client->fs().holes().allocate(
+                         *file->open_file,
+                         mode,
+                         static_cast<std::uint64_t>(offset),
+                         static_cast<std::uint64_t>(length)));
+  });
+}
+
+ssize_t benchfs_copy_file_range(benchfs_file_t* from,
+                                int64_t from_offset,
+                                benchfs_file_t* to,
+                                int64_t to_offset,
+                                size_t size) noexcept {
+  return capi::answer<ssize_t>(
+      capi::call_on(from, "copy_file_range"), [&]() -> Result<std::size_t> {
+        BENCHFS_TRY_VOID(capi::check(from));
+        BENCHFS_TRY_VOID(capi::check(to));
+        if (from->context != to->context) {
+          return benchfs::fail_errno(EXDEV, "the files belong to two contexts");
+        }
+        if (from_offset < 0 || to_offset < 0) {
+          return benchfs::fail_errno(EINVAL, "an offset is negative");
+        }
+        return capi::run(from->context,
+                         from->context->client->fs().data().copy(
+                             *from->open_file,
+                             static_cast<std::uint64_t>(from_offset),
+                             *to->open_file,
+                             static_cast<std::uint64_t>(to_offset),
+                             size));
+      });
 }
 
 int benchfs_last_stat(benchfs_file_t* file, benchfs_stat_t* out) noexcept {

@@ -224,10 +224,14 @@ int benchfs_rename2(benchfs_context_t* context,
                     const char* new_path,
                     unsigned flags) noexcept {
   return capi::answer<int>({"rename", old_path, new_path}, [&]() -> Status {
-    if ((flags & ~unsigned{RENAME_NOREPLACE}) != 0) {
-      return benchfs::fail_errno(EINVAL, "rename flags: only RENAME_NOREPLACE is supported");
+    if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE) {
+      return benchfs::fail_errno(
+          EINVAL, "rename flags: not one of RENAME_NOREPLACE and RENAME_EXCHANGE");
     }
-    std::uint32_t ours = flags != 0 ? std::uint32_t{wire::kRenameNoReplace} : 0;
+    std::uint32_t ours = 0;
+    if (flags != 0) {
+      ours = flags == RENAME_NOREPLACE ? wire::kRenameNoReplace : wire::kRenameExchange;
+    }
     BENCHFS_TRY(std::string to, capi::to_path(new_path));
     return capi::with_path(context, old_path, [&](FileSystem& fs, std::string from) {
       return fs.rename(std::move(from), std::move(to), ours);

@@ -23,6 +23,7 @@
 #include "client/inodes/listing.h"
 #include "client/io/data_io.h"
 #include "client/io/file_locks.h"
+#include "client/io/holes.h"
 #include "client/io/open_files.h"
 #include "client/nodes/directory_reader.h"
 #include "client/nodes/nodes.h"
@@ -61,6 +62,18 @@ class FileSystem final : private rpc::NoticeHandler {
                                     wire::SetAttrRequest request,
                                     bool follow = true) {
     return paths_.set_attr(std::move(path), request, follow);
+  }
+
+  // As those of Inodes.
+  rt::CoResult<std::string> get_xattr(std::string path, std::string name, bool follow = true) {
+    return paths_.get_xattr(std::move(path), std::move(name), follow);
+  }
+  rt::CoStatus set_xattr(std::string path,
+                         std::string name,
+                         std::string value,
+                         std::uint32_t flags,
+                         bool follow = true) {
+    return paths_.set_xattr(std::move(path), std::move(name), std::move(value), flags, follow);
   }
 
   // One page of a directory: up to about `max_entries` entries in byte order of their names, after
@@ -130,6 +143,7 @@ class FileSystem final : private rpc::NoticeHandler {
   [[nodiscard]] Inodes& inodes() { return inodes_; }
   [[nodiscard]] OpenFiles& open_files() { return open_files_; }
   [[nodiscard]] DataIo& data() { return data_; }
+  [[nodiscard]] Holes& holes() { return holes_; }
   [[nodiscard]] Nodes& nodes() { return nodes_; }
   [[nodiscard]] FileLocks& locks() { return locks_; }
   // An open directory; no request is sent.
@@ -153,6 +167,7 @@ class FileSystem final : private rpc::NoticeHandler {
   OpenFiles open_files_;
   FileLocks locks_;
   DataIo data_;
+  Holes holes_;
   Paths paths_;
   Nodes nodes_;
   Administration administration_;

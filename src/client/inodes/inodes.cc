@@ -147,6 +147,55 @@ rt::CoResult<wire::InodeRangeReply> Inodes::made_since_start(wire::ShardId shard
   co_return reply->as<wire::InodeRangeReply>();
 }
 
+rt::CoResult<std::string> Inodes::get_xattr(wire::InodeId inode,
+                                            std::string_view name,
+                                            Deadline by) {
+  if (name.size() > wire::kMaxXattrNameBytes) {
+    co_return fail_errno(ERANGE);
+  }
+  wire::GetXattrRequest request;
+  request.inode = inode.value;
+  request.name_bytes = length(name);
+  rpc::Call call = rpc::make_call(request, name);
+  std::string value(wire::kMaxXattrValueBytes, '\0');
+  static_assert(wire::kMaxXattrListBytes <= wire::kMaxXattrValueBytes);
+  call.into = std::as_writable_bytes(std::span(value));
+  Result<rpc::Reply> reply = co_await backend_.pool.call(inode.home(), call, by);
+  if (!reply) {
+    co_return std::unexpected(
+        name_node(std::move(reply.error()), backend_, inode.home(), "get xattr"));
+  }
+  value.resize(reply->data_bytes);
+  co_return value;
+}
+
+rt::CoStatus Inodes::set_xattr(wire::InodeId inode,
+                               std::string_view name,
+                               std::string_view value,
+                               std::uint32_t flags,
+                               Deadline by) {
+  if (name.empty() || name.size() > wire::kMaxXattrNameBytes) {
+    co_return fail_errno(ERANGE);
+  }
+  if (value.size() > wire::kMaxXattrValueBytes) {
+    co_return fail_errno(E2BIG);
+  }
+  wire::SetXattrRequest request;
+  request.inode = inode.value;
+  request.flags = flags;
+  request.value_bytes = static_cast<std::uint32_t>(value.size());
+  request.name_bytes = length(name);
+  rpc::Call call = rpc::make_call(request, name);
+  call.data = std::as_bytes(std::span(value));
+  call.rendezvous = value.size() > backend_.config.eager_bytes;
+  Result<rpc::Reply> reply = co_await backend_.pool.call(inode.home(), call, by);
+  if (!reply) {
+    co_return std::unexpected(
+        name_node(std::move(reply.error()), backend_, inode.home(), "set xattr"));
+  }
+  co_return Status{};
+}
+
 // --- Entries -------------------------------------------------------------------------------------
 
 EntryCall<wire::LookupRequest> Inodes::lookup(wire::InodeId parent,

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -130,6 +131,15 @@ class Inodes {
 
   // Everything written to the file so far is on the servers' devices.
   EntryCall<wire::FsyncRequest> fsync(wire::InodeId inode, Deadline by);
+  // The value of an extended attribute, or all names with a NUL behind each when `name` is empty.
+  // ERANGE (a name that is too long), ENODATA, EOPNOTSUPP.
+  rt::CoResult<std::string> get_xattr(wire::InodeId inode, std::string_view name, Deadline by);
+  // `flags`: wire::SetXattrFlags. Also E2BIG, EEXIST, ENOSPC, EPERM (neither file nor directory).
+  rt::CoStatus set_xattr(wire::InodeId inode,
+                         std::string_view name,
+                         std::string_view value,
+                         std::uint32_t flags,
+                         Deadline by);
   // Which inodes the shard has made since it started: all others of its numbers are lost.
   rt::CoResult<wire::InodeRangeReply> made_since_start(wire::ShardId shard, Deadline by);
 

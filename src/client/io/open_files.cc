@@ -139,6 +139,29 @@ rt::CoResult<wire::Attr> OpenFiles::set_attr(OpenFile& file, wire::SetAttrReques
   co_return found->attr;
 }
 
+rt::CoResult<std::string> OpenFiles::get_xattr(OpenFile& file, std::string_view name) {
+  BENCHFS_CO_TRY_VOID(check(file));
+  Deadline by = backend_.metadata_deadline();
+  Result<std::string> value = co_await inodes_.get_xattr(file.id(), name, by);
+  if (!value) {
+    co_return std::unexpected(co_await on_error(file, std::move(value.error()), by));
+  }
+  co_return value;
+}
+
+rt::CoStatus OpenFiles::set_xattr(OpenFile& file,
+                                  std::string_view name,
+                                  std::string_view value,
+                                  std::uint32_t flags) {
+  BENCHFS_CO_TRY_VOID(check(file));
+  Deadline by = backend_.metadata_deadline();
+  Status done = co_await inodes_.set_xattr(file.id(), name, value, flags, by);
+  if (!done) {
+    co_return std::unexpected(co_await on_error(file, std::move(done.error()), by));
+  }
+  co_return done;
+}
+
 rt::CoStatus OpenFiles::fsync(OpenFile& file) {
   BENCHFS_CO_TRY_VOID(check(file));
   if (file.attr.is_directory()) {

@@ -56,6 +56,12 @@ class OpenFiles {
   rt::CoStatus fsync(OpenFile& file);
   rt::CoResult<wire::Attr> stat(OpenFile& file);
   rt::CoResult<wire::Attr> set_attr(OpenFile& file, wire::SetAttrRequest request);
+  // As those of Inodes.
+  rt::CoResult<std::string> get_xattr(OpenFile& file, std::string_view name);
+  rt::CoStatus set_xattr(OpenFile& file,
+                         std::string_view name,
+                         std::string_view value,
+                         std::uint32_t flags);
 
   // Whether the file can be used at all: EBADF once closed, else why it is stale.
   [[nodiscard]] Status check(const OpenFile& file) const;

@@ -69,6 +69,19 @@ rt::CoResult<std::string> Nodes::readlink(wire::InodeId inode) {
   co_return std::move(found.target);
 }
 
+rt::CoResult<std::string> Nodes::get_xattr(wire::InodeId inode, std::string_view name) {
+  Deadline by = backend_.metadata_deadline();
+  co_return co_await explain(inode, co_await inodes_.get_xattr(inode, name, by), by);
+}
+
+rt::CoStatus Nodes::set_xattr(wire::InodeId inode,
+                              std::string_view name,
+                              std::string_view value,
+                              std::uint32_t flags) {
+  Deadline by = backend_.metadata_deadline();
+  co_return co_await explain(inode, co_await inodes_.set_xattr(inode, name, value, flags, by), by);
+}
+
 rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open(wire::InodeId inode, std::uint32_t flags) {
   Deadline by = backend_.metadata_deadline();
   BENCHFS_CO_TRY(OpenedEntry opened,

@@ -40,6 +40,12 @@ class Nodes {
   // Fields per request.mask (wire::SetAttrMask); request.inode is filled in. Size changes truncate.
   rt::CoResult<wire::Attr> set_attr(wire::InodeId inode, wire::SetAttrRequest request);
   rt::CoResult<std::string> readlink(wire::InodeId inode);
+  // As those of Inodes.
+  rt::CoResult<std::string> get_xattr(wire::InodeId inode, std::string_view name);
+  rt::CoStatus set_xattr(wire::InodeId inode,
+                         std::string_view name,
+                         std::string_view value,
+                         std::uint32_t flags);
 
   // `flags`: wire::OpenFlags. ELOOP: a symlink.
   rt::CoResult<std::shared_ptr<OpenFile>> open(wire::InodeId inode, std::uint32_t flags);

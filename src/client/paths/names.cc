@@ -125,7 +125,14 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
   if (new_walk.name().empty()) {
     co_return may_replace ? busy_root() : fail_errno(EEXIST);
   }
-  if (old_walk.must_be_directory() || new_walk.must_be_directory()) {
+  bool exchanges = (flags & wire::kRenameExchange) != 0;
+  if (exchanges && new_walk.must_be_directory()) {
+    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, new_walk, Wanted::kInode));
+    if (!found.attr.is_directory()) {
+      co_return fail_errno(ENOTDIR);
+    }
+  }
+  if (old_walk.must_be_directory() || (!exchanges && new_walk.must_be_directory())) {
     BENCHFS_CO_TRY(Found found, co_await look_up(attempt, old_walk, Wanted::kInode));
     if (!found.attr.is_directory()) {
       co_return fail_errno(

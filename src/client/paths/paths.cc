@@ -246,6 +246,42 @@ rt::CoResult<wire::Attr> Paths::set_attr(std::string path,
       &Paths::do_set_attr, std::move(path), request, follow ? Follow::kYes : Follow::kNo);
 }
 
+rt::CoResult<std::string> Paths::do_get_xattr(Attempt& attempt,
+                                              const std::string& path,
+                                              const std::string& name,
+                                              Follow follow) {
+  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, follow));
+  wire::InodeId inode = attr.id();
+  co_return attempt.on_inode(inode, co_await inodes_.get_xattr(inode, name, attempt.deadline()));
+}
+
+rt::CoResult<std::string> Paths::get_xattr(std::string path, std::string name, bool follow) {
+  return with_names(
+      &Paths::do_get_xattr, std::move(path), std::move(name), follow ? Follow::kYes : Follow::kNo);
+}
+
+rt::CoStatus Paths::do_set_xattr(Attempt& attempt,
+                                 const std::string& path,
+                                 const std::string& name,
+                                 const std::string& value,
+                                 std::uint32_t flags,
+                                 Follow follow) {
+  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, follow));
+  wire::InodeId inode = attr.id();
+  co_return attempt.on_inode(
+      inode, co_await inodes_.set_xattr(inode, name, value, flags, attempt.deadline()));
+}
+
+rt::CoStatus Paths::set_xattr(
+    std::string path, std::string name, std::string value, std::uint32_t flags, bool follow) {
+  return with_names(&Paths::do_set_xattr,
+                    std::move(path),
+                    std::move(name),
+                    std::move(value),
+                    flags,
+                    follow ? Follow::kYes : Follow::kNo);
+}
+
 // --- Opening and listing -------------------------------------------------------------------------
 
 rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,

@@ -52,6 +52,10 @@ class Paths {
   rt::CoStatus rename(std::string from, std::string to, std::uint32_t flags);
   rt::CoStatus symlink(std::string target, std::string path);
   rt::CoResult<std::string> readlink(std::string path);
+  // As those of Inodes.
+  rt::CoResult<std::string> get_xattr(std::string path, std::string name, bool follow);
+  rt::CoStatus set_xattr(
+      std::string path, std::string name, std::string value, std::uint32_t flags, bool follow);
 
   // One page, as list_page() of inodes/listing.h. A directory that was removed since its inode was
   // found has no entries.
@@ -127,6 +131,16 @@ class Paths {
                                        const std::string& path,
                                        const wire::SetAttrRequest& request,
                                        Follow follow);
+  rt::CoResult<std::string> do_get_xattr(Attempt& attempt,
+                                         const std::string& path,
+                                         const std::string& name,
+                                         Follow follow);
+  rt::CoStatus do_set_xattr(Attempt& attempt,
+                            const std::string& path,
+                            const std::string& name,
+                            const std::string& value,
+                            std::uint32_t flags,
+                            Follow follow);
   rt::CoResult<std::shared_ptr<OpenFile>> do_open(Attempt& attempt,
                                                   const std::string& path,
                                                   std::uint32_t flags,
