@@ -5,9 +5,11 @@
 #include <linux/fuse.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include <cerrno>
 #include <cstddef>
+#include <string_view>
 #include <utility>
 
 #include "mount/attributes.h"
@@ -114,11 +116,12 @@ struct Dispatch {
                      fuse_ino_t new_parent,
                      const char* new_text,
                      unsigned flags) {
-    if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0) {
+    if ((flags & ~unsigned{RENAME_NOREPLACE | RENAME_EXCHANGE}) != 0) {
       fuse_reply_err(req, EINVAL);
       return;
     }
-    std::uint32_t ours = flags != 0 ? wire::kRenameNoReplace : 0U;
+    std::uint32_t ours = ((flags & RENAME_NOREPLACE) != 0 ? wire::kRenameNoReplace : 0U) |
+                         ((flags & RENAME_EXCHANGE) != 0 ? wire::kRenameExchange : 0U);
     door(req).start(req,
                     door(req).rename(req, name(parent, text), name(new_parent, new_text), ours));
   }
@@ -201,6 +204,74 @@ struct Dispatch {
   static void fsyncdir(fuse_req_t req, fuse_ino_t, int, fuse_file_info*) {
     fuse_reply_err(req, 0);  // names are in the servers' memory at once
   }
+  static void fallocate(
+      fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length, fuse_file_info* info) {
+    door(req).start(req,
+                    door(req).allocate(req,
+                                       info->fh,
+                                       mode,
+                                       static_cast<std::uint64_t>(offset),
+                                       static_cast<std::uint64_t>(length)));
+  }
+  static void lseek(fuse_req_t req, fuse_ino_t, off_t offset, int whence, fuse_file_info* info) {
+    door(req).start(req, door(req).seek(req, info->fh, static_cast<std::uint64_t>(offset), whence));
+  }
+  static void copy_file_range(fuse_req_t req,
+                              fuse_ino_t,
+                              off_t from_offset,
+                              fuse_file_info* from,
+                              fuse_ino_t,
+                              off_t to_offset,
+                              fuse_file_info* to,
+                              size_t length,
+                              int flags) {
+    if (flags != 0) {
+      fuse_reply_err(req, EINVAL);
+      return;
+    }
+    door(req).start(req,
+                    door(req).copy(req,
+                                   from->fh,
+                                   static_cast<std::uint64_t>(from_offset),
+                                   to->fh,
+                                   static_cast<std::uint64_t>(to_offset),
+                                   length));
+  }
+  static bool is_user_xattr(fuse_req_t req, const char* name) {
+    bool is_user = std::string_view(name).starts_with("user.");
+    if (!is_user) {
+      fuse_reply_err(req, EOPNOTSUPP);
+    }
+    return is_user;
+  }
+  static void setxattr(fuse_req_t req,
+                       fuse_ino_t inode,
+                       const char* name,
+                       const char* value,
+                       size_t size,
+                       int flags) {
+    if (!is_user_xattr(req, name)) {
+      return;
+    }
+    std::uint32_t ours = ((flags & XATTR_CREATE) != 0 ? wire::kXattrCreate : 0U) |
+                         ((flags & XATTR_REPLACE) != 0 ? wire::kXattrReplace : 0U);
+    door(req).start(
+        req, door(req).set_xattr(req, wire::InodeId{inode}, name, std::string(value, size), ours));
+  }
+  static void getxattr(fuse_req_t req, fuse_ino_t inode, const char* name, size_t size) {
+    if (is_user_xattr(req, name)) {
+      door(req).start(req, door(req).get_xattr(req, wire::InodeId{inode}, name, size));
+    }
+  }
+  static void listxattr(fuse_req_t req, fuse_ino_t inode, size_t size) {
+    door(req).start(req, door(req).get_xattr(req, wire::InodeId{inode}, {}, size));
+  }
+  static void removexattr(fuse_req_t req, fuse_ino_t inode, const char* name) {
+    if (is_user_xattr(req, name)) {
+      door(req).start(req,
+                      door(req).set_xattr(req, wire::InodeId{inode}, name, {}, wire::kXattrRemove));
+    }
+  }
   static void statfs(fuse_req_t req, fuse_ino_t) { door(req).start(req, door(req).statfs(req)); }
 };
 
@@ -234,6 +305,13 @@ const fuse_lowlevel_ops& Door::operations() {
     ops.releasedir = Dispatch::releasedir;
     ops.fsyncdir = Dispatch::fsyncdir;
     ops.statfs = Dispatch::statfs;
+    ops.fallocate = Dispatch::fallocate;
+    ops.lseek = Dispatch::lseek;
+    ops.copy_file_range = Dispatch::copy_file_range;
+    ops.setxattr = Dispatch::setxattr;
+    ops.getxattr = Dispatch::getxattr;
+    ops.listxattr = Dispatch::listxattr;
+    ops.removexattr = Dispatch::removexattr;
     return ops;
   }();
   return table;

@@ -82,6 +82,15 @@ class Door {
   rt::Task<void> rename(fuse_req_t req, Name from, Name to, std::uint32_t flags);
   rt::Task<void> statfs(fuse_req_t req);
 
+  // door_xattrs.cc
+  // `room` 0: how large the value is.
+  rt::Task<void> get_xattr(fuse_req_t req, wire::InodeId inode, std::string name, std::size_t room);
+  rt::Task<void> set_xattr(fuse_req_t req,
+                           wire::InodeId inode,
+                           std::string name,
+                           std::string value,
+                           std::uint32_t flags);
+
   // door_files.cc
   rt::Task<void> open(fuse_req_t req, wire::InodeId inode, fuse_file_info info);
   rt::Task<void> create(fuse_req_t req, Name name, std::uint32_t mode, fuse_file_info info);
@@ -97,6 +106,15 @@ class Door {
                        Memory memory,
                        WriteFlags flags);
   rt::Task<void> fsync(fuse_req_t req, std::uint64_t handle);
+  rt::Task<void> allocate(
+      fuse_req_t req, std::uint64_t handle, int mode, std::uint64_t offset, std::uint64_t length);
+  rt::Task<void> seek(fuse_req_t req, std::uint64_t handle, std::uint64_t offset, int whence);
+  rt::Task<void> copy(fuse_req_t req,
+                      std::uint64_t from,
+                      std::uint64_t from_offset,
+                      std::uint64_t to,
+                      std::uint64_t to_offset,
+                      std::uint64_t length);
   void release(fuse_req_t req, std::uint64_t handle);
   std::shared_ptr<client::OpenFile> file(std::uint64_t handle) const;
   void keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info);

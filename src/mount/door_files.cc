@@ -1,5 +1,6 @@
 // Open files and their data.
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -134,6 +135,51 @@ rt::Task<void> Door::fsync(fuse_req_t req, std::uint64_t handle) {
     co_return request.fail(EBADF);
   }
   request.reply(co_await fs_.fsync(*open));
+}
+
+rt::Task<void> Door::allocate(
+    fuse_req_t req, std::uint64_t handle, int mode, std::uint64_t offset, std::uint64_t length) {
+  Request request(req);
+  std::shared_ptr<client::OpenFile> open = file(handle);
+  if (open == nullptr) {
+    co_return request.fail(EBADF);
+  }
+  request.reply(co_await fs_.holes().allocate(*open, mode, offset, length));
+}
+
+rt::Task<void> Door::seek(fuse_req_t req, std::uint64_t handle, std::uint64_t offset, int whence) {
+  Request request(req);
+  std::shared_ptr<client::OpenFile> open = file(handle);
+  if (open == nullptr) {
+    co_return request.fail(EBADF);
+  }
+  Result<std::uint64_t> found = whence == SEEK_DATA ? co_await fs_.holes().seek_data(*open, offset)
+                                                    : co_await fs_.holes().seek_hole(*open, offset);
+  if (found) {
+    request.reply_position(*found);
+  } else {
+    request.fail(found.error());
+  }
+}
+
+rt::Task<void> Door::copy(fuse_req_t req,
+                          std::uint64_t from,
+                          std::uint64_t from_offset,
+                          std::uint64_t to,
+                          std::uint64_t to_offset,
+                          std::uint64_t length) {
+  Request request(req);
+  std::shared_ptr<client::OpenFile> in = file(from);
+  std::shared_ptr<client::OpenFile> out = file(to);
+  if (in == nullptr || out == nullptr) {
+    co_return request.fail(EBADF);
+  }
+  Result<std::size_t> copied = co_await fs_.data().copy(*in, from_offset, *out, to_offset, length);
+  if (copied) {
+    request.reply_written(*copied);
+  } else {
+    request.fail(copied.error());
+  }
 }
 
 void Door::release(fuse_req_t req, std::uint64_t handle) {

@@ -108,6 +108,18 @@ void Request::reply_written(std::size_t bytes) {
   }
 }
 
+void Request::reply_position(std::uint64_t offset) {
+  if (fuse_req_t request = take()) {
+    fuse_reply_lseek(request, static_cast<off_t>(offset));
+  }
+}
+
+void Request::reply_xattr_size(std::size_t bytes) {
+  if (fuse_req_t request = take()) {
+    fuse_reply_xattr(request, bytes);
+  }
+}
+
 void Request::reply_data(std::span<const std::byte> data) {
   if (fuse_req_t request = take()) {
     fuse_reply_buf(request, reinterpret_cast<const char*>(data.data()), data.size());

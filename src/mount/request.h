@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "base/error.h"
@@ -40,6 +41,8 @@ class Request final : private rt::Timer {
   void reply_attr(const Result<wire::Attr>& attr);
   void reply_text(const char* text);
   void reply_written(std::size_t bytes);
+  void reply_position(std::uint64_t offset);
+  void reply_xattr_size(std::size_t bytes);
   void reply_data(std::span<const std::byte> data);
   void reply_statfs(const struct statvfs& statistics);
   void reply_lock(const struct flock& lock);

@@ -11,7 +11,9 @@
   X(fsync) X(ftruncate) X(stat) X(lstat) X(fstat) X(last_stat) X(access) X(truncate) X(chmod) \
   X(fchmod) X(chown) X(lchown) X(fchown) X(utimens) X(lutimens) X(futimens) X(mkdir) X(rmdir) \
   X(unlink) X(link) X(rename2) X(symlink) X(readlink) X(readdir) X(freaddir) X(statfs) \
-  X(get_error) X(lock) X(test_lock) X(release_locks)
+  X(get_error) X(lock) X(test_lock) X(release_locks) X(fallocate) X(copy_file_range) X(setxattr) \
+  X(lsetxattr) X(fsetxattr) X(getxattr) X(lgetxattr) X(fgetxattr) X(listxattr) X(llistxattr) \
+  X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr)
 // clang-format on
 
 namespace benchfs::preload {

@@ -157,16 +157,9 @@ off_t size_of(Description& description) {
   return error != 0 ? error : stat.st_size;
 }
 
-// All of a file is data: holes are not told apart.
 off_t seek_data(Description& description, off_t offset, int whence) {
-  off_t size = size_of(description);
-  if (size < 0) {
-    return size;
-  }
-  if (offset < 0 || offset >= size) {
-    return -ENXIO;
-  }
-  return whence == SEEK_DATA ? offset : size;
+  Handle handle = handle_of(description);
+  return handle ? handle->lseek(handle.file, offset, whence) : -errno;
 }
 
 off_t seek_target(Description& description, off_t offset, int whence) {
@@ -206,6 +199,39 @@ off_t seek(Description& description, off_t offset, int whence) {
     description.shared->position = target;
   }
   return target;
+}
+
+// Copies between two files of the cluster. Offsets may be nullptr: the position. 0: not done.
+ssize_t copy_inside(
+    Description& in, off_t* in_offset, Description& out, off_t* out_offset, std::size_t size) {
+  Handle from = handle_of(in);
+  Handle to = from ? handle_of(out) : Handle{};
+  if (!to) {
+    return -errno;
+  }
+  sync_append(out, to);
+  off_t from_at = in_offset != nullptr ? *in_offset : in.shared->position.load();
+  off_t to_at = out_offset != nullptr ? *out_offset : out.shared->position.load();
+  std::size_t total = 0;
+  ssize_t copied = 0;
+  do {
+    auto done = static_cast<off_t>(total);
+    copied = from->copy_file_range(from.file, from_at + done, to.file, to_at + done, size - total);
+    total += copied > 0 ? static_cast<std::size_t>(copied) : 0;
+  } while (copied > 0 && total < size);
+  if (total == 0) {
+    return copied;
+  }
+  auto done = static_cast<off_t>(total);
+  (in_offset != nullptr ? *in_offset : from_at) = from_at + done;
+  (out_offset != nullptr ? *out_offset : to_at) = to_at + done;
+  if (in_offset == nullptr) {
+    in.shared->position = from_at;
+  }
+  if (out_offset == nullptr) {
+    out.shared->position = to_at;
+  }
+  return static_cast<ssize_t>(total);
 }
 
 // Copies between descriptors of which at least one is ours. Offsets may be nullptr: the position.
@@ -276,6 +302,11 @@ int truncate_open(Description& description, off_t size) {
   return handle ? handle->ftruncate(handle.file, size) : -errno;
 }
 
+int change_space(Description& description, int mode, off_t offset, off_t length) {
+  Handle handle = handle_of(description);
+  return handle ? handle->fallocate(handle.file, mode, offset, length) : -errno;
+}
+
 // Makes the file at least this long. The cluster does not reserve space.
 int extend(Description& description, off_t offset, off_t length) {
   if (offset < 0 || length <= 0) {
@@ -284,15 +315,7 @@ int extend(Description& description, off_t offset, off_t length) {
   if ((description.shared->flags & O_ACCMODE) == O_RDONLY) {
     return -EBADF;
   }
-  off_t end = 0;
-  if (__builtin_add_overflow(offset, length, &end)) {
-    return -EFBIG;
-  }
-  off_t size = size_of(description);
-  if (size < 0) {
-    return static_cast<int>(size);
-  }
-  return size >= end ? 0 : truncate_open(description, end);
+  return change_space(description, 0, offset, length);
 }
 
 int sync_file(Description& description) {
@@ -450,12 +473,9 @@ TRUNCATE_ENTRY(truncate64)
 
 #define FALLOCATE_ENTRY(name)                                      \
   ENTRY(int, name, int fd, int mode, off_t offset, off_t length) { \
-    COUNTER(name);                                                 \
-    OpenRef open(fd);                                              \
-    if (!open) {                                                   \
-      return real().fallocate(fd, mode, offset, length);           \
-    }                                                              \
-    return counter.refuse(EOPNOTSUPP);                             \
+    ON_OPEN(name,                                                  \
+            change_space(*open, mode, offset, length),             \
+            real().fallocate(fd, mode, offset, length));           \
   }
 FALLOCATE_ENTRY(fallocate)
 FALLOCATE_ENTRY(fallocate64)
@@ -524,6 +544,12 @@ ENTRY(ssize_t,
     return counter.refuse(EINVAL);
   }
   counter.served();
+  OpenRef from(in);
+  OpenRef to(out);
+  if (from && to) {
+    Errno keep;
+    return keep.finish(copy_inside(*from, in_offset, *to, out_offset, size));
+  }
   return copy_bytes(in, in_offset, out, out_offset, size);
 }
 ENTRY(ssize_t,

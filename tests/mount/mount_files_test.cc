@@ -2,8 +2,11 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -46,6 +49,68 @@ TEST_P(MountFiles, LargeReadsAndWritesAtAnyOffset) {
   EXPECT_EQ(hole, std::vector<std::byte>(12345));
   EXPECT_EQ(::fsync(file.get()), 0);
   EXPECT_EQ(::fdatasync(file.get()), 0);
+}
+
+TEST_P(MountFiles, HolesAreMadeAndFound) {
+  Mounted m = mount_it();
+  Mounted other = mount_it("other");
+  constexpr off_t kChunk = off_t{4} << 20;
+  std::vector<std::byte> data = pattern(2 * kChunk, 7);
+  Fd file(::open((m / "f").c_str(), O_RDWR | O_CREAT, 0644));
+  ASSERT_EQ(::pwrite(file.get(), data.data(), data.size(), 2 * kChunk), 2 * kChunk);
+  ASSERT_EQ(::fallocate(file.get(), 0, 0, 6 * kChunk), 0) << std::strerror(errno);
+  EXPECT_EQ(stat_of(other / "f").st_size, 6 * kChunk);
+  ASSERT_EQ(::fallocate(file.get(), FALLOC_FL_KEEP_SIZE, 0, 9 * kChunk), 0);
+  EXPECT_EQ(stat_of(m / "f").st_size, 6 * kChunk);
+  EXPECT_EQ(::lseek(file.get(), 0, SEEK_DATA), 2 * kChunk);
+  EXPECT_EQ(::lseek(file.get(), 3 * kChunk, SEEK_HOLE), 4 * kChunk);
+  EXPECT_EQ(::lseek(file.get(), 4 * kChunk, SEEK_DATA), -1);
+  EXPECT_EQ(errno, ENXIO);
+  ASSERT_EQ(::fallocate(
+                file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * kChunk + 1000, kChunk),
+            0)
+      << std::strerror(errno);
+  std::fill_n(data.begin() + 1000, kChunk, std::byte{0});
+  for (const std::string& path : {m / "f", other / "f"}) {
+    Fd reader(::open(path.c_str(), O_RDONLY));
+    std::vector<std::byte> back(data.size());
+    ASSERT_EQ(::pread(reader.get(), back.data(), back.size(), 2 * kChunk),
+              static_cast<ssize_t>(data.size()));
+    EXPECT_TRUE(back == data) << path;
+  }
+  EXPECT_EQ(error_of(::fallocate(file.get(), FALLOC_FL_COLLAPSE_RANGE, 0, kChunk)), EOPNOTSUPP);
+}
+
+TEST_P(MountFiles, CopiesInTheFileSystem) {
+  Mounted m = mount_it();
+  std::vector<std::byte> data = pattern(9'000'001, 3);
+  Fd from(::open((m / "from").c_str(), O_RDWR | O_CREAT, 0644));
+  Fd to(::open((m / "to").c_str(), O_RDWR | O_CREAT, 0644));
+  ASSERT_EQ(::write(from.get(), data.data(), data.size()), static_cast<ssize_t>(data.size()));
+  off_t at = 1;
+  std::size_t copied = 1;
+  ssize_t bytes = 0;
+  while ((bytes = ::copy_file_range(from.get(), &at, to.get(), nullptr, data.size(), 0)) > 0) {
+    copied += static_cast<std::size_t>(bytes);
+  }
+  ASSERT_EQ(bytes, 0) << std::strerror(errno);
+  EXPECT_EQ(copied, data.size());
+  std::vector<std::byte> back(data.size() - 1);
+  ASSERT_EQ(::pread(to.get(), back.data(), back.size(), 0), static_cast<ssize_t>(back.size()));
+  EXPECT_TRUE(std::equal(back.begin(), back.end(), data.begin() + 1));
+}
+
+// The kernel asks for security.capability before writes that go through its page cache.
+TEST_P(MountFiles, AWriteAsksNoServerForAttributes) {
+  Mounted m = mount_it();
+  Fd file(::open((m / "f").c_str(), O_RDWR | O_CREAT, 0644));
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(::pwrite(file.get(), "abc", 3, i * 3), 3);
+  }
+  EXPECT_EQ(::getxattr((m / "f").c_str(), "security.capability", nullptr, 0), -1);
+  EXPECT_FALSE(ok({"stats", "--json"}).contains("get_xattr"));
+  EXPECT_EQ(::getxattr((m / "f").c_str(), "user.a", nullptr, 0), -1);
+  EXPECT_TRUE(ok({"stats", "--json"}).contains("get_xattr"));
 }
 
 TEST_P(MountFiles, AnUnlinkedFileLivesUntilItIsClosed) {

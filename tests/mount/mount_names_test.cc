@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -165,7 +166,65 @@ TEST_F(MountNames, RenameFlags) {
   EXPECT_EQ(rename("d/e", "d", 0), ENOTEMPTY);
   EXPECT_EQ(rename("b", "d", 0), EISDIR);
   EXPECT_EQ(rename("d", "b", 0), ENOTDIR);
-  EXPECT_EQ(rename("b", "d", RENAME_EXCHANGE), EINVAL);
+  EXPECT_EQ(rename("b", "d", RENAME_EXCHANGE), 0);
+  EXPECT_EQ(get(m / "d"), "a");
+  EXPECT_TRUE(S_ISDIR(stat_of(m / "b/e").st_mode));
+  EXPECT_EQ(rename("b/e", "b", RENAME_EXCHANGE), EINVAL);
+  EXPECT_EQ(rename("b", "b/e", RENAME_EXCHANGE), EINVAL);
+  EXPECT_EQ(rename("b", "none", RENAME_EXCHANGE), ENOENT);
+}
+
+// What the other mount's kernel knew by the old names.
+TEST_F(MountNames, AnExchangeIsSeenByAnotherMountAtOnce) {
+  Mounted first = mount("first");
+  Mounted second = mount("second");
+  for (const char* name : {"d", "e"}) {
+    ASSERT_EQ(::mkdir((first / name).c_str(), 0755), 0);
+    put(first / name + "/f", name);
+  }
+  for (int round = 0; round < 20; ++round) {
+    EXPECT_EQ(get(second / "d/f"), round % 2 == 0 ? "d" : "e");
+    EXPECT_EQ(get(second / "e/f"), round % 2 == 0 ? "e" : "d");
+    ASSERT_EQ(
+        ::renameat2(
+            AT_FDCWD, (first / "d").c_str(), AT_FDCWD, (first / "e").c_str(), RENAME_EXCHANGE),
+        0);
+  }
+}
+
+TEST_F(MountNames, ExtendedAttributes) {
+  Mounted first = mount("first");
+  Mounted second = mount("second");
+  put(first / "f", "x");
+  ASSERT_EQ(::mkdir((first / "d").c_str(), 0755), 0);
+  std::array<char, 64> text{};
+  for (const char* name : {"f", "d"}) {
+    std::string here = first / name;
+    std::string there = second / name;
+    EXPECT_EQ(error_of(::setxattr(here.c_str(), "user.a", "1", 1, XATTR_REPLACE)), ENODATA);
+    EXPECT_EQ(error_of(::setxattr(here.c_str(), "user.a", "123", 3, XATTR_CREATE)), 0);
+    EXPECT_EQ(error_of(::setxattr(there.c_str(), "user.a", "1", 1, XATTR_CREATE)), EEXIST);
+    EXPECT_EQ(::getxattr(there.c_str(), "user.a", nullptr, 0), 3);
+    EXPECT_EQ(::getxattr(there.c_str(), "user.a", text.data(), 2), -1);
+    EXPECT_EQ(errno, ERANGE);
+    EXPECT_EQ(::getxattr(there.c_str(), "user.a", text.data(), text.size()), 3);
+    EXPECT_STREQ(text.data(), "123");
+    EXPECT_EQ(::listxattr(there.c_str(), text.data(), text.size()), 7);
+    EXPECT_STREQ(text.data(), "user.a");
+    EXPECT_EQ(error_of(::removexattr(there.c_str(), "user.a")), 0);
+    EXPECT_EQ(::getxattr(here.c_str(), "user.a", nullptr, 0), -1);
+    EXPECT_EQ(errno, ENODATA);
+    EXPECT_EQ(::listxattr(here.c_str(), nullptr, 0), 0);
+    text = {};
+  }
+  std::string large(64 << 10, 'v');
+  EXPECT_EQ(
+      error_of(::setxattr((first / "f").c_str(), "user.large", large.data(), large.size(), 0)), 0);
+  std::string read(large.size(), '\0');
+  EXPECT_EQ(::getxattr((second / "f").c_str(), "user.large", read.data(), read.size()),
+            static_cast<ssize_t>(large.size()));
+  EXPECT_EQ(read, large);
+  EXPECT_EQ(error_of(::setxattr((first / "f").c_str(), "trusted.a", "1", 1, 0)), EOPNOTSUPP);
 }
 
 // What exists throughout is seen exactly once, however the directory changes in between.

@@ -27,6 +27,7 @@
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 #include <utime.h>
 
@@ -153,6 +154,8 @@ static void data(void) {
   SAY(lseek(fd, 0, 77));
   SAY(lseek(fd, 0, SEEK_DATA));
   SAY(lseek(fd, 1000, SEEK_DATA));
+  SAY(lseek(fd, 1, SEEK_HOLE));
+  SAY(lseek(fd, 1000, SEEK_HOLE));
   SAY(ftruncate(fd, 5));
   SAY(lseek(fd, 0, SEEK_END));
   SAY(ftruncate(fd, -1));
@@ -160,6 +163,14 @@ static void data(void) {
   SAY(truncate(in("none"), 8));
   SAY(fsync(fd));
   SAY(fdatasync(fd));
+  SAY(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 1, 2));
+  show("data");
+  SAY(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 100));
+  SAY(fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, 100));
+  SAY(fallocate(fd, 0, 0, 0));
+  SAY(fallocate(fd, 0, 4, 6));
+  SAY(fallocate(fd, 0, 0, 2));
+  SAY(lseek(fd, 0, SEEK_END));
   SAY(posix_fallocate(fd, 0, 100));
   SAY(lseek(fd, 0, SEEK_END));
   SAY(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
@@ -170,6 +181,17 @@ static void data(void) {
   SAY(offset);
   loff_t from = 0;
   SAY(copy_file_range(fd, &from, copy, NULL, 1000, 0));
+  SAY(lseek(copy, 0, SEEK_END));
+  SAY(from);
+  from = 100;
+  SAY(copy_file_range(fd, &from, copy, NULL, 10, 0));
+  from = 2;
+  loff_t to = 60;
+  SAY(copy_file_range(copy, &from, copy, &to, 10, 0));
+  SAY(from);
+  SAY(to);
+  SAY(copy_file_range(copy, &from, copy, &from, 10, 0));
+  SAY(copy_file_range(copy, &from, copy, &to, 10, 1));
   SAY(lseek(copy, 0, SEEK_END));
   close(copy);
   SAY(ftruncate(fd, 0));
@@ -206,6 +228,14 @@ static void names(void) {
   SAY(renameat(fd, "two", fd, "one"));
   make("d/other", "2");
   SAY(renameat2(fd, "one", fd, "other", RENAME_NOREPLACE));
+  SAY(renameat2(fd, "other", fd, "one", RENAME_EXCHANGE));
+  show("d/one");
+  show("d/other");
+  SAY(renameat2(fd, "other", fd, "sub", RENAME_EXCHANGE));
+  SAY(renameat2(fd, "other", fd, "sub", RENAME_EXCHANGE));
+  SAY(renameat2(fd, "other", fd, "none", RENAME_EXCHANGE));
+  SAY(renameat2(fd, "other", fd, "one", RENAME_EXCHANGE | RENAME_NOREPLACE));
+  SAY(renameat2(fd, "one", fd, "other", 0));
   SAY(renameat2(fd, "other", fd, "one", 0));
   SAY(access(in("d/one"), R_OK | W_OK));
   SAY(access(in("d/none"), F_OK));
@@ -229,6 +259,41 @@ static void names(void) {
   show("link-three");
   SAY(mknod(in("node"), S_IFREG | 0644, 0));
   SAY(mknod(in("node"), S_IFREG | 0644, 0));
+}
+
+static void extended_attributes(void) {
+  char text[64] = "";
+  char large[70000] = "";
+  make("xattr", "");
+  SAY(symlink("xattr", in("xattr-link")));
+  int fd = open(in("xattr"), O_RDONLY);
+  SAY(getxattr(in("xattr"), "user.a", text, sizeof text));
+  SAY(setxattr(in("xattr"), "user.a", "value", 5, XATTR_REPLACE));
+  SAY(setxattr(in("xattr-link"), "user.a", "value", 5, XATTR_CREATE));
+  SAY(setxattr(in("xattr"), "user.a", "value", 5, XATTR_CREATE));
+  SAY(fsetxattr(fd, "user.a", "other", 5, XATTR_REPLACE));
+  SAY(getxattr(in("xattr"), "user.a", NULL, 0));
+  SAY(getxattr(in("xattr"), "user.a", text, 2));
+  SAY(fgetxattr(fd, "user.a", text, sizeof text));
+  printf("%.5s\n", text);
+  SAY(lgetxattr(in("xattr-link"), "user.a", text, sizeof text));
+  SAY(lsetxattr(in("xattr-link"), "user.a", "x", 1, 0));
+  SAY(listxattr(in("xattr"), text, 2));
+  SAY(listxattr(in("xattr"), text, sizeof text));
+  printf("%s\n", text);
+  SAY(llistxattr(in("xattr-link"), text, sizeof text));
+  SAY(flistxattr(fd, NULL, 0));
+  SAY(setxattr(in("xattr"), "user.large", large, sizeof large, 0));
+  SAY(setxattr(in("xattr"), "", "x", 1, 0));
+  SAY(setxattr(in("xattr"), "unknown.x", "x", 1, 0));
+  SAY(removexattr(in("xattr"), "user.none"));
+  SAY(lremovexattr(in("xattr"), "user.a"));
+  SAY(fremovexattr(fd, "user.a"));
+  SAY(getxattr(in("none"), "user.a", text, sizeof text));
+  SAY(setxattr(in("."), "user.directory", "x", 1, 0));
+  SAY(getxattr(in("."), "user.directory", text, sizeof text));
+  SAY(removexattr(in("."), "user.directory"));
+  close(fd);
 }
 
 static void attributes(void) {
@@ -796,6 +861,7 @@ int main(int count, char** arguments) {
       {"data", data},
       {"names", names},
       {"attributes", attributes},
+      {"extended_attributes", extended_attributes},
       {"directories", directories},
       {"working directory", working_directory},
       {"streams", streams},
