@@ -193,10 +193,8 @@ int benchfs_ftruncate(benchfs_file_t* file, int64_t size) BENCHFS_NOEXCEPT;
        FALLOC_FL_ZERO_RANGE                zeroes the range, and makes the file as long as it unless
                                            FALLOC_FL_KEEP_SIZE is given
    or -EOPNOTSUPP. No space is reserved: a later write may fail with -ENOSPC. */
-int benchfs_fallocate(benchfs_file_t* file,
-                      int mode,
-                      int64_t offset,
-                      int64_t length) BENCHFS_NOEXCEPT;
+int benchfs_fallocate(benchfs_file_t* file, int mode, int64_t offset, int64_t length)
+    BENCHFS_NOEXCEPT;
 
 /* Copies bytes from one file to another, or within one, without the caller's memory; positions are
    neither used nor moved. Returns the bytes copied: fewer than asked at the end of `from`, when the
@@ -337,19 +335,13 @@ ssize_t benchfs_lgetxattr(benchfs_context_t* context,
                           const char* name,
                           void* buffer,
                           size_t size) BENCHFS_NOEXCEPT;
-ssize_t benchfs_fgetxattr(benchfs_file_t* file,
-                          const char* name,
-                          void* buffer,
-                          size_t size) BENCHFS_NOEXCEPT;
+ssize_t benchfs_fgetxattr(benchfs_file_t* file, const char* name, void* buffer, size_t size)
+    BENCHFS_NOEXCEPT;
 /* The same for the names, with a NUL behind each. */
-ssize_t benchfs_listxattr(benchfs_context_t* context,
-                          const char* path,
-                          char* buffer,
-                          size_t size) BENCHFS_NOEXCEPT;
-ssize_t benchfs_llistxattr(benchfs_context_t* context,
-                           const char* path,
-                           char* buffer,
-                           size_t size) BENCHFS_NOEXCEPT;
+ssize_t benchfs_listxattr(benchfs_context_t* context, const char* path, char* buffer, size_t size)
+    BENCHFS_NOEXCEPT;
+ssize_t benchfs_llistxattr(benchfs_context_t* context, const char* path, char* buffer, size_t size)
+    BENCHFS_NOEXCEPT;
 ssize_t benchfs_flistxattr(benchfs_file_t* file, char* buffer, size_t size) BENCHFS_NOEXCEPT;
 /* -ENODATA: there is none of the name. */
 int benchfs_removexattr(benchfs_context_t* context,

@@ -128,7 +128,8 @@ Result<std::int64_t> base_of(benchfs_file* file, int whence) {
       return static_cast<std::int64_t>(attr.size);
     }
     default:
-      return fail_errno(EINVAL, "whence: not one of SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE");
+      return fail_errno(EINVAL,
+                        "whence: not one of SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE");
   }
 }
 
@@ -280,12 +281,12 @@ int benchfs_fallocate(benchfs_file_t* file, int mode, int64_t offset, int64_t le
     if (offset < 0 || length <= 0) {
       return benchfs::fail_errno(EINVAL, "the range is negative or empty");
     }
-    return capi::run(file->context,
-                     file->context->client->fs().holes().allocate(
-                         *file->open_file,
-                         mode,
-                         static_cast<std::uint64_t>(offset),
-                         static_cast<std::uint64_t>(length)));
+    return capi::run(
+        file->context,
+        file->context->client->fs().holes().allocate(*file->open_file,
+                                                     mode,
+                                                     static_cast<std::uint64_t>(offset),
+                                                     static_cast<std::uint64_t>(length)));
   });
 }
 
@@ -304,13 +305,13 @@ ssize_t benchfs_copy_file_range(benchfs_file_t* from,
         if (from_offset < 0 || to_offset < 0) {
           return benchfs::fail_errno(EINVAL, "an offset is negative");
         }
-        return capi::run(from->context,
-                         from->context->client->fs().data().copy(
-                             *from->open_file,
-                             static_cast<std::uint64_t>(from_offset),
-                             *to->open_file,
-                             static_cast<std::uint64_t>(to_offset),
-                             size));
+        return capi::run(
+            from->context,
+            from->context->client->fs().data().copy(*from->open_file,
+                                                    static_cast<std::uint64_t>(from_offset),
+                                                    *to->open_file,
+                                                    static_cast<std::uint64_t>(to_offset),
+                                                    size));
       });
 }
 

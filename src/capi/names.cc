@@ -225,8 +225,8 @@ int benchfs_rename2(benchfs_context_t* context,
                     unsigned flags) noexcept {
   return capi::answer<int>({"rename", old_path, new_path}, [&]() -> Status {
     if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE) {
-      return benchfs::fail_errno(
-          EINVAL, "rename flags: not one of RENAME_NOREPLACE and RENAME_EXCHANGE");
+      return benchfs::fail_errno(EINVAL,
+                                 "rename flags: not one of RENAME_NOREPLACE and RENAME_EXCHANGE");
     }
     std::uint32_t ours = 0;
     if (flags != 0) {

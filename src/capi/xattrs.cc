@@ -51,12 +51,9 @@ Status write_value(const Subject& subject,
   }
   BENCHFS_TRY_VOID(check(subject.context));
   client::FileSystem& fs = subject.context->client->fs();
-  return run(subject.context,
-             fs.set_xattr(subject.path,
-                          std::string(name),
-                          std::string(value),
-                          flags,
-                          subject.follow));
+  return run(
+      subject.context,
+      fs.set_xattr(subject.path, std::string(name), std::string(value), flags, subject.follow));
 }
 
 Status check_arguments(const Subject& subject, bool is_open, const char* name) {
@@ -127,10 +124,7 @@ ssize_t list(const char* operation,
   });
 }
 
-int remove(const char* operation,
-           const Subject& subject,
-           bool is_open,
-           const char* name) noexcept {
+int remove(const char* operation, const Subject& subject, bool is_open, const char* name) noexcept {
   return answer<int>({operation, subject.name()}, [&]() -> Status {
     BENCHFS_TRY_VOID(check_arguments(subject, is_open, name));
     return write_value(subject, name, {}, wire::kXattrRemove);

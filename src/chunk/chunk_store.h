@@ -168,9 +168,9 @@ class ChunkStore {
                                 std::uint64_t size,
                                 std::uint32_t chunk_bytes) = 0;
 
-  // Turns the stored bytes of [offset, offset + length) into zeros; the chunk keeps its end. The file
-  // engine gives their space back. A write under way in the range may win. Errors (file): what the
-  // device answers.
+  // Turns the stored bytes of [offset, offset + length) into zeros; the chunk keeps its end. The
+  // file engine gives their space back. A write under way in the range may win. Errors (file): what
+  // the device answers.
   virtual rt::CoStatus punch(wire::ChunkKey key,
                              std::uint32_t offset,
                              std::uint32_t length,

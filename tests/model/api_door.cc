@@ -118,6 +118,10 @@ Outcome ApiDoor::ftruncate(int file, std::int64_t size) {
   return {benchfs_ftruncate(files_[static_cast<std::size_t>(file)], size), {}};
 }
 
+Outcome ApiDoor::allocate(int file, int mode, std::int64_t offset, std::int64_t length) {
+  return {benchfs_fallocate(files_[static_cast<std::size_t>(file)], mode, offset, length), {}};
+}
+
 Outcome ApiDoor::fstat(int file) {
   benchfs_stat_t stat{};
   int result = benchfs_fstat(files_[static_cast<std::size_t>(file)], &stat);
@@ -174,11 +178,12 @@ Outcome ApiDoor::rename(const std::string& from, const std::string& to) {
   return {benchfs_rename(current_, full(from).c_str(), full(to).c_str()), {}};
 }
 
-// The C API has no flags for it.
 Outcome ApiDoor::rename_without_replacing(const std::string& from, const std::string& to) {
-  client::Client& client = *current_->client;
-  Status done = client.run(client.fs().rename(full(from), full(to), wire::kRenameNoReplace));
-  return {done ? 0 : -done.error().to_errno(), {}};
+  return {benchfs_rename2(current_, full(from).c_str(), full(to).c_str(), RENAME_NOREPLACE), {}};
+}
+
+Outcome ApiDoor::exchange(const std::string& from, const std::string& to) {
+  return {benchfs_rename2(current_, full(from).c_str(), full(to).c_str(), RENAME_EXCHANGE), {}};
 }
 
 Outcome ApiDoor::link(const std::string& from, const std::string& to) {

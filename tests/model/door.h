@@ -38,6 +38,7 @@ class Door {
   virtual Outcome lseek(int file, std::int64_t offset, int whence) = 0;
   virtual Outcome fsync(int file) = 0;
   virtual Outcome ftruncate(int file, std::int64_t size) = 0;
+  virtual Outcome allocate(int file, int mode, std::int64_t offset, std::int64_t length) = 0;
   virtual Outcome fstat(int file) = 0;  // data: type, permissions, size, links
 
   virtual Outcome stat(const std::string& path) = 0;
@@ -52,6 +53,7 @@ class Door {
   virtual Outcome unlink(const std::string& path) = 0;
   virtual Outcome rename(const std::string& from, const std::string& to) = 0;
   virtual Outcome rename_without_replacing(const std::string& from, const std::string& to) = 0;
+  virtual Outcome exchange(const std::string& from, const std::string& to) = 0;
   virtual Outcome link(const std::string& from, const std::string& to) = 0;
   virtual Outcome symlink(const std::string& target, const std::string& path) = 0;
   virtual Outcome readlink(const std::string& path) = 0;
@@ -81,6 +83,7 @@ class ApiDoor final : public Door {
   Outcome lseek(int file, std::int64_t offset, int whence) override;
   Outcome fsync(int file) override;
   Outcome ftruncate(int file, std::int64_t size) override;
+  Outcome allocate(int file, int mode, std::int64_t offset, std::int64_t length) override;
   Outcome fstat(int file) override;
   Outcome stat(const std::string& path) override;
   Outcome lstat(const std::string& path) override;
@@ -94,6 +97,7 @@ class ApiDoor final : public Door {
   Outcome unlink(const std::string& path) override;
   Outcome rename(const std::string& from, const std::string& to) override;
   Outcome rename_without_replacing(const std::string& from, const std::string& to) override;
+  Outcome exchange(const std::string& from, const std::string& to) override;
   Outcome link(const std::string& from, const std::string& to) override;
   Outcome symlink(const std::string& target, const std::string& path) override;
   Outcome readlink(const std::string& path) override;
@@ -124,6 +128,7 @@ class SystemDoor final : public Door {
   Outcome lseek(int file, std::int64_t offset, int whence) override;
   Outcome fsync(int file) override;
   Outcome ftruncate(int file, std::int64_t size) override;
+  Outcome allocate(int file, int mode, std::int64_t offset, std::int64_t length) override;
   Outcome fstat(int file) override;
   Outcome stat(const std::string& path) override;
   Outcome lstat(const std::string& path) override;
@@ -137,6 +142,7 @@ class SystemDoor final : public Door {
   Outcome unlink(const std::string& path) override;
   Outcome rename(const std::string& from, const std::string& to) override;
   Outcome rename_without_replacing(const std::string& from, const std::string& to) override;
+  Outcome exchange(const std::string& from, const std::string& to) override;
   Outcome link(const std::string& from, const std::string& to) override;
   Outcome symlink(const std::string& target, const std::string& path) override;
   Outcome readlink(const std::string& path) override;

@@ -90,7 +90,15 @@ TEST_F(ErrnoOrder, OfRename) {
   }
 }
 
-// RENAME_NOREPLACE, which the C API does not offer and `benchfs mv -n` uses.
+TEST_F(ErrnoOrder, OfExchange) {
+  for (const std::string& from : kPaths) {
+    for (const std::string& to : kPaths) {
+      compare("exchange " + from + " " + to, [&](Door& door) { return door.exchange(from, to); });
+    }
+  }
+}
+
+// RENAME_NOREPLACE, which `benchfs mv -n` uses.
 TEST_F(ErrnoOrder, OfRenameWithoutReplacing) {
   for (const std::string& from : kPaths) {
     for (const std::string& to : kPaths) {

@@ -192,7 +192,7 @@ bool Model::step() {
   } else if (kind < 74) {
     close_step();
   } else {
-    file_step(random_.below(26));
+    file_step(random_.below(28));
   }
   return failure_.empty();
 }
@@ -208,6 +208,10 @@ void Model::names_step(std::uint64_t kind) {
   } else if (kind < 20) {
     std::string to = random_path();
     both("link " + shown(path) + " " + shown(to), [&](Door& door) { return door.link(path, to); });
+  } else if (kind < 22) {
+    std::string to = random_path();
+    both("rename: exchange " + shown(path) + " " + shown(to),
+         [&](Door& door) { return door.exchange(path, to); });
   } else if (kind < 27) {
     std::string to = random_path();
     both("rename " + shown(path) + " " + shown(to),
@@ -320,6 +324,14 @@ void Model::file_step(std::uint64_t kind) {
     std::int64_t size = chance(3) ? -1 : random_offset();
     both(fmt::format("ftruncate #{} {}", number, size),
          [&](Door& door) { return door.ftruncate(number, size); });
+  } else if (kind < 25) {
+    static const std::array<int, 4> kModes = {
+        0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE};
+    int mode = kModes[random_.below(chance(5) ? 4 : 3)];
+    std::int64_t offset = chance(3) ? -1 : random_offset();
+    auto length = static_cast<std::int64_t>(random_size());
+    both(fmt::format("allocate #{} mode {} {} bytes at {}", number, mode, length, offset),
+         [&](Door& door) { return door.allocate(number, mode, offset, length); });
   } else {
     both(fmt::format("fstat #{}", number), [&](Door& door) { return door.fstat(number); });
   }

@@ -155,11 +155,10 @@ TEST_F(PosixExtra, ExchangesAreOneStepForEverybody) {
   for (std::size_t i = 0; i < 3; ++i) {
     threads.emplace_back([&, i] {
       for (int round = 0; round < 100; ++round) {
-        EXPECT_EQ(benchfs_rename2(contexts[i].get(),
-                                  names[i].c_str(),
-                                  names[(i + 1) % 3].c_str(),
-                                  RENAME_EXCHANGE),
-                  0)
+        EXPECT_EQ(
+            benchfs_rename2(
+                contexts[i].get(), names[i].c_str(), names[(i + 1) % 3].c_str(), RENAME_EXCHANGE),
+            0)
             << benchfs_get_error();
       }
       --busy;

@@ -98,6 +98,10 @@ Outcome SystemDoor::ftruncate(int file, std::int64_t size) {
   return answer(::ftruncate(files_[static_cast<std::size_t>(file)], size));
 }
 
+Outcome SystemDoor::allocate(int file, int mode, std::int64_t offset, std::int64_t length) {
+  return answer(::fallocate(files_[static_cast<std::size_t>(file)], mode, offset, length));
+}
+
 Outcome SystemDoor::fstat(int file) {
   struct stat found{};
   Outcome outcome = answer(::fstat(files_[static_cast<std::size_t>(file)], &found));
@@ -169,6 +173,11 @@ Outcome SystemDoor::rename(const std::string& from, const std::string& to) {
 Outcome SystemDoor::rename_without_replacing(const std::string& from, const std::string& to) {
   return answer(
       ::renameat2(AT_FDCWD, full(from).c_str(), AT_FDCWD, full(to).c_str(), RENAME_NOREPLACE));
+}
+
+Outcome SystemDoor::exchange(const std::string& from, const std::string& to) {
+  return answer(
+      ::renameat2(AT_FDCWD, full(from).c_str(), AT_FDCWD, full(to).c_str(), RENAME_EXCHANGE));
 }
 
 Outcome SystemDoor::link(const std::string& from, const std::string& to) {

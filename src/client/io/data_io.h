@@ -41,8 +41,8 @@ class DataIo {
                                   std::span<const std::byte> from);
   // Atomically at the end of the file, whoever else appends.
   rt::CoResult<Appended> append(OpenFile& file, std::span<const std::byte> from);
-  // Bytes copied from one file to another, or within one: fewer than asked at the end of `from`, and
-  // when they are many. EINVAL: the ranges overlap. EBADF: also when `to` is for appending.
+  // Bytes copied from one file to another, or within one: fewer than asked at the end of `from`,
+  // and when they are many. EINVAL: the ranges overlap. EBADF: also when `to` is for appending.
   rt::CoResult<std::size_t> copy(OpenFile& from,
                                  std::uint64_t from_offset,
                                  OpenFile& to,

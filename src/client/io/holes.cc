@@ -124,8 +124,8 @@ rt::CoResult<std::uint64_t> Holes::seek_hole(OpenFile& file, std::uint64_t offse
       offset = std::max(offset, begin + std::min<std::uint64_t>(chunk.end, chunk_bytes));
     }
     // Data up to the last chunk that is known: it may go on.
-    bool goes_on = offset < attr.size && chunks.end != UINT64_MAX &&
-                   offset >= chunks.end * chunk_bytes;
+    bool goes_on =
+        offset < attr.size && chunks.end != UINT64_MAX && offset >= chunks.end * chunk_bytes;
     if (!goes_on) {
       co_return std::min(offset, attr.size);
     }
@@ -162,9 +162,9 @@ rt::Task<void> Holes::punch_chunks(Punch* punch) {
     rpc::Call call = rpc::make_call(request);
     Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
     if (!reply) {
-      punch->error = call_error(name_node(std::move(reply.error()), backend_, shard, "punch"),
-                                LostBy::kAsked)
-                         .error();
+      punch->error =
+          call_error(name_node(std::move(reply.error()), backend_, shard, "punch"), LostBy::kAsked)
+              .error();
     }
   }
 }
@@ -197,10 +197,7 @@ rt::CoStatus Holes::punch(OpenFile& file, std::uint64_t begin, std::uint64_t end
   co_return Status{};
 }
 
-rt::CoStatus Holes::allocate(OpenFile& file,
-                             int mode,
-                             std::uint64_t offset,
-                             std::uint64_t length) {
+rt::CoStatus Holes::allocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length) {
   bool keeps_size = (mode & FALLOC_FL_KEEP_SIZE) != 0;
   bool is_punch = (mode & FALLOC_FL_PUNCH_HOLE) != 0;
   bool is_zero = (mode & FALLOC_FL_ZERO_RANGE) != 0;

@@ -29,8 +29,8 @@ class Holes {
   // fallocate(2), with its modes: 0, FALLOC_FL_KEEP_SIZE (does nothing), FALLOC_FL_PUNCH_HOLE with
   // it, and FALLOC_FL_ZERO_RANGE with or without; EOPNOTSUPP for all others.
   rt::CoStatus allocate(OpenFile& file, int mode, std::uint64_t offset, std::uint64_t length);
-  // The next offset from `offset` on with stored bytes, ENXIO if none follows; or with a hole, which
-  // the end of the file is. ENXIO at or behind the end.
+  // The next offset from `offset` on with stored bytes, ENXIO if none follows; or with a hole,
+  // which the end of the file is. ENXIO at or behind the end.
   rt::CoResult<std::uint64_t> seek_data(OpenFile& file, std::uint64_t offset);
   rt::CoResult<std::uint64_t> seek_hole(OpenFile& file, std::uint64_t offset);
 
@@ -45,7 +45,10 @@ class Holes {
     bool at_end = false;
   };
   // `size`: of the file. `max`: of each shard.
-  rt::CoResult<Chunks> list(OpenFile& file, std::uint64_t size, std::uint64_t first, std::uint32_t max);
+  rt::CoResult<Chunks> list(OpenFile& file,
+                            std::uint64_t size,
+                            std::uint64_t first,
+                            std::uint32_t max);
   rt::Task<void> list_shard(OpenFile* file,
                             wire::ShardId shard,
                             std::uint64_t first,

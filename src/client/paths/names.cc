@@ -127,6 +127,7 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
   }
   bool exchanges = (flags & wire::kRenameExchange) != 0;
   if (exchanges && new_walk.must_be_directory()) {
+    BENCHFS_CO_TRY_VOID(co_await look_up(attempt, old_walk, Wanted::kEntry));
     BENCHFS_CO_TRY(Found found, co_await look_up(attempt, new_walk, Wanted::kInode));
     if (!found.attr.is_directory()) {
       co_return fail_errno(ENOTDIR);

@@ -137,11 +137,10 @@ rt::Task<void> ChunkService::punch(rpc::Request& request) {
     BENCHFS_SERVE_TRY_VOID(request, co_await older_.ask_again(inode.home()));
   }
   BENCHFS_SERVE_TRY_VOID(request, older_.check(inode));
-  BENCHFS_SERVE_TRY_VOID(request,
-                         co_await store_.punch(wire::ChunkKey{inode, body.index},
-                                               body.offset,
-                                               body.length,
-                                               wall_now_ns()));
+  BENCHFS_SERVE_TRY_VOID(
+      request,
+      co_await store_.punch(
+          wire::ChunkKey{inode, body.index}, body.offset, body.length, wall_now_ns()));
   co_await request.reply(wire::NoReply{});
 }
 

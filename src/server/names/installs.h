@@ -33,7 +33,7 @@ class Installs {
   };
   struct New {
     meta::Entry entry;
-    std::uint32_t flags = 0;  // wire::RenameFlags
+    std::uint32_t flags = 0;   // wire::RenameFlags
     wire::InodeId expected{};  // of an exchange
   };
   // `step`: by when it must have happened; it does not happen later.

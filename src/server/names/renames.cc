@@ -126,8 +126,7 @@ rt::CoStatus Renames::move_file(MovePtr move) {
   wire::ShardId shard =
       cluster::entry_shard(move->to.parent, move->to.name, shared_.peers.shard_count);
   waits_for(*move, shard);
-  Installs::Asked asked =
-      co_await installs_.ask(shard, move->to, new_entry(*move), move->deadline);
+  Installs::Asked asked = co_await installs_.ask(shard, move->to, new_entry(*move), move->deadline);
   if (asked.unknown) {
     co_return co_await run(move, settle(move, std::move(asked)));
   }
@@ -258,9 +257,7 @@ rt::CoResult<wire::InodeId> Renames::parent_of(wire::InodeId directory, Deadline
 }
 
 // Walks from the new parent to the root; the moved directory must not be on the way.
-rt::CoStatus Renames::check_no_loop(Move& move,
-                                    wire::InodeId moved,
-                                    wire::InodeId new_parent) {
+rt::CoStatus Renames::check_no_loop(Move& move, wire::InodeId moved, wire::InodeId new_parent) {
   wire::InodeId at = new_parent;
   for (int depth = 0; depth < kMaxDepth; ++depth) {
     if (at == moved) {

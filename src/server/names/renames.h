@@ -11,8 +11,8 @@
 // (leases/directory_leases.h), before the old entry is unlocked.
 //
 // An exchange is a rename that puts what it replaces under the old name, so it knows that
-// beforehand: the other shard replaces nothing else (Installs::New::expected). Both names are locked
-// until both are changed, and clients forget both if they lead to directories.
+// beforehand: the other shard replaces nothing else (Installs::New::expected). Both names are
+// locked until both are changed, and clients forget both if they lead to directories.
 //
 // Thread: the shard's.
 #pragma once
@@ -47,10 +47,10 @@ class Renames {
     Deadline deadline = Deadline::never();  // until when it may begin to happen
     meta::Entry entry;
     std::optional<meta::Entry> other{};  // an exchange: what `to` leads to, and `from` afterwards
-    EntryLocks::Guard guard{};  // of `from`
-    RenameLock::Lease lease{};  // directories
-    rt::Event lease_over{};     // it is not needed any more
-    Dropped replaced{};         // lost the new name
+    EntryLocks::Guard guard{};           // of `from`
+    RenameLock::Lease lease{};           // directories
+    rt::Event lease_over{};              // it is not needed any more
+    Dropped replaced{};                  // lost the new name
     std::string waits_for{};
     Status status{};
     rt::Event ended{};
