@@ -126,14 +126,15 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
     co_return may_replace ? busy_root() : fail_errno(EEXIST);
   }
   bool exchanges = (flags & wire::kRenameExchange) != 0;
-  if (exchanges && new_walk.must_be_directory()) {
-    BENCHFS_CO_TRY_VOID(co_await look_up(attempt, old_walk, Wanted::kEntry));
-    BENCHFS_CO_TRY(Found found, co_await look_up(attempt, new_walk, Wanted::kInode));
-    if (!found.attr.is_directory()) {
+  bool any_must_be_directory = old_walk.must_be_directory() || new_walk.must_be_directory();
+  if (exchanges && any_must_be_directory) {
+    BENCHFS_CO_TRY(Found old, co_await look_up(attempt, old_walk, Wanted::kInode));
+    BENCHFS_CO_TRY(Found other, co_await look_up(attempt, new_walk, Wanted::kInode));
+    if ((old_walk.must_be_directory() && !old.attr.is_directory()) ||
+        (new_walk.must_be_directory() && !other.attr.is_directory())) {
       co_return fail_errno(ENOTDIR);
     }
-  }
-  if (old_walk.must_be_directory() || (!exchanges && new_walk.must_be_directory())) {
+  } else if (any_must_be_directory) {
     BENCHFS_CO_TRY(Found found, co_await look_up(attempt, old_walk, Wanted::kInode));
     if (!found.attr.is_directory()) {
       co_return fail_errno(

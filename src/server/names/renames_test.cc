@@ -165,9 +165,13 @@ TEST_F(ExchangesTest, TheOldNameStaysWhenTheOtherShardHasSaidThatItWasNotDone) {
 TEST_F(ExchangesTest, BothFlagsAtOnceAreRefused) {
   start();
   put(from_, moved_, S_IFREG);
+  peer_.set_other(other_, S_IFREG);
   wire::RenameRequest body = rename_request(from_, to_);
   body.flags = wire::kRenameExchange | wire::kRenameNoReplace;
-  EXPECT_EQ(call(body, from_, to_).error().code, Errc::kMalformed);
+  Result<rpc::Reply> refused = call(body, from_, to_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::kMalformed);
+  EXPECT_EQ(peer_.received(wire::Opcode::kInstallEntry), 0U);
 }
 
 // Its new place may be below what takes its old one.
