@@ -7,10 +7,14 @@ namespace benchfs::server {
 
 // --- The shard of the old name -------------------------------------------------------------------
 
-rt::Task<Installs::Asked> Installs::ask(
-    wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline step) {
+rt::Task<Installs::Asked> Installs::ask(wire::ShardId shard,
+                                        EntryKey key,
+                                        meta::Entry entry,
+                                        std::uint32_t flags,
+                                        std::uint64_t client_uid,
+                                        Deadline step) {
   if (shared_.peers.is_self(shard)) {
-    Result<Installed> installed = co_await install(key, entry, flags, step);
+    Result<Installed> installed = co_await install(key, entry, flags, client_uid, step);
     if (!installed) {
       co_return Asked{std::unexpected(std::move(installed.error())), {}};
     }
@@ -26,6 +30,7 @@ rt::Task<Installs::Asked> Installs::ask(
   body.settled = tickets_.settled(shard);
   body.life = shared_.peers.life;
   body.sender = shared_.peers.self.value;
+  body.client_uid = client_uid;
   body.name_bytes = static_cast<std::uint16_t>(key.name.size());
   Result<wire::InstallEntryReply> reply = co_await shared_.peers.call(shard, body, step, key.name);
   if (reply) {
@@ -72,7 +77,8 @@ rt::Task<void> Installs::install_entry(rpc::Request& request) {
     co_return;
   }
   meta::Entry entry{wire::InodeId{body.inode}, body.type};
-  Result<Installed> done = co_await install(key, entry, body.flags, request.deadline());
+  Result<Installed> done =
+      co_await install(key, entry, body.flags, body.client_uid, request.deadline());
   log_.end(sender, body.ticket, done && !done->is_same);
   ended_.wake_all();
   if (!done && done.error().code == Errc::kBusy) {
@@ -113,7 +119,13 @@ rt::Task<void> Installs::settle_install(rpc::Request& request) {
 rt::CoResult<Installs::Installed> Installs::install(EntryKey key,
                                                     meta::Entry entry,
                                                     std::uint32_t flags,
+                                                    std::uint64_t client_uid,
                                                     Deadline deadline) {
+  if (shared_.locks.is_locked(key)) {
+    co_return shared_.being_changed(key);
+  }
+  // Before the lock, for which look-ups of clients wait that have to forget the name.
+  BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, client_uid, deadline));
   if (shared_.locks.is_locked(key)) {
     co_return shared_.being_changed(key);
   }
@@ -133,17 +145,32 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key,
       co_return fail_errno(S_ISDIR(old->type) ? EISDIR : ENOTDIR);
     }
     if (S_ISDIR(old->type)) {
-      BENCHFS_CO_TRY(Dropped replaced, co_await removal_.remove(key, *old, entry, deadline));
+      BENCHFS_CO_TRY(Dropped replaced,
+                     co_await removal_.remove(key, *old, entry, client_uid, deadline));
+      lease(key, flags, client_uid);
       co_return Installed{.replaced = replaced};
     }
   }
-  BENCHFS_CO_TRY_VOID(co_await shared_.marks.prepare(key.parent, deadline));
+  while (!shared_.may_change(key, client_uid) || (old && !shared_.may_drop(old->inode))) {
+    BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, client_uid, deadline));
+    if (old) {
+      BENCHFS_CO_TRY_VOID(co_await shared_.prepare_drop(old->inode, deadline));
+    }
+  }
   if (deadline.passed()) {
     co_return fail(Errc::kDeadline, "installing the new name");  // nobody waits for it any more
   }
   BENCHFS_CO_TRY_VOID(
       shared_.change(meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now()}));
+  lease(key, flags, client_uid);
   co_return Installed{.replaced = old ? shared_.inodes.drop(old->inode) : Dropped{}};
+}
+
+// The client may still have cached, under the new name, what it knew under the old one.
+void Installs::lease(const EntryKey& key, std::uint32_t flags, std::uint64_t client_uid) {
+  if ((flags & wire::kRenameLease) != 0) {
+    (void)shared_.leases.grant(key, client_uid, mono_now());
+  }
 }
 
 }  // namespace benchfs::server

@@ -30,8 +30,12 @@ class Installs {
     bool is_same = false;  // nothing was done: both are names of one inode
   };
   // `step`: by when it must have happened; it does not happen later.
-  rt::Task<Asked> ask(
-      wire::ShardId shard, EntryKey key, meta::Entry entry, std::uint32_t flags, Deadline step);
+  rt::Task<Asked> ask(wire::ShardId shard,
+                      EntryKey key,
+                      meta::Entry entry,
+                      std::uint32_t flags,
+                      std::uint64_t client_uid,
+                      Deadline step);
   // Whether the entry was installed; if not, it will not be. Fails only when this shard stops.
   rt::CoResult<bool> settle(wire::ShardId shard, const Tickets::Ticket& ticket);
 
@@ -49,7 +53,9 @@ class Installs {
   rt::CoResult<Installed> install(EntryKey key,
                                   meta::Entry entry,
                                   std::uint32_t flags,
+                                  std::uint64_t client_uid,
                                   Deadline deadline);
+  void lease(const EntryKey& key, std::uint32_t flags, std::uint64_t client_uid);
 
   NamesShared& shared_;
   DirectoryRemoval& removal_;

@@ -36,9 +36,11 @@ rt::Task<void> Renames::rename(rpc::Request& request) {
   EntryKey from{wire::InodeId{body.old_parent}, std::string(old_name)};
   EntryKey to{wire::InodeId{body.new_parent}, std::string(new_name)};
   Deadline deadline = request.deadline();
-  BENCHFS_SERVE_TRY_VOID(request,
-                         co_await retry_while_busy(
-                             [&] { return try_rename(from, to, body.flags, deadline); }, deadline));
+  BENCHFS_SERVE_TRY_VOID(
+      request,
+      co_await retry_while_busy(
+          [&] { return try_rename(from, to, body.flags, request.client_uid(), deadline); },
+          deadline));
   co_await request.reply(wire::NoReply{});
 }
 
@@ -46,16 +48,22 @@ rt::Task<void> Renames::rename(rpc::Request& request) {
 rt::CoStatus Renames::try_rename(const EntryKey& from,
                                  const EntryKey& to,
                                  std::uint32_t flags,
+                                 std::uint64_t client_uid,
                                  Deadline deadline) {
   BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(from, deadline));
   BENCHFS_CO_TRY(meta::Entry entry, shared_.find(from));
+  if (shared_.leases.is_held(from, client_uid)) {
+    // Before the lock, for which look-ups of clients wait that have to forget the name.
+    co_await shared_.leases.call_back(from, client_uid);
+    co_return fail(Errc::kBusy, "clients had the old name cached");
+  }
   if (from == to) {
     co_return (flags & wire::kRenameNoReplace) != 0 ? fail_errno(EEXIST) : Status{};
   }
   if (shared_.owed.is_full()) {
     co_return shared_.owes_too_much();
   }
-  auto move = std::make_shared<Move>(from, to, flags, deadline, entry);
+  auto move = std::make_shared<Move>(from, to, flags, client_uid, deadline, entry);
   if (!S_ISDIR(entry.type)) {
     BENCHFS_CO_TRY(move->guard, co_await shared_.locks.lock(from, deadline));
     co_return co_await move_file(move);
@@ -90,7 +98,7 @@ void Renames::waits_for(Move& move, wire::ShardId shard) {
 }
 
 rt::Task<void> Renames::remove_old_entry(const Move& move) {
-  (void)co_await shared_.marks.prepare(move.from.parent, Deadline::never());
+  (void)co_await shared_.prepare(move.from, move.client_uid, Deadline::never());
   (void)shared_.change(meta::RemoveEntry{move.from.parent, move.from.name, wall_now_ns()});
 }
 
@@ -104,8 +112,8 @@ rt::CoStatus Renames::move_file(MovePtr move) {
   wire::ShardId shard =
       cluster::entry_shard(move->to.parent, move->to.name, shared_.peers.shard_count);
   waits_for(*move, shard);
-  Installs::Asked asked =
-      co_await installs_.ask(shard, move->to, move->entry, move->flags, move->deadline);
+  Installs::Asked asked = co_await installs_.ask(
+      shard, move->to, move->entry, move->flags, move->client_uid, move->deadline);
   if (asked.unknown) {
     co_return co_await run(move, settle(move, std::move(asked)));
   }
@@ -170,7 +178,8 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
   waits_for(*move, shard);
   Deadline step = move->deadline.earlier(lock_.step_end(move->lease));
   (void)shared_.peers.scope->spawn(keep_lease(move));
-  Installs::Asked asked = co_await installs_.ask(shard, to, entry, move->flags, step);
+  Installs::Asked asked =
+      co_await installs_.ask(shard, to, entry, move->flags, move->client_uid, step);
   Status done = asked.status;
   if (asked.unknown) {
     done = co_await settle(move, std::move(asked));
