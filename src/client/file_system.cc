@@ -70,12 +70,18 @@ rt::Task<void> FileSystem::leave() {
   co_await backend_.scope.join();
 }
 
-void FileSystem::on_invalidate(wire::InodeId parent, std::string_view name) {
-  if (parent.is_valid()) {
-    paths_.cache().forget(parent, name);
-  } else {
+bool FileSystem::on_invalidate(wire::InodeId parent,
+                               std::string_view name,
+                               const rpc::Revocation& revocation) {
+  if (!parent.is_valid()) {
     paths_.cache().clear();
+    return true;
   }
+  if (name.empty()) {
+    return nodes_.cache().on_attr_revoked(parent, revocation);
+  }
+  paths_.cache().forget(parent, name);
+  return nodes_.cache().on_name_revoked(parent, name, revocation);
 }
 
 void FileSystem::on_registered(wire::ShardId shard, rpc::Registered how) {
@@ -91,6 +97,7 @@ void FileSystem::on_registered(wire::ShardId shard, rpc::Registered how) {
 
 void FileSystem::on_connection_lost(wire::ShardId shard) {
   paths_.cache().on_connection_lost(shard);
+  nodes_.cache().on_connection_lost(shard);
   open_files_.on_connection_lost(shard);
   locks_.on_connection_lost(shard);
 }

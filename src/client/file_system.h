@@ -158,7 +158,9 @@ class FileSystem final : private rpc::NoticeHandler {
   rt::Task<void> leave();
 
  private:
-  void on_invalidate(wire::InodeId parent, std::string_view name) override;
+  bool on_invalidate(wire::InodeId parent,
+                     std::string_view name,
+                     const rpc::Revocation& revocation) override;
   void on_registered(wire::ShardId shard, rpc::Registered how) override;
   void on_connection_lost(wire::ShardId shard) override;
 

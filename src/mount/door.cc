@@ -46,6 +46,10 @@ void Door::init(fuse_conn_info& connection) {
   connection.want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV);
   connection.want &=
       ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+  // The target of a symlink never changes.
+  if ((connection.capable & FUSE_CAP_CACHE_SYMLINKS) != 0) {
+    connection.want |= FUSE_CAP_CACHE_SYMLINKS;
+  }
   bool can_map_direct = connection.proto_minor >= kDirectIoAllowsMappingsMinor;
   is_direct_ = !config_.page_cache && can_map_direct;
   is_init_reply_next_ = true;

@@ -22,6 +22,7 @@
 #include "mount/buffers.h"
 #include "mount/channel.h"
 #include "mount/fuse.h"
+#include "mount/kernel_cache.h"
 #include "mount/request.h"
 #include "rt/scope.h"
 
@@ -46,6 +47,7 @@ class Door {
   void before_reply(std::span<const iovec> answer);
 
   void attach(Channel& channel) { channel_ = &channel; }
+  void attach(KernelCache& kernel) { kernel_ = &kernel; }
   // The requests that are being served.
   [[nodiscard]] rt::Scope& requests() { return requests_; }
 
@@ -151,6 +153,7 @@ class Door {
   client::FileSystem& fs_;
   Config config_;
   Channel* channel_ = nullptr;
+  KernelCache* kernel_ = nullptr;
   bool is_init_reply_next_ = false;
   bool is_direct_ = true;  // no page cache but for mappings
   rt::Scope requests_;

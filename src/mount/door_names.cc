@@ -10,16 +10,23 @@ namespace benchfs::mount {
 
 rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
   Request request(req);
-  request.reply_entry(co_await fs_.nodes().lookup(name.parent, name.name));
+  Result<wire::Attr> attr = co_await fs_.nodes().lookup(name.parent, name.name);
+  double timeout = attr ? kernel_->name_timeout(name.parent, name.name, attr->id()) : 0;
+  request.reply_entry(attr, timeout);
 }
 
 rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t handle) {
   Request request(req);
-  if (std::shared_ptr<client::OpenFile> open = file(handle)) {
-    request.reply_attr(co_await fs_.fstat(*open));
-  } else {
-    request.reply_attr(co_await fs_.nodes().get_attr(inode));
+  std::shared_ptr<client::OpenFile> open = file(handle);
+  Status usable = open != nullptr ? fs_.open_files().check(*open) : Status{};
+  if (!usable) {
+    co_return request.fail(usable.error());
   }
+  Result<wire::Attr> attr = co_await fs_.nodes().get_attr(inode);
+  if (!attr && open != nullptr) {
+    attr = co_await fs_.fstat(*open);  // knows what became of it
+  }
+  request.reply_attr(attr, attr ? kernel_->attr_timeout(*attr) : 0);
 }
 
 rt::Task<void> Door::set_attr(fuse_req_t req,

@@ -13,9 +13,11 @@
 namespace benchfs::mount {
 namespace {
 
-// Nothing is cached by the kernel: another client may change it at any time.
-fuse_entry_param to_entry(const wire::Attr& attr) {
+// The attributes are not cached: the kernel may not have the inode yet, and then could not be told
+// to forget them before it has taken up this answer.
+fuse_entry_param to_entry(const wire::Attr& attr, double name_timeout = 0) {
   fuse_entry_param entry{};
+  entry.entry_timeout = name_timeout;
   entry.ino = attr.inode;  // never used again for another file: it needs no generation
   entry.attr = to_stat(attr);
   return entry;
@@ -76,23 +78,23 @@ void Request::reply(const Status& status) {
   }
 }
 
-void Request::reply_entry(const Result<wire::Attr>& attr) {
+void Request::reply_entry(const Result<wire::Attr>& attr, double name_timeout) {
   if (!attr) {
     return fail(attr.error());
   }
   if (fuse_req_t request = take()) {
-    fuse_entry_param entry = to_entry(*attr);
+    fuse_entry_param entry = to_entry(*attr, name_timeout);
     fuse_reply_entry(request, &entry);
   }
 }
 
-void Request::reply_attr(const Result<wire::Attr>& attr) {
+void Request::reply_attr(const Result<wire::Attr>& attr, double attr_timeout) {
   if (!attr) {
     return fail(attr.error());
   }
   if (fuse_req_t request = take()) {
     struct stat out = to_stat(*attr);
-    fuse_reply_attr(request, &out, 0);
+    fuse_reply_attr(request, &out, attr_timeout);
   }
 }
 

@@ -37,8 +37,9 @@ class Request final : private rt::Timer {
   void fail(const Error& error);
   // done() or fail().
   void reply(const Status& status);
-  void reply_entry(const Result<wire::Attr>& attr);
-  void reply_attr(const Result<wire::Attr>& attr);
+  // For how many seconds the kernel may use it: the name, the attributes.
+  void reply_entry(const Result<wire::Attr>& attr, double name_timeout = 0);
+  void reply_attr(const Result<wire::Attr>& attr, double attr_timeout = 0);
   void reply_text(const char* text);
   void reply_written(std::size_t bytes);
   void reply_position(std::uint64_t offset);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "mount/channel.h"
 #include "mount/door.h"
+#include "mount/kernel_cache.h"
 #include "mount/mount_point.h"
 #include "mount/stop_signals.h"
 #include "rt/blocking_pool.h"
@@ -32,6 +33,7 @@ Result<bool> write_back_and_detach(const std::string& path) {
 
 struct Service {
   client::Client& client;
+  int fd;  // of the kernel's session
   ServeOptions& options;
   Door& door;
   Channel& channel;
@@ -57,6 +59,8 @@ rt::Task<void> watch_signals(Service* service, rt::Scope* scope) {
 rt::CoStatus serve_until_ended(Service* service) {
   rt::Reactor& reactor = *rt::Reactor::current();
   rt::Scope watchers;
+  KernelCache kernel(service->client.fs(), reactor, service->fd);
+  service->door.attach(kernel);
   reactor.add_poller(service->channel);
   reactor.add_poller(service->signals);
   watchers.spawn(watch_signals(service, &watchers));
@@ -66,6 +70,7 @@ rt::CoStatus serve_until_ended(Service* service) {
   // Ends what still waits for servers.
   co_await service->client.fs().leave();
   co_await service->door.requests().join();
+  co_await kernel.close();
   co_await watchers.join();
   reactor.remove_poller(service->signals);
   reactor.remove_poller(service->channel);
@@ -80,7 +85,7 @@ Status serve(client::Client& client, ServeOptions options) {
   BENCHFS_TRY(std::unique_ptr<Channel> channel, Channel::create(session->get(), door.requests()));
   door.attach(*channel);
   BENCHFS_TRY(std::unique_ptr<StopSignals> signals, StopSignals::create());
-  Service service{client, options, door, *channel, *signals};
+  Service service{client, fuse_session_fd(session->get()), options, door, *channel, *signals};
   return client.run(serve_until_ended(&service));
 }
 

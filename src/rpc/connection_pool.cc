@@ -392,15 +392,24 @@ void ConnectionPool::on_invalidate(const link::Incoming& message) {
   if (!reader.ok()) {
     return;
   }
-  if (notices_ != nullptr) {
-    notices_->on_invalidate(wire::InodeId{header.parent}, name);
-  }
-  wire::InvalidateAckHeader ack{header.sequence, header.session_id};
   for (auto& connection : connections_) {
-    if (!connection->has_session(header.session_id)) {
+    if (connection->has_session(header.session_id)) {
+      connection->on_notice();
+    }
+  }
+  Revocation revocation{header.sequence, header.session_id};
+  if (notices_ == nullptr ||
+      notices_->on_invalidate(wire::InodeId{header.parent}, name, revocation)) {
+    acknowledge(revocation);
+  }
+}
+
+void ConnectionPool::acknowledge(const Revocation& revocation) {
+  wire::InvalidateAckHeader ack{revocation.sequence, revocation.session_id};
+  for (auto& connection : connections_) {
+    if (!connection->has_session(revocation.session_id)) {
       continue;
     }
-    connection->on_notice();
     link::Link& link = *connection->link();
     if (link.operations() < kMaxQueuedAcks) {
       link.send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),

@@ -30,18 +30,29 @@
 namespace benchfs::rpc {
 
 // Receives the messages that servers send a client on their own initiative.
+// What a server waits for when it revokes a lease.
+struct Revocation {
+  std::uint64_t sequence = 0;
+  std::uint64_t session_id = 0;
+};
+
 class NoticeHandler {
  public:
   virtual ~NoticeHandler() = default;
-  // Forget the cached entry (parent, name), or everything when parent is 0. The acknowledgement is
-  // sent when this returns.
-  virtual void on_invalidate(wire::InodeId parent, std::string_view name) = 0;
+  // Forget the cached entry (parent, name), or the attributes of `parent` when there is no name, or
+  // everything when parent is 0. True: it is forgotten. False: it will be, and the server is told
+  // then with ConnectionPool::acknowledge().
+  virtual bool on_invalidate(wire::InodeId parent,
+                             std::string_view name,
+                             const Revocation& revocation) = 0;
   // The client is registered with this server (again). Called before any waiting call is sent; it
   // may call ConnectionPool::notify().
   virtual void on_registered(wire::ShardId /*shard*/, Registered /*how*/) {}
   // The connection to this server ended, whatever ended it, and not because the pool was closed.
   // The server can no longer say what to forget; by default everything is forgotten.
-  virtual void on_connection_lost(wire::ShardId /*shard*/) { on_invalidate(wire::InodeId{}, {}); }
+  virtual void on_connection_lost(wire::ShardId /*shard*/) {
+    on_invalidate(wire::InodeId{}, {}, {});
+  }
 };
 
 class ConnectionPool final : private link::Handler, private ConnectionObserver {
@@ -78,6 +89,9 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   // The servers in shard order. Call once, before the first call().
   Status set_servers(const cluster::ServerList& list);
   void set_notice_handler(NoticeHandler* handler) { notices_ = handler; }
+  // What on_invalidate() was asked to forget is forgotten. Does nothing when the session has ended:
+  // the server asks again in the next one.
+  void acknowledge(const Revocation& revocation);
 
   // Awaited at once; `call` is borrowed until then.
   [[nodiscard]] PooledCall call(wire::ShardId shard, const Call& call, Deadline deadline) {

@@ -70,7 +70,9 @@ class Handler final : public NoticeHandler {
   Handler(const Handler&) = delete;
   Handler& operator=(const Handler&) = delete;
 
-  void on_invalidate(wire::InodeId, std::string_view) override {}
+  bool on_invalidate(wire::InodeId, std::string_view, const rpc::Revocation&) override {
+    return true;
+  }
   void on_registered(wire::ShardId shard, Registered how) override {
     registrations.push_back(how);
     wire::OpensNotice notice{.from = 1, .to = 2, .count = 0};

@@ -395,8 +395,9 @@ TEST(Call, SeveralServersAreToldApart) {
 TEST(Notice, AnInvalidationReachesTheClientAndIsAcknowledged) {
   struct Notices final : NoticeHandler {
     std::vector<std::pair<std::uint64_t, std::string>> got;
-    void on_invalidate(wire::InodeId parent, std::string_view name) override {
+    bool on_invalidate(wire::InodeId parent, std::string_view name, const Revocation&) override {
       got.emplace_back(parent.value, std::string(name));
+      return true;
     }
   } notices;
   ServerThread server;

@@ -28,9 +28,13 @@ inline EntryKey EntryRef::key() const {
   return {parent, std::string(name)};
 }
 struct EntryKeyHash {
-  std::size_t operator()(const EntryKey& key) const {
-    return hash_text(key.name, key.parent.value);
-  }
+  using is_transparent = void;
+  std::size_t operator()(EntryRef key) const { return hash_text(key.name, key.parent.value); }
+};
+// For tables that are searched without making a key.
+struct EntryKeyEqual {
+  using is_transparent = void;
+  bool operator()(EntryRef a, EntryRef b) const { return a.parent == b.parent && a.name == b.name; }
 };
 
 }  // namespace benchfs::server

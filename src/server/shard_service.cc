@@ -30,6 +30,8 @@ void ShardService::set_services(meta::MetaStore& metadata,
   files_ = &files;
   chunks_ = &chunks;
   names_->leases().attach(*server_, *parts_.peers.stopping);
+  names_->exact_leases().attach(*server_, *parts_.peers.stopping);
+  files_->attach_leases(names_->exact_leases());
 }
 
 // Chunks, administration, and what other shards need to know to let this one begin.
@@ -220,11 +222,13 @@ void ShardService::on_client_registered(wire::SessionId session, std::uint64_t c
     files_->drop_locks(client_uid);
   }
   names_->leases().on_client_registered(session, client_uid);
+  names_->exact_leases().on_client_registered(session, client_uid);
 }
 
 void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure departure) {
   if (departure == rpc::Departure::kGoodbye) {
     names_->leases().on_goodbye(client_uid);
+    names_->exact_leases().on_goodbye(client_uid);
     away_.erase(client_uid);
     files_->abandon_client(client_uid);
     return;
@@ -233,6 +237,7 @@ void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure depar
     files_->drop_locks(client_uid);  // a child of fork never has them
   }
   names_->leases().on_session_lost(client_uid);
+  names_->exact_leases().on_session_lost(client_uid);
   Nanos grace = departure == rpc::Departure::kEvicted
                     ? std::max(kEvictedGrace, parts_.config.client_grace)
                     : parts_.config.client_grace;
@@ -269,7 +274,11 @@ bool ShardService::on_notice(wire::SessionId /*session*/,
 }
 
 void ShardService::on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) {
-  names_->leases().on_acknowledged(session, sequence);
+  if (sequence > ExactLeases::kFirstSequence) {
+    names_->exact_leases().on_acknowledged(session, sequence);
+  } else {
+    names_->leases().on_acknowledged(session, sequence);
+  }
 }
 
 rt::Task<void> ShardService::housekeeping() {
@@ -280,6 +289,7 @@ rt::Task<void> ShardService::housekeeping() {
     }
     MonoTime now = mono_now();
     names_->leases().expire(now);
+    names_->exact_leases().expire(now);
     files_->housekeeping();
     std::erase_if(away_, [&](const auto& entry) {
       const auto& [client_uid, until] = entry;

@@ -35,6 +35,10 @@ inline constexpr std::size_t kMaxXattrBytes = 128U << 10;
 // Largest file: chunk indexes and offsets stay within int64.
 inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 62;
 
+// The longest lease under which a client uses names and attributes without asking; changes wait for
+// clients that do not answer as long.
+inline constexpr std::uint32_t kMaxExactLeaseMs = 10'000;
+
 // Requests one client may have outstanding at one server; the slot part of a request id. The limit
 // of 64 keeps a client that sleeps from filling its shared-memory FIFO of 256 entries.
 inline constexpr std::uint32_t kMaxWindow = 64;

@@ -141,6 +141,9 @@ static_assert(sizeof(ListChunksRequest) == 24);
 enum EntryFlags : std::uint32_t {
   kEntryRemote = 1U << 0,   // attr holds only inode and file type; ask the inode's home
   kEntryCreated = 1U << 1,  // this request created the file
+  // What the client may use without asking until it is told otherwise, for kMaxExactLease at most:
+  kEntryLeased = 1U << 2,  // that the name leads to this inode
+  kAttrLeased = 1U << 3,   // the attributes
 };
 
 struct EntryReply {
@@ -151,7 +154,8 @@ struct EntryReply {
 static_assert(sizeof(EntryReply) == 88);
 
 enum LookupFlags : std::uint16_t {
-  kLookupName = 1U << 0,  // on the way: times and links of a directory may be those of before
+  kLookupName = 1U << 0,   // on the way: times and links of a directory may be those of before
+  kLookupLease = 1U << 1,  // the client takes leases (kEntryLeased, kAttrLeased)
 };
 struct LookupRequest : Message<Opcode::kLookup, EntryReply> {
   std::uint64_t parent = 0;
@@ -264,6 +268,7 @@ struct RmdirRequest : Message<Opcode::kRmdir, NoReply> {
 enum RenameFlags : std::uint32_t {
   kRenameNoReplace = 1U << 0,
   kRenameExchange = 1U << 1,  // both names must exist; not with kRenameNoReplace
+  kRenameLease = 1U << 2,  // the client takes a lease of the new name, as with kLookupLease
 };
 
 // Sent to the shard of the old name. Old name, then new name.
@@ -296,8 +301,13 @@ static_assert(sizeof(DirEntryHeader) == 16);
 
 // --- Inodes --------------------------------------------------------------------------------------
 
+enum GetAttrFlags : std::uint32_t {
+  kGetAttrLease = 1U << 0,  // the client takes a lease (kAttrLeased)
+};
 struct GetAttrRequest : Message<Opcode::kGetAttr, EntryReply> {
   std::uint64_t inode = 0;
+  std::uint32_t flags = 0;  // GetAttrFlags
+  std::uint32_t padding = 0;
 };
 
 struct ReadlinkRequest : Message<Opcode::kReadlink, EntryReply> {
@@ -474,10 +484,11 @@ struct InstallEntryRequest : Message<Opcode::kInstallEntry, InstallEntryReply> {
   std::uint32_t sender = 0;  // shard
   std::uint16_t name_bytes = 0;
   std::uint16_t padding = 0;
+  std::uint64_t client_uid = 0;  // who renames: its own leases of the name do not matter
   // kRenameExchange: the inode that the name must lead to; it goes to the old name. 0 only asks.
   std::uint64_t expected = 0;
 };
-static_assert(sizeof(InstallEntryRequest) == 64);
+static_assert(sizeof(InstallEntryRequest) == 72);
 
 // Asks for the outcome of an InstallEntry that was not answered. If it has not been executed yet,
 // it never will be.

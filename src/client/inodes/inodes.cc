@@ -108,9 +108,12 @@ template class PlainCall<wire::RenameRequest>;
 
 // --- Inodes --------------------------------------------------------------------------------------
 
-EntryCall<wire::GetAttrRequest> Inodes::get_attr(wire::InodeId inode, Deadline by) {
+EntryCall<wire::GetAttrRequest> Inodes::get_attr(wire::InodeId inode,
+                                                 Deadline by,
+                                                 std::uint32_t flags) {
   wire::GetAttrRequest request;
   request.inode = inode.value;
+  request.flags = flags;
   return {*this, inode.home(), request, by};
 }
 

@@ -123,7 +123,10 @@ class Inodes {
                                          std::uint32_t flags,
                                          std::uint64_t open_number,
                                          Deadline by);
-  EntryCall<wire::GetAttrRequest> get_attr(wire::InodeId inode, Deadline by);
+  // `flags`: wire::GetAttrFlags.
+  EntryCall<wire::GetAttrRequest> get_attr(wire::InodeId inode,
+                                           Deadline by,
+                                           std::uint32_t flags = 0);
   // `request.inode` is filled in.
   EntryCall<wire::SetAttrRequest> set_attr(wire::InodeId inode,
                                            wire::SetAttrRequest request,

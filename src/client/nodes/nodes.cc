@@ -2,7 +2,9 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "client/inodes/lost_file.h"
@@ -41,13 +43,36 @@ void Nodes::remember(const wire::Attr& attr, BootTime asked_at) {
   }
 }
 
+Nanos Nodes::lease_of(wire::ShardId shard) const {
+  std::uint32_t lease_ms = backend_.pool.at(shard).grant().directory_lease_ms;
+  return std::chrono::milliseconds(std::min(lease_ms, wire::kMaxExactLeaseMs));
+}
+
+void Nodes::keep_attr(const Found& found, const NodeCache::Question& question) {
+  if ((found.flags & wire::kAttrLeased) != 0) {
+    cache_.put_attr(found.attr, found.target, question, lease_of(found.attr.id().home()));
+  }
+}
+
+rt::CoResult<Found> Nodes::ask_attr(wire::InodeId inode, Deadline by) {
+  NodeCache::Question question = cache_.ask();
+  std::uint32_t flags = cache_.is_enabled() ? std::uint32_t{wire::kGetAttrLease} : 0U;
+  Result<Found> found = co_await inodes_.get_attr(inode, by, flags);
+  if (found) {
+    remember(found->attr, question.asked_at);
+    keep_attr(*found, question);
+  }
+  co_return found;
+}
+
 // --- Inodes --------------------------------------------------------------------------------------
 
 rt::CoResult<wire::Attr> Nodes::get_attr(wire::InodeId inode) {
+  if (const NodeCache::KnownAttr* known = cache_.find_attr(inode)) {
+    co_return known->attr;
+  }
   Deadline by = backend_.metadata_deadline();
-  BootTime asked_at = boot_now();
-  BENCHFS_CO_TRY(Found found, co_await explain(inode, co_await inodes_.get_attr(inode, by), by));
-  remember(found.attr, asked_at);
+  BENCHFS_CO_TRY(Found found, co_await explain(inode, co_await ask_attr(inode, by), by));
   co_return found.attr;
 }
 
@@ -61,8 +86,12 @@ rt::CoResult<wire::Attr> Nodes::set_attr(wire::InodeId inode, wire::SetAttrReque
 }
 
 rt::CoResult<std::string> Nodes::readlink(wire::InodeId inode) {
+  if (const NodeCache::KnownAttr* known = cache_.find_attr(inode);
+      known != nullptr && known->attr.is_symlink()) {
+    co_return known->target;
+  }
   Deadline by = backend_.metadata_deadline();
-  BENCHFS_CO_TRY(Found found, co_await explain(inode, co_await inodes_.get_attr(inode, by), by));
+  BENCHFS_CO_TRY(Found found, co_await explain(inode, co_await ask_attr(inode, by), by));
   if (!found.attr.is_symlink()) {
     co_return fail_errno(EINVAL);
   }
@@ -112,20 +141,36 @@ rt::CoStatus Nodes::clear_set_id(OpenFile& file) {
 rt::CoResult<wire::Attr> Nodes::lookup(wire::InodeId parent, std::string_view name) {
   BENCHFS_CO_TRY_VOID(check_name(name));
   Deadline by = backend_.metadata_deadline();
+  if (const NodeCache::KnownName* known = cache_.find_name(parent, name)) {
+    wire::InodeId inode = known->inode;
+    if (const NodeCache::KnownAttr* attr = cache_.find_attr(inode)) {
+      co_return attr->attr;
+    }
+    Result<Found> found = co_await ask_attr(inode, by);
+    if (found || !is_gone(found.error())) {
+      BENCHFS_CO_TRY_VOID(found);
+      co_return found->attr;
+    }
+  }
+  std::uint16_t flags = cache_.is_enabled() ? std::uint16_t{wire::kLookupLease} : std::uint16_t{0};
   wire::InodeId gone;
   for (;;) {
-    BootTime asked_at = boot_now();
-    BENCHFS_CO_TRY(Found entry,
-                   co_await in_directory(parent, co_await inodes_.lookup(parent, name, by), by));
+    NodeCache::Question question = cache_.ask();
+    BENCHFS_CO_TRY(
+        Found entry,
+        co_await in_directory(parent, co_await inodes_.lookup(parent, name, by, flags), by));
+    wire::InodeId inode = entry.attr.id();
+    if ((entry.flags & wire::kEntryLeased) != 0) {
+      wire::ShardId shard = inodes_.shard_of(parent, name);
+      cache_.put_name(parent, name, inode, shard, question, lease_of(shard));
+    }
     if (!entry.is_remote()) {
-      remember(entry.attr, asked_at);
+      remember(entry.attr, question.asked_at);
+      keep_attr(entry, question);
       co_return entry.attr;
     }
-    wire::InodeId inode = entry.attr.id();
-    asked_at = boot_now();
-    Result<Found> found = co_await inodes_.get_attr(inode, by);
+    Result<Found> found = co_await ask_attr(inode, by);
     if (found) {
-      remember(found->attr, asked_at);
       co_return found->attr;
     }
     if (!is_gone(found.error())) {
@@ -165,7 +210,9 @@ rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open_entry(wire::InodeId parent,
   BENCHFS_CO_TRY_VOID(check_name(name));
   Deadline by = backend_.metadata_deadline();
   NewInode new_file;
+  std::optional<NodeCache::Change> change;
   if ((flags & wire::kOpenCreate) != 0) {
+    change.emplace(cache_, parent, name);
     BENCHFS_CO_TRY(new_file, co_await new_inode(parent, mode, false, caller, by));
   }
   wire::InodeId gone;
@@ -195,6 +242,7 @@ rt::CoResult<wire::Attr> Nodes::mkdir(wire::InodeId parent,
                                       std::uint32_t mode,
                                       Caller caller) {
   BENCHFS_CO_TRY_VOID(check_name(name));
+  NodeCache::Change change(cache_, parent, name);
   Deadline by = backend_.metadata_deadline();
   BENCHFS_CO_TRY(NewInode directory, co_await new_inode(parent, mode, true, caller, by));
   BootTime asked_at = boot_now();
@@ -211,6 +259,7 @@ rt::CoResult<wire::Attr> Nodes::make_special(wire::InodeId parent,
                                              std::uint32_t device,
                                              Caller caller) {
   BENCHFS_CO_TRY_VOID(check_name(name));
+  NodeCache::Change change(cache_, parent, name);
   Deadline by = backend_.metadata_deadline();
   BENCHFS_CO_TRY(NewInode special, co_await new_inode(parent, mode, false, caller, by));
   special.device = device;
@@ -231,6 +280,7 @@ rt::CoResult<wire::Attr> Nodes::symlink(wire::InodeId parent,
   if (target.size() > wire::kMaxPathBytes) {
     co_return fail_errno(ENAMETOOLONG);
   }
+  NodeCache::Change change(cache_, parent, name);
   Deadline by = backend_.metadata_deadline();
   BENCHFS_CO_TRY(NewInode link, co_await new_inode(parent, 0, false, caller, by));
   BENCHFS_CO_TRY(
@@ -243,6 +293,7 @@ rt::CoResult<wire::Attr> Nodes::link(wire::InodeId inode,
                                      wire::InodeId parent,
                                      std::string_view name) {
   BENCHFS_CO_TRY_VOID(check_name(name));
+  NodeCache::Change change(cache_, parent, name);
   Deadline by = backend_.metadata_deadline();
   Result<Found> linked = co_await inodes_.link(inode, parent, name, by);
   if (linked && linked->is_remote()) {
@@ -259,12 +310,14 @@ rt::CoResult<wire::Attr> Nodes::link(wire::InodeId inode,
 
 rt::CoStatus Nodes::unlink(wire::InodeId parent, std::string_view name) {
   BENCHFS_CO_TRY_VOID(check_name(name));
+  NodeCache::Change change(cache_, parent, name);
   Deadline by = backend_.metadata_deadline();
   co_return co_await in_directory(parent, co_await inodes_.unlink(parent, name, by), by);
 }
 
 rt::CoStatus Nodes::rmdir(wire::InodeId parent, std::string_view name) {
   BENCHFS_CO_TRY_VOID(check_name(name));
+  NodeCache::Change change(cache_, parent, name);
   Deadline by = backend_.metadata_deadline();
   BENCHFS_CO_TRY_VOID(co_await in_directory(parent, co_await inodes_.rmdir(parent, name, by), by));
   directories_.forget(parent, name);
@@ -278,6 +331,9 @@ rt::CoStatus Nodes::rename(wire::InodeId old_parent,
                            std::uint32_t flags) {
   BENCHFS_CO_TRY_VOID(check_name(old_name));
   BENCHFS_CO_TRY_VOID(check_name(new_name));
+  NodeCache::Change old_change(cache_, old_parent, old_name);
+  NodeCache::Change new_change(cache_, new_parent, new_name);
+  flags |= cache_.is_enabled() ? std::uint32_t{wire::kRenameLease} : 0U;
   Deadline by = backend_.metadata_deadline();
   Status renamed = co_await inodes_.rename(old_parent, old_name, new_parent, new_name, flags, by);
   if (!renamed && renamed.error().is_posix(ESTALE)) {

@@ -18,6 +18,7 @@
 #include "client/backend.h"
 #include "client/inodes/inodes.h"
 #include "client/io/open_files.h"
+#include "client/nodes/node_cache.h"
 #include "client/paths/directory_cache.h"
 
 namespace benchfs::client {
@@ -34,6 +35,10 @@ class Nodes {
       : backend_(backend), inodes_(inodes), open_files_(open_files), directories_(directories) {}
   Nodes(const Nodes&) = delete;
   Nodes& operator=(const Nodes&) = delete;
+
+  // What is known under leases; off until it is enabled. lookup(), get_attr() and readlink() answer
+  // from it.
+  [[nodiscard]] NodeCache& cache() { return cache_; }
 
   rt::CoResult<wire::Attr> lookup(wire::InodeId parent, std::string_view name);
   rt::CoResult<wire::Attr> get_attr(wire::InodeId inode);
@@ -94,11 +99,17 @@ class Nodes {
   rt::CoResult<NewInode> new_inode(
       wire::InodeId parent, std::uint32_t mode, bool is_directory, Caller caller, Deadline by);
   void remember(const wire::Attr& attr, BootTime asked_at);
+  // How long the shard lets answers be used.
+  [[nodiscard]] Nanos lease_of(wire::ShardId shard) const;
+  // Asks for attributes, which are kept as the server allows.
+  rt::CoResult<Found> ask_attr(wire::InodeId inode, Deadline by);
+  void keep_attr(const Found& found, const NodeCache::Question& question);
 
   Backend& backend_;
   Inodes& inodes_;
   OpenFiles& open_files_;
   DirectoryCache& directories_;
+  NodeCache cache_;
 };
 
 }  // namespace benchfs::client

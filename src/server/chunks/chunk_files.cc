@@ -151,6 +151,7 @@ rt::CoResult<wire::MarkReply> ChunkFiles::send_mark(wire::InodeId inode,
                                                     std::uint64_t stamp,
                                                     bool plain) {
   if (is_home_here(inode)) {
+    co_await home_.prepare_mark(inode);
     co_return home_.take_mark(inode, peers_.self, stamp, !plain);
   }
   wire::MarkRequest body;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/error.h"
+#include "rt/task.h"
 #include "wire/ids.h"
 #include "wire/messages.h"
 
@@ -12,8 +13,11 @@ namespace benchfs::server {
 class MarkHome {
  public:
   virtual ~MarkHome() = default;
+  // To be awaited before take_mark() after it answered kBusy.
+  virtual rt::Task<void> prepare_mark(wire::InodeId inode) = 0;
   // The shard is about to store bytes of an inode whose home is here. ESTALE: the inode is gone.
-  // kNotReady: this shard has just started and may not tell yet.
+  // kNotReady: this shard has just started and may not tell yet. kBusy: clients have the attributes
+  // cached.
   virtual Result<wire::MarkReply> take_mark(wire::InodeId inode,
                                             wire::ShardId shard,
                                             std::uint64_t stamp,

@@ -29,6 +29,20 @@ rt::CoStatus Files::wait_serving(Deadline deadline) {
   co_return Status{};
 }
 
+rt::Task<void> Files::prepare(wire::InodeId inode) {
+  while (is_leased(inode) && !peers_.stopping->is_cancelled()) {
+    co_await leases_->call_back(ExactLeases::attributes(inode).key());
+  }
+}
+
+std::uint32_t Files::lease(const rpc::Request& request, const wire::GetAttrRequest& body) {
+  wire::InodeId inode{body.inode};
+  bool is_granted =
+      (body.flags & wire::kGetAttrLease) != 0 && leases_ != nullptr && is_settled(inode) &&
+      leases_->grant(ExactLeases::attributes(inode), request.client_uid(), mono_now());
+  return is_granted ? std::uint32_t{wire::kAttrLeased} : 0U;
+}
+
 bool Files::is_at_rest(wire::InodeId inode) const {
   const FileState* state = states_.find(inode);
   return directory_times_.is_at_rest(inode) &&
@@ -57,6 +71,8 @@ rt::Task<void> Files::mark_directory(rpc::Request& request) {
     co_return;
   }
   BENCHFS_SERVE_TRY_VOID(request, directory_times_.take_mark(body));
+  // Nobody is told old attributes from now on, however long the clients take that have them cached.
+  co_await prepare(wire::InodeId{body.directory});
   co_await request.reply(wire::NoReply{});
 }
 
@@ -114,7 +130,7 @@ bool Files::get_attr_at_once(rpc::Request& request) {
   if (!attr || attr->is_symlink()) {
     return false;
   }
-  request.answer(wire::EntryReply{*attr, 0, 0});
+  request.answer(wire::EntryReply{*attr, lease(request, *body), 0});
   return true;
 }
 
@@ -122,7 +138,7 @@ rt::Task<void> Files::get_attr(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::GetAttrRequest>(request));
   BENCHFS_SERVE_TRY(
       wire::Attr attr, request, co_await exact_attr(wire::InodeId{body.inode}, request.deadline()));
-  co_await reply_entry(request, store_, attr, 0);
+  co_await reply_entry(request, store_, attr, lease(request, body));
 }
 
 rt::Task<void> Files::readlink(rpc::Request& request) {
@@ -168,6 +184,7 @@ rt::Task<void> Files::set_attr(rpc::Request& request) {
     BENCHFS_SERVE_TRY_VOID(request, co_await extend(inode, body.size, request.deadline()));
   }
   if ((body.mask & ~(wire::kSetSize | wire::kSetSizeAtLeast)) != 0) {
+    co_await prepare(inode);
     now_ns = std::max(wall_now_ns(), now_ns);
     BENCHFS_SERVE_TRY_VOID(request, store_.apply(meta::SetAttr{inode, body, now_ns}));
   }

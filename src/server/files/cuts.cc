@@ -42,6 +42,7 @@ rt::CoStatus Files::truncate(wire::InodeId inode, std::uint64_t size, Deadline d
     if (size > wire::kMaxFileBytes) {
       co_return fail_errno(EFBIG);
     }
+    co_await prepare(inode);
     Shards shards = holders(attr);
     Asked known;
     if (!shards.empty()) {
@@ -49,7 +50,7 @@ rt::CoStatus Files::truncate(wire::InodeId inode, std::uint64_t size, Deadline d
       BENCHFS_CO_TRY(known, co_await ask(attr, std::move(shards), 0, deadline, &guard.waits_for()));
     }
     FileState* state = states_.find(inode);
-    if (state != nullptr && state->phase != FileState::Phase::kAlive) {
+    if ((state != nullptr && state->phase != FileState::Phase::kAlive) || is_leased(inode)) {
       continue;
     }
     BENCHFS_CO_TRY(attr, store_.attr(inode));
@@ -66,6 +67,7 @@ rt::CoStatus Files::extend(wire::InodeId inode, std::uint64_t size, Deadline dea
   if (attr.is_regular() && size <= attr.size) {
     co_return Status{};
   }
+  co_await prepare(inode);
   co_return store_.apply(meta::Extend{inode, size, wall_now_ns()});
 }
 

@@ -37,6 +37,7 @@
 #include "server/files/inode_door.h"
 #include "server/files/reclaimer.h"
 #include "server/key_locks.h"
+#include "server/leases/exact_leases.h"
 #include "server/peers.h"
 #include "server/ticket_log.h"
 
@@ -56,6 +57,9 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
     chunks_ = &chunks;
     server_ = &server;
   }
+
+  // Who has attributes cached. Before the first request.
+  void attach_leases(ExactLeases& leases) { leases_ = &leases; }
 
   rt::Task<void> get_attr(rpc::Request& request);
   // See Entries.
@@ -78,6 +82,9 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                                          OpenKey key,
                                          std::uint32_t flags,
                                          Deadline deadline) override;
+  [[nodiscard]] bool is_settled(wire::InodeId inode) const override {
+    return is_at_rest(inode) && !store_.is_frozen(inode, mono_now_coarse());
+  }
   [[nodiscard]] std::optional<meta::Open> find_open(OpenKey key) const override {
     return store_.find_open(key.id());
   }
@@ -93,6 +100,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                                     wire::ShardId shard,
                                     std::uint64_t stamp,
                                     bool is_append) override;
+  rt::Task<void> prepare_mark(wire::InodeId inode) override { return prepare(inode); }
 
   // --- what clients say about their opens ---
 
@@ -135,6 +143,16 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
  private:
   using InodeLocks = KeyLocks<wire::InodeId>;
   using Shards = std::vector<wire::ShardId>;
+
+  // --- attributes.cc ---
+  // Somebody has the attributes of the inode cached.
+  [[nodiscard]] bool is_leased(wire::InodeId inode) const {
+    return leases_ != nullptr && leases_->is_held(ExactLeases::attributes(inode));
+  }
+  // Returns when nobody has, so that they may change in this moment.
+  rt::Task<void> prepare(wire::InodeId inode);
+  // What the client may keep of the answer: wire::EntryFlags.
+  std::uint32_t lease(const rpc::Request& request, const wire::GetAttrRequest& body);
 
   // --- sizes.cc ---
   // True when the inode can be used and its attributes are known here: all but files that are
@@ -227,6 +245,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   Config config_;
   ChunkFiles* chunks_ = nullptr;
   rpc::Server* server_ = nullptr;
+  ExactLeases* leases_ = nullptr;
   FileStates states_;
   FileLocks locks_;
   DirectoryTimes directory_times_;

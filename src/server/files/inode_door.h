@@ -38,6 +38,8 @@ class InodeDoor {
 
   // With the size as it is at one moment of the call. ENOENT when the inode does not live here.
   virtual rt::MaybeTask<Result<wire::Attr>> exact_attr(wire::InodeId inode, Deadline deadline) = 0;
+  // Nothing is under way that changes the attributes: they may be cached under a lease.
+  [[nodiscard]] virtual bool is_settled(wire::InodeId inode) const = 0;
   // Opens a regular file or a directory of this shard; kOpenTruncate included. After an error
   // nothing is open.
   virtual rt::MaybeTask<Result<wire::Attr>> open(wire::InodeId inode,

@@ -193,6 +193,9 @@ Result<wire::MarkReply> Files::take_mark(wire::InodeId inode,
   if (!attr || !attr->is_regular()) {
     return fail_errno(ESTALE);
   }
+  if (is_leased(inode)) {
+    return fail(Errc::kBusy, "clients have the attributes cached");
+  }
   FileState* state = states_.find(inode);
   if (state != nullptr &&
       (state->phase == FileState::Phase::kDying || state->phase == FileState::Phase::kGone)) {
@@ -229,6 +232,7 @@ rt::Task<void> Files::mark(rpc::Request& request) {
     co_await request.reply_error(malformed());
     co_return;
   }
+  co_await prepare(wire::InodeId{body.inode});
   BENCHFS_SERVE_TRY(wire::MarkReply reply,
                     request,
                     take_mark(wire::InodeId{body.inode},

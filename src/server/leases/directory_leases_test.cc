@@ -78,8 +78,9 @@ class Holder final : private rpc::NoticeHandler {
   int told = 0;
 
  private:
-  void on_invalidate(wire::InodeId parent, std::string_view) override {
+  bool on_invalidate(wire::InodeId parent, std::string_view, const rpc::Revocation&) override {
     told += parent.is_valid() ? 1 : 0;
+    return true;
   }
 };
 

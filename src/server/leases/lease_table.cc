@@ -72,8 +72,8 @@ void LeaseTable::remove(Lease& lease) {
   if (of_holder->second.leases.empty()) {
     holders_.erase(holders_.find(of_holder->first));
   }
+  of_key->second.changed.wake_all();
   if (of_key->second.leases.empty()) {
-    of_key->second.changed.wake_all();
     keys_.erase(keys_.find(of_key->first));
   }
 }

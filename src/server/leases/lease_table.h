@@ -56,7 +56,9 @@ class LeaseTable {
     Hook of_all_;
   };
 
-  explicit LeaseTable(std::size_t max_leases) : max_leases_(max_leases) {}
+  // Sequence numbers begin above `last_sequence`.
+  explicit LeaseTable(std::size_t max_leases, std::uint64_t last_sequence = 0)
+      : max_leases_(max_leases), last_sequence_(last_sequence) {}
   LeaseTable(const LeaseTable&) = delete;
   LeaseTable& operator=(const LeaseTable&) = delete;
 
@@ -71,18 +73,30 @@ class LeaseTable {
   // Removes the leases that have ended.
   void expire(MonoTime now);
 
-  [[nodiscard]] bool has(const EntryKey& key) const { return keys_.contains(key); }
+  [[nodiscard]] bool has(EntryRef key) const { return keys_.find(key) != keys_.end(); }
   // When the first lease on a key that has some ends.
   [[nodiscard]] MonoTime first_end(const EntryKey& key) const;
-  // Waits until a key that has leases has none any more, or one of them was renewed.
+  // Waits until a lease on a key that has some ended or was renewed.
   [[nodiscard]] rt::WaitQueue::Awaiter wait(const EntryKey& key,
                                             Deadline deadline,
                                             rt::CancelSource* cancel) {
     return keys_.find(key)->second.changed.wait(deadline, cancel);
   }
+  // A lease on the key for which is_wanted(const Lease&); the one that ends first.
+  template <typename IsWanted>
+  [[nodiscard]] const Lease* first_on(EntryRef key, IsWanted is_wanted) const {
+    if (auto found = keys_.find(key); found != keys_.end()) {
+      for (const Lease& lease : found->second.leases) {
+        if (is_wanted(lease)) {
+          return &lease;
+        }
+      }
+    }
+    return nullptr;
+  }
   // visit(Lease&) must not change the table, but for revoke().
   template <typename Visit>
-  void for_each_on(const EntryKey& key, Visit visit) {
+  void for_each_on(EntryRef key, Visit visit) {
     if (auto found = keys_.find(key); found != keys_.end()) {
       for (Lease& lease : found->second.leases) {
         visit(lease);
@@ -126,12 +140,12 @@ class LeaseTable {
   Lease& add(const EntryKey& key, std::uint64_t holder, LeaseMode mode);
 
   std::size_t max_leases_;
-  std::unordered_map<EntryKey, Key, EntryKeyHash> keys_;  // those with leases
-  std::unordered_map<std::uint64_t, Holder> holders_;     // the same
+  std::unordered_map<EntryKey, Key, EntryKeyHash, EntryKeyEqual> keys_;  // those with leases
+  std::unordered_map<std::uint64_t, Holder> holders_;                    // the same
   std::unordered_map<LeaseId, Lease, LeaseIdHash> leases_;
   LeaseList<&Lease::of_all_> by_end_;
   std::unordered_map<std::uint64_t, Lease*> revoked_;  // by sequence
-  std::uint64_t last_sequence_ = 0;
+  std::uint64_t last_sequence_;
 };
 
 }  // namespace benchfs::server

@@ -41,14 +41,37 @@ bool Entries::is_replaced(EntryRef key, meta::Entry entry) const {
 // --- At once -------------------------------------------------------------------------------------
 
 namespace {
-bool answer_attr(rpc::Request& request, const Result<wire::Attr>& attr) {
+bool answer_attr(rpc::Request& request, const Result<wire::Attr>& attr, std::uint32_t flags) {
   if (!attr || attr->is_symlink()) {
     return false;
   }
-  request.answer(wire::EntryReply{*attr, 0, 0});
+  request.answer(wire::EntryReply{*attr, flags, 0});
   return true;
 }
 }  // namespace
+
+std::uint32_t Entries::lease_name(const rpc::Request& request,
+                                  std::uint16_t flags,
+                                  EntryRef key,
+                                  const meta::Entry& entry) {
+  if ((flags & wire::kLookupLease) != 0 &&
+      shared_.leases.grant(key, request.client_uid(), mono_now())) {
+    return wire::kEntryLeased;
+  }
+  if (S_ISDIR(entry.type)) {
+    leases_.grant(key.key(), request.client_uid(), mono_now());
+  }
+  return 0;
+}
+
+std::uint32_t Entries::lease_attributes(const rpc::Request& request,
+                                        std::uint16_t flags,
+                                        wire::InodeId inode) {
+  bool is_granted =
+      (flags & wire::kLookupLease) != 0 && shared_.inodes.is_settled(inode) &&
+      shared_.leases.grant(ExactLeases::attributes(inode), request.client_uid(), mono_now());
+  return is_granted ? std::uint32_t{wire::kAttrLeased} : 0U;
+}
 
 bool Entries::lookup_at_once(rpc::Request& request) {
   wire::LookupRequest body;
@@ -64,18 +87,20 @@ bool Entries::lookup_at_once(rpc::Request& request) {
     request.answer_error(entry.error());
     return true;
   }
-  if (S_ISDIR(entry->type)) {
-    leases_.grant(key->key(), request.client_uid(), mono_now());
-  }
+  std::uint32_t leased = lease_name(request, body.flags, *key, *entry);
   if (!shared_.peers.is_self(entry->inode.home())) {
-    request.answer(wire::EntryReply{remote_attr(*entry), wire::kEntryRemote, 0});
+    request.answer(wire::EntryReply{remote_attr(*entry), wire::kEntryRemote | leased, 0});
     return true;
   }
   if (S_ISDIR(entry->type) && (body.flags & wire::kLookupName) != 0) {
-    return answer_attr(request, shared_.store.attr(entry->inode));
+    return answer_attr(request, shared_.store.attr(entry->inode), leased);
   }
   auto attr = shared_.inodes.exact_attr(entry->inode, request.deadline());
-  return attr.await_ready() && answer_attr(request, attr.await_resume());
+  if (!attr.await_ready()) {
+    return false;
+  }
+  leased |= lease_attributes(request, body.flags, entry->inode);
+  return answer_attr(request, attr.await_resume(), leased);
 }
 
 bool Entries::open_at_once(rpc::Request& request) {
@@ -90,7 +115,8 @@ bool Entries::open_at_once(rpc::Request& request) {
   bool may_create = (body.flags & wire::kOpenCreate) != 0;
   Result<meta::Entry> entry = shared_.find(*key);
   if (!entry) {
-    if (!may_create || !entry.error().is_posix(ENOENT) || !shared_.marks.may_change(key->parent)) {
+    if (!may_create || !entry.error().is_posix(ENOENT) ||
+        !shared_.may_change(*key, request.client_uid())) {
       return false;
     }
     Result<wire::Attr> attr = create_file(*key, body, open);
@@ -124,7 +150,7 @@ bool Entries::unlink_at_once(rpc::Request& request) {
   }
   Result<meta::Entry> entry = shared_.find(*key);
   if (!entry || S_ISDIR(entry->type) || !shared_.peers.is_self(entry->inode.home()) ||
-      !shared_.marks.may_change(key->parent) ||
+      !shared_.may_change(*key, request.client_uid()) || !shared_.may_drop(entry->inode) ||
       !shared_.change(meta::RemoveEntry{key->parent, key->name, wall_now_ns()})) {
     return false;
   }
@@ -157,11 +183,9 @@ rt::Task<void> Entries::lookup(rpc::Request& request) {
   BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
   for (;;) {
     BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, request.deadline()));
-    if (S_ISDIR(entry.type)) {
-      leases_.grant(key.key(), request.client_uid(), mono_now());
-    }
+    std::uint32_t leased = lease_name(request, body.flags, key, entry);
     if (!shared_.peers.is_self(entry.inode.home())) {
-      co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote, 0});
+      co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote | leased, 0});
       co_return;
     }
     bool is_name = S_ISDIR(entry.type) && (body.flags & wire::kLookupName) != 0;
@@ -175,7 +199,10 @@ rt::Task<void> Entries::lookup(rpc::Request& request) {
       attr = lost_inode();
     }
     BENCHFS_SERVE_TRY_VOID(request, attr);
-    co_await reply_entry(request, shared_.store, *attr, 0);
+    if (!is_name) {
+      leased |= lease_attributes(request, body.flags, entry.inode);
+    }
+    co_await reply_entry(request, shared_.store, *attr, leased);
     co_return;
   }
 }
@@ -230,8 +257,8 @@ rt::CoResult<Entries::Found> Entries::try_open(EntryRef key,
       if (!entry.error().is_posix(ENOENT) || (body.flags & wire::kOpenCreate) == 0) {
         co_return std::unexpected(std::move(entry.error()));
       }
-      if (!shared_.marks.may_change(key.parent)) [[unlikely]] {
-        BENCHFS_CO_TRY_VOID(co_await shared_.marks.prepare(key.parent, deadline));
+      if (!shared_.may_change(key, open.client_uid)) [[unlikely]] {
+        BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key.key(), open.client_uid, deadline));
         continue;
       }
       BENCHFS_CO_TRY(wire::Attr attr, create_file(key, body, open));
@@ -290,16 +317,17 @@ rt::MaybeTask<Result<wire::Attr>> Entries::open_existing(meta::Entry entry,
 
 rt::CoResult<wire::Attr> Entries::try_create(EntryRef key,
                                              meta::NewInode inode,
+                                             std::uint64_t client_uid,
                                              Deadline deadline) {
   for (;;) {
     if (shared_.is_locked(key)) {
       BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key.key(), deadline));
     }
-    if (shared_.marks.may_change(key.parent) || shared_.store.find(key.parent, key.name)) {
+    if (shared_.may_change(key, client_uid) || shared_.store.find(key.parent, key.name)) {
       co_return shared_.change(
           meta::Create{key.parent, key.name, inode, wall_now_ns(), mono_now_coarse()});
     }
-    BENCHFS_CO_TRY_VOID(co_await shared_.marks.prepare(key.parent, deadline));
+    BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key.key(), client_uid, deadline));
   }
 }
 
@@ -307,8 +335,12 @@ rt::CoResult<wire::Attr> Entries::create(rpc::Request& request,
                                          EntryRef key,
                                          meta::NewInode inode) {
   Deadline deadline = request.deadline();
-  return retry_while_busy([this, key, inode, deadline] { return try_create(key, inode, deadline); },
-                          deadline);
+  std::uint64_t client_uid = request.client_uid();
+  return retry_while_busy(
+      [this, key, inode, client_uid, deadline] {
+        return try_create(key, inode, client_uid, deadline);
+      },
+      deadline);
 }
 
 rt::Task<void> Entries::mkdir(rpc::Request& request) {
@@ -346,7 +378,11 @@ rt::Task<void> Entries::symlink(rpc::Request& request) {
 
 // The inode counts the name before the name is there: another name that goes meanwhile does not
 // take the inode along.
-rt::CoResult<wire::Attr> Entries::try_link(EntryRef key, wire::InodeId inode, Deadline deadline) {
+rt::CoResult<wire::Attr> Entries::try_link(EntryRef key,
+                                           wire::InodeId inode,
+                                           std::uint64_t client_uid,
+                                           Deadline deadline) {
+  BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key.key(), client_uid, deadline));
   BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key.key(), deadline));
   Result<meta::Entry> there = shared_.find(key);
   if (there) {
@@ -358,13 +394,14 @@ rt::CoResult<wire::Attr> Entries::try_link(EntryRef key, wire::InodeId inode, De
   shared_.linking[key.parent].push_back(inode.home());
   Result<wire::Attr> linked = co_await shared_.inodes.add_link(inode, deadline);
   if (linked) {
-    Status put = co_await shared_.marks.prepare(key.parent, deadline);
+    Status put = co_await shared_.prepare(key.key(), client_uid, deadline);
     if (put) {
       meta::Entry entry{inode, linked->mode & S_IFMT};
       put = shared_.change(
           meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now_coarse()});
     }
     if (!put) {
+      (void)co_await shared_.prepare_drop(inode, Deadline::never());
       shared_.inodes.drop(inode);
       linked = std::unexpected(std::move(put.error()));
     }
@@ -389,7 +426,8 @@ rt::Task<void> Entries::link(rpc::Request& request) {
   BENCHFS_SERVE_TRY(
       wire::Attr attr,
       request,
-      co_await retry_while_busy([&] { return try_link(key, inode, deadline); }, deadline));
+      co_await retry_while_busy(
+          [&] { return try_link(key, inode, request.client_uid(), deadline); }, deadline));
   if (!shared_.peers.is_self(inode.home())) {
     co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated | wire::kEntryRemote, 0});
     co_return;
@@ -420,8 +458,11 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
   BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
   Deadline deadline = request.deadline();
   BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, deadline));
-  while (!S_ISDIR(entry.type) && !shared_.marks.may_change(key.parent)) {
-    BENCHFS_SERVE_TRY_VOID(request, co_await shared_.marks.prepare(key.parent, deadline));
+  std::uint64_t client_uid = request.client_uid();
+  while (!S_ISDIR(entry.type) &&
+         !(shared_.may_change(key, client_uid) && shared_.may_drop(entry.inode))) {
+    BENCHFS_SERVE_TRY_VOID(request, co_await shared_.prepare(key.key(), client_uid, deadline));
+    BENCHFS_SERVE_TRY_VOID(request, co_await shared_.prepare_drop(entry.inode, deadline));
     BENCHFS_SERVE_TRY(entry, request, co_await find(key, deadline));
   }
   if (S_ISDIR(entry.type)) {

@@ -47,7 +47,16 @@ class Entries {
     return chunk_bytes >= wire::kMinChunkBytes && chunk_bytes <= chunk_bytes_ &&
            (chunk_bytes & (chunk_bytes - 1)) == 0;
   }
-  // A file in a directory that marks.may_change().
+  // What the client may keep of the answer (wire::EntryFlags): the name, to be called when the
+  // entry is found; the attributes, when they are known.
+  std::uint32_t lease_name(const rpc::Request& request,
+                           std::uint16_t flags,
+                           EntryRef key,
+                           const meta::Entry& entry);
+  std::uint32_t lease_attributes(const rpc::Request& request,
+                                 std::uint16_t flags,
+                                 wire::InodeId inode);
+  // A file whose entry may_change().
   Result<wire::Attr> create_file(EntryRef key, const wire::OpenRequest& body, OpenKey open);
   // An entry whose inode lives on this shard.
   rt::MaybeTask<Result<wire::Attr>> open_existing(meta::Entry entry,
@@ -57,9 +66,15 @@ class Entries {
   // Waits until no operation is changing the entry or removing its directory.
   rt::MaybeTask<Result<meta::Entry>> find(EntryRef key, Deadline deadline);
   rt::CoResult<meta::Entry> try_find(EntryRef key, Deadline deadline);
-  rt::CoResult<wire::Attr> try_create(EntryRef key, meta::NewInode inode, Deadline deadline);
+  rt::CoResult<wire::Attr> try_create(EntryRef key,
+                                      meta::NewInode inode,
+                                      std::uint64_t client_uid,
+                                      Deadline deadline);
   rt::CoResult<wire::Attr> create(rpc::Request& request, EntryRef key, meta::NewInode inode);
-  rt::CoResult<wire::Attr> try_link(EntryRef key, wire::InodeId inode, Deadline deadline);
+  rt::CoResult<wire::Attr> try_link(EntryRef key,
+                                    wire::InodeId inode,
+                                    std::uint64_t client_uid,
+                                    Deadline deadline);
   // True when the name no longer leads to `entry`.
   [[nodiscard]] bool is_replaced(EntryRef key, meta::Entry entry) const;
 

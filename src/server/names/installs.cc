@@ -29,6 +29,7 @@ rt::CoResult<wire::InstallEntryReply> Installs::send(wire::ShardId shard,
   body.settled = tickets_.settled(shard);
   body.life = shared_.peers.life;
   body.sender = shared_.peers.self.value;
+  body.client_uid = what.client_uid;
   body.name_bytes = static_cast<std::uint16_t>(key.name.size());
   body.expected = what.expected.value;
   co_return co_await shared_.peers.call(shard, body, step, key.name);
@@ -118,7 +119,8 @@ rt::Task<void> Installs::install_entry(rpc::Request& request) {
   }
   New what{.entry = {wire::InodeId{body.inode}, body.type},
            .flags = body.flags,
-           .expected = wire::InodeId{body.expected}};
+           .expected = wire::InodeId{body.expected},
+           .client_uid = body.client_uid};
   Result<Installed> done = co_await install(key, what, request.deadline());
   log_.end(sender, body.ticket, done && !done->is_same && !done->other);
   ended_.wake_all();
@@ -169,6 +171,11 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Dead
   if (shared_.locks.is_locked(key)) {
     co_return shared_.being_changed(key);
   }
+  // Before the lock, for which look-ups of clients wait that have to forget the name.
+  BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, what.client_uid, deadline));
+  if (shared_.locks.is_locked(key)) {
+    co_return shared_.being_changed(key);
+  }
   BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key, deadline));
   Result<meta::Entry> old = shared_.find(key);
   if (!old && !old.error().is_posix(ENOENT)) {
@@ -188,14 +195,22 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Dead
       co_return fail_errno(S_ISDIR(old->type) ? EISDIR : ENOTDIR);
     }
     if (!exchanges && S_ISDIR(old->type)) {
-      BENCHFS_CO_TRY(Dropped replaced, co_await removal_.remove(key, *old, entry, deadline));
+      BENCHFS_CO_TRY(Dropped replaced,
+                     co_await removal_.remove(key, *old, entry, what.client_uid, deadline));
+      lease(key, what.flags, what.client_uid);
       co_return Installed{.replaced = replaced};
     }
   }
   if (!old && exchanges) {
     co_return fail_errno(ENOENT);
   }
-  BENCHFS_CO_TRY_VOID(co_await shared_.marks.prepare(key.parent, deadline));
+  bool drops = old && !exchanges;
+  while (!shared_.may_change(key, what.client_uid) || (drops && !shared_.may_drop(old->inode))) {
+    BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, what.client_uid, deadline));
+    if (drops) {
+      BENCHFS_CO_TRY_VOID(co_await shared_.prepare_drop(old->inode, deadline));
+    }
+  }
   if (deadline.passed()) {
     co_return fail(Errc::kDeadline, "installing the new name");  // nobody waits for it any more
   }
@@ -208,7 +223,15 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Dead
     }
     co_return Installed{};
   }
+  lease(key, what.flags, what.client_uid);
   co_return Installed{.replaced = old ? shared_.inodes.drop(old->inode) : Dropped{}};
+}
+
+// The client may still have cached, under the new name, what it knew under the old one.
+void Installs::lease(const EntryKey& key, std::uint32_t flags, std::uint64_t client_uid) {
+  if ((flags & wire::kRenameLease) != 0) {
+    (void)shared_.leases.grant(key, client_uid, mono_now());
+  }
 }
 
 }  // namespace benchfs::server

@@ -34,7 +34,8 @@ class Installs {
   struct New {
     meta::Entry entry;
     std::uint32_t flags = 0;   // wire::RenameFlags
-    wire::InodeId expected{};  // of an exchange
+    wire::InodeId expected{};      // of an exchange
+    std::uint64_t client_uid = 0;  // who renames; its own leases of the name do not matter
   };
   // `step`: by when it must have happened; it does not happen later.
   rt::Task<Asked> ask(wire::ShardId shard, EntryKey key, New what, Deadline step);
@@ -61,6 +62,7 @@ class Installs {
                                              const Tickets::Ticket& ticket,
                                              Deadline step);
   rt::CoResult<Installed> install(EntryKey key, New what, Deadline deadline);
+  void lease(const EntryKey& key, std::uint32_t flags, std::uint64_t client_uid);
 
   NamesShared& shared_;
   DirectoryRemoval& removal_;

@@ -12,9 +12,11 @@
 // Thread: the shard's.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "server/leases/directory_leases.h"
+#include "server/leases/exact_leases.h"
 #include "server/names/directory_marks.h"
 #include "server/names/entries.h"
 #include "server/names/installs.h"
@@ -37,12 +39,16 @@ class Names {
       : locks_(peers),
         owed_(peers),
         marks_(store, peers, owed_),
+        exact_leases_(
+            {.lease = std::min<Nanos>(config.directory_lease,
+                                      std::chrono::milliseconds(wire::kMaxExactLeaseMs))}),
         shared_{.store = store,
                 .inodes = inodes,
                 .peers = peers,
                 .locks = locks_,
                 .owed = owed_,
-                .marks = marks_},
+                .marks = marks_,
+                .leases = exact_leases_},
         leases_({.lease = config.directory_lease}),
         rename_lock_(peers, owed_, config.rename_lease),
         entries_(shared_, leases_, config.chunk_bytes),
@@ -62,6 +68,8 @@ class Names {
   [[nodiscard]] RenameLock& rename_lock() { return rename_lock_; }
   [[nodiscard]] DirectoryMarks& marks() { return marks_; }
   [[nodiscard]] DirectoryLeases& leases() { return leases_; }
+  [[nodiscard]] ExactLeases& exact_leases() { return exact_leases_; }
+  [[nodiscard]] const ExactLeases& exact_leases() const { return exact_leases_; }
 
   // Another shard started again: it has no names, and has forgotten what it froze. It makes no
   // entries before it has been answered.
@@ -77,6 +85,7 @@ class Names {
   EntryLocks locks_;
   OwedCalls owed_;
   DirectoryMarks marks_;
+  ExactLeases exact_leases_;
   NamesShared shared_;
   DirectoryLeases leases_;
   RenameLock rename_lock_;

@@ -24,7 +24,8 @@ rt::Task<void> Renames::rename(rpc::Request& request) {
   std::string_view old_name = reader.read_text(body.old_name_bytes);
   std::string_view new_name = reader.read_text(body.new_name_bytes);
   constexpr std::uint32_t kBoth = wire::kRenameNoReplace | wire::kRenameExchange;
-  if (!reader.ok() || (body.flags & ~kBoth) != 0 || (body.flags & kBoth) == kBoth) {
+  constexpr std::uint32_t kKnown = kBoth | wire::kRenameLease;
+  if (!reader.ok() || (body.flags & ~kKnown) != 0 || (body.flags & kBoth) == kBoth) {
     co_await request.reply_error(malformed());
     co_return;
   }
@@ -37,9 +38,17 @@ rt::Task<void> Renames::rename(rpc::Request& request) {
   EntryKey from{wire::InodeId{body.old_parent}, std::string(old_name)};
   EntryKey to{wire::InodeId{body.new_parent}, std::string(new_name)};
   Deadline deadline = request.deadline();
-  BENCHFS_SERVE_TRY_VOID(request,
-                         co_await retry_while_busy(
-                             [&] { return try_rename(from, to, body.flags, deadline); }, deadline));
+  std::uint32_t flags = body.flags;
+  std::uint64_t client_uid = request.client_uid();
+  if ((flags & wire::kRenameExchange) != 0) {
+    // Both names lead elsewhere: the client that asks has to forget them as all others do.
+    flags &= ~std::uint32_t{wire::kRenameLease};
+    client_uid = 0;
+  }
+  BENCHFS_SERVE_TRY_VOID(
+      request,
+      co_await retry_while_busy(
+          [&] { return try_rename(from, to, flags, client_uid, deadline); }, deadline));
   co_await request.reply(wire::NoReply{});
 }
 
@@ -47,16 +56,22 @@ rt::Task<void> Renames::rename(rpc::Request& request) {
 rt::CoStatus Renames::try_rename(const EntryKey& from,
                                  const EntryKey& to,
                                  std::uint32_t flags,
+                                 std::uint64_t client_uid,
                                  Deadline deadline) {
   BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(from, deadline));
   BENCHFS_CO_TRY(meta::Entry entry, shared_.find(from));
+  if (shared_.leases.is_held(from, client_uid)) {
+    // Before the lock, for which look-ups of clients wait that have to forget the name.
+    co_await shared_.leases.call_back(from, client_uid);
+    co_return fail(Errc::kBusy, "clients had the old name cached");
+  }
   if (from == to) {
     co_return (flags & wire::kRenameNoReplace) != 0 ? fail_errno(EEXIST) : Status{};
   }
   if (shared_.owed.is_full()) {
     co_return shared_.owes_too_much();
   }
-  auto move = std::make_shared<Move>(from, to, flags, deadline, entry);
+  auto move = std::make_shared<Move>(from, to, flags, client_uid, deadline, entry);
   if ((flags & wire::kRenameExchange) != 0) {
     wire::ShardId shard = cluster::entry_shard(to.parent, to.name, shared_.peers.shard_count);
     BENCHFS_CO_TRY(move->other, co_await installs_.look(shard, to, deadline));
@@ -99,7 +114,7 @@ void Renames::waits_for(Move& move, wire::ShardId shard) {
 }
 
 rt::Task<void> Renames::end_old_entry(const Move& move) {
-  (void)co_await shared_.marks.prepare(move.from.parent, Deadline::never());
+  (void)co_await shared_.prepare(move.from, move.client_uid, Deadline::never());
   std::int64_t now_ns = wall_now_ns();
   const EntryKey& from = move.from;
   if (move.other) {
@@ -113,7 +128,8 @@ rt::Task<void> Renames::end_old_entry(const Move& move) {
 Installs::New Renames::new_entry(const Move& move) {
   return {.entry = move.entry,
           .flags = move.flags,
-          .expected = move.other ? move.other->inode : wire::InodeId{}};
+          .expected = move.other ? move.other->inode : wire::InodeId{},
+          .client_uid = move.client_uid};
 }
 
 rt::Task<void> Renames::tell_home_of_replaced(const Move& move) {

@@ -44,6 +44,7 @@ class Renames {
     EntryKey from;
     EntryKey to;
     std::uint32_t flags = 0;
+    std::uint64_t client_uid = 0;
     Deadline deadline = Deadline::never();  // until when it may begin to happen
     meta::Entry entry;
     std::optional<meta::Entry> other{};  // an exchange: what `to` leads to, and `from` afterwards
@@ -60,6 +61,7 @@ class Renames {
   rt::CoStatus try_rename(const EntryKey& from,
                           const EntryKey& to,
                           std::uint32_t flags,
+                          std::uint64_t client_uid,
                           Deadline deadline);
   rt::CoStatus move_file(MovePtr move);
   rt::CoStatus move_directory(MovePtr move);

@@ -52,6 +52,7 @@ rt::CoStatus DirectoryRemoval::freeze_everywhere(
   body.owner = owner;
   body.shard = shared_.peers.self.value;
   BENCHFS_CO_TRY_VOID(freeze_here(body, waits_for));  // first: others may not answer
+  (void)co_await shared_.prepare_drop(directory, deadline);
   std::vector<Status> results(shared_.peers.shard_count);
   rt::Group group(*shared_.peers.scope);
   for (std::uint32_t shard = 0; shard < shared_.peers.shard_count; ++shard) {
@@ -107,6 +108,8 @@ rt::Task<void> DirectoryRemoval::freeze_directory(rpc::Request& request) {
   using Shards = std::vector<wire::ShardId>;
   BENCHFS_SERVE_TRY_VOID(request,
                          freeze_here(body, std::make_shared<Shards>(1, wire::ShardId{body.shard})));
+  // Frozen, its attributes are leased to nobody.
+  (void)co_await shared_.prepare_drop(wire::InodeId{body.directory}, request.deadline());
   co_await request.reply(wire::NoReply{});
 }
 
@@ -124,17 +127,25 @@ rt::Task<void> DirectoryRemoval::rmdir(rpc::Request& request) {
   EntryKey key = named.key();
   Deadline deadline = request.deadline();
   BENCHFS_SERVE_TRY_VOID(
-      request, co_await retry_while_busy([&] { return try_rmdir(key, deadline); }, deadline));
+      request,
+      co_await retry_while_busy([&] { return try_rmdir(key, request.client_uid(), deadline); },
+                                deadline));
   co_await request.reply(wire::NoReply{});
 }
 
-rt::CoStatus DirectoryRemoval::try_rmdir(const EntryKey& key, Deadline deadline) {
+rt::CoStatus DirectoryRemoval::try_rmdir(const EntryKey& key,
+                                         std::uint64_t client_uid,
+                                         Deadline deadline) {
+  // Before the lock, for which look-ups of clients wait that have to forget the name.
+  BENCHFS_CO_TRY_VOID(co_await shared_.locks.wait_unlocked(key, deadline));
+  BENCHFS_CO_TRY_VOID(shared_.find(key));
+  BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, client_uid, deadline));
   BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key, deadline));
   BENCHFS_CO_TRY(meta::Entry entry, shared_.find(key));
   if (!S_ISDIR(entry.type)) {
     co_return fail_errno(ENOTDIR);
   }
-  BENCHFS_CO_TRY(Dropped dropped, co_await remove(key, entry, {}, deadline));
+  BENCHFS_CO_TRY(Dropped dropped, co_await remove(key, entry, {}, client_uid, deadline));
   guard.release();
   co_await shared_.inodes.wait_dropped(dropped, deadline);
   co_return Status{};
@@ -143,6 +154,7 @@ rt::CoStatus DirectoryRemoval::try_rmdir(const EntryKey& key, Deadline deadline)
 rt::CoResult<Dropped> DirectoryRemoval::remove(EntryKey key,
                                                meta::Entry entry,
                                                std::optional<meta::Entry> with,
+                                               std::uint64_t client_uid,
                                                Deadline deadline) {
   if (shared_.owed.is_full()) {
     co_return shared_.owes_too_much();
@@ -153,7 +165,7 @@ rt::CoResult<Dropped> DirectoryRemoval::remove(EntryKey key,
   Status done = co_await freeze_everywhere(entry.inode, owner, deadline, waits_for);
   if (done) {
     waits_for->push_back(key.parent.home());
-    done = co_await shared_.marks.prepare(key.parent, deadline);
+    done = co_await shared_.prepare(key, client_uid, deadline);
     waits_for->clear();
   }
   if (done && lives != new_lives_) {

@@ -34,10 +34,11 @@ class DirectoryRemoval {
   rt::CoResult<Dropped> remove(EntryKey key,
                                meta::Entry entry,
                                std::optional<meta::Entry> with,
+                               std::uint64_t client_uid,
                                Deadline deadline);
 
  private:
-  rt::CoStatus try_rmdir(const EntryKey& key, Deadline deadline);
+  rt::CoStatus try_rmdir(const EntryKey& key, std::uint64_t client_uid, Deadline deadline);
   // `waits_for`: the shards for which the removal waits.
   Status freeze_here(const wire::FreezeDirectoryRequest& body,
                      std::shared_ptr<const std::vector<wire::ShardId>> waits_for);

@@ -13,6 +13,7 @@
 #include "server/entry_key.h"
 #include "server/files/inode_door.h"
 #include "server/key_locks.h"
+#include "server/leases/exact_leases.h"
 #include "server/names/directory_marks.h"
 #include "server/names/owed_calls.h"
 #include "server/peers.h"
@@ -58,7 +59,49 @@ struct NamesShared {
     return entry;
   }
 
-  // Carries out a change of an entry, whose directory marks.may_change().
+  // The entry may be changed now, on behalf of this client: the home of the directory is told, or
+  // will be, and no other client relies on the name or on the attributes of the directory.
+  [[nodiscard]] bool may_change(EntryRef key, std::uint64_t client_uid) const {
+    return marks.may_change(key.parent) && !leases.is_held(key, client_uid) &&
+           !(peers.is_self(key.parent.home()) &&
+             leases.is_held(ExactLeases::attributes(key.parent), client_uid));
+  }
+  // Returns when may_change(), with the errors of DirectoryMarks::prepare().
+  rt::CoStatus prepare(EntryKey key, std::uint64_t client_uid, Deadline deadline) {
+    while (!may_change(key, client_uid)) {
+      BENCHFS_CO_TRY_VOID(co_await marks.prepare(key.parent, deadline));
+      co_await leases.call_back(key, client_uid);
+      if (peers.is_self(key.parent.home())) {
+        co_await leases.call_back(ExactLeases::attributes(key.parent).key(), client_uid);
+      }
+      if (deadline.passed()) {
+        co_return fail(Errc::kDeadline, "waiting for clients that have the name cached");
+      }
+      if (peers.stopping->is_cancelled()) {
+        co_return fail(Errc::kNotReady, "the server is stopping");
+      }
+    }
+    co_return Status{};
+  }
+  // The same for an inode that may lose a name; what its home must do when it lives elsewhere, the
+  // home does.
+  [[nodiscard]] bool may_drop(wire::InodeId inode) const {
+    return !peers.is_self(inode.home()) || !leases.is_held(ExactLeases::attributes(inode));
+  }
+  rt::CoStatus prepare_drop(wire::InodeId inode, Deadline deadline) {
+    while (!may_drop(inode)) {
+      co_await leases.call_back(ExactLeases::attributes(inode).key());
+      if (deadline.passed()) {
+        co_return fail(Errc::kDeadline, "waiting for clients that have the attributes cached");
+      }
+      if (peers.stopping->is_cancelled()) {
+        co_return fail(Errc::kNotReady, "the server is stopping");
+      }
+    }
+    co_return Status{};
+  }
+
+  // Carries out a change of an entry that may_change().
   template <typename C>
   typename C::Outcome change(const C& what) {
     typename C::Outcome outcome = store.apply(what);
@@ -74,6 +117,7 @@ struct NamesShared {
   EntryLocks& locks;  // entries that an operation which spans shards is changing
   OwedCalls& owed;
   DirectoryMarks& marks;
+  ExactLeases& leases;
   // Of frozen directories, the shards for which their removal waits.
   std::unordered_map<wire::InodeId, std::shared_ptr<const std::vector<wire::ShardId>>> removers{};
   // Directories in which links are being made, with the homes of the inodes: not removed meanwhile,

@@ -35,6 +35,7 @@ class StoreDoor final : public InodeDoor {
     }
     return store_.attr(inode);
   }
+  [[nodiscard]] bool is_settled(wire::InodeId /*inode*/) const override { return true; }
   rt::MaybeTask<Result<wire::Attr>> open(wire::InodeId inode,
                                          OpenKey /*key*/,
                                          std::uint32_t /*flags*/,
@@ -112,16 +113,20 @@ class NamesService final : public rpc::Service {
   }
   void on_client_registered(wire::SessionId session, std::uint64_t uid) override {
     names->leases().on_client_registered(session, uid);
+    names->exact_leases().on_client_registered(session, uid);
   }
   void on_client_gone(std::uint64_t uid, rpc::Departure departure) override {
     if (departure == rpc::Departure::kGoodbye) {
       names->leases().on_goodbye(uid);
+      names->exact_leases().on_goodbye(uid);
     } else {
       names->leases().on_session_lost(uid);
+      names->exact_leases().on_session_lost(uid);
     }
   }
   void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override {
     names->leases().on_acknowledged(session, sequence);
+    names->exact_leases().on_acknowledged(session, sequence);
   }
   void on_stopping() override { pool->close(); }
 
@@ -322,6 +327,7 @@ class NamesTest : public ::testing::Test {
     service_.names =
         std::make_unique<Names>(*service_.store, *service_.door, service_.peers, config);
     service_.names->leases().attach(server, service_.stopping);
+    service_.names->exact_leases().attach(server, service_.stopping);
   }
 };
 

@@ -1,0 +1,164 @@
+// What a door that works by inode may use without asking: names that lead to inodes, and attributes
+// of inodes, each under a lease of its shard (server/leases/exact_leases.h).
+//
+// A lease is counted from before the request was sent, so that it ends here before it ends there,
+// and it is of no use once the connection to its shard is gone. The shard revokes it before
+// anything changes, except for changes of names by this client: those forget what they change by
+// themselves (Change), and of a directory that is being changed nothing is
+// kept. An answer is kept only if nothing was forgotten since it was asked for,
+// because that may have been about it. Bounded: when full, nothing more is kept until leases end.
+//
+// A listener (the mount) has passed on what it was told, and is told what to take back; the server
+// waits until it has done so. Off until enable(): then no leases are asked for.
+//
+// Thread: the client's reactor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "rpc/connection_pool.h"
+#include "wire/attr.h"
+#include "wire/ids.h"
+
+namespace benchfs::client {
+
+class NodeCache {
+ public:
+  static constexpr std::size_t kMaxKept = 256 * 1024;  // names, and as many attributes
+  // How much of a granted lease is used: the clocks of two machines run at different speeds.
+  static constexpr Nanos usable(Nanos granted) { return granted - granted / 20; }
+
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // To be acknowledged (ConnectionPool::acknowledge()) when nobody uses it any more.
+    virtual void on_name_revoked(wire::InodeId parent,
+                                 std::string_view name,
+                                 const rpc::Revocation& revocation) = 0;
+    virtual void on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) = 0;
+    // The shard cannot say any more when it is to be taken back.
+    virtual void on_name_lost(wire::InodeId parent, std::string_view name) = 0;
+    virtual void on_attr_lost(wire::InodeId inode) = 0;
+  };
+
+  struct Question {
+    BootTime asked_at{};
+    std::uint64_t version = 0;
+  };
+  struct KnownName {
+    wire::InodeId inode;
+    BootTime until{};
+  };
+  struct KnownAttr {
+    wire::Attr attr;
+    std::string target;  // of a symlink
+    BootTime until{};
+  };
+
+  NodeCache() = default;
+  NodeCache(const NodeCache&) = delete;
+  NodeCache& operator=(const NodeCache&) = delete;
+
+  void enable(Listener* listener) {
+    is_enabled_ = true;
+    listener_ = listener;
+  }
+  void disable() {
+    is_enabled_ = false;
+    listener_ = nullptr;
+    names_.clear();
+    attrs_.clear();
+  }
+  [[nodiscard]] bool is_enabled() const { return is_enabled_; }
+
+  // To be taken before a request is sent.
+  [[nodiscard]] Question ask() const { return {boot_now(), version_}; }
+  // The answer of `shard`, under a lease of `granted`.
+  void put_name(wire::InodeId parent,
+                std::string_view name,
+                wire::InodeId inode,
+                wire::ShardId shard,
+                const Question& question,
+                Nanos granted);
+  void put_attr(const wire::Attr& attr,
+                std::string_view target,
+                const Question& question,
+                Nanos granted);
+  // Null when it must be asked for. Valid until the cache changes.
+  [[nodiscard]] const KnownName* find_name(wire::InodeId parent, std::string_view name) const;
+  [[nodiscard]] const KnownAttr* find_attr(wire::InodeId inode) const;
+
+  // A change of a name by this client, from before its request is sent until it is answered.
+  class Change {
+   public:
+    Change(NodeCache& cache, wire::InodeId parent, std::string_view name)
+        : cache_(cache), parent_(parent), name_(name) {
+      ++cache_.changing_[parent_];
+      cache_.forget_changed(parent_, name_);
+    }
+    Change(const Change&) = delete;
+    Change& operator=(const Change&) = delete;
+    ~Change() {
+      cache_.forget_changed(parent_, name_);
+      auto changing = cache_.changing_.find(parent_);
+      if (--changing->second == 0) {
+        cache_.changing_.erase(changing);
+      }
+    }
+
+   private:
+    NodeCache& cache_;
+    wire::InodeId parent_;
+    std::string_view name_;
+  };
+
+  // From the servers. True: it is forgotten; false: the listener acknowledges.
+  bool on_name_revoked(wire::InodeId parent,
+                       std::string_view name,
+                       const rpc::Revocation& revocation);
+  bool on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation);
+  void on_connection_lost(wire::ShardId shard);
+
+ private:
+  struct KeyView {
+    wire::InodeId parent;
+    std::string_view name;
+  };
+  struct Key {
+    wire::InodeId parent;
+    std::string name;
+    operator KeyView() const { return {parent, name}; }  // NOLINT(google-explicit-constructor)
+  };
+  struct KeyHash {
+    using is_transparent = void;
+    std::size_t operator()(KeyView key) const { return hash_text(key.name, key.parent.value); }
+  };
+  struct KeyEqual {
+    using is_transparent = void;
+    bool operator()(KeyView a, KeyView b) const { return a.parent == b.parent && a.name == b.name; }
+  };
+  struct Name {
+    KnownName known;
+    wire::ShardId shard;  // that granted it
+  };
+
+  void forget_changed(wire::InodeId parent, std::string_view name);
+  void forget_name(wire::InodeId parent, std::string_view name);
+
+  bool is_enabled_ = false;
+  Listener* listener_ = nullptr;
+  std::uint64_t version_ = 0;  // grows whenever something is forgotten
+  std::unordered_map<Key, Name, KeyHash, KeyEqual> names_;
+  std::unordered_map<wire::InodeId, KnownAttr> attrs_;
+  std::unordered_map<wire::InodeId, std::uint32_t> changing_;  // directories, and by how many
+  BootTime swept_at_{};
+};
+
+}  // namespace benchfs::client

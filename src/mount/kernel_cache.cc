@@ -1,0 +1,192 @@
+#include "mount/kernel_cache.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <utility>
+
+namespace benchfs::mount {
+namespace {
+
+// Since Linux 6.16; the header of Debian 12 does not have it.
+constexpr int kNotifyIncEpoch = 8;
+// The name stays, and is looked up again before it is used: programs that work in the directory
+// that it leads to do not notice. Linux before 6.2 ignores it.
+constexpr std::uint32_t kExpireOnly = FUSE_EXPIRE_ONLY;
+
+template <typename T>
+void append(std::vector<std::byte>& message, const T& part) {
+  std::span<const std::byte> bytes = std::as_bytes(std::span(&part, 1));
+  message.insert(message.end(), bytes.begin(), bytes.end());
+}
+
+// The head of a message that the kernel has not asked for; finish() fills in its length.
+std::vector<std::byte> notification(int code) {
+  std::vector<std::byte> message;
+  fuse_out_header header{};
+  header.error = code;
+  append(message, header);
+  return message;
+}
+
+std::vector<std::byte> finish(std::vector<std::byte> message) {
+  auto length = static_cast<std::uint32_t>(message.size());
+  std::memcpy(message.data(), &length, sizeof length);
+  return message;
+}
+
+double seconds(Nanos time) {
+  return std::max(0.0, std::chrono::duration<double>(time).count());
+}
+
+}  // namespace
+
+KernelCache::KernelCache(client::FileSystem& fs, rt::Reactor& reactor, int fd)
+    : fs_(fs),
+      fd_(std::make_shared<Fd>(fcntl(fd, F_DUPFD_CLOEXEC, 0))),
+      names_(reactor),
+      attrs_(reactor) {
+  fs_.nodes().cache().enable(this);
+}
+
+KernelCache::~KernelCache() {
+  fs_.nodes().cache().disable();
+}
+
+// --- What the kernel is told ---------------------------------------------------------------------
+
+double KernelCache::name_timeout(wire::InodeId parent, std::string_view name, wire::InodeId inode) {
+  const client::NodeCache::KnownName* known = fs_.nodes().cache().find_name(parent, name);
+  if (known == nullptr || known->inode != inode) {
+    return 0;
+  }
+  if (!is_probed_) {  // not earlier: kernel and mount must have agreed
+    is_probed_ = true;
+    (void)make_all_names_old();
+  }
+  Nanos left = known->until - boot_now();
+  return seconds(has_epochs_ ? left : std::min<Nanos>(left, kShortTrust));
+}
+
+double KernelCache::attr_timeout(const wire::Attr& attr) const {
+  const client::NodeCache::KnownAttr* known = fs_.nodes().cache().find_attr(attr.id());
+  bool is_same = known != nullptr && std::memcmp(&known->attr, &attr, sizeof attr) == 0;
+  return is_same ? seconds(known->until - boot_now()) : 0;
+}
+
+// --- Taking it back ------------------------------------------------------------------------------
+
+KernelCache::Message KernelCache::forget_name(wire::InodeId parent,
+                                              std::string_view name,
+                                              std::uint32_t flags) {
+  Message message = notification(FUSE_NOTIFY_INVAL_ENTRY);
+  fuse_notify_inval_entry_out body{};
+  body.parent = parent.value;
+  body.namelen = static_cast<std::uint32_t>(name.size());
+  body.flags = flags;
+  append(message, body);
+  std::span<const std::byte> text = std::as_bytes(std::span(name));
+  message.insert(message.end(), text.begin(), text.end());
+  message.push_back(std::byte{0});
+  return finish(std::move(message));
+}
+
+KernelCache::Message KernelCache::forget_attr(wire::InodeId inode) {
+  Message message = notification(FUSE_NOTIFY_INVAL_INODE);
+  fuse_notify_inval_inode_out body{};
+  body.ino = inode.value;
+  body.off = -1;  // not its pages
+  append(message, body);
+  return finish(std::move(message));
+}
+
+bool KernelCache::make_all_names_old() {
+  Message message = finish(notification(kNotifyIncEpoch));
+  has_epochs_ = ::write(fd_->get(), message.data(), message.size()) > 0;
+  return has_epochs_;
+}
+
+void KernelCache::on_name_revoked(wire::InodeId parent,
+                                  std::string_view name,
+                                  const rpc::Revocation& revocation) {
+  add(names_, {forget_name(parent, name, 0), revocation});
+}
+
+void KernelCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) {
+  add(attrs_, {forget_attr(inode), revocation});
+}
+
+void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {
+  add(names_, {forget_name(parent, name, kExpireOnly), {}});
+}
+
+void KernelCache::on_attr_lost(wire::InodeId inode) {
+  add(attrs_, {forget_attr(inode), {}});
+}
+
+void KernelCache::add(Lane& lane, Job job) {
+  job.trusted_until = mono_now() + kShortTrust;
+  lane.waiting.push_back(std::move(job));
+  if (!lane.is_running) {
+    lane.is_running = scope_.spawn(run(&lane));
+  }
+}
+
+void KernelCache::acknowledge(std::vector<Job>& jobs, MonoTime trusted_until) {
+  for (Job& job : jobs) {
+    if (job.revocation.session_id != 0 && job.trusted_until <= trusted_until) {
+      fs_.pool().acknowledge(std::exchange(job.revocation, {}));
+    }
+  }
+}
+
+rt::Task<void> KernelCache::run(Lane* lane) {
+  while (!lane->waiting.empty()) {
+    std::vector<Job> jobs = std::exchange(lane->waiting, {});
+    std::vector<Message> messages;
+    for (Job& job : jobs) {
+      messages.push_back(std::move(job.message));
+    }
+    // An error says that the kernel has not got what it is to forget.
+    auto written = lane->thread.submit<bool>([fd = fd_, messages = std::move(messages)] {
+      for (const Message& message : messages) {
+        (void)::write(fd->get(), message.data(), message.size());
+      }
+      return Result<bool>(true);
+    });
+    if (!written) {
+      break;  // the leases run out
+    }
+    while (!co_await (*written)->wait(Deadline::after(kPatience), &scope_.cancel_source())) {
+      if (scope_.cancel_source().is_cancelled()) {
+        co_return;
+      }
+      if (lane != &names_) {
+        continue;
+      }
+      if (make_all_names_old()) {
+        acknowledge(jobs);
+        acknowledge(lane->waiting);
+        lane->waiting.clear();
+      } else {
+        acknowledge(jobs, mono_now());
+        acknowledge(lane->waiting, mono_now());
+      }
+    }
+    acknowledge(jobs);
+  }
+  lane->is_running = false;
+}
+
+rt::Task<void> KernelCache::close() {
+  fs_.nodes().cache().disable();
+  scope_.close();
+  co_await scope_.join();
+}
+
+}  // namespace benchfs::mount

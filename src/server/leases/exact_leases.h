@@ -1,0 +1,94 @@
+// Which clients use names and attributes without asking, and how to call that back.
+//
+// A client that takes leases (the mount) may use the answer to a lookup, that a name leads to an
+// inode, and the attributes of an inode at rest, for Config::lease. Before anything changes that
+// would make such an answer wrong, all its holders are told and waited for: each until its
+// acknowledgement, its goodbye or the end of its lease. So what a client uses is true at that
+// moment.
+//
+// Nothing is granted on a key that is being called back: the answers of that time are used once.
+// When the table is full nothing is granted either. Leases outlive sessions as those of directories
+// do (directory_leases.h). What an earlier life of the shard granted is not waited for: the names
+// and inodes themselves are gone with that life.
+//
+// Thread: the shard's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <unordered_map>
+
+#include "rpc/server.h"
+#include "rt/sync.h"
+#include "rt/task.h"
+#include "server/leases/lease_table.h"
+#include "wire/ids.h"
+#include "wire/limits.h"
+
+namespace benchfs::server {
+
+class ExactLeases {
+ public:
+  struct Config {
+    Nanos lease = std::chrono::milliseconds(wire::kMaxExactLeaseMs);
+    std::size_t max_leases = 512 * 1024;  // about 250 bytes each
+  };
+  // Sequences above this one are of leases of this kind.
+  static constexpr std::uint64_t kFirstSequence = std::uint64_t{1} << 63U;
+
+  explicit ExactLeases(Config config)
+      : config_(config), table_(config.max_leases, kFirstSequence) {}
+  ExactLeases(const ExactLeases&) = delete;
+  ExactLeases& operator=(const ExactLeases&) = delete;
+
+  // The server that reaches the clients. Waits end early when `stopping` is cancelled.
+  void attach(rpc::Server& server, rt::CancelSource& stopping) {
+    server_ = &server;
+    stopping_ = &stopping;
+  }
+
+  // The key of an inode's attributes; the others are names.
+  [[nodiscard]] static EntryRef attributes(wire::InodeId inode) { return {inode, {}}; }
+
+  // The answer is about to be told to this client. False: it may use it once.
+  bool grant(EntryRef key, std::uint64_t client_uid, MonoTime now);
+  // Somebody but this client may use the answer.
+  [[nodiscard]] bool is_held(EntryRef key, std::uint64_t except = 0) const {
+    return table_.size() != 0 && find_held(key, except) != nullptr;
+  }
+  // Returns when it is not held any more, or the shard stops.
+  rt::Task<void> call_back(EntryKey key, std::uint64_t except = 0);
+  void on_acknowledged(wire::SessionId session, std::uint64_t sequence);
+
+  void on_client_registered(wire::SessionId session, std::uint64_t client_uid);
+  // Its leases go on.
+  void on_session_lost(std::uint64_t client_uid) { sessions_.erase(client_uid); }
+  // The client has given everything back.
+  void on_goodbye(std::uint64_t client_uid);
+
+  // Forgets what has ended; call now and then.
+  void expire(MonoTime now) { table_.expire(now); }
+  struct Stats {
+    std::uint64_t held = 0;
+    std::uint64_t granted = 0;
+    std::uint64_t called_back = 0;
+  };
+  [[nodiscard]] Stats stats() const { return {table_.size(), granted_, called_back_}; }
+
+ private:
+  [[nodiscard]] const LeaseTable::Lease* find_held(EntryRef key, std::uint64_t except) const;
+  void tell_holders(const EntryKey& key, std::uint64_t except);
+  void tell(wire::SessionId session, const EntryKey& key, std::uint64_t sequence);
+
+  Config config_;
+  rpc::Server* server_ = nullptr;
+  rt::CancelSource* stopping_ = nullptr;
+  LeaseTable table_;
+  std::unordered_map<std::uint64_t, wire::SessionId> sessions_;  // by client uid
+  // Keys that are being called back, and by how many.
+  std::unordered_map<EntryKey, std::uint32_t, EntryKeyHash, EntryKeyEqual> withheld_;
+  std::uint64_t granted_ = 0;
+  std::uint64_t called_back_ = 0;
+};
+
+}  // namespace benchfs::server

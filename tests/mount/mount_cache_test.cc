@@ -1,0 +1,256 @@
+// What the kernel caches for a mount under leases: warm calls ask nobody, and what another mount or
+// client changed is never seen as it was before.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <future>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "mount/mount_fixture.h"
+
+namespace benchfs::test {
+namespace {
+
+class MountCache : public MountTest {
+ protected:
+  // Requests about names, attributes and data that all daemons have served.
+  std::uint64_t requests(client::Client& client) {
+    std::uint64_t sum = 0;
+    for (std::uint32_t shard = 0; shard < client.fs().shard_count(); ++shard) {
+      Result<std::string> text = client.run(client.fs().shard_stats(wire::ShardId{shard}));
+      EXPECT_TRUE(text) << message(text);
+      nlohmann::json stats = nlohmann::json::parse(text.value_or("{}"), nullptr, false);
+      for (const auto& operation : stats["operations"]) {
+        std::string name = operation["operation"];
+        if (name != "stats" && name != "ping") {
+          sum += operation["requests"].get<std::uint64_t>();
+        }
+      }
+    }
+    return sum;
+  }
+  static int exists(const std::string& path) { return error_of(::access(path.c_str(), F_OK)); }
+};
+
+TEST_F(MountCache, AWarmStatAsksNobody) {
+  Mounted m = mount();
+  auto client = connect();
+  ASSERT_EQ(::mkdir((m / "d").c_str(), 0755), 0);
+  put(m / "d/f", "text");
+  stat_of(m / "d/f");
+  stat_of(m / "d/f");
+  std::uint64_t before = requests(*client);
+  ASSERT_GT(before, 0U);
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(stat_of(m / "d/f").st_size, 4);
+  }
+  EXPECT_EQ(requests(*client), before);
+  // Nor is the mount asked.
+  ASSERT_EQ(::kill(m.process, SIGSTOP), 0);
+  auto warm = std::async(std::launch::async, [&] { return stat_of(m / "d/f").st_size; });
+  EXPECT_EQ(warm.wait_for(std::chrono::seconds(8)), std::future_status::ready);
+  ASSERT_EQ(::kill(m.process, SIGCONT), 0);
+  EXPECT_EQ(warm.get(), 4);
+}
+
+// Each change of one mount is seen by the other in the next call, which had all in its cache.
+TEST_F(MountCache, ChangesOfNamesAreSeenAtOnce) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  ASSERT_EQ(::mkdir((a / "d").c_str(), 0755), 0);
+  for (int i = 0; i < 30; ++i) {
+    std::string f = "d/f" + std::to_string(i);
+    std::string g = "d/g" + std::to_string(i);
+    EXPECT_EQ(exists(b / f), ENOENT);
+    put(a / f, "one");
+    EXPECT_EQ(get(b / f), "one");
+    EXPECT_EQ(stat_of(b / f).st_size, 3);
+    ASSERT_EQ(::rename((a / f).c_str(), (a / g).c_str()), 0);
+    EXPECT_EQ(exists(b / f), ENOENT);
+    EXPECT_EQ(get(b / g), "one");
+    put(a / f, "other");
+    EXPECT_EQ(get(b / f), "other");
+    ASSERT_EQ(::rename((a / f).c_str(), (a / g).c_str()), 0);
+    EXPECT_EQ(get(b / g), "other");
+    EXPECT_EQ(stat_of(b / g).st_size, 5);
+    EXPECT_EQ(stat_of(a / g).st_nlink, 1U);
+    ASSERT_EQ(::link((b / g).c_str(), (b / f).c_str()), 0);
+    EXPECT_EQ(stat_of(a / g).st_nlink, 2U);
+    EXPECT_EQ(stat_of(a / f).st_ino, stat_of(a / g).st_ino);
+    EXPECT_EQ(stat_of(b / g).st_nlink, 2U);
+    ASSERT_EQ(::unlink((a / f).c_str()), 0);
+    EXPECT_EQ(stat_of(b / g).st_nlink, 1U);
+    EXPECT_EQ(exists(b / f), ENOENT);
+    ASSERT_EQ(::unlink((b / g).c_str()), 0);
+    EXPECT_EQ(exists(a / g), ENOENT);
+  }
+}
+
+TEST_F(MountCache, ChangesOfDirectoriesAreSeenAtOnce) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  auto client = connect();
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_EQ(::mkdir((a / "d").c_str(), 0755), 0);
+    ASSERT_EQ(::mkdir((a / "d/e").c_str(), 0755), 0);
+    put(a / "d/e/f", "one");
+    EXPECT_EQ(get(b / "d/e/f"), "one");
+    EXPECT_EQ(stat_of(b / "d").st_nlink, 3U);
+    ASSERT_EQ(::rename((a / "d").c_str(), (a / "x").c_str()), 0);
+    EXPECT_EQ(exists(b / "d/e/f"), ENOENT);
+    EXPECT_EQ(get(b / "x/e/f"), "one");
+    ASSERT_TRUE(client->run(client->fs().rename("/x/e", "/x/y")));
+    EXPECT_EQ(exists(b / "x/e/f"), ENOENT);
+    EXPECT_EQ(get(b / "x/y/f"), "one");
+    ASSERT_EQ(::unlink((a / "x/y/f").c_str()), 0);
+    EXPECT_EQ(exists(b / "x/y/f"), ENOENT);
+    ASSERT_EQ(::rmdir((a / "x/y").c_str()), 0);
+    EXPECT_EQ(exists(b / "x/y"), ENOENT);
+    EXPECT_EQ(stat_of(b / "x").st_nlink, 2U);
+    ASSERT_TRUE(client->run(client->fs().rmdir("/x")));
+    EXPECT_EQ(exists(a / "x"), ENOENT);
+    EXPECT_EQ(exists(b / "x"), ENOENT);
+  }
+}
+
+TEST_F(MountCache, ChangesOfAttributesAreSeenAtOnce) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  auto client = connect();
+  put(a / "f", "0123456789");
+  for (int i = 0; i < 20; ++i) {
+    stat_of(b / "f");
+    mode_t mode = 0600 + static_cast<mode_t>(i % 8) * 8;
+    ASSERT_EQ(::chmod((a / "f").c_str(), mode), 0);
+    EXPECT_EQ(stat_of(b / "f").st_mode & 07777U, mode);
+    ASSERT_EQ(::truncate((a / "f").c_str(), 100 + i), 0);
+    EXPECT_EQ(stat_of(b / "f").st_size, 100 + i);
+    ASSERT_EQ(::truncate((a / "f").c_str(), 10), 0);
+    EXPECT_EQ(stat_of(b / "f").st_size, 10);
+    Fd file(::open((a / "f").c_str(), O_WRONLY | O_APPEND));
+    ASSERT_EQ(::write(file.get(), "abc", 3), 3);
+    EXPECT_EQ(stat_of(b / "f").st_size, 13);
+    ASSERT_EQ(::write(file.get(), "abc", 3), 3);
+    EXPECT_EQ(stat_of(b / "f").st_size, 16);
+    file.reset();
+    stat_of(b / "f");
+    auto open = client->run(client->fs().open("/f", wire::kOpenWrite, 0));
+    ASSERT_TRUE(open) << message(open);
+    std::vector<std::byte> data(20);
+    ASSERT_TRUE(client->run(client->fs().write(**open, 5'000'000, data)));
+    EXPECT_EQ(stat_of(b / "f").st_size, 5'000'020);
+    EXPECT_EQ(stat_of(a / "f").st_size, 5'000'020);
+    ASSERT_TRUE(client->run(client->fs().close(*open)));
+    ASSERT_EQ(::truncate((a / "f").c_str(), 10), 0);
+    timespec times[2] = {{.tv_sec = 1000 + i, .tv_nsec = 5}, {.tv_sec = 2000 + i, .tv_nsec = 7}};
+    stat_of(b / "f");
+    ASSERT_EQ(::utimensat(AT_FDCWD, (a / "f").c_str(), times, 0), 0);
+    EXPECT_EQ(stat_of(b / "f").st_mtim.tv_sec, 2000 + i);
+  }
+}
+
+// The times of a directory, whichever shard its entries are on.
+TEST_F(MountCache, EntriesThatComeAndGoShowInTheTimesOfTheirDirectory) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  ASSERT_EQ(::mkdir((a / "d").c_str(), 0755), 0);
+  for (int i = 0; i < 30; ++i) {
+    struct stat before = stat_of(b / "d");
+    before = stat_of(b / "d");
+    put(a / ("d/f" + std::to_string(i)), "");
+    struct stat after = stat_of(b / "d");
+    EXPECT_TRUE(after.st_mtim.tv_sec > before.st_mtim.tv_sec ||
+                after.st_mtim.tv_nsec != before.st_mtim.tv_nsec)
+        << i;
+  }
+}
+
+// Two mounts that make and remove names of one directory, which both have cached, do not wait for
+// each other's kernels.
+TEST_F(MountCache, ChangesOfOneDirectoryByTwoMountsDoNotWaitForEachOther) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  constexpr int kFiles = 100;
+  for (int i = 0; i < 2 * kFiles; ++i) {
+    put(a / ("f" + std::to_string(i)), "");
+  }
+  for (const Mounted& m : {a, b}) {
+    for (int i = 0; i < 2 * kFiles; ++i) {
+      stat_of(m / ("f" + std::to_string(i)));
+    }
+  }
+  MonoTime begin = mono_now();
+  auto remove = [&](const Mounted& m, int odd) {
+    for (int i = 0; i < kFiles; ++i) {
+      std::string name = "f" + std::to_string(2 * i + odd);
+      EXPECT_EQ(::unlink((m / name).c_str()), 0) << name;
+    }
+  };
+  std::thread other([&] { remove(b, 1); });
+  remove(a, 0);
+  other.join();
+  // A single wait for a lease takes longer.
+  EXPECT_LT(mono_now() - begin, std::chrono::seconds(8));
+  for (int i = 0; i < 2 * kFiles; ++i) {
+    EXPECT_EQ(exists(a / ("f" + std::to_string(i))), ENOENT);
+    EXPECT_EQ(exists(b / ("f" + std::to_string(i))), ENOENT);
+  }
+}
+
+// A change waits for a mount that does not answer until its leases have ended.
+TEST_F(MountCache, AStoppedMountHoldsUpAChangeNoLongerThanItsLease) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  put(a / "f", "one");
+  EXPECT_EQ(get(b / "f"), "one");
+  stat_of(b / "f");
+  ASSERT_EQ(::kill(b.process, SIGSTOP), 0);
+  MonoTime begin = mono_now();
+  put(a / "g", "other");
+  ASSERT_EQ(::rename((a / "g").c_str(), (a / "f").c_str()), 0);
+  EXPECT_LT(mono_now() - begin, std::chrono::seconds(20));
+  ASSERT_EQ(::kill(b.process, SIGCONT), 0);
+  EXPECT_EQ(get(b / "f"), "other");
+  EXPECT_EQ(stat_of(b / "f").st_size, 5);
+}
+
+TEST_F(MountCache, AKilledMountHoldsUpAChangeNoLongerThanItsLease) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  put(a / "f", "one");
+  stat_of(b / "f");
+  stat_of(b / "f");
+  ASSERT_EQ(::kill(b.process, SIGKILL), 0);
+  MonoTime begin = mono_now();
+  ASSERT_EQ(::unlink((a / "f").c_str()), 0);
+  EXPECT_LT(mono_now() - begin, std::chrono::seconds(20));
+  EXPECT_EQ(exists(a / "f"), ENOENT);
+}
+
+// The kernel forgets what servers said that are gone, and programs are told.
+TEST_F(MountCache, NothingIsKnownWhenTheServersAreGone) {
+  Mounted m = mount();
+  put(m / "f", "one");
+  stat_of(m / "f");
+  stat_of(m / "f");
+  for (std::size_t daemon : {0U, 1U}) {
+    ASSERT_EQ(::kill(pid_of(cluster_, daemon), SIGKILL), 0);
+    ASSERT_TRUE(wait_for_end(pid_of(cluster_, daemon), patience()));
+  }
+  MonoTime end = mono_now() + std::chrono::seconds(20);
+  while (exists(m / "f") == 0 && mono_now() < end) {
+    ::usleep(1000);  // lint: allow sleep the kernel tells nobody
+  }
+  EXPECT_NE(exists(m / "f"), 0);
+}
+
+}  // namespace
+}  // namespace benchfs::test
