@@ -78,11 +78,11 @@ function(benchfs_test layer)
         set(filter "${ARG_NODE}")
       endif()
       gtest_discover_tests(${name} TEST_PREFIX "${transport}." EXTRA_ARGS "--transport=${transport}"
-        TEST_FILTER "${filter}" TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT 60
+        TEST_FILTER "${filter}" TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT 600
         PROPERTIES ${properties})
     endforeach()
   else()
-    gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+    gtest_discover_tests(${name} DISCOVERY_TIMEOUT 600
       PROPERTIES ${properties})
   endif()
 endfunction()
