@@ -1,5 +1,5 @@
 # benchfs_layer(NAME SOURCES a.cc b.cc USES lower layers LIBS private foreign libraries
-#               PRECOMPILE layer|cli|none)
+#               PRECOMPILE layer|json|none)
 #
 # One static library a folder. It links what USES names and nothing else of ours, so an include or a
 # call against the layer order fails to build or to link; tools/lint/layers.py checks the include
