@@ -1,5 +1,5 @@
 # benchfs_layer(NAME SOURCES a.cc b.cc USES lower layers LIBS private foreign libraries
-#               PRECOMPILE layer|cli|none)
+#               PRECOMPILE layer|json|none)
 #
 # One static library a folder. It links what USES names and nothing else of ours, so an include or a
 # call against the layer order fails to build or to link; tools/lint/layers.py checks the include
@@ -78,11 +78,11 @@ function(benchfs_test layer)
         set(filter "${ARG_NODE}")
       endif()
       gtest_discover_tests(${name} TEST_PREFIX "${transport}." EXTRA_ARGS "--transport=${transport}"
-        TEST_FILTER "${filter}" TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT 60
+        TEST_FILTER "${filter}" TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT 600
         PROPERTIES ${properties})
     endforeach()
   else()
-    gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+    gtest_discover_tests(${name} DISCOVERY_TIMEOUT 600
       PROPERTIES ${properties})
   endif()
 endfunction()

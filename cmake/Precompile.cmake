@@ -3,8 +3,7 @@
 #
 # benchfs_precompile(TARGET KIND) gives a target the headers of its kind:
 #   layer  the standard library
-#   cli    and CLI11; without optimisation below a sanitizer: each file that includes CLI11 holds the code of its
-#          validators, and sanitizers make that code large
+#   json   and nlohmann's
 #   test   and GoogleTest, without optimisation, as tests are compiled in all presets
 #   none   nothing, for targets with options of their own
 function(benchfs_precompile target kind)
@@ -26,12 +25,9 @@ function(benchfs_precompiled_headers kind)
 endfunction()
 
 set(BENCHFS_PRECOMPILE_OPTIONS_test -O0)
-if(BENCHFS_SANITIZE)
-  set(BENCHFS_PRECOMPILE_OPTIONS_cli -O0)
-endif()
 if(BENCHFS_PRECOMPILE)
   benchfs_precompiled_headers(layer)
-  benchfs_precompiled_headers(cli HEADERS <CLI/CLI.hpp> <nlohmann/json.hpp>)
+  benchfs_precompiled_headers(json HEADERS <nlohmann/json.hpp>)
   if(BENCHFS_TESTS)
     benchfs_precompiled_headers(test LIBS GTest::gtest
       HEADERS <gtest/gtest.h> <fstream> <nlohmann/json.hpp>)

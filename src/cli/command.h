@@ -14,8 +14,8 @@
 #include "base/error.h"
 #include "client/client.h"
 
-namespace CLI {
-class App;
+namespace benchfs::args {
+class Command;
 }
 
 namespace benchfs::cli {
@@ -54,22 +54,22 @@ std::string_view hint_for(const Error& error);
 int report(std::string_view command, std::string_view subject, std::string_view reason);
 int report(std::string_view command, std::string_view subject, const Error& error);
 
-// --- one line a command: void add_<name>_command(CLI::App& app, Context& context), implemented in
-// command_<name>.cc and called by main.cc in the order of the help ---
-void add_up_command(CLI::App& app, Context& context);
-void add_down_command(CLI::App& app, Context& context);
-void add_restart_command(CLI::App& app, Context& context);
-void add_status_command(CLI::App& app, Context& context);
-void add_stats_command(CLI::App& app, Context& context);
-void add_set_command(CLI::App& app, Context& context);
+// --- one line a command: void add_<name>_command(args::Command& app, Context& context),
+// implemented in command_<name>.cc and called by main.cc in the order of the help ---
+void add_up_command(args::Command& app, Context& context);
+void add_down_command(args::Command& app, Context& context);
+void add_restart_command(args::Command& app, Context& context);
+void add_status_command(args::Command& app, Context& context);
+void add_stats_command(args::Command& app, Context& context);
+void add_set_command(args::Command& app, Context& context);
 // ls, tree, stat, find, cat, cp, …: see cli/files/commands.h.
-void add_file_commands(CLI::App& app, Context& context);
+void add_file_commands(args::Command& app, Context& context);
 // mount, umount.
-void add_mount_commands(CLI::App& app, Context& context);
+void add_mount_commands(args::Command& app, Context& context);
 // run, check
-void add_run_command(CLI::App& app, Context& context);
-void add_bench_command(CLI::App& app, Context& context);
-void add_help_command(CLI::App& app, Context& context);
-void add_completion_command(CLI::App& app, Context& context);
+void add_run_command(args::Command& app, Context& context);
+void add_bench_command(args::Command& app, Context& context);
+void add_help_command(args::Command& app, Context& context);
+void add_completion_command(args::Command& app, Context& context);
 
 }  // namespace benchfs::cli

@@ -1,12 +1,12 @@
 // benchfs bench rpc|io|md|connect, and the hidden commands that its processes run.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "args/command.h"
 #include "base/random.h"
 #include "bench/baseline_process.h"
 #include "bench/connect_bench.h"
@@ -36,31 +36,31 @@ struct Arguments {
   Config config;
 };
 
-void add_clients(CLI::App& command, std::uint32_t& clients) {
+void add_clients(args::Command& command, std::uint32_t& clients) {
   command.add_option("-c,--clients", clients, "Client processes, which start together")
-      ->check(CLI::Range(1, 4096))
+      ->range(1, 4096)
       ->capture_default_str();
 }
 
-void add_run_options(CLI::App& command, bench::RunOptions& run) {
+void add_run_options(args::Command& command, bench::RunOptions& run) {
   command.add_option("--json", run.json_path, "Write the results to FILE; - is standard output")
       ->type_name("FILE");
   command.add_option("--limit", run.limit_s, "Kill the clients after this long")
       ->type_name("SECONDS")
-      ->check(CLI::Range(1.0, 86400.0))
+      ->range(1.0, 86400.0)
       ->capture_default_str();
   command
-      .add_option_function<std::string>(
+      .add_option_function(
           "--transport",
           [](const std::string& way) { ::setenv("BENCHFS_TRANSPORT", way.c_str(), 1); },
           "How the clients reach servers of this node: through the node door, over UCX, or auto")
       ->type_name("WAY")
-      ->check(CLI::IsMember({"auto", "node", "ucx"}));
+      ->one_of({"auto", "node", "ucx"});
 }
 
-void add_depth(CLI::App& command, std::uint32_t& depth) {
+void add_depth(args::Command& command, std::uint32_t& depth) {
   command.add_option("-d,--depth", depth, "Operations outstanding per client")
-      ->check(CLI::Range(1, 1024))
+      ->range(1, 1024)
       ->capture_default_str();
 }
 
@@ -113,11 +113,11 @@ constexpr const char* kRpcFooter =
     "  benchfs bench rpc --clients 4 --depth 16 --servers one   message rate of one shard\n"
     "  benchfs bench rpc --json result.json";
 
-void add_rpc(CLI::App& bench, Context& context) {
+void add_rpc(args::Command& bench, Context& context) {
   auto arguments = std::make_shared<Arguments<bench::RpcConfig>>();
   auto options = std::make_shared<RpcOptions>();
   arguments->run.benchmark = "rpc";
-  CLI::App* rpc = bench.add_subcommand("rpc", "Round trips: pings whose payload is checked");
+  args::Command* rpc = bench.add_subcommand("rpc", "Round trips: pings whose payload is checked");
   options->client_counts = {1};
   options->define(*rpc, "Client processes that ping, comma-separated");
   add_run_options(*rpc, arguments->run);
@@ -133,27 +133,28 @@ void add_rpc(CLI::App& bench, Context& context) {
   });
 }
 
-void add_io(CLI::App& bench, Context& context) {
+void add_io(args::Command& bench, Context& context) {
   auto arguments = std::make_shared<Arguments<bench::IoConfig>>();
   arguments->run.benchmark = "io";
   bench::IoConfig& config = arguments->config;
   config.seed = 0;
-  CLI::App* io = bench.add_subcommand("io", "Large files: write, read, then compare every byte");
+  args::Command* io =
+      bench.add_subcommand("io", "Large files: write, read, then compare every byte");
   add_clients(*io, arguments->run.clients);
   add_run_options(*io, arguments->run);
   add_depth(*io, config.depth);
   io->add_option("-s,--size", config.size_bytes, "Bytes per client (256M)")
-      ->transform(CLI::AsSizeValue(false))
+      ->as_size()
       ->type_name("BYTES")
       ->capture_default_str();
   io->add_option("--rewrites",
                  config.rewrites,
                  "Rewrite the data this many times, with other data: the speed without the\ncost "
                  "of memory or disk space that was never used before")
-      ->check(CLI::Range(0, 1000000))
+      ->range(0, 1000000)
       ->capture_default_str();
   auto* request = io->add_option("-r,--request", config.request_bytes, "Bytes per request (4M)")
-                      ->transform(CLI::AsSizeValue(false))
+                      ->as_size()
                       ->type_name("BYTES")
                       ->capture_default_str();
   auto* shared = io->add_flag("--shared", config.shared, "One file, a segment per client");
@@ -184,7 +185,7 @@ void add_io(CLI::App& bench, Context& context) {
   io->callback([arguments, &context] {
     bench::IoConfig& chosen = arguments->config;
     if (chosen.request_bytes == 0 || chosen.request_bytes > (1U << 30)) {
-      throw CLI::ValidationError("--request", "must be from 1 byte to 1 GiB");
+      args::refuse("--request", "must be from 1 byte to 1 GiB");
     }
     chosen.seed = chosen.seed == 0 ? random_id() : chosen.seed;
     chosen.directory = fresh_directory("io");
@@ -192,23 +193,23 @@ void add_io(CLI::App& bench, Context& context) {
   });
 }
 
-void add_md(CLI::App& bench, Context& context) {
+void add_md(args::Command& bench, Context& context) {
   auto arguments = std::make_shared<Arguments<bench::MdConfig>>();
   arguments->run.benchmark = "md";
   bench::MdConfig& config = arguments->config;
-  CLI::App* md =
+  args::Command* md =
       bench.add_subcommand("md", "Names and small files: create, stat, open, read, list, unlink");
   add_clients(*md, arguments->run.clients);
   add_run_options(*md, arguments->run);
   add_depth(*md, config.depth);
   md->add_option("-n,--files", config.files, "Files per client, and as many directories")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
+      ->range(std::uint64_t{1}, std::uint64_t{1} << 32)
       ->capture_default_str();
   auto* shared = md->add_flag("--shared-dir", config.shared_dir, "All clients in one directory");
   auto* bytes =
       md->add_option("-b,--bytes", config.bytes, "Bytes written to each file, and read back")
-          ->transform(CLI::AsSizeValue(false))
-          ->check(CLI::Range(std::uint32_t{0}, kMaxSmallFileBytes))
+          ->as_size()
+          ->range(std::uint32_t{0}, kMaxSmallFileBytes)
           ->capture_default_str();
   md->add_flag_callback(
         "--hard",
@@ -236,7 +237,7 @@ void add_md(CLI::App& bench, Context& context) {
   });
 }
 
-void add_connect(CLI::App& bench, Context& context) {
+void add_connect(args::Command& bench, Context& context) {
   struct Chosen {
     bench::ConnectConfig config;
     bench::ReportFiles files;
@@ -244,20 +245,20 @@ void add_connect(CLI::App& bench, Context& context) {
   auto chosen = std::make_shared<Chosen>();
   bench::ConnectConfig& config = chosen->config;
   config.clients = kIdleClients;
-  CLI::App* connect = bench.add_subcommand("connect", "Clients that register and stay idle");
+  args::Command* connect = bench.add_subcommand("connect", "Clients that register and stay idle");
   connect->add_option("-c,--clients", config.clients, "Clients, all in this process")
-      ->check(CLI::Range(1, 100000))
+      ->range(1, 100000)
       ->capture_default_str();
   connect->add_option("--at-once", config.at_once, "Clients that connect at the same time")
-      ->check(CLI::Range(1, 1024))
+      ->range(1, 1024)
       ->capture_default_str();
   connect->add_option("--hold", config.hold_s, "How long the clients stay idle")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.0, 86400.0))
+      ->range(0.0, 86400.0)
       ->capture_default_str();
   connect->add_option("--limit", config.limit_s, "Give up after this long")
       ->type_name("SECONDS")
-      ->check(CLI::Range(1.0, 86400.0))
+      ->range(1.0, 86400.0)
       ->capture_default_str();
   connect->add_flag(
       "!--no-compare", config.compare, "Skip the reference measurement with a bare UCX listener");
@@ -294,8 +295,8 @@ void add_connect(CLI::App& bench, Context& context) {
 
 }  // namespace
 
-void add_bench_command(CLI::App& app, Context& context) {
-  CLI::App* bench =
+void add_bench_command(args::Command& app, Context& context) {
+  args::Command* bench =
       app.add_subcommand("bench", "Measure round trips, file data, metadata or idle clients");
   bench->require_subcommand(1);
   bench->fallthrough();
@@ -303,12 +304,13 @@ void add_bench_command(CLI::App& app, Context& context) {
   add_io(*bench, context);
   add_md(*bench, context);
   add_connect(*bench, context);
-  CLI::App* worker = app.add_subcommand("bench-worker", "A client process of bench");
+  args::Command* worker = app.add_subcommand("bench-worker", "A client process of bench");
   worker->group("");  // hidden
   worker->callback([&context] {
     context.exit_code = bench::run_worker([&context] { return context.connect(); });
   });
-  CLI::App* baseline = app.add_subcommand("bench-baseline", "The server of the baselines of bench");
+  args::Command* baseline =
+      app.add_subcommand("bench-baseline", "The server of the baselines of bench");
   baseline->group("");
   baseline->callback([&context] { context.exit_code = bench::run_baseline_process(); });
 }

@@ -12,13 +12,14 @@
 #include <system_error>
 #include <vector>
 
+#include "args/command.h"
 #include "base/log.h"
 #include "cli/command.h"
 
 namespace benchfs::cli {
 namespace {
 
-void add_global_options(CLI::App& app, Context& context) {
+void add_global_options(args::Command& app, Context& context) {
   context.registry_dir = default_registry_dir();
   app.add_option("--registry-dir",
                  context.registry_dir,
@@ -31,7 +32,7 @@ void add_global_options(CLI::App& app, Context& context) {
                  "Longest wait for the cluster (default 10), and for each operation (30); for\n"
                  "the daemons in up, down and restart (10), for each server in status (0.4)")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.001, 86400.0));
+      ->range(0.001, 86400.0);
 }
 
 // The help of every command mentions the global options.
@@ -82,7 +83,7 @@ int end_output(const CLI::App& app, int error_number, int exit_code) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("BenchFS: an ad-hoc parallel file system for one job.", "benchfs");
+  args::Command app("BenchFS: an ad-hoc parallel file system for one job.", "benchfs");
   Context context;
   app.set_version_flag("--version", "benchfs " BENCHFS_VERSION);
   // Require exactly one command, and never take its arguments for another one.
@@ -102,7 +103,7 @@ int run(int argc, char** argv) {
   add_help_command(app, context);
   add_completion_command(app, context);
 
-  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+  for (CLI::App* command : app.cli11().get_subcommands([](const CLI::App*) { return true; })) {
     mention_global_options(*command);
   }
   app.footer(
@@ -114,19 +115,20 @@ int run(int argc, char** argv) {
       "  benchfs cp -r ./input bfs:/     copy a directory in\n"
       "  benchfs ls -l bfs:/input\n"
       "  benchfs down                    stop it; the stored files are lost");
-  app.failure_message(explain_usage);
+  app.cli11().failure_message(explain_usage);
   int error_number = 0;
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    context.exit_code = app.exit(error) == 0 ? kExitOk : kExitUsage;
+    args::Parsed parsed = app.parse(argc, argv);
+    if (parsed != args::Parsed::kDone) {
+      context.exit_code = parsed == args::Parsed::kAnswered ? kExitOk : kExitUsage;
+    }
   } catch (const std::system_error& error) {  // of fmt::print
     if (std::ferror(stdout) == 0) {
       throw;
     }
     error_number = error.code().value();
   }
-  return end_output(app, error_number, context.exit_code);
+  return end_output(app.cli11(), error_number, context.exit_code);
 }
 
 }  // namespace

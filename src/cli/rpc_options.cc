@@ -1,8 +1,8 @@
 #include "cli/rpc_options.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "args/command.h"
 #include "base/random.h"
 #include "wire/ping.h"
 
@@ -41,52 +41,51 @@ std::string RpcOptions::about_paths(const std::string& where) {
 }
 
 // Options that say what to measure.
-void RpcOptions::define_load(CLI::App& app) {
+void RpcOptions::define_load(args::Command& app) {
   app.add_option("--path", config_.paths, "Reply paths, comma-separated, or all")
       ->delimiter(',')
-      ->check(CLI::IsMember({"persistent", "reply-ep", "new-endpoint", "ucx-floor", "all"}))
+      ->one_of({"persistent", "reply-ep", "new-endpoint", "ucx-floor", "all"})
       ->capture_default_str();
   app.add_option(
          "-p,--payload", config_.payload_bytes, "Payload sizes, comma-separated, at most 4M")
       ->delimiter(',')
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{wire::kMaxPingBytes}))
+      ->as_size()
+      ->range(std::uint64_t{0}, std::uint64_t{wire::kMaxPingBytes})
       ->type_name("BYTES")
       ->capture_default_str();
   app.add_option("--direction",
                  config_.directions,
                  "Direction of the payload: send (with the request), receive, echo (both)")
       ->delimiter(',')
-      ->check(CLI::IsMember({"send", "receive", "echo"}))
+      ->one_of({"send", "receive", "echo"})
       ->capture_default_str();
   app.add_option("-d,--depth", config_.depths, "Pings outstanding per client, comma-separated")
       ->delimiter(',')
-      ->check(CLI::Range(1, 1024))
+      ->range(1, 1024)
       ->capture_default_str();
 }
 
 // Options that say how long to measure, and against which baselines.
-void RpcOptions::define_conduct(CLI::App& app) {
+void RpcOptions::define_conduct(args::Command& app) {
   app.add_option("--servers", servers_, "all: ping every shard in turn; one: ping only the first")
-      ->check(CLI::IsMember({"all", "one"}))
+      ->one_of({"all", "one"})
       ->capture_default_str();
   auto* seconds = app.add_option("-s,--seconds", config_.seconds, "Length of each phase and round")
-                      ->check(CLI::Range(0.01, 3600.0))
+                      ->range(0.01, 3600.0)
                       ->capture_default_str();
   app.add_option("-n,--operations", config_.operations, "Pings per client, phase and round instead")
       ->excludes(seconds);
   config_.rounds = 0;
   app.add_option("--rounds", config_.rounds, "Rounds of each path (5; with one path 1)")
-      ->check(CLI::Range(1, 1000));
+      ->range(1, 1000);
   app.add_option("--warmup", config_.warmup, "Pings before each phase, for at most 0.5 s")
       ->capture_default_str();
 }
 
-void RpcOptions::define(CLI::App& app, const std::string& clients_help) {
+void RpcOptions::define(args::Command& app, const std::string& clients_help) {
   define_load(app);
-  auto* clients = app.add_option("-c,--clients", client_counts, clients_help)
-                      ->delimiter(',')
-                      ->check(CLI::Range(1, 4096));
+  auto* clients =
+      app.add_option("-c,--clients", client_counts, clients_help)->delimiter(',')->range(1, 4096);
   if (!client_counts.empty()) {
     clients->capture_default_str();
   }

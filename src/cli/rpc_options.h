@@ -8,8 +8,8 @@
 
 #include "bench/rpc_bench.h"
 
-namespace CLI {
-class App;
+namespace benchfs::args {
+class Command;
 }
 
 namespace benchfs::cli {
@@ -17,7 +17,7 @@ namespace benchfs::cli {
 class RpcOptions {
  public:
   // Adds the options; `clients_help` is about --clients. `app` borrows this.
-  void define(CLI::App& app, const std::string& clients_help);
+  void define(args::Command& app, const std::string& clients_help);
   // Returns what was chosen. Call once, after parsing.
   [[nodiscard]] bench::RpcConfig settle();
   // Help text; "The last three are UCX alone, " + `where` + …
@@ -27,8 +27,8 @@ class RpcOptions {
   std::vector<std::uint32_t> client_counts;
 
  private:
-  void define_load(CLI::App& app);
-  void define_conduct(CLI::App& app);
+  void define_load(args::Command& app);
+  void define_conduct(args::Command& app);
 
   bench::RpcConfig config_;
   std::string servers_ = "all";

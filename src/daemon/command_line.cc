@@ -1,6 +1,5 @@
 #include "daemon/command_line.h"
-
-#include <CLI/CLI.hpp>
+#include "args/command.h"
 
 #include <fmt/format.h>
 
@@ -75,7 +74,7 @@ void make_absolute(std::string& path) {
 
 }  // namespace
 
-void CommandLine::define(CLI::App& app, Launch launch) {
+void CommandLine::define(args::Command& app, Launch launch) {
   bool together = launch == Launch::kTogether;
   static_assert(std::size(kShorthands) == kShorthandCount);
   for (std::size_t i = 0; i < kShorthandCount; ++i) {
@@ -97,7 +96,7 @@ void CommandLine::define(CLI::App& app, Launch launch) {
   app.add_option("--set", sets_, "Set any other key; may be repeated")
       ->type_name("SECTION.KEY=VALUE")
       ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->take_all();
   if (!together) {
     app.add_option("--ready-fd", ready_fd_, "Write \"ready\" to this descriptor when listening")
         ->type_name("N");

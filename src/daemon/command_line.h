@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "daemon/daemon_config.h"
 
-namespace CLI {
-class App;
+namespace benchfs::args {
+class Command;
 }
 
 namespace benchfs::daemon {
@@ -23,7 +23,7 @@ class CommandLine {
     kTogether,  // the launcher supplies the node id; directory and file may come without options
   };
   // Adds the options. `app` borrows this.
-  void define(CLI::App& app, Launch launch);
+  void define(args::Command& app, Launch launch);
 
   // Defaults, then the file, then the options. Errors: those of DaemonConfig::load.
   Status load(DaemonConfig& config) const;

@@ -1,12 +1,11 @@
 // benchfsd: one daemon of a BenchFS file system. Exit codes are those of sysexits.h.
-#include <CLI/CLI.hpp>
-
 #include <sysexits.h>
 
 #include <csignal>
 #include <cstdio>
 #include <string>
 
+#include "args/command.h"
 #include "base/log.h"
 #include "daemon/command_line.h"
 #include "daemon/daemon.h"
@@ -30,17 +29,15 @@ Status check_required(DaemonConfig& config) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("One daemon of a BenchFS file system.", "benchfsd");
+  args::Command app("One daemon of a BenchFS file system.", "benchfsd");
   CommandLine line;
   app.set_version_flag("--version", "benchfsd " BENCHFS_VERSION);
   line.define(app, CommandLine::Launch::kAlone);
   app.footer(
       "SIGTERM and SIGINT shut it down cleanly; a second one kills it.\n"
       "Example: benchfsd --node-id node_0 --registry-dir /tmp/reg --engine memory");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? EX_OK : EX_USAGE;
+  if (args::Parsed parsed = app.parse(argc, argv); parsed != args::Parsed::kDone) {
+    return parsed == args::Parsed::kAnswered ? EX_OK : EX_USAGE;
   }
   DaemonConfig config;
   if (Status loaded = line.load(config); !loaded) {

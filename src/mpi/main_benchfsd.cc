@@ -1,11 +1,10 @@
 // benchfsd_mpi: the daemons of a BenchFS file system as the ranks of an MPI job, one a rank. Exit
 // codes are those of sysexits.h.
-#include <CLI/CLI.hpp>
-
 #include <sysexits.h>
 
 #include <csignal>
 
+#include "args/command.h"
 #include "daemon/command_line.h"
 #include "daemon/daemon.h"
 #include "daemon/daemon_config.h"
@@ -54,7 +53,8 @@ int run_ranks(const daemon::CommandLine& line, Ranks& ranks) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("The daemons of a BenchFS file system, one per rank of an MPI job.", "benchfsd_mpi");
+  args::Command app("The daemons of a BenchFS file system, one per rank of an MPI job.",
+                    "benchfsd_mpi");
   app.set_version_flag("--version", "benchfsd_mpi " BENCHFS_VERSION);
   daemon::CommandLine line;
   line.define(app, daemon::CommandLine::Launch::kTogether);

@@ -1,7 +1,5 @@
 // benchfs_rpc_bench: the RPC benchmark as an MPI job. The first half of the ranks serves, each as
 // benchfsd_mpi does, the second half calls. Exit codes are those of sysexits.h.
-#include <CLI/CLI.hpp>
-
 #include <fmt/format.h>
 #include <sysexits.h>
 
@@ -14,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "args/command.h"
 #include "base/log.h"
 #include "cli/rpc_options.h"
 #include "daemon/command_line.h"
@@ -55,12 +54,12 @@ struct Options {
   CallerOrder order;
 };
 
-void define(CLI::App& app, Options& options) {
+void define(args::Command& app, Options& options) {
   options.cluster.define(app, daemon::CommandLine::Launch::kTogether);
   options.load.define(app, "Calling ranks that ping, comma-separated (default: all)");
   app.add_option("--limit", options.order.limit_s, "End the job after this long")
       ->type_name("SECONDS")
-      ->check(CLI::Range(1.0, 86400.0))
+      ->range(1.0, 86400.0)
       ->capture_default_str();
   app.add_option(
          "--json", options.order.files.json, "Write the results to FILE; - is standard output")
@@ -193,7 +192,7 @@ Status Job::share_order(Deadline start_by) {
   return {};
 }
 
-int run_ranks(const CLI::App& app, Ranks& ranks, Options& options) {
+int run_ranks(args::Command& app, Ranks& ranks, Options& options) {
   options.order.config = options.load.settle();
   std::vector<std::uint32_t>& counts = options.order.config.client_counts;
   std::string complaint = complaint_about(ranks.size(), counts);
@@ -207,8 +206,9 @@ int run_ranks(const CLI::App& app, Ranks& ranks, Options& options) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("The RPC benchmark as an MPI job: round trips between its ranks, payload checked.",
-               "benchfs_rpc_bench");
+  args::Command app(
+      "The RPC benchmark as an MPI job: round trips between its ranks, payload checked.",
+      "benchfs_rpc_bench");
   app.set_version_flag("--version", "benchfs_rpc_bench " BENCHFS_VERSION);
   Options options;
   define(app, options);

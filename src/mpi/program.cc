@@ -7,12 +7,17 @@
 
 #include <cstdio>
 
+#include "args/command.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
 
 namespace benchfs::mpi {
 
-int run_program(CLI::App& app, int argc, char** argv, const std::function<int(Ranks&)>& body) {
+int run_program(args::Command& command,
+                int argc,
+                char** argv,
+                const std::function<int(Ranks&)>& body) {
+  CLI::App& app = command.cli11();
   std::string complaint;
   try {
     app.parse(argc, argv);
@@ -30,12 +35,12 @@ int run_program(CLI::App& app, int argc, char** argv, const std::function<int(Ra
     return EX_OSERR;
   }
   set_log_name(fmt::format("{} rank {} on {}", app.get_name(), ranks->rank(), ranks->host()));
-  return complaint.empty() ? body(*ranks) : complain(app, *ranks, complaint);
+  return complaint.empty() ? body(*ranks) : complain(command, *ranks, complaint);
 }
 
-int complain(const CLI::App& app, const Ranks& ranks, const std::string& text) {
+int complain(args::Command& app, const Ranks& ranks, const std::string& text) {
   if (ranks.rank() == 0) {
-    const std::string& name = app.get_name();
+    const std::string& name = app.cli11().get_name();
     std::fprintf(stderr, "%s: %s\nTry: %s --help\n", name.c_str(), text.c_str(), name.c_str());
   }
   return EX_USAGE;

@@ -192,7 +192,7 @@ class OnABareMachine(unittest.TestCase):
         self.stand_in("cmake", "exit 1")
         status, out, _ = self.in_tree("run", "test", "--quick")
         self.assertEqual(status, 1)
-        self.assertIn("FAILED release: the build failed", out)
+        self.assertIn("FAILED release: the build failed, see build/release.log", out)
 
     def test_the_gate_runs_the_tests(self):
         (self.tree / "build/release").mkdir(parents=True)

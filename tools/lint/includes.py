@@ -108,9 +108,12 @@ class Tree:
                 path = path.relative_to(self.root)
                 included = self.included(path)
                 missing = {}
-                for number, line in enumerate(self.code(path), 1):
+                code = list(self.code(path))
+                declared = {space for space in SPACES if f"namespace {space} {{" in code}
+                for number, line in enumerate(code, 1):
                     for name in USE.findall(line):
-                        header = HEADERS.get(name) or SPACES.get(name.partition("::")[0])
+                        space = name.partition("::")[0]
+                        header = None if space in declared else HEADERS.get(name) or SPACES.get(space)
                         if header and not included & ({header} | ALSO.get(name, set())):
                             missing.setdefault(header, (number, name))
                 for header, (number, name) in missing.items():

@@ -18,6 +18,7 @@ LEVELS = {
     "base": 0,
     "wire": 1, "rt": 1,
     "cluster": 2, "link": 2,
+    "args": 2,
     "door": 3, "net": 3, "chunk": 3, "meta": 3,
     "rpc": 4,
     "server": 5, "client": 5,
@@ -35,7 +36,7 @@ FOREIGN = [
     (re.compile(r"mpi\.h$"), ("mpi/",)),
     (re.compile(r"(linux/)?fuse"), ("mount/",)),
     (re.compile(r"toml\+\+(/|\.h$)"), ("base/config.cc",)),
-    (re.compile(r"CLI/"), ("cli/", "daemon/", "mpi/")),
+    (re.compile(r"CLI/"), ("args/", "cli/main.cc", "cli/help/", "mpi/program.cc")),
     (re.compile(r"tsl/"), ("meta/", "chunk/", "rpc/")),
 ]
 

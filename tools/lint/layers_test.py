@@ -94,7 +94,7 @@ class LayersTest(unittest.TestCase):
                 ("fuse_lowlevel.h", "src/mount/x.cc", "src/client/x.cc"),
                 ("fuse3/fuse.h", "src/mount/x.cc", "src/client/x.cc"),
                 ("toml++/toml.h", "src/base/config.cc", "src/base/error.cc"),
-                ("CLI/CLI.hpp", "src/cli/x.cc", "src/server/x.cc"),
+                ("CLI/CLI.hpp", "src/args/x.cc", "src/server/x.cc"),
                 ("tsl/robin_map.h", "src/rpc/x.cc", "src/client/x.cc")]:
             with self.subTest(header=header):
                 line = f"#include <{header}>\n"

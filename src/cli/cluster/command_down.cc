@@ -1,6 +1,4 @@
 // benchfs down: stops the daemons of this host and removes what they left in the registry.
-#include <CLI/CLI.hpp>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "args/command.h"
 #include "chunk/left_overs.h"
 #include "cli/cluster/registry.h"
 #include "cli/cluster/registry_files.h"
@@ -127,8 +126,8 @@ int run_down(const Context& context) {
 
 }  // namespace
 
-void add_down_command(CLI::App& app, Context& context) {
-  CLI::App* down = app.add_subcommand("down", "Stop the local cluster");
+void add_down_command(args::Command& app, Context& context) {
+  args::Command* down = app.add_subcommand("down", "Stop the local cluster");
   down->footer(
       "The stored files are lost. The logs of the daemons are removed, too, except those of "
       "daemons\nthat did not shut down cleanly; standard error says where these are. Data files "

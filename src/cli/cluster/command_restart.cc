@@ -1,6 +1,4 @@
 // benchfs restart NODE: starts one daemon of `benchfs up` again, with the options it had.
-#include <CLI/CLI.hpp>
-
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -11,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "args/command.h"
 #include "cli/cluster/launch.h"
 #include "cli/cluster/registry.h"
 #include "cli/command.h"
@@ -128,9 +127,9 @@ int run_restart(Context& context, const RestartOptions& options) {
 
 }  // namespace
 
-void add_restart_command(CLI::App& app, Context& context) {
+void add_restart_command(args::Command& app, Context& context) {
   auto options = std::make_shared<RestartOptions>();
-  CLI::App* restart = app.add_subcommand(
+  args::Command* restart = app.add_subcommand(
       "restart", "Restart a daemon that 'benchfs up' started, with its original options");
   restart->add_option("NODE", options->node, "Node id, such as node_1")->required();
   restart->add_flag("--force", options->force, "Stop it first if it is running");

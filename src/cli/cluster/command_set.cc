@@ -1,7 +1,6 @@
 // benchfs set: changes a setting of running servers.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdio>
 #include <memory>
@@ -10,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "args/command.h"
 #include "cli/cluster/survey.h"
 #include "cli/command.h"
 #include "wire/limits.h"
@@ -63,9 +63,9 @@ int run_set(const Context& context, const SetOptions& options, std::uint32_t max
 
 }  // namespace
 
-void add_set_command(CLI::App& app, Context& context) {
+void add_set_command(args::Command& app, Context& context) {
   auto options = std::make_shared<SetOptions>();
-  CLI::App* set = app.add_subcommand("set", "Change a setting of running servers");
+  args::Command* set = app.add_subcommand("set", "Change a setting of running servers");
   set->add_option("SETTING", options->setting, "max_clients=N: clients registered at once")
       ->required()
       ->check([](const std::string& text) {

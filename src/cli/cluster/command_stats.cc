@@ -1,6 +1,4 @@
 // benchfs stats: shows the counters and latencies of every server.
-#include <CLI/CLI.hpp>
-
 #include <cmath>
 #include <cstdio>
 #include <ctime>
@@ -8,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "args/command.h"
 #include "cli/cluster/prometheus.h"
 #include "cli/cluster/stats_table.h"
 #include "cli/cluster/survey.h"
@@ -80,11 +79,11 @@ int run_stats(const Context& context, const StatsOptions& options) {
 
 }  // namespace
 
-void add_stats_command(CLI::App& app, Context& context) {
+void add_stats_command(args::Command& app, Context& context) {
   auto options = std::make_shared<StatsOptions>();
-  CLI::App* stats = app.add_subcommand("stats", "Show counters and latencies of the servers");
-  CLI::Option* as_json = stats->add_flag("--json", options->as_json, "Print one JSON object");
-  CLI::Option* as_prometheus =
+  args::Command* stats = app.add_subcommand("stats", "Show counters and latencies of the servers");
+  args::Option* as_json = stats->add_flag("--json", options->as_json, "Print one JSON object");
+  args::Option* as_prometheus =
       stats
           ->add_flag("--prometheus",
                      options->as_prometheus,
@@ -98,7 +97,7 @@ void add_stats_command(CLI::App& app, Context& context) {
                    options->interval_s,
                    "Watch for this long and show what happened in that time, with rates")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.1, 3600.0))
+      ->range(0.1, 3600.0)
       ->excludes(as_prometheus);
   stats->footer(
       "Times are p50 / p99 of each stage of a request at the server: decoded (message seen to "

@@ -1,6 +1,4 @@
 // benchfs status: the state of every server of the list, and the requests that wait there.
-#include <CLI/CLI.hpp>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "args/command.h"
 #include "cli/cluster/in_flight.h"
 #include "cli/cluster/survey.h"
 #include "cli/command.h"
@@ -157,18 +156,19 @@ int run_status(const Context& context, const StatusOptions& options) {
 
 }  // namespace
 
-void add_status_command(CLI::App& app, Context& context) {
+void add_status_command(args::Command& app, Context& context) {
   auto options = std::make_shared<StatusOptions>();
-  CLI::App* status =
+  args::Command* status =
       app.add_subcommand("status", "Show the state of the servers: alive, silent or dead");
   status->add_flag("--json", options->as_json, "Print one JSON object with everything known");
-  CLI::Option* in_flight = status->add_flag("--in-flight",
-                                            options->in_flight,
-                                            "List the requests that a server has not answered yet, "
-                                            "oldest first, with client, age and phase");
+  args::Option* in_flight =
+      status->add_flag("--in-flight",
+                       options->in_flight,
+                       "List the requests that a server has not answered yet, "
+                       "oldest first, with client, age and phase");
   status->add_option("--limit", options->limit, "Requests to list")
       ->needs(in_flight)
-      ->check(CLI::Range(1U, kMaxLimit))
+      ->range(1U, kMaxLimit)
       ->capture_default_str();
   status->footer(
       "States: alive (answers), silent (does not answer within --timeout, 0.4 s, but its process "

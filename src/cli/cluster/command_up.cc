@@ -1,6 +1,4 @@
 // benchfs up: a local cluster in the background, ready when the command returns.
-#include <CLI/CLI.hpp>
-
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "args/command.h"
 #include "base/cpu_list.h"
 #include "base/random.h"
 #include "cli/cluster/launch.h"
@@ -258,17 +257,17 @@ int run_up(Context& context, const UpOptions& options) {
 
 }  // namespace
 
-void add_up_command(CLI::App& app, Context& context) {
+void add_up_command(args::Command& app, Context& context) {
   auto options = std::make_shared<UpOptions>();
-  CLI::App* up = app.add_subcommand("up", "Start a local cluster in the background");
+  args::Command* up = app.add_subcommand("up", "Start a local cluster in the background");
   up->add_option("--servers", options->servers, "Daemons to start")
-      ->check(CLI::Range(1, 256))
+      ->range(1, 256)
       ->capture_default_str();
   up->add_option("--shards", options->shards, "Shards (threads) of each daemon")
-      ->check(CLI::Range(1, 64))
+      ->range(1, 64)
       ->capture_default_str();
   up->add_option("--engine", options->engine, "Where data lives: file (default) or memory")
-      ->check(CLI::IsMember({"file", "memory"}));
+      ->one_of({"file", "memory"});
   up->add_option("--data-dir", options->data_dir, "File engine: directory on a local disk")
       ->type_name("DIR");
   up->add_option("--memory", options->memory, "Memory engine: limit of each shard, such as 2GiB")
@@ -285,7 +284,7 @@ void add_up_command(CLI::App& app, Context& context) {
   up->add_option("--set", options->sets, "Set any key of the configuration; may be repeated")
       ->type_name("SECTION.KEY=VALUE")
       ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->take_all();
   up->add_flag("--json", options->json, "Print one JSON object");
   up->footer(
       "Other commands find the cluster by its registry directory, which must be new, empty or that "

@@ -1,9 +1,8 @@
 // benchfs cat: copies files to standard output.
 #include <unistd.h>
-#include <CLI/CLI.hpp>
-
 #include <cerrno>
 
+#include "args/command.h"
 #include "cli/files/commands.h"
 #include "cli/files/session.h"
 
@@ -83,9 +82,9 @@ int run_cat(const Context& context, const std::vector<std::string>& paths) {
 
 }  // namespace
 
-void add_cat_command(CLI::App& app, Context& context) {
+void add_cat_command(args::Command& app, Context& context) {
   auto paths = std::make_shared<std::vector<std::string>>();
-  CLI::App* command = app.add_subcommand("cat", "Print files");
+  args::Command* command = app.add_subcommand("cat", "Print files");
   command->add_option("FILE", *paths, "Files in BenchFS")->required();
   command->footer(
       "  benchfs cat bfs:/log.txt\n"

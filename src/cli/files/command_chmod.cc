@@ -2,13 +2,12 @@
 #include <grp.h>
 #include <pwd.h>
 #include <sys/stat.h>
-#include <CLI/CLI.hpp>
-
 #include <cerrno>
 #include <charconv>
 #include <functional>
 #include <system_error>
 
+#include "args/command.h"
 #include "cli/files/commands.h"
 #include "cli/files/fan_out.h"
 #include "cli/files/listing.h"
@@ -190,9 +189,9 @@ int run_chown(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_chmod_command(CLI::App& app, Context& context) {
+void add_chmod_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("chmod", "Change the modes of files");
+  args::Command* command = app.add_subcommand("chmod", "Change the modes of files");
   command->add_option("MODE", arguments->change, "Such as 644, u+x, go-w or a=rX")->required();
   command->add_option("PATH", arguments->paths, "Files and directories in BenchFS")->required();
   command->add_flag("-R,--recursive", arguments->recursive, "All below directories, too");
@@ -203,9 +202,9 @@ void add_chmod_command(CLI::App& app, Context& context) {
   command->callback([arguments, &context] { context.exit_code = run_chmod(context, *arguments); });
 }
 
-void add_chown_command(CLI::App& app, Context& context) {
+void add_chown_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("chown", "Change the owners and groups of files");
+  args::Command* command = app.add_subcommand("chown", "Change the owners and groups of files");
   command->set_help_flag("--help", "Print this help message and exit");
   command
       ->add_option(

@@ -1,12 +1,11 @@
 // benchfs cp: to, from and within BenchFS.
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <set>
 #include <thread>
 
+#include "args/command.h"
 #include "cli/files/commands.h"
 #include "cli/files/copy.h"
 #include "cli/files/local_tree.h"
@@ -135,9 +134,9 @@ int run_cp(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_cp_command(CLI::App& app, Context& context) {
+void add_cp_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("cp", "Copy files to, from and within BenchFS");
+  args::Command* command = app.add_subcommand("cp", "Copy files to, from and within BenchFS");
   command->add_option("PATH", arguments->paths, "Sources, then the target")
       ->required()
       ->expected(2, -1);
@@ -147,7 +146,7 @@ void add_cp_command(CLI::App& app, Context& context) {
   command->add_flag("-p,--preserve", arguments->preserve, "Keep modes, times and owners");
   command->add_flag("-f,--force", arguments->force, "Remove a target that cannot be written");
   command->add_option("-j,--jobs", arguments->jobs, "Concurrent transfers")
-      ->check(CLI::Range(1U, 256U))
+      ->range(1U, 256U)
       ->capture_default_str();
   command->add_flag(
       "--progress", arguments->progress, "Show progress even if standard error is not a terminal");

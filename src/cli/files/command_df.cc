@@ -1,9 +1,8 @@
 // benchfs df: shows the space of the file system.
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
 
+#include "args/command.h"
 #include "cli/files/attr_json.h"
 #include "cli/files/commands.h"
 #include "cli/files/format.h"
@@ -71,9 +70,9 @@ int run_df(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_df_command(CLI::App& app, Context& context) {
+void add_df_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("df", "Show the space of the file system");
+  args::Command* command = app.add_subcommand("df", "Show the space of the file system");
   command->set_help_flag("--help", "Print this help message and exit");
   command->add_flag("-h,--human-readable", arguments->human, "Sizes such as 1.5K and 2G");
   command->add_flag("--json", arguments->json, "One JSON object, in bytes");

@@ -2,8 +2,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
-
+#include "args/command.h"
 #include "cli/files/commands.h"
 #include "cli/files/format.h"
 #include "cli/files/listing.h"
@@ -100,10 +99,10 @@ int run_du(const Context& context, Arguments& arguments) {
 
 }  // namespace
 
-void add_du_command(CLI::App& app, Context& context) {
+void add_du_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   arguments->paths = {"bfs:/"};
-  CLI::App* command = app.add_subcommand("du", "Show the total size of directories");
+  args::Command* command = app.add_subcommand("du", "Show the total size of directories");
   command->set_help_flag("--help", "Print this help message and exit");
   command->add_option("PATH", arguments->paths, "Files and directories in BenchFS")
       ->capture_default_str();
@@ -116,7 +115,7 @@ void add_du_command(CLI::App& app, Context& context) {
       ->excludes(human);
   command->add_option("-d,--max-depth", arguments->depth, "Show this many levels; all are counted")
       ->type_name("LEVELS")
-      ->check(CLI::NonNegativeNumber)
+      ->non_negative()
       ->excludes(summarize);
   command->footer(
       "Adds up the sizes of files as ls shows them, holes included; the servers may store less.\n"

@@ -3,11 +3,10 @@
 #include <fnmatch.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <cctype>
 
+#include "args/command.h"
 #include "base/clock.h"
 #include "base/config.h"
 #include "cli/files/commands.h"
@@ -237,10 +236,10 @@ int run_find(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_find_command(CLI::App& app, Context& context) {
+void add_find_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   arguments->paths = {"bfs:/"};
-  CLI::App* command = app.add_subcommand("find", "Search directory trees");
+  args::Command* command = app.add_subcommand("find", "Search directory trees");
   command->add_option("PATH", arguments->paths, "Where to begin, in BenchFS")
       ->capture_default_str();
   command->add_option("-n,--name", arguments->names, "Names that match, such as '*.dat'")
@@ -267,10 +266,10 @@ void add_find_command(CLI::App& app, Context& context) {
       ->type_name("PATH");
   command->add_option("--min-depth", arguments->min_depth, "Leave out what is less deep")
       ->type_name("LEVELS")
-      ->check(CLI::NonNegativeNumber);
+      ->non_negative();
   command->add_option("-d,--max-depth", arguments->max_depth, "Descend this many levels")
       ->type_name("LEVELS")
-      ->check(CLI::NonNegativeNumber);
+      ->non_negative();
   auto* count = command->add_flag("-c,--count", arguments->count, "Print only how many were found");
   command->add_flag("-0,--print0", arguments->zero, "End each path with a NUL, for xargs -0")
       ->excludes(count);

@@ -1,10 +1,9 @@
 // benchfs ln and readlink.
 #include <fmt/format.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
-
 #include <cerrno>
 
+#include "args/command.h"
 #include "cli/files/commands.h"
 #include "cli/files/remote_path.h"
 #include "cli/files/session.h"
@@ -92,9 +91,9 @@ int run_readlink(const Context& context, const std::vector<std::string>& paths) 
 
 }  // namespace
 
-void add_ln_command(CLI::App& app, Context& context) {
+void add_ln_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<LinkArguments>();
-  CLI::App* command = app.add_subcommand("ln", "Make links");
+  args::Command* command = app.add_subcommand("ln", "Make links");
   command
       ->add_option("TARGET",
                    arguments->target,
@@ -114,9 +113,9 @@ void add_ln_command(CLI::App& app, Context& context) {
   command->callback([arguments, &context] { context.exit_code = run_ln(context, *arguments); });
 }
 
-void add_readlink_command(CLI::App& app, Context& context) {
+void add_readlink_command(args::Command& app, Context& context) {
   auto paths = std::make_shared<std::vector<std::string>>();
-  CLI::App* command = app.add_subcommand("readlink", "Show where symbolic links lead");
+  args::Command* command = app.add_subcommand("readlink", "Show where symbolic links lead");
   command->add_option("LINK", *paths, "Symbolic links in BenchFS")->required();
   command->footer("  benchfs readlink bfs:/results/latest");
   command->callback([paths, &context] { context.exit_code = run_readlink(context, *paths); });

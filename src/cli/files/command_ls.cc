@@ -2,11 +2,10 @@
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <map>
 
+#include "args/command.h"
 #include "cli/files/attr_json.h"
 #include "cli/files/commands.h"
 #include "cli/files/format.h"
@@ -288,10 +287,10 @@ int run_ls(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_ls_command(CLI::App& app, Context& context) {
+void add_ls_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   arguments->paths = {"bfs:/"};
-  CLI::App* command = app.add_subcommand("ls", "List directories");
+  args::Command* command = app.add_subcommand("ls", "List directories");
   command->set_help_flag("--help", "Print this help message and exit");
   command->add_option("PATH", arguments->paths, "Files and directories in BenchFS")
       ->capture_default_str();

@@ -1,10 +1,9 @@
 // benchfs mkdir and rmdir.
 #include <sys/stat.h>
-#include <CLI/CLI.hpp>
-
 #include <cerrno>
 #include <charconv>
 
+#include "args/command.h"
 #include "cli/files/commands.h"
 #include "cli/files/session.h"
 
@@ -103,9 +102,9 @@ int run_rmdir(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_mkdir_command(CLI::App& app, Context& context) {
+void add_mkdir_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("mkdir", "Make directories");
+  args::Command* command = app.add_subcommand("mkdir", "Make directories");
   command->add_option("DIRECTORY", arguments->paths, "Directories in BenchFS")->required();
   command->add_flag("-p,--parents",
                     arguments->parents,
@@ -116,9 +115,9 @@ void add_mkdir_command(CLI::App& app, Context& context) {
   command->callback([arguments, &context] { context.exit_code = run_mkdir(context, *arguments); });
 }
 
-void add_rmdir_command(CLI::App& app, Context& context) {
+void add_rmdir_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("rmdir", "Remove empty directories");
+  args::Command* command = app.add_subcommand("rmdir", "Remove empty directories");
   command->add_option("DIRECTORY", arguments->paths, "Directories in BenchFS")->required();
   command->footer("  benchfs rmdir bfs:/run/7/out");
   command->callback([arguments, &context] { context.exit_code = run_rmdir(context, *arguments); });

@@ -1,11 +1,10 @@
 // benchfs mv: renames within BenchFS.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-
 #include <cerrno>
 #include <set>
 
+#include "args/command.h"
 #include "cli/files/commands.h"
 #include "cli/files/remote_path.h"
 #include "cli/files/session.h"
@@ -76,9 +75,9 @@ int run_mv(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_mv_command(CLI::App& app, Context& context) {
+void add_mv_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("mv", "Rename or move files and directories");
+  args::Command* command = app.add_subcommand("mv", "Rename or move files and directories");
   command->add_option("PATH", arguments->paths, "Sources, then the target; all in BenchFS")
       ->required()
       ->expected(2, -1);

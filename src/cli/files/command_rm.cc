@@ -1,8 +1,7 @@
 // benchfs rm: files, and trees with -r.
-#include <CLI/CLI.hpp>
-
 #include <cerrno>
 
+#include "args/command.h"
 #include "cli/files/commands.h"
 #include "cli/files/remote_path.h"
 #include "cli/files/remove_tree.h"
@@ -65,9 +64,9 @@ int run_rm(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_rm_command(CLI::App& app, Context& context) {
+void add_rm_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("rm", "Remove files and trees");
+  args::Command* command = app.add_subcommand("rm", "Remove files and trees");
   command->add_option("PATH", arguments->paths, "Files and directories in BenchFS")->required();
   command->add_flag(
       "-r,-R,--recursive", arguments->recursive, "Remove directories and their contents");

@@ -1,8 +1,7 @@
 // benchfs stat: shows everything the file system knows about an inode.
 #include <fmt/format.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
-
+#include "args/command.h"
 #include "cli/files/attr_json.h"
 #include "cli/files/commands.h"
 #include "cli/files/format.h"
@@ -84,9 +83,9 @@ int run_stat(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_stat_command(CLI::App& app, Context& context) {
+void add_stat_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("stat", "Show the attributes of files");
+  args::Command* command = app.add_subcommand("stat", "Show the attributes of files");
   command->add_option("PATH", arguments->paths, "Files and directories in BenchFS")->required();
   command->add_flag("-L,--dereference", arguments->follow, "Follow symbolic links");
   command->add_flag("--json", arguments->json, "One JSON array");

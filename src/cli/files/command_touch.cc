@@ -1,8 +1,7 @@
 // benchfs touch and truncate.
-#include <CLI/CLI.hpp>
-
 #include <cerrno>
 
+#include "args/command.h"
 #include "base/config.h"
 #include "cli/files/commands.h"
 #include "cli/files/format.h"
@@ -167,14 +166,15 @@ int run_truncate(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_touch_command(CLI::App& app, Context& context) {
+void add_touch_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("touch", "Create empty files, or set the times of files");
+  args::Command* command =
+      app.add_subcommand("touch", "Create empty files, or set the times of files");
   command->add_option("FILE", arguments->paths, "Files in BenchFS")->required();
   command->add_flag("-c,--no-create", arguments->no_create, "Do not make missing files");
   command->add_flag("-a", arguments->access_only, "Set only the access time");
   command->add_flag("-m", arguments->modification_only, "Set only the modification time");
-  CLI::Option* date = command->add_option(
+  args::Option* date = command->add_option(
       "-d,--date", arguments->date, "YYYY-MM-DD [hh:mm[:ss]][Z] or @SECONDS instead of now");
   command->add_option("-t", arguments->stamp, "[[CC]YY]MMDDhhmm[.SS] instead of now")
       ->excludes(date);
@@ -184,9 +184,9 @@ void add_touch_command(CLI::App& app, Context& context) {
   command->callback([arguments, &context] { context.exit_code = run_touch(context, *arguments); });
 }
 
-void add_truncate_command(CLI::App& app, Context& context) {
+void add_truncate_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("truncate", "Shorten or extend files");
+  args::Command* command = app.add_subcommand("truncate", "Shorten or extend files");
   command->add_option("FILE", arguments->paths, "Files in BenchFS")->required();
   command
       ->add_option(

@@ -1,8 +1,7 @@
 // benchfs tree: draws a directory tree.
 #include <fmt/format.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
-
+#include "args/command.h"
 #include "cli/files/commands.h"
 #include "cli/files/format.h"
 #include "cli/files/listing.h"
@@ -107,17 +106,17 @@ int run_tree(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
-void add_tree_command(CLI::App& app, Context& context) {
+void add_tree_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   arguments->paths = {"bfs:/"};
-  CLI::App* command = app.add_subcommand("tree", "Draw directory trees");
+  args::Command* command = app.add_subcommand("tree", "Draw directory trees");
   command->add_option("DIRECTORY", arguments->paths, "Directories in BenchFS")
       ->capture_default_str();
   command->add_flag("-a", arguments->all, "Also show names that begin with a dot");
   command->add_flag("-s", arguments->sizes, "Show the sizes of files");
   command->add_option("-L", arguments->depth, "Descend this many levels")
       ->type_name("LEVELS")
-      ->check(CLI::PositiveNumber);
+      ->positive();
   command->footer("  benchfs tree -L 2 bfs:/results");
   command->callback([arguments, &context] { context.exit_code = run_tree(context, *arguments); });
 }

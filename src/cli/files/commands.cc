@@ -1,8 +1,9 @@
 #include "cli/files/commands.h"
+#include "args/command.h"
 
 namespace benchfs::cli {
 
-void add_file_commands(CLI::App& app, Context& context) {
+void add_file_commands(args::Command& app, Context& context) {
   add_ls_command(app, context);
   add_tree_command(app, context);
   add_stat_command(app, context);

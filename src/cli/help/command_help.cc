@@ -2,10 +2,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
-
 #include <cstdio>
 #include <memory>
 
+#include "args/command.h"
 #include "cli/command.h"
 #include "cli/help/completion.h"
 #include "cli/help/man_page.h"
@@ -56,9 +56,9 @@ int run_help(CLI::App& app, const Arguments& arguments) {
 
 }  // namespace
 
-void add_help_command(CLI::App& app, Context& context) {
+void add_help_command(args::Command& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("help", "Explain a command");
+  args::Command* command = app.add_subcommand("help", "Explain a command");
   command->add_option(
       "COMMAND", arguments->words, "Such as cp, or bench io; without it: all commands");
   command->add_flag("--man", arguments->man, "Print the manual page for man(1)");
@@ -71,22 +71,24 @@ void add_help_command(CLI::App& app, Context& context) {
       "  benchfs help bench io\n"
       "  benchfs help --man cp | man -l -\n"
       "  benchfs help --man-directory ~/.local/share/man/man1");
-  command->callback([arguments, &app, &context] { context.exit_code = run_help(app, *arguments); });
+  command->callback(
+      [arguments, &app, &context] { context.exit_code = run_help(app.cli11(), *arguments); });
 }
 
-void add_completion_command(CLI::App& app, Context& context) {
+void add_completion_command(args::Command& app, Context& context) {
   auto shell = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("completion", "Print a script that completes commands");
+  args::Command* command =
+      app.add_subcommand("completion", "Print a script that completes commands");
   command->add_option("SHELL", *shell, "bash; zsh reads it after bashcompinit")
       ->required()
-      ->check(CLI::IsMember({"bash", "zsh"}));
+      ->one_of({"bash", "zsh"});
   command->footer(
       "Completes commands, options, files, and paths in BenchFS.\n"
       "\n"
       "  source <(benchfs completion bash)\n"
       "  autoload -U +X bashcompinit && bashcompinit && source <(benchfs completion zsh)");
   command->callback([shell, &app, &context] {
-    fmt::print("{}", bash_completion(app));
+    fmt::print("{}", bash_completion(app.cli11()));
     context.exit_code = kExitOk;
   });
 }

@@ -1,10 +1,9 @@
 // benchfs mount and umount.
+#include "args/command.h"
 #include "mount/serve.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
-
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -166,9 +165,9 @@ int run_umount(const UmountArguments& arguments) {
   return kExitOk;
 }
 
-void add_mount(CLI::App& app, Context& context) {
+void add_mount(args::Command& app, Context& context) {
   auto arguments = std::make_shared<MountArguments>();
-  CLI::App* command =
+  args::Command* command =
       app.add_subcommand("mount", "Show the file system as a directory of this machine");
   command->add_option("DIRECTORY", arguments->directory, "An existing directory to mount on")
       ->required();
@@ -197,9 +196,9 @@ void add_mount(CLI::App& app, Context& context) {
   command->callback([arguments, &context] { context.exit_code = run_mount(context, *arguments); });
 }
 
-void add_umount(CLI::App& app, Context& context) {
+void add_umount(args::Command& app, Context& context) {
   auto arguments = std::make_shared<UmountArguments>();
-  CLI::App* command = app.add_subcommand("umount", "End a mount; the files stay in BenchFS");
+  args::Command* command = app.add_subcommand("umount", "End a mount; the files stay in BenchFS");
   command->add_option("DIRECTORY", arguments->directory, "Where it is mounted")->required();
   command->add_flag("-l,--lazy",
                     arguments->lazy,
@@ -211,7 +210,7 @@ void add_umount(CLI::App& app, Context& context) {
 
 }  // namespace
 
-void add_mount_commands(CLI::App& app, Context& context) {
+void add_mount_commands(args::Command& app, Context& context) {
   add_mount(app, context);
   add_umount(app, context);
 }

@@ -1,7 +1,5 @@
 // benchfs run: starts a program that sees the cluster's files below a directory.
 // benchfs check: says what of a program the preload library would not see.
-#include <CLI/CLI.hpp>
-
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -14,6 +12,7 @@
 #include <system_error>
 #include <vector>
 
+#include "args/command.h"
 #include "cli/command.h"
 #include "cli/run/elf_program.h"
 
@@ -123,9 +122,9 @@ int check(const std::string& name) {
 
 }  // namespace
 
-void add_run_command(CLI::App& app, Context& context) {
+void add_run_command(args::Command& app, Context& context) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* command = app.add_subcommand(
+  args::Command* command = app.add_subcommand(
       "run", "Run a program that sees the cluster's files below a directory, /bfs by default");
   command->add_option("--mount", options->prefix, "The directory; it should not exist")
       ->type_name("PREFIX")
