@@ -268,7 +268,7 @@ struct RmdirRequest : Message<Opcode::kRmdir, NoReply> {
 enum RenameFlags : std::uint32_t {
   kRenameNoReplace = 1U << 0,
   kRenameExchange = 1U << 1,  // both names must exist; not with kRenameNoReplace
-  kRenameLease = 1U << 2,  // the client takes a lease of the new name, as with kLookupLease
+  kRenameLease = 1U << 2,     // the client takes a lease of the new name, as with kLookupLease
 };
 
 // Sent to the shard of the old name. Old name, then new name.

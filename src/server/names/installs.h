@@ -33,7 +33,7 @@ class Installs {
   };
   struct New {
     meta::Entry entry;
-    std::uint32_t flags = 0;   // wire::RenameFlags
+    std::uint32_t flags = 0;       // wire::RenameFlags
     wire::InodeId expected{};      // of an exchange
     std::uint64_t client_uid = 0;  // who renames; its own leases of the name do not matter
   };

@@ -47,8 +47,8 @@ rt::Task<void> Renames::rename(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY_VOID(
       request,
-      co_await retry_while_busy(
-          [&] { return try_rename(from, to, flags, client_uid, deadline); }, deadline));
+      co_await retry_while_busy([&] { return try_rename(from, to, flags, client_uid, deadline); },
+                                deadline));
   co_await request.reply(wire::NoReply{});
 }
 
