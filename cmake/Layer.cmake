@@ -32,6 +32,9 @@ configure_file(${CMAKE_SOURCE_DIR}/cmake/test_env.sh.in ${BENCHFS_TEST_ENV} @ONL
 # sees one process. ./run test builds no more than this for it.
 add_custom_target(thread_tests)
 
+# Test programs list their cases when they are built, in ./run test beside the tests of another preset: it may take long.
+set(BENCHFS_DISCOVERY_TIMEOUT 600)
+
 # benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|long] [TRANSPORTS shm tcp node] [SINGLE_THREADED])
 #
 # One test program a layer; every case becomes a ctest test. TRANSPORTS registers the program once for
@@ -78,11 +81,11 @@ function(benchfs_test layer)
         set(filter "${ARG_NODE}")
       endif()
       gtest_discover_tests(${name} TEST_PREFIX "${transport}." EXTRA_ARGS "--transport=${transport}"
-        TEST_FILTER "${filter}" TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT 600
+        TEST_FILTER "${filter}" TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT ${BENCHFS_DISCOVERY_TIMEOUT}
         PROPERTIES ${properties})
     endforeach()
   else()
-    gtest_discover_tests(${name} DISCOVERY_TIMEOUT 600
+    gtest_discover_tests(${name} DISCOVERY_TIMEOUT ${BENCHFS_DISCOVERY_TIMEOUT}
       PROPERTIES ${properties})
   endif()
 endfunction()

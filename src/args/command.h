@@ -34,7 +34,6 @@ class Option {
   Option* capture_default_str();       // show the value that the variable has now as the default
   Option* excludes(Option* other);
   Option* needs(Option* other);
-  Option* group(const std::string& name);  // "": hidden
 
   // The value must be in [least, most]. T: int, unsigned, std::uint64_t, double.
   template <typename T>
@@ -51,6 +50,8 @@ class Option {
   CLI::Option* option_;
 };
 
+// What parse() did: ran the command; printed what --help or --version asks for; printed what is
+// wrong.
 enum class Parsed { kDone, kAnswered, kWrong };
 
 // A program or one of its subcommands.
@@ -82,7 +83,6 @@ class Command {
   void group(const std::string& name);   // "": hidden
   void callback(std::function<void()> run);
   // Of a whole program: reads its arguments and runs the callback of the command that was given.
-  // Prints what --help and --version ask for (kAnswered), or what is wrong (kWrong).
   Parsed parse(int argc, char** argv);
   void require_subcommand(int count);
   void fallthrough();  // its options may follow a subcommand

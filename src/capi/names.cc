@@ -8,6 +8,7 @@
 #include "capi/context.h"
 #include "capi/inside.h"
 #include "capi/last_error.h"
+#include "client/linux_flags.h"
 #include "wire/limits.h"
 
 namespace benchfs::capi {
@@ -228,13 +229,9 @@ int benchfs_rename2(benchfs_context_t* context,
       return benchfs::fail_errno(EINVAL,
                                  "rename flags: not one of RENAME_NOREPLACE and RENAME_EXCHANGE");
     }
-    std::uint32_t ours = 0;
-    if (flags != 0) {
-      ours = flags == RENAME_NOREPLACE ? wire::kRenameNoReplace : wire::kRenameExchange;
-    }
     BENCHFS_TRY(std::string to, capi::to_path(new_path));
     return capi::with_path(context, old_path, [&](FileSystem& fs, std::string from) {
-      return fs.rename(std::move(from), std::move(to), ours);
+      return fs.rename(std::move(from), std::move(to), benchfs::client::rename_flags(flags));
     });
   });
 }

@@ -5,13 +5,13 @@
 #include <linux/fuse.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <string_view>
 #include <utility>
 
+#include "client/linux_flags.h"
 #include "mount/attributes.h"
 
 namespace benchfs::mount {
@@ -124,8 +124,7 @@ struct Dispatch {
       fuse_reply_err(req, EINVAL);
       return;
     }
-    std::uint32_t ours = ((flags & RENAME_NOREPLACE) != 0 ? wire::kRenameNoReplace : 0U) |
-                         ((flags & RENAME_EXCHANGE) != 0 ? wire::kRenameExchange : 0U);
+    std::uint32_t ours = client::rename_flags(flags);
     door(req).start(req,
                     door(req).rename(req, name(parent, text), name(new_parent, new_text), ours));
   }
@@ -242,7 +241,7 @@ struct Dispatch {
                                    length));
   }
   static bool is_user_xattr(fuse_req_t req, const char* name) {
-    bool is_user = std::string_view(name).starts_with("user.");
+    bool is_user = std::string_view(name).starts_with(wire::kXattrNamespace);
     if (!is_user) {
       fuse_reply_err(req, EOPNOTSUPP);
     }
@@ -257,8 +256,7 @@ struct Dispatch {
     if (!is_user_xattr(req, name)) {
       return;
     }
-    std::uint32_t ours = ((flags & XATTR_CREATE) != 0 ? wire::kXattrCreate : 0U) |
-                         ((flags & XATTR_REPLACE) != 0 ? wire::kXattrReplace : 0U);
+    std::uint32_t ours = client::xattr_flags(flags);
     door(req).start(
         req, door(req).set_xattr(req, wire::InodeId{inode}, name, std::string(value, size), ours));
   }

@@ -29,13 +29,13 @@
 
 namespace benchfs::rpc {
 
-// Receives the messages that servers send a client on their own initiative.
 // What a server waits for when it revokes a lease.
 struct Revocation {
   std::uint64_t sequence = 0;
   std::uint64_t session_id = 0;
 };
 
+// Receives the messages that servers send a client on their own initiative.
 class NoticeHandler {
  public:
   virtual ~NoticeHandler() = default;

@@ -1,40 +1,13 @@
-// What names an entry: the directory and the name in it.
+// What names an entry, without the namespace that says where the clients find it, too.
 #pragma once
 
-#include <cstddef>
-#include <string>
-#include <string_view>
-
-#include "wire/ids.h"
+#include "wire/entry_key.h"
 
 namespace benchfs::server {
 
-struct EntryKey;
-
-// Borrows the name, from a request for as long as it is served.
-struct EntryRef {
-  wire::InodeId parent;
-  std::string_view name;
-  [[nodiscard]] EntryKey key() const;
-};
-
-struct EntryKey {
-  wire::InodeId parent;
-  std::string name;
-  operator EntryRef() const { return {parent, name}; }  // NOLINT(google-explicit-constructor)
-  friend bool operator==(const EntryKey&, const EntryKey&) = default;
-};
-inline EntryKey EntryRef::key() const {
-  return {parent, std::string(name)};
-}
-struct EntryKeyHash {
-  using is_transparent = void;
-  std::size_t operator()(EntryRef key) const { return hash_text(key.name, key.parent.value); }
-};
-// For tables that are searched without making a key.
-struct EntryKeyEqual {
-  using is_transparent = void;
-  bool operator()(EntryRef a, EntryRef b) const { return a.parent == b.parent && a.name == b.name; }
-};
+using wire::EntryKey;
+using wire::EntryKeyEqual;
+using wire::EntryKeyHash;
+using wire::EntryRef;
 
 }  // namespace benchfs::server

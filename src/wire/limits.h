@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace benchfs::wire {
 
@@ -25,6 +26,8 @@ inline constexpr std::uint32_t kMinChunkBytes = 64U << 10;
 inline constexpr std::uint32_t kMaxChunkBytes = 64U << 20;
 inline constexpr std::uint32_t kDefaultChunkBytes = 4U << 20;
 
+// The namespace of the extended attributes that servers keep.
+inline constexpr std::string_view kXattrNamespace = "user.";
 // Extended attributes, as in Linux: the longest name (its namespace included) and value. All names
 // of an inode with a NUL each, and all names and values together.
 inline constexpr std::size_t kMaxXattrNameBytes = 255;

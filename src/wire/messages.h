@@ -141,7 +141,8 @@ static_assert(sizeof(ListChunksRequest) == 24);
 enum EntryFlags : std::uint32_t {
   kEntryRemote = 1U << 0,   // attr holds only inode and file type; ask the inode's home
   kEntryCreated = 1U << 1,  // this request created the file
-  // What the client may use without asking until it is told otherwise, for kMaxExactLease at most:
+  // What the client may use without asking until it is told otherwise, for kMaxExactLeaseMs at
+  // most:
   kEntryLeased = 1U << 2,  // that the name leads to this inode
   kAttrLeased = 1U << 3,   // the attributes
 };

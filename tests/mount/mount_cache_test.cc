@@ -2,11 +2,13 @@
 // client changed is never seen as it was before.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <future>
 #include <string>
 #include <thread>
@@ -36,6 +38,9 @@ class MountCache : public MountTest {
       }
     }
     return sum;
+  }
+  static int exchange(const std::string& from, const std::string& to) {
+    return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE);
   }
   static int exists(const std::string& path) { return error_of(::access(path.c_str(), F_OK)); }
 };
@@ -154,6 +159,53 @@ TEST_F(MountCache, ChangesOfAttributesAreSeenAtOnce) {
     stat_of(b / "f");
     ASSERT_EQ(::utimensat(AT_FDCWD, (a / "f").c_str(), times, 0), 0);
     EXPECT_EQ(stat_of(b / "f").st_mtim.tv_sec, 2000 + i);
+  }
+}
+
+TEST_F(MountCache, ExchangesAreSeenAtOnce) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  ASSERT_EQ(::mkdir((a / "d").c_str(), 0755), 0);
+  put(a / "d/in", "below");
+  put(a / "f", "one");
+  put(a / "g", "other");
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(get(b / "f"), i % 2 == 0 ? "one" : "other");
+    EXPECT_EQ(stat_of(a / "g").st_size, i % 2 == 0 ? 5 : 3);
+    ASSERT_EQ(exchange(a / "f", a / "g"), 0);
+    for (const Mounted& m : {a, b}) {
+      EXPECT_EQ(get(m / "f"), i % 2 == 0 ? "other" : "one");
+      EXPECT_EQ(get(m / "g"), i % 2 == 0 ? "one" : "other");
+    }
+  }
+  for (int i = 0; i < 10; ++i) {
+    std::string directory = i % 2 == 0 ? "d" : "f";
+    std::string file = i % 2 == 0 ? "f" : "d";
+    EXPECT_EQ(get(b / (directory + "/in")), "below");
+    ASSERT_EQ(exchange(a / "d", a / "f"), 0);
+    for (const Mounted& m : {a, b}) {
+      EXPECT_EQ(get(m / (file + "/in")), "below");
+      EXPECT_TRUE(S_ISREG(stat_of(m / directory).st_mode));
+    }
+  }
+}
+
+TEST_F(MountCache, LongerFilesAndExtendedAttributesAreSeenAtOnce) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  put(a / "f", "text");
+  for (int i = 1; i <= 20; ++i) {
+    stat_of(b / "f");
+    Fd file(::open((a / "f").c_str(), O_RDWR));
+    ASSERT_EQ(::fallocate(file.get(), 0, 0, 100 * i), 0);
+    file.reset();
+    EXPECT_EQ(stat_of(b / "f").st_size, 100 * i);
+    struct stat before = stat_of(b / "f");
+    ASSERT_EQ(::setxattr((a / "f").c_str(), "user.n", &i, sizeof i, 0), 0);
+    struct stat after = stat_of(b / "f");
+    EXPECT_TRUE(after.st_ctim.tv_sec != before.st_ctim.tv_sec ||
+                after.st_ctim.tv_nsec != before.st_ctim.tv_nsec)
+        << i;
   }
 }
 

@@ -15,10 +15,9 @@ import sys
 
 # Neighbours on one level do not know each other.
 LEVELS = {
-    "base": 0,
+    "base": 0, "args": 0,
     "wire": 1, "rt": 1,
     "cluster": 2, "link": 2,
-    "args": 2,
     "door": 3, "net": 3, "chunk": 3, "meta": 3,
     "rpc": 4,
     "server": 5, "client": 5,

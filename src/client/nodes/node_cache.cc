@@ -10,6 +10,16 @@ constexpr Nanos kSweepEvery = std::chrono::seconds(1);
 
 }  // namespace
 
+template <typename Map>
+bool NodeCache::has_room(Kept<Map>& kept) {
+  BootTime now = boot_now();
+  if (kept.map.size() >= kMaxKept && now - kept.swept_at >= kSweepEvery) {
+    kept.swept_at = now;
+    std::erase_if(kept.map, [&](const auto& entry) { return entry.second.until <= now; });
+  }
+  return kept.map.size() < kMaxKept;
+}
+
 void NodeCache::put_name(wire::InodeId parent,
                          std::string_view name,
                          wire::InodeId inode,
@@ -19,23 +29,14 @@ void NodeCache::put_name(wire::InodeId parent,
   if (!is_enabled_ || question.version != version_) {
     return;
   }
-  Name value{{inode, question.asked_at + usable(granted)}, shard};
-  if (auto found = names_.find(KeyView{parent, name}); found != names_.end()) {
+  KnownName value{inode, question.asked_at + usable(granted), shard};
+  if (auto found = names_.map.find(wire::EntryRef{parent, name}); found != names_.map.end()) {
     found->second = value;
     return;
   }
-  if (names_.size() >= kMaxKept) {
-    BootTime now = boot_now();
-    if (now - swept_at_ < kSweepEvery) {
-      return;
-    }
-    swept_at_ = now;
-    std::erase_if(names_, [&](const auto& entry) { return entry.second.known.until <= now; });
-    if (names_.size() >= kMaxKept) {
-      return;
-    }
+  if (has_room(names_)) {
+    names_.map.emplace(wire::EntryKey{parent, std::string(name)}, value);
   }
-  names_.emplace(Key{parent, std::string(name)}, value);
 }
 
 void NodeCache::put_attr(const wire::Attr& attr,
@@ -45,39 +46,29 @@ void NodeCache::put_attr(const wire::Attr& attr,
   if (!is_enabled_ || question.version != version_ || changing_.contains(attr.id())) {
     return;
   }
-  if (attrs_.size() >= kMaxKept && !attrs_.contains(attr.id())) {
-    BootTime now = boot_now();
-    if (now - swept_at_ < kSweepEvery) {
-      return;
-    }
-    swept_at_ = now;
-    std::erase_if(attrs_, [&](const auto& entry) { return entry.second.until <= now; });
-    if (attrs_.size() >= kMaxKept) {
-      return;
-    }
+  if (attrs_.map.contains(attr.id()) || has_room(attrs_)) {
+    attrs_.map.insert_or_assign(
+        attr.id(), KnownAttr{attr, std::string(target), question.asked_at + usable(granted)});
   }
-  attrs_.insert_or_assign(
-      attr.id(), KnownAttr{attr, std::string(target), question.asked_at + usable(granted)});
 }
 
 const NodeCache::KnownName* NodeCache::find_name(wire::InodeId parent,
                                                  std::string_view name) const {
-  auto found = names_.find(KeyView{parent, name});
-  return found == names_.end() || found->second.known.until <= boot_now() ? nullptr
-                                                                          : &found->second.known;
+  auto found = names_.map.find(wire::EntryRef{parent, name});
+  return found == names_.map.end() || found->second.until <= boot_now() ? nullptr : &found->second;
 }
 
 const NodeCache::KnownAttr* NodeCache::find_attr(wire::InodeId inode) const {
-  auto found = attrs_.find(inode);
-  return found == attrs_.end() || found->second.until <= boot_now() ? nullptr : &found->second;
+  auto found = attrs_.map.find(inode);
+  return found == attrs_.map.end() || found->second.until <= boot_now() ? nullptr : &found->second;
 }
 
 // --- Forgetting ----------------------------------------------------------------------------------
 
 void NodeCache::forget_name(wire::InodeId parent, std::string_view name) {
   ++version_;
-  if (auto found = names_.find(KeyView{parent, name}); found != names_.end()) {
-    names_.erase(found);
+  if (auto found = names_.map.find(wire::EntryRef{parent, name}); found != names_.map.end()) {
+    names_.map.erase(found);
   }
 }
 
@@ -87,10 +78,10 @@ void NodeCache::forget_changed(wire::InodeId parent, std::string_view name) {
   if (!is_enabled_) {
     return;
   }
-  attrs_.erase(parent);
-  if (auto found = names_.find(KeyView{parent, name}); found != names_.end()) {
-    attrs_.erase(found->second.known.inode);
-    names_.erase(found);
+  attrs_.map.erase(parent);
+  if (auto found = names_.map.find(wire::EntryRef{parent, name}); found != names_.map.end()) {
+    attrs_.map.erase(found->second.inode);
+    names_.map.erase(found);
   }
 }
 
@@ -107,7 +98,7 @@ bool NodeCache::on_name_revoked(wire::InodeId parent,
 
 bool NodeCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) {
   ++version_;
-  attrs_.erase(inode);
+  attrs_.map.erase(inode);
   if (listener_ == nullptr) {
     return true;
   }
@@ -117,7 +108,7 @@ bool NodeCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revo
 
 void NodeCache::on_connection_lost(wire::ShardId shard) {
   ++version_;
-  std::erase_if(names_, [&](const auto& entry) {
+  std::erase_if(names_.map, [&](const auto& entry) {
     if (entry.second.shard != shard) {
       return false;
     }
@@ -126,7 +117,7 @@ void NodeCache::on_connection_lost(wire::ShardId shard) {
     }
     return true;
   });
-  std::erase_if(attrs_, [&](const auto& entry) {
+  std::erase_if(attrs_.map, [&](const auto& entry) {
     if (entry.first.home() != shard) {
       return false;
     }

@@ -4,9 +4,9 @@
 // A lease is counted from before the request was sent, so that it ends here before it ends there,
 // and it is of no use once the connection to its shard is gone. The shard revokes it before
 // anything changes, except for changes of names by this client: those forget what they change by
-// themselves (Change), and of a directory that is being changed nothing is
-// kept. An answer is kept only if nothing was forgotten since it was asked for,
-// because that may have been about it. Bounded: when full, nothing more is kept until leases end.
+// themselves (Change), and of a directory that is being changed nothing is kept. An answer is kept
+// only if nothing was forgotten since it was asked for, because that may have been about it.
+// Bounded: when full, nothing more is kept until leases end.
 //
 // A listener (the mount) has passed on what it was told, and is told what to take back; the server
 // waits until it has done so. Off until enable(): then no leases are asked for.
@@ -22,9 +22,9 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "rpc/connection_pool.h"
 #include "wire/attr.h"
+#include "wire/entry_key.h"
 #include "wire/ids.h"
 
 namespace benchfs::client {
@@ -55,6 +55,7 @@ class NodeCache {
   struct KnownName {
     wire::InodeId inode;
     BootTime until{};
+    wire::ShardId shard;  // that granted it
   };
   struct KnownAttr {
     wire::Attr attr;
@@ -73,8 +74,8 @@ class NodeCache {
   void disable() {
     is_enabled_ = false;
     listener_ = nullptr;
-    names_.clear();
-    attrs_.clear();
+    names_.map.clear();
+    attrs_.map.clear();
   }
   [[nodiscard]] bool is_enabled() const { return is_enabled_; }
 
@@ -127,27 +128,14 @@ class NodeCache {
   void on_connection_lost(wire::ShardId shard);
 
  private:
-  struct KeyView {
-    wire::InodeId parent;
-    std::string_view name;
+  template <typename Map>
+  struct Kept {
+    Map map;
+    BootTime swept_at{};
   };
-  struct Key {
-    wire::InodeId parent;
-    std::string name;
-    operator KeyView() const { return {parent, name}; }  // NOLINT(google-explicit-constructor)
-  };
-  struct KeyHash {
-    using is_transparent = void;
-    std::size_t operator()(KeyView key) const { return hash_text(key.name, key.parent.value); }
-  };
-  struct KeyEqual {
-    using is_transparent = void;
-    bool operator()(KeyView a, KeyView b) const { return a.parent == b.parent && a.name == b.name; }
-  };
-  struct Name {
-    KnownName known;
-    wire::ShardId shard;  // that granted it
-  };
+  // Makes room by dropping what has ended.
+  template <typename Map>
+  static bool has_room(Kept<Map>& kept);
 
   void forget_changed(wire::InodeId parent, std::string_view name);
   void forget_name(wire::InodeId parent, std::string_view name);
@@ -155,10 +143,10 @@ class NodeCache {
   bool is_enabled_ = false;
   Listener* listener_ = nullptr;
   std::uint64_t version_ = 0;  // grows whenever something is forgotten
-  std::unordered_map<Key, Name, KeyHash, KeyEqual> names_;
-  std::unordered_map<wire::InodeId, KnownAttr> attrs_;
+  Kept<std::unordered_map<wire::EntryKey, KnownName, wire::EntryKeyHash, wire::EntryKeyEqual>>
+      names_;
+  Kept<std::unordered_map<wire::InodeId, KnownAttr>> attrs_;
   std::unordered_map<wire::InodeId, std::uint32_t> changing_;  // directories, and by how many
-  BootTime swept_at_{};
 };
 
 }  // namespace benchfs::client

@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "wire/attr.h"
+#include "wire/entry_key.h"
 #include "wire/ids.h"
 
 namespace benchfs::client {
@@ -55,7 +55,7 @@ class DirectoryCache {
     }
     Value value{
         inode, question.asked_at + usable(granted), question.shard, connection_of(question.shard)};
-    auto [at, is_new] = entries_.try_emplace(Key{parent, std::string(name)}, value);
+    auto [at, is_new] = entries_.try_emplace(wire::EntryKey{parent, std::string(name)}, value);
     if (!is_new) {
       version_ += at->second.inode == inode ? 0 : 1;
       at->second = value;
@@ -68,7 +68,7 @@ class DirectoryCache {
   [[nodiscard]] Known find(wire::InodeId parent,
                            std::string_view name,
                            BootTime now = boot_now()) const {
-    auto found = entries_.find(KeyView{parent, name});
+    auto found = entries_.find(wire::EntryRef{parent, name});
     if (found == entries_.end() || found->second.until <= now ||
         found->second.connection != connection_of(found->second.shard)) {
       return {};
@@ -103,7 +103,7 @@ class DirectoryCache {
   }
 
   void forget(wire::InodeId parent, std::string_view name) {
-    auto found = entries_.find(KeyView{parent, name});
+    auto found = entries_.find(wire::EntryRef{parent, name});
     if (found != entries_.end()) {
       entries_.erase(found);
     }
@@ -123,23 +123,6 @@ class DirectoryCache {
   }
 
  private:
-  struct KeyView {
-    wire::InodeId parent;
-    std::string_view name;
-  };
-  struct Key {
-    wire::InodeId parent;
-    std::string name;
-    operator KeyView() const { return {parent, name}; }  // NOLINT(google-explicit-constructor)
-  };
-  struct KeyHash {
-    using is_transparent = void;
-    std::size_t operator()(KeyView key) const { return hash_text(key.name, key.parent.value); }
-  };
-  struct KeyEqual {
-    using is_transparent = void;
-    bool operator()(KeyView a, KeyView b) const { return a.parent == b.parent && a.name == b.name; }
-  };
   struct Value {
     wire::InodeId inode;
     BootTime until;
@@ -155,7 +138,7 @@ class DirectoryCache {
     return shard.value < connections_.size() ? connections_[shard.value] : 0;
   }
 
-  std::unordered_map<Key, Value, KeyHash, KeyEqual> entries_;
+  std::unordered_map<wire::EntryKey, Value, wire::EntryKeyHash, wire::EntryKeyEqual> entries_;
   std::unordered_map<wire::InodeId, Inherited> inheritance_;
   std::vector<std::uint32_t> connections_;  // by shard
   std::uint64_t version_ = 0;

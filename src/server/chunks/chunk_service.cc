@@ -105,10 +105,7 @@ rt::Task<void> ChunkService::write(rpc::Request& request) {
 
 rt::Task<void> ChunkService::fsync(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::FsyncChunksRequest>(request));
-  if (older_.is_unknown(wire::InodeId{body.inode})) [[unlikely]] {
-    BENCHFS_SERVE_TRY_VOID(request, co_await older_.ask_again(wire::InodeId{body.inode}.home()));
-  }
-  BENCHFS_SERVE_TRY_VOID(request, older_.check(wire::InodeId{body.inode}));
+  BENCHFS_SERVE_TRY_VOID(request, co_await older_.check_or_ask(wire::InodeId{body.inode}));
   BENCHFS_SERVE_TRY_VOID(request, co_await store_.sync(wire::InodeId{body.inode}));
   co_await request.reply(wire::NoReply{});
 }
@@ -133,10 +130,7 @@ rt::Task<void> ChunkService::punch(rpc::Request& request) {
     co_return;
   }
   wire::InodeId inode{body.inode};
-  if (older_.is_unknown(inode)) [[unlikely]] {
-    BENCHFS_SERVE_TRY_VOID(request, co_await older_.ask_again(inode.home()));
-  }
-  BENCHFS_SERVE_TRY_VOID(request, older_.check(inode));
+  BENCHFS_SERVE_TRY_VOID(request, co_await older_.check_or_ask(inode));
   BENCHFS_SERVE_TRY_VOID(
       request,
       co_await store_.punch(
@@ -151,10 +145,7 @@ rt::Task<void> ChunkService::list(rpc::Request& request) {
     co_return;
   }
   wire::InodeId inode{body.inode};
-  if (older_.is_unknown(inode)) [[unlikely]] {
-    BENCHFS_SERVE_TRY_VOID(request, co_await older_.ask_again(inode.home()));
-  }
-  BENCHFS_SERVE_TRY_VOID(request, older_.check(inode));
+  BENCHFS_SERVE_TRY_VOID(request, co_await older_.check_or_ask(inode));
   std::vector<wire::ChunkEnd> chunks = store_.list(inode, body.first, body.max_count + 1);
   bool at_end = chunks.size() <= body.max_count;
   if (!at_end) {

@@ -47,6 +47,13 @@ rt::Task<void> OlderFiles::ask(wire::ShardId shard, rt::CancelSource* cancel) {
   }
 }
 
+rt::CoStatus OlderFiles::check_or_ask(wire::InodeId inode) {
+  if (is_unknown(inode)) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await ask_again(inode.home()));
+  }
+  co_return check(inode);
+}
+
 rt::CoStatus OlderFiles::ask_again(wire::ShardId shard) {
   std::uint64_t begin = homes_[shard.value].begin;
   if (peers_.is_self(shard)) {

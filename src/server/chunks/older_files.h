@@ -52,6 +52,8 @@ class OlderFiles {
   }
   // kNotReady: it does not answer.
   rt::CoStatus ask_again(wire::ShardId home);
+  // check(), after the home of an unknown inode was asked.
+  rt::CoStatus check_or_ask(wire::InodeId inode);
 
   // The file was cut to nothing: it misses nothing any more.
   void excuse(wire::InodeId inode);

@@ -12,13 +12,12 @@
 namespace benchfs::server {
 namespace {
 
-constexpr std::string_view kUser = "user.";
-
 Status check_xattr_name(std::string_view name) {
-  if (!name.starts_with(kUser)) {
+  if (!name.starts_with(wire::kXattrNamespace)) {
     return fail_errno(EOPNOTSUPP);  // the other namespaces are the kernel's
   }
-  bool is_possible = name.size() > kUser.size() && name.find('\0') == std::string_view::npos;
+  bool is_possible =
+      name.size() > wire::kXattrNamespace.size() && name.find('\0') == std::string_view::npos;
   return is_possible ? Status{} : Status(fail_errno(EINVAL));
 }
 

@@ -7,9 +7,8 @@
 // moment.
 //
 // Nothing is granted on a key that is being called back: the answers of that time are used once.
-// When the table is full nothing is granted either. Leases outlive sessions as those of directories
-// do (directory_leases.h). What an earlier life of the shard granted is not waited for: the names
-// and inodes themselves are gone with that life.
+// When the table is full nothing is granted either. What an earlier life of the shard granted is
+// not waited for: the names and inodes themselves are gone with that life.
 //
 // Thread: the shard's.
 #pragma once
@@ -18,16 +17,16 @@
 #include <cstdint>
 #include <unordered_map>
 
-#include "rpc/server.h"
-#include "rt/sync.h"
+#include "base/clock.h"
 #include "rt/task.h"
-#include "server/leases/lease_table.h"
+#include "server/entry_key.h"
+#include "server/leases/revocable_leases.h"
 #include "wire/ids.h"
 #include "wire/limits.h"
 
 namespace benchfs::server {
 
-class ExactLeases {
+class ExactLeases : public RevocableLeases {
  public:
   struct Config {
     Nanos lease = std::chrono::milliseconds(wire::kMaxExactLeaseMs);
@@ -37,15 +36,7 @@ class ExactLeases {
   static constexpr std::uint64_t kFirstSequence = std::uint64_t{1} << 63U;
 
   explicit ExactLeases(Config config)
-      : config_(config), table_(config.max_leases, kFirstSequence) {}
-  ExactLeases(const ExactLeases&) = delete;
-  ExactLeases& operator=(const ExactLeases&) = delete;
-
-  // The server that reaches the clients. Waits end early when `stopping` is cancelled.
-  void attach(rpc::Server& server, rt::CancelSource& stopping) {
-    server_ = &server;
-    stopping_ = &stopping;
-  }
+      : RevocableLeases(config.max_leases, kFirstSequence), config_(config) {}
 
   // The key of an inode's attributes; the others are names.
   [[nodiscard]] static EntryRef attributes(wire::InodeId inode) { return {inode, {}}; }
@@ -58,37 +49,13 @@ class ExactLeases {
   }
   // Returns when it is not held any more, or the shard stops.
   rt::Task<void> call_back(EntryKey key, std::uint64_t except = 0);
-  void on_acknowledged(wire::SessionId session, std::uint64_t sequence);
-
-  void on_client_registered(wire::SessionId session, std::uint64_t client_uid);
-  // Its leases go on.
-  void on_session_lost(std::uint64_t client_uid) { sessions_.erase(client_uid); }
-  // The client has given everything back.
-  void on_goodbye(std::uint64_t client_uid);
-
-  // Forgets what has ended; call now and then.
-  void expire(MonoTime now) { table_.expire(now); }
-  struct Stats {
-    std::uint64_t held = 0;
-    std::uint64_t granted = 0;
-    std::uint64_t called_back = 0;
-  };
-  [[nodiscard]] Stats stats() const { return {table_.size(), granted_, called_back_}; }
 
  private:
   [[nodiscard]] const LeaseTable::Lease* find_held(EntryRef key, std::uint64_t except) const;
-  void tell_holders(const EntryKey& key, std::uint64_t except);
-  void tell(wire::SessionId session, const EntryKey& key, std::uint64_t sequence);
 
   Config config_;
-  rpc::Server* server_ = nullptr;
-  rt::CancelSource* stopping_ = nullptr;
-  LeaseTable table_;
-  std::unordered_map<std::uint64_t, wire::SessionId> sessions_;  // by client uid
   // Keys that are being called back, and by how many.
   std::unordered_map<EntryKey, std::uint32_t, EntryKeyHash, EntryKeyEqual> withheld_;
-  std::uint64_t granted_ = 0;
-  std::uint64_t called_back_ = 0;
 };
 
 }  // namespace benchfs::server

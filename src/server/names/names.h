@@ -69,7 +69,6 @@ class Names {
   [[nodiscard]] DirectoryMarks& marks() { return marks_; }
   [[nodiscard]] DirectoryLeases& leases() { return leases_; }
   [[nodiscard]] ExactLeases& exact_leases() { return exact_leases_; }
-  [[nodiscard]] const ExactLeases& exact_leases() const { return exact_leases_; }
 
   // Another shard started again: it has no names, and has forgotten what it froze. It makes no
   // entries before it has been answered.

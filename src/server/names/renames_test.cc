@@ -30,6 +30,13 @@ class RenamesTest : public testing::NamesTest {
       return owed.size() == 1 && owed[0].counts[static_cast<std::size_t>(Kind::kRename)] == 1;
     }));
   }
+  // Nothing is owed any more, and the old name leads to this inode.
+  void expect_settled(wire::InodeId inode) {
+    Result<wire::EntryReply> found = lookup(from_);
+    ASSERT_TRUE(found) << found.error().message();
+    EXPECT_EQ(found->attr.id(), inode);
+    EXPECT_TRUE(is_paid(Kind::kRename));
+  }
 
   std::string from_ = name_on(testing::kSelf, "from");
   std::string to_ = name_on(testing::kPeer, "to");
@@ -65,10 +72,7 @@ TEST_F(RenamesTest, TheOldNameStaysWhenTheOtherShardHasSaidThatTheNewOneIsNotThe
   EXPECT_FALSE(lookup(from_, kShort));
   peer_.set_installed(false);
   peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kOk);
-  Result<wire::EntryReply> found = lookup(from_);
-  ASSERT_TRUE(found) << found.error().message();
-  EXPECT_EQ(found->attr.id(), moved_);
-  EXPECT_TRUE(is_paid(Kind::kRename));
+  expect_settled(moved_);
 }
 
 TEST_F(RenamesTest, TheQuestionWhatBecameOfItIsRepeated) {
@@ -119,11 +123,11 @@ TEST_F(RenamesTest, EveryOperationOnTheOldNameWaitsUntilItIsKnownWhatBecameOfIt)
 class ExchangesTest : public RenamesTest {
  protected:
   // Both names lead to files of the peer; the exchange gets no answer.
-  rpc::testing::Client::Pending start_unanswered(ScriptedPeer::Answer settles) {
+  rpc::testing::Client::Pending start_unanswered() {
     put(from_, moved_, S_IFREG);
     peer_.set_other(other_, S_IFREG);
     peer_.set(wire::Opcode::kInstallEntry, ScriptedPeer::Answer::kNever);
-    peer_.set(wire::Opcode::kSettleInstall, settles);
+    peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kNever);
     request_ = rename_request(from_, to_);
     request_.flags = wire::kRenameExchange;
     auto pending = client_->start(rpc::make_call(request_, from_, to_), Deadline::after(kSecond));
@@ -138,14 +142,11 @@ class ExchangesTest : public RenamesTest {
 
 TEST_F(ExchangesTest, TheOldNameGetsWhatTheNewOneHadWhenTheOtherShardHasSaidThatItWasDone) {
   start();
-  start_unanswered(ScriptedPeer::Answer::kNever);
+  start_unanswered();
   EXPECT_NE(lookup(from_, kShort).error().to_errno(), ENOENT);
   peer_.set_installed(true);
   peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kOk);
-  Result<wire::EntryReply> found = lookup(from_);
-  ASSERT_TRUE(found) << found.error().message();
-  EXPECT_EQ(found->attr.id(), other_);
-  EXPECT_TRUE(is_paid(Kind::kRename));
+  expect_settled(other_);
   std::vector<wire::InodeId> dropped;
   run([&](net::Worker&) { dropped = service_.door->dropped; });
   EXPECT_TRUE(dropped.empty());
@@ -153,13 +154,10 @@ TEST_F(ExchangesTest, TheOldNameGetsWhatTheNewOneHadWhenTheOtherShardHasSaidThat
 
 TEST_F(ExchangesTest, TheOldNameStaysWhenTheOtherShardHasSaidThatItWasNotDone) {
   start();
-  start_unanswered(ScriptedPeer::Answer::kNever);
+  start_unanswered();
   peer_.set_installed(false);
   peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kOk);
-  Result<wire::EntryReply> found = lookup(from_);
-  ASSERT_TRUE(found) << found.error().message();
-  EXPECT_EQ(found->attr.id(), moved_);
-  EXPECT_TRUE(is_paid(Kind::kRename));
+  expect_settled(moved_);
 }
 
 TEST_F(ExchangesTest, BothFlagsAtOnceAreRefused) {
