@@ -117,7 +117,20 @@ rt::CoStatus DataIo::write_span(Transfer& transfer, cluster::ChunkSpan span) {
   call.data = transfer.from.subspan(span.file_offset - transfer.offset, span.length);
   call.rendezvous = span.length > backend_.config.eager_bytes;
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
-  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
+  Result<rpc::Reply> reply;
+  if (direct_.may_fill(shard, span.length)) {
+    Result<bool> written = co_await direct_.write(
+        shard, {transfer.file.id(), span.index}, span.offset, call.data, transfer.truncation);
+    if (written && *written) {
+      co_return Status{};
+    }
+    if (!written) {
+      reply = std::unexpected(std::move(written.error()));
+    }
+  }
+  if (reply) {
+    reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
+  }
   if (!reply) {
     co_return call_error(name_node(std::move(reply.error()), backend_, shard, "write"),
                          LostBy::kAsked);
@@ -134,6 +147,9 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
   rpc::Call call = rpc::make_call(request);
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
+  if (co_await direct_.read(shard, {transfer.file.id(), span.index}, span.offset, call.into)) {
+    co_return Status{};
+  }
   Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
   if (!reply && reply.error().code == Errc::kDataLost) {
     transfer.on_lost(span.file_offset,
