@@ -62,6 +62,7 @@ class DataIo {
                                         std::uint64_t offset,
                                         std::span<const std::byte> from,
                                         std::uint64_t truncation);
+  bool read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
   [[nodiscard]] std::uint32_t max_transfer() const;
 
   Backend& backend_;

@@ -49,6 +49,10 @@ link::SharedSlots* DirectIo::slots_of(wire::ShardId shard) {
 }
 
 DirectIo::Known& DirectIo::known(const link::SharedSlots& slots, wire::ChunkKey key) {
+  constexpr std::size_t kEntries = 4096;
+  if (known_.empty()) {
+    known_.resize(kEntries);
+  }
   Known& entry = known_[std::hash<wire::ChunkKey>()(key) % known_.size()];
   if (entry.key != key || entry.session != slots.number()) {
     entry = {.key = key, .session = slots.number()};
@@ -91,7 +95,7 @@ rt::Task<bool> DirectIo::read(wire::ShardId shard,
   if (how != link::SlotRead::kMoved) {
     co_return how == link::SlotRead::kDone;
   }
-  if (into.size() < kWorthwhile && ++known(*slots, key).reads < kReadsUntilAsked) {
+  if (into.size() < backend_.config.direct_bytes && ++known(*slots, key).reads < kReadsUntilAsked) {
     co_return false;
   }
   std::uint64_t session = slots->number();

@@ -8,7 +8,6 @@
 // Thread: the client's reactor. Buffers are borrowed until the task completes.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -41,7 +40,7 @@ class DirectIo {
 
   // Whether a write of this length is better done by write().
   [[nodiscard]] bool may_fill(wire::ShardId shard, std::size_t length) {
-    return length >= kWorthwhile && slots_of(shard) != nullptr;
+    return length >= backend_.config.direct_bytes && slots_of(shard) != nullptr;
   }
   // False: not written, to be sent. Errors: the shard's. `truncation`:
   // wire::WriteChunkRequest::truncation.
@@ -52,8 +51,6 @@ class DirectIo {
                            std::uint64_t truncation);
 
  private:
-  // Another round trip costs as much as to copy this much once more.
-  static constexpr std::size_t kWorthwhile = 32U << 10;
   static constexpr std::uint8_t kReadsUntilAsked = 4;
 
   // What is known of a chunk; another one with the same hash takes its entry.
@@ -75,7 +72,7 @@ class DirectIo {
                             std::span<std::byte> into);
 
   Backend& backend_;
-  std::array<Known, 4096> known_;
+  std::vector<Known> known_;  // empty until a shard shares its memory
   std::vector<std::uint64_t> places_;  // that are taken, a bit each, by shard
   std::uint64_t fills_ = 0;
 };
