@@ -15,6 +15,7 @@
 #include "base/backoff.h"
 #include "base/check.h"
 #include "base/futex.h"
+#include "base/log.h"
 #include "door/steps.h"
 
 namespace benchfs::door {
@@ -91,11 +92,13 @@ Result<std::unique_ptr<ClientSession>> Attachment::finish() {
   session->room_ = shape.area_bytes / shape.lanes / kLine * kLine;
   BENCHFS_TRY(session->socket_, OwnDescriptor::create(std::move(socket_)));
   if (answer.reply.slot_bytes != 0) {
-    BENCHFS_TRY(session->slots_,
-                ClientSlots::create(*session,
-                                    std::move(answer.slots),
-                                    std::move(answer.slot_states),
-                                    answer.reply.slot_bytes));
+    auto slots = ClientSlots::create(
+        *session, std::move(answer.slots), answer.slot_states, answer.reply.slot_bytes);
+    if (slots) {
+      session->slots_ = *std::move(slots);
+    } else {  // such as under a limit of address space: data goes through the lanes
+      BENCHFS_LOG(kInfo, "chunks are not shared: {}", slots.error().message());
+    }
   }
   at_step(Step::kAttached);
   return session;
