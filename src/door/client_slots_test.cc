@@ -25,7 +25,7 @@ constexpr std::uint32_t kSlotBytes = 4U << 20;
 constexpr std::uint32_t kSlots = 20 * (ClientSlots::kWindowBytes / kSlotBytes);
 
 class ClientSlotsTest : public DoorFixture {
- protected:
+ public:
   void SetUp() override {
     DoorFixture::SetUp();
     data_ = Fd(memfd_create("slots", MFD_CLOEXEC | MFD_ALLOW_SEALING));

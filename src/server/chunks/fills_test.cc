@@ -162,9 +162,11 @@ TEST_F(FillsTest, PlacesStandBesideEachOther) {
 }
 
 TEST_F(FillsTest, ACutThatOvertookItWantsTheBytesAgain) {
-  fill(room(0, 1000, 1), 'a');
-  ASSERT_TRUE(truncate(file_, 100).has_value());
-  EXPECT_FALSE(end(1).value());
+  fill(room(0, 5000, 1), 'x');
+  ASSERT_TRUE(end(1).value());
+  fill(room(0, 1000, 2), 'a');
+  ASSERT_TRUE(truncate(file_, 0).has_value());
+  EXPECT_FALSE(end(2).value());
   EXPECT_EQ(content(), "");
 }
 
