@@ -115,6 +115,50 @@ struct PunchChunkRequest : Message<Opcode::kPunchChunk, NoReply> {
 };
 static_assert(sizeof(PunchChunkRequest) == 24);
 
+// Programs of the shard's node that have its slots (slot_state.h) read and fill chunks by themselves.
+inline constexpr std::uint32_t kNoSlot = UINT32_MAX;
+
+struct LocateChunkReply {
+  std::uint64_t generation = 0;
+  std::uint32_t slot = kNoSlot;  // kNoSlot: it can only be asked for
+  std::uint32_t padding = 0;
+};
+struct LocateChunkRequest : Message<Opcode::kLocateChunk, LocateChunkReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t index = 0;
+};
+
+// A write as WriteChunk in two steps. Of one place the request with the highest number counts; what
+// an earlier one left there ends without effect, and so does it when the program ends. Answers as
+// WriteChunk.
+struct BeginFillReply {
+  std::uint32_t slot = kNoSlot;        // kNoSlot: to be sent as a WriteChunk
+  std::uint32_t existing_end = 0;      // of the slot's memory that is there
+};
+struct BeginFillRequest : Message<Opcode::kBeginFill, BeginFillReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t index = 0;
+  std::uint32_t offset = 0;
+  std::uint32_t length = 0;
+  std::uint64_t truncation = kAnyTruncation;
+  std::uint64_t number = 0;
+  std::uint32_t place = 0;  // below kMaxLoans
+  std::uint32_t padding = 0;
+};
+
+enum EndFillFlags : std::uint32_t {
+  kFillGivenUp = 1U << 0,  // nothing is stored
+};
+struct EndFillReply {
+  std::uint32_t is_stored = 0;  // 0: to be sent as a WriteChunk
+  std::uint32_t padding = 0;
+};
+struct EndFillRequest : Message<Opcode::kEndFill, EndFillReply> {
+  std::uint64_t number = 0;  // of the BeginFill
+  std::uint32_t place = 0;
+  std::uint32_t flags = 0;
+};
+
 // The chunks of an inode on this shard from `first` on, by index. The data part holds a ChunkEnd
 // for each.
 struct ChunkEnd {
