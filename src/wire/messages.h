@@ -41,7 +41,7 @@ struct WriteChunkRequest : Message<Opcode::kWriteChunk, NoReply> {  // data part
   std::uint32_t offset = 0;
   std::uint32_t length = 0;  // must equal the size of the data part
   // Appends: that of AppendReply. The write is refused with EAGAIN when the shard has applied
-  // a later one; the client reserves a new range.
+  // a later one; the client asks the home what is left of the range.
   std::uint64_t truncation = kAnyTruncation;
 };
 
@@ -253,10 +253,15 @@ struct FsyncRequest : Message<Opcode::kFsync, EntryReply> {
 struct AppendReply {
   std::uint64_t offset = 0;  // the reserved range is [offset, offset + length)
   std::uint64_t truncation = 0;
+  std::uint64_t length = 0;  // after a truncation: what it has left of the range
 };
+// Reserves a range at the end of the file. With a `truncation`: says what the truncations since
+// then have left of a range that was reserved before them. EIO: that is not known any more.
 struct AppendRequest : Message<Opcode::kAppend, AppendReply> {
   std::uint64_t inode = 0;
   std::uint64_t length = 0;
+  std::uint64_t offset = 0;                   // of the range that was reserved
+  std::uint64_t truncation = kAnyTruncation;  // any: a new range
 };
 
 struct MkdirRequest : Message<Opcode::kMkdir, EntryReply> {

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "client/backend.h"
@@ -41,7 +42,8 @@ class DataIo {
   rt::CoResult<std::size_t> write(OpenFile& file,
                                   std::uint64_t offset,
                                   std::span<const std::byte> from);
-  // Atomically at the end of the file, whoever else appends.
+  // Atomically at the end of the file, whoever else appends. What a truncation overtakes has been
+  // appended before it: what it left is stored, the rest is cut.
   rt::CoResult<Appended> append(OpenFile& file, std::span<const std::byte> from);
   // Bytes copied from one file to another, or within one: fewer than asked at the end of `from`,
   // and when they are many. EINVAL: the ranges overlap. EBADF: also when `to` is for appending.
@@ -53,6 +55,8 @@ class DataIo {
 
  private:
   struct Transfer;
+  // The parts of an append that are stored: offset in the file, length.
+  using Stored = std::unordered_map<std::uint64_t, std::uint64_t>;
   rt::Task<void> run(Transfer& transfer);
   rt::Task<void> transfer_spans(Transfer* transfer);
   rt::CoStatus transfer_span(Transfer& transfer, cluster::ChunkSpan span);
@@ -61,7 +65,12 @@ class DataIo {
   rt::CoResult<std::size_t> write_range(OpenFile& file,
                                         std::uint64_t offset,
                                         std::span<const std::byte> from,
-                                        std::uint64_t truncation);
+                                        std::uint64_t truncation,
+                                        Stored* stored = nullptr);
+  // Asks the home of the file.
+  rt::CoResult<wire::AppendReply> ask_place(OpenFile& file,
+                                            wire::AppendRequest request,
+                                            Deadline by);
   bool read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
   [[nodiscard]] std::uint32_t max_transfer() const;
 
