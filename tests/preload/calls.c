@@ -72,6 +72,8 @@ static void show(const char* name) {
   close(fd);
 }
 
+static void wait_for(pid_t child);
+
 static void opening(void) {
   struct stat info;
   int fd = -1;
@@ -259,6 +261,49 @@ static void names(void) {
   show("link-three");
   SAY(mknod(in("node"), S_IFREG | 0644, 0));
   SAY(mknod(in("node"), S_IFREG | 0644, 0));
+}
+
+/* A file without a name: while it is open, and by a link. */
+static void unnamed(void) {
+  char text[32] = "";
+  char proc[64];
+  struct stat info;
+  int fd = -1;
+  make("file", "x");
+  SAY(open(in("none"), O_TMPFILE | O_RDWR, 0600));
+  SAY(open(in("file"), O_TMPFILE | O_RDWR, 0600));
+  SAY(open(top, O_TMPFILE | O_RDONLY, 0600));
+  WORKS(fd = open(top, O_TMPFILE | O_RDWR, 0642));
+  TRUE((fcntl(fd, F_GETFL) & O_TMPFILE) == O_TMPFILE);
+  SAY(write(fd, "unnamed", 7));
+  SAY(pread(fd, text, sizeof text, 0));
+  SAY(fstat(fd, &info));
+  printf("%s mode %o links %ld\n", text, info.st_mode, (long)info.st_nlink);
+  snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+  TRUE(readlink(proc, text, sizeof text) > 0);
+  SAY(linkat(AT_FDCWD, proc, AT_FDCWD, in("file"), AT_SYMLINK_FOLLOW));
+  SAY(linkat(AT_FDCWD, proc, AT_FDCWD, in("none/f"), AT_SYMLINK_FOLLOW));
+  SAY(linkat(AT_FDCWD, proc, AT_FDCWD, in("named"), AT_SYMLINK_FOLLOW));
+  show("named");
+  SAY(linkat(fd, "", AT_FDCWD, in("again"), AT_EMPTY_PATH));
+  SAY(fstat(fd, &info));
+  printf("links %ld\n", (long)info.st_nlink);
+  SAY(unlink(in("named")));
+  SAY(unlink(in("again")));
+  SAY(linkat(fd, "", AT_FDCWD, in("again"), AT_EMPTY_PATH));
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) { /* which makes a handle of its own of a file without a name */
+    _exit(pread(fd, text, 7, 0) == 7 && memcmp(text, "unnamed", 7) == 0 ? 0 : 1);
+  }
+  wait_for(child);
+  close(fd);
+  WORKS(fd = open(top, O_TMPFILE | O_EXCL | O_WRONLY, 0600));
+  SAY(linkat(fd, "", AT_FDCWD, in("exclusive"), AT_EMPTY_PATH));
+  close(fd);
+  FILE* stream = tmpfile();
+  TRUE(stream != NULL);
+  fclose(stream);
 }
 
 static void extended_attributes(void) {
@@ -860,6 +905,7 @@ int main(int count, char** arguments) {
       {"opening", opening},
       {"data", data},
       {"names", names},
+      {"unnamed", unnamed},
       {"attributes", attributes},
       {"extended_attributes", extended_attributes},
       {"directories", directories},
