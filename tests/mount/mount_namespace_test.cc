@@ -110,7 +110,8 @@ TEST_F(MountNamespace, AProgramThatIsNotThereLeavesNothing) {
 TEST_F(MountNamespace, WhatIsMissingIsNamed) {
   fails({"run", "--mount-namespace", "--mount", path("none"), "--", "true"},
         "benchfs run: " + path("none") +
-            ": No such file or directory; make a directory to mount on, and name it with --mount\n");
+            ": No such file or directory; make a directory to mount on, and name it with "
+            "--mount\n");
   std::vector<std::string> down = words("true");
   down.insert(down.begin(), {BENCHFS_PROGRAM, "--registry-dir", path("nobody")});
   Ended ended = Process(down, path(".")).wait(patience());
