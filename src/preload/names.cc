@@ -66,16 +66,10 @@ int make_symlink(Counter& counter, const char* target, int directory, const char
       [&](int from, const char* theirs) { return real().symlinkat(target, from, theirs); });
 }
 
-// The descriptor that a path in /proc stands for; -1: none.
-int descriptor_in(const char* path) {
-  constexpr char kOwn[] = "/proc/self/fd/";
-  bool is_one = path != nullptr && std::strncmp(path, kOwn, sizeof kOwn - 1) == 0;
-  return is_one ? std::atoi(path + sizeof kOwn - 1) : -1;
-}
-
 // readlink() of a descriptor in /proc: its file as the program knows it. 0: none of ours.
 ssize_t read_own_link(const char* path, char* buffer, std::size_t size) {
-  OpenRef open(descriptor_in(path));
+  bool is_one = path != nullptr && std::strncmp(path, "/proc/", 6) == 0;
+  OpenRef open(is_one ? own_descriptor(path) : -1);
   if (!open) {
     return 0;
   }
@@ -188,7 +182,7 @@ int make_link(Counter& counter,
               int flags) {
   bool is_empty = (flags & AT_EMPTY_PATH) != 0 && old_path != nullptr && *old_path == '\0';
   bool follows = (flags & AT_SYMLINK_FOLLOW) != 0;
-  OpenRef open(is_empty ? old_directory : follows ? descriptor_in(old_path) : -1);
+  OpenRef open(is_empty ? old_directory : follows ? own_descriptor(old_path) : -1);
   if (open && open->shared->kind != Kind::kPath) {
     return link_open(counter, *open, new_directory, new_path);
   }
@@ -274,6 +268,11 @@ int enter(const char* ours, int directory, const char* path) {
 }
 
 int change_directory_to(Counter& counter, const char* path) {
+  char text[kPathRoom];
+  if (OpenRef open{own_descriptor(path)}) {
+    to_program_path(open->shared->path, text);
+    path = text;
+  }
   return at_place(
       counter,
       AT_FDCWD,

@@ -76,7 +76,44 @@ long open_ours(const char* path, int flags, mode_t mode) {
   return fd;
 }
 
+long open_again(Description& description, int flags) {
+  if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
+    return -EEXIST;
+  }
+  const SharedState& shared = *description.shared;
+  Cluster here = cluster();
+  if (!here) {
+    return -errno;
+  }
+  if ((flags & O_PATH) != 0) {
+    int fd = install(here, nullptr, Kind::kPath, shared.inode, flags, shared.path);
+    return fd < 0 ? -errno : fd;
+  }
+  constexpr int kForNames = O_CREAT | O_EXCL | O_NOFOLLOW | (O_TMPFILE & ~O_DIRECTORY);
+  benchfs_file_t* file =
+      here.api->open_inode(here.context, shared.inode, flags & kApiFlags & ~kForNames);
+  if (file == nullptr) {
+    return -errno;
+  }
+  benchfs_stat_t stat{};
+  here.api->last_stat(file, &stat);
+  Kind kind = S_ISDIR(stat.st_mode) ? Kind::kDirectory : Kind::kFile;
+  int fd = install(here, file, kind, shared.inode, flags & ~(O_CREAT | O_EXCL), shared.path);
+  if (fd < 0) {
+    return -errno;
+  }
+  sync_streams(fd);
+  return fd;
+}
+
 int open_any(Counter& counter, int directory, const char* path, int flags, mode_t mode) {
+  if ((flags & O_NOFOLLOW) == 0) {
+    if (OpenRef open{own_descriptor(path)}) {
+      Errno keep;
+      counter.served();
+      return static_cast<int>(keep.finish(open_again(*open, flags)));
+    }
+  }
   Follow follow = (flags & O_NOFOLLOW) != 0 || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)
                       ? Follow::kNo
                       : Follow::kYes;
