@@ -68,11 +68,8 @@ int make_symlink(Counter& counter, const char* target, int directory, const char
 
 // readlink() of a descriptor in /proc: its file as the program knows it. 0: none of ours.
 ssize_t read_own_link(const char* path, char* buffer, std::size_t size) {
-  constexpr char kOwn[] = "/proc/self/fd/";
-  if (path == nullptr || std::strncmp(path, kOwn, sizeof kOwn - 1) != 0) {
-    return 0;
-  }
-  OpenRef open(std::atoi(path + sizeof kOwn - 1));
+  bool is_one = path != nullptr && std::strncmp(path, "/proc/", 6) == 0;
+  OpenRef open(is_one ? own_descriptor(path) : -1);
   if (!open) {
     return 0;
   }
@@ -150,12 +147,45 @@ int rename_name(Counter& counter,
   return counter.refuse(EXDEV);
 }
 
+// Gives an open file one more name.
+int link_open(Counter& counter, Description& description, int new_directory, const char* new_path) {
+  Errno keep;
+  Place to;
+  find_place(new_directory, new_path, to);
+  if (to.error != 0) {
+    return fail_with(to.error);
+  }
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return -1;
+  }
+  int error = -EREMOTE;
+  if (to.is_ours) {
+    error = handle->linkat(handle.file, "", handle.file, to.path, AT_EMPTY_PATH);
+  }
+  if (error == -EREMOTE) {
+    resolve_by_walk(new_directory, new_path, Follow::kNo, to);
+    if (!to.is_ours) {
+      return counter.refuse(EXDEV);
+    }
+    error = handle->linkat(handle.file, "", handle.file, to.path, AT_EMPTY_PATH);
+  }
+  counter.served();
+  return keep.finish(error);
+}
+
 int make_link(Counter& counter,
               int old_directory,
               const char* old_path,
               int new_directory,
               const char* new_path,
               int flags) {
+  bool is_empty = (flags & AT_EMPTY_PATH) != 0 && old_path != nullptr && *old_path == '\0';
+  bool follows = (flags & AT_SYMLINK_FOLLOW) != 0;
+  OpenRef open(is_empty ? old_directory : follows ? own_descriptor(old_path) : -1);
+  if (open && open->shared->kind != Kind::kPath) {
+    return link_open(counter, *open, new_directory, new_path);
+  }
   Place from;
   Place to;
   find_place(old_directory, old_path, from);
@@ -170,7 +200,7 @@ int make_link(Counter& counter,
   if (!from.is_ours || !to.is_ours) {
     return counter.refuse(EXDEV);
   }
-  if ((flags & ~AT_SYMLINK_FOLLOW) != 0) {
+  if ((flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) != 0) {
     return counter.refuse(EINVAL);
   }
   Errno keep;
@@ -238,6 +268,11 @@ int enter(const char* ours, int directory, const char* path) {
 }
 
 int change_directory_to(Counter& counter, const char* path) {
+  char text[kPathRoom];
+  if (OpenRef open{own_descriptor(path)}) {
+    to_program_path(open->shared->path, text);
+    path = text;
+  }
   return at_place(
       counter,
       AT_FDCWD,

@@ -120,6 +120,8 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return names_->entries().lookup(request);
     case wire::Opcode::kOpen:
       return names_->entries().open(request);
+    case wire::Opcode::kOpenUnnamed:
+      return names_->entries().open_unnamed(request);
     case wire::Opcode::kMkdir:
       return names_->entries().mkdir(request);
     case wire::Opcode::kLink:

@@ -219,6 +219,7 @@ enum OpenFlags : std::uint32_t {
   kOpenAppend = 1U << 5,
   kOpenNoFollow = 1U << 6,
   kOpenDirectory = 1U << 7,
+  kOpenUnlinked = 1U << 8,  // OpenInode: also a file without a name that somebody has open
 };
 
 // Opens or creates. A regular file whose inode is here is registered as open by this client; a
@@ -243,6 +244,20 @@ struct OpenInodeRequest : Message<Opcode::kOpenInode, EntryReply> {
   std::uint32_t padding = 0;
   std::uint64_t open_number = 0;
 };
+
+// Makes a file without a name on the receiving shard, whichever that is, and opens it. It ends with
+// its last open, unless a Link names it; with kOpenExclusive nothing can.
+struct OpenUnnamedRequest : Message<Opcode::kOpenUnnamed, EntryReply> {
+  std::uint64_t parent = 0;  // the directory in which it was asked for
+  std::uint32_t flags = 0;   // OpenFlags
+  std::uint32_t mode = 0;    // permission bits
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t chunk_bytes = 0;  // 0 = the file system's
+  std::uint32_t padding = 0;
+  std::uint64_t open_number = 0;
+};
+static_assert(sizeof(OpenUnnamedRequest) == 40);
 
 // Everything written to the file so far is made durable: the home asks the shards that it knows to
 // hold bytes. The reply holds the exact attributes.
@@ -282,8 +297,8 @@ struct SymlinkRequest : Message<Opcode::kSymlink, EntryReply> {  // data part: t
   std::uint32_t padding = 0;
 };
 
-// One more name of an inode that has one. The entry comes back remote when the inode does not live
-// with it.
+// One more name of an inode that has one, or the first of a file made without. The entry comes back
+// remote when the inode does not live with it.
 struct LinkRequest : Message<Opcode::kLink, EntryReply> {
   std::uint64_t inode = 0;
   std::uint64_t parent = 0;
@@ -588,7 +603,8 @@ struct LinkInodeRequest : Message<Opcode::kLinkInode, EntryReply> {
 
 // Sent to an inode's home when a name of it went away elsewhere.
 enum ForgetInodeFlags : std::uint32_t {
-  kForgetLink = 1U << 0,  // takes the LinkInode with this ticket back, or rules it out
+  kForgetLink = 1U << 0,    // takes the LinkInode with this ticket back, or rules it out
+  kForgetUnmade = 1U << 1,  // the name was counted, but never made
 };
 struct ForgetInodeRequest : Message<Opcode::kForgetInode, NoReply> {
   std::uint64_t inode = 0;

@@ -58,6 +58,8 @@ std::string_view to_string(Opcode opcode) {
       return "readlink";
     case Opcode::kOpenInode:
       return "open inode";
+    case Opcode::kOpenUnnamed:
+      return "open unnamed";
     case Opcode::kAppend:
       return "append";
     case Opcode::kFsync:

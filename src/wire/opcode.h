@@ -42,6 +42,7 @@ enum class Opcode : std::uint16_t {
   kLock = 61,
   kGetXattr = 63,
   kSetXattr = 64,
+  kOpenUnnamed = 65,  // a new file without a name
 
   // Benchmarks and administration.
   kShutdown = 25,
@@ -137,6 +138,7 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kSetXattr:
     case Opcode::kOpen:
     case Opcode::kOpenInode:
+    case Opcode::kOpenUnnamed:
     case Opcode::kAppend:
     case Opcode::kMkdir:
     case Opcode::kUnlink:

@@ -37,7 +37,7 @@ static_assert(SlotWord::is_always_lock_free && sizeof(SlotWord) == 8);
 // A cache line each: another slot's writer disturbs no reader.
 inline constexpr std::size_t kSlotStateBytes = 64;
 // Slots that are published; those beyond are reached by requests only.
-inline constexpr std::uint32_t kMaxPublishedSlots = 1U << 22;
+inline constexpr std::uint32_t kMaxPublishedSlots = 1U << 20;
 // Fills that a program has under way at one shard.
 inline constexpr std::uint32_t kMaxLoans = 64;
 inline constexpr std::size_t kSlotStatesBytes = kSlotStateBytes * kMaxPublishedSlots;

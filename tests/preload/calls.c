@@ -72,6 +72,8 @@ static void show(const char* name) {
   close(fd);
 }
 
+static void wait_for(pid_t child);
+
 static void opening(void) {
   struct stat info;
   int fd = -1;
@@ -259,6 +261,116 @@ static void names(void) {
   show("link-three");
   SAY(mknod(in("node"), S_IFREG | 0644, 0));
   SAY(mknod(in("node"), S_IFREG | 0644, 0));
+}
+
+/* A file without a name: while it is open, and by a link. */
+static void unnamed(void) {
+  char text[32] = "";
+  char proc[64];
+  struct stat info;
+  int fd = -1;
+  make("file", "x");
+  SAY(open(in("none"), O_TMPFILE | O_RDWR, 0600));
+  SAY(open(in("file"), O_TMPFILE | O_RDWR, 0600));
+  SAY(open(top, O_TMPFILE | O_RDONLY, 0600));
+  WORKS(fd = open(top, O_TMPFILE | O_RDWR, 0642));
+  TRUE((fcntl(fd, F_GETFL) & O_TMPFILE) == O_TMPFILE);
+  SAY(write(fd, "unnamed", 7));
+  SAY(pread(fd, text, sizeof text, 0));
+  SAY(fstat(fd, &info));
+  printf("%s mode %o links %ld\n", text, info.st_mode, (long)info.st_nlink);
+  snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+  TRUE(readlink(proc, text, sizeof text) > 0);
+  SAY(linkat(AT_FDCWD, proc, AT_FDCWD, in("file"), AT_SYMLINK_FOLLOW));
+  SAY(linkat(AT_FDCWD, proc, AT_FDCWD, in("none/f"), AT_SYMLINK_FOLLOW));
+  SAY(linkat(AT_FDCWD, proc, AT_FDCWD, in("named"), AT_SYMLINK_FOLLOW));
+  show("named");
+  SAY(linkat(fd, "", AT_FDCWD, in("again"), AT_EMPTY_PATH));
+  SAY(fstat(fd, &info));
+  printf("links %ld\n", (long)info.st_nlink);
+  SAY(unlink(in("named")));
+  SAY(unlink(in("again")));
+  SAY(linkat(fd, "", AT_FDCWD, in("again"), AT_EMPTY_PATH));
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) { /* which makes a handle of its own of a file without a name */
+    _exit(pread(fd, text, 7, 0) == 7 && memcmp(text, "unnamed", 7) == 0 ? 0 : 1);
+  }
+  wait_for(child);
+  close(fd);
+  WORKS(fd = open(top, O_TMPFILE | O_EXCL | O_WRONLY, 0600));
+  SAY(linkat(fd, "", AT_FDCWD, in("exclusive"), AT_EMPTY_PATH));
+  close(fd);
+  FILE* stream = tmpfile();
+  TRUE(stream != NULL);
+  fclose(stream);
+}
+
+/* A descriptor by its name in /proc and /dev: an open file of its own. */
+static void by_descriptor(void) {
+  char text[32] = "";
+  char paths[3][64];
+  struct stat info;
+  make("through", "text");
+  int fd = open(in("through"), O_RDWR);
+  SAY(read(fd, text, 2));
+  snprintf(paths[0], sizeof paths[0], "/proc/self/fd/%d", fd);
+  snprintf(paths[1], sizeof paths[1], "/dev/fd/%d", fd);
+  snprintf(paths[2], sizeof paths[2], "/proc/%d/fd/%d", (int)getpid(), fd);
+  for (int i = 0; i < 3; ++i) {
+    int again = -1;
+    WORKS(again = open(paths[i], O_RDWR));
+    memset(text, 0, sizeof text);
+    SAY(read(again, text, sizeof text));
+    printf("%s\n", text);
+    close(again);
+    FILE* stream = fopen(paths[i], "r");
+    TRUE(stream != NULL && fgets(text, sizeof text, stream) != NULL);
+    printf("%s\n", text);
+    if (stream != NULL) {
+      fclose(stream);
+    }
+    SAY(stat(paths[i], &info));
+    printf("size %ld\n", (long)info.st_size);
+    SAY(access(paths[i], R_OK));
+    SAY(chmod(paths[i], 0600 + i));
+    SAY(open(paths[i], O_RDWR | O_CREAT | O_EXCL, 0600));
+    SAY(open(paths[i], O_RDONLY | O_DIRECTORY));
+  }
+  SAY(open(paths[0], O_RDONLY | O_NOFOLLOW));
+  SAY(lseek(fd, 0, SEEK_CUR));
+  SAY(unlink(in("through")));
+  int again = -1;
+  WORKS(again = open(paths[0], O_WRONLY | O_TRUNC));
+  SAY(write(again, "new", 3));
+  close(again);
+  SAY(stat(paths[0], &info));
+  printf("size %ld links %ld\n", (long)info.st_size, (long)info.st_nlink);
+  close(fd);
+  SAY(open(paths[0], O_RDONLY));
+  fd = open(top, O_RDONLY | O_DIRECTORY);
+  snprintf(paths[0], sizeof paths[0], "/proc/self/fd/%d", fd);
+  int before = open(".", O_RDONLY | O_DIRECTORY);
+  SAY(chdir(paths[0]));
+  SAY(stat("input", &info));
+  SAY(fchdir(before));
+  close(before);
+  DIR* stream = opendir(paths[0]);
+  TRUE(stream != NULL && readdir(stream) != NULL);
+  if (stream != NULL) {
+    closedir(stream);
+  }
+  close(fd);
+  /* The standard streams. */
+  make("input", "from stdin\n");
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    dup2(open(in("input"), O_RDONLY), 0);
+    execl("/bin/cat", "cat", "/dev/stdin", (char*)NULL);
+    _exit(1);
+  }
+  wait_for(child);
 }
 
 static void extended_attributes(void) {
@@ -860,6 +972,8 @@ int main(int count, char** arguments) {
       {"opening", opening},
       {"data", data},
       {"names", names},
+      {"unnamed", unnamed},
+      {"by descriptor", by_descriptor},
       {"attributes", attributes},
       {"extended_attributes", extended_attributes},
       {"directories", directories},

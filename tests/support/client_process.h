@@ -4,7 +4,7 @@
 //   std::int64_t file = a.call("open /x bc").result;
 //   a.call(fmt::format("pwrite {} 0 100 a", file));       // 100 bytes 'a' at 0
 //
-// Operations: open PATH FLAGS (of r w b c x t a d; result: a number for the others), close FILE,
+// Operations: open PATH FLAGS (of r w b c x t a d u; result: a number for the others), close FILE,
 // pwrite FILE OFFSET SIZE BYTE, halting-pwrite FILE OFFSET SIZE BYTE (the process stops itself when
 // half of the bytes have been looked at), append FILE SIZE BYTE, pread FILE OFFSET SIZE (details "a*100
 // 0*28"), fsync FILE, fstat FILE (details: size), ftruncate FILE SIZE, stat PATH (details: size),

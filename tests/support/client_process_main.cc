@@ -68,7 +68,8 @@ class Interpreter {
                                                {'x', O_EXCL},
                                                {'t', O_TRUNC},
                                                {'a', O_APPEND},
-                                               {'d', O_DIRECTORY}};
+                                               {'d', O_DIRECTORY},
+                                               {'u', O_TMPFILE}};
     int flags = 0;
     for (char letter : text) {
       flags |= kFlags.at(letter);
