@@ -226,6 +226,10 @@ static void names(void) {
   SAY(rename(in("d/one"), in("d/two")));
   SAY(rename(in("d/one"), in("d/three")));
   SAY(renameat(fd, "two", fd, "one"));
+  SAY(rename(in("d/one"), ""));
+  SAY(rename("", in("d/one")));
+  SAY(link(in("d/one"), ""));
+  SAY(link("", in("d/three")));
   make("d/other", "2");
   SAY(renameat2(fd, "one", fd, "other", RENAME_NOREPLACE));
   SAY(renameat2(fd, "other", fd, "one", RENAME_EXCHANGE));
