@@ -8,20 +8,26 @@
 #include <cstring>
 #include <string>
 
+#include "doors/call.h"
 #include "doors/frames.h"
-#include "model/call.h"
 
-int main(int argc, char** argv) {
-  using namespace benchfs::test;
-  if (argc < 2) {
-    return 2;
-  }
+namespace benchfs::test {
+namespace {
+
+int serve(const std::string& root) {
   umask(0);
-  SystemDoor door(argv[1]);
+  SystemDoor door(root);
   while (std::optional<std::string> asked = receive_frame(STDIN_FILENO)) {
     if (!send_frame(STDOUT_FILENO, encode(apply(door, decode_call(*asked))))) {
       return 1;
     }
   }
   return 0;
+}
+
+}  // namespace
+}  // namespace benchfs::test
+
+int main(int argc, char** argv) {
+  return argc < 2 ? 2 : benchfs::test::serve(argv[1]);
 }

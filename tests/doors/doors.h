@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "model/call.h"
+#include "doors/call.h"
 #include "system/process.h"
 
 namespace benchfs::test {

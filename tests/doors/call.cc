@@ -1,4 +1,4 @@
-#include "model/call.h"
+#include "doors/call.h"
 
 #include <cstring>
 
