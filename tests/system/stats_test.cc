@@ -43,7 +43,7 @@ TEST_F(Stats, ShowWhatAClientDidInEveryFormat) {
   std::uint64_t bytes = 0;
   std::uint64_t errors = 0;
   for (const json& server : seen["servers"]) {
-    const json& write = operation_of(server["stats"], "write_chunk");
+    const json& write = operation_of(server["stats"], write_operation());
     ASSERT_TRUE(write.is_object()) << server.dump();
     EXPECT_GT(write["stages"]["served"]["count"], 0);
     bytes += write["bytes_in"].get<std::uint64_t>();
@@ -55,7 +55,8 @@ TEST_F(Stats, ShowWhatAClientDidInEveryFormat) {
   ended = benchfs({"stats", "--prometheus", "--timeout", "10"});
   EXPECT_EQ(ended.exit_code, 0) << ended.err;
   EXPECT_EQ(ended.out.find("# HELP benchfs_up "), 0U) << ended.out;
-  EXPECT_NE(ended.out.find(R"(benchfs_requests_total{node="node_1",shard="1",op="write_chunk"})"),
+  EXPECT_NE(ended.out.find(fmt::format(
+                R"(benchfs_requests_total{{node="node_1",shard="1",op="{}"}})", write_operation())),
             std::string::npos)
       << ended.out;
 
@@ -63,7 +64,7 @@ TEST_F(Stats, ShowWhatAClientDidInEveryFormat) {
   EXPECT_EQ(ended.exit_code, 0) << ended.err;
   EXPECT_EQ(ended.out.find("node_1 (shard 1, "), 0U) << ended.out;
   EXPECT_EQ(ended.out.find("node_0"), std::string::npos) << ended.out;
-  EXPECT_NE(ended.out.find("write_chunk"), std::string::npos) << ended.out;
+  EXPECT_NE(ended.out.find(write_operation()), std::string::npos) << ended.out;
 
   ended = benchfs({"stats", "--server", "node_7"});
   EXPECT_EQ(ended.exit_code, 1);

@@ -180,12 +180,14 @@ rt::Task<void> ChunkService::end_fill(rpc::Request& request) {
     std::unique_ptr<link::Loan> loan = std::exchange(*place, nullptr);
     if ((body.flags & wire::kFillGivenUp) == 0) {
       auto& fill = static_cast<Fill&>(*loan);
+      std::size_t bytes = fill.lease.bytes().size();
       Status stored =
           co_await store(std::move(fill.write), std::move(fill.lease), request.deadline());
       bool is_overtaken = !stored && stored.error().code == Errc::kBusy;
       if (!is_overtaken) {
         BENCHFS_SERVE_TRY_VOID(request, std::move(stored));
         reply.is_stored = 1;
+        request.trace().count_bytes_in(bytes);
       }
     }
   }
