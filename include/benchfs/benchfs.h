@@ -125,17 +125,19 @@ int benchfs_finalize(benchfs_context_t* context) BENCHFS_NOEXCEPT;
 
 /* Opens a file or directory. `flags` are those of open(2): O_RDONLY, O_WRONLY or O_RDWR, with
    O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_NOFOLLOW, O_DIRECTORY, O_SYNC, O_DSYNC. O_CLOEXEC,
-   O_DIRECT, O_LARGEFILE, O_NOATIME, O_NOCTTY and O_NONBLOCK are accepted and have no effect. Any
-   other flag is refused with EINVAL. `mode` holds the permission bits of a new file. A directory
+   O_DIRECT, O_LARGEFILE, O_NOATIME, O_NOCTTY and O_NONBLOCK are accepted and have no effect.
+   O_TMPFILE with O_WRONLY or O_RDWR makes a file without a name in the directory `path`: it ends
+   with its last handle, unless benchfs_linkat() names it, which O_EXCL forbids. Any other flag is
+   refused with EINVAL. `mode` holds the permission bits of a new file. A directory
    can be opened with O_RDONLY, for benchfs_fstat(). O_TRUNC cuts a regular file even with O_RDONLY,
    and fails with EISDIR for a directory. O_CREAT | O_EXCL succeeds for exactly one of many callers,
    on whatever node. */
 benchfs_file_t* benchfs_open(benchfs_context_t* context, const char* path, int flags, mode_t mode)
     BENCHFS_NOEXCEPT;
 
-/* Opens the file or directory with this inode number (st_ino), wherever it has been renamed to.
-   `flags` may not contain O_CREAT or O_EXCL. ESTALE or ENOENT when it does not exist any more or
-   has lost its name; ELOOP for a symbolic link. */
+/* Opens the file or directory with this inode number (st_ino), wherever it has been renamed to, also
+   a file that has no name but is open somewhere. `flags` may not contain O_CREAT, O_EXCL or
+   O_TMPFILE. ESTALE or ENOENT when it does not exist any more; ELOOP for a symbolic link. */
 benchfs_file_t* benchfs_open_inode(benchfs_context_t* context,
                                    uint64_t ino,
                                    int flags) BENCHFS_NOEXCEPT;
@@ -399,6 +401,53 @@ ssize_t benchfs_readdir(benchfs_context_t* context,
                         void* arg) BENCHFS_NOEXCEPT;
 /* The same for a directory that was opened. One that has been removed has no entries. */
 ssize_t benchfs_freaddir(benchfs_file_t* file, benchfs_filler_t filler, void* arg) BENCHFS_NOEXCEPT;
+
+/* --- Paths in an open directory --------------------------------------------------------------- */
+
+/* The functions of POSIX whose names end in "at". A relative path begins at `directory`, wherever
+   that has been renamed to: -ENOTDIR if it is another file, -ENOENT if it was removed. An absolute
+   path begins at the root. There is no AT_FDCWD: open "/". Flags other than those named here are
+   refused with -EINVAL. AT_EMPTY_PATH with the path "" means what `directory`, which may be any
+   open file then, is a handle of. */
+
+benchfs_file_t* benchfs_openat(benchfs_file_t* directory, const char* path, int flags, mode_t mode)
+    BENCHFS_NOEXCEPT;
+/* `flags`: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_NO_AUTOMOUNT. */
+int benchfs_fstatat(benchfs_file_t* directory, const char* path, benchfs_stat_t* out, int flags)
+    BENCHFS_NOEXCEPT;
+int benchfs_mkdirat(benchfs_file_t* directory, const char* path, mode_t mode) BENCHFS_NOEXCEPT;
+/* `flags`: 0, or AT_REMOVEDIR for a directory. */
+int benchfs_unlinkat(benchfs_file_t* directory, const char* path, int flags) BENCHFS_NOEXCEPT;
+/* `flags`: as benchfs_rename2(). -EXDEV: the directories belong to two contexts. */
+int benchfs_renameat2(benchfs_file_t* old_directory,
+                      const char* old_path,
+                      benchfs_file_t* new_directory,
+                      const char* new_path,
+                      unsigned flags) BENCHFS_NOEXCEPT;
+/* `flags`: AT_SYMLINK_FOLLOW, AT_EMPTY_PATH. With the latter a file that was opened with O_TMPFILE
+   gets its first name:
+       benchfs_linkat(file, "", directory, "result", AT_EMPTY_PATH);
+   -ENOENT: the file has lost its last name, or was opened with O_TMPFILE | O_EXCL. */
+int benchfs_linkat(benchfs_file_t* old_directory,
+                   const char* old_path,
+                   benchfs_file_t* new_directory,
+                   const char* new_path,
+                   int flags) BENCHFS_NOEXCEPT;
+int benchfs_symlinkat(const char* target,
+                      benchfs_file_t* directory,
+                      const char* path) BENCHFS_NOEXCEPT;
+ssize_t benchfs_readlinkat(benchfs_file_t* directory, const char* path, char* buffer, size_t size)
+    BENCHFS_NOEXCEPT;
+/* Here and below `flags`: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH. -EOPNOTSUPP: a symbolic link itself
+   has no permissions. */
+int benchfs_fchmodat(benchfs_file_t* directory, const char* path, mode_t mode, int flags)
+    BENCHFS_NOEXCEPT;
+int benchfs_fchownat(benchfs_file_t* directory, const char* path, uid_t uid, gid_t gid, int flags)
+    BENCHFS_NOEXCEPT;
+int benchfs_utimensat(benchfs_file_t* directory,
+                      const char* path,
+                      const struct timespec times[2],
+                      int flags) BENCHFS_NOEXCEPT;
 
 /* --- The whole file system -------------------------------------------------------------------- */
 

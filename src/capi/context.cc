@@ -44,6 +44,12 @@ Result<std::string> to_path(const char* path) {
   return std::string(path);
 }
 
+Result<client::Path> to_path(const benchfs_file* directory, const char* path) {
+  BENCHFS_TRY_VOID(check(directory));
+  BENCHFS_TRY(std::string text, to_path(path));
+  return client::Path::at(*directory->open_file, std::move(text));
+}
+
 namespace {
 
 // The first fields are there since the first version.

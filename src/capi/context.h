@@ -37,6 +37,8 @@ Status check(const benchfs_file* file);
 
 // EINVAL for a null path.
 Result<std::string> to_path(const char* path);
+// The path, which begins at the directory unless it is absolute. Also EBADF, ENOTDIR.
+Result<client::Path> to_path(const benchfs_file* directory, const char* path);
 
 template <typename T>
 Result<T> run(benchfs_context* context, rt::CoResult<T> task) {

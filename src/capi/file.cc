@@ -15,28 +15,36 @@
 namespace benchfs::capi {
 namespace {
 
-Result<benchfs_file_t*> open(benchfs_context* context, const char* path, int flags, mode_t mode) {
-  BENCHFS_TRY_VOID(check(context));
-  BENCHFS_TRY(std::string name, to_path(path));
+Result<benchfs_file_t*> open(benchfs_context* context, client::Path path, int flags, mode_t mode) {
   BENCHFS_TRY(OpenMode open_mode, parse_open_flags(flags));
   auto file = std::make_unique<benchfs_file>();
   file->context = context;
   file->is_synchronous = open_mode.is_synchronous;
   client::FileSystem& fs = context->client->fs();
-  file->path = name;
+  file->path = path.text;
+  mode &= 07777;
   BENCHFS_TRY(
       file->open_file,
-      run(context, fs.open(std::move(name), open_mode.flags, mode & 07777, context->chunk_bytes)));
+      run(context,
+          open_mode.is_unnamed
+              ? fs.open_unnamed(std::move(path), open_mode.flags, mode, context->chunk_bytes)
+              : fs.open(std::move(path), open_mode.flags, mode, context->chunk_bytes)));
   std::lock_guard lock(context->mutex);
   context->files.insert(file.get());
   return file.release();
 }
 
+Result<benchfs_file_t*> open(benchfs_context* context, const char* path, int flags, mode_t mode) {
+  BENCHFS_TRY_VOID(check(context));
+  BENCHFS_TRY(std::string name, to_path(path));
+  return open(context, client::Path(std::move(name)), flags, mode);
+}
+
 Result<benchfs_file_t*> open_inode(benchfs_context* context, uint64_t ino, int flags) {
   BENCHFS_TRY_VOID(check(context));
   BENCHFS_TRY(OpenMode open_mode, parse_open_flags(flags));
-  if ((flags & (O_CREAT | O_EXCL)) != 0) {
-    return fail_errno(EINVAL, "O_CREAT and O_EXCL need a name");
+  if ((flags & (O_CREAT | O_EXCL)) != 0 || open_mode.is_unnamed) {
+    return fail_errno(EINVAL, "O_CREAT and O_EXCL need a name, O_TMPFILE a directory");
   }
   auto file = std::make_unique<benchfs_file>();
   file->context = context;
@@ -204,6 +212,16 @@ benchfs_file_t* benchfs_create(benchfs_context_t* context,
                                int flags,
                                mode_t mode) noexcept {
   return capi::open_for("create", context, path, flags | O_CREAT, mode);
+}
+
+benchfs_file_t* benchfs_openat(benchfs_file_t* directory,
+                               const char* path,
+                               int flags,
+                               mode_t mode) noexcept {
+  return capi::answer_pointer({"openat", path}, [&]() -> Result<benchfs_file_t*> {
+    BENCHFS_TRY(benchfs::client::Path name, capi::to_path(directory, path));
+    return capi::open(directory->context, std::move(name), flags, mode);
+  });
 }
 
 int benchfs_close(benchfs_file_t* file) noexcept {

@@ -8,6 +8,7 @@
 #include "capi/context.h"
 #include "capi/inside.h"
 #include "capi/last_error.h"
+#include "capi/names.h"
 #include "client/linux_flags.h"
 #include "wire/limits.h"
 
@@ -27,6 +28,10 @@ auto with_path(benchfs_context* context, const char* path, Body&& body)
   return run(context, body(context->client->fs(), std::move(name)));
 }
 
+Status require(const void* pointer) {
+  return pointer != nullptr ? Status{} : Status(fail_errno(EINVAL, "an argument is NULL"));
+}
+
 template <typename T>
 Status drop_value(Result<T> result) {
   BENCHFS_TRY_VOID(std::move(result));
@@ -39,13 +44,13 @@ Result<wire::Attr> stat(benchfs_context* context, const char* path) {
   });
 }
 
-Status set_attr(benchfs_context* context,
-                const char* path,
-                const wire::SetAttrRequest& request,
-                bool follow = true) {
-  return drop_value(with_path(context, path, [&](client::FileSystem& fs, std::string name) {
-    return fs.set_attr(std::move(name), request, follow);
-  }));
+Status set_attr_of(benchfs_context* context,
+                   const char* path,
+                   const wire::SetAttrRequest& request,
+                   bool follow = true) {
+  BENCHFS_TRY_VOID(check(context));
+  BENCHFS_TRY(std::string name, to_path(path));
+  return capi::set_attr(context, client::Path(std::move(name)), request, follow);
 }
 
 int change_owner(const char* operation,
@@ -53,7 +58,8 @@ int change_owner(const char* operation,
                  const char* path,
                  const wire::SetAttrRequest& request,
                  bool follow) noexcept {
-  return answer<int>({operation, path}, [&] { return set_attr(context, path, request, follow); });
+  return answer<int>({operation, path},
+                     [&] { return set_attr_of(context, path, request, follow); });
 }
 
 int change_times(const char* operation,
@@ -66,12 +72,8 @@ int change_times(const char* operation,
     if (request.mask == 0) {
       return check(context);  // as utimensat(2): nothing to do, whatever the path
     }
-    return set_attr(context, path, request, follow);
+    return set_attr_of(context, path, request, follow);
   });
-}
-
-Status require(const void* pointer) {
-  return pointer != nullptr ? Status{} : Status(fail_errno(EINVAL, "an argument is NULL"));
 }
 
 Status require_filler(benchfs_filler_t filler) {
@@ -113,6 +115,37 @@ int remove_file(const char* operation, benchfs_context* context, const char* pat
 }
 
 }  // namespace
+
+Status set_attr(benchfs_context* context,
+                client::Path path,
+                const wire::SetAttrRequest& request,
+                bool follow) {
+  return drop_value(run(context, context->client->fs().set_attr(std::move(path), request, follow)));
+}
+
+Status rename(benchfs_context* context, client::Path from, client::Path to, unsigned flags) {
+  if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE) {
+    return fail_errno(EINVAL, "rename flags: not one of RENAME_NOREPLACE and RENAME_EXCHANGE");
+  }
+  return run(
+      context,
+      context->client->fs().rename(std::move(from), std::move(to), client::rename_flags(flags)));
+}
+
+Result<std::size_t> readlink(benchfs_context* context,
+                             client::Path path,
+                             char* buffer,
+                             std::size_t size) {
+  BENCHFS_TRY_VOID(require(buffer));
+  if (size == 0) {
+    return fail_errno(EINVAL, "no room for the target");
+  }
+  BENCHFS_TRY(std::string target, run(context, context->client->fs().readlink(std::move(path))));
+  std::size_t bytes = std::min(size, target.size());
+  std::memcpy(buffer, target.data(), bytes);
+  return bytes;
+}
+
 }  // namespace benchfs::capi
 
 using benchfs::Result;
@@ -166,13 +199,13 @@ int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size)
     wire::SetAttrRequest request;
     request.mask = wire::kSetSize;
     request.size = static_cast<std::uint64_t>(size);
-    return capi::set_attr(context, path, request);
+    return capi::set_attr_of(context, path, request);
   });
 }
 
 int benchfs_chmod(benchfs_context_t* context, const char* path, mode_t mode) noexcept {
-  return capi::answer<int>({"chmod", path},
-                           [&] { return capi::set_attr(context, path, capi::mode_request(mode)); });
+  return capi::answer<int>(
+      {"chmod", path}, [&] { return capi::set_attr_of(context, path, capi::mode_request(mode)); });
 }
 
 int benchfs_chown(benchfs_context_t* context, const char* path, uid_t uid, gid_t gid) noexcept {
@@ -225,14 +258,10 @@ int benchfs_rename2(benchfs_context_t* context,
                     const char* new_path,
                     unsigned flags) noexcept {
   return capi::answer<int>({"rename", old_path, new_path}, [&]() -> Status {
-    if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE) {
-      return benchfs::fail_errno(EINVAL,
-                                 "rename flags: not one of RENAME_NOREPLACE and RENAME_EXCHANGE");
-    }
+    BENCHFS_TRY_VOID(capi::check(context));
+    BENCHFS_TRY(std::string from, capi::to_path(old_path));
     BENCHFS_TRY(std::string to, capi::to_path(new_path));
-    return capi::with_path(context, old_path, [&](FileSystem& fs, std::string from) {
-      return fs.rename(std::move(from), std::move(to), benchfs::client::rename_flags(flags));
-    });
+    return capi::rename(context, std::move(from), std::move(to), flags);
   });
 }
 
@@ -259,17 +288,9 @@ ssize_t benchfs_readlink(benchfs_context_t* context,
                          char* buffer,
                          size_t size) noexcept {
   return capi::answer<ssize_t>({"readlink", path}, [&]() -> Result<std::size_t> {
-    BENCHFS_TRY_VOID(capi::require(buffer));
-    if (size == 0) {
-      return benchfs::fail_errno(EINVAL, "no room for the target");
-    }
-    BENCHFS_TRY(std::string target,
-                capi::with_path(context, path, [](FileSystem& fs, std::string name) {
-                  return fs.readlink(std::move(name));
-                }));
-    std::size_t bytes = std::min(size, target.size());
-    std::memcpy(buffer, target.data(), bytes);
-    return bytes;
+    BENCHFS_TRY_VOID(capi::check(context));
+    BENCHFS_TRY(std::string name, capi::to_path(path));
+    return capi::readlink(context, std::move(name), buffer, size);
   });
 }
 

@@ -46,6 +46,13 @@ Result<OpenMode> parse_open_flags(int flags) {
   OpenMode mode;
   BENCHFS_TRY(mode.flags, access_flags(flags));
   int rest = flags & ~(O_ACCMODE | kWithoutEffect | O_SYNC | O_DSYNC);
+  mode.is_unnamed = (flags & O_TMPFILE) == O_TMPFILE;
+  if (mode.is_unnamed) {
+    rest &= ~O_TMPFILE;
+    if ((flags & O_CREAT) != 0 || (flags & O_ACCMODE) == O_RDONLY) {
+      return fail_errno(EINVAL, "open flags: O_TMPFILE needs O_WRONLY or O_RDWR, and no O_CREAT");
+    }
+  }
   for (const Translation& known : kTranslations) {
     if ((rest & known.posix) != 0) {
       mode.flags |= known.ours;

@@ -9,6 +9,7 @@ namespace benchfs::capi {
 
 struct OpenMode {
   std::uint32_t flags = 0;  // wire::OpenFlags
+  bool is_unnamed = false;  // O_TMPFILE
   bool is_synchronous = false;
 };
 

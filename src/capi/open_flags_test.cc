@@ -41,13 +41,20 @@ TEST(OpenFlags, SynchronousFilesAreMarked) {
   EXPECT_FALSE(parse_open_flags(O_WRONLY)->is_synchronous);
 }
 
+TEST(OpenFlags, AFileWithoutANameIsForWriting) {
+  EXPECT_TRUE(parse_open_flags(O_TMPFILE | O_RDWR)->is_unnamed);
+  EXPECT_EQ(flags_of(O_TMPFILE | O_WRONLY | O_EXCL), wire::kOpenWrite | wire::kOpenExclusive);
+  EXPECT_FALSE(parse_open_flags(O_DIRECTORY)->is_unnamed);
+  EXPECT_EQ(parse_open_flags(O_TMPFILE).error().to_errno(), EINVAL);
+  EXPECT_EQ(parse_open_flags(O_TMPFILE | O_RDWR | O_CREAT).error().to_errno(), EINVAL);
+}
+
 TEST(OpenFlags, UnsupportedFlagsAreRefusedByNumber) {
   Result<OpenMode> path_only = parse_open_flags(O_PATH);
   ASSERT_FALSE(path_only.has_value());
   EXPECT_EQ(path_only.error().to_errno(), EINVAL);
   EXPECT_NE(path_only.error().message().find("010000000"), std::string::npos)
       << path_only.error().message();
-  EXPECT_EQ(parse_open_flags(O_TMPFILE | O_RDWR).error().to_errno(), EINVAL);
   EXPECT_EQ(parse_open_flags(O_ASYNC).error().to_errno(), EINVAL);
 }
 

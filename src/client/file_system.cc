@@ -41,8 +41,9 @@ rt::CoResult<std::shared_ptr<OpenFile>> FileSystem::open(wire::InodeId inode, st
   if (inode.home().value >= shard_count()) {
     co_return fail_errno(ESTALE, "no server has inodes of this number");
   }
-  BENCHFS_CO_TRY(OpenedEntry opened,
-                 co_await open_files_.open(inode, flags, backend_.metadata_deadline()));
+  BENCHFS_CO_TRY(
+      OpenedEntry opened,
+      co_await open_files_.open(inode, flags | wire::kOpenUnlinked, backend_.metadata_deadline()));
   if (opened.file == nullptr) {
     co_return fail_errno(ELOOP);
   }

@@ -40,39 +40,34 @@ class FileSystem final : private rpc::NoticeHandler {
   ~FileSystem() override;
 
   // --- names (paths/paths.h) ---
-  rt::CoResult<wire::Attr> stat(std::string path) { return paths_.stat(std::move(path)); }
-  rt::CoResult<wire::Attr> lstat(std::string path) { return paths_.lstat(std::move(path)); }
-  rt::CoResult<wire::Attr> mkdir(std::string path, std::uint32_t mode) {
+  rt::CoResult<wire::Attr> stat(Path path) { return paths_.stat(std::move(path)); }
+  rt::CoResult<wire::Attr> lstat(Path path) { return paths_.lstat(std::move(path)); }
+  rt::CoResult<wire::Attr> mkdir(Path path, std::uint32_t mode) {
     return paths_.mkdir(std::move(path), mode);
   }
-  rt::CoStatus rmdir(std::string path) { return paths_.rmdir(std::move(path)); }
-  rt::CoStatus link(std::string from, std::string to) {
-    return paths_.link(std::move(from), std::move(to));
+  rt::CoStatus rmdir(Path path) { return paths_.rmdir(std::move(path)); }
+  rt::CoStatus link(Path from, Path to, bool follow = false) {
+    return paths_.link(std::move(from), std::move(to), follow);
   }
-  rt::CoStatus unlink(std::string path) { return paths_.unlink(std::move(path)); }
-  rt::CoStatus rename(std::string from, std::string to, std::uint32_t flags = 0) {
+  rt::CoStatus unlink(Path path) { return paths_.unlink(std::move(path)); }
+  rt::CoStatus rename(Path from, Path to, std::uint32_t flags = 0) {
     return paths_.rename(std::move(from), std::move(to), flags);
   }
-  rt::CoStatus symlink(std::string target, std::string path) {
+  rt::CoStatus symlink(std::string target, Path path) {
     return paths_.symlink(std::move(target), std::move(path));
   }
-  rt::CoResult<std::string> readlink(std::string path) { return paths_.readlink(std::move(path)); }
+  rt::CoResult<std::string> readlink(Path path) { return paths_.readlink(std::move(path)); }
   // Size changes truncate.
-  rt::CoResult<wire::Attr> set_attr(std::string path,
-                                    wire::SetAttrRequest request,
-                                    bool follow = true) {
+  rt::CoResult<wire::Attr> set_attr(Path path, wire::SetAttrRequest request, bool follow = true) {
     return paths_.set_attr(std::move(path), request, follow);
   }
 
   // As those of Inodes.
-  rt::CoResult<std::string> get_xattr(std::string path, std::string name, bool follow = true) {
+  rt::CoResult<std::string> get_xattr(Path path, std::string name, bool follow = true) {
     return paths_.get_xattr(std::move(path), std::move(name), follow);
   }
-  rt::CoStatus set_xattr(std::string path,
-                         std::string name,
-                         std::string value,
-                         std::uint32_t flags,
-                         bool follow = true) {
+  rt::CoStatus set_xattr(
+      Path path, std::string name, std::string value, std::uint32_t flags, bool follow = true) {
     return paths_.set_xattr(std::move(path), std::move(name), std::move(value), flags, follow);
   }
 
@@ -80,9 +75,7 @@ class FileSystem final : private rpc::NoticeHandler {
   // `cursor` (the last name seen; empty = from the start). Entries that exist throughout a listing
   // are seen exactly once. Empty result = end. A directory that was removed since its inode was
   // found has no entries.
-  rt::CoResult<std::vector<DirEntry>> list(std::string path,
-                                           std::string cursor,
-                                           std::size_t max_entries) {
+  rt::CoResult<std::vector<DirEntry>> list(Path path, std::string cursor, std::size_t max_entries) {
     return paths_.list(std::move(path), std::move(cursor), max_entries);
   }
   rt::CoResult<std::vector<DirEntry>> list(wire::InodeId directory,
@@ -92,13 +85,20 @@ class FileSystem final : private rpc::NoticeHandler {
   // --- open files (io/) ---
   // `flags`: wire::OpenFlags. The file must be given to close(). Opening a directory works with
   // kOpenRead alone; its OpenFile serves fstat.
-  rt::CoResult<std::shared_ptr<OpenFile>> open(std::string path,
+  rt::CoResult<std::shared_ptr<OpenFile>> open(Path path,
                                                std::uint32_t flags,
                                                std::uint32_t mode,
                                                std::uint32_t chunk_bytes = 0) {
     return paths_.open(std::move(path), flags, mode, chunk_bytes);
   }
-  // An inode known by number, whatever its name is by now.
+  // A new file without a name in a directory: see paths/paths.h.
+  rt::CoResult<std::shared_ptr<OpenFile>> open_unnamed(Path directory,
+                                                       std::uint32_t flags,
+                                                       std::uint32_t mode,
+                                                       std::uint32_t chunk_bytes = 0) {
+    return paths_.open_unnamed(std::move(directory), flags, mode, chunk_bytes);
+  }
+  // An inode known by number, whatever its name is by now, even if it has none but is open.
   rt::CoResult<std::shared_ptr<OpenFile>> open(wire::InodeId inode, std::uint32_t flags);
   // Cannot fail but for EBADF: what was written has been answered. Waits for no server.
   rt::CoStatus close(std::shared_ptr<OpenFile> file);

@@ -70,6 +70,17 @@ struct CreateOpen {
   MonoTime mono_now;
 };
 
+// Makes a file without a name, in the directory only as far as that must exist, and opens it. With
+// wire::kOpenExclusive it never gets a name. Errors as CreateOpen's.
+struct CreateUnnamed {
+  using Outcome = Result<wire::Attr>;
+  wire::InodeId parent;
+  NewInode inode;
+  OpenId open;
+  std::uint32_t open_flags = 0;
+  std::int64_t now_ns = 0;
+};
+
 // Inserts or replaces; what the entry led to before is the caller's to unlink. ENOSPC.
 struct PutEntry {
   using Outcome = Status;
@@ -157,7 +168,8 @@ struct ChangeElsewhere {
   std::uint32_t subdirectories = 0;
 };
 
-// Gives an inode one more name. ENOENT when it has none, EPERM for a directory, EMLINK.
+// Gives an inode one more name. ENOENT when it has none, unless it was made without and has never
+// lost one; EPERM for a directory, EMLINK.
 struct Link {
   using Outcome = Result<wire::Attr>;
   wire::InodeId inode;
@@ -181,6 +193,7 @@ struct Unlink {
   using Outcome = Result<bool>;
   wire::InodeId inode;
   std::int64_t now_ns = 0;
+  bool was_unmade = false;  // the name was counted, but nobody ever saw it
 };
 
 // The inode must exist, without a name and not open.
@@ -191,9 +204,9 @@ struct Erase {
 
 // --- opens of inodes of this shard, see OpenTable ---
 
-// An open that is known is the same open: nothing changes. ENOENT (also when it has no name any
-// more), EISDIR (directory for writing), ELOOP (symlink), ENFILE; EINVAL when the number is that
-// of another inode's open.
+// An open that is known is the same open: nothing changes. ENOENT (also when it has no name; with
+// wire::kOpenUnlinked, only when nobody has it open either), EISDIR (directory for writing), ELOOP
+// (symlink), ENFILE; EINVAL when the number is that of another inode's open.
 struct OpenInode {
   using Outcome = Result<wire::Attr>;
   wire::InodeId inode;
@@ -224,6 +237,7 @@ struct KeepOnly {
 using Change = std::variant<MakeRoot,
                             Create,
                             CreateOpen,
+                            CreateUnnamed,
                             PutEntry,
                             RemoveEntry,
                             RemoveDirectory,

@@ -24,6 +24,8 @@ struct Inode {
   // When attr.mtime_ns was decided: the time of a write, or of the call that set it. A write that
   // is reported late but happened before a utimens() must not undo it.
   std::int64_t mtime_decided_ns = 0;
+  // Made without a name and never removed from one: it may get one while attr.nlink is 0.
+  bool is_linkable = false;
   std::unique_ptr<char[]> target;  // symlinks: attr.size bytes
 
   [[nodiscard]] std::string_view target_text() const { return {target.get(), attr.size}; }

@@ -59,9 +59,7 @@ Result<wire::Attr> MetaStore::carry_out(const Create& change) {
   if (entries_.find(change.parent, change.name) != nullptr) {
     return fail_errno(EEXIST);
   }
-  if (inodes_.size() >= config_.max_inodes) {
-    return fail_errno(ENOSPC, "the shard's limit of inodes is reached");
-  }
+  BENCHFS_TRY_VOID(check_new_inode());
   if (entries_.size() >= config_.max_entries) {
     return fail_errno(ENOSPC, "the shard's limit of directory entries is reached");
   }
@@ -145,7 +143,9 @@ Result<wire::Attr> MetaStore::carry_out(const OpenInode& change) {
     }
     return shown(*inode);
   }
-  if (inode == nullptr || inode->attr.nlink == 0) {
+  bool may_be_unlinked =
+      (change.open_flags & wire::kOpenUnlinked) != 0 && opens_.counts(change.inode).any();
+  if (inode == nullptr || (inode->attr.nlink == 0 && !may_be_unlinked)) {
     return fail_errno(ENOENT);
   }
   if (inode->attr.is_symlink()) {
@@ -164,13 +164,40 @@ Result<wire::Attr> MetaStore::carry_out(const OpenInode& change) {
   return shown(*inode);
 }
 
-Result<wire::Attr> MetaStore::carry_out(const CreateOpen& change) {
+Status MetaStore::check_new_inode() const {
+  if (inodes_.size() >= config_.max_inodes) {
+    return fail_errno(ENOSPC, "the shard's limit of inodes is reached");
+  }
+  return {};
+}
+
+Status MetaStore::check_new_open(OpenId open) const {
   if (opens_.size() >= config_.max_opens) {
     return fail_errno(ENFILE, "the shard's limit of open files is reached");
   }
-  if (opens_.find(change.open)) {
+  if (opens_.find(open)) {
     return fail_errno(EINVAL, "the open number is in use");
   }
+  return {};
+}
+
+Result<wire::Attr> MetaStore::carry_out(const CreateUnnamed& change) {
+  BENCHFS_TRY_VOID(check_new_open(change.open));
+  if (int error = parent_error(change.parent); error != 0) {
+    return fail_errno(error);
+  }
+  BENCHFS_TRY_VOID(check_new_inode());
+  Inode& inode = inodes_.make();
+  (void)fill(inode, change.inode, change.parent, change.now_ns);
+  inode.attr.nlink = 0;
+  inode.is_linkable = (change.open_flags & wire::kOpenExclusive) == 0;
+  ++orphan_count_;
+  opens_.add(change.open, {inode.attr.id(), change.open_flags});
+  return shown(inode);
+}
+
+Result<wire::Attr> MetaStore::carry_out(const CreateOpen& change) {
+  BENCHFS_TRY_VOID(check_new_open(change.open));
   BENCHFS_TRY(
       wire::Attr attr,
       carry_out(Create{change.parent, change.name, change.inode, change.now_ns, change.mono_now}));

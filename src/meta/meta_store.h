@@ -125,6 +125,7 @@ class MetaStore {
   wire::Attr carry_out(const MakeRoot& change);
   Result<wire::Attr> carry_out(const Create& change);
   Result<wire::Attr> carry_out(const CreateOpen& change);
+  Result<wire::Attr> carry_out(const CreateUnnamed& change);
   Status carry_out(const PutEntry& change);
   Status carry_out(const RemoveEntry& change);
   void carry_out(const RemoveDirectory& change);
@@ -152,6 +153,9 @@ class MetaStore {
   [[nodiscard]] int parent_error(wire::InodeId parent) const;
   // The same for new entries, and kBusy.
   [[nodiscard]] Status check_new_entry(wire::InodeId parent, MonoTime mono_now) const;
+  // Whether one more open fits, and its number is free.
+  [[nodiscard]] Status check_new_open(OpenId open) const;
+  [[nodiscard]] Status check_new_inode() const;
   [[nodiscard]] Result<Inode*> regular_file(wire::InodeId id) const;
   // An entry of the directory changed. Nothing when the directory does not live here.
   void touch_parent(wire::InodeId directory, std::int64_t now_ns);

@@ -245,7 +245,8 @@ Status MetaStore::carry_out(const ChangeElsewhere& change) {
 
 Result<wire::Attr> MetaStore::carry_out(const Link& change) {
   Inode* inode = inodes_.find(change.inode);
-  if (inode == nullptr || inode->attr.nlink == 0) {
+  bool is_named = inode != nullptr && inode->attr.nlink != 0;
+  if (inode == nullptr || !(is_named || inode->is_linkable)) {
     return fail_errno(ENOENT);
   }
   if (inode->attr.is_directory()) {
@@ -254,6 +255,7 @@ Result<wire::Attr> MetaStore::carry_out(const Link& change) {
   if (inode->attr.nlink >= config_.max_links) {
     return fail_errno(EMLINK);
   }
+  orphan_count_ -= is_named ? 0 : 1;
   ++inode->attr.nlink;
   inode->attr.ctime_ns = change.now_ns;
   return inode->attr;
@@ -269,6 +271,7 @@ Result<bool> MetaStore::carry_out(const Unlink& change) {
   }
   if (inode->attr.nlink != 0) {
     inode->attr.ctime_ns = change.now_ns;
+    inode->is_linkable &= change.was_unmade;
     orphan_count_ += --inode->attr.nlink == 0 ? 1 : 0;
   }
   return is_unused(change.inode);

@@ -24,6 +24,7 @@ struct ModelInode {
   std::uint32_t nlink = 1;
   std::uint64_t size = 0;
   std::uint64_t truncation = 0;
+  bool is_linkable = false;
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> opens;  // (client, number)
 
   [[nodiscard]] bool is_open() const { return !opens.empty(); }
@@ -170,14 +171,18 @@ class MetaStoreModelTest : public testing::Test {
 
   void do_unlink() {
     wire::InodeId id = random_inode();
-    auto unlinked = apply(Unlink{id, 9});
+    bool was_unmade = random_.below(4) == 0;
+    auto unlinked = apply(Unlink{id, 9, was_unmade});
     auto inode = inodes_.find(id);
     if (id == wire::kRootInode) {
       ASSERT_EQ(errno_of(unlinked), EBUSY);
     } else if (inode == inodes_.end()) {
       ASSERT_EQ(errno_of(unlinked), ENOENT);
     } else {
-      inode->second.nlink -= inode->second.nlink > 0 ? 1 : 0;
+      if (inode->second.nlink > 0) {
+        --inode->second.nlink;
+        inode->second.is_linkable &= was_unmade;
+      }
       ASSERT_EQ(gone(unlinked), inode->second.nlink == 0 && !inode->second.is_open());
       erase_if_unused(inode);
     }
@@ -187,7 +192,7 @@ class MetaStoreModelTest : public testing::Test {
     wire::InodeId id = random_inode();
     auto linked = apply(Link{id, 9});
     auto inode = inodes_.find(id);
-    if (inode == inodes_.end() || inode->second.nlink == 0) {
+    if (inode == inodes_.end() || (inode->second.nlink == 0 && !inode->second.is_linkable)) {
       ASSERT_EQ(errno_of(linked), ENOENT);
     } else if (inode->second.type == S_IFDIR) {
       ASSERT_EQ(errno_of(linked), EPERM);
@@ -210,9 +215,12 @@ class MetaStoreModelTest : public testing::Test {
     wire::InodeId id = random_inode();
     std::uint64_t client = random_.below(5);
     std::uint32_t flags = random_flags();
+    bool also_unlinked = random_.below(2) == 0;
+    flags |= also_unlinked ? std::uint32_t{wire::kOpenUnlinked} : 0U;
     auto opened = apply(OpenInode{id, {client, ++last_number_}, flags});
     auto inode = inodes_.find(id);
-    if (inode == inodes_.end() || inode->second.nlink == 0) {
+    if (inode == inodes_.end() ||
+        (inode->second.nlink == 0 && !(also_unlinked && inode->second.is_open()))) {
       ASSERT_EQ(errno_of(opened), ENOENT);
     } else if (inode->second.type == S_IFDIR && (flags & wire::kOpenWrite) != 0) {
       ASSERT_EQ(errno_of(opened), EISDIR);
@@ -220,6 +228,30 @@ class MetaStoreModelTest : public testing::Test {
       ASSERT_TRUE(opened.has_value());
       inode->second.opens[{client, last_number_}] = flags;
       numbers_.push_back({{client, last_number_}, id});
+    }
+  }
+
+  void do_open_unnamed() {
+    wire::InodeId parent = random_parent();
+    std::uint64_t client = random_.below(5);
+    std::uint32_t flags = wire::kOpenWrite;
+    flags |= random_.below(3) == 0 ? std::uint32_t{wire::kOpenExclusive} : 0U;
+    auto made = apply(CreateUnnamed{parent, new_file(), {client, ++last_number_}, flags, 5});
+    if (int error = expected_parent_error(parent); error != 0) {
+      ASSERT_EQ(errno_of(made), error);
+      return;
+    }
+    ASSERT_TRUE(made.has_value()) << made.error().message();
+    last_inode_ = made->id();
+    ModelInode& inode = inodes_[made->id()];
+    inode.nlink = 0;
+    inode.is_linkable = (flags & wire::kOpenExclusive) == 0;
+    inode.opens[{client, last_number_}] = flags;
+    numbers_.push_back({{client, last_number_}, made->id()});
+    if (random_.below(2) == 0) {  // a random inode is hardly ever one of these
+      auto linked = apply(Link{made->id(), 9});
+      ASSERT_EQ(errno_of(linked), inode.is_linkable ? 0 : ENOENT);
+      inode.nlink += linked ? 1 : 0;
     }
   }
 
@@ -358,6 +390,8 @@ class MetaStoreModelTest : public testing::Test {
       do_link();
     } else if (dice < 70) {
       do_unlink();
+    } else if (dice < 71) {
+      do_open_unnamed();
     } else if (dice < 78) {
       do_open();
     } else if (dice < 88) {

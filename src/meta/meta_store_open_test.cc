@@ -178,5 +178,69 @@ TEST_F(MetaStoreOpenTest, OpensBeyondTheLimitAreENFILE) {
   EXPECT_EQ(errno_of(store_.apply(OpenInode{b_, {kBob, 1}, kRead})), 0);
 }
 
+// --- Files without a name ------------------------------------------------------------------------
+
+TEST_F(MetaStoreOpenTest, AFileWithoutANameEndsWithItsLastOpen) {
+  auto made = store_.apply(CreateUnnamed{wire::kRootInode, new_file(), {kAlice, 1}, kWrite, 7});
+  ASSERT_TRUE(made.has_value()) << made.error().message();
+  EXPECT_EQ(made->nlink, 0U);
+  EXPECT_EQ(store_.stats().orphan_count, 1U);
+  EXPECT_FALSE(store_.is_unused(made->id()));
+  EXPECT_TRUE(store_.has_writers(made->id()));
+  EXPECT_TRUE(close(kAlice, 1));
+  EXPECT_TRUE(store_.is_unused(made->id()));
+  store_.apply(Erase{made->id()});
+  EXPECT_EQ(store_.stats().orphan_count, 0U);
+}
+
+TEST_F(MetaStoreOpenTest, AFileWithoutANameGetsOne) {
+  wire::InodeId id =
+      store_.apply(CreateUnnamed{wire::kRootInode, new_file(), {kAlice, 1}, kWrite, 7})->id();
+  auto linked = store_.apply(Link{id, 8});
+  ASSERT_TRUE(linked.has_value()) << linked.error().message();
+  EXPECT_EQ(linked->nlink, 1U);
+  EXPECT_EQ(store_.stats().orphan_count, 0U);
+  // A name that was counted and never made leaves it as it was; one that is removed ends that.
+  EXPECT_EQ(gone(store_.apply(Unlink{id, 9, true})), false);
+  EXPECT_EQ(store_.stats().orphan_count, 1U);
+  EXPECT_EQ(errno_of(store_.apply(Link{id, 10})), 0);
+  EXPECT_EQ(gone(store_.apply(Unlink{id, 11})), false);
+  EXPECT_EQ(errno_of(store_.apply(Link{id, 12})), ENOENT);
+}
+
+TEST_F(MetaStoreOpenTest, AnExclusiveFileWithoutANameGetsNone) {
+  wire::InodeId id =
+      store_
+          .apply(CreateUnnamed{
+              wire::kRootInode, new_file(), {kAlice, 1}, kWrite | wire::kOpenExclusive, 7})
+          ->id();
+  EXPECT_EQ(errno_of(store_.apply(Link{id, 8})), ENOENT);
+}
+
+TEST_F(MetaStoreOpenTest, AFileWithoutANameIsRefusedAsOthersAre) {
+  auto make = [&](wire::InodeId parent, std::uint64_t number) {
+    return errno_of(store_.apply(CreateUnnamed{parent, new_file(), {kAlice, number}, kWrite, 7}));
+  };
+  EXPECT_EQ(make(a_, 1), ENOTDIR);
+  EXPECT_EQ(make(wire::InodeId::make(kHere, 1000), 1), ESTALE);
+  EXPECT_EQ(make(wire::kRootInode, 1), 0);
+  EXPECT_EQ(make(wire::kRootInode, 1), EINVAL);
+  for (std::uint64_t number = 2; number <= 10; ++number) {
+    EXPECT_EQ(make(wire::kRootInode, number), 0);
+  }
+  EXPECT_EQ(make(wire::kRootInode, 11), ENFILE);
+}
+
+TEST_F(MetaStoreOpenTest, AnUnlinkedFileIsOpenedAgainWhileSomebodyHasItOpen) {
+  open(a_, kAlice, 1, kWrite);
+  ASSERT_EQ(gone(store_.apply(Unlink{a_, 90})), false);
+  open(a_, kBob, 1, kRead | wire::kOpenUnlinked);
+  EXPECT_TRUE(close(kAlice, 1));
+  EXPECT_FALSE(store_.is_unused(a_));
+  EXPECT_TRUE(close(kBob, 1));
+  EXPECT_TRUE(store_.is_unused(a_));
+  EXPECT_EQ(errno_of(store_.apply(OpenInode{a_, {kBob, 2}, kRead | wire::kOpenUnlinked})), ENOENT);
+}
+
 }  // namespace
 }  // namespace benchfs::meta

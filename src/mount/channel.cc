@@ -1,6 +1,7 @@
 #include "mount/channel.h"
 
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <sys/epoll.h>
 
 #include <cerrno>
@@ -10,6 +11,15 @@ namespace benchfs::mount {
 namespace {
 
 constexpr int kRequestsAPass = 16;
+
+// libfuse 3.14 does not know FUSE_TMPFILE. It is a FUSE_CREATE whose name is "/", which no other
+// create has (Door::create).
+void adapt(fuse_buf& received) {
+  auto* header = static_cast<fuse_in_header*>(received.mem);
+  if (received.size >= sizeof *header && header->opcode == FUSE_TMPFILE) {
+    header->opcode = FUSE_CREATE;
+  }
+}
 
 }  // namespace
 
@@ -52,6 +62,7 @@ bool Channel::receive() {
     ended_.set();
     return false;
   }
+  adapt(buffer);
   fuse_session_process_buf(session_, &buffer);
   return true;
 }

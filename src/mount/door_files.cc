@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string_view>
 #include <utility>
 
 #include "mount/attributes.h"
@@ -12,6 +13,7 @@
 namespace benchfs::mount {
 namespace {
 
+constexpr std::string_view kNoName = "/";     // of a file without one (channel.cc)
 constexpr std::size_t kReadBytes = 1U << 20;  // the most that the kernel asks for at a time
 
 }  // namespace
@@ -52,12 +54,15 @@ rt::Task<void> Door::open(fuse_req_t req, wire::InodeId inode, fuse_file_info in
 
 rt::Task<void> Door::create(fuse_req_t req, Name name, std::uint32_t mode, fuse_file_info info) {
   Request request(req);
-  std::uint32_t flags = to_open_flags(info.flags) | wire::kOpenCreate;
+  std::uint32_t flags = to_open_flags(info.flags);
   if ((info.flags & O_EXCL) != 0) {
     flags |= wire::kOpenExclusive;
   }
+  client::Caller caller = caller_of(req);
   Result<std::shared_ptr<client::OpenFile>> opened =
-      co_await fs_.nodes().open_entry(name.parent, name.name, flags, mode, caller_of(req));
+      name.name == kNoName ? co_await fs_.nodes().open_unnamed(name.parent, flags, mode, caller)
+                           : co_await fs_.nodes().open_entry(
+                                 name.parent, name.name, flags | wire::kOpenCreate, mode, caller);
   if (!opened) {
     co_return request.fail(opened.error());
   }

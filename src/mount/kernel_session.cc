@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "mount/device.h"
 
 namespace benchfs::mount {
 namespace {
@@ -32,25 +33,14 @@ void on_message(fuse_log_level level, const char* format, va_list arguments) {
   }
 }
 
-Status check_device() {
-  if (::access("/dev/fuse", R_OK | W_OK) == 0) {
-    return {};
-  }
-  if (errno == EACCES) {
-    return fail_system(EACCES,
-                       "/dev/fuse: only some users may open the device here; an administrator "
-                       "lets all with 'chmod 0666 /dev/fuse'");
-  }
-  return fail_system(errno,
-                     "/dev/fuse: this container was started without the device, or the kernel "
-                     "module fuse is not loaded (modprobe fuse)");
-}
-
 }  // namespace
 
 Result<std::unique_ptr<KernelSession>> KernelSession::mount(Door& door,
                                                             const MountOptions& options) {
-  BENCHFS_TRY_VOID(check_device());
+  bool is_mounted = options.device >= 0;
+  if (!is_mounted) {
+    BENCHFS_TRY_VOID(check_device());
+  }
   fuse_set_log_func(on_message);
   // A comma would end the option, a backslash begins an escape.
   std::string source;
@@ -75,7 +65,9 @@ Result<std::unique_ptr<KernelSession>> KernelSession::mount(Door& door,
   }
   std::unique_ptr<KernelSession> session(
       new KernelSession(made));  // lint: allow new private constructor
-  if (fuse_session_mount(made, options.mount_point.c_str()) != 0) {
+  // libfuse's name for a mount that is there already.
+  std::string where = is_mounted ? fmt::format("/dev/fd/{}", options.device) : options.mount_point;
+  if (fuse_session_mount(made, where.c_str()) != 0) {
     return fail_system(EPERM, last_message.empty() ? "fusermount3 mounts nothing" : last_message);
   }
   fuse_custom_io io{};

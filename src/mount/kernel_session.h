@@ -17,6 +17,9 @@ struct MountOptions {
   std::string mount_point;
   std::string source;        // shown by mount(8) and df
   bool allow_other = false;  // users besides the one who mounts
+  // The kernel's end of a mount that was made elsewhere (private_mount.h), or -1. The session owns
+  // it once it is made.
+  int device = -1;
 };
 
 class KernelSession {

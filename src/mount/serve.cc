@@ -45,12 +45,14 @@ rt::Task<void> watch_signals(Service* service, rt::Scope* scope) {
       rt::Wake::kReady) {
     co_return;
   }
-  rt::BlockingPool helper(*rt::Reactor::current());
-  std::string path = service->options.mount.mount_point;
-  Result<bool> detached = co_await helper.run<bool>([path] { return write_back_and_detach(path); },
-                                                    Deadline::after(kUnmountTime));
-  if (!detached) {
-    BENCHFS_LOG(kWarn, "unmounting: {}", detached.error().message());
+  if (service->options.mount.device < 0) {  // else it is in a namespace of others
+    rt::BlockingPool helper(*rt::Reactor::current());
+    std::string path = service->options.mount.mount_point;
+    Result<bool> detached = co_await helper.run<bool>(
+        [path] { return write_back_and_detach(path); }, Deadline::after(kUnmountTime));
+    if (!detached) {
+      BENCHFS_LOG(kWarn, "unmounting: {}", detached.error().message());
+    }
   }
   (void)co_await service->channel.ended().wait(Deadline::after(kLinger));
   service->channel.ended().set();

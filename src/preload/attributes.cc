@@ -117,6 +117,10 @@ int stat_any(
     return theirs(directory, path);
   }
   Follow follow = follow_of(flags);
+  if (OpenRef open{follow == Follow::kYes ? own_descriptor(path) : -1}) {
+    counter.served();
+    return keep.finish(filled(stat_open(*open, stat)));
+  }
   return at_place(
       counter,
       directory,
@@ -170,6 +174,12 @@ int change(Counter& counter,
     return theirs(directory, path);
   }
   Follow follow = follow_of(flags);
+  OpenRef meant(follow == Follow::kYes ? own_descriptor(path) : -1);
+  if (meant && meant->shared->kind != Kind::kPath) {
+    counter.served();
+    Handle handle = handle_of(*meant);
+    return keep.finish(handle ? of_open(handle) : -errno);
+  }
   return at_place(
       counter,
       directory,

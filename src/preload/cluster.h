@@ -13,7 +13,7 @@
   X(unlink) X(link) X(rename2) X(symlink) X(readlink) X(readdir) X(freaddir) X(statfs) \
   X(get_error) X(lock) X(test_lock) X(release_locks) X(fallocate) X(copy_file_range) X(setxattr) \
   X(lsetxattr) X(fsetxattr) X(getxattr) X(lgetxattr) X(fgetxattr) X(listxattr) X(llistxattr) \
-  X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr)
+  X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr) X(linkat)
 // clang-format on
 
 namespace benchfs::preload {

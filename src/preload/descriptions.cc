@@ -297,7 +297,7 @@ Handle handle_of(Description& description) {
   }
   file = description.handle.load();
   if (file == nullptr || description.epoch != process_epoch()) {
-    int flags = description.shared->flags & (O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC | O_DIRECTORY);
+    int flags = description.shared->flags & (O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC);
     file = here.api->open_inode(here.context, description.shared->inode, flags);
     description.is_append = (flags & O_APPEND) != 0;
     description.epoch = process_epoch();

@@ -68,11 +68,8 @@ int make_symlink(Counter& counter, const char* target, int directory, const char
 
 // readlink() of a descriptor in /proc: its file as the program knows it. 0: none of ours.
 ssize_t read_own_link(const char* path, char* buffer, std::size_t size) {
-  constexpr char kOwn[] = "/proc/self/fd/";
-  if (path == nullptr || std::strncmp(path, kOwn, sizeof kOwn - 1) != 0) {
-    return 0;
-  }
-  OpenRef open(std::atoi(path + sizeof kOwn - 1));
+  bool is_one = path != nullptr && std::strncmp(path, "/proc/", 6) == 0;
+  OpenRef open(is_one ? own_descriptor(path) : -1);
   if (!open) {
     return 0;
   }
@@ -113,6 +110,11 @@ void find_and_walk(int directory, const char* path, Place& place) {
   resolve_by_walk(directory, path, Follow::kNo, place);
 }
 
+// Of a call with two names, one of them below the prefix.
+int error_across(const char* old_path, const char* new_path) {
+  return *old_path == '\0' || *new_path == '\0' ? ENOENT : EXDEV;
+}
+
 int rename_name(Counter& counter,
                 int old_directory,
                 const char* old_path,
@@ -147,7 +149,34 @@ int rename_name(Counter& counter,
     return flags == 0 ? real().renameat(from.directory, from.path, to.directory, to.path)
                       : real().renameat2(from.directory, from.path, to.directory, to.path, flags);
   }
-  return counter.refuse(EXDEV);
+  return counter.refuse(error_across(old_path, new_path));
+}
+
+// Gives an open file one more name.
+int link_open(Counter& counter, Description& description, int new_directory, const char* new_path) {
+  Errno keep;
+  Place to;
+  find_place(new_directory, new_path, to);
+  if (to.error != 0) {
+    return fail_with(to.error);
+  }
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return -1;
+  }
+  int error = -EREMOTE;
+  if (to.is_ours) {
+    error = handle->linkat(handle.file, "", handle.file, to.path, AT_EMPTY_PATH);
+  }
+  if (error == -EREMOTE) {
+    resolve_by_walk(new_directory, new_path, Follow::kNo, to);
+    if (!to.is_ours) {
+      return counter.refuse(EXDEV);
+    }
+    error = handle->linkat(handle.file, "", handle.file, to.path, AT_EMPTY_PATH);
+  }
+  counter.served();
+  return keep.finish(error);
 }
 
 int make_link(Counter& counter,
@@ -156,6 +185,12 @@ int make_link(Counter& counter,
               int new_directory,
               const char* new_path,
               int flags) {
+  bool is_empty = (flags & AT_EMPTY_PATH) != 0 && old_path != nullptr && *old_path == '\0';
+  bool follows = (flags & AT_SYMLINK_FOLLOW) != 0;
+  OpenRef open(is_empty ? old_directory : follows ? own_descriptor(old_path) : -1);
+  if (open && open->shared->kind != Kind::kPath) {
+    return link_open(counter, *open, new_directory, new_path);
+  }
   Place from;
   Place to;
   find_place(old_directory, old_path, from);
@@ -168,9 +203,9 @@ int make_link(Counter& counter,
     return fail_with(from.error != 0 ? from.error : to.error);
   }
   if (!from.is_ours || !to.is_ours) {
-    return counter.refuse(EXDEV);
+    return counter.refuse(error_across(old_path, new_path));
   }
-  if ((flags & ~AT_SYMLINK_FOLLOW) != 0) {
+  if ((flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) != 0) {
     return counter.refuse(EINVAL);
   }
   Errno keep;
@@ -238,6 +273,11 @@ int enter(const char* ours, int directory, const char* path) {
 }
 
 int change_directory_to(Counter& counter, const char* path) {
+  char text[kPathRoom];
+  if (OpenRef open{own_descriptor(path)}) {
+    to_program_path(open->shared->path, text);
+    path = text;
+  }
   return at_place(
       counter,
       AT_FDCWD,

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 
 #include <cstdarg>
+#include <cstdio>
 #include <cstring>
 
 #include "preload/descriptions.h"
@@ -19,7 +20,8 @@ namespace {
 
 // What the C API is told; the others concern the descriptor or have no effect.
 constexpr int kApiFlags =
-    O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NOFOLLOW | O_DIRECTORY | O_SYNC | O_DSYNC;
+    O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NOFOLLOW | O_TMPFILE | O_SYNC | O_DSYNC;
+static_assert((kApiFlags & O_DIRECTORY) != 0);
 
 std::atomic<mode_t> known_umask{022};
 
@@ -42,9 +44,6 @@ long open_name(const Cluster& here, const char* path, int flags) {
 }  // namespace
 
 long open_ours(const char* path, int flags, mode_t mode) {
-  if ((flags & O_TMPFILE) == O_TMPFILE) {
-    return -EOPNOTSUPP;
-  }
   if (std::strlen(path) >= PATH_MAX) {
     return -ENAMETOOLONG;
   }
@@ -63,6 +62,12 @@ long open_ours(const char* path, int flags, mode_t mode) {
   benchfs_stat_t stat{};
   here.api->last_stat(file, &stat);
   Kind kind = S_ISDIR(stat.st_mode) ? Kind::kDirectory : Kind::kFile;
+  char unnamed[PATH_MAX];
+  if ((flags & O_TMPFILE) == O_TMPFILE) {  // shown as on other file systems
+    unsigned long long number = stat.st_ino;
+    std::snprintf(unnamed, sizeof unnamed, "%s/#%llu (deleted)", path, number);
+    path = unnamed;
+  }
   int fd = install(here, file, kind, stat.st_ino, flags, path);
   if (fd < 0) {
     return -errno;
@@ -71,7 +76,44 @@ long open_ours(const char* path, int flags, mode_t mode) {
   return fd;
 }
 
+long open_again(Description& description, int flags) {
+  if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
+    return -EEXIST;
+  }
+  const SharedState& shared = *description.shared;
+  Cluster here = cluster();
+  if (!here) {
+    return -errno;
+  }
+  if ((flags & O_PATH) != 0) {
+    int fd = install(here, nullptr, Kind::kPath, shared.inode, flags, shared.path);
+    return fd < 0 ? -errno : fd;
+  }
+  constexpr int kForNames = O_CREAT | O_EXCL | O_NOFOLLOW | (O_TMPFILE & ~O_DIRECTORY);
+  benchfs_file_t* file =
+      here.api->open_inode(here.context, shared.inode, flags & kApiFlags & ~kForNames);
+  if (file == nullptr) {
+    return -errno;
+  }
+  benchfs_stat_t stat{};
+  here.api->last_stat(file, &stat);
+  Kind kind = S_ISDIR(stat.st_mode) ? Kind::kDirectory : Kind::kFile;
+  int fd = install(here, file, kind, shared.inode, flags & ~(O_CREAT | O_EXCL), shared.path);
+  if (fd < 0) {
+    return -errno;
+  }
+  sync_streams(fd);
+  return fd;
+}
+
 int open_any(Counter& counter, int directory, const char* path, int flags, mode_t mode) {
+  if ((flags & O_NOFOLLOW) == 0) {
+    if (OpenRef open{own_descriptor(path)}) {
+      Errno keep;
+      counter.served();
+      return static_cast<int>(keep.finish(open_again(*open, flags)));
+    }
+  }
   Follow follow = (flags & O_NOFOLLOW) != 0 || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)
                       ? Follow::kNo
                       : Follow::kYes;

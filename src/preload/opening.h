@@ -3,12 +3,15 @@
 
 #include <sys/types.h>
 
+#include "preload/descriptions.h"
 #include "preload/entry.h"
 
 namespace benchfs::preload {
 
 // The descriptor, or a negative errno value. `path` is in the file system.
 long open_ours(const char* path, int flags, mode_t mode);
+// Opens an open file once more, as a path in /proc/self/fd does. The same answers.
+long open_again(Description& description, int flags);
 // open(2) for a path of either kind.
 int open_any(Counter& counter, int directory, const char* path, int flags, mode_t mode);
 // close(2) for a descriptor of either kind.

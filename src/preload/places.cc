@@ -212,6 +212,46 @@ void find_place(int directory, const char* path, Place& place) {
   }
 }
 
+namespace {
+
+// The number at the end of a path in that directory; -1: it is not in there.
+int number_in(const char* path, const char* directory) {
+  std::size_t bytes = std::strlen(directory);
+  if (std::strncmp(path, directory, bytes) != 0 || path[bytes] == '\0') {
+    return -1;
+  }
+  const char* digits = path + bytes;
+  std::size_t count = std::strspn(digits, "0123456789");
+  return digits[count] == '\0' && count < 9 ? std::atoi(digits) : -1;
+}
+
+}  // namespace
+
+int own_descriptor(const char* path) {
+  if (path == nullptr || path[0] != '/' || !settings().is_active) {
+    return -1;
+  }
+  if (std::strncmp(path, "/dev/", 5) == 0) {
+    const char* name = path + 5;
+    return std::strcmp(name, "stdin") == 0    ? 0
+           : std::strcmp(name, "stdout") == 0 ? 1
+           : std::strcmp(name, "stderr") == 0 ? 2
+                                              : number_in(name, "fd/");
+  }
+  if (std::strncmp(path, "/proc/", 6) != 0) {
+    return -1;
+  }
+  const char* name = path + 6;
+  for (const char* directory : {"self/fd/", "thread-self/fd/"}) {
+    if (int fd = number_in(name, directory); fd >= 0) {
+      return fd;
+    }
+  }
+  char own[32];
+  std::snprintf(own, sizeof own, "%d/fd/", static_cast<int>(real().getpid()));
+  return number_in(name, own);
+}
+
 bool is_ours_path(const char* path) {
   Place place;
   find_place(AT_FDCWD, path, place);

@@ -91,12 +91,15 @@ FILE* open_stream(Counter& counter, const char* path, const char* mode) {
     return real().fopen(path, mode);
   }
   FILE* file = nullptr;
+  OpenRef again(own_descriptor(path));
   int fd = at_place(
       counter,
       AT_FDCWD,
       path,
       Follow::kYes,
-      [&](const char* ours) { return open_ours(ours, flags, 0666); },
+      [&](const char* ours) {
+        return again ? open_again(*again, flags) : open_ours(ours, flags, 0666);
+      },
       [&](int, const char* theirs) {
         file = real().fopen(theirs, mode);
         return file != nullptr ? kTheirs : -1;
@@ -144,7 +147,8 @@ Standard* standard_of(FILE* file) {
 FILE* reopen(Counter& counter, const char* path, const char* mode, FILE* file) {
   Standard* standard = standard_of(file);
   bool was_own = is_ours(file->_fileno);
-  bool becomes_own = is_ours_path(path) || (path == nullptr && was_own);
+  bool becomes_own =
+      is_ours_path(path) || (path == nullptr && was_own) || is_ours(own_descriptor(path));
   if (!was_own && !becomes_own) {
     return real().freopen(path, mode, file);
   }

@@ -115,6 +115,50 @@ struct PunchChunkRequest : Message<Opcode::kPunchChunk, NoReply> {
 };
 static_assert(sizeof(PunchChunkRequest) == 24);
 
+// Programs of the shard's node that have its slots (slot_state.h) read and fill chunks by themselves.
+inline constexpr std::uint32_t kNoSlot = UINT32_MAX;
+
+struct LocateChunkReply {
+  std::uint64_t generation = 0;
+  std::uint32_t slot = kNoSlot;  // kNoSlot: it can only be asked for
+  std::uint32_t padding = 0;
+};
+struct LocateChunkRequest : Message<Opcode::kLocateChunk, LocateChunkReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t index = 0;
+};
+
+// A write as WriteChunk in two steps. Of one place the request with the highest number counts; what
+// an earlier one left there ends without effect, and so does it when the program ends. Answers as
+// WriteChunk.
+struct BeginFillReply {
+  std::uint32_t slot = kNoSlot;        // kNoSlot: to be sent as a WriteChunk
+  std::uint32_t existing_end = 0;      // of the slot's memory that is there
+};
+struct BeginFillRequest : Message<Opcode::kBeginFill, BeginFillReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t index = 0;
+  std::uint32_t offset = 0;
+  std::uint32_t length = 0;
+  std::uint64_t truncation = kAnyTruncation;
+  std::uint64_t number = 0;
+  std::uint32_t place = 0;  // below kMaxLoans
+  std::uint32_t padding = 0;
+};
+
+enum EndFillFlags : std::uint32_t {
+  kFillGivenUp = 1U << 0,  // nothing is stored
+};
+struct EndFillReply {
+  std::uint32_t is_stored = 0;  // 0: to be sent as a WriteChunk
+  std::uint32_t padding = 0;
+};
+struct EndFillRequest : Message<Opcode::kEndFill, EndFillReply> {
+  std::uint64_t number = 0;  // of the BeginFill
+  std::uint32_t place = 0;
+  std::uint32_t flags = 0;
+};
+
 // The chunks of an inode on this shard from `first` on, by index. The data part holds a ChunkEnd
 // for each.
 struct ChunkEnd {
@@ -175,6 +219,7 @@ enum OpenFlags : std::uint32_t {
   kOpenAppend = 1U << 5,
   kOpenNoFollow = 1U << 6,
   kOpenDirectory = 1U << 7,
+  kOpenUnlinked = 1U << 8,  // OpenInode: also a file without a name that somebody has open
 };
 
 // Opens or creates. A regular file whose inode is here is registered as open by this client; a
@@ -199,6 +244,20 @@ struct OpenInodeRequest : Message<Opcode::kOpenInode, EntryReply> {
   std::uint32_t padding = 0;
   std::uint64_t open_number = 0;
 };
+
+// Makes a file without a name on the receiving shard, whichever that is, and opens it. It ends with
+// its last open, unless a Link names it; with kOpenExclusive nothing can.
+struct OpenUnnamedRequest : Message<Opcode::kOpenUnnamed, EntryReply> {
+  std::uint64_t parent = 0;  // the directory in which it was asked for
+  std::uint32_t flags = 0;   // OpenFlags
+  std::uint32_t mode = 0;    // permission bits
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t chunk_bytes = 0;  // 0 = the file system's
+  std::uint32_t padding = 0;
+  std::uint64_t open_number = 0;
+};
+static_assert(sizeof(OpenUnnamedRequest) == 40);
 
 // Everything written to the file so far is made durable: the home asks the shards that it knows to
 // hold bytes. The reply holds the exact attributes.
@@ -238,8 +297,8 @@ struct SymlinkRequest : Message<Opcode::kSymlink, EntryReply> {  // data part: t
   std::uint32_t padding = 0;
 };
 
-// One more name of an inode that has one. The entry comes back remote when the inode does not live
-// with it.
+// One more name of an inode that has one, or the first of a file made without. The entry comes back
+// remote when the inode does not live with it.
 struct LinkRequest : Message<Opcode::kLink, EntryReply> {
   std::uint64_t inode = 0;
   std::uint64_t parent = 0;
@@ -544,7 +603,8 @@ struct LinkInodeRequest : Message<Opcode::kLinkInode, EntryReply> {
 
 // Sent to an inode's home when a name of it went away elsewhere.
 enum ForgetInodeFlags : std::uint32_t {
-  kForgetLink = 1U << 0,  // takes the LinkInode with this ticket back, or rules it out
+  kForgetLink = 1U << 0,    // takes the LinkInode with this ticket back, or rules it out
+  kForgetUnmade = 1U << 1,  // the name was counted, but never made
 };
 struct ForgetInodeRequest : Message<Opcode::kForgetInode, NoReply> {
   std::uint64_t inode = 0;

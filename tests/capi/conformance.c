@@ -242,6 +242,37 @@ static void check_names(benchfs_context_t* fs) {
   EXPECT(benchfs_close(directory), 0);
 }
 
+static void check_at(benchfs_context_t* fs) {
+  benchfs_stat_t stat;
+  char buffer[8];
+  EXPECT(benchfs_mkdir(fs, "/at", 0755), 0);
+  benchfs_file_t* directory = benchfs_open(fs, "/at", O_RDONLY | O_DIRECTORY, 0);
+  EXPECT_TRUE(directory != NULL);
+  benchfs_file_t* file = benchfs_openat(directory, ".", O_TMPFILE | O_RDWR, 0600);
+  EXPECT_TRUE(file != NULL);
+  EXPECT(benchfs_write(file, "text", 4), 4);
+  EXPECT(benchfs_linkat(file, "", directory, "f", AT_EMPTY_PATH), 0);
+  EXPECT(benchfs_close(file), 0);
+  EXPECT(benchfs_get_file_size(fs, "/at/f"), 4);
+  FAILS(benchfs_fstatat(directory, "none", &stat, 0), "fstatat none: No such file or directory");
+  FAILS(benchfs_fstatat(directory, "f", NULL, 0), "fstatat f: ");
+  FAILS(benchfs_fstatat(directory, "f", &stat, -1), "fstatat f: ");
+  FAILS_NULL(benchfs_openat(directory, "none", O_RDONLY, 0), "openat none: ");
+  FAILS_NULL(benchfs_openat(NULL, "f", O_RDONLY, 0), "openat f: ");
+  FAILS(benchfs_mkdirat(directory, "f", 0755), "mkdirat f: File exists");
+  FAILS(benchfs_unlinkat(directory, "f", AT_REMOVEDIR), "unlinkat f: Not a directory");
+  FAILS(benchfs_renameat2(directory, "none", directory, "g", 0), "renameat2 none to g: ");
+  FAILS(benchfs_linkat(directory, "none", directory, "g", 0), "linkat none to g: ");
+  FAILS(benchfs_symlinkat(NULL, directory, "g"), "symlinkat g");
+  FAILS(benchfs_readlinkat(directory, "f", buffer, sizeof buffer), "readlinkat f: ");
+  FAILS(benchfs_fchmodat(directory, "none", 0600, 0), "fchmodat none: ");
+  FAILS(benchfs_fchownat(directory, "none", 0, 0, 0), "fchownat none: ");
+  FAILS(benchfs_utimensat(directory, "none", NULL, 0), "utimensat none: ");
+  EXPECT(benchfs_unlinkat(directory, "f", 0), 0);
+  EXPECT(benchfs_close(directory), 0);
+  EXPECT(benchfs_rmdir(fs, "/at"), 0);
+}
+
 static void check_attributes(benchfs_context_t* fs) {
   benchfs_stat_t stat;
   EXPECT(benchfs_truncate(fs, "/dir/file", 1000), 0);
@@ -481,6 +512,7 @@ int main(void) {
   check_null_handles(fs);
   check_data(fs);
   check_names(fs);
+  check_at(fs);
   check_attributes(fs);
   check_mount_prefix(fs);
   check_chunk_size();

@@ -14,7 +14,7 @@ cmake --install "$build" --prefix "$prefix" >"$scratch/install.log"
 lib=$(dirname "$(find "$prefix" -name libbenchfs.so)")
 export LD_LIBRARY_PATH=$lib PKG_CONFIG_PATH=$lib/pkgconfig
 
-for installed in include/benchfs/benchfs.h bin/benchfs bin/benchfsd; do
+for installed in include/benchfs/benchfs.h bin/benchfs bin/benchfs-cli bin/benchfsd; do
   [[ -f $prefix/$installed ]] || { echo "not installed: $installed"; exit 1; }
 done
 readelf -d "$lib/libbenchfs.so" | grep -q 'SONAME.*\[libbenchfs.so.0\]' ||

@@ -426,5 +426,312 @@ TEST_F(PosixExtra, CopiesBetweenOpenFiles) {
   EXPECT_EQ(benchfs_close(from), 0);
 }
 
+// --- Files without a name ------------------------------------------------------------------------
+
+class UnnamedFiles : public PosixExtra {
+ protected:
+  benchfs_file_t* make(const std::string& directory, int flags = 0) {
+    benchfs_file_t* file = benchfs_open(fs(), directory.c_str(), O_TMPFILE | O_RDWR | flags, 0640);
+    EXPECT_NE(file, nullptr) << benchfs_get_error();
+    return file;
+  }
+  int name_it(benchfs_file_t* file, const std::string& path) {
+    return benchfs_linkat(file, "", file, path.c_str(), AT_EMPTY_PATH);
+  }
+  static benchfs_stat_t look_at(benchfs_file_t* file) {
+    benchfs_stat_t stat{};
+    EXPECT_EQ(benchfs_fstat(file, &stat), 0) << benchfs_get_error();
+    return stat;
+  }
+  benchfs_statfs_t whole() {
+    benchfs_statfs_t statfs{};
+    EXPECT_EQ(benchfs_statfs(fs(), &statfs), 0) << benchfs_get_error();
+    return statfs;
+  }
+};
+
+TEST_F(UnnamedFiles, OneExistsWhileItIsOpenAndGivesItsSpaceBack) {
+  start();
+  ASSERT_EQ(benchfs_mkdir(fs(), "/d", 02755), 0);
+  ASSERT_EQ(benchfs_chown(fs(), "/d", static_cast<uid_t>(-1), 4242), 0);
+  benchfs_statfs_t before = whole();
+  std::vector<benchfs_file_t*> files;
+  const std::string data(3 * kChunk, 'u');
+  for (int i = 0; i < 12; ++i) {  // on all shards
+    files.push_back(make("/d"));
+    ASSERT_NE(files.back(), nullptr);
+    EXPECT_EQ(benchfs_pwrite(files.back(), data.data(), data.size(), 0),
+              static_cast<ssize_t>(data.size()));
+    benchfs_stat_t stat = look_at(files.back());
+    EXPECT_EQ(stat.st_nlink, 0U);
+    EXPECT_EQ(stat.st_mode, std::uint32_t{S_IFREG | 0640});
+    EXPECT_EQ(stat.st_gid, 4242U) << "of a set-gid directory";
+    EXPECT_EQ(stat.st_size, 3 * kChunk);
+  }
+  EXPECT_EQ(whole().f_files, before.f_files + 12);
+  EXPECT_EQ(
+      benchfs_readdir(
+          fs(), "/d", [](void*, const char*, std::uint32_t, std::uint64_t) { return 0; }, this),
+      0);
+  EXPECT_EQ(benchfs_rmdir(fs(), "/d"), 0) << "there is nothing in it";
+  std::string back(data.size(), '\0');
+  EXPECT_EQ(benchfs_pread(files[5], back.data(), back.size(), 0),
+            static_cast<ssize_t>(back.size()));
+  EXPECT_EQ(back, data);
+  for (benchfs_file_t* file : files) {
+    EXPECT_EQ(benchfs_close(file), 0);
+  }
+  Deadline end = Deadline::after(std::chrono::seconds(60));
+  while ((whole().f_files != before.f_files - 1 || whole().f_bfree != before.f_bfree) &&
+         !end.passed()) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(whole().f_files, before.f_files - 1);
+  EXPECT_EQ(whole().f_bfree, before.f_bfree);
+}
+
+TEST_F(UnnamedFiles, ALinkNamesOneWhateverShardsItAndTheNameAreOn) {
+  start();
+  ContextPtr other = connect(*cluster_);
+  for (int i = 0; i < 16; ++i) {
+    std::string first = "/first" + std::to_string(i);
+    std::string second = "/second" + std::to_string(i);
+    benchfs_file_t* file = make("/");
+    ASSERT_NE(file, nullptr);
+    EXPECT_EQ(benchfs_write(file, "text", 4), 4);
+    put(second, "there");
+    EXPECT_EQ(name_it(file, second), -EEXIST);
+    EXPECT_EQ(name_it(file, "/none/f"), -ENOENT);
+    EXPECT_EQ(look_at(file).st_nlink, 0U);
+    ASSERT_EQ(name_it(file, first), 0) << benchfs_get_error();
+    EXPECT_EQ(look_at(file).st_nlink, 1U);
+    EXPECT_EQ(benchfs_unlink(fs(), second.c_str()), 0);
+    EXPECT_EQ(name_it(file, second), 0) << benchfs_get_error();
+    EXPECT_EQ(look_at(file).st_nlink, 2U);
+    EXPECT_EQ(benchfs_close(file), 0);
+    EXPECT_EQ(get(first), "text");
+    benchfs_stat_t stat{};
+    EXPECT_EQ(benchfs_stat(other.get(), second.c_str(), &stat), 0) << benchfs_get_error();
+    EXPECT_EQ(stat.st_nlink, 2U);
+    EXPECT_EQ(benchfs_unlink(fs(), first.c_str()), 0);
+    EXPECT_EQ(get(second), "text");
+    EXPECT_EQ(benchfs_unlink(fs(), second.c_str()), 0);
+  }
+  EXPECT_EQ(whole().f_files, 1U);
+}
+
+TEST_F(UnnamedFiles, WhatGetsNoName) {
+  start();
+  benchfs_file_t* exclusive = make("/", O_EXCL);
+  EXPECT_EQ(name_it(exclusive, "/f"), -ENOENT);
+  benchfs_file_t* file = make("/");
+  EXPECT_EQ(name_it(file, "/f"), 0) << benchfs_get_error();
+  EXPECT_EQ(benchfs_unlink(fs(), "/f"), 0);
+  EXPECT_EQ(name_it(file, "/f"), -ENOENT) << "it has lost its name";
+  EXPECT_EQ(benchfs_close(file), 0);
+  EXPECT_EQ(benchfs_close(exclusive), 0);
+  file = open("/named");
+  EXPECT_EQ(benchfs_unlink(fs(), "/named"), 0);
+  EXPECT_EQ(name_it(file, "/named"), -ENOENT);
+  EXPECT_EQ(benchfs_close(file), 0);
+}
+
+TEST_F(UnnamedFiles, WhereTheyCanBeMade) {
+  start();
+  put("/f", "");
+  ASSERT_EQ(benchfs_symlink(fs(), "/", "/link"), 0);
+  auto error = [&](const char* path, int flags) {
+    errno = 0;
+    benchfs_file_t* file = benchfs_open(fs(), path, O_TMPFILE | flags, 0600);
+    int why = errno;
+    benchfs_close(file);
+    return file != nullptr ? 0 : why;
+  };
+  EXPECT_EQ(error("/f", O_RDWR), ENOTDIR);
+  EXPECT_EQ(error("/none", O_RDWR), ENOENT);
+  EXPECT_EQ(error("/", O_RDONLY), EINVAL);
+  EXPECT_EQ(error("/", O_RDWR | O_CREAT), EINVAL);
+  EXPECT_EQ(error("/link", O_WRONLY), 0);
+  EXPECT_EQ(error("/link", O_WRONLY | O_NOFOLLOW), ENOTDIR);
+}
+
+// A second handle by inode keeps it alive, as another process does that was given the descriptor.
+TEST_F(UnnamedFiles, OneIsOpenedAgainByInodeWhileItIsOpen) {
+  start();
+  ContextPtr other = connect(*cluster_);
+  benchfs_file_t* file = make("/");
+  EXPECT_EQ(benchfs_write(file, "text", 4), 4);
+  std::uint64_t inode = look_at(file).st_ino;
+  benchfs_file_t* again = benchfs_open_inode(other.get(), inode, O_RDONLY);
+  ASSERT_NE(again, nullptr) << benchfs_get_error();
+  EXPECT_EQ(benchfs_close(file), 0);
+  char text[4] = {};
+  EXPECT_EQ(benchfs_read(again, text, 4), 4) << benchfs_get_error();
+  EXPECT_EQ(std::string_view(text, 4), "text");
+  EXPECT_EQ(benchfs_close(again), 0);
+  while (whole().f_files != 1) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(benchfs_open_inode(other.get(), inode, O_RDONLY), nullptr);
+}
+
+// --- Paths in an open directory ------------------------------------------------------------------
+
+class OpenDirectories : public PosixExtra {
+ protected:
+  benchfs_file_t* directory(const std::string& path) { return open(path, O_RDONLY | O_DIRECTORY); }
+  static void write_in(benchfs_file_t* at, const std::string& path, std::string_view text) {
+    benchfs_file_t* file = benchfs_openat(at, path.c_str(), O_CREAT | O_WRONLY, 0644);
+    ASSERT_NE(file, nullptr) << benchfs_get_error();
+    EXPECT_EQ(benchfs_write(file, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    EXPECT_EQ(benchfs_close(file), 0);
+  }
+  static std::string read_in(benchfs_file_t* at, const std::string& path) {
+    benchfs_file_t* file = benchfs_openat(at, path.c_str(), O_RDONLY, 0);
+    if (file == nullptr) {
+      return benchfs_get_error();
+    }
+    std::string text(100, '\0');
+    ssize_t bytes = benchfs_read(file, text.data(), text.size());
+    EXPECT_EQ(benchfs_close(file), 0);
+    text.resize(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
+    return text;
+  }
+  static benchfs_stat_t look_in(benchfs_file_t* at, const std::string& path, int flags = 0) {
+    benchfs_stat_t stat{};
+    EXPECT_EQ(benchfs_fstatat(at, path.c_str(), &stat, flags), 0) << benchfs_get_error();
+    return stat;
+  }
+};
+
+TEST_F(OpenDirectories, PathsBeginInOne) {
+  start();
+  for (const char* path : {"/a", "/a/b", "/a/b/c", "/x"}) {
+    ASSERT_EQ(benchfs_mkdir(fs(), path, 0755), 0);
+  }
+  put("/a/up", "up");
+  put("/top", "top");
+  benchfs_file_t* b = directory("/a/b");
+  write_in(b, "f", "f");
+  write_in(b, "c/g", "g");
+  EXPECT_EQ(get("/a/b/f"), "f");
+  EXPECT_EQ(read_in(b, "c/../f"), "f");
+  EXPECT_EQ(read_in(b, "../up"), "up");
+  EXPECT_EQ(read_in(b, "./c/../../up"), "up");
+  EXPECT_EQ(read_in(b, "../../top"), "top");
+  EXPECT_EQ(read_in(b, "../../../../top"), "top") << "the root is its own parent";
+  EXPECT_EQ(read_in(b, "/top"), "top");
+  EXPECT_EQ(look_in(b, ".").st_ino, look("/a/b").st_ino);
+  EXPECT_EQ(look_in(b, "..").st_ino, look("/a").st_ino);
+  EXPECT_EQ(look_in(b, "../..").st_ino, look("/").st_ino);
+  EXPECT_EQ(look_in(b, "", AT_EMPTY_PATH).st_ino, look("/a/b").st_ino);
+  benchfs_stat_t stat;
+  EXPECT_EQ(benchfs_fstatat(b, "", &stat, 0), -ENOENT);
+  EXPECT_EQ(benchfs_fstatat(b, "f", &stat, AT_REMOVEDIR), -EINVAL);
+  EXPECT_EQ(benchfs_close(b), 0);
+}
+
+TEST_F(OpenDirectories, OneIsMeantWhateverItsNameIsByNow) {
+  start();
+  for (const char* path : {"/a", "/a/b", "/new"}) {
+    ASSERT_EQ(benchfs_mkdir(fs(), path, 0755), 0);
+  }
+  put("/new/f", "new");
+  benchfs_file_t* b = directory("/a/b");
+  write_in(b, "f", "b");
+  EXPECT_EQ(read_in(b, "../b/f"), "b");
+  ASSERT_EQ(benchfs_rename(fs(), "/a/b", "/new/b"), 0);
+  ASSERT_EQ(benchfs_mkdir(fs(), "/a/b", 0755), 0);
+  EXPECT_EQ(read_in(b, "f"), "b");
+  EXPECT_EQ(read_in(b, "../f"), "new");
+  EXPECT_EQ(benchfs_unlinkat(b, "f", 0), 0);
+  ASSERT_EQ(benchfs_rmdir(fs(), "/new/b"), 0);
+  benchfs_stat_t stat;
+  EXPECT_EQ(benchfs_fstatat(b, "f", &stat, 0), -ENOENT);
+  EXPECT_EQ(benchfs_openat(b, "f", O_CREAT | O_WRONLY, 0644), nullptr);
+  EXPECT_EQ(errno, ENOENT);
+  EXPECT_EQ(benchfs_mkdirat(b, "d", 0755), -ENOENT);
+  EXPECT_EQ(benchfs_close(b), 0);
+}
+
+TEST_F(OpenDirectories, EachFunction) {
+  start();
+  ASSERT_EQ(benchfs_mkdir(fs(), "/d", 0755), 0);
+  ASSERT_EQ(benchfs_mkdir(fs(), "/e", 0755), 0);
+  benchfs_file_t* d = directory("/d");
+  benchfs_file_t* e = directory("/e");
+  write_in(d, "f", "f");
+  EXPECT_EQ(benchfs_mkdirat(d, "sub", 0700), 0);
+  EXPECT_EQ(benchfs_mkdirat(d, "sub", 0700), -EEXIST);
+  EXPECT_EQ(look("/d/sub").st_mode, std::uint32_t{S_IFDIR | 0700});
+  EXPECT_EQ(benchfs_symlinkat("f", d, "link"), 0);
+  char target[8] = {};
+  EXPECT_EQ(benchfs_readlinkat(d, "link", target, sizeof target), 1);
+  EXPECT_EQ(target[0], 'f');
+  EXPECT_EQ(benchfs_readlinkat(d, "f", target, sizeof target), -EINVAL);
+  EXPECT_EQ(look_in(d, "link").st_ino, look("/d/f").st_ino);
+  EXPECT_EQ(look_in(d, "link", AT_SYMLINK_NOFOLLOW).st_mode & S_IFMT, std::uint32_t{S_IFLNK});
+
+  EXPECT_EQ(benchfs_linkat(d, "link", e, "same link", 0), 0);
+  EXPECT_EQ(look("/e/same link").st_ino, look("/d/link").st_ino);
+  EXPECT_EQ(benchfs_linkat(d, "link", e, "same file", AT_SYMLINK_FOLLOW), 0);
+  EXPECT_EQ(look("/e/same file").st_ino, look("/d/f").st_ino);
+  EXPECT_EQ(benchfs_linkat(d, "", e, "directory", AT_EMPTY_PATH), -EPERM);
+  EXPECT_EQ(benchfs_linkat(d, "f", e, "x", AT_REMOVEDIR), -EINVAL);
+
+  EXPECT_EQ(benchfs_renameat2(d, "f", e, "same file", RENAME_NOREPLACE), -EEXIST);
+  EXPECT_EQ(benchfs_renameat2(d, "f", e, "g", RENAME_NOREPLACE), 0);
+  EXPECT_EQ(get("/e/g"), "f");
+  EXPECT_EQ(benchfs_renameat2(e, "g", d, "sub", RENAME_EXCHANGE), 0);
+  EXPECT_EQ(get("/d/sub"), "f");
+  EXPECT_EQ(look("/e/g").st_mode & S_IFMT, std::uint32_t{S_IFDIR});
+
+  EXPECT_EQ(benchfs_fchmodat(d, "sub", 0601, 0), 0);
+  EXPECT_EQ(look("/d/sub").st_mode, std::uint32_t{S_IFREG | 0601});
+  EXPECT_EQ(benchfs_fchmodat(d, "", 0711, AT_EMPTY_PATH), 0);
+  EXPECT_EQ(look("/d").st_mode, std::uint32_t{S_IFDIR | 0711});
+  EXPECT_EQ(benchfs_fchmodat(d, "link", 0600, AT_SYMLINK_NOFOLLOW), -EOPNOTSUPP);
+  EXPECT_EQ(benchfs_fchownat(d, "link", 7, 8, AT_SYMLINK_NOFOLLOW), 0);
+  EXPECT_EQ(look("/d/link").st_uid, 7U);
+  EXPECT_EQ(look("/d/sub").st_uid, look("/e").st_uid);
+  timespec times[2] = {{.tv_sec = 5, .tv_nsec = 6}, {.tv_sec = 7, .tv_nsec = 8}};
+  EXPECT_EQ(benchfs_utimensat(d, "link", times, AT_SYMLINK_NOFOLLOW), 0);
+  EXPECT_EQ(look("/d/link").st_mtim.tv_nsec, 8);
+  EXPECT_EQ(benchfs_utimensat(e, "", times, AT_EMPTY_PATH), 0);
+  EXPECT_EQ(look("/e").st_mtim.tv_sec, 7);
+
+  EXPECT_EQ(benchfs_unlinkat(e, "g", 0), -EISDIR);
+  EXPECT_EQ(benchfs_unlinkat(e, "g", AT_REMOVEDIR), 0);
+  EXPECT_EQ(benchfs_unlinkat(d, "sub", AT_REMOVEDIR), -ENOTDIR);
+  EXPECT_EQ(benchfs_unlinkat(d, "sub", 0), 0);
+  EXPECT_EQ(benchfs_unlinkat(d, "sub", AT_EMPTY_PATH), -EINVAL);
+
+  benchfs_file_t* unnamed = benchfs_openat(d, ".", O_TMPFILE | O_RDWR, 0600);
+  ASSERT_NE(unnamed, nullptr) << benchfs_get_error();
+  EXPECT_EQ(benchfs_linkat(unnamed, "", d, "named", AT_EMPTY_PATH), 0) << benchfs_get_error();
+  EXPECT_EQ(look("/d/named").st_nlink, 1U);
+  EXPECT_EQ(benchfs_close(unnamed), 0);
+  EXPECT_EQ(benchfs_close(d), 0);
+  EXPECT_EQ(benchfs_close(e), 0);
+}
+
+TEST_F(OpenDirectories, WhatIsNoDirectory) {
+  start();
+  put("/f", "f");
+  benchfs_file_t* file = open("/f", O_RDONLY);
+  benchfs_stat_t stat;
+  EXPECT_EQ(benchfs_fstatat(file, "x", &stat, 0), -ENOTDIR);
+  EXPECT_EQ(benchfs_openat(file, "x", O_CREAT | O_WRONLY, 0644), nullptr);
+  EXPECT_EQ(errno, ENOTDIR);
+  EXPECT_EQ(benchfs_fstatat(file, "/f", &stat, 0), 0) << "an absolute path needs none";
+  EXPECT_EQ(benchfs_fstatat(nullptr, "/f", &stat, 0), -EBADF);
+  EXPECT_EQ(benchfs_fstatat(file, nullptr, &stat, 0), -EINVAL);
+  ContextPtr other = connect(*cluster_);
+  benchfs_file_t* elsewhere = benchfs_open(other.get(), "/", O_RDONLY, 0);
+  EXPECT_EQ(benchfs_renameat2(file, "/f", elsewhere, "g", 0), -EXDEV);
+  EXPECT_EQ(benchfs_close(elsewhere), 0);
+  EXPECT_EQ(benchfs_close(file), 0);
+}
+
 }  // namespace
 }  // namespace benchfs::test

@@ -213,5 +213,46 @@ TEST_P(MountFiles, APrivateMappingLeavesTheFile) {
   ::munmap(memory, 4096);
 }
 
+// --- Files without a name ------------------------------------------------------------------------
+
+TEST_F(MountFiles, AFileWithoutANameGetsOneByALink) {
+  Mounted m = mount();
+  Mounted other = mount("other");
+  Fd file(::open(m.path.c_str(), O_TMPFILE | O_RDWR, 0640));
+  ASSERT_GE(file.get(), 0) << std::strerror(errno);
+  EXPECT_EQ(::write(file.get(), "unnamed", 7), 7);
+  struct stat info{};
+  EXPECT_EQ(::fstat(file.get(), &info), 0);
+  EXPECT_EQ(info.st_nlink, 0U);
+  EXPECT_EQ(info.st_size, 7);
+  EXPECT_TRUE(S_ISREG(info.st_mode));
+  std::string in_proc = "/proc/self/fd/" + std::to_string(file.get());
+  EXPECT_EQ(get(in_proc), "unnamed") << "opened once more";
+  put(m / "there", "x");
+  auto link_to = [&](const std::string& path) {
+    return ::linkat(AT_FDCWD, in_proc.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW);
+  };
+  EXPECT_EQ(error_of(link_to(m / "there")), EEXIST);
+  EXPECT_EQ(link_to(m / "named"), 0) << std::strerror(errno);
+  EXPECT_EQ(get(other / "named"), "unnamed");
+  EXPECT_EQ(stat_of(m / "named").st_nlink, 1U);
+  EXPECT_EQ(stat_of(m / "named").st_ino, info.st_ino);
+  EXPECT_EQ(::unlink((other / "named").c_str()), 0);
+  EXPECT_EQ(error_of(link_to(m / "again")), ENOENT);
+  EXPECT_EQ(::pwrite(file.get(), "U", 1, 0), 1);
+  EXPECT_EQ(get(in_proc), "Unnamed");
+}
+
+TEST_F(MountFiles, AnExclusiveFileWithoutANameGetsNone) {
+  Mounted m = mount();
+  Fd file(::open(m.path.c_str(), O_TMPFILE | O_EXCL | O_RDWR, 0600));
+  ASSERT_GE(file.get(), 0) << std::strerror(errno);
+  std::string in_proc = "/proc/self/fd/" + std::to_string(file.get());
+  EXPECT_EQ(
+      error_of(::linkat(AT_FDCWD, in_proc.c_str(), AT_FDCWD, (m / "f").c_str(), AT_SYMLINK_FOLLOW)),
+      ENOENT);
+  EXPECT_EQ(error_of(::open((m / "none").c_str(), O_TMPFILE | O_RDWR, 0600)), ENOENT);
+}
+
 }  // namespace
 }  // namespace benchfs::test

@@ -4,6 +4,7 @@
  *     calls DIRECTORY
  */
 #define _GNU_SOURCE
+#include <aio.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -71,6 +72,8 @@ static void show(const char* name) {
   printf("%s holds %zd \"%s\"\n", name, bytes, bytes > 0 ? text : "");
   close(fd);
 }
+
+static void wait_for(pid_t child);
 
 static void opening(void) {
   struct stat info;
@@ -226,6 +229,10 @@ static void names(void) {
   SAY(rename(in("d/one"), in("d/two")));
   SAY(rename(in("d/one"), in("d/three")));
   SAY(renameat(fd, "two", fd, "one"));
+  SAY(rename(in("d/one"), ""));
+  SAY(rename("", in("d/one")));
+  SAY(link(in("d/one"), ""));
+  SAY(link("", in("d/three")));
   make("d/other", "2");
   SAY(renameat2(fd, "one", fd, "other", RENAME_NOREPLACE));
   SAY(renameat2(fd, "other", fd, "one", RENAME_EXCHANGE));
@@ -259,6 +266,116 @@ static void names(void) {
   show("link-three");
   SAY(mknod(in("node"), S_IFREG | 0644, 0));
   SAY(mknod(in("node"), S_IFREG | 0644, 0));
+}
+
+/* A file without a name: while it is open, and by a link. */
+static void unnamed(void) {
+  char text[32] = "";
+  char proc[64];
+  struct stat info;
+  int fd = -1;
+  make("file", "x");
+  SAY(open(in("none"), O_TMPFILE | O_RDWR, 0600));
+  SAY(open(in("file"), O_TMPFILE | O_RDWR, 0600));
+  SAY(open(top, O_TMPFILE | O_RDONLY, 0600));
+  WORKS(fd = open(top, O_TMPFILE | O_RDWR, 0642));
+  TRUE((fcntl(fd, F_GETFL) & O_TMPFILE) == O_TMPFILE);
+  SAY(write(fd, "unnamed", 7));
+  SAY(pread(fd, text, sizeof text, 0));
+  SAY(fstat(fd, &info));
+  printf("%s mode %o links %ld\n", text, info.st_mode, (long)info.st_nlink);
+  snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+  TRUE(readlink(proc, text, sizeof text) > 0);
+  SAY(linkat(AT_FDCWD, proc, AT_FDCWD, in("file"), AT_SYMLINK_FOLLOW));
+  SAY(linkat(AT_FDCWD, proc, AT_FDCWD, in("none/f"), AT_SYMLINK_FOLLOW));
+  SAY(linkat(AT_FDCWD, proc, AT_FDCWD, in("named"), AT_SYMLINK_FOLLOW));
+  show("named");
+  SAY(linkat(fd, "", AT_FDCWD, in("again"), AT_EMPTY_PATH));
+  SAY(fstat(fd, &info));
+  printf("links %ld\n", (long)info.st_nlink);
+  SAY(unlink(in("named")));
+  SAY(unlink(in("again")));
+  SAY(linkat(fd, "", AT_FDCWD, in("again"), AT_EMPTY_PATH));
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) { /* which makes a handle of its own of a file without a name */
+    _exit(pread(fd, text, 7, 0) == 7 && memcmp(text, "unnamed", 7) == 0 ? 0 : 1);
+  }
+  wait_for(child);
+  close(fd);
+  WORKS(fd = open(top, O_TMPFILE | O_EXCL | O_WRONLY, 0600));
+  SAY(linkat(fd, "", AT_FDCWD, in("exclusive"), AT_EMPTY_PATH));
+  close(fd);
+  FILE* stream = tmpfile();
+  TRUE(stream != NULL);
+  fclose(stream);
+}
+
+/* A descriptor by its name in /proc and /dev: an open file of its own. */
+static void by_descriptor(void) {
+  char text[32] = "";
+  char paths[3][64];
+  struct stat info;
+  make("through", "text");
+  int fd = open(in("through"), O_RDWR);
+  SAY(read(fd, text, 2));
+  snprintf(paths[0], sizeof paths[0], "/proc/self/fd/%d", fd);
+  snprintf(paths[1], sizeof paths[1], "/dev/fd/%d", fd);
+  snprintf(paths[2], sizeof paths[2], "/proc/%d/fd/%d", (int)getpid(), fd);
+  for (int i = 0; i < 3; ++i) {
+    int again = -1;
+    WORKS(again = open(paths[i], O_RDWR));
+    memset(text, 0, sizeof text);
+    SAY(read(again, text, sizeof text));
+    printf("%s\n", text);
+    close(again);
+    FILE* stream = fopen(paths[i], "r");
+    TRUE(stream != NULL && fgets(text, sizeof text, stream) != NULL);
+    printf("%s\n", text);
+    if (stream != NULL) {
+      fclose(stream);
+    }
+    SAY(stat(paths[i], &info));
+    printf("size %ld\n", (long)info.st_size);
+    SAY(access(paths[i], R_OK));
+    SAY(chmod(paths[i], 0600 + i));
+    SAY(open(paths[i], O_RDWR | O_CREAT | O_EXCL, 0600));
+    SAY(open(paths[i], O_RDONLY | O_DIRECTORY));
+  }
+  SAY(open(paths[0], O_RDONLY | O_NOFOLLOW));
+  SAY(lseek(fd, 0, SEEK_CUR));
+  SAY(unlink(in("through")));
+  int again = -1;
+  WORKS(again = open(paths[0], O_WRONLY | O_TRUNC));
+  SAY(write(again, "new", 3));
+  close(again);
+  SAY(stat(paths[0], &info));
+  printf("size %ld links %ld\n", (long)info.st_size, (long)info.st_nlink);
+  close(fd);
+  SAY(open(paths[0], O_RDONLY));
+  fd = open(top, O_RDONLY | O_DIRECTORY);
+  snprintf(paths[0], sizeof paths[0], "/proc/self/fd/%d", fd);
+  int before = open(".", O_RDONLY | O_DIRECTORY);
+  SAY(chdir(paths[0]));
+  SAY(stat("input", &info));
+  SAY(fchdir(before));
+  close(before);
+  DIR* stream = opendir(paths[0]);
+  TRUE(stream != NULL && readdir(stream) != NULL);
+  if (stream != NULL) {
+    closedir(stream);
+  }
+  close(fd);
+  /* The standard streams. */
+  make("input", "from stdin\n");
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    dup2(open(in("input"), O_RDONLY), 0);
+    execl("/bin/cat", "cat", "/dev/stdin", (char*)NULL);
+    _exit(1);
+  }
+  wait_for(child);
 }
 
 static void extended_attributes(void) {
@@ -852,6 +969,124 @@ static void signals(void) {
   show("signal");
 }
 
+/* Asynchronous requests, waited for. */
+static volatile sig_atomic_t ended;
+
+static void on_end(int number, siginfo_t* info, void* context) {
+  (void)number;
+  (void)context;
+  ended = info->si_code == SI_ASYNCIO ? info->si_value.sival_int : -1;
+}
+
+static void on_end_in_thread(union sigval value) {
+  if (write(value.sival_int, "x", 1) != 1) {
+    abort();
+  }
+}
+
+static long finish(struct aiocb* request) {
+  const struct aiocb* list[1] = {request};
+  while (aio_error(request) == EINPROGRESS) {
+    aio_suspend(list, 1, NULL);
+  }
+  errno = aio_error(request);
+  return aio_return(request);
+}
+
+static void asynchronous(void) {
+  char text[32] = "";
+  char back[32] = "";
+  int fd = open(in("aio"), O_CREAT | O_RDWR, 0644);
+  struct aiocb request = {
+      .aio_fildes = fd, .aio_buf = "0123456789", .aio_nbytes = 10, .aio_offset = 5};
+  SAY(aio_write(&request));
+  SAY(finish(&request));
+  SAY(aio_fsync(O_SYNC, &request));
+  SAY(finish(&request));
+  SAY(aio_fsync(77, &request));
+  struct aiocb reading = {.aio_fildes = fd, .aio_buf = text, .aio_nbytes = 8, .aio_offset = 3};
+  SAY(aio_read(&reading));
+  SAY(finish(&reading));
+  printf("%d%d%s\n", text[0], text[1], text + 2);
+  SAY(aio_cancel(fd, &reading) == AIO_ALLDONE);
+  reading.aio_offset = 100;
+  SAY(aio_read(&reading));
+  SAY(finish(&reading));
+  reading.aio_offset = -1;
+  SAY(aio_read(&reading));
+  SAY(finish(&reading));
+  reading.aio_reqprio = -1;
+  SAY(aio_read(&reading));
+  reading.aio_reqprio = 0;
+  SAY(lseek(fd, 0, SEEK_CUR));
+
+  int only = open(in("aio"), O_RDONLY);
+  request.aio_fildes = only;
+  SAY(aio_write(&request));
+  SAY(finish(&request));
+  close(only);
+  SAY(aio_write(&request));
+  SAY(finish(&request));
+
+  /* A list with a local file in it. */
+  int local = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+  struct aiocb first = {
+      .aio_fildes = fd, .aio_lio_opcode = LIO_WRITE, .aio_buf = "first", .aio_nbytes = 5};
+  struct aiocb second = {
+      .aio_fildes = local, .aio_lio_opcode = LIO_WRITE, .aio_buf = "second", .aio_nbytes = 6};
+  struct aiocb third = {
+      .aio_fildes = fd, .aio_lio_opcode = LIO_READ, .aio_buf = back, .aio_nbytes = 7};
+  struct aiocb nothing = {.aio_fildes = fd, .aio_lio_opcode = LIO_NOP};
+  struct aiocb* list[5] = {&first, NULL, &second, &nothing, &third};
+  SAY(lio_listio(LIO_WAIT, list, 3, NULL));
+  SAY(lio_listio(LIO_WAIT, list + 3, 2, NULL));
+  SAY(finish(&first));
+  SAY(finish(&second));
+  SAY(finish(&third));
+  printf("%.5s\n", back);
+  first.aio_fildes = only;
+  third.aio_offset = -1;
+  SAY(lio_listio(LIO_WAIT, list + 4, 1, NULL));
+  SAY(lio_listio(77, list, 1, NULL));
+  third.aio_offset = 0;
+
+  struct sigaction action = {.sa_sigaction = on_end, .sa_flags = SA_SIGINFO};
+  sigset_t wanted, before;
+  sigemptyset(&wanted);
+  sigaddset(&wanted, SIGUSR2);
+  sigaction(SIGUSR2, &action, NULL);
+  sigprocmask(SIG_BLOCK, &wanted, &before);
+  third.aio_sigevent.sigev_notify = SIGEV_SIGNAL;
+  third.aio_sigevent.sigev_signo = SIGUSR2;
+  third.aio_sigevent.sigev_value.sival_int = 42;
+  SAY(aio_read(&third));
+  while (ended == 0) {
+    sigsuspend(&before);
+  }
+  printf("signal with %d\n", (int)ended);
+  ended = 0;
+  third.aio_sigevent.sigev_notify = SIGEV_NONE;
+  struct sigevent all = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2, .sigev_value = {43}};
+  SAY(lio_listio(LIO_NOWAIT, list + 3, 2, &all));
+  while (ended == 0) {
+    sigsuspend(&before);
+  }
+  printf("signal with %d\n", (int)ended);
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  int ends[2] = {-1, -1};
+  SAY(pipe(ends));
+  third.aio_sigevent.sigev_notify = SIGEV_THREAD;
+  third.aio_sigevent.sigev_notify_function = on_end_in_thread;
+  third.aio_sigevent.sigev_value.sival_int = ends[1];
+  SAY(aio_read(&third));
+  SAY(read(ends[0], text, 1));
+  close(ends[0]);
+  close(ends[1]);
+  close(local);
+  close(fd);
+  show("aio");
+}
+
 int main(int count, char** arguments) {
   static const struct {
     const char* name;
@@ -860,6 +1095,8 @@ int main(int count, char** arguments) {
       {"opening", opening},
       {"data", data},
       {"names", names},
+      {"unnamed", unnamed},
+      {"by descriptor", by_descriptor},
       {"attributes", attributes},
       {"extended_attributes", extended_attributes},
       {"directories", directories},
@@ -870,6 +1107,7 @@ int main(int count, char** arguments) {
       {"mappings", mappings},
       {"readiness", readiness},
       {"signals", signals},
+      {"asynchronous", asynchronous},
   };
   if (count != 2) {
     fprintf(stderr, "usage: calls DIRECTORY\n");

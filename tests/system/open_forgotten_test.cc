@@ -182,5 +182,31 @@ INSTANTIATE_TEST_SUITE_P(
       return "";
     });
 
+// A file without a name belongs to the client that has it open alone.
+class UnnamedFilesOfAKilledClient : public FaultFixture,
+                                    public testing::WithParamInterface<const char*> {
+ public:
+  UnnamedFilesOfAKilledClient() : FaultFixture(GetParam()) {}
+};
+
+TEST_P(UnnamedFilesOfAKilledClient, GiveTheirSpaceBack) {
+  ASSERT_NO_FATAL_FAILURE(start_daemons(2, {"--set", "clients.grace_ms=100"}));
+  std::unique_ptr<ClientProcess> a = client();
+  std::unique_ptr<ClientProcess> b = client();
+  ASSERT_TRUE(b->call("mkdir /d").ok());
+  for (int i = 0; i < 8; ++i) {  // with homes on both
+    std::int64_t file = a->call("open /d bu").result;
+    ASSERT_GE(file, 0);
+    ASSERT_EQ(a->call(fmt::format("pwrite {} 0 {} a", file, 3 * kChunk)).result, 3 * kChunk);
+  }
+  ASSERT_TRUE(wait_until([&] { return held().orphans == 8 && held().open == 8; }));
+  EXPECT_GE(b->call("statfs").size(), 8 * 3 * kChunk);
+  a->kill();
+  EXPECT_TRUE(wait_until([&] { return held().open == 0 && held().orphans == 0; }));
+  EXPECT_TRUE(wait_until([&] { return b->call("statfs").size() == 0; })) << "the space leaks";
+}
+
+INSTANTIATE_TEST_SUITE_P(Transport, UnnamedFilesOfAKilledClient, testing::Values("ucx", "auto"));
+
 }  // namespace
 }  // namespace benchfs::test

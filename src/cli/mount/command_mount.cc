@@ -14,17 +14,13 @@
 
 #include "cli/command.h"
 #include "cli/mount/background.h"
-#include "client/environment.h"
+#include "cli/mount/connect.h"
 #include "mount/mount_point.h"
 
 namespace benchfs::cli {
 namespace {
 
 using State = mount::MountPoint::State;
-
-// A cluster that is down is reported within two seconds.
-constexpr Nanos kListTimeout = std::chrono::milliseconds(300);
-constexpr Nanos kConnectTimeout = std::chrono::milliseconds(1500);
 
 struct MountArguments {
   std::string directory;
@@ -67,16 +63,7 @@ int serve(const Context& context,
           const MountArguments& arguments,
           const mount::MountPoint& point,
           Background* background) {
-  client::Options options;
-  if (Status applied = client::apply_environment(options); !applied) {
-    return report("mount", "", applied.error());
-  }
-  options.list_timeout = context.timeout(kListTimeout);
-  options.connect_timeout = context.timeout(kConnectTimeout);
-  if (context.timeout_s) {
-    options.file_system.timeouts = client::Timeouts::all(context.timeout({}));
-  }
-  Result<std::unique_ptr<client::Client>> client = context.connect(std::move(options));
+  Result<std::unique_ptr<client::Client>> client = connect_for_mount(context);
   if (!client) {
     return report("mount", "", client.error());
   }

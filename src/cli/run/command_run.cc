@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "args/command.h"
 #include "cli/command.h"
 #include "cli/run/elf_program.h"
+#include "cli/run/mount_namespace.h"
 
 namespace benchfs::cli {
 namespace {
@@ -23,6 +25,8 @@ constexpr const char* kLibrary = "libbenchfs_preload.so";
 
 struct RunOptions {
   std::string prefix = "/bfs";
+  bool has_namespace = false;
+  std::string log;
   std::vector<std::string> command;
 };
 
@@ -70,7 +74,8 @@ void warn(const std::string& program) {
   }
 }
 
-int run(const Context& context, const RunOptions& options) {
+// The program's calls go to the preload library.
+std::optional<int> prepare_preload(const RunOptions& options) {
   if (Status usable = check_prefix(options.prefix); !usable) {
     return report("run", options.prefix, usable.error());
   }
@@ -84,9 +89,23 @@ int run(const Context& context, const RunOptions& options) {
       others != nullptr && *others != '\0' ? fmt::format("{}:{}", *library, others) : *library;
   setenv("LD_PRELOAD", preload.c_str(), 1);
   setenv("BENCHFS_MOUNT", options.prefix.c_str(), 1);
+  return std::nullopt;
+}
+
+int run(Context& context, const RunOptions& options) {
   std::error_code ignored;
-  std::string registry = std::filesystem::absolute(context.registry_dir, ignored);
-  setenv("BENCHFS_REGISTRY_DIR", registry.c_str(), 1);
+  context.registry_dir = std::filesystem::absolute(context.registry_dir, ignored);
+  std::optional<int> failed;
+  if (options.has_namespace) {
+    std::string log = options.log.empty() ? "" : std::filesystem::absolute(options.log, ignored);
+    failed = mount_for_program(context, {.directory = options.prefix, .log = log});
+  } else {
+    failed = prepare_preload(options);
+  }
+  if (failed) {
+    return *failed;
+  }
+  setenv("BENCHFS_REGISTRY_DIR", context.registry_dir.c_str(), 1);
   std::vector<char*> arguments;
   for (const std::string& argument : options.command) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
@@ -129,6 +148,17 @@ void add_run_command(args::Command& app, Context& context) {
   command->add_option("--mount", options->prefix, "The directory; it should not exist")
       ->type_name("PREFIX")
       ->capture_default_str();
+  command->add_flag(
+      "--mount-namespace",
+      options->has_namespace,
+      "Mount on that directory, which must exist, for the program alone: for programs\n"
+      "that the preload library cannot serve (static, Go, io_uring). Needs /dev/fuse\n"
+      "and user namespaces, but no fusermount3");
+  command
+      ->add_option("--log",
+                   options->log,
+                   "With --mount-namespace: where the process that serves it writes its warnings")
+      ->type_name("FILE");
   command->add_option("command", options->command, "The program and its arguments, after --")
       ->type_name("PROGRAM")
       ->required();
@@ -138,7 +168,14 @@ void add_run_command(args::Command& app, Context& context) {
       "libc (docs/preload.md). With BENCHFS_REPORT=1 it says at its end what was served.\n"
       "\n"
       "  benchfs run -- cp -r input /bfs/\n"
-      "  benchfs run -- bash -c 'sort /bfs/input/a > /bfs/sorted'");
+      "  benchfs run -- bash -c 'sort /bfs/input/a > /bfs/sorted'\n"
+      "  mkdir /tmp/bfs && benchfs run --mount-namespace --mount /tmp/bfs -- ./static_program "
+      "/tmp/bfs\n"
+      "\n"
+      "With --mount-namespace nobody but the program and its children sees the mount; it ends "
+      "with\n"
+      "the last of them. The program keeps its user, its process number, signals and exit code.\n"
+      "Programs with set-user-id (sudo, fusermount3) do not get other users there.");
   command->callback([&context, options] { context.exit_code = run(context, *options); });
 
   auto program = std::make_shared<std::string>();

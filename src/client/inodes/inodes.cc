@@ -95,6 +95,7 @@ Status PlainCall<Request>::await_resume() {
 template class EntryCall<wire::LookupRequest>;
 template class EntryCall<wire::OpenRequest>;
 template class EntryCall<wire::OpenInodeRequest>;
+template class EntryCall<wire::OpenUnnamedRequest>;
 template class EntryCall<wire::GetAttrRequest>;
 template class EntryCall<wire::SetAttrRequest>;
 template class EntryCall<wire::FsyncRequest>;
@@ -133,6 +134,22 @@ EntryCall<wire::OpenInodeRequest> Inodes::open(wire::InodeId inode,
   request.flags = flags;
   request.open_number = open_number;
   return {*this, inode.home(), request, by};
+}
+
+EntryCall<wire::OpenUnnamedRequest> Inodes::open_unnamed(wire::ShardId shard,
+                                                         wire::InodeId directory,
+                                                         std::uint32_t flags,
+                                                         const NewInode& new_file,
+                                                         std::uint64_t open_number,
+                                                         Deadline by) {
+  wire::OpenUnnamedRequest request;
+  request.parent = directory.value;
+  request.flags = flags;
+  request.mode = new_file.mode;
+  set_owner(request, new_file);
+  request.chunk_bytes = new_file.chunk_bytes;
+  request.open_number = open_number;
+  return {*this, shard, request, by};
 }
 
 EntryCall<wire::FsyncRequest> Inodes::fsync(wire::InodeId inode, Deadline by) {

@@ -123,6 +123,13 @@ class Inodes {
                                          std::uint32_t flags,
                                          std::uint64_t open_number,
                                          Deadline by);
+  // A new file without a name on that shard.
+  EntryCall<wire::OpenUnnamedRequest> open_unnamed(wire::ShardId shard,
+                                                   wire::InodeId directory,
+                                                   std::uint32_t flags,
+                                                   const NewInode& new_file,
+                                                   std::uint64_t open_number,
+                                                   Deadline by);
   // `flags`: wire::GetAttrFlags.
   EntryCall<wire::GetAttrRequest> get_attr(wire::InodeId inode,
                                            Deadline by,

@@ -128,9 +128,17 @@ rt::CoStatus DataIo::write_span(Transfer& transfer, cluster::ChunkSpan span) {
   call.data = transfer.from.subspan(span.file_offset - transfer.offset, span.length);
   call.rendezvous = span.length > backend_.config.eager_bytes;
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
-  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
-  if (!reply) {
-    co_return call_error(name_node(std::move(reply.error()), backend_, shard, "write"),
+  Result<bool> written = false;
+  if (direct_.may_fill(shard, span.length)) {
+    written = co_await direct_.write(
+        shard, {transfer.file.id(), span.index}, span.offset, call.data, transfer.truncation);
+  }
+  if (written && !*written) {
+    Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
+    written = reply ? Result<bool>(true) : std::unexpected(std::move(reply.error()));
+  }
+  if (!written) {
+    co_return call_error(name_node(std::move(written.error()), backend_, shard, "write"),
                          LostBy::kAsked);
   }
   if (transfer.stored != nullptr) {
@@ -148,6 +156,9 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
   rpc::Call call = rpc::make_call(request);
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
+  if (co_await direct_.read(shard, {transfer.file.id(), span.index}, span.offset, call.into)) {
+    co_return Status{};
+  }
   Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
   if (!reply && reply.error().code == Errc::kDataLost) {
     transfer.on_lost(span.file_offset,
@@ -162,6 +173,19 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
     transfer.complete_end = std::min(transfer.complete_end, span.file_offset + reply->data_bytes);
   }
   co_return Status{};
+}
+
+// Short reads of a chunk whose place is known need no more than a copy.
+bool DataIo::read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into) {
+  const wire::Layout& layout = file.layout();
+  if (layout.chunk_bytes == 0) {
+    return false;
+  }
+  std::uint64_t index = offset / layout.chunk_bytes;
+  auto inside = static_cast<std::uint32_t>(offset % layout.chunk_bytes);
+  return into.size() <= layout.chunk_bytes - inside &&
+         direct_.read_now(
+             cluster::chunk_shard(layout, index), {file.id(), index}, inside, into);
 }
 
 rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
@@ -179,6 +203,9 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   }
   if (into.size() > wire::kMaxFileBytes - offset) {
     into = into.first(wire::kMaxFileBytes - offset);
+  }
+  if (read_now(file, offset, into)) {
+    co_return into.size();
   }
   Deadline by = backend_.data_deadline();
   std::optional<std::uint64_t> size;

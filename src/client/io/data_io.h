@@ -1,5 +1,5 @@
 // Reading and writing an open file: a request is cut by chunk and transfer size, and its parts run
-// side by side.
+// side by side; those of shards that share their memory are copied by the program (direct_io.h).
 //
 // A write that has returned is part of the file, whoever asks for its size and whatever becomes of
 // this client: the servers have told the file's home before they answered. A file that is gone
@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "client/backend.h"
+#include "client/io/direct_io.h"
 #include "client/io/open_file.h"
 #include "client/io/open_files.h"
 #include "cluster/placement.h"
@@ -29,7 +30,8 @@ struct Appended {
 
 class DataIo {
  public:
-  DataIo(Backend& backend, OpenFiles& open_files) : backend_(backend), open_files_(open_files) {}
+  DataIo(Backend& backend, OpenFiles& open_files)
+      : backend_(backend), open_files_(open_files), direct_(backend) {}
   DataIo(const DataIo&) = delete;
   DataIo& operator=(const DataIo&) = delete;
 
@@ -69,10 +71,12 @@ class DataIo {
   rt::CoResult<wire::AppendReply> ask_place(OpenFile& file,
                                             wire::AppendRequest request,
                                             Deadline by);
+  bool read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
   [[nodiscard]] std::uint32_t max_transfer() const;
 
   Backend& backend_;
   OpenFiles& open_files_;
+  DirectIo direct_;
 };
 
 }  // namespace benchfs::client

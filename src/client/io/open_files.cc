@@ -50,6 +50,21 @@ rt::CoResult<OpenedEntry> OpenFiles::open(wire::InodeId inode, std::uint32_t fla
   co_return finish(inode.home(), std::move(file), std::move(found));
 }
 
+rt::CoResult<std::shared_ptr<OpenFile>> OpenFiles::open_unnamed(wire::InodeId directory,
+                                                                std::uint32_t flags,
+                                                                const NewInode& new_file,
+                                                                Deadline by) {
+  wire::ShardId shard{static_cast<std::uint32_t>(shards_.below(backend_.pool.size()))};
+  std::shared_ptr<OpenFile> file = table_.add(shard, flags);
+  Result<Found> found =
+      co_await inodes_.open_unnamed(shard, directory, flags, new_file, file->number, by);
+  if (!found && is_outcome_unknown(found.error())) {
+    backend_.pool.notify(shard, wire::CloseNotice{.open_number = file->number});
+  }
+  BENCHFS_CO_TRY(OpenedEntry opened, finish(shard, std::move(file), std::move(found)));
+  co_return std::move(opened.file);
+}
+
 Result<OpenedEntry> OpenFiles::finish(wire::ShardId shard,
                                       std::shared_ptr<OpenFile> file,
                                       Result<Found> found) {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "client/backend.h"
 #include "client/inodes/inodes.h"
 #include "client/io/open_file.h"
@@ -49,6 +50,11 @@ class OpenFiles {
                                        Deadline by);
   // An inode known by number: OpenedEntry::remote is not set.
   rt::CoResult<OpenedEntry> open(wire::InodeId inode, std::uint32_t flags, Deadline by);
+  // A new file without a name (wire::OpenUnnamedRequest), on one shard or another.
+  rt::CoResult<std::shared_ptr<OpenFile>> open_unnamed(wire::InodeId directory,
+                                                       std::uint32_t flags,
+                                                       const NewInode& new_file,
+                                                       Deadline by);
   // Does not wait. EBADF when it was closed before; else it cannot fail.
   Status close(OpenFile& file);
 
@@ -92,6 +98,7 @@ class OpenFiles {
   Backend& backend_;
   Inodes& inodes_;
   OpenTable table_;
+  Random shards_{random_id()};
   std::vector<bool> is_kept_;  // by shard: keep_until_done() runs
 };
 

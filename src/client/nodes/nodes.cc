@@ -113,6 +113,7 @@ rt::CoStatus Nodes::set_xattr(wire::InodeId inode,
 
 rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open(wire::InodeId inode, std::uint32_t flags) {
   Deadline by = backend_.metadata_deadline();
+  flags |= wire::kOpenUnlinked;
   BENCHFS_CO_TRY(OpenedEntry opened,
                  co_await explain(inode, co_await open_files_.open(inode, flags, by), by));
   if (opened.file == nullptr) {
@@ -235,6 +236,16 @@ rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open_entry(wire::InodeId parent,
     }
     co_return std::move(opened.file);
   }
+}
+
+rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open_unnamed(wire::InodeId parent,
+                                                            std::uint32_t flags,
+                                                            std::uint32_t mode,
+                                                            Caller caller) {
+  Deadline by = backend_.metadata_deadline();
+  BENCHFS_CO_TRY(NewInode new_file, co_await new_inode(parent, mode, false, caller, by));
+  co_return co_await in_directory(
+      parent, co_await open_files_.open_unnamed(parent, flags, new_file, by), by);
 }
 
 rt::CoResult<wire::Attr> Nodes::mkdir(wire::InodeId parent,

@@ -52,7 +52,7 @@ class Nodes {
                          std::string_view value,
                          std::uint32_t flags);
 
-  // `flags`: wire::OpenFlags. ELOOP: a symlink.
+  // Also a file without a name that somebody has open. `flags`: wire::OpenFlags. ELOOP: a symlink.
   rt::CoResult<std::shared_ptr<OpenFile>> open(wire::InodeId inode, std::uint32_t flags);
   // Opens the entry, or creates it as kOpenCreate says. ESTALE: a symlink took the name.
   rt::CoResult<std::shared_ptr<OpenFile>> open_entry(wire::InodeId parent,
@@ -60,6 +60,11 @@ class Nodes {
                                                      std::uint32_t flags,
                                                      std::uint32_t mode,
                                                      Caller caller);
+  // A new file without a name (Paths::open_unnamed).
+  rt::CoResult<std::shared_ptr<OpenFile>> open_unnamed(wire::InodeId parent,
+                                                       std::uint32_t flags,
+                                                       std::uint32_t mode,
+                                                       Caller caller);
   // To be called before a write on behalf of somebody without privileges: takes the set-user-id bit
   // off the file, and the set-group-id bit if the group may execute it.
   rt::CoStatus clear_set_id(OpenFile& file);

@@ -6,6 +6,7 @@
 // it.
 #pragma once
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <utility>
@@ -34,6 +35,11 @@ class Attempt {
   // counted from this time, because whatever is asked later is granted for longer.
   [[nodiscard]] BootTime walked_at() const { return walked_at_; }
   void set_walked_at(BootTime now) { walked_at_ = now; }
+  // A directory where a path begins, which was not found by name.
+  void set_begin(wire::InodeId directory) { begins_[begins_[0].is_valid() ? 1 : 0] = directory; }
+  [[nodiscard]] bool is_begin(wire::InodeId directory) const {
+    return directory == begins_[0] || directory == begins_[1];
+  }
   void begin_again() { begins_again_ = true; }
   [[nodiscard]] bool begins_again() const { return begins_again_; }
 
@@ -83,6 +89,7 @@ class Attempt {
   std::uint64_t version_;
   BootTime walked_at_{};
   Gone gone_;
+  std::array<wire::InodeId, 2> begins_;  // invalid: the root
   bool is_directory_ = false;
   bool uses_cache_ = false;
   bool begins_again_ = false;

@@ -27,9 +27,7 @@ std::unexpected<Error> cannot_remove(std::string_view path) {
 
 }  // namespace
 
-rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt,
-                                         const std::string& path,
-                                         std::uint32_t mode) {
+rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt, const Path& path, std::uint32_t mode) {
   BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
@@ -49,15 +47,15 @@ rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt,
   co_return found.attr;
 }
 
-rt::CoResult<wire::Attr> Paths::mkdir(std::string path, std::uint32_t mode) {
+rt::CoResult<wire::Attr> Paths::mkdir(Path path, std::uint32_t mode) {
   return with_names(&Paths::do_mkdir, std::move(path), mode);
 }
 
-rt::CoStatus Paths::do_rmdir(Attempt& attempt, const std::string& path) {
+rt::CoStatus Paths::do_rmdir(Attempt& attempt, const Path& path) {
   BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
-    co_return cannot_remove(path);
+    co_return cannot_remove(path.text);
   }
   BENCHFS_CO_TRY_VOID(attempt.in_directory(
       walk.directory(), co_await inodes_.rmdir(walk.directory(), walk.name(), attempt.deadline())));
@@ -65,12 +63,16 @@ rt::CoStatus Paths::do_rmdir(Attempt& attempt, const std::string& path) {
   co_return Status{};
 }
 
-rt::CoStatus Paths::rmdir(std::string path) {
+rt::CoStatus Paths::rmdir(Path path) {
   return with_names(&Paths::do_rmdir, std::move(path));
 }
 
-rt::CoStatus Paths::do_link(Attempt& attempt, const std::string& from, const std::string& to) {
-  BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, from, Follow::kNo));
+rt::CoStatus Paths::do_link(Attempt& attempt, const Path& from, const Path& to, Follow follow) {
+  wire::InodeId inode = from.begin;
+  if (!from.is_begin) {
+    BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, from, follow));
+    inode = attr.id();
+  }
   BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, to));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
@@ -81,18 +83,23 @@ rt::CoStatus Paths::do_link(Attempt& attempt, const std::string& from, const std
     co_return fail_errno(EEXIST);
   }
   Result<Found> linked =
-      co_await inodes_.link(attr.id(), walk.directory(), walk.name(), attempt.deadline());
-  BENCHFS_CO_TRY_VOID(!linked && linked.error().is_posix(ENOENT)
-                          ? attempt.on_inode(attr.id(), std::move(linked))
-                          : attempt.in_directory(walk.directory(), std::move(linked)));
+      co_await inodes_.link(inode, walk.directory(), walk.name(), attempt.deadline());
+  if (!linked && linked.error().is_posix(ENOENT)) {
+    if (from.is_begin) {  // it has lost its names, or may not get one
+      co_return std::unexpected(std::move(linked.error()));
+    }
+    BENCHFS_CO_TRY_VOID(attempt.on_inode(inode, std::move(linked)));
+  }
+  BENCHFS_CO_TRY_VOID(attempt.in_directory(walk.directory(), std::move(linked)));
   co_return Status{};
 }
 
-rt::CoStatus Paths::link(std::string from, std::string to) {
-  return with_names(&Paths::do_link, std::move(from), std::move(to));
+rt::CoStatus Paths::link(Path from, Path to, bool follow) {
+  return with_names(
+      &Paths::do_link, std::move(from), std::move(to), follow ? Follow::kYes : Follow::kNo);
 }
 
-rt::CoStatus Paths::do_unlink(Attempt& attempt, const std::string& path) {
+rt::CoStatus Paths::do_unlink(Attempt& attempt, const Path& path) {
   BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
@@ -106,13 +113,13 @@ rt::CoStatus Paths::do_unlink(Attempt& attempt, const std::string& path) {
       walk.directory(), co_await inodes_.unlink(walk.directory(), walk.name(), attempt.deadline()));
 }
 
-rt::CoStatus Paths::unlink(std::string path) {
+rt::CoStatus Paths::unlink(Path path) {
   return with_names(&Paths::do_unlink, std::move(path));
 }
 
 rt::CoStatus Paths::do_rename(Attempt& attempt,
-                              const std::string& from,
-                              const std::string& to,
+                              const Path& from,
+                              const Path& to,
                               std::uint32_t flags) {
   BENCHFS_CO_TRY(PathWalk old_walk, start_walk(attempt, from));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, old_walk));
@@ -164,13 +171,11 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
   co_return Status{};
 }
 
-rt::CoStatus Paths::rename(std::string from, std::string to, std::uint32_t flags) {
+rt::CoStatus Paths::rename(Path from, Path to, std::uint32_t flags) {
   return with_names(&Paths::do_rename, std::move(from), std::move(to), flags);
 }
 
-rt::CoStatus Paths::do_symlink(Attempt& attempt,
-                               const std::string& target,
-                               const std::string& path) {
+rt::CoStatus Paths::do_symlink(Attempt& attempt, const std::string& target, const Path& path) {
   if (target.empty()) {
     co_return fail_errno(ENOENT);
   }
@@ -193,11 +198,11 @@ rt::CoStatus Paths::do_symlink(Attempt& attempt,
   co_return Status{};
 }
 
-rt::CoStatus Paths::symlink(std::string target, std::string path) {
+rt::CoStatus Paths::symlink(std::string target, Path path) {
   return with_names(&Paths::do_symlink, std::move(target), std::move(path));
 }
 
-rt::CoResult<std::string> Paths::do_readlink(Attempt& attempt, const std::string& path) {
+rt::CoResult<std::string> Paths::do_readlink(Attempt& attempt, const Path& path) {
   BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
@@ -214,7 +219,7 @@ rt::CoResult<std::string> Paths::do_readlink(Attempt& attempt, const std::string
   co_return std::move(found.target);
 }
 
-rt::CoResult<std::string> Paths::readlink(std::string path) {
+rt::CoResult<std::string> Paths::readlink(Path path) {
   return with_names(&Paths::do_readlink, std::move(path));
 }
 

@@ -48,10 +48,16 @@ bool is_dots(std::string_view component) {
 
 }  // namespace
 
-Result<PathWalk> PathWalk::start(std::string_view path, std::string_view mount_prefix) {
+Result<PathWalk> PathWalk::start(std::string_view path,
+                                 std::string_view mount_prefix,
+                                 wire::InodeId begin) {
   BENCHFS_TRY_VOID(check_path(path));
   Result<PathWalk> walk(std::in_place);
   walk->mount_prefix_ = mount_prefix;
+  if (begin != wire::kRootInode && path.front() != '/') {
+    walk->directories_.front() = begin;
+    walk->is_from_root_ = false;
+  }
   walk->path_ = path;
   walk->must_be_directory_ = path.back() == '/';
   walk->rest_ = without_outer_slashes(path);
@@ -77,11 +83,20 @@ void PathWalk::next() {
     }
     if (directories_.size() > 1) {
       directories_.pop_back();
+    } else if (directories_.front() != wire::kRootInode) {
+      is_climbing_ = true;
+      break;
     } else if (!mount_prefix_.empty()) {
       leave();
     }
   }
   name_ = {};
+}
+
+void PathWalk::climb(wire::InodeId parent) {
+  directories_.front() = parent;
+  is_climbing_ = false;
+  next();
 }
 
 void PathWalk::leave() {
@@ -103,7 +118,7 @@ Status PathWalk::follow(std::string_view target) {
   path_ = {};
   is_at_last_ = false;
   if (target.front() == '/') {
-    directories_.resize(1);
+    directories_.assign(1, wire::kRootInode);
     if (!is_below(target, mount_prefix_)) {
       leave();
       return {};

@@ -23,16 +23,20 @@ class PathWalk {
   // `mount_prefix`: where the program sees the root, borrowed too; "" when the file system is all
   // there is. With a prefix, absolute targets of symlinks below it lead to the root, and a walk
   // that leads elsewhere has left (has_left()).
-  static Result<PathWalk> start(std::string_view path, std::string_view mount_prefix = {});
+  // A relative path begins at `begin`.
+  static Result<PathWalk> start(std::string_view path,
+                                std::string_view mount_prefix = {},
+                                wire::InodeId begin = wire::kRootInode);
   // A walk that stands before its last component, `name`, and came through these directories.
   static PathWalk at_last(const Directories& directories,
                           std::string_view name,
                           std::string_view mount_prefix) {
     return {directories, name, mount_prefix};
   }
-  // The text of the path before name(); "" once a symlink was followed.
+  // The text of the path before name(); "" once a symlink was followed, and when the path does not
+  // begin at the root.
   [[nodiscard]] std::string_view way() const {
-    return path_.empty() || name_.empty()
+    return path_.empty() || name_.empty() || !is_from_root_
                ? std::string_view()
                : path_.substr(0, static_cast<std::size_t>(name_.data() - path_.data()));
   }
@@ -52,6 +56,10 @@ class PathWalk {
   [[nodiscard]] bool has_left() const { return has_left_; }
   // The next component is "." or "..", which leads on only if the current one still exists.
   [[nodiscard]] bool is_before_dots() const;
+  // The walk stands in the directory where it began, and goes on with "..": climb() to the parent,
+  // which has to be asked for.
+  [[nodiscard]] bool is_climbing() const { return is_climbing_; }
+  void climb(wire::InodeId parent);
   // The path ended in a slash (or "." or ".."): what it names must be a directory, and a symlink at
   // its end is followed.
   [[nodiscard]] bool must_be_directory() const { return must_be_directory_; }
@@ -77,6 +85,8 @@ class PathWalk {
   std::string_view mount_prefix_;
   bool must_be_directory_ = false;
   bool has_left_ = false;
+  bool is_climbing_ = false;
+  bool is_from_root_ = true;
   bool is_at_last_ = false;
   int links_ = 0;
 };

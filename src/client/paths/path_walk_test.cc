@@ -161,5 +161,49 @@ TEST(PathWalk, AbsoluteTargetsBelowThePrefixLeadToTheRoot) {
   EXPECT_TRUE(walk->name().empty());
 }
 
+// --- From a directory ----------------------------------------------------------------------------
+
+TEST(PathWalk, ARelativePathBeginsInItsDirectory) {
+  Result<PathWalk> walk = PathWalk::start("a/b", {}, wire::InodeId{50});
+  ASSERT_TRUE(walk);
+  EXPECT_EQ(walk->directory(), wire::InodeId{50});
+  walk->enter(wire::InodeId{51});
+  EXPECT_EQ(walk->name(), "b");
+  EXPECT_EQ(walk->way(), "") << "another directory's \"a/\" is another one";
+  EXPECT_EQ(PathWalk::start("/a", {}, wire::InodeId{50})->directory(), wire::kRootInode);
+}
+
+TEST(PathWalk, DotDotAtTheBeginningAsksForTheParent) {
+  Result<PathWalk> walk = PathWalk::start("a/../../../b", {}, wire::InodeId{50});
+  ASSERT_TRUE(walk);
+  EXPECT_FALSE(walk->is_climbing());
+  walk->enter(wire::InodeId{51});
+  ASSERT_TRUE(walk->is_climbing());
+  EXPECT_EQ(walk->directory(), wire::InodeId{50});
+  walk->climb(wire::InodeId{40});
+  ASSERT_TRUE(walk->is_climbing());
+  EXPECT_EQ(walk->directory(), wire::InodeId{40});
+  walk->climb(wire::kRootInode);
+  EXPECT_FALSE(walk->is_climbing());
+  EXPECT_EQ(walk->name(), "b");
+  EXPECT_EQ(walk->directory(), wire::kRootInode);
+}
+
+TEST(PathWalk, ClimbingAboveARootWithAPrefixLeaves) {
+  Result<PathWalk> walk = PathWalk::start("../../b", "/bfs", wire::InodeId{50});
+  ASSERT_TRUE(walk);
+  ASSERT_TRUE(walk->is_climbing());
+  walk->climb(wire::kRootInode);
+  EXPECT_TRUE(walk->has_left());
+}
+
+TEST(PathWalk, AnAbsoluteSymlinkLeadsFromTheDirectoryToTheRoot) {
+  Result<PathWalk> walk = PathWalk::start("link/x", {}, wire::InodeId{50});
+  ASSERT_TRUE(walk);
+  ASSERT_TRUE(walk->follow("/a"));
+  EXPECT_EQ(walk->directory(), wire::kRootInode);
+  EXPECT_EQ(walk->name(), "a");
+}
+
 }  // namespace
 }  // namespace benchfs::client

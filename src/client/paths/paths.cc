@@ -23,6 +23,28 @@ Error Paths::lost_inode(const Attempt::Gone& gone) const {
       EIO, fmt::format("{} restarted and lost the file; its name is still there", nodes));
 }
 
+rt::Task<Error> Paths::explain_begin(wire::InodeId directory, Error error, Deadline by) {
+  Error why = co_await open_files_.explain_gone(directory, std::move(error), by);
+  co_return why.is_posix(ESTALE) ? Error::from_errno(ENOENT, "the directory was removed")
+                                 : std::move(why);
+}
+
+Result<Path> Path::at(const OpenFile& directory, std::string path) {
+  if (!directory.is_open) {
+    return fail_errno(EBADF);
+  }
+  if (!directory.attr.is_directory() && !path.empty() && !path.starts_with('/')) {
+    return fail_errno(ENOTDIR);
+  }
+  return Path(directory.id(), std::move(path));
+}
+
+Path Path::of(const OpenFile& file) {
+  Path path(file.id(), {});
+  path.is_begin = true;
+  return path;
+}
+
 Result<Found>&& Paths::remember(Attempt& attempt,
                                 const PathWalk& walk,
                                 const DirectoryCache::Question& question,
@@ -111,7 +133,7 @@ rt::CoStatus Paths::reach(Attempt& attempt, const PathWalk& walk) {
 BootTime Paths::enter_cached(Attempt& attempt, PathWalk& walk) {
   attempt.set_walked_at(boot_now());
   BootTime until = BootTime::max();
-  while (!walk.is_last() && !walk.is_before_dots()) {
+  while (!walk.is_last() && !walk.is_before_dots() && !walk.is_climbing()) {
     auto known = directories_.find(walk.directory(), walk.name(), attempt.walked_at());
     if (!known.inode.is_valid()) {
       break;
@@ -137,7 +159,8 @@ rt::MaybeTask<Status> Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
       way_.remember(walk, directories_.version(), until);
     }
   }
-  bool is_there = walk.is_last() && walk.name().size() <= wire::kMaxNameBytes &&
+  bool is_there = walk.is_last() && !walk.is_climbing() &&
+                  walk.name().size() <= wire::kMaxNameBytes &&
                   (!attempt.uses_cache() || is_reached(walk));
   if (is_there) {
     return Status{};
@@ -147,6 +170,18 @@ rt::MaybeTask<Status> Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
 
 rt::CoStatus Paths::walk_on(Attempt& attempt, PathWalk& walk) {
   for (;;) {
+    if (walk.is_climbing()) {
+      wire::InodeId directory = walk.directory();
+      BENCHFS_CO_TRY(Found found,
+                     attempt.on_directory(
+                         directory, co_await inodes_.get_attr(directory, attempt.deadline())));
+      walk.climb(wire::InodeId{found.attr.parent});
+      enter_cached(attempt, walk);
+      if (walk.has_left()) {
+        co_return left();
+      }
+      continue;
+    }
     if (walk.name().size() > wire::kMaxNameBytes) {
       co_return fail_errno(ENAMETOOLONG);
     }
@@ -174,7 +209,7 @@ rt::CoStatus Paths::walk_on(Attempt& attempt, PathWalk& walk) {
   }
 }
 
-rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, const std::string& path, Follow follow) {
+rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, const Path& path, Follow follow) {
   BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   for (;;) {
     BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
@@ -213,19 +248,22 @@ rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, const std::string& pat
 
 // --- Attributes ----------------------------------------------------------------------------------
 
-rt::CoResult<wire::Attr> Paths::stat(std::string path) {
+rt::CoResult<wire::Attr> Paths::stat(Path path) {
   return with_names(&Paths::resolve, std::move(path), Follow::kYes);
 }
 
-rt::CoResult<wire::Attr> Paths::lstat(std::string path) {
+rt::CoResult<wire::Attr> Paths::lstat(Path path) {
   return with_names(&Paths::resolve, std::move(path), Follow::kNo);
 }
 
 rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
-                                            const std::string& path,
+                                            const Path& path,
                                             const wire::SetAttrRequest& request,
                                             Follow follow) {
   BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, follow));
+  if ((request.mask & wire::kSetMode) != 0 && attr.is_symlink()) {
+    co_return fail_errno(EOPNOTSUPP);  // as Linux: its permissions have no meaning
+  }
   if ((request.mask & wire::kSetSize) != 0 && attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
@@ -239,15 +277,13 @@ rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
   co_return found.attr;
 }
 
-rt::CoResult<wire::Attr> Paths::set_attr(std::string path,
-                                         wire::SetAttrRequest request,
-                                         bool follow) {
+rt::CoResult<wire::Attr> Paths::set_attr(Path path, wire::SetAttrRequest request, bool follow) {
   return with_names(
       &Paths::do_set_attr, std::move(path), request, follow ? Follow::kYes : Follow::kNo);
 }
 
 rt::CoResult<std::string> Paths::do_get_xattr(Attempt& attempt,
-                                              const std::string& path,
+                                              const Path& path,
                                               const std::string& name,
                                               Follow follow) {
   BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, follow));
@@ -255,13 +291,13 @@ rt::CoResult<std::string> Paths::do_get_xattr(Attempt& attempt,
   co_return attempt.on_inode(inode, co_await inodes_.get_xattr(inode, name, attempt.deadline()));
 }
 
-rt::CoResult<std::string> Paths::get_xattr(std::string path, std::string name, bool follow) {
+rt::CoResult<std::string> Paths::get_xattr(Path path, std::string name, bool follow) {
   return with_names(
       &Paths::do_get_xattr, std::move(path), std::move(name), follow ? Follow::kYes : Follow::kNo);
 }
 
 rt::CoStatus Paths::do_set_xattr(Attempt& attempt,
-                                 const std::string& path,
+                                 const Path& path,
                                  const std::string& name,
                                  const std::string& value,
                                  std::uint32_t flags,
@@ -273,7 +309,7 @@ rt::CoStatus Paths::do_set_xattr(Attempt& attempt,
 }
 
 rt::CoStatus Paths::set_xattr(
-    std::string path, std::string name, std::string value, std::uint32_t flags, bool follow) {
+    Path path, std::string name, std::string value, std::uint32_t flags, bool follow) {
   return with_names(&Paths::do_set_xattr,
                     std::move(path),
                     std::move(name),
@@ -285,7 +321,7 @@ rt::CoStatus Paths::set_xattr(
 // --- Opening and listing -------------------------------------------------------------------------
 
 rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
-                                                       const std::string& path,
+                                                       const Path& path,
                                                        std::uint32_t flags,
                                                        std::uint32_t mode,
                                                        std::uint32_t chunk_bytes) {
@@ -341,15 +377,42 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
   }
 }
 
-rt::CoResult<std::shared_ptr<OpenFile>> Paths::open(std::string path,
+rt::CoResult<std::shared_ptr<OpenFile>> Paths::open(Path path,
                                                     std::uint32_t flags,
                                                     std::uint32_t mode,
                                                     std::uint32_t chunk_bytes) {
   return with_names(&Paths::do_open, std::move(path), flags, mode, chunk_bytes);
 }
 
+rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open_unnamed(Attempt& attempt,
+                                                               const Path& path,
+                                                               std::uint32_t flags,
+                                                               std::uint32_t mode,
+                                                               std::uint32_t chunk_bytes) {
+  Follow follow = (flags & wire::kOpenNoFollow) != 0 ? Follow::kNo : Follow::kYes;
+  BENCHFS_CO_TRY(wire::Attr directory, co_await resolve(attempt, path, follow));
+  if (!directory.is_directory()) {
+    co_return fail_errno(ENOTDIR);
+  }
+  NewInode file{.mode = mode,
+                .uid = backend_.config.uid,
+                .gid = backend_.config.gid,
+                .chunk_bytes = chunk_bytes};
+  file = inherit(file, {directory.gid, (directory.mode & S_ISGID) != 0}, false);
+  co_return attempt.on_inode(
+      directory.id(),
+      co_await open_files_.open_unnamed(directory.id(), flags, file, attempt.deadline()));
+}
+
+rt::CoResult<std::shared_ptr<OpenFile>> Paths::open_unnamed(Path path,
+                                                            std::uint32_t flags,
+                                                            std::uint32_t mode,
+                                                            std::uint32_t chunk_bytes) {
+  return with_names(&Paths::do_open_unnamed, std::move(path), flags, mode, chunk_bytes);
+}
+
 rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
-                                                   const std::string& path,
+                                                   const Path& path,
                                                    const std::string& cursor,
                                                    std::size_t max_entries) {
   BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, Follow::kYes));
@@ -360,7 +423,7 @@ rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
       attr.id(), co_await list_page(backend_, attr.id(), cursor, max_entries, attempt.deadline()));
 }
 
-rt::CoResult<std::vector<DirEntry>> Paths::list(std::string path,
+rt::CoResult<std::vector<DirEntry>> Paths::list(Path path,
                                                 std::string cursor,
                                                 std::size_t max_entries) {
   return with_names(&Paths::do_list, std::move(path), std::move(cursor), max_entries);

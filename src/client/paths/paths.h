@@ -1,9 +1,10 @@
 // Operations by path: walks the components, then asks for the last one.
 //
-// Paths are absolute ("/a/b"; a missing leading slash is added), any bytes but NUL; "." and ".."
-// are resolved by name, symlinks by target. Directories on the way come from the directory cache
-// while their lease lasts. An inode that was found by name and is gone is looked up again by name,
-// in every operation (attempt.h).
+// Paths begin at the root or at a directory that is known by inode (paths/path.h); any bytes but
+// NUL;
+// "." and ".." are resolved by name, symlinks by target. Directories on the way come from the
+// directory cache while their lease lasts. An inode that was found by name and is gone is looked up
+// again by name, in every operation (attempt.h).
 //
 // Thread: the client's reactor.
 #pragma once
@@ -22,6 +23,7 @@
 #include "client/paths/attempt.h"
 #include "client/paths/directory_cache.h"
 #include "client/paths/known_way.h"
+#include "client/paths/path.h"
 #include "client/paths/path_walk.h"
 #include "rt/maybe_task.h"
 
@@ -34,34 +36,39 @@ class Paths {
   Paths(const Paths&) = delete;
   Paths& operator=(const Paths&) = delete;
 
-  rt::CoResult<wire::Attr> stat(std::string path);   // follows symlinks
-  rt::CoResult<wire::Attr> lstat(std::string path);  // does not
+  rt::CoResult<wire::Attr> stat(Path path);   // follows symlinks
+  rt::CoResult<wire::Attr> lstat(Path path);  // does not
   // Fields per request.mask (wire::SetAttrMask); request.inode is filled in. Size changes truncate.
-  rt::CoResult<wire::Attr> set_attr(std::string path, wire::SetAttrRequest request, bool follow);
-  rt::CoResult<std::shared_ptr<OpenFile>> open(std::string path,
+  rt::CoResult<wire::Attr> set_attr(Path path, wire::SetAttrRequest request, bool follow);
+  rt::CoResult<std::shared_ptr<OpenFile>> open(Path path,
                                                std::uint32_t flags,
                                                std::uint32_t mode,
                                                std::uint32_t chunk_bytes);
 
-  rt::CoResult<wire::Attr> mkdir(std::string path, std::uint32_t mode);
-  rt::CoStatus rmdir(std::string path);
-  // One more name of a file or symlink, which is not followed.
-  rt::CoStatus link(std::string from, std::string to);
-  rt::CoStatus unlink(std::string path);
+  // A new file without a name, in the directory `path`. It ends with the handle unless a link names
+  // it, which kOpenExclusive forbids.
+  rt::CoResult<std::shared_ptr<OpenFile>> open_unnamed(Path path,
+                                                       std::uint32_t flags,
+                                                       std::uint32_t mode,
+                                                       std::uint32_t chunk_bytes);
+
+  rt::CoResult<wire::Attr> mkdir(Path path, std::uint32_t mode);
+  rt::CoStatus rmdir(Path path);
+  // One more name of a file or symlink.
+  rt::CoStatus link(Path from, Path to, bool follow);
+  rt::CoStatus unlink(Path path);
   // `flags`: wire::RenameFlags.
-  rt::CoStatus rename(std::string from, std::string to, std::uint32_t flags);
-  rt::CoStatus symlink(std::string target, std::string path);
-  rt::CoResult<std::string> readlink(std::string path);
+  rt::CoStatus rename(Path from, Path to, std::uint32_t flags);
+  rt::CoStatus symlink(std::string target, Path path);
+  rt::CoResult<std::string> readlink(Path path);
   // As those of Inodes.
-  rt::CoResult<std::string> get_xattr(std::string path, std::string name, bool follow);
+  rt::CoResult<std::string> get_xattr(Path path, std::string name, bool follow);
   rt::CoStatus set_xattr(
-      std::string path, std::string name, std::string value, std::uint32_t flags, bool follow);
+      Path path, std::string name, std::string value, std::uint32_t flags, bool follow);
 
   // One page, as list_page() of inodes/listing.h. A directory that was removed since its inode was
   // found has no entries.
-  rt::CoResult<std::vector<DirEntry>> list(std::string path,
-                                           std::string cursor,
-                                           std::size_t max_entries);
+  rt::CoResult<std::vector<DirEntry>> list(Path path, std::string cursor, std::size_t max_entries);
 
   [[nodiscard]] DirectoryCache& cache() { return directories_; }
 
@@ -84,12 +91,18 @@ class Paths {
            rpc::Connection::State::kReady;
   }
   rt::CoStatus reach(Attempt& attempt, const PathWalk& walk);
+  // Why a directory that the caller named by inode is gone: ENOENT when it was removed.
+  rt::Task<Error> explain_begin(wire::InodeId directory, Error error, Deadline by);
   // walk_to_last() follows at once.
-  [[nodiscard]] Result<PathWalk> start_walk(Attempt& attempt, std::string_view path) const {
+  [[nodiscard]] Result<PathWalk> start_walk(Attempt& attempt, const Path& path) const {
     attempt.set_walked_at(boot_now());
-    std::string_view last = way_.last_of(path, directories_.version(), attempt.walked_at());
+    if (path.begin != wire::kRootInode) [[unlikely]] {
+      attempt.set_begin(path.begin);
+      return PathWalk::start(path.text, backend_.config.mount_prefix, path.begin);
+    }
+    std::string_view last = way_.last_of(path.text, directories_.version(), attempt.walked_at());
     if (last.empty()) {
-      return PathWalk::start(path, backend_.config.mount_prefix);
+      return PathWalk::start(path.text, backend_.config.mount_prefix);
     }
     attempt.use_cache();
     return PathWalk::at_last(way_.directories(), last, backend_.config.mount_prefix);
@@ -125,39 +138,41 @@ class Paths {
                                          NewInode inode,
                                          bool is_directory);
   // Finds the inode that the path names.
-  rt::CoResult<wire::Attr> resolve(Attempt& attempt, const std::string& path, Follow follow);
+  rt::CoResult<wire::Attr> resolve(Attempt& attempt, const Path& path, Follow follow);
 
   rt::CoResult<wire::Attr> do_set_attr(Attempt& attempt,
-                                       const std::string& path,
+                                       const Path& path,
                                        const wire::SetAttrRequest& request,
                                        Follow follow);
   rt::CoResult<std::string> do_get_xattr(Attempt& attempt,
-                                         const std::string& path,
+                                         const Path& path,
                                          const std::string& name,
                                          Follow follow);
   rt::CoStatus do_set_xattr(Attempt& attempt,
-                            const std::string& path,
+                            const Path& path,
                             const std::string& name,
                             const std::string& value,
                             std::uint32_t flags,
                             Follow follow);
   rt::CoResult<std::shared_ptr<OpenFile>> do_open(Attempt& attempt,
-                                                  const std::string& path,
+                                                  const Path& path,
                                                   std::uint32_t flags,
                                                   std::uint32_t mode,
                                                   std::uint32_t chunk_bytes);
-  rt::CoResult<wire::Attr> do_mkdir(Attempt& attempt, const std::string& path, std::uint32_t mode);
-  rt::CoStatus do_rmdir(Attempt& attempt, const std::string& path);
-  rt::CoStatus do_link(Attempt& attempt, const std::string& from, const std::string& to);
-  rt::CoStatus do_unlink(Attempt& attempt, const std::string& path);
-  rt::CoStatus do_rename(Attempt& attempt,
-                         const std::string& from,
-                         const std::string& to,
-                         std::uint32_t flags);
-  rt::CoStatus do_symlink(Attempt& attempt, const std::string& target, const std::string& path);
-  rt::CoResult<std::string> do_readlink(Attempt& attempt, const std::string& path);
+  rt::CoResult<std::shared_ptr<OpenFile>> do_open_unnamed(Attempt& attempt,
+                                                          const Path& path,
+                                                          std::uint32_t flags,
+                                                          std::uint32_t mode,
+                                                          std::uint32_t chunk_bytes);
+  rt::CoResult<wire::Attr> do_mkdir(Attempt& attempt, const Path& path, std::uint32_t mode);
+  rt::CoStatus do_rmdir(Attempt& attempt, const Path& path);
+  rt::CoStatus do_link(Attempt& attempt, const Path& from, const Path& to, Follow follow);
+  rt::CoStatus do_unlink(Attempt& attempt, const Path& path);
+  rt::CoStatus do_rename(Attempt& attempt, const Path& from, const Path& to, std::uint32_t flags);
+  rt::CoStatus do_symlink(Attempt& attempt, const std::string& target, const Path& path);
+  rt::CoResult<std::string> do_readlink(Attempt& attempt, const Path& path);
   rt::CoResult<std::vector<DirEntry>> do_list(Attempt& attempt,
-                                              const std::string& path,
+                                              const Path& path,
                                               const std::string& cursor,
                                               std::size_t max_entries);
 

@@ -21,6 +21,11 @@ rt::CoResult<T> Paths::with_names(rt::CoResult<T> (Paths::*operation)(Attempt&, 
     if (result || !attempt.gone().is_valid()) [[likely]] {
       co_return result;
     }
+    for (wire::InodeId gone : {attempt.gone().first, attempt.gone().second}) {
+      if (attempt.is_begin(gone)) {
+        co_return std::unexpected(co_await explain_begin(gone, result.error(), deadline));
+      }
+    }
     if (attempt.gone() == last) {
       co_return std::unexpected(lost_inode(last));
     }

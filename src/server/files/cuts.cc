@@ -148,8 +148,8 @@ void Files::on_cut_acknowledged(wire::InodeId inode,
 
 // --- The end of inodes ---------------------------------------------------------------------------
 
-void Files::unlink(wire::InodeId inode) {
-  Result<bool> is_unused = store_.apply(meta::Unlink{inode, wall_now_ns()});
+void Files::unlink(wire::InodeId inode, bool was_unmade) {
+  Result<bool> is_unused = store_.apply(meta::Unlink{inode, wall_now_ns(), was_unmade});
   if (is_unused && *is_unused) {
     end_inode(inode);
   }

@@ -92,8 +92,13 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                                  const meta::NewInode& inode,
                                  OpenKey key,
                                  std::uint32_t flags) override;
+  Result<wire::Attr> create_unnamed(wire::InodeId parent,
+                                    const meta::NewInode& inode,
+                                    OpenKey key,
+                                    std::uint32_t flags) override;
   rt::CoResult<wire::Attr> add_link(wire::InodeId inode, Deadline deadline) override;
-  Dropped drop(wire::InodeId inode) override;
+  Dropped drop(wire::InodeId inode) override { return drop_name(inode, 0); }
+  void drop_unmade(wire::InodeId inode) override { (void)drop_name(inode, wire::kForgetUnmade); }
   rt::Task<void> wait_dropped(Dropped dropped, Deadline deadline) override;
 
   Result<wire::MarkReply> take_mark(wire::InodeId inode,
@@ -201,7 +206,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   [[nodiscard]] wire::TruncateChunksRequest cut_request(const wire::Attr& attr,
                                                         const FileState& state) const;
   void on_cut_acknowledged(wire::InodeId inode, std::uint64_t truncation, wire::ShardId shard);
-  void unlink(wire::InodeId inode);
+  void unlink(wire::InodeId inode, bool was_unmade = false);
   // The inode has no name, and nobody has it open.
   void end_inode(wire::InodeId inode);
   rt::Task<void> free_here(wire::TruncateChunksRequest body);
@@ -216,6 +221,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   };
   // Home, shard of the name, life, ticket.
   using ForgetKey = std::tuple<wire::ShardId, wire::ShardId, std::uint64_t, std::uint64_t>;
+  // `flags`: wire::ForgetInodeFlags.
+  Dropped drop_name(wire::InodeId inode, std::uint32_t flags);
   void owe_forget(const Dropped& dropped,
                   std::uint32_t flags,
                   std::optional<Tickets::Ticket> ticket);

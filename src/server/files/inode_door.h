@@ -54,6 +54,11 @@ class InodeDoor {
                                          const meta::NewInode& inode,
                                          OpenKey key,
                                          std::uint32_t flags) = 0;
+  // Makes a file here that has no name, and opens it. Errors of meta::CreateUnnamed.
+  virtual Result<wire::Attr> create_unnamed(wire::InodeId parent,
+                                            const meta::NewInode& inode,
+                                            OpenKey key,
+                                            std::uint32_t flags) = 0;
   // The inode, which may live anywhere, gets another name, which the caller makes next, or drops.
   // After an error it has not got it, or loses it again when its home answers. ENOENT (it has no
   // name any more), EPERM (a directory), EMLINK. The size is that of the last settling.
@@ -61,6 +66,9 @@ class InodeDoor {
   // A name no longer leads to the inode, which may live anywhere. Returns at once; what follows
   // (telling the home, freeing the chunks) is owed until it is done.
   virtual Dropped drop(wire::InodeId inode) = 0;
+  // The name that add_link() counted was not made after all. The same as drop() but for a file that
+  // was made without a name: it can still get one.
+  virtual void drop_unmade(wire::InodeId inode) = 0;
   // Ends when the inode's home knows what was dropped here or on another shard, so that nobody who
   // asks it afterwards is told of the name, or when the home does not answer, or at the deadline.
   virtual rt::Task<void> wait_dropped(Dropped dropped, Deadline deadline) = 0;

@@ -31,15 +31,15 @@ rt::CoResult<wire::Attr> Files::add_link(wire::InodeId inode, Deadline deadline)
   co_return std::unexpected(std::move(reply.error()));
 }
 
-Dropped Files::drop(wire::InodeId inode) {
+Dropped Files::drop_name(wire::InodeId inode, std::uint32_t flags) {
   if (peers_.is_self(inode.home())) {
-    unlink(inode);
+    unlink(inode, (flags & wire::kForgetUnmade) != 0);
     return {};
   }
   Tickets::Ticket ticket = link_tickets_.take(inode.home());
   Dropped dropped{
       .inode = inode, .shard = peers_.self, .life = peers_.life, .ticket = ticket.number()};
-  owe_forget(dropped, 0, std::move(ticket));
+  owe_forget(dropped, flags, std::move(ticket));
   return dropped;
 }
 
@@ -156,7 +156,7 @@ Status Files::forget_here(wire::InodeId inode,
     if (!takes_back) {
       link_log_.end(sender, change.ticket, true);
     }
-    unlink(inode);
+    unlink(inode, takes_back || (flags & wire::kForgetUnmade) != 0);
   }
   return {};
 }

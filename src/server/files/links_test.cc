@@ -263,5 +263,83 @@ TEST_F(LinksOfInodes, WhatTheOtherShardReplacedIsCountedOnceWhenItsHomeIsHere) {
   EXPECT_EQ(links(file), 1U);
 }
 
+// --- Files without a name ------------------------------------------------------------------------
+
+class UnnamedFiles : public LinksOfInodes {
+ protected:
+  Result<wire::EntryReply> make(std::uint64_t number, std::uint32_t flags = wire::kOpenWrite) {
+    wire::OpenUnnamedRequest body;
+    body.parent = wire::kRootInode.value;
+    body.flags = flags;
+    body.mode = 0640;
+    body.open_number = number;
+    return shard_.call(body);
+  }
+  wire::Attr made(std::uint64_t number, std::uint32_t flags = wire::kOpenWrite) {
+    auto reply = make(number, flags);
+    EXPECT_TRUE(reply.has_value()) << reply.error().message();
+    return reply.value_or(wire::EntryReply{}).attr;
+  }
+  int link_here(wire::Attr file, const std::string& name) {
+    auto linked = shard_.call(link_request(file.inode, name), name);
+    return linked ? 0 : linked.error().to_errno();
+  }
+};
+
+TEST_F(UnnamedFiles, OneEndsWithItsOpen) {
+  wire::Attr file = made(1);
+  EXPECT_EQ(file.mode, std::uint32_t{S_IFREG | 0640});
+  EXPECT_EQ(links(file), 0U);
+  EXPECT_EQ(made(1).inode, file.inode) << "a repeated open is the same";
+  EXPECT_NE(made(2).inode, file.inode);
+  ASSERT_TRUE(close(1));
+  EXPECT_EQ(stat(file).error().to_errno(), ENOENT);
+}
+
+TEST_F(UnnamedFiles, OneIsFreedOnAllShardsThatHoldBytesOfIt) {
+  wire::Attr file = made(1);
+  ASSERT_TRUE(mark(1, file, 1).has_value());
+  stores(1, 1 << 20);
+  EXPECT_EQ(size(file), std::uint64_t{1} << 20);
+  ASSERT_TRUE(close(1));
+  EXPECT_TRUE(shard_.eventually([&] { return cuts(1) == 1; }));
+  EXPECT_TRUE(shard_.eventually_in_stats("\"inodes\":1,"));
+}
+
+TEST_F(UnnamedFiles, ALinkNamesOneForGood) {
+  std::string name = shard_.local_name("f");
+  wire::Attr file = made(1);
+  EXPECT_EQ(link_here(file, name), 0);
+  EXPECT_EQ(links(file), 1U);
+  ASSERT_TRUE(close(1));
+  EXPECT_EQ(links(file), 1U);
+  ASSERT_TRUE(unlink(name).has_value());
+  EXPECT_EQ(stat(file).error().to_errno(), ENOENT);
+}
+
+TEST_F(UnnamedFiles, OneThatHasLostItsNameOrIsExclusiveGetsNone) {
+  std::string name = shard_.local_name("f");
+  wire::Attr file = made(1);
+  EXPECT_EQ(link_here(file, name), 0);
+  ASSERT_TRUE(unlink(name).has_value());
+  EXPECT_EQ(links(file), 0U);
+  EXPECT_EQ(link_here(file, name), ENOENT);
+  EXPECT_EQ(link_here(made(2, wire::kOpenWrite | wire::kOpenExclusive), name), ENOENT);
+}
+
+TEST_F(UnnamedFiles, ALinkFromAnotherShardThatIsTakenBackLeavesItAsItWas) {
+  wire::Attr file = made(1);
+  ASSERT_TRUE(add(file, change(1)).has_value());
+  EXPECT_EQ(links(file), 1U);
+  EXPECT_TRUE(forget(file, change(1), wire::kForgetLink));
+  EXPECT_EQ(links(file), 0U);
+  ASSERT_TRUE(add(file, change(2)).has_value());
+  EXPECT_TRUE(forget(file, change(3), wire::kForgetUnmade));
+  EXPECT_EQ(links(file), 0U);
+  ASSERT_TRUE(add(file, change(4)).has_value());
+  EXPECT_TRUE(forget(file, change(5)));
+  EXPECT_EQ(add(file, change(6)).error().to_errno(), ENOENT);
+}
+
 }  // namespace
 }  // namespace benchfs::server

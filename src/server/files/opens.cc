@@ -98,6 +98,14 @@ Result<wire::Attr> Files::create_open(EntryRef entry,
       entry.parent, entry.name, inode, key.id(), flags, wall_now_ns(), mono_now_coarse()});
 }
 
+Result<wire::Attr> Files::create_unnamed(wire::InodeId parent,
+                                         const meta::NewInode& inode,
+                                         OpenKey key,
+                                         std::uint32_t flags) {
+  BENCHFS_TRY_VOID(may_open(key));
+  return store_.apply(meta::CreateUnnamed{parent, inode, key.id(), flags, wall_now_ns()});
+}
+
 rt::Task<void> Files::open_inode(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::OpenInodeRequest>(request));
   if (body.open_number == 0) {

@@ -207,25 +207,24 @@ rt::Task<void> Entries::lookup(rpc::Request& request) {
   }
 }
 
+Status Entries::check_new_file(std::uint32_t& chunk_bytes, std::uint64_t open_number) const {
+  chunk_bytes = chunk_bytes == 0 ? chunk_bytes_ : chunk_bytes;
+  if (!is_possible(chunk_bytes)) {
+    return fail_errno(
+        EINVAL,
+        fmt::format("a chunk size of {} is not a power of two between {} and {}, which this "
+                    "file system has (storage.chunk_bytes)",
+                    chunk_bytes,
+                    wire::kMinChunkBytes,
+                    chunk_bytes_));
+  }
+  return open_number == 0 ? Status(std::unexpected(malformed())) : Status{};
+}
+
 rt::Task<void> Entries::open(rpc::Request& request) {
   wire::OpenRequest body;
   BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
-  body.chunk_bytes = body.chunk_bytes == 0 ? chunk_bytes_ : body.chunk_bytes;
-  if (!is_possible(body.chunk_bytes)) {
-    co_await request.reply_error(
-        Error{Errc::kPosix,
-              EINVAL,
-              fmt::format("a chunk size of {} is not a power of two between {} and {}, which this "
-                          "file system has (storage.chunk_bytes)",
-                          body.chunk_bytes,
-                          wire::kMinChunkBytes,
-                          chunk_bytes_)});
-    co_return;
-  }
-  if (body.open_number == 0) {
-    co_await request.reply_error(malformed());
-    co_return;
-  }
+  BENCHFS_SERVE_TRY_VOID(request, check_new_file(body.chunk_bytes, body.open_number));
   OpenKey open{request.client_uid(), body.open_number, request.session_id()};
   Deadline deadline = request.deadline();
   if (std::optional<meta::Open> known = shared_.inodes.find_open(open)) {
@@ -283,13 +282,36 @@ rt::CoResult<Entries::Found> Entries::try_open(EntryRef key,
   }
 }
 
+rt::Task<void> Entries::open_unnamed(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::OpenUnnamedRequest>(request));
+  BENCHFS_SERVE_TRY_VOID(request, check_new_file(body.chunk_bytes, body.open_number));
+  OpenKey open{request.client_uid(), body.open_number, request.session_id()};
+  std::optional<meta::Open> known = shared_.inodes.find_open(open);
+  BENCHFS_SERVE_TRY(wire::Attr attr,
+                    request,
+                    known ? co_await shared_.inodes.exact_attr(known->inode, request.deadline())
+                          : shared_.inodes.create_unnamed(
+                                wire::InodeId{body.parent},
+                                file_inode(body.mode, body.uid, body.gid, body.chunk_bytes),
+                                open,
+                                body.flags));
+  co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
+}
+
+meta::NewInode Entries::file_inode(std::uint32_t mode,
+                                   std::uint32_t uid,
+                                   std::uint32_t gid,
+                                   std::uint32_t chunk_bytes) const {
+  return {
+      .mode = S_IFREG | (mode & kPermissionBits),
+      .uid = uid,
+      .gid = gid,
+      .layout = cluster::make_layout(shared_.peers.self, shared_.peers.shard_count, chunk_bytes),
+      .target = {}};
+}
+
 Result<wire::Attr> Entries::create_file(EntryRef key, const wire::OpenRequest& body, OpenKey open) {
-  meta::NewInode inode{.mode = S_IFREG | (body.mode & kPermissionBits),
-                       .uid = body.uid,
-                       .gid = body.gid,
-                       .layout = cluster::make_layout(
-                           shared_.peers.self, shared_.peers.shard_count, body.chunk_bytes),
-                       .target = {}};
+  meta::NewInode inode = file_inode(body.mode, body.uid, body.gid, body.chunk_bytes);
   Result<wire::Attr> attr =
       shared_.explain_busy(key.parent, shared_.inodes.create_open(key, inode, open, body.flags));
   if (attr) {
@@ -402,7 +424,7 @@ rt::CoResult<wire::Attr> Entries::try_link(EntryRef key,
     }
     if (!put) {
       (void)co_await shared_.prepare_drop(inode, Deadline::never());
-      shared_.inodes.drop(inode);
+      shared_.inodes.drop_unmade(inode);
       linked = std::unexpected(std::move(put.error()));
     }
   }

@@ -26,6 +26,7 @@ class Entries {
 
   rt::Task<void> lookup(rpc::Request& request);
   rt::Task<void> open(rpc::Request& request);
+  rt::Task<void> open_unnamed(rpc::Request& request);
   rt::Task<void> mkdir(rpc::Request& request);
   rt::Task<void> symlink(rpc::Request& request);
   rt::Task<void> link(rpc::Request& request);
@@ -43,6 +44,12 @@ class Entries {
                                const wire::OpenRequest& body,
                                OpenKey open,
                                Deadline deadline);
+  // Checks the chunk size that was asked for, or puts in the file system's, and the number.
+  Status check_new_file(std::uint32_t& chunk_bytes, std::uint64_t open_number) const;
+  [[nodiscard]] meta::NewInode file_inode(std::uint32_t mode,
+                                          std::uint32_t uid,
+                                          std::uint32_t gid,
+                                          std::uint32_t chunk_bytes) const;
   [[nodiscard]] bool is_possible(std::uint32_t chunk_bytes) const {
     return chunk_bytes >= wire::kMinChunkBytes && chunk_bytes <= chunk_bytes_ &&
            (chunk_bytes & (chunk_bytes - 1)) == 0;

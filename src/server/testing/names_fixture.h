@@ -61,6 +61,13 @@ class StoreDoor final : public InodeDoor {
     linked.push_back(inode);
     co_return wire::Attr{.inode = inode.value, .mode = S_IFREG, .nlink = 2};
   }
+  Result<wire::Attr> create_unnamed(wire::InodeId /*parent*/,
+                                    const meta::NewInode& /*inode*/,
+                                    OpenKey /*key*/,
+                                    std::uint32_t /*flags*/) override {
+    return fail_errno(ENOSYS);
+  }
+  void drop_unmade(wire::InodeId inode) override { (void)drop(inode); }
   Dropped drop(wire::InodeId inode) override {
     dropped.push_back(inode);
     return {};

@@ -46,6 +46,9 @@ with tempfile.TemporaryFile(dir=top) as file:
     file.write(b"nameless")
     file.seek(0)
     print(file.read())
+    subprocess.run("echo from a child; echo and another", shell=True, stdout=file)
+    file.seek(0)
+    print(file.read())
 with open("binary", "r+b") as file:
     with mmap.mmap(file.fileno(), 0) as memory:
         memory[0:4] = b"abcd"
