@@ -40,6 +40,11 @@ test     fuse3                 fusermount3: the mount for ordinary users
 test     sqlite3               a data base on the mount
 test     rsync                 copies onto the mount, and what it finds changed
 test     openmpi-bin           mpirun: the tests of the MPI programs
+test     libhdf5-openmpi-dev   parallel HDF5: its tests on the mount and the preload library
+test     libpnetcdf-dev        PnetCDF: the same
+test     python3-h5py          h5py: the same
+test     python3-h5py-mpi      h5py with MPI
+test     python3-mpi4py        MPI for h5py
 test     shellcheck            faults in the shell scripts
 test     iproute2              ip: networks of their own for the failure tests
 test     nftables              nft: cuts, loss and resets in those networks

@@ -50,6 +50,12 @@ class ChunkIndex {
     }
   }
 
+  // The chunk must exist.
+  void replace(wire::ChunkKey key, Slot* slot) {
+    Chunks& chunks = files_.find(key.inode).value().chunks;
+    lower_bound(chunks, key.index)->slot = slot;
+  }
+
   // Removes the chunks from `first` on and calls drop(Slot&) for each.
   template <typename Drop>
   void cut(wire::InodeId inode, std::uint64_t first, Drop drop) {

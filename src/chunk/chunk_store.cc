@@ -17,6 +17,8 @@ void WriteLease::swap(WriteLease& other) noexcept {
   std::swap(owner_, other.owner_);
   std::swap(key_, other.key_);
   std::swap(write_id_, other.write_id_);
+  std::swap(existing_end_, other.existing_end_);
+  std::swap(is_handed_out_, other.is_handed_out_);
   std::swap(slot_, other.slot_);
   std::swap(buffer_, other.buffer_);
 }

@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -108,8 +109,11 @@ class WriteLease {
   std::span<std::byte> bytes_;
   internal::LeaseOwner* owner_ = nullptr;
   wire::ChunkKey key_;
-  std::uint32_t write_id_ = 0;  // memory engine: in the slot's WriteSet
-  MemorySlot* slot_ = nullptr;  // memory engine
+  // Memory engine:
+  std::uint32_t write_id_ = 0;      // in the slot's WriteSet
+  std::uint32_t existing_end_ = 0;  // pages up to here were there before
+  bool is_handed_out_ = false;
+  MemorySlot* slot_ = nullptr;
   BufferPool::Lease buffer_;    // file engine; its index names the entry in open_writes_
 };
 
@@ -124,6 +128,20 @@ struct Space {
   std::uint64_t total_bytes = 0;
   std::uint64_t free_bytes = 0;
   std::uint64_t device_id = 0;  // stores with equal ids share the space
+};
+
+// Where a chunk's bytes are in the slot file (wire/slot_state.h).
+struct SlotPlace {
+  std::uint32_t slot = 0;
+  std::uint64_t generation = 0;
+  std::uint32_t existing_end = 0;  // of the memory that was there before
+};
+
+// What programs of the node may map; -1: nothing. Borrowed from the store.
+struct SlotFiles {
+  int data = -1;    // for reading and writing
+  int states = -1;  // for reading
+  [[nodiscard]] bool are_open() const { return data >= 0 && states >= 0; }
 };
 
 class ChunkStore {
@@ -151,6 +169,13 @@ class ChunkStore {
                                                std::uint32_t length,
                                                Deadline deadline,
                                                WaitObserver* observer = nullptr) = 0;
+
+  // Where a program of the node can read the chunk by itself; nothing where it cannot.
+  [[nodiscard]] virtual std::optional<SlotPlace> locate(wire::ChunkKey /*key*/) const { return {}; }
+  // Where a program of the node fills the lease's bytes by itself; nothing where it cannot. It may
+  // take as long as it likes: nobody else waits for it.
+  virtual std::optional<SlotPlace> hand_out(WriteLease& /*lease*/) { return {}; }
+  [[nodiscard]] virtual SlotFiles slot_files() const { return {}; }
 
   // Stores the lease's bytes; when it returns, every read sees them. `mtime_ns` is the time of the
   // write. After an error the range may hold old and new bytes, everything else is intact.
@@ -232,7 +257,6 @@ struct MemoryEngineConfig {
   std::uint64_t limit_bytes = 0;  // memory for chunks, in touched pages; 0: a share of what is left
   std::uint32_t shards = 1;       // that share the memory left, this one included
   std::string system_root;        // for tests: where proc and the cgroup mounts are looked for
-  bool huge_pages = true;         // for chunks whose first write is not a small file's
   std::uint64_t warm_bytes = std::uint64_t{256} << 20;  // freed memory kept mapped for reuse
 };
 

@@ -42,15 +42,6 @@ Result<Mapping> Mapping::create(std::size_t bytes, bool huge_pages) {
   return mapping;
 }
 
-void Mapping::renew(std::span<std::byte> part, bool huge_pages) {
-  // MADV_DONTNEED alone would keep the page tables: 4 KiB for each 2 MiB that were ever touched.
-  if (mmap(part.data(), part.size(), kProtection, kFlags | MAP_FIXED, -1, 0) == MAP_FAILED) {
-    BENCHFS_CHECK(madvise(part.data(), part.size(), MADV_DONTNEED) == 0);
-    return;
-  }
-  advise(part, huge_pages);
-}
-
 Mapping::~Mapping() {
   if (!bytes_.empty()) {
     munmap(bytes_.data(), bytes_.size());

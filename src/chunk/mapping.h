@@ -25,10 +25,6 @@ class Mapping {
   // taken at once, memory only where it is touched.
   static Result<Mapping> create(std::size_t bytes, bool huge_pages);
 
-  // Gives the memory of a part of a mapping back to the kernel, page tables included; it reads as
-  // zeros. `part` begins and ends on huge page borders.
-  static void renew(std::span<std::byte> part, bool huge_pages);
-
   Mapping() = default;
   Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
   Mapping& operator=(Mapping&& other) noexcept {

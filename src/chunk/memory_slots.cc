@@ -1,12 +1,13 @@
 #include "chunk/memory_slots.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 
 #include "base/check.h"
+#include "chunk/mapping.h"
 
 namespace benchfs::chunk {
 namespace {
@@ -16,26 +17,22 @@ constexpr std::size_t kRegionBytes = std::size_t{1} << 30;
 
 }  // namespace
 
-MemorySlots::MemorySlots(const MemoryEngineConfig& config, MemoryBudget* budget)
-    : budget_(budget),
+MemorySlots::MemorySlots(const MemoryEngineConfig& config, SlotFile file, MemoryBudget* budget)
+    : file_(std::move(file)),
+      budget_(budget),
       slot_bytes_(config.slot_bytes),
       limit_bytes_(config.limit_bytes),
       max_warm_bytes_(config.warm_bytes) {
   small_.is_small = true;
-  large_.huge_pages = config.huge_pages;
-  if (config.huge_pages) {
-    large_.page_bytes = std::min<std::uint64_t>(kHugePageBytes, config.slot_bytes);
-  }
 }
 
 std::uint64_t MemorySlots::cost(const MemorySlot& slot, std::uint32_t touched_end) const {
   if (touched_end == 0) {
     return 0;
   }
-  std::uint64_t page = slot.is_small ? small_.page_bytes : large_.page_bytes;
   // A small slot has a page table of its own where no other slot lies in the same 2 MiB.
   std::uint64_t table = slot.is_small && slot_bytes_ >= kHugePageBytes ? kPageBytes : 0;
-  return std::min<std::uint64_t>(round_up(touched_end, page) + table, slot_bytes_);
+  return std::min<std::uint64_t>(round_up(touched_end, kPageBytes) + table, slot_bytes_);
 }
 
 Status MemorySlots::reserve(std::uint64_t bytes) {
@@ -89,30 +86,27 @@ bool MemorySlots::cut_grown() {
 }
 
 void MemorySlots::discard(MemorySlot& slot, std::uint32_t from) {
-  std::span<std::byte> bytes(slot.data + from, slot_bytes_ - from);
+  file_.punch(slot.index, from);
   if (from == 0 && slot.is_small && slot_bytes_ % kHugePageBytes == 0) {
-    Mapping::renew(bytes, small_.huge_pages);
-  } else {
-    BENCHFS_CHECK(madvise(bytes.data(), bytes.size(), MADV_DONTNEED) == 0);
+    file_.renew({slot.data, slot_bytes_}, slot.index);
   }
   slot.touched_end = from;
 }
 
 Result<MemorySlot*> MemorySlots::make_slot(Kind& kind) {
-  if (kind.slots_left == 0) {
-    std::size_t slots = std::max<std::size_t>(1, kRegionBytes / slot_bytes_);
-    auto region = Mapping::create(slots * slot_bytes_, kind.huge_pages);
+  if (kind.unused.empty()) {
+    kind.first_unused = file_.slots();
+    auto region = file_.grow(std::max<std::size_t>(1, kRegionBytes / slot_bytes_));
     if (!region) {
       return fail_errno(ENOSPC, region.error().message());
     }
-    kind.regions.push_back(*std::move(region));
-    kind.slots_left = slots;
+    kind.unused = *region;
   }
-  std::span<std::byte> region = kind.regions.back().bytes();
   MemorySlot& slot = slots_.emplace_back();
-  slot.data = region.data() + (region.size() - kind.slots_left * slot_bytes_);
+  slot.data = kind.unused.data();
+  slot.index = kind.first_unused++;
   slot.is_small = kind.is_small;
-  --kind.slots_left;
+  kind.unused = kind.unused.subspan(slot_bytes_);
   return &slot;
 }
 
@@ -148,6 +142,10 @@ Status MemorySlots::touch(MemorySlot& slot, std::uint32_t end) {
   std::uint64_t more = cost(slot, end) - cost(slot, slot.touched_end);
   if (more > 0) {
     BENCHFS_TRY_VOID(reserve(more));
+    if (Status backed = file_.back(slot.index, end); !backed) {
+      used_bytes_ -= more;
+      return fail_errno(ENOSPC, backed.error().message());
+    }
   }
   slot.touched_end = end;
   return {};
@@ -171,8 +169,7 @@ void MemorySlots::release(MemorySlot& slot) {
 }
 
 void MemorySlots::shrink(MemorySlot& slot, std::uint32_t end) {
-  std::uint64_t page = slot.is_small ? small_.page_bytes : large_.page_bytes;
-  std::uint64_t from = round_up(end, page);
+  std::uint64_t from = round_up(end, kPageBytes);
   if (slot.leases > 0 || from >= slot.touched_end) {
     return;
   }
@@ -184,6 +181,35 @@ void MemorySlots::shrink(MemorySlot& slot, std::uint32_t end) {
 bool MemorySlots::trim_one() {
   return cut_grown() ||
          (warm_bytes_ > max_warm_bytes_ && (cool_oldest(large_) || cool_oldest(small_)));
+}
+
+// Up to the first byte whose write has not ended.
+void MemorySlots::publish(MemorySlot& slot) {
+  std::uint32_t end = slot.is_dropped ? 0 : slot.end;
+  for (Range range : slot.writes.unsettled()) {
+    end = std::min(end, range.begin);
+  }
+  publish(slot, {.generation = slot.published.generation, .end = end});
+}
+
+void MemorySlots::publish_new(MemorySlot& slot) {
+  // A generation that comes again could be taken for an old one.
+  if (slot.published.generation < wire::SlotState::kMaxGeneration) {
+    ++slot.published.generation;
+  }
+  publish(slot);
+  // Nobody reads bytes that are changed after this under the old generation.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+void MemorySlots::publish(MemorySlot& slot, wire::SlotState state) {
+  slot.published = state;
+  if (state.generation == wire::SlotState::kMaxGeneration) {
+    state.end = 0;
+  }
+  if (wire::SlotWord* word = file_.state(slot.index); word != nullptr) {
+    word->store(state.word(), std::memory_order_release);
+  }
 }
 
 }  // namespace benchfs::chunk

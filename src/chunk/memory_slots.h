@@ -1,11 +1,11 @@
-// The storage of the memory engine's chunks: slots carved from large anonymous mappings.
+// The storage of the memory engine's chunks: the slots of a SlotFile.
 //
 // A slot takes slot_bytes of address space, and memory for the pages that were touched. There are
-// two kinds: small slots, for chunks that begin as a small file, have 4 KiB pages, so that a file
-// of a few KiB does not cost a huge page; large slots have huge pages. The limit counts the touched
-// pages of slots in use, and the page table of a small one. Freed slots stay mapped, the most
-// recently freed one is used next; the memory of the oldest goes back to the kernel when the limit
-// needs it, and by trim_one() when free slots hold more than warm_bytes.
+// two kinds: small slots are for chunks that begin as a small file, so that such a file does not pay
+// for the memory that a large one has left. The limit counts the touched pages of slots in use, and
+// the page table of a small one. Freed slots stay mapped, the most recently freed one is used next;
+// the memory of the oldest goes back to the kernel when the limit needs it, and by trim_one() when
+// free slots hold more than warm_bytes.
 //
 // Thread: one reactor's. Slots are owned by the pool and stay where they are.
 #pragma once
@@ -13,12 +13,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <vector>
 
 #include "base/error.h"
 #include "chunk/chunk_store.h"
-#include "chunk/mapping.h"
 #include "chunk/memory_budget.h"
+#include "chunk/slot_file.h"
 #include "chunk/write_set.h"
 
 namespace benchfs::chunk {
@@ -27,10 +28,13 @@ namespace benchfs::chunk {
 // `writes`; [claimed_end, touched_end) is stale; beyond, memory is as the kernel gave it: zero.
 struct MemorySlot {
   std::byte* data = nullptr;
+  std::size_t index = 0;      // in the file
+  wire::SlotState published;  // as programs of the node see it
   std::uint32_t end = 0;
   std::uint32_t claimed_end = 0;
   std::uint32_t touched_end = 0;
-  std::uint32_t leases = 0;  // that point here
+  std::uint32_t leases = 0;   // that point here
+  std::uint32_t fillers = 0;  // of them, those of programs that fill it by themselves
   bool is_small = false;
   bool is_dropped = false;  // in no index any more; free when its last lease dies
   WriteSet writes;
@@ -42,7 +46,7 @@ class MemorySlots {
   static constexpr std::uint32_t kSmallBytes = 64U << 10;
 
   // The budget is borrowed; nullptr: only the limit counts.
-  explicit MemorySlots(const MemoryEngineConfig& config, MemoryBudget* budget = nullptr);
+  MemorySlots(const MemoryEngineConfig& config, SlotFile file, MemoryBudget* budget = nullptr);
 
   // A slot for a chunk whose first write ends at `first_end`. Errors: ENOSPC.
   Result<MemorySlot*> allocate(std::uint32_t first_end);
@@ -56,16 +60,20 @@ class MemorySlots {
   bool trim_one();
   [[nodiscard]] bool has_excess() const { return warm_bytes_ > max_warm_bytes_ || !grown_.empty(); }
 
+  // Tells programs how much of the slot they may read by themselves.
+  void publish(MemorySlot& slot);
+  // The same, when bytes that they may be reading are about to become others.
+  void publish_new(MemorySlot& slot);
+
+  [[nodiscard]] const SlotFile& file() const { return file_; }
   [[nodiscard]] std::uint64_t used_bytes() const { return used_bytes_; }
   [[nodiscard]] std::uint64_t warm_bytes() const { return warm_bytes_; }
 
  private:
   struct Kind {
     bool is_small = false;
-    bool huge_pages = false;
-    std::uint64_t page_bytes = kPageBytes;  // what a touch costs
-    std::vector<Mapping> regions;
-    std::size_t slots_left = 0;     // never used ones, at the end of the last region
+    std::span<std::byte> unused;    // never used slots
+    std::size_t first_unused = 0;   // index of the first of them
     std::deque<MemorySlot*> warm;   // free, touched; newest last
     std::vector<MemorySlot*> cold;  // free, untouched
   };
@@ -80,6 +88,9 @@ class MemorySlots {
   void discard(MemorySlot& slot, std::uint32_t from);
   Result<MemorySlot*> make_slot(Kind& kind);
 
+  void publish(MemorySlot& slot, wire::SlotState state);
+
+  SlotFile file_;
   MemoryBudget* budget_;
   std::uint32_t slot_bytes_;
   std::uint64_t limit_bytes_;

@@ -14,25 +14,23 @@
 namespace benchfs::chunk {
 namespace {
 
-// A private copy of `range` in which bytes of writes that have not committed are zeros.
-std::unique_ptr<std::byte[]> copy_settled(const MemorySlot& slot, Range range) {
-  auto copy = std::make_unique_for_overwrite<std::byte[]>(range.end - range.begin);
-  std::memcpy(copy.get(), slot.data + range.begin, range.end - range.begin);
+// Copies `range` but for the bytes of writes that have not committed: they are zeros.
+void copy_settled(const MemorySlot& slot, Range range, std::byte* into) {
+  std::memcpy(into, slot.data + range.begin, range.end - range.begin);
   for (Range hole : slot.writes.unsettled()) {
     Range common{std::max(hole.begin, range.begin), std::min(hole.end, range.end)};
     if (!common.empty()) {
-      std::memset(copy.get() + (common.begin - range.begin), 0, common.end - common.begin);
+      std::memset(into + (common.begin - range.begin), 0, common.end - common.begin);
     }
   }
-  return copy;
 }
 
 }  // namespace
 
-MemoryStore::MemoryStore(const MemoryEngineConfig& config, MemoryGauge gauge)
+MemoryStore::MemoryStore(const MemoryEngineConfig& config, SlotFile file, MemoryGauge gauge)
     : config_(config),
       budget_(std::move(gauge)),
-      slots_(config, &budget_),
+      slots_(config, std::move(file), &budget_),
       device_id_(random_id()) {}
 
 MemoryStore::~MemoryStore() {
@@ -54,7 +52,8 @@ rt::CoResult<ReadLease> MemoryStore::read(
   }
   Range range{offset, offset + std::min(length, slot->end - offset)};
   if (slot->writes.is_unsettled(range)) [[unlikely]] {
-    lease.copy_ = copy_settled(*slot, range);
+    lease.copy_ = std::make_unique_for_overwrite<std::byte[]>(range.end - range.begin);
+    copy_settled(*slot, range, lease.copy_.get());
     lease.bytes_ = {lease.copy_.get(), range.end - range.begin};
     co_return lease;
   }
@@ -113,6 +112,7 @@ Result<WriteLease> MemoryStore::lease_for_write(wire::ChunkKey key, MemorySlot* 
   }
   WriteLease lease;
   lease.write_id_ = slot->writes.open(range, slot->end);
+  lease.existing_end_ = stale_end;
   slot->claimed_end = std::max(slot->claimed_end, range.end);
   lease.bytes_ = {slot->data + range.begin, range.end - range.begin};
   lease.owner_ = this;
@@ -123,6 +123,36 @@ Result<WriteLease> MemoryStore::lease_for_write(wire::ChunkKey key, MemorySlot* 
   return lease;
 }
 
+// --- Programs of the node ------------------------------------------------------------------------
+
+std::optional<SlotPlace> MemoryStore::locate(wire::ChunkKey key) const {
+  const MemorySlot* slot = index_.find(key);
+  if (slot == nullptr || slot->published.end == 0 || slot->index >= wire::kMaxPublishedSlots) {
+    return {};
+  }
+  return SlotPlace{.slot = static_cast<std::uint32_t>(slot->index),
+                   .generation = slot->published.generation};
+}
+
+std::optional<SlotPlace> MemoryStore::hand_out(WriteLease& lease) {
+  BENCHFS_CHECK(lease.owner_ == this && !lease.is_handed_out_);
+  MemorySlot& slot = *lease.slot_;
+  if (slot.index >= wire::kMaxPublishedSlots) {
+    return {};
+  }
+  lease.is_handed_out_ = true;
+  ++slot.fillers;
+  return SlotPlace{.slot = static_cast<std::uint32_t>(slot.index),
+                   .generation = slot.published.generation,
+                   .existing_end = lease.existing_end_};
+}
+
+SlotFiles MemoryStore::slot_files() const {
+  return {.data = slots_.file().data_fd(), .states = slots_.file().states_fd()};
+}
+
+// --- The end of writes and reads -----------------------------------------------------------------
+
 rt::CoStatus MemoryStore::commit(WriteLease lease, std::int64_t mtime_ns) {
   BENCHFS_CHECK(lease.owner_ == this);
   lease.owner_ = nullptr;
@@ -132,7 +162,7 @@ rt::CoStatus MemoryStore::commit(WriteLease lease, std::int64_t mtime_ns) {
     slot.end = std::max(slot.end, kept.end);
     index_.note_write(lease.key_.inode, mtime_ns);
   }
-  end_write(lease.key_, slot);
+  end_write(lease);
   co_return Status{};
 }
 
@@ -141,21 +171,26 @@ void MemoryStore::end_lease(WriteLease& lease) {
   for (Range range : slot.writes.abandon(lease.write_id_)) {
     std::memset(slot.data + range.begin, 0, range.end - range.begin);
   }
-  end_write(lease.key_, slot);
+  end_write(lease);
 }
 
 void MemoryStore::end_lease(ReadLease& lease) {
   unpin(*lease.slot_);
 }
 
-void MemoryStore::end_write(wire::ChunkKey key, MemorySlot& slot) {
+void MemoryStore::end_write(const WriteLease& lease) {
+  MemorySlot& slot = *lease.slot_;
   if (!write_ended_.empty()) {
     write_ended_.wake_all();
   }
+  if (lease.is_handed_out_) {
+    --slot.fillers;
+  }
   if (slot.end == 0 && slot.writes.empty() && !slot.is_dropped) {  // never came to be
-    index_.erase(key);
+    index_.erase(lease.key_);
     slot.is_dropped = true;
   }
+  slots_.publish(slot);
   unpin(slot);
 }
 
@@ -166,8 +201,11 @@ void MemoryStore::unpin(MemorySlot& slot) {
   }
 }
 
+// --- Cuts ----------------------------------------------------------------------------------------
+
 void MemoryStore::drop(MemorySlot& slot) {
   slot.is_dropped = true;
+  slots_.publish_new(slot);
   if (slot.leases == 0) {
     slots_.release(slot);
   }
@@ -181,16 +219,50 @@ rt::CoStatus MemoryStore::truncate(wire::InodeId inode,
   index_.cut(inode, whole + (rest > 0 ? 1 : 0), [this](MemorySlot& slot) { drop(slot); });
   MemorySlot* slot = rest > 0 ? index_.find({inode, whole}) : nullptr;
   if (slot != nullptr && slot->claimed_end > rest) {
-    // The bytes beyond become stale; the operation that extends the chunk zeroes them.
-    slot->writes.cut(rest);
-    slot->end = std::min(slot->end, rest);
-    slot->claimed_end = rest;
-    slots_.shrink(*slot, rest);
+    if (slot->fillers == 0 || !move({inode, whole}, *slot, rest)) {
+      cut(*slot, rest);
+    }
   }
   if (slots_.has_excess() && !is_trimming_) {
     is_trimming_ = background_.spawn(trim());
   }
   co_return Status{};
+}
+
+// The bytes beyond become stale; the operation that extends the chunk zeroes them.
+void MemoryStore::cut(MemorySlot& slot, std::uint32_t end) {
+  slot.writes.cut(end);
+  slot.end = std::min(slot.end, end);
+  slot.claimed_end = end;
+  slots_.publish_new(slot);
+  slots_.shrink(slot, end);
+}
+
+// Moves the chunk's bytes below `end` to another slot: programs that fill this one may take as long
+// as they like, and later writes must not wait for them. What is being written stores nothing. False
+// when there is no memory.
+bool MemoryStore::move(wire::ChunkKey key, MemorySlot& from, std::uint32_t end) {
+  std::uint32_t kept = std::min(from.end, end);
+  if (kept == 0) {
+    index_.erase(key);
+    drop(from);
+    return true;
+  }
+  Result<MemorySlot*> to = slots_.allocate(kept);
+  if (!to) {
+    return false;
+  }
+  if (!slots_.touch(**to, kept)) {
+    slots_.release(**to);
+    return false;
+  }
+  copy_settled(from, {0, kept}, (*to)->data);
+  (*to)->end = kept;
+  (*to)->claimed_end = kept;
+  index_.replace(key, *to);
+  slots_.publish(**to);
+  drop(from);
+  return true;
 }
 
 rt::Task<void> MemoryStore::trim() {
@@ -289,7 +361,8 @@ Result<std::unique_ptr<ChunkStore>> make_memory_store(MemoryEngineConfig config)
                 left->limited_by,
                 left->bytes >> 20);
   }
-  return std::make_unique<MemoryStore>(config, std::move(gauge));
+  BENCHFS_TRY(SlotFile file, SlotFile::create(config.slot_bytes));
+  return std::make_unique<MemoryStore>(config, std::move(file), std::move(gauge));
 }
 
 }  // namespace benchfs::chunk

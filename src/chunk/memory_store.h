@@ -1,5 +1,6 @@
-// The memory engine: chunks in slots of anonymous memory (memory_slots.h). Leases point straight at
-// the chunk, so nothing is copied. Only a write that meets one from before a truncation suspends.
+// The memory engine: chunks in slots of memory (memory_slots.h). Leases point straight at the chunk,
+// so nothing is copied; programs of the node can copy from it and into it by themselves. Only a
+// write that meets one from before a truncation suspends.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace benchfs::chunk {
 
 class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
  public:
-  MemoryStore(const MemoryEngineConfig& config, MemoryGauge gauge);
+  MemoryStore(const MemoryEngineConfig& config, SlotFile file, MemoryGauge gauge);
   ~MemoryStore() override;
 
   [[nodiscard]] std::uint32_t max_transfer() const override { return config_.slot_bytes; }
@@ -28,6 +29,9 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
                                        std::uint32_t length,
                                        Deadline deadline,
                                        WaitObserver* observer) override;
+  [[nodiscard]] std::optional<SlotPlace> locate(wire::ChunkKey key) const override;
+  std::optional<SlotPlace> hand_out(WriteLease& lease) override;
+  [[nodiscard]] SlotFiles slot_files() const override;
   rt::CoStatus commit(WriteLease lease, std::int64_t mtime_ns) override;
   rt::CoStatus truncate(wire::InodeId inode,
                         std::uint64_t size,
@@ -49,7 +53,9 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
   void end_lease(WriteLease& lease) override;
 
   Result<WriteLease> lease_for_write(wire::ChunkKey key, MemorySlot* slot, Range range);
-  void end_write(wire::ChunkKey key, MemorySlot& slot);
+  void end_write(const WriteLease& lease);
+  void cut(MemorySlot& slot, std::uint32_t end);
+  bool move(wire::ChunkKey key, MemorySlot& from, std::uint32_t end);
   void unpin(MemorySlot& slot);
   void drop(MemorySlot& slot);
   // Gives excess free memory back to the kernel, a slot a pass.

@@ -1,4 +1,7 @@
 // Tests of the memory engine alone: its limit, its slots, writes that receive in place.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -17,6 +20,48 @@ constexpr wire::ChunkKey kKey{kInode, 0};
 std::unique_ptr<ChunkStore> make_store(std::uint64_t limit, std::uint64_t warm = 0) {
   return make_memory_store({.slot_bytes = kSlot, .limit_bytes = limit, .warm_bytes = warm}).value();
 }
+
+MemorySlots make_slots(const MemoryEngineConfig& config) {
+  return {config, SlotFile::create(config.slot_bytes).value()};
+}
+
+// A program of the node: it has the store's files and no more.
+class Program {
+ public:
+  explicit Program(const SlotFiles& files) : data_(files.data) {
+    void* states =
+        mmap(nullptr, wire::kSlotStatesBytes, PROT_READ, MAP_SHARED, files.states, 0);
+    states_ = static_cast<std::byte*>(states);
+  }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+  ~Program() { munmap(states_, wire::kSlotStatesBytes); }
+
+  [[nodiscard]] wire::SlotState state(std::uint32_t slot) const {
+    return wire::SlotState::of(
+        reinterpret_cast<wire::SlotWord*>(states_ + slot * wire::kSlotStateBytes)->load());
+  }
+  // What can be read of the chunk without asking.
+  [[nodiscard]] std::vector<std::byte> read(const SlotPlace& place) const {
+    wire::SlotState now = state(place.slot);
+    std::vector<std::byte> bytes(now.generation == place.generation ? now.end : 0);
+    auto got = pread(data_, bytes.data(), bytes.size(), offset(place, 0));
+    EXPECT_EQ(got, static_cast<ssize_t>(bytes.size()));
+    return bytes;
+  }
+  void fill(const SlotPlace& place, std::uint32_t from, std::uint32_t length, char value) const {
+    std::string bytes(length, value);
+    EXPECT_EQ(pwrite(data_, bytes.data(), length, offset(place, from)),
+              static_cast<ssize_t>(length));
+  }
+
+ private:
+  static off_t offset(const SlotPlace& place, std::uint32_t from) {
+    return static_cast<off_t>(std::uint64_t{place.slot} * kSlot + from);
+  }
+  int data_;
+  std::byte* states_;
+};
 
 TEST(MemoryStore, ALimitBelowOneChunkIsRefused) {
   EXPECT_EQ(make_memory_store({.slot_bytes = kSlot, .limit_bytes = kSlot - 1}).error().code,
@@ -128,14 +173,128 @@ TEST(MemoryStore, TheMemoryOfRemovedFilesServesFilesOfAnySize) {
       ASSERT_TRUE(driver.truncate(kInode, (index - 1) * kLarge + 1, kLarge));
     }
     EXPECT_EQ(driver.query(kInode).chunk_count, 1U);
-    EXPECT_EQ(fill_up(small, kHugePageBytes), 7U) << "a cut chunk keeps no more than a huge page";
+    EXPECT_EQ(fill_up(small, kHugePageBytes), 7U) << "a cut chunk keeps no more than a page";
     ASSERT_TRUE(driver.truncate(small, 0));
     ASSERT_TRUE(driver.truncate(kInode, 0));
   }
 }
 
+// --- Programs of the node ------------------------------------------------------------------------
+
+TEST(SharedSlots, AProgramReadsWhatIsCommittedAndNothingElse) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  Program program(driver.store().slot_files());
+  EXPECT_FALSE(driver.store().locate(kKey));
+  auto first = driver.begin(kKey, 100, 50);  // begins before the end that another makes
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(driver.store().locate(kKey));
+  ASSERT_TRUE(driver.fill(kKey, 0, 100, 'a'));
+  ASSERT_TRUE(driver.fill(kKey, 150, 50, 'b'));
+  SlotPlace place = driver.store().locate(kKey).value();
+  EXPECT_EQ(program.state(place.slot).end, 100U) << "what is being written may fail";
+  EXPECT_EQ(program.read(place), runs({{100, 'a'}}));
+  std::ranges::fill(first->bytes(), std::byte{'c'});
+  ASSERT_TRUE(driver.commit(*std::move(first)));
+  EXPECT_EQ(program.read(place), runs({{100, 'a'}, {50, 'c'}, {50, 'b'}}));
+  ASSERT_TRUE(driver.begin(kKey, 200, 10));  // and is given up
+  EXPECT_EQ(program.state(place.slot).end, 200U);
+}
+
+TEST(SharedSlots, ThePlaceOfACutOrRemovedChunkIsNoLongerValid) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot, 8 * kSlot));
+  Program program(driver.store().slot_files());
+  ASSERT_TRUE(driver.fill(kKey, 0, kSlot, 'a'));
+  SlotPlace before = driver.store().locate(kKey).value();
+  ASSERT_TRUE(driver.truncate(kInode, 10));
+  SlotPlace cut = driver.store().locate(kKey).value();
+  EXPECT_EQ(cut.slot, before.slot);
+  EXPECT_NE(cut.generation, before.generation);
+  EXPECT_EQ(program.read(cut), runs({{10, 'a'}}));
+  ASSERT_TRUE(driver.truncate(kInode, 0));
+  EXPECT_FALSE(driver.store().locate(kKey));
+  EXPECT_EQ(program.state(before.slot).end, 0U);
+  ASSERT_TRUE(driver.fill({wire::InodeId{9}, 0}, 0, kSlot, 'b'));
+  SlotPlace other = driver.store().locate({wire::InodeId{9}, 0}).value();
+  ASSERT_EQ(other.slot, before.slot);
+  EXPECT_TRUE(program.read(before).empty());
+  EXPECT_TRUE(program.read(cut).empty());
+}
+
+TEST(SharedSlots, NoFileOfAProgramCanChangeTheStates) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  ASSERT_TRUE(driver.fill(kKey, 0, 1, 'a'));
+  SlotFiles files = driver.store().slot_files();
+  char byte = 'x';
+  EXPECT_EQ(pwrite(files.states, &byte, 1, 0), -1);
+  EXPECT_EQ(mmap(nullptr, 4096, PROT_WRITE, MAP_SHARED, files.states, 0), MAP_FAILED);
+  EXPECT_NE(ftruncate(files.states, 0), 0);
+  EXPECT_NE(ftruncate(files.data, 0), 0);
+  EXPECT_NE(fcntl(files.data, F_ADD_SEALS, F_SEAL_GROW), 0);
+  EXPECT_EQ(ftruncate(files.data, off_t{1} << 40), 0);
+  ASSERT_TRUE(driver.fill({wire::InodeId{9}, 0}, 0, 1, 'b')) << "of another kind of slot";
+  ASSERT_TRUE(driver.fill({wire::InodeId{9}, 1}, 0, kSlot, 'b'));
+}
+
+TEST(SharedSlots, AProgramFillsASlotAndTheCommitShowsIt) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  Program program(driver.store().slot_files());
+  auto lease = driver.begin(kKey, 0, kSlot);
+  ASSERT_TRUE(lease);
+  SlotPlace place = driver.store().hand_out(*lease).value();
+  EXPECT_EQ(place.existing_end, 0U);
+  program.fill(place, 0, kSlot, 'a');
+  EXPECT_TRUE(driver.read(kKey).empty());
+  ASSERT_TRUE(driver.commit(*std::move(lease)));
+  EXPECT_EQ(driver.read(kKey), runs({{kSlot, 'a'}}));
+  auto again = driver.begin(kKey, 0, kSlot);
+  EXPECT_EQ(driver.store().hand_out(*again)->existing_end, kSlot);
+}
+
+// The program stands still in the middle of its copy, for as long as it likes.
+TEST(SharedSlots, ACutMovesAChunkAwayFromAProgramThatFillsIt) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  Program program(driver.store().slot_files());
+  ASSERT_TRUE(driver.fill(kKey, 0, 1000, 'a'));
+  SlotPlace before = driver.store().locate(kKey).value();
+  auto lease = driver.begin(kKey, 500, 1500);
+  ASSERT_TRUE(lease);
+  SlotPlace filled = driver.store().hand_out(*lease).value();
+  program.fill(filled, 500, 700, 'x');
+  ASSERT_TRUE(driver.truncate(kInode, 100));
+  ASSERT_TRUE(driver.fill(kKey, 500, 500, 'b')) << "waits for nobody";
+  program.fill(filled, 500, 1500, 'x');
+  EXPECT_EQ(driver.read(kKey), runs({{100, 'a'}, {400, 0}, {500, 'b'}}));
+  EXPECT_TRUE(program.read(before).empty());
+  ASSERT_TRUE(driver.commit(*std::move(lease)));
+  EXPECT_EQ(driver.read(kKey), runs({{100, 'a'}, {400, 0}, {500, 'b'}}));
+}
+
+TEST(SharedSlots, ASlotThatAProgramFillsIsNotUsedAgain) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(4 * kSlot, 4 * kSlot));
+  Program program(driver.store().slot_files());
+  auto lease = driver.begin(kKey, 0, kSlot);
+  SlotPlace filled = driver.store().hand_out(*lease).value();
+  ASSERT_TRUE(driver.fill(kKey, 0, 10, 'a'));
+  ASSERT_TRUE(driver.truncate(kInode, 0));
+  for (std::uint64_t index = 0; index < 3; ++index) {
+    ASSERT_TRUE(driver.fill({wire::InodeId{9}, index}, 0, kSlot, 'b'));
+  }
+  program.fill(filled, 0, kSlot, 'X');
+  for (std::uint64_t index = 0; index < 3; ++index) {
+    EXPECT_EQ(driver.read({wire::InodeId{9}, index}), runs({{kSlot, 'b'}})) << index;
+  }
+  ASSERT_TRUE(driver.commit(*std::move(lease)));
+  ASSERT_TRUE(driver.fill({wire::InodeId{9}, 3}, 0, kSlot, 'b'));
+}
+
 TEST(MemorySlots, TheMostRecentlyFreedSlotIsUsedNext) {
-  MemorySlots slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 64 * kSlot});
+  MemorySlots slots = make_slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 64 * kSlot});
   std::array<MemorySlot*, 4> held{};
   for (MemorySlot*& slot : held) {
     slot = slots.allocate(kSlot).value();
@@ -148,7 +307,7 @@ TEST(MemorySlots, TheMostRecentlyFreedSlotIsUsedNext) {
 }
 
 TEST(MemorySlots, NoMoreThanTheWarmBytesStayMapped) {
-  MemorySlots slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 2 * kSlot});
+  MemorySlots slots = make_slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 2 * kSlot});
   std::vector<MemorySlot*> held;
   for (int i = 0; i < 8; ++i) {
     held.push_back(slots.allocate(kSlot).value());
@@ -170,7 +329,7 @@ TEST(MemorySlots, NoMoreThanTheWarmBytesStayMapped) {
 
 TEST(MemorySlots, ASmallSlotThatGrewIsSmallAgainWhenFreed) {
   constexpr std::uint32_t kLarge = 4U << 20;
-  MemorySlots slots({.slot_bytes = kLarge, .limit_bytes = 4 * kLarge, .warm_bytes = 4 * kLarge});
+  MemorySlots slots = make_slots({.slot_bytes = kLarge, .limit_bytes = 4 * kLarge, .warm_bytes = 4 * kLarge});
   MemorySlot* slot = slots.allocate(100).value();
   ASSERT_TRUE(slots.touch(*slot, kLarge));
   EXPECT_EQ(slots.used_bytes(), kLarge);

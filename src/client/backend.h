@@ -16,6 +16,9 @@ namespace benchfs::client {
 struct FileSystemConfig {
   Timeouts timeouts;
   std::uint32_t eager_bytes = 16U << 10;  // writes up to this ride in the request
+  // From this length on, bytes of shards that share their memory are copied by this program and not
+  // sent: less than the copy costs another round trip. 0: never.
+  std::uint32_t direct_bytes = 32U << 10;
   std::uint32_t parallel_transfers = 16;  // parts of one large read or write under way
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;

@@ -113,6 +113,7 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
                                .uid = random_id(),
                                .run_id = list.run_id,
                                .secret = cluster::Secret::read(options.registry_dir)};
+  options.pool.wants_slots = options.file_system.direct_bytes > 0;
   BENCHFS_TRY(
       client->pool_,
       rpc::ConnectionPool::create(reactor, std::move(open_network), identity, options.pool));

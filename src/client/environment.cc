@@ -11,23 +11,31 @@ namespace {
 
 constexpr std::uint32_t kLongestMs = 86'400'000;
 
+Result<std::uint32_t> parse(const char* name,
+                            std::string_view text,
+                            std::uint32_t least,
+                            std::uint32_t most,
+                            const char* unit) {
+  std::uint32_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < least || value > most) {
+    return fail(Errc::kConfig,
+                fmt::format("environment: {}=\"{}\" is not a number of {} from {} to {}",
+                            name,
+                            text,
+                            unit,
+                            least,
+                            most));
+  }
+  return value;
+}
+
 Status apply(const char* name, std::uint32_t least_ms, Nanos& setting) {
   const char* text = std::getenv(name);
   if (text == nullptr) {
     return {};
   }
-  std::string_view digits(text);
-  std::uint32_t value = 0;
-  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error != std::errc() || end != digits.data() + digits.size() || value < least_ms ||
-      value > kLongestMs) {
-    return fail(Errc::kConfig,
-                fmt::format("environment: {}=\"{}\" is not a number of milliseconds from {} to {}",
-                            name,
-                            digits,
-                            least_ms,
-                            kLongestMs));
-  }
+  BENCHFS_TRY(std::uint32_t value, parse(name, text, least_ms, kLongestMs, "milliseconds"));
   setting = std::chrono::milliseconds(value);
   return {};
 }
@@ -48,6 +56,10 @@ Status apply_environment(Options& options) {
           fmt::format("environment: BENCHFS_UCX_SHARED_MEMORY=\"{}\" is not 0 or 1", choice));
     }
     options.network.sharing = choice == "1" ? net::Sharing::kMemory : net::Sharing::kNothing;
+  }
+  if (const char* text = std::getenv("BENCHFS_DIRECT_BYTES")) {
+    BENCHFS_TRY(options.file_system.direct_bytes,
+                parse("BENCHFS_DIRECT_BYTES", text, 0, wire::kMaxChunkBytes, "bytes"));
   }
   BENCHFS_TRY_VOID(rpc::apply_environment(options.pool.transport));
   return apply("BENCHFS_SILENCE_LIMIT_MS", 100, options.pool.silence_limit);

@@ -90,5 +90,14 @@ TEST_F(Environment, RefusesATransportThatIsNoneAndNamesTheVariable) {
   }
 }
 
+TEST_F(Environment, TakesTheLengthFromWhichBytesAreCopiedByTheProgram) {
+  setenv("BENCHFS_DIRECT_BYTES", "0", 1);
+  ASSERT_TRUE(apply_environment(options));
+  EXPECT_EQ(options.file_system.direct_bytes, 0U);
+  setenv("BENCHFS_DIRECT_BYTES", "4K", 1);
+  EXPECT_FALSE(apply_environment(options));
+  unsetenv("BENCHFS_DIRECT_BYTES");
+}
+
 }  // namespace
 }  // namespace benchfs::client

@@ -82,9 +82,11 @@ int connect_to(int socket, const sockaddr_un& address) {
   return is_connected ? 0 : errno;
 }
 
-// The descriptors that came with a message; more than two are closed.
-std::array<Fd, 2> take_descriptors(msghdr& message) {
-  std::array<Fd, 2> taken;
+constexpr std::size_t kMostDescriptors = 4;
+
+// The descriptors that came with a message; more are closed.
+std::array<Fd, kMostDescriptors> take_descriptors(msghdr& message) {
+  std::array<Fd, kMostDescriptors> taken;
   std::size_t count = 0;
   for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
        part = CMSG_NXTHDR(&message, part)) {
@@ -261,7 +263,7 @@ Status send_attach(int socket, const AttachRequest& request) {
 Result<AttachAnswer> receive_answer(int socket) {
   AttachAnswer answer;
   iovec part{.iov_base = &answer.reply, .iov_len = sizeof answer.reply};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(4 * sizeof(int))> control{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE((kMostDescriptors + 2) * sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -277,9 +279,11 @@ Result<AttachAnswer> receive_answer(int socket) {
   if (got <= 0) {
     return fail(Errc::kDisconnected, "the node door was closed before it answered");
   }
-  std::array<Fd, 2> descriptors = take_descriptors(message);
+  std::array<Fd, kMostDescriptors> descriptors = take_descriptors(message);
   answer.page = std::move(descriptors[0]);
   answer.memory = std::move(descriptors[1]);
+  answer.slots = std::move(descriptors[2]);
+  answer.slot_states = std::move(descriptors[3]);
   auto bytes = static_cast<std::size_t>(got);
   if (bytes < kVersionEnd || answer.reply.magic != kDoorMagic) {
     return fail(Errc::kMalformed, "the answer of the node door");
@@ -303,6 +307,10 @@ Result<AttachAnswer> receive_answer(int socket) {
   SessionShape shape{answer.reply.lanes, answer.reply.area_bytes};
   if (!answer.page.is_open() || !answer.memory.is_open() || !shape.is_valid()) {
     return fail(Errc::kMalformed, "the answer of the node door brings no memory");
+  }
+  if (answer.reply.slot_bytes != 0 &&
+      (!answer.slots.is_open() || !answer.slot_states.is_open())) {
+    return fail(Errc::kMalformed, "the answer of the node door brings no slots");
   }
   at_step(Step::kGotDescriptors);
   return answer;
@@ -345,22 +353,21 @@ Result<AttachRequest> receive_attach(int socket) {
   return request;
 }
 
-Status answer_attach(int socket, const AttachReply& reply, int page, int memory) {
+Status answer_attach(int socket, const AttachReply& reply, std::span<const int> descriptors) {
   AttachReply copy = reply;
   iovec part{.iov_base = &copy, .iov_len = sizeof copy};
-  std::array<int, 2> descriptors{page, memory};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof descriptors)> control{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  if (reply.status == 0) {
+  if (!descriptors.empty()) {
     message.msg_control = control.data();
-    message.msg_controllen = control.size();
+    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
     cmsghdr* header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof descriptors);
-    std::memcpy(CMSG_DATA(header), descriptors.data(), sizeof descriptors);
+    header->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size_bytes());
   }
   if (::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof copy) {
     return fail(Errc::kDisconnected, "a program left the node door before the answer");

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <type_traits>
 
@@ -17,7 +18,11 @@
 namespace benchfs::door {
 
 inline constexpr std::uint32_t kDoorMagic = 0x6B726442;  // "Bdrk"
-inline constexpr std::uint32_t kDoorVersion = 2;
+inline constexpr std::uint32_t kDoorVersion = 3;
+
+enum AttachFlags : std::uint32_t {
+  kWantsSlots = 1U << 0,  // to read and fill the shard's chunks by itself
+};
 
 // One message each way; both start with magic and version in every version.
 struct AttachRequest {
@@ -27,18 +32,19 @@ struct AttachRequest {
   std::uint32_t shard = 0;
   std::uint32_t lanes = 0;
   std::uint32_t area_bytes = 0;
-  std::uint32_t flags = 0;  // 0; unknown ones are malformed
+  std::uint32_t flags = 0;  // AttachFlags; unknown ones are malformed
 };
 static_assert(sizeof(AttachRequest) == 32 && std::is_trivially_copyable_v<AttachRequest>);
 
-// With status kOk it brings two descriptors: the shard page and the session's memory.
+// With status kOk it brings two descriptors: the shard page and the session's memory; and two more,
+// the slots of its chunks and their states (wire/slot_state.h), if slot_bytes is not 0.
 struct AttachReply {
   std::uint32_t magic = kDoorMagic;
   std::uint32_t version = kDoorVersion;
   std::uint32_t status = 0;  // Errc
   std::uint32_t lanes = 0;   // at most what was asked for, as is area_bytes
   std::uint32_t area_bytes = 0;
-  std::uint32_t padding = 0;
+  std::uint32_t slot_bytes = 0;
   std::uint64_t run_id = 0;
 };
 static_assert(sizeof(AttachReply) == 32 && std::is_trivially_copyable_v<AttachReply>);
@@ -90,6 +96,8 @@ struct AttachAnswer {
   AttachReply reply;
   Fd page;
   Fd memory;
+  Fd slots;  // open if reply.slot_bytes is not 0, as are the states
+  Fd slot_states;
 };
 // Client, without blocking. Errors of the second: kNotReady (no answer yet); what the shard
 // answered; kDisconnected, kVersion, kMalformed.
@@ -101,7 +109,7 @@ Status wait_for_answer(int socket, Deadline deadline);
 
 // Shard. Never blocks. Errors: kNotReady (nothing there yet), kDisconnected, kMalformed.
 Result<AttachRequest> receive_attach(int socket);
-// The descriptors are sent with status kOk only. Errors: kDisconnected.
-Status answer_attach(int socket, const AttachReply& reply, int page, int memory);
+// The descriptors are borrowed: none, or as many as the reply brings. Errors: kDisconnected.
+Status answer_attach(int socket, const AttachReply& reply, std::span<const int> descriptors);
 
 }  // namespace benchfs::door

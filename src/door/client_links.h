@@ -44,6 +44,9 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
                      const net::MemoryRegion* region) override;
   void begin_flush(link::Operation& operation) override;
   void send_and_forget(std::uint16_t id, std::span<const std::byte> header) override;
+  [[nodiscard]] link::SharedSlots* shared_slots() override {
+    return state_ == State::kOpen && session_->is_attached() ? session_->slots() : nullptr;
+  }
   using link::Link::close;
   // What waits for a lane is dropped; what has one arrives, whatever `flush` is.
   void close(Nanos flush) override;
@@ -128,6 +131,7 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
     std::uint64_t run_id = 0;
     std::string base = {};  // as in DoorDirectory
     SessionShape shape = kProgramShape;
+    bool wants_slots = false;
     Nanos attach_patience = std::chrono::seconds(5);
   };
   // All are borrowed.

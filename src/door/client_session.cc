@@ -15,6 +15,7 @@
 #include "base/backoff.h"
 #include "base/check.h"
 #include "base/futex.h"
+#include "base/log.h"
 #include "door/steps.h"
 
 namespace benchfs::door {
@@ -42,20 +43,6 @@ void cpu_relax() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
-}
-
-// Under a number that programs rarely use by themselves. The kernel's table of descriptors has 64
-// places at first, and to enlarge it takes 11 ms in a program with threads.
-Result<int> move_high(Fd socket) {
-  constexpr int kHigh = 48;
-  int moved = fcntl(socket.get(), F_DUPFD_CLOEXEC, kHigh);
-  if (moved < 0 && errno == EINVAL) {  // beyond the limit of descriptors
-    moved = fcntl(socket.get(), F_DUPFD_CLOEXEC, 0);
-  }
-  if (moved < 0) {
-    return fail_system(errno, "the socket of the node door");
-  }
-  return moved;
 }
 
 std::unexpected<Error> gone() {
@@ -88,7 +75,8 @@ Result<Attachment> Attachment::begin(const DoorDirectory& directory, const Attac
                                {.run_id = options.run_id,
                                 .shard = options.shard,
                                 .lanes = options.wanted.lanes,
-                                .area_bytes = options.wanted.area_bytes}));
+                                .area_bytes = options.wanted.area_bytes,
+                                .flags = options.wants_slots ? kWantsSlots : 0U}));
   return Attachment(std::move(socket));
 }
 
@@ -102,13 +90,16 @@ Result<std::unique_ptr<ClientSession>> Attachment::finish() {
               map_received(answer.memory.get(), shape.bytes(), Mapping::Access::kReadWrite));
   session->view_ = SessionView(session->memory_.data(), shape);
   session->room_ = shape.area_bytes / shape.lanes / kLine * kLine;
-  struct stat info{};
-  if (fstat(socket_.get(), &info) != 0) {
-    return fail_system(errno, "the socket of the node door");
+  BENCHFS_TRY(session->socket_, OwnDescriptor::create(std::move(socket_)));
+  if (answer.reply.slot_bytes != 0) {
+    auto slots = ClientSlots::create(
+        *session, std::move(answer.slots), answer.slot_states, answer.reply.slot_bytes);
+    if (slots) {
+      session->slots_ = *std::move(slots);
+    } else {  // such as under a limit of address space: data goes through the lanes
+      BENCHFS_LOG(kInfo, "chunks are not shared: {}", slots.error().message());
+    }
   }
-  session->socket_device_ = info.st_dev;
-  session->socket_inode_ = info.st_ino;
-  BENCHFS_TRY(session->socket_, move_high(std::move(socket_)));
   at_step(Step::kAttached);
   return session;
 }
@@ -116,20 +107,15 @@ Result<std::unique_ptr<ClientSession>> Attachment::finish() {
 ClientSession::~ClientSession() {
   if (mark_.is_set()) {
     BENCHFS_CHECK((taken_.load() & ~left_.load()) == 0);
+    slots_.reset();        // while the memory is mapped nobody else gets what is filled here
     memory_ = Mapping();  // before the socket tells the shard to look
   } else {                // nothing is mapped here
+    if (slots_ != nullptr) {
+      slots_->abandon();
+    }
     page_.abandon();
     memory_.abandon();
   }
-  if (owns_socket()) {
-    ::close(socket_);
-  }
-}
-
-bool ClientSession::owns_socket() const {
-  struct stat info{};
-  return socket_ >= 0 && fstat(socket_, &info) == 0 && info.st_dev == socket_device_ &&
-         info.st_ino == socket_inode_;
 }
 
 bool ClientSession::check_shard() {
@@ -138,7 +124,7 @@ bool ClientSession::check_shard() {
   }
   char byte = 0;
   bool is_closed = page().bell.load(std::memory_order_acquire) != 0 ||
-                   (owns_socket() && ::recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0);
+                   (socket_.is_ours() && ::recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0);
   if (is_closed) {
     is_gone_.store(true, std::memory_order_relaxed);
   }
@@ -146,13 +132,13 @@ bool ClientSession::check_shard() {
 }
 
 bool ClientSession::drain_socket() {
-  if (!owns_socket()) {
+  if (!socket_.is_ours()) {
     return true;  // nobody tells us any more; who looks at the lanes still sees the replies
   }
   std::array<char, 256> bytes;
   ssize_t got = 0;
   do {
-    got = ::recv(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    got = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
   } while (got == static_cast<ssize_t>(bytes.size()));
   if (got == 0 || page().bell.load(std::memory_order_acquire) != 0) {
     is_gone_.store(true, std::memory_order_relaxed);

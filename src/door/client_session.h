@@ -9,8 +9,6 @@
 // Thread: any.
 #pragma once
 
-#include <sys/stat.h>
-
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -20,7 +18,9 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "door/attach.h"
+#include "door/client_slots.h"
 #include "door/layout.h"
+#include "door/own_descriptor.h"
 #include "door/shared_memory.h"
 
 namespace benchfs::door {
@@ -96,6 +96,7 @@ struct AttachOptions {
   std::uint32_t shard = 0;
   std::string base = {};  // as in DoorDirectory
   SessionShape wanted{.lanes = 8, .area_bytes = 8U << 20};
+  bool wants_slots = false;
 };
 
 // Attaching without blocking: begin(), and finish() when the socket is readable.
@@ -133,9 +134,12 @@ class ClientSession {
   bool check_shard();
 
   // For poll(): readable when a reply was announced, or the shard is gone. May be another's by now.
-  [[nodiscard]] int socket() const { return socket_; }
+  [[nodiscard]] int socket() const { return socket_.get(); }
   // Reads announcements. False: the shard is gone.
   bool drain_socket();
+
+  // Null where the shard shares none.
+  [[nodiscard]] ClientSlots* slots() const { return slots_.get(); }
 
   [[nodiscard]] const SessionShape& shape() const { return view_.shape(); }
   // Bytes that a call may have beside its lane.
@@ -156,8 +160,6 @@ class ClientSession {
   [[nodiscard]] const ShardPage& page() const {
     return *reinterpret_cast<const ShardPage*>(page_.data());
   }
-  // Whether the descriptor is still what we opened: the program may have closed it.
-  [[nodiscard]] bool owns_socket() const;
   bool claim(std::uint32_t index);
   void give_back(ClientLane& lane);
 
@@ -165,10 +167,9 @@ class ClientSession {
   Mapping page_;
   Mapping memory_;
   SessionView view_;
+  std::unique_ptr<ClientSlots> slots_;
   std::uint32_t room_ = 0;
-  int socket_ = -1;  // not an Fd: it may be another's by now
-  dev_t socket_device_ = 0;
-  ino_t socket_inode_ = 0;
+  OwnDescriptor socket_;
   std::atomic<bool> is_gone_{false};
   std::atomic<std::uint64_t> taken_{0};  // bit per lane
   std::atomic<std::uint64_t> left_{0};   // taken by nobody, with a call that was given up

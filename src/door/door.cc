@@ -15,6 +15,7 @@
 #include "base/futex.h"
 #include "base/log.h"
 #include "door/steps.h"
+#include "wire/slot_state.h"
 
 namespace benchfs::door {
 namespace {
@@ -210,7 +211,7 @@ Errc Door::check(const AttachRequest& request) const {
   if (request.run_id != config_.run_id || request.shard != config_.shard) {
     return Errc::kStaleRun;
   }
-  if (request.flags != 0 || !SessionShape{request.lanes, request.area_bytes}.is_valid()) {
+  if ((request.flags & ~kWantsSlots) != 0 || !SessionShape{request.lanes, request.area_bytes}.is_valid()) {
     return Errc::kMalformed;
   }
   return sessions_.size() < config_.most_sessions ? Errc::kOk : Errc::kLimit;
@@ -220,8 +221,7 @@ void Door::refuse(Guest& guest, Errc why) {
   if (guest.socket.fd.is_open()) {
     (void)answer_attach(guest.socket.fd.get(),
                         {.status = static_cast<std::uint32_t>(why), .run_id = config_.run_id},
-                        -1,
-                        -1);
+                        {});
   }
 }
 
@@ -270,9 +270,16 @@ Status Door::attach(Guest& guest, const AttachRequest& request) {
   }
   ++next_number_;
   ++stats_.attached;
+  std::array<int, 4> descriptors{
+      page_memory_.fd.get(), member.session->memory_->get(), config_.slots, config_.slot_states};
+  bool has_slots = (request.flags & kWantsSlots) != 0 && config_.slots >= 0;
+  if (has_slots) {
+    reply.slot_bytes = config_.slot_bytes;
+    member.session->loans_.resize(wire::kMaxLoans);
+  }
   // If it is gone, its socket says so.
   (void)answer_attach(
-      member.socket.fd.get(), reply, page_memory_.fd.get(), member.session->memory_->get());
+      member.socket.fd.get(), reply, std::span(descriptors).first(has_slots ? 4 : 2));
   return {};
 }
 

@@ -49,6 +49,10 @@ struct DoorConfig {
   std::uint32_t most_unattached = 64;        // connected, but silent; beyond it the oldest goes
   Nanos patience = std::chrono::seconds(5);  // with a program that connects and says nothing
   SessionShape most{.lanes = kMaxLanes, .area_bytes = kProgramShape.area_bytes};
+  // What programs may map; borrowed. -1: nothing.
+  int slots = -1;
+  int slot_states = -1;
+  std::uint32_t slot_bytes = 0;
 };
 
 class Door final : public rt::Poller {

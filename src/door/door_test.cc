@@ -136,7 +136,7 @@ TEST_F(DoorTest, WhoIsOfAnotherRunVersionOrShapeIsToldSo) {
     bad.area_bytes = 17;
     EXPECT_EQ(ask(bad), Errc::kMalformed);
     bad = good;
-    bad.flags = 1;
+    bad.flags = 2;
     EXPECT_EQ(ask(bad), Errc::kMalformed);
     bad = good;
     bad.magic = 0;

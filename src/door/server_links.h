@@ -41,6 +41,9 @@ class ServerLink final : public link::Link {
                      const net::MemoryRegion* region) override;
   void begin_flush(link::Operation& operation) override;
   void send_and_forget(std::uint16_t id, std::span<const std::byte> header) override;
+  [[nodiscard]] link::Loans loans() override {
+    return session_ == nullptr ? link::Loans() : session_->loans();
+  }
   using link::Link::close;
   void close(Nanos flush) override;
 

@@ -19,6 +19,7 @@
 #include "door/attach.h"
 #include "door/layout.h"
 #include "door/shared_memory.h"
+#include "link/link.h"
 
 namespace benchfs::door {
 
@@ -102,6 +103,9 @@ class ServerSession {
   // For the door, and whoever keeps something for the session.
   void* owner = nullptr;
 
+  // Of a program that has the slots.
+  [[nodiscard]] link::Loans loans() { return loans_; }
+
  private:
   friend class Door;
   friend class ServerLane;
@@ -124,6 +128,7 @@ class ServerSession {
   std::vector<ServerLane> lanes_;
   std::uint32_t in_service_ = 0;
   bool has_died_ = false;
+  std::vector<std::unique_ptr<link::Loan>> loans_;
 };
 
 }  // namespace benchfs::door

@@ -38,9 +38,9 @@ Status seal(int fd, int seals) {
 
 }  // namespace
 
-Result<Mapping> Mapping::map(int fd, std::size_t bytes, Access access) {
+Result<Mapping> Mapping::map(int fd, std::size_t bytes, Access access, std::size_t offset) {
   int protection = access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
-  void* data = mmap(nullptr, bytes, protection, MAP_SHARED, fd, 0);
+  void* data = mmap(nullptr, bytes, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
   if (data == MAP_FAILED) {
     return fail_system(errno, "mapping shared memory");
   }

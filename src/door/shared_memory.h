@@ -18,8 +18,8 @@ class Mapping {
   enum class Access : std::uint8_t { kRead, kReadWrite };
 
   Mapping() = default;
-  // The first `bytes` of the file, shared. Errors: kSystem.
-  static Result<Mapping> map(int fd, std::size_t bytes, Access access);
+  // `bytes` of the file, shared. Errors: kSystem.
+  static Result<Mapping> map(int fd, std::size_t bytes, Access access, std::size_t offset = 0);
   Mapping(Mapping&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   Mapping& operator=(Mapping&& other) noexcept {

@@ -25,6 +25,9 @@ enum class Step : std::uint8_t {
   kReplyPublished,  // shard: sequence, before the fence
   kMarkedIdle,      // shard: ssleep = 1 on all lanes, before the second look
   kUnmapped,        // shard: before it seals a session's memory
+  kSlotStateRead,   // client: may copy from a slot
+  kSlotCopied,      // client: before it looks whether the bytes are still the chunk's
+  kSlotFilling,     // client: before a part of what it fills
   kCount,
 };
 

@@ -10,6 +10,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -129,6 +130,43 @@ class Owner {
   virtual void on_link_failed(Link& link, const Outcome& why) = 0;
 };
 
+// Memory of the peer that this side may read and fill by itself: the slots of a chunk shard of this
+// node (wire/slot_state.h). They end with the link.
+enum class SlotRead : std::uint8_t {
+  kDone,
+  kShort,  // not all of it is there
+  kMoved,  // the bytes are no longer this chunk's, or the peer is gone
+};
+class SharedSlots {
+ public:
+  // No other has it: what was learnt of one session is not used with another.
+  [[nodiscard]] virtual std::uint64_t number() const = 0;
+  // Copies bytes of a slot. Unless it is kDone, nothing of `into` is to be used.
+  virtual SlotRead read(std::uint32_t slot,
+                        std::uint64_t generation,
+                        std::uint32_t offset,
+                        std::span<std::byte> into) = 0;
+  // Fills bytes of a slot that was lent for that. Memory up to `existing_end` is there, the rest is
+  // made. Errors: kSystem (the machine has no memory, or the peer's is not to be had).
+  virtual Status fill(std::uint32_t slot,
+                      std::uint32_t offset,
+                      std::uint32_t existing_end,
+                      std::span<const std::byte> from) = 0;
+
+ protected:
+  ~SharedSlots() = default;
+};
+
+// What was lent to a peer that fills it by itself.
+class Loan {
+ public:
+  Loan() = default;
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+  virtual ~Loan() = default;
+};
+using Loans = std::span<std::unique_ptr<Loan>>;
+
 class Send;
 class Receive;
 class Flush;
@@ -158,6 +196,12 @@ class Link {
   // the link is not open.
   static constexpr std::size_t kMaxHeader = 4096;
   virtual void send_and_forget(std::uint16_t id, std::span<const std::byte> header) = 0;
+
+  // Null unless the peer is a chunk shard of this node that shares its slots.
+  [[nodiscard]] virtual SharedSlots* shared_slots() { return nullptr; }
+  // Places for what is lent to a program of this node; none for others. What is left there ends when
+  // the program can no longer write to memory of ours, and not before.
+  [[nodiscard]] virtual Loans loans() { return {}; }
 
   // Gives the link back. The owner hears nothing more of it and must forget the pointer; every
   // operation in flight ends. With `flush` > 0 what was sent is delivered first, for at most that

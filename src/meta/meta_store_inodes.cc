@@ -186,7 +186,8 @@ Result<wire::AppendReply> MetaStore::carry_out(const Append& change) {
   if (change.length > wire::kMaxFileBytes - attr.size) {
     return fail_errno(EFBIG);
   }
-  wire::AppendReply reply{.offset = attr.size, .truncation = attr.truncation};
+  wire::AppendReply reply{
+      .offset = attr.size, .truncation = attr.truncation, .length = change.length};
   if (change.length > 0) {
     attr.size += change.length;
     attr.ctime_ns = change.now_ns;

@@ -1,4 +1,6 @@
 // The entries that move data and positions.
+#include "preload/data.h"
+
 #include <cstdlib>
 #include <cstring>
 
@@ -21,6 +23,8 @@ void sync_append(Description& description, const Handle& handle) {
   }
 }
 
+}  // namespace
+
 ssize_t read_at(Description& description, void* buffer, std::size_t size, off_t offset) {
   Handle handle = handle_of(description);
   return handle ? handle->pread(handle.file, buffer, size, offset) : -errno;
@@ -34,6 +38,13 @@ ssize_t write_at(Description& description, const void* buffer, std::size_t size,
   sync_append(description, handle);
   return handle->pwrite(handle.file, buffer, size, offset);
 }
+
+int sync_file(Description& description) {
+  Handle handle = handle_of(description);
+  return handle ? handle->fsync(handle.file) : -errno;
+}
+
+namespace {
 
 // With the position, which the caller holds.
 ssize_t read_here(Description& description, void* buffer, std::size_t size) {
@@ -316,11 +327,6 @@ int extend(Description& description, off_t offset, off_t length) {
     return -EBADF;
   }
   return change_space(description, 0, offset, length);
-}
-
-int sync_file(Description& description) {
-  Handle handle = handle_of(description);
-  return handle ? handle->fsync(handle.file) : -errno;
 }
 
 }  // namespace

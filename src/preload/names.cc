@@ -110,6 +110,11 @@ void find_and_walk(int directory, const char* path, Place& place) {
   resolve_by_walk(directory, path, Follow::kNo, place);
 }
 
+// Of a call with two names, one of them below the prefix.
+int error_across(const char* old_path, const char* new_path) {
+  return *old_path == '\0' || *new_path == '\0' ? ENOENT : EXDEV;
+}
+
 int rename_name(Counter& counter,
                 int old_directory,
                 const char* old_path,
@@ -144,7 +149,7 @@ int rename_name(Counter& counter,
     return flags == 0 ? real().renameat(from.directory, from.path, to.directory, to.path)
                       : real().renameat2(from.directory, from.path, to.directory, to.path, flags);
   }
-  return counter.refuse(EXDEV);
+  return counter.refuse(error_across(old_path, new_path));
 }
 
 // Gives an open file one more name.
@@ -198,7 +203,7 @@ int make_link(Counter& counter,
     return fail_with(from.error != 0 ? from.error : to.error);
   }
   if (!from.is_ours || !to.is_ours) {
-    return counter.refuse(EXDEV);
+    return counter.refuse(error_across(old_path, new_path));
   }
   if ((flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) != 0) {
     return counter.refuse(EINVAL);

@@ -3,6 +3,7 @@
 // All are looked up when the library is loaded, so that a signal handler never has to.
 #pragma once
 
+#include <aio.h>
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -48,7 +49,8 @@
   X(msync) X(mprotect) X(mremap) X(umask) X(execve) X(posix_spawn) X(posix_spawnp) X(fork) \
   X(popen) X(pclose) X(system) X(_exit) X(getpid) X(setxattr) X(lsetxattr) X(fsetxattr) \
   X(getxattr) X(lgetxattr) X(fgetxattr) X(listxattr) X(llistxattr) X(flistxattr) X(removexattr) \
-  X(lremovexattr) X(fremovexattr) X(dlopen) X(chroot) X(mkostemps) X(mkdtemp)
+  X(lremovexattr) X(fremovexattr) X(dlopen) X(chroot) X(mkostemps) X(mkdtemp) X(aio_read) \
+  X(aio_write) X(aio_fsync) X(lio_listio)
 // clang-format on
 
 namespace benchfs::preload {

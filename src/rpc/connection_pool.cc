@@ -104,7 +104,7 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
         reactor_,
         handler,
         door::ClientLinks::Config{
-            .run_id = list.run_id, .base = config_.door_base, .shape = config_.door_shape});
+            .run_id = list.run_id, .base = config_.door_base, .shape = config_.door_shape, .wants_slots = config_.wants_slots});
     dialer = &node_dialer_.emplace(*node_, ucx_, config_.transport == Transport::kNode);
   }
   for (const cluster::Server& server : list.servers) {

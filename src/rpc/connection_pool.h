@@ -73,6 +73,7 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
     Transport transport = Transport::kUcx;
     std::string door_base = {};  // as in door::DoorDirectory
     door::SessionShape door_shape = door::kProgramShape;
+    bool wants_slots = false;  // to read and fill chunks of its node by itself
   };
   // Reads the server list of a directory.
   static ListReader list_reader(std::string registry_dir);

@@ -66,6 +66,13 @@ class Request {
   [[nodiscard]] rt::CoStatus receive(std::span<std::byte> into,
                                      const net::MemoryRegion* region = nullptr);
 
+  // Places for what is lent to the program that sent it; none for those of other nodes, and when it
+  // is gone.
+  [[nodiscard]] link::Loans loans() const {
+    Session* session = way_.registry.peek(origin_);
+    return session == nullptr ? link::Loans() : session->link->loans();
+  }
+
   // Sends the reply; exactly one a request. `data` is borrowed until it returns, which for bulk is
   // when the client has it. Service::serve_at_once() answers by the functions after these, whose
   // data is borrowed until the request has ended.

@@ -115,6 +115,8 @@ class RequestTrace {
     lap(Stage::kSent);
     mark_ = MonoTime();
   }
+  // Data of the request that did not come with it.
+  void count_bytes_in(std::size_t bytes) { operation_->bytes_in += bytes; }
   void count_error() { ++operation_->errors; }
   void count_failure() { ++operation_->failures; }
   void end() { phase_ = Phase::kNone; }

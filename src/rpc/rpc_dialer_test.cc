@@ -59,8 +59,7 @@ class ClosedDoor {
         (void)door::answer_attach(
             program.get(),
             {.status = static_cast<std::uint32_t>(answer_), .run_id = kTestRun},
-            -1,
-            -1);
+            {});
       }
     }
   }

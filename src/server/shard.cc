@@ -327,8 +327,15 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
 
 // Without it the programs of this node come over the network, as those of others do.
 void Shard::Parts::open_door() {
-  auto opened = door::Door::open(
-      *reactor, *blocking, server->node_links(), {.run_id = run_id, .shard = peers.self.value});
+  chunk::SlotFiles slots = chunks->slot_files();
+  auto opened = door::Door::open(*reactor,
+                                 *blocking,
+                                 server->node_links(),
+                                 {.run_id = run_id,
+                                  .shard = peers.self.value,
+                                  .slots = slots.data,
+                                  .slot_states = slots.states,
+                                  .slot_bytes = config.chunk_bytes});
   if (!opened) {
     BENCHFS_LOG(kWarn,
                 "{} has no node door, programs of this node use the network: {}",

@@ -45,6 +45,9 @@ constexpr bool is_served_at_once(wire::Opcode opcode) {
                                 Opcode::kQueryChunks,
                                 Opcode::kPunchChunk,
                                 Opcode::kListChunks,
+                                Opcode::kLocateChunk,
+                                Opcode::kBeginFill,
+                                Opcode::kEndFill,
                                 Opcode::kNewLife,
                                 Opcode::kQueryDirectory,
                                 Opcode::kInodeRange,
@@ -107,6 +110,12 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return chunks_->punch(request);
     case wire::Opcode::kListChunks:
       return chunks_->list(request);
+    case wire::Opcode::kLocateChunk:
+      return chunks_->locate(request);
+    case wire::Opcode::kBeginFill:
+      return chunks_->begin_fill(request);
+    case wire::Opcode::kEndFill:
+      return chunks_->end_fill(request);
     case wire::Opcode::kLookup:
       return names_->entries().lookup(request);
     case wire::Opcode::kOpen:

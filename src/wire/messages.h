@@ -41,7 +41,7 @@ struct WriteChunkRequest : Message<Opcode::kWriteChunk, NoReply> {  // data part
   std::uint32_t offset = 0;
   std::uint32_t length = 0;  // must equal the size of the data part
   // Appends: that of AppendReply. The write is refused with EAGAIN when the shard has applied
-  // a later one; the client reserves a new range.
+  // a later one; the client asks the home what is left of the range.
   std::uint64_t truncation = kAnyTruncation;
 };
 
@@ -114,6 +114,50 @@ struct PunchChunkRequest : Message<Opcode::kPunchChunk, NoReply> {
   std::uint32_t length = 0;
 };
 static_assert(sizeof(PunchChunkRequest) == 24);
+
+// Programs of the shard's node that have its slots (slot_state.h) read and fill chunks by themselves.
+inline constexpr std::uint32_t kNoSlot = UINT32_MAX;
+
+struct LocateChunkReply {
+  std::uint64_t generation = 0;
+  std::uint32_t slot = kNoSlot;  // kNoSlot: it can only be asked for
+  std::uint32_t padding = 0;
+};
+struct LocateChunkRequest : Message<Opcode::kLocateChunk, LocateChunkReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t index = 0;
+};
+
+// A write as WriteChunk in two steps. Of one place the request with the highest number counts; what
+// an earlier one left there ends without effect, and so does it when the program ends. Answers as
+// WriteChunk.
+struct BeginFillReply {
+  std::uint32_t slot = kNoSlot;        // kNoSlot: to be sent as a WriteChunk
+  std::uint32_t existing_end = 0;      // of the slot's memory that is there
+};
+struct BeginFillRequest : Message<Opcode::kBeginFill, BeginFillReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t index = 0;
+  std::uint32_t offset = 0;
+  std::uint32_t length = 0;
+  std::uint64_t truncation = kAnyTruncation;
+  std::uint64_t number = 0;
+  std::uint32_t place = 0;  // below kMaxLoans
+  std::uint32_t padding = 0;
+};
+
+enum EndFillFlags : std::uint32_t {
+  kFillGivenUp = 1U << 0,  // nothing is stored
+};
+struct EndFillReply {
+  std::uint32_t is_stored = 0;  // 0: to be sent as a WriteChunk
+  std::uint32_t padding = 0;
+};
+struct EndFillRequest : Message<Opcode::kEndFill, EndFillReply> {
+  std::uint64_t number = 0;  // of the BeginFill
+  std::uint32_t place = 0;
+  std::uint32_t flags = 0;
+};
 
 // The chunks of an inode on this shard from `first` on, by index. The data part holds a ChunkEnd
 // for each.
@@ -224,10 +268,15 @@ struct FsyncRequest : Message<Opcode::kFsync, EntryReply> {
 struct AppendReply {
   std::uint64_t offset = 0;  // the reserved range is [offset, offset + length)
   std::uint64_t truncation = 0;
+  std::uint64_t length = 0;  // after a truncation: what it has left of the range
 };
+// Reserves a range at the end of the file. With a `truncation`: says what the truncations since
+// then have left of a range that was reserved before them. EIO: that is not known any more.
 struct AppendRequest : Message<Opcode::kAppend, AppendReply> {
   std::uint64_t inode = 0;
   std::uint64_t length = 0;
+  std::uint64_t offset = 0;                   // of the range that was reserved
+  std::uint64_t truncation = kAnyTruncation;  // any: a new range
 };
 
 struct MkdirRequest : Message<Opcode::kMkdir, EntryReply> {

@@ -22,6 +22,12 @@ std::string_view to_string(Opcode opcode) {
       return "punch chunk";
     case Opcode::kListChunks:
       return "list chunks";
+    case Opcode::kLocateChunk:
+      return "locate chunk";
+    case Opcode::kBeginFill:
+      return "begin fill";
+    case Opcode::kEndFill:
+      return "end fill";
     case Opcode::kGetXattr:
       return "get xattr";
     case Opcode::kSetXattr:

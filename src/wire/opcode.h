@@ -18,6 +18,9 @@ enum class Opcode : std::uint16_t {
   kNewLife = 18,         // shard to shard: the sender started again
   kPunchChunk = 19,      // stored bytes become zeros
   kListChunks = 62,      // of one inode on this shard
+  kLocateChunk = 65,     // where a program of the node finds a chunk's bytes by itself
+  kBeginFill = 66,       // room for a write whose bytes such a program brings by itself
+  kEndFill = 67,         // they are there
 
   // Names and inodes.
   kLookup = 20,
@@ -126,6 +129,9 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kNewLife:
     case Opcode::kPunchChunk:
     case Opcode::kListChunks:
+    case Opcode::kLocateChunk:
+    case Opcode::kBeginFill:
+    case Opcode::kEndFill:
     case Opcode::kGetXattr:
       return true;
     case Opcode::kSetAttr:

@@ -380,6 +380,48 @@ TEST_F(Checker, AcceptsAppendsThatOverlapInTime) {
   accepted();
 }
 
+TEST_F(Checker, AcceptsAnAppendThatATruncationOvertookAsDoneBefore) {
+  std::uint32_t first = write(0, kBlock, 1, 2).id;
+  std::uint32_t cut = append(2 * kBlock, 3 * kBlock, 3, 20).id;
+  size(3 * kBlock, 4, 5);
+  read({first, kHole, cut}, 6, 7);  // the other part is on its way
+  truncate(2 * kBlock, 8, 9);
+  size(2 * kBlock, 10, 11);
+  read({first, kHole}, 12, 13);
+  read({first, cut}, 21, 22);
+  accepted();
+  read({first, kHole}, 23, 24);
+  rejected();
+}
+
+TEST_F(Checker, RejectsAnAppendThatIsSeenInTwoPlaces) {
+  std::uint32_t first = write(0, 2 * kBlock, 1, 2).id;
+  std::uint32_t moved = append(kBlock, 2 * kBlock, 3, 20).id;
+  read({first, first, moved}, 4, 5);
+  truncate(kBlock, 6, 7);
+  read({first, moved}, 21, 22);
+  rejected();
+}
+
+TEST_F(Checker, AcceptsAnAppendOfWhichEachChunkShowsByItself) {
+  write(0, kChunk - kBlock, 1, 2);
+  std::uint32_t appended = append(2 * kBlock, kChunk + kBlock, 3, 20).id;
+  auto late = [&](std::uint32_t before, std::int64_t begin) {
+    auto& seen = read(std::vector<std::uint32_t>(9, history_.front().id), begin, begin + 1);
+    for (auto& [sample, tag] : seen.tags) {
+      if (sample >= 7 * kSamplesOfBlock) {
+        tag = sample >= 8 * kSamplesOfBlock ? appended : before;
+      }
+    }
+  };
+  late(kHole, 4);
+  late(kHole, 6);
+  late(appended, 21);
+  accepted();
+  late(kHole, 23);
+  rejected();
+}
+
 TEST_F(Checker, AcceptsZerosInTheRangeOfAnAppendThatWasNeverAnswered) {
   append(kBlock, -1, 1, kNever);
   size(kBlock, 2, 3);

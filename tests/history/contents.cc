@@ -11,6 +11,11 @@ bool cuts(const Operation& operation) {
          operation.kind == Kind::kOpen;
 }
 
+// Of a range, by chunk.
+std::int64_t parts_of(std::int64_t at, std::int64_t length) {
+  return (at + length - 1) / kChunk - at / kChunk + 1;
+}
+
 bool is_written(const Contents::State& state, const Contents::Step& step) {
   return std::ranges::find(state.written, step.write) != state.written.end();
 }
@@ -22,8 +27,9 @@ std::uint64_t Contents::State::hash() const {
   for (std::uint32_t tag : tags) {
     hash = mix64(hash ^ tag) + 1;
   }
-  for (auto [append, at] : reserved) {
-    hash = mix64(hash ^ append) + static_cast<std::uint64_t>(at);
+  for (const Reserved& range : reserved) {
+    hash = mix64(hash ^ range.append) + static_cast<std::uint64_t>(range.at);
+    hash = mix64(hash ^ range.written) + static_cast<std::uint64_t>(range.end);
   }
   for (std::size_t write : written) {
     hash ^= mix64(~write);
@@ -61,20 +67,26 @@ void Contents::add_steps(const std::vector<Operation>& operations, std::size_t i
   }
 }
 
-void Contents::add_write(const std::vector<Operation>& operations, const Operation& operation) {
-  std::int64_t begin = operation.begin;
-  bool required = operation.succeeded();
-  std::int64_t end = required ? operation.end : kNever;
-  // Cells that were read before the write was answered.
+std::set<std::size_t> Contents::seen_early(const std::vector<Operation>& operations,
+                                           const Operation& operation) const {
+  std::int64_t end = operation.succeeded() ? operation.end : kNever;
   std::set<std::size_t> seen;
   for (const Operation& read : operations) {
     for (auto [sample, tag] : read.tags) {
-      bool is_early = tag == operation.id && read.begin < end && read.end > begin;
+      bool is_early = tag == operation.id && read.begin < end && read.end > operation.begin;
       if (is_early && sample % kSamplesOfBlock == which_) {
         seen.insert(sample / kSamplesOfBlock);
       }
     }
   }
+  return seen;
+}
+
+void Contents::add_write(const std::vector<Operation>& operations, const Operation& operation) {
+  std::int64_t begin = operation.begin;
+  bool required = operation.succeeded();
+  std::int64_t end = required ? operation.end : kNever;
+  std::set<std::size_t> seen = seen_early(operations, operation);
   bool may_be_forgotten = operation.has_ended() && operation.end - begin > grace_;
   for (std::int64_t at = operation.offset; at < operation.offset + operation.length;) {
     std::int64_t next = std::min((at / kChunk + 1) * kChunk, operation.offset + operation.length);
@@ -101,23 +113,23 @@ void Contents::add_append(const std::vector<Operation>& operations, std::size_t 
   bool required = operation.succeeded();
   std::int64_t begin = operation.begin;
   std::int64_t end = required ? operation.end : kNever;
-  if (required) {
-    std::int64_t at = operation.size - operation.length;
-    steps.push_back({begin, end, true, Part::kReserve, at, operation.length, 0, 0});
-    steps.push_back({begin, end, true, Part::kWrite, at, operation.length, operation.id, 0});
-    // A truncation that comes between the range and its bytes makes the append begin anew.
-    bool is_cut = std::ranges::any_of(operations, [&](const Operation& other) {
-      return cuts(other) && other.begin <= operation.end &&
-             (!other.succeeded() || other.end >= operation.begin);
-    });
-    if (is_cut) {
-      steps.push_back({begin, kNever, false, Part::kReserve, -1, operation.length, 0, 0});
-    }
-    return;
+  std::int64_t at = required ? operation.size - operation.length : -1;
+  auto add = [&](Part part, std::int64_t where) {
+    bool is_needed = required && part != Part::kAppendedBefore;
+    std::int64_t until = is_needed ? end : kNever;
+    steps.push_back(
+        {begin, until, is_needed, part, where, operation.length, operation.id, index + 1});
+  };
+  add(Part::kReserve, at);
+  // Where the range begins in its first chunk is not known of all: it may reach into one more.
+  std::int64_t parts =
+      required ? parts_of(at, operation.length) : parts_of(kChunk - 1, operation.length);
+  for (std::int64_t part = 0; part < parts; ++part) {
+    add(Part::kAppended, part);
   }
-  steps.push_back({begin, kNever, false, Part::kReserve, -1, operation.length, 0, index + 1});
-  steps.push_back(
-      {begin, kNever, false, Part::kReservedWrite, 0, operation.length, operation.id, index + 1});
+  for (std::size_t sample : seen_early(operations, operation)) {
+    add(Part::kAppendedBefore, static_cast<std::int64_t>(sample));
+  }
 }
 
 void Contents::add_read(const Operation& operation) {
@@ -158,6 +170,42 @@ void Contents::write(State& state, std::int64_t at, std::int64_t length, std::ui
   state.size = std::max(state.size, at + length);
 }
 
+Effect Contents::apply_appended(State& state, const Step& step) const {
+  auto range = std::ranges::find(state.reserved, step.append, &State::Reserved::append);
+  if (range == state.reserved.end()) {
+    return Effect::kRefused;
+  }
+  std::int64_t parts = parts_of(range->at, step.length);
+  if (step.at >= parts) {
+    return Effect::kRefused;
+  }
+  std::int64_t from = std::max(range->at, (range->at / kChunk + step.at) * kChunk);
+  std::int64_t end = std::min(range->end, (range->at / kChunk + step.at + 1) * kChunk);
+  if (from < end) {
+    write(state, from, end - from, step.tag);
+  }
+  range->written |= 1U << static_cast<std::uint32_t>(step.at);
+  if (range->written + 1 == 1U << static_cast<std::uint32_t>(parts)) {
+    state.reserved.erase(range);
+  }
+  return Effect::kChanged;
+}
+
+Effect Contents::apply_appended_before(State& state, const Step& step) const {
+  auto range = std::ranges::find(state.reserved, step.append, &State::Reserved::append);
+  auto sample = static_cast<std::size_t>(step.at);
+  if (range == state.reserved.end() || position(sample) < range->at ||
+      position(sample) >= range->end || state.tags[sample] == step.tag) {
+    return Effect::kRefused;
+  }
+  std::int64_t part = position(sample) / kChunk - range->at / kChunk;
+  if ((range->written >> static_cast<std::uint32_t>(part) & 1U) != 0) {
+    return Effect::kRefused;
+  }
+  state.tags[sample] = step.tag;
+  return Effect::kChanged;
+}
+
 Effect Contents::apply(State& state, std::size_t index) const {
   const Step& step = steps[index];
   switch (step.part) {
@@ -188,28 +236,22 @@ Effect Contents::apply(State& state, std::size_t index) const {
           state.tags[i] = kHole;
         }
       }
+      for (State::Reserved& range : state.reserved) {
+        range.end = std::min(range.end, step.length);
+      }
       state.size = step.length;
       return Effect::kChanged;
     case Part::kReserve:
       if (step.at >= 0 && step.at != state.size) {
         return Effect::kRefused;
       }
-      if (step.append != 0) {
-        state.reserved.emplace_back(step.append, state.size);
-      }
+      state.reserved.push_back({step.append, state.size, state.size + step.length, 0});
       state.size += step.length;
       return Effect::kChanged;
-    case Part::kReservedWrite: {
-      auto found = std::ranges::find(
-          state.reserved, step.append, &std::pair<std::size_t, std::int64_t>::first);
-      if (found == state.reserved.end()) {
-        return Effect::kRefused;
-      }
-      std::int64_t at = found->second;
-      state.reserved.erase(found);
-      write(state, at, step.length, step.tag);
-      return Effect::kChanged;
-    }
+    case Part::kAppended:
+      return apply_appended(state, step);
+    case Part::kAppendedBefore:
+      return apply_appended_before(state, step);
     case Part::kSize:
       return state.size >= step.at && state.size <= step.length ? Effect::kSeen : Effect::kRefused;
     case Part::kTag:

@@ -5,41 +5,10 @@
 #include <cerrno>
 #include <utility>
 
-#include "base/hash.h"
 #include "capi/context.h"
 #include "model/door.h"
 
 namespace benchfs::test {
-
-std::string printable(std::string_view text) {
-  std::string shown;
-  for (char character : text) {
-    auto byte = static_cast<unsigned char>(character);
-    shown +=
-        byte >= 0x20 && byte < 0x7f ? std::string(1, character) : fmt::format("\\x{:02x}", byte);
-  }
-  return shown;
-}
-
-std::string to_string(const Outcome& outcome) {
-  if (outcome.data.empty()) {
-    return fmt::format("{}", outcome.result);
-  }
-  return fmt::format("{} with {} bytes \"{}\" hash {:x}",
-                     outcome.result,
-                     outcome.data.size(),
-                     printable(std::string_view(outcome.data).substr(0, 60)),
-                     hash_text(outcome.data, 0));
-}
-
-std::string Door::describe(unsigned mode, std::int64_t size, std::uint64_t links) {
-  return S_ISDIR(mode) ? fmt::format("mode {:o} links {}", mode, links)
-                       : fmt::format("mode {:o} size {} links {}", mode, size, links);
-}
-
-std::string Door::describe_time(const timespec& time) {
-  return fmt::format("{}.{:09}", time.tv_sec, time.tv_nsec);
-}
 
 namespace {
 
@@ -210,6 +179,54 @@ Outcome ApiDoor::readdir(const std::string& path) {
   };
   std::int64_t count = benchfs_readdir(current_, full(path).c_str(), fill, &lines);
   return {count, count >= 0 ? std::move(lines) : std::string()};
+}
+
+Outcome ApiDoor::set_xattr(const std::string& path,
+                           const std::string& name,
+                           const std::string& value,
+                           int flags) {
+  return {benchfs_setxattr(
+              current_, full(path).c_str(), name.c_str(), value.data(), value.size(), flags),
+          {}};
+}
+
+Outcome ApiDoor::get_xattr(const std::string& path, const std::string& name) {
+  std::string value(64 << 10, '?');
+  std::int64_t count =
+      benchfs_getxattr(current_, full(path).c_str(), name.c_str(), value.data(), value.size());
+  value.resize(static_cast<std::size_t>(std::max<std::int64_t>(count, 0)));
+  return {count, std::move(value)};
+}
+
+Outcome ApiDoor::list_xattrs(const std::string& path) {
+  std::string names(64 << 10, '?');
+  std::int64_t count = benchfs_listxattr(current_, full(path).c_str(), names.data(), names.size());
+  names.resize(static_cast<std::size_t>(std::max<std::int64_t>(count, 0)));
+  return described(static_cast<int>(std::min<std::int64_t>(count, 0)), describe_names(names));
+}
+
+Outcome ApiDoor::remove_xattr(const std::string& path, const std::string& name) {
+  return {benchfs_removexattr(current_, full(path).c_str(), name.c_str()), {}};
+}
+
+// The C API has no mappings.
+Outcome ApiDoor::map_read(int file, std::size_t size, std::int64_t offset) {
+  return pread(file, size, offset);
+}
+
+Outcome ApiDoor::map_write(int file, const std::string& bytes, std::int64_t offset) {
+  benchfs_stat_t stat{};
+  int result = benchfs_fstat(files_[static_cast<std::size_t>(file)], &stat);
+  if (result < 0 || stat.st_size <= offset) {
+    return {result, {}};
+  }
+  return pwrite(file, bytes.substr(0, static_cast<std::size_t>(stat.st_size - offset)), offset);
+}
+
+Outcome ApiDoor::exact(const std::string& path) {
+  benchfs_stat_t stat{};
+  int result = benchfs_lstat(current_, full(path).c_str(), &stat);
+  return described(result, describe_exactly(stat));
 }
 
 }  // namespace benchfs::test

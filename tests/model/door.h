@@ -58,12 +58,39 @@ class Door {
   virtual Outcome symlink(const std::string& target, const std::string& path) = 0;
   virtual Outcome readlink(const std::string& path) = 0;
   virtual Outcome readdir(const std::string& path) = 0;  // data: a line with type and name an entry
+  // Of what symlinks lead to; names are those of the namespace user.
+  virtual Outcome set_xattr(const std::string& path,
+                            const std::string& name,
+                            const std::string& value,
+                            int flags) = 0;
+  virtual Outcome get_xattr(const std::string& path, const std::string& name) = 0;
+  virtual Outcome list_xattrs(const std::string& path) = 0;  // data: a line an attribute
+  virtual Outcome remove_xattr(const std::string& path, const std::string& name) = 0;
+  // Through a mapping of the open file, within its size.
+  virtual Outcome map_read(int file, std::size_t size, std::int64_t offset) = 0;
+  virtual Outcome map_write(int file, const std::string& bytes, std::int64_t offset) = 0;
+  // What two file systems need not have in common, but two doors to one do: inode number, owner,
+  // all times.
+  virtual Outcome exact(const std::string& path) = 0;
+  // Opens a file, reads its attributes and all of its bytes, and closes it.
+  virtual Outcome peek(const std::string& path);
 
  protected:
   // The size of directories is up to the file system.
   static std::string describe(unsigned mode, std::int64_t size, std::uint64_t links);
   static std::string describe_time(const timespec& time);
+  template <typename Stat>
+  static std::string describe_exactly(const Stat& found);
+  // The lines of a list of names with a NUL behind each, sorted; others than user.* left out.
+  static std::string describe_names(std::string_view list);
 };
+
+template <typename Stat>
+std::string Door::describe_exactly(const Stat& found) {
+  return "inode " + std::to_string(found.st_ino) + " owner " + std::to_string(found.st_uid) + ":" +
+         std::to_string(found.st_gid) + " times " + describe_time(found.st_atim) + " " +
+         describe_time(found.st_mtim) + " " + describe_time(found.st_ctim);
+}
 
 // Calls go round the contexts as choose() says; a file stays with the context that opened it.
 class ApiDoor final : public Door {
@@ -102,6 +129,16 @@ class ApiDoor final : public Door {
   Outcome symlink(const std::string& target, const std::string& path) override;
   Outcome readlink(const std::string& path) override;
   Outcome readdir(const std::string& path) override;
+  Outcome set_xattr(const std::string& path,
+                    const std::string& name,
+                    const std::string& value,
+                    int flags) override;
+  Outcome get_xattr(const std::string& path, const std::string& name) override;
+  Outcome list_xattrs(const std::string& path) override;
+  Outcome remove_xattr(const std::string& path, const std::string& name) override;
+  Outcome map_read(int file, std::size_t size, std::int64_t offset) override;
+  Outcome map_write(int file, const std::string& bytes, std::int64_t offset) override;
+  Outcome exact(const std::string& path) override;
 
  private:
   [[nodiscard]] std::string full(const std::string& path) const;
@@ -147,6 +184,16 @@ class SystemDoor final : public Door {
   Outcome symlink(const std::string& target, const std::string& path) override;
   Outcome readlink(const std::string& path) override;
   Outcome readdir(const std::string& path) override;
+  Outcome set_xattr(const std::string& path,
+                    const std::string& name,
+                    const std::string& value,
+                    int flags) override;
+  Outcome get_xattr(const std::string& path, const std::string& name) override;
+  Outcome list_xattrs(const std::string& path) override;
+  Outcome remove_xattr(const std::string& path, const std::string& name) override;
+  Outcome map_read(int file, std::size_t size, std::int64_t offset) override;
+  Outcome map_write(int file, const std::string& bytes, std::int64_t offset) override;
+  Outcome exact(const std::string& path) override;
 
  private:
   [[nodiscard]] std::string full(const std::string& path) const;

@@ -38,15 +38,19 @@ class Model {
   struct OpenFile {
     int number = 0;
     std::string path;
+    int flags = 0;
   };
 
   bool step();
   void names_step(std::uint64_t kind);
   void attributes_step(std::uint64_t kind);
+  void xattrs_step();
   void file_step(std::uint64_t kind);
+  void mapping_step(const OpenFile& file);
   void open_step();
   void close_step();
   void tree_step(const std::string& path);
+  void thin_out();
 
   // Does it in both and compares.
   template <typename Operation>
@@ -67,10 +71,12 @@ class Model {
   Random random_;
   std::function<void(Random&)> before_each_;
   std::vector<OpenFile> files_;
+  std::string touched_;              // path of the last step
   std::vector<std::string> known_;   // paths seen by the last tree comparison
   std::deque<std::string> history_;  // the last steps, comparisons of trees left out
   bool in_tree_ = false;
   std::string failure_;
+  bool has_xattrs_ = true;  // the reference has; tmpfs does since Linux 6.6
   int step_count_ = 0;
 };
 

@@ -1,7 +1,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +25,35 @@ Outcome with_data(std::int64_t count, std::string data) {
   Outcome outcome = answer(count);
   data.resize(static_cast<std::size_t>(std::max<std::int64_t>(count, 0)));
   outcome.data = std::move(data);
+  return outcome;
+}
+
+// Maps what the file has of the range, hands it to `use`, writes it back and takes it away again.
+template <typename Use>
+Outcome mapped(
+    int fd, int protection, int flags, std::size_t size, std::int64_t offset, Use&& use) {
+  struct stat found{};
+  if (::fstat(fd, &found) < 0) {
+    return answer(-1);
+  }
+  if (found.st_size <= offset) {
+    return {};
+  }
+  std::size_t count = std::min(size, static_cast<std::size_t>(found.st_size - offset));
+  if (count == 0) {
+    return {};
+  }
+  std::int64_t begin = offset - offset % ::sysconf(_SC_PAGESIZE);
+  std::size_t length = count + static_cast<std::size_t>(offset - begin);
+  void* place = ::mmap(nullptr, length, protection, flags, fd, begin);
+  if (place == MAP_FAILED) {
+    return answer(-1);
+  }
+  Outcome outcome{static_cast<std::int64_t>(count),
+                  use(static_cast<char*>(place) + (offset - begin), count)};
+  if (::msync(place, length, MS_SYNC) < 0 || ::munmap(place, length) < 0) {
+    return answer(-1);
+  }
   return outcome;
 }
 
@@ -210,6 +241,66 @@ Outcome SystemDoor::readdir(const std::string& path) {
   Outcome outcome{static_cast<std::int64_t>(entries.size()), {}};
   for (const auto& [name, type] : entries) {
     outcome.data += fmt::format("{:o} {}\n", type, name);
+  }
+  return outcome;
+}
+
+Outcome SystemDoor::set_xattr(const std::string& path,
+                              const std::string& name,
+                              const std::string& value,
+                              int flags) {
+  return answer(::setxattr(full(path).c_str(), name.c_str(), value.data(), value.size(), flags));
+}
+
+Outcome SystemDoor::get_xattr(const std::string& path, const std::string& name) {
+  std::string value(64 << 10, '?');
+  ssize_t count = ::getxattr(full(path).c_str(), name.c_str(), value.data(), value.size());
+  return with_data(count, std::move(value));
+}
+
+Outcome SystemDoor::list_xattrs(const std::string& path) {
+  std::string names(64 << 10, '?');
+  ssize_t count = ::listxattr(full(path).c_str(), names.data(), names.size());
+  Outcome outcome = with_data(count, std::move(names));
+  outcome.result = std::min<std::int64_t>(outcome.result, 0);
+  outcome.data = describe_names(outcome.data);
+  return outcome;
+}
+
+Outcome SystemDoor::remove_xattr(const std::string& path, const std::string& name) {
+  return answer(::removexattr(full(path).c_str(), name.c_str()));
+}
+
+Outcome SystemDoor::map_read(int file, std::size_t size, std::int64_t offset) {
+  std::string bytes(size, '?');
+  return mapped(files_[static_cast<std::size_t>(file)],
+                PROT_READ,
+                MAP_PRIVATE,
+                size,
+                offset,
+                [&](char* place, std::size_t count) {
+                  bytes.assign(place, count);
+                  return std::move(bytes);
+                });
+}
+
+Outcome SystemDoor::map_write(int file, const std::string& bytes, std::int64_t offset) {
+  return mapped(files_[static_cast<std::size_t>(file)],
+                PROT_READ | PROT_WRITE,
+                MAP_SHARED,
+                bytes.size(),
+                offset,
+                [&](char* place, std::size_t count) {
+                  std::copy_n(bytes.data(), count, place);
+                  return std::string();
+                });
+}
+
+Outcome SystemDoor::exact(const std::string& path) {
+  struct stat found{};
+  Outcome outcome = answer(::lstat(full(path).c_str(), &found));
+  if (outcome.result == 0) {
+    outcome.data = describe_exactly(found);
   }
   return outcome;
 }

@@ -4,6 +4,7 @@
  *     calls DIRECTORY
  */
 #define _GNU_SOURCE
+#include <aio.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -228,6 +229,10 @@ static void names(void) {
   SAY(rename(in("d/one"), in("d/two")));
   SAY(rename(in("d/one"), in("d/three")));
   SAY(renameat(fd, "two", fd, "one"));
+  SAY(rename(in("d/one"), ""));
+  SAY(rename("", in("d/one")));
+  SAY(link(in("d/one"), ""));
+  SAY(link("", in("d/three")));
   make("d/other", "2");
   SAY(renameat2(fd, "one", fd, "other", RENAME_NOREPLACE));
   SAY(renameat2(fd, "other", fd, "one", RENAME_EXCHANGE));
@@ -964,6 +969,124 @@ static void signals(void) {
   show("signal");
 }
 
+/* Asynchronous requests, waited for. */
+static volatile sig_atomic_t ended;
+
+static void on_end(int number, siginfo_t* info, void* context) {
+  (void)number;
+  (void)context;
+  ended = info->si_code == SI_ASYNCIO ? info->si_value.sival_int : -1;
+}
+
+static void on_end_in_thread(union sigval value) {
+  if (write(value.sival_int, "x", 1) != 1) {
+    abort();
+  }
+}
+
+static long finish(struct aiocb* request) {
+  const struct aiocb* list[1] = {request};
+  while (aio_error(request) == EINPROGRESS) {
+    aio_suspend(list, 1, NULL);
+  }
+  errno = aio_error(request);
+  return aio_return(request);
+}
+
+static void asynchronous(void) {
+  char text[32] = "";
+  char back[32] = "";
+  int fd = open(in("aio"), O_CREAT | O_RDWR, 0644);
+  struct aiocb request = {
+      .aio_fildes = fd, .aio_buf = "0123456789", .aio_nbytes = 10, .aio_offset = 5};
+  SAY(aio_write(&request));
+  SAY(finish(&request));
+  SAY(aio_fsync(O_SYNC, &request));
+  SAY(finish(&request));
+  SAY(aio_fsync(77, &request));
+  struct aiocb reading = {.aio_fildes = fd, .aio_buf = text, .aio_nbytes = 8, .aio_offset = 3};
+  SAY(aio_read(&reading));
+  SAY(finish(&reading));
+  printf("%d%d%s\n", text[0], text[1], text + 2);
+  SAY(aio_cancel(fd, &reading) == AIO_ALLDONE);
+  reading.aio_offset = 100;
+  SAY(aio_read(&reading));
+  SAY(finish(&reading));
+  reading.aio_offset = -1;
+  SAY(aio_read(&reading));
+  SAY(finish(&reading));
+  reading.aio_reqprio = -1;
+  SAY(aio_read(&reading));
+  reading.aio_reqprio = 0;
+  SAY(lseek(fd, 0, SEEK_CUR));
+
+  int only = open(in("aio"), O_RDONLY);
+  request.aio_fildes = only;
+  SAY(aio_write(&request));
+  SAY(finish(&request));
+  close(only);
+  SAY(aio_write(&request));
+  SAY(finish(&request));
+
+  /* A list with a local file in it. */
+  int local = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+  struct aiocb first = {
+      .aio_fildes = fd, .aio_lio_opcode = LIO_WRITE, .aio_buf = "first", .aio_nbytes = 5};
+  struct aiocb second = {
+      .aio_fildes = local, .aio_lio_opcode = LIO_WRITE, .aio_buf = "second", .aio_nbytes = 6};
+  struct aiocb third = {
+      .aio_fildes = fd, .aio_lio_opcode = LIO_READ, .aio_buf = back, .aio_nbytes = 7};
+  struct aiocb nothing = {.aio_fildes = fd, .aio_lio_opcode = LIO_NOP};
+  struct aiocb* list[5] = {&first, NULL, &second, &nothing, &third};
+  SAY(lio_listio(LIO_WAIT, list, 3, NULL));
+  SAY(lio_listio(LIO_WAIT, list + 3, 2, NULL));
+  SAY(finish(&first));
+  SAY(finish(&second));
+  SAY(finish(&third));
+  printf("%.5s\n", back);
+  first.aio_fildes = only;
+  third.aio_offset = -1;
+  SAY(lio_listio(LIO_WAIT, list + 4, 1, NULL));
+  SAY(lio_listio(77, list, 1, NULL));
+  third.aio_offset = 0;
+
+  struct sigaction action = {.sa_sigaction = on_end, .sa_flags = SA_SIGINFO};
+  sigset_t wanted, before;
+  sigemptyset(&wanted);
+  sigaddset(&wanted, SIGUSR2);
+  sigaction(SIGUSR2, &action, NULL);
+  sigprocmask(SIG_BLOCK, &wanted, &before);
+  third.aio_sigevent.sigev_notify = SIGEV_SIGNAL;
+  third.aio_sigevent.sigev_signo = SIGUSR2;
+  third.aio_sigevent.sigev_value.sival_int = 42;
+  SAY(aio_read(&third));
+  while (ended == 0) {
+    sigsuspend(&before);
+  }
+  printf("signal with %d\n", (int)ended);
+  ended = 0;
+  third.aio_sigevent.sigev_notify = SIGEV_NONE;
+  struct sigevent all = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2, .sigev_value = {43}};
+  SAY(lio_listio(LIO_NOWAIT, list + 3, 2, &all));
+  while (ended == 0) {
+    sigsuspend(&before);
+  }
+  printf("signal with %d\n", (int)ended);
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  int ends[2] = {-1, -1};
+  SAY(pipe(ends));
+  third.aio_sigevent.sigev_notify = SIGEV_THREAD;
+  third.aio_sigevent.sigev_notify_function = on_end_in_thread;
+  third.aio_sigevent.sigev_value.sival_int = ends[1];
+  SAY(aio_read(&third));
+  SAY(read(ends[0], text, 1));
+  close(ends[0]);
+  close(ends[1]);
+  close(local);
+  close(fd);
+  show("aio");
+}
+
 int main(int count, char** arguments) {
   static const struct {
     const char* name;
@@ -984,6 +1107,7 @@ int main(int count, char** arguments) {
       {"mappings", mappings},
       {"readiness", readiness},
       {"signals", signals},
+      {"asynchronous", asynchronous},
   };
   if (count != 2) {
     fprintf(stderr, "usage: calls DIRECTORY\n");

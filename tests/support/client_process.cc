@@ -88,6 +88,10 @@ Answer ClientProcess::answer() {
 
 void ClientProcess::stop() const {
   ::kill(pid_, SIGSTOP);
+  wait_until_stopped();
+}
+
+void ClientProcess::wait_until_stopped() const {
   int status = 0;
   ::waitpid(pid_, &status, WUNTRACED);
 }

@@ -5,7 +5,8 @@
 //   a.call(fmt::format("pwrite {} 0 100 a", file));       // 100 bytes 'a' at 0
 //
 // Operations: open PATH FLAGS (of r w b c x t a d u; result: a number for the others), close FILE,
-// pwrite FILE OFFSET SIZE BYTE, append FILE SIZE BYTE, pread FILE OFFSET SIZE (details "a*100
+// pwrite FILE OFFSET SIZE BYTE, halting-pwrite FILE OFFSET SIZE BYTE (the process stops itself when
+// half of the bytes have been looked at), append FILE SIZE BYTE, pread FILE OFFSET SIZE (details "a*100
 // 0*28"), fsync FILE, fstat FILE (details: size), ftruncate FILE SIZE, stat PATH (details: size),
 // statfs (details: bytes in use), truncate PATH SIZE, access, chmod, utimens, unlink, mkdir, rmdir
 // PATH, rename FROM TO, link FROM TO, links PATH (result: its link count), chroot PATH, list PATH
@@ -53,6 +54,8 @@ class ClientProcess {
   // Returns when it stands still.
   void stop() const;
   void go_on() const;
+  // Until it has stopped itself.
+  void wait_until_stopped() const;
   void kill();
 
  private:

@@ -4,6 +4,7 @@
 #include <benchfs/benchfs.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -23,6 +25,10 @@
 
 namespace benchfs::test {
 namespace {
+
+// What a halting write must not look at yet.
+char* barred = nullptr;
+std::size_t barred_bytes = 0;
 
 class Interpreter {
  public:
@@ -85,6 +91,25 @@ class Interpreter {
     std::int64_t offset = number();
     std::vector<char> bytes(static_cast<std::size_t>(number()), word().at(0));
     return benchfs_pwrite(to, bytes.data(), bytes.size(), offset);
+  }
+  // The second half of the bytes cannot be looked at before the process has stopped and goes on.
+  std::int64_t halting_pwrite() {
+    benchfs_file_t* to = file();
+    std::int64_t offset = number();
+    auto size = static_cast<std::size_t>(number());
+    void* bytes = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    std::memset(bytes, word().at(0), size);
+    barred = static_cast<char*>(bytes) + size / 2;
+    barred_bytes = size - size / 2;
+    mprotect(barred, barred_bytes, PROT_NONE);
+    std::signal(SIGSEGV, [](int) {
+      ::raise(SIGSTOP);
+      mprotect(barred, barred_bytes, PROT_READ);
+    });
+    std::int64_t result = benchfs_pwrite(to, bytes, size, offset);
+    std::signal(SIGSEGV, SIG_DFL);
+    munmap(bytes, size);
+    return result;
   }
   std::int64_t append() {
     benchfs_file_t* to = file();
@@ -215,6 +240,7 @@ class Interpreter {
         {"open", [](Interpreter& in) { return in.open(); }},
         {"close", [](Interpreter& in) { return benchfs_close(in.file()); }},
         {"pwrite", [](Interpreter& in) { return in.pwrite(); }},
+        {"halting-pwrite", [](Interpreter& in) { return in.halting_pwrite(); }},
         {"append", [](Interpreter& in) { return in.append(); }},
         {"pread", [](Interpreter& in) { return in.pread(); }},
         {"fsync", [](Interpreter& in) { return benchfs_fsync(in.file()); }},

@@ -43,6 +43,7 @@ struct DataIo::Transfer {
   std::span<const std::byte> from;  // write
   bool is_write = false;
   std::uint64_t truncation = wire::kAnyTruncation;  // write
+  Stored* stored = nullptr;                         // append: these are not written again
 
   // Of the first part that failed, by offset: all before it is done when the transfer ends.
   std::optional<Error> error;
@@ -51,6 +52,13 @@ struct DataIo::Transfer {
   std::uint64_t lost_at = UINT64_MAX;       // read: where the first part begins that may be lost
   std::optional<Error> lost;
 
+  [[nodiscard]] bool is_stored(const cluster::ChunkSpan& span) const {
+    if (stored == nullptr) {
+      return false;
+    }
+    auto found = stored->find(span.file_offset);
+    return found != stored->end() && found->second >= span.length;
+  }
   void on_failed(std::uint64_t file_offset, Error why) {
     if (file_offset < failed_at) {
       failed_at = file_offset;
@@ -95,6 +103,9 @@ rt::Task<void> DataIo::transfer_spans(Transfer* transfer) {
   while (transfer->next != transfer->spans.end() && !transfer->error) {
     cluster::ChunkSpan span = *transfer->next;
     ++transfer->next;
+    if (transfer->is_stored(span)) {
+      continue;
+    }
     Status done = co_await transfer_span(*transfer, span);
     if (!done) {
       transfer->on_failed(span.file_offset, std::move(done.error()));
@@ -117,10 +128,21 @@ rt::CoStatus DataIo::write_span(Transfer& transfer, cluster::ChunkSpan span) {
   call.data = transfer.from.subspan(span.file_offset - transfer.offset, span.length);
   call.rendezvous = span.length > backend_.config.eager_bytes;
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
-  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
-  if (!reply) {
-    co_return call_error(name_node(std::move(reply.error()), backend_, shard, "write"),
+  Result<bool> written = false;
+  if (direct_.may_fill(shard, span.length)) {
+    written = co_await direct_.write(
+        shard, {transfer.file.id(), span.index}, span.offset, call.data, transfer.truncation);
+  }
+  if (written && !*written) {
+    Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
+    written = reply ? Result<bool>(true) : std::unexpected(std::move(reply.error()));
+  }
+  if (!written) {
+    co_return call_error(name_node(std::move(written.error()), backend_, shard, "write"),
                          LostBy::kAsked);
+  }
+  if (transfer.stored != nullptr) {
+    (*transfer.stored)[span.file_offset] = span.length;
   }
   co_return Status{};
 }
@@ -134,6 +156,9 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
   rpc::Call call = rpc::make_call(request);
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
+  if (co_await direct_.read(shard, {transfer.file.id(), span.index}, span.offset, call.into)) {
+    co_return Status{};
+  }
   Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
   if (!reply && reply.error().code == Errc::kDataLost) {
     transfer.on_lost(span.file_offset,
@@ -148,6 +173,19 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
     transfer.complete_end = std::min(transfer.complete_end, span.file_offset + reply->data_bytes);
   }
   co_return Status{};
+}
+
+// Short reads of a chunk whose place is known need no more than a copy.
+bool DataIo::read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into) {
+  const wire::Layout& layout = file.layout();
+  if (layout.chunk_bytes == 0) {
+    return false;
+  }
+  std::uint64_t index = offset / layout.chunk_bytes;
+  auto inside = static_cast<std::uint32_t>(offset % layout.chunk_bytes);
+  return into.size() <= layout.chunk_bytes - inside &&
+         direct_.read_now(
+             cluster::chunk_shard(layout, index), {file.id(), index}, inside, into);
 }
 
 rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
@@ -165,6 +203,9 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   }
   if (into.size() > wire::kMaxFileBytes - offset) {
     into = into.first(wire::kMaxFileBytes - offset);
+  }
+  if (read_now(file, offset, into)) {
+    co_return into.size();
   }
   Deadline by = backend_.data_deadline();
   std::optional<std::uint64_t> size;
@@ -202,12 +243,14 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
 rt::CoResult<std::size_t> DataIo::write_range(OpenFile& file,
                                               std::uint64_t offset,
                                               std::span<const std::byte> from,
-                                              std::uint64_t truncation) {
+                                              std::uint64_t truncation,
+                                              Stored* stored) {
   Deadline by = backend_.data_deadline();
   Transfer transfer(file, offset, from.size(), max_transfer());
   transfer.from = from;
   transfer.is_write = true;
   transfer.truncation = truncation;
+  transfer.stored = stored;
   co_await run(transfer);
   if (!transfer.error) {
     co_return from.size();
@@ -273,39 +316,55 @@ rt::CoResult<std::size_t> DataIo::copy(OpenFile& from,
   co_return copied;
 }
 
+rt::CoResult<wire::AppendReply> DataIo::ask_place(OpenFile& file,
+                                                  wire::AppendRequest request,
+                                                  Deadline by) {
+  wire::ShardId home = file.id().home();
+  rpc::Call call = rpc::make_call(request);
+  Result<rpc::Reply> reply = co_await backend_.pool.call(home, call, by);
+  if (!reply) {
+    Error error = name_node(std::move(reply.error()), backend_, home, "append");
+    error = co_await open_files_.on_error(file, std::move(error), by);
+    co_return call_error(std::move(error), LostBy::kAnother);
+  }
+  co_return reply->as<wire::AppendReply>();
+}
+
 rt::CoResult<Appended> DataIo::append(OpenFile& file, std::span<const std::byte> from) {
   if (!file.can_write()) {
     co_return fail_errno(EBADF);
   }
   BENCHFS_CO_TRY_VOID(open_files_.check(file));
   Deadline by = backend_.data_deadline();
-  wire::ShardId home = file.id().home();
+  wire::AppendRequest request;
+  request.inode = file.id().value;
+  request.length = from.size();
+  BENCHFS_CO_TRY(wire::AppendReply place, co_await ask_place(file, request, by));
+  request.offset = place.offset;
+  if (place.offset > wire::kMaxFileBytes || from.size() > wire::kMaxFileBytes - place.offset) {
+    co_return fail_errno(EFBIG);
+  }
+  std::span<const std::byte> left = from;
+  Stored stored;
   for (;;) {
-    wire::AppendRequest request;
-    request.inode = file.id().value;
-    request.length = from.size();
-    rpc::Call call = rpc::make_call(request);
-    Result<rpc::Reply> reply = co_await backend_.pool.call(home, call, by);
-    if (!reply) {
-      Error error = name_node(std::move(reply.error()), backend_, home, "append");
-      error = co_await open_files_.on_error(file, std::move(error), by);
-      co_return call_error(std::move(error), LostBy::kAnother);
-    }
-    BENCHFS_CO_TRY(wire::AppendReply place, reply->as<wire::AppendReply>());
-    if (place.offset > wire::kMaxFileBytes || from.size() > wire::kMaxFileBytes - place.offset) {
-      co_return fail_errno(EFBIG);
-    }
-    Result<std::size_t> written = co_await write_range(file, place.offset, from, place.truncation);
+    Result<std::size_t> written =
+        co_await write_range(file, request.offset, left, place.truncation, &stored);
     if (written) {
-      co_return Appended{.offset = place.offset, .bytes = *written};
+      bool is_whole = *written == left.size();
+      co_return Appended{.offset = request.offset, .bytes = is_whole ? from.size() : *written};
     }
-    // A truncation overtook the append: the range is no longer at the end of the file.
+    // A truncation overtook the append, which counts as having happened before: readers may have
+    // seen bytes of it, so it must not happen again at the new end.
     if (!written.error().is_posix(EAGAIN)) {
       co_return std::unexpected(std::move(written.error()));
     }
     if (by.passed()) {
-      co_return fail(Errc::kDeadline, "the file was truncated during each attempt to append");
+      co_return fail(Errc::kDeadline, "the file was truncated again and again during the append");
     }
+    request.truncation = place.truncation;
+    request.length = left.size();
+    BENCHFS_CO_TRY(place, co_await ask_place(file, request, by));
+    left = left.first(std::min<std::uint64_t>(place.length, left.size()));
   }
 }
 

@@ -1,5 +1,5 @@
 // Reading and writing an open file: a request is cut by chunk and transfer size, and its parts run
-// side by side.
+// side by side; those of shards that share their memory are copied by the program (direct_io.h).
 //
 // A write that has returned is part of the file, whoever asks for its size and whatever becomes of
 // this client: the servers have told the file's home before they answered. A file that is gone
@@ -11,9 +11,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "client/backend.h"
+#include "client/io/direct_io.h"
 #include "client/io/open_file.h"
 #include "client/io/open_files.h"
 #include "cluster/placement.h"
@@ -28,7 +30,8 @@ struct Appended {
 
 class DataIo {
  public:
-  DataIo(Backend& backend, OpenFiles& open_files) : backend_(backend), open_files_(open_files) {}
+  DataIo(Backend& backend, OpenFiles& open_files)
+      : backend_(backend), open_files_(open_files), direct_(backend) {}
   DataIo(const DataIo&) = delete;
   DataIo& operator=(const DataIo&) = delete;
 
@@ -39,7 +42,8 @@ class DataIo {
   rt::CoResult<std::size_t> write(OpenFile& file,
                                   std::uint64_t offset,
                                   std::span<const std::byte> from);
-  // Atomically at the end of the file, whoever else appends.
+  // Atomically at the end of the file, whoever else appends. What a truncation overtakes has been
+  // appended before it: what it left is stored, the rest is cut.
   rt::CoResult<Appended> append(OpenFile& file, std::span<const std::byte> from);
   // Bytes copied from one file to another, or within one: fewer than asked at the end of `from`,
   // and when they are many. EINVAL: the ranges overlap. EBADF: also when `to` is for appending.
@@ -51,6 +55,8 @@ class DataIo {
 
  private:
   struct Transfer;
+  // The parts of an append that are stored: offset in the file, length.
+  using Stored = std::unordered_map<std::uint64_t, std::uint64_t>;
   rt::Task<void> run(Transfer& transfer);
   rt::Task<void> transfer_spans(Transfer* transfer);
   rt::CoStatus transfer_span(Transfer& transfer, cluster::ChunkSpan span);
@@ -59,11 +65,18 @@ class DataIo {
   rt::CoResult<std::size_t> write_range(OpenFile& file,
                                         std::uint64_t offset,
                                         std::span<const std::byte> from,
-                                        std::uint64_t truncation);
+                                        std::uint64_t truncation,
+                                        Stored* stored = nullptr);
+  // Asks the home of the file.
+  rt::CoResult<wire::AppendReply> ask_place(OpenFile& file,
+                                            wire::AppendRequest request,
+                                            Deadline by);
+  bool read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
   [[nodiscard]] std::uint32_t max_transfer() const;
 
   Backend& backend_;
   OpenFiles& open_files_;
+  DirectIo direct_;
 };
 
 }  // namespace benchfs::client

@@ -317,21 +317,84 @@ TEST_F(OpenFilesTest, LeavingWithAFrozenServerAndOpenFilesDoesNotWaitForIt) {
 
 // --- Data ----------------------------------------------------------------------------------------
 
-TEST_F(OpenFilesTest, AnAppendThatATruncationOvertookReservesAnew) {
+TEST_F(OpenFilesTest, AnAppendThatATruncationOvertookHasHappenedBeforeIt) {
   shard_.script(Opcode::kAppend,
-                {reply(wire::AppendReply{100, 7}), reply(wire::AppendReply{50, 8})});
+                {reply(wire::AppendReply{100, 7, 10}), reply(wire::AppendReply{100, 8, 0})});
   shard_.script(Opcode::kWriteChunk, {fail_with(EAGAIN), done()});
   ClientUnderTest client({&shard_});
   std::shared_ptr<OpenFile> file = open(client, kReadWrite | wire::kOpenAppend);
   std::vector<std::byte> bytes(10);
   Result<Appended> appended = client.run(client.fs().append(*file, bytes));
   ASSERT_TRUE(appended) << appended.error().message();
-  EXPECT_EQ(appended->offset, 50U);
+  EXPECT_EQ(appended->offset, 100U);
   EXPECT_EQ(appended->bytes, 10U);
+  EXPECT_EQ(shard_.requests<wire::WriteChunkRequest>().size(), 1U);
+  std::vector<wire::AppendRequest> asked = shard_.requests<wire::AppendRequest>();
+  ASSERT_EQ(asked.size(), 2U);
+  EXPECT_EQ(asked[0].truncation, wire::kAnyTruncation);
+  EXPECT_EQ(asked[1].offset, 100U);
+  EXPECT_EQ(asked[1].length, 10U);
+  EXPECT_EQ(asked[1].truncation, 7U);
+}
+
+// Stores chunks below this index; a later truncation than 7 overtook the rest.
+Answer overtaken_from(std::uint64_t index) {
+  return [index](rpc::Request& request) -> rt::Task<void> {
+    wire::WriteChunkRequest write;
+    (void)request.reader().read(write);
+    if (write.index >= index && write.truncation == 7) {
+      co_await request.reply_error(Error::from_errno(EAGAIN));
+    } else {
+      std::vector<std::byte> data(request.data_bytes());
+      (void)co_await request.receive(data);
+      co_await request.reply(wire::NoReply{});
+    }
+  };
+}
+
+TEST_F(OpenFilesTest, OnlyWhatTruncationsLeftOfAnAppendAndIsNotStoredIsWrittenAgain) {
+  constexpr std::uint64_t kChunk = wire::kMinChunkBytes;
+  shard_.script(Opcode::kAppend,
+                {reply(wire::AppendReply{0, 7, 4 * kChunk}),
+                 reply(wire::AppendReply{0, 8, (2 * kChunk) + 10})});
+  shard_.script(Opcode::kWriteChunk, {overtaken_from(1)});
+  ClientUnderTest client({&shard_});
+  std::shared_ptr<OpenFile> file = open(client, kReadWrite | wire::kOpenAppend);
+  std::vector<std::byte> bytes(4 * kChunk);
+  Result<Appended> appended = client.run(client.fs().append(*file, bytes));
+  ASSERT_TRUE(appended) << appended.error().message();
+  EXPECT_EQ(appended->offset, 0U);
+  EXPECT_EQ(appended->bytes, bytes.size());
+  std::vector<wire::WriteChunkRequest> again = shard_.requests<wire::WriteChunkRequest>();
+  std::erase_if(again, [](const wire::WriteChunkRequest& write) { return write.truncation == 7; });
+  ASSERT_EQ(again.size(), 2U);
+  std::ranges::sort(again, {}, &wire::WriteChunkRequest::index);
+  EXPECT_EQ(again[0].index, 1U);
+  EXPECT_EQ(again[0].length, kChunk);
+  EXPECT_EQ(again[1].index, 2U);
+  EXPECT_EQ(again[1].length, 10U);
+}
+
+TEST_F(OpenFilesTest, AnAppendThatTruncationsOvertakeAgainAndAgainOnlyLoses) {
+  shard_.script(Opcode::kAppend,
+                {reply(wire::AppendReply{100, 7, 30}),
+                 reply(wire::AppendReply{100, 8, 20}),
+                 reply(wire::AppendReply{100, 9, 10})});
+  shard_.script(Opcode::kWriteChunk, {fail_with(EAGAIN), fail_with(EAGAIN), done()});
+  ClientUnderTest client({&shard_});
+  std::shared_ptr<OpenFile> file = open(client, kReadWrite | wire::kOpenAppend);
+  Result<Appended> appended = client.run(client.fs().append(*file, std::vector<std::byte>(30)));
+  ASSERT_TRUE(appended) << appended.error().message();
+  EXPECT_EQ(appended->offset, 100U);
+  EXPECT_EQ(appended->bytes, 30U);
+  std::vector<wire::AppendRequest> asked = shard_.requests<wire::AppendRequest>();
+  ASSERT_EQ(asked.size(), 3U);
+  EXPECT_EQ(asked[2].truncation, 8U);
+  EXPECT_EQ(asked[2].length, 20U);
   std::vector<wire::WriteChunkRequest> writes = shard_.requests<wire::WriteChunkRequest>();
-  ASSERT_EQ(writes.size(), 2U);
-  EXPECT_EQ(writes[0].truncation, 7U);
-  EXPECT_EQ(writes[1].truncation, 8U);
+  ASSERT_EQ(writes.size(), 3U);
+  EXPECT_EQ(writes[2].truncation, 9U);
+  EXPECT_EQ(writes[2].length, 10U);
 }
 
 TEST_F(OpenFilesTest, AWriteBelongsToNoTruncation) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +14,8 @@ namespace {
 
 constexpr wire::InodeId kParent{5};
 constexpr wire::InodeId kFile{6};
+constexpr wire::InodeId kOther{7};
+constexpr std::uint64_t kFirst = 100;  // inode of many
 constexpr wire::ShardId kShard{0};
 constexpr Nanos kGranted = std::chrono::seconds(10);
 
@@ -38,6 +42,13 @@ class NodeCacheTest : public ::testing::Test {
     cache_.put_name(kParent, "f", kFile, kShard, question, kGranted);
     cache_.put_attr(wire::Attr{.inode = kFile.value}, {}, question, kGranted);
     cache_.put_attr(wire::Attr{.inode = kParent.value}, {}, question, kGranted);
+  }
+  // As many names and attributes as the cache keeps.
+  void fill(const NodeCache::Question& question) {
+    for (std::uint64_t i = 0; i < NodeCache::kMaxKept; ++i) {
+      cache_.put_name(kParent, std::to_string(i), kFile, kShard, question, kGranted);
+      cache_.put_attr(wire::Attr{.inode = kFirst + i}, {}, question, kGranted);
+    }
   }
   [[nodiscard]] bool knows_name() const { return cache_.find_name(kParent, "f") != nullptr; }
   [[nodiscard]] bool knows_attr() const { return cache_.find_attr(kFile) != nullptr; }
@@ -67,11 +78,46 @@ TEST_F(NodeCacheTest, ALeaseIsCountedFromTheQuestionAndEndsEarly) {
 }
 
 TEST_F(NodeCacheTest, AnAnswerThatARevocationMayHaveOvertakenIsNotKept) {
-  NodeCache::Question question = cache_.ask();
-  cache_.on_name_revoked(kParent, "other", {});
-  put(question);
+  std::vector<std::function<void()>> events = {
+      [this] { cache_.on_name_revoked(kParent, "other", {}); },
+      [this] { cache_.on_attr_revoked(kOther, {}); },
+      [this] { cache_.on_connection_lost(wire::ShardId{1}); },
+      [this] { NodeCache::Change change(cache_, kOther, "f"); },
+  };
+  for (const auto& happens : events) {
+    NodeCache::Question question = cache_.ask();
+    happens();
+    put(question);
+    EXPECT_FALSE(knows_name());
+    EXPECT_FALSE(knows_attr());
+  }
+}
+
+// Its request may have been served before, or after, what was asked for beside it.
+TEST_F(NodeCacheTest, AnAnswerOfBesideAChangeOfThisClientIsNotKept) {
+  NodeCache::Question before = cache_.ask();
+  NodeCache::Change change(cache_, kOther, "f");
+  put(before);
   EXPECT_FALSE(knows_name());
-  EXPECT_FALSE(knows_attr());
+  std::optional<NodeCache::Change> other;
+  other.emplace(cache_, kOther, "g");
+  NodeCache::Question beside = cache_.ask();
+  other.reset();
+  put(beside);
+  EXPECT_FALSE(knows_name());
+}
+
+TEST_F(NodeCacheTest, ALaterAnswerTakesThePlaceOfAnEarlierOne) {
+  NodeCache::Question early = cache_.ask();
+  early.asked_at -= NodeCache::usable(kGranted);
+  put(early);
+  EXPECT_FALSE(knows_name());
+  cache_.put_name(kParent, "f", kOther, kShard, cache_.ask(), kGranted);
+  cache_.put_attr(wire::Attr{.inode = kFile.value, .size = 7}, {}, cache_.ask(), kGranted);
+  ASSERT_TRUE(knows_name());
+  EXPECT_EQ(cache_.find_name(kParent, "f")->inode, kOther);
+  ASSERT_TRUE(knows_attr());
+  EXPECT_EQ(cache_.find_attr(kFile)->attr.size, 7U);
 }
 
 TEST_F(NodeCacheTest, AChangeOfThisClientForgetsTheNameTheInodeAndTheDirectory) {
@@ -85,23 +131,75 @@ TEST_F(NodeCacheTest, AChangeOfThisClientForgetsTheNameTheInodeAndTheDirectory) 
   EXPECT_TRUE(knows_name());
   change.reset();
   EXPECT_FALSE(knows_name());
+  EXPECT_FALSE(knows_attr());
+  put(cache_.ask());
+  EXPECT_NE(cache_.find_attr(kParent), nullptr);
+}
+
+TEST_F(NodeCacheTest, OfADirectoryNothingIsKeptUntilTheLastChangeInItIsAnswered) {
+  std::optional<NodeCache::Change> first;
+  std::optional<NodeCache::Change> second;
+  first.emplace(cache_, kParent, "f");
+  second.emplace(cache_, kParent, "g");
+  first.reset();
+  put(cache_.ask());
+  EXPECT_EQ(cache_.find_attr(kParent), nullptr);
+  second.reset();
+  put(cache_.ask());
+  EXPECT_NE(cache_.find_attr(kParent), nullptr);
 }
 
 TEST_F(NodeCacheTest, ALostConnectionEndsWhatItsShardGranted) {
   put(cache_.ask());
-  cache_.on_connection_lost(wire::ShardId{1});
+  constexpr wire::ShardId kOtherShard{1};
+  constexpr wire::InodeId kElsewhere = wire::InodeId::make(kOtherShard, 6);
+  cache_.put_name(kParent, "g", kElsewhere, kOtherShard, cache_.ask(), kGranted);
+  cache_.put_attr(wire::Attr{.inode = kElsewhere.value}, {}, cache_.ask(), kGranted);
+  cache_.on_connection_lost(wire::ShardId{2});
   EXPECT_TRUE(knows_name());
+  EXPECT_TRUE(told_.what.empty());
   cache_.on_connection_lost(kShard);
   EXPECT_FALSE(knows_name());
   EXPECT_FALSE(knows_attr());
-  EXPECT_EQ(told_.what.size(), 3U);
+  EXPECT_NE(cache_.find_name(kParent, "g"), nullptr);
+  EXPECT_NE(cache_.find_attr(kElsewhere), nullptr);
+  std::ranges::sort(told_.what);
+  EXPECT_EQ(told_.what, (std::vector<std::string>{"lost attr 5", "lost attr 6", "lost name f"}));
 }
 
 TEST_F(NodeCacheTest, WithoutADoorThatTakesLeasesNothingIsKept) {
+  put(cache_.ask());
   cache_.disable();
+  EXPECT_FALSE(knows_name());
+  EXPECT_FALSE(knows_attr());
   put(cache_.ask());
   EXPECT_FALSE(knows_name());
+  EXPECT_FALSE(knows_attr());
   EXPECT_TRUE(cache_.on_name_revoked(kParent, "f", {}));
+  EXPECT_TRUE(cache_.on_attr_revoked(kFile, {}));
+  EXPECT_TRUE(told_.what.empty());
+}
+
+TEST_F(NodeCacheTest, AFullCacheKeepsNothingMoreButRenewsWhatItHas) {
+  fill(cache_.ask());
+  put(cache_.ask());
+  EXPECT_FALSE(knows_name());
+  EXPECT_FALSE(knows_attr());
+  cache_.put_name(kParent, "0", kOther, kShard, cache_.ask(), kGranted);
+  cache_.put_attr(wire::Attr{.inode = kFirst, .size = 7}, {}, cache_.ask(), kGranted);
+  ASSERT_NE(cache_.find_name(kParent, "0"), nullptr);
+  EXPECT_EQ(cache_.find_name(kParent, "0")->inode, kOther);
+  ASSERT_NE(cache_.find_attr(wire::InodeId{kFirst}), nullptr);
+  EXPECT_EQ(cache_.find_attr(wire::InodeId{kFirst})->attr.size, 7U);
+}
+
+TEST_F(NodeCacheTest, LeasesThatHaveEndedMakeRoomInAFullCache) {
+  NodeCache::Question early = cache_.ask();
+  early.asked_at -= NodeCache::usable(kGranted);
+  fill(early);
+  put(cache_.ask());
+  EXPECT_TRUE(knows_name());
+  EXPECT_TRUE(knows_attr());
 }
 
 }  // namespace

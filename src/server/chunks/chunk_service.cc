@@ -89,19 +89,112 @@ rt::Task<void> ChunkService::write(rpc::Request& request) {
                                   &wait));
   BENCHFS_SERVE_TRY_VOID(request,
                          co_await request.receive(lease.bytes(), region_of(lease.bytes())));
-  Status stored = co_await files_.may_commit(write, request.deadline());
+  BENCHFS_SERVE_TRY_VOID(
+      request, co_await store(std::move(write), std::move(lease), request.deadline()));
+  co_await request.reply(wire::NoReply{});
+}
+
+rt::CoStatus ChunkService::store(ChunkFiles::Write write,
+                                 chunk::WriteLease lease,
+                                 Deadline deadline) {
+  Status stored = co_await files_.may_commit(write, deadline);
   if (stored) {
     stored = co_await store_.commit(std::move(lease), wall_now_ns());
   }
   if (stored) {
     stored = files_.check(write);
   }
-  {
-    ChunkFiles::Write ended = std::move(write);
-  }
-  BENCHFS_SERVE_TRY_VOID(request, std::move(stored));
-  co_await request.reply(wire::NoReply{});
+  co_return stored;
 }
+
+// --- Programs of the node ------------------------------------------------------------------------
+
+namespace {
+
+// A write whose bytes a program of the node brings by itself.
+struct Fill final : link::Loan {
+  Fill(std::uint64_t fill_number, ChunkFiles::Write under_way, chunk::WriteLease room)
+      : number(fill_number), write(std::move(under_way)), lease(std::move(room)) {}
+  std::uint64_t number;
+  ChunkFiles::Write write;
+  chunk::WriteLease lease;
+};
+
+// Null when the places of the program do not have this one.
+std::unique_ptr<link::Loan>* find_place(const rpc::Request& request, std::uint32_t place) {
+  link::Loans loans = request.loans();
+  return place < loans.size() ? &loans[place] : nullptr;
+}
+
+std::uint64_t number_of(const std::unique_ptr<link::Loan>& place) {
+  return place == nullptr ? 0 : static_cast<const Fill&>(*place).number;
+}
+
+}  // namespace
+
+rt::Task<void> ChunkService::locate(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::LocateChunkRequest>(request));
+  wire::InodeId inode{body.inode};
+  BENCHFS_SERVE_TRY_VOID(request, co_await older_.check_or_ask(inode));
+  wire::LocateChunkReply reply;
+  if (auto place = store_.locate({inode, body.index}); place && !request.loans().empty()) {
+    reply.slot = place->slot;
+    reply.generation = place->generation;
+  }
+  co_await request.reply(reply);
+}
+
+rt::Task<void> ChunkService::begin_fill(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::BeginFillRequest>(request));
+  BENCHFS_SERVE_TRY_VOID(request, check_range(body.inode, body.index, body.offset, body.length));
+  wire::InodeId inode{body.inode};
+  BENCHFS_SERVE_TRY_VOID(request, older_.check_write(inode));
+  if (find_place(request, body.place) == nullptr) {
+    co_await request.reply(wire::BeginFillReply{});
+    co_return;
+  }
+  ChunkFiles::Write write = files_.begin_write(inode, body.truncation);
+  BENCHFS_SERVE_TRY(
+      chunk::WriteLease lease,
+      request,
+      co_await store_.begin_write(
+          {inode, body.index}, body.offset, body.length, request.deadline(), nullptr));
+  wire::BeginFillReply reply;
+  // The program may be gone, or have given this up and begun another.
+  std::unique_ptr<link::Loan>* place = find_place(request, body.place);
+  if (place != nullptr && number_of(*place) < body.number) {
+    if (auto room = store_.hand_out(lease)) {
+      reply.slot = room->slot;
+      reply.existing_end = room->existing_end;
+      *place = std::make_unique<Fill>(body.number, std::move(write), std::move(lease));
+    }
+  }
+  co_await request.reply(reply);
+}
+
+rt::Task<void> ChunkService::end_fill(rpc::Request& request) {
+  BENCHFS_SERVE_TRY(auto body, request, decode<wire::EndFillRequest>(request));
+  std::unique_ptr<link::Loan>* place = find_place(request, body.place);
+  wire::EndFillReply reply;
+  if (place != nullptr && body.number != 0 && number_of(*place) == body.number) {
+    std::unique_ptr<link::Loan> loan = std::exchange(*place, nullptr);
+    if ((body.flags & wire::kFillGivenUp) == 0) {
+      auto& fill = static_cast<Fill&>(*loan);
+      std::size_t bytes = fill.lease.bytes().size();
+      Status stored =
+          co_await store(std::move(fill.write), std::move(fill.lease), request.deadline());
+      bool is_overtaken = !stored && stored.error().code == Errc::kBusy;
+      if (!is_overtaken) {
+        BENCHFS_SERVE_TRY_VOID(request, std::move(stored));
+        reply.is_stored = 1;
+        request.trace().count_bytes_in(bytes);
+      }
+    }
+  }
+  co_await request.reply(reply);
+}
+
+// --- Whole files ---------------------------------------------------------------------------------
 
 rt::Task<void> ChunkService::fsync(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::FsyncChunksRequest>(request));

@@ -34,6 +34,10 @@ class ChunkService {
   rt::Task<void> query(rpc::Request& request);
   rt::Task<void> punch(rpc::Request& request);
   rt::Task<void> list(rpc::Request& request);
+  // For programs of the node that have the store's slots: where a chunk is; a write in two steps.
+  rt::Task<void> locate(rpc::Request& request);
+  rt::Task<void> begin_fill(rpc::Request& request);
+  rt::Task<void> end_fill(rpc::Request& request);
   void on_new_life(wire::ShardId home, std::uint64_t life, std::uint64_t first_counter) {
     files_.on_new_life(home, life, first_counter);
   }
@@ -42,6 +46,8 @@ class ChunkService {
 
  private:
   [[nodiscard]] const net::MemoryRegion* region_of(std::span<const std::byte> bytes) const;
+  // From when its bytes are there, up to the answer to its caller.
+  rt::CoStatus store(ChunkFiles::Write write, chunk::WriteLease lease, Deadline deadline);
   [[nodiscard]] Status check_range(std::uint64_t inode,
                                    std::uint64_t index,
                                    std::uint32_t offset,

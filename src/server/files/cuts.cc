@@ -79,6 +79,7 @@ rt::CoStatus Files::cut(wire::Attr attr, std::uint64_t size, Deadline deadline) 
   state.phase = FileState::Phase::kCut;
   state.cut_size = size;
   state.truncation = truncation;
+  state.cuts.add(truncation, size);
   state.left = holders(attr);
   ++cuts_owed_;
   wire::TruncateChunksRequest body = cut_request(attr, state);

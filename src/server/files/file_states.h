@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <set>
 #include <unordered_map>
 #include <utility>
@@ -45,6 +46,44 @@ struct QueryRound {
   rt::WaitQueue ended;
 };
 
+// The truncations of a file since some moment: what they have left of a range that was reserved for
+// an append. Only those to a smaller size than all later ones count.
+class Cuts {
+ public:
+  void add(std::uint64_t truncation, std::uint64_t size) {
+    if (cuts_.empty()) {
+      since_ = truncation - 1;
+    }
+    while (!cuts_.empty() && cuts_.back().size >= size) {
+      cuts_.pop_back();
+    }
+    if (cuts_.size() == kMost) {
+      since_ = cuts_.front().truncation;
+      cuts_.erase(cuts_.begin());
+    }
+    cuts_.push_back({truncation, size});
+  }
+  void clear() { cuts_.clear(); }
+  [[nodiscard]] bool is_empty() const { return cuts_.empty(); }
+  // The smallest size since `truncation` was in force; none when that is not known. Not empty.
+  [[nodiscard]] std::optional<std::uint64_t> smallest_since(std::uint64_t truncation) const {
+    if (truncation < since_) {
+      return std::nullopt;
+    }
+    auto found = std::ranges::upper_bound(cuts_, truncation, {}, &Cut::truncation);
+    return found == cuts_.end() ? UINT64_MAX : found->size;
+  }
+
+ private:
+  static constexpr std::size_t kMost = 64;
+  struct Cut {
+    std::uint64_t truncation;
+    std::uint64_t size;
+  };
+  std::vector<Cut> cuts_;    // both grow
+  std::uint64_t since_ = 0;  // those after this truncation are known
+};
+
 struct FileState {
   enum class Phase : std::uint8_t { kAlive, kCut, kDying, kGone };
   Phase phase = Phase::kAlive;
@@ -53,6 +92,7 @@ struct FileState {
   std::uint64_t cut_size = 0;
   std::uint64_t truncation = 0;
   std::vector<wire::ShardId> left;
+  Cuts cuts;           // while somebody has the file open for writing
   BootTime gone_at{};  // kDying: when nobody need be kept from hearing that it is gone
   std::shared_ptr<QueryRound> next_round;
   std::shared_ptr<QueryRound> round;  // under way
@@ -67,7 +107,7 @@ struct FileState {
 
 class FileStates {
  public:
-  // Null for a file that is alive and has no marks.
+  // Null for a file that is alive, has no marks, and was not cut while it was open for writing.
   [[nodiscard]] FileState* find(wire::InodeId inode) const {
     auto found = states_.find(inode);
     return found == states_.end() ? nullptr : found->second.get();
@@ -100,7 +140,7 @@ class FileStates {
   void erase_if_unneeded(wire::InodeId inode) {
     FileState* state = find(inode);
     if (state != nullptr && state->phase == FileState::Phase::kAlive && state->marks.empty() &&
-        !state->has_round) {
+        state->cuts.is_empty() && !state->has_round) {
       erase(inode);
     }
   }

@@ -58,5 +58,30 @@ TEST(FileStates, AFileIsToldAsGoneFromItsTimeOn) {
   EXPECT_EQ(states.dying_count(), 1U);
 }
 
+TEST(Cuts, LeaveTheSmallestSizeSinceATruncation) {
+  Cuts cuts;
+  cuts.add(5, 300);
+  cuts.add(6, 100);
+  cuts.add(7, 200);
+  EXPECT_EQ(cuts.smallest_since(3), std::nullopt);
+  EXPECT_EQ(cuts.smallest_since(4), 100U);
+  EXPECT_EQ(cuts.smallest_since(5), 100U);
+  EXPECT_EQ(cuts.smallest_since(6), 200U);
+  EXPECT_EQ(cuts.smallest_since(7), UINT64_MAX);
+  cuts.clear();
+  cuts.add(9, 50);
+  EXPECT_EQ(cuts.smallest_since(7), std::nullopt);
+  EXPECT_EQ(cuts.smallest_since(8), 50U);
+}
+
+TEST(Cuts, KnowTheLatest) {
+  Cuts cuts;
+  for (std::uint64_t i = 1; i <= 1000; ++i) {
+    cuts.add(i, i);
+  }
+  EXPECT_EQ(cuts.smallest_since(100), std::nullopt);
+  EXPECT_EQ(cuts.smallest_since(990), 991U);
+}
+
 }  // namespace
 }  // namespace benchfs::server

@@ -241,6 +241,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   void after_close(const meta::Open& open);
   void undo_open(meta::OpenId id);
   [[nodiscard]] Status may_open(const OpenKey& key) const;
+  // What the truncations since have left of a range that was reserved.
+  Result<wire::AppendReply> left_of(const wire::AppendRequest& body);
   // A request whose session has ended reaches nobody.
   [[nodiscard]] Status check_session(wire::SessionId session) const;
   [[nodiscard]] static std::uint64_t hash(meta::OpenId id) {

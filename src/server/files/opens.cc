@@ -167,10 +167,47 @@ void Files::after_close(const meta::Open& open) {
   }
 }
 
+// An append that a truncation overtook has happened before it. Waits for nothing: a shard that has
+// not cut yet takes what is left under the new number all the same.
+Result<wire::AppendReply> Files::left_of(const wire::AppendRequest& body) {
+  wire::InodeId inode{body.inode};
+  BENCHFS_TRY(wire::Attr attr, store_.attr(inode));
+  FileState* state = states_.find(inode);
+  if (state != nullptr && state->phase == FileState::Phase::kCut) {
+    attr.truncation = state->truncation;
+  } else if (state != nullptr && state->phase != FileState::Phase::kAlive) {
+    return fail_errno(ENOENT);
+  }
+  wire::AppendReply left{
+      .offset = body.offset, .truncation = attr.truncation, .length = body.length};
+  if (!attr.is_regular() || body.truncation > attr.truncation) {
+    return std::unexpected(malformed());
+  }
+  if (body.truncation == attr.truncation) {
+    return left;
+  }
+  std::optional<std::uint64_t> size;
+  if (state != nullptr && !state->cuts.is_empty()) {
+    size = state->cuts.smallest_since(body.truncation);
+  }
+  if (!size) {
+    return fail_errno(EIO,
+                      "the file was truncated during the append, and how much of it was cut is "
+                      "not known any more");
+  }
+  left.length = *size <= body.offset ? 0 : std::min(body.length, *size - body.offset);
+  return left;
+}
+
 // Bytes of plain writes may lie beyond the end that is known here; those of appends cannot.
 rt::Task<void> Files::append(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::AppendRequest>(request));
   wire::InodeId inode{body.inode};
+  if (body.truncation != wire::kAnyTruncation) {
+    BENCHFS_SERVE_TRY(wire::AppendReply left, request, left_of(body));
+    co_await request.reply(left);
+    co_return;
+  }
   BENCHFS_SERVE_TRY(InodeLocks::Guard guard, request, co_await lock(inode, request.deadline()));
   BENCHFS_SERVE_TRY_VOID(request, co_await wait_alive(inode, request.deadline()));
   FileState* state = states_.find(inode);

@@ -263,6 +263,9 @@ void Files::settle(wire::InodeId inode, Nanos delay) {
   if (state == nullptr || state->phase != FileState::Phase::kAlive) {
     return;  // the end of a truncation comes here again
   }
+  if (!store_.has_writers(inode)) {
+    state->cuts.clear();
+  }
   if (delay == Nanos::zero() && settle_here(inode)) {
     state = states_.find(inode);
     if (state == nullptr) {
@@ -275,6 +278,7 @@ void Files::settle(wire::InodeId inode, Nanos delay) {
                      delay);
     }
   }
+  states_.erase_if_unneeded(inode);
 }
 
 // The mark of this shard itself, without a message. False while a write is under way.

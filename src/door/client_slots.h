@@ -1,0 +1,85 @@
+// The slots of a chunk shard in a program of its node: read and filled by the program's own copies.
+//
+// Windows of the slot file are mapped where they are needed, and the least recently used one goes.
+// Memory that nobody has used before is filled through the descriptor: the kernel copies into pages
+// that it need not clear, and a machine without memory is an error instead of a signal.
+//
+// Thread: the client's reactor.
+#pragma once
+
+#include <bitset>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "door/own_descriptor.h"
+#include "door/shared_memory.h"
+#include "link/link.h"
+#include "wire/slot_state.h"
+
+namespace benchfs::door {
+
+class ClientSession;
+
+class ClientSlots final : public link::SharedSlots {
+ public:
+  static constexpr std::size_t kWindowBytes = std::size_t{64} << 20;
+  static constexpr std::size_t kMostWindows = 16;
+
+  // The session is borrowed. Errors: kMalformed, kSystem.
+  static Result<std::unique_ptr<ClientSlots>> create(ClientSession& session,
+                                                     Fd slots,
+                                                     const Fd& states,
+                                                     std::uint32_t slot_bytes);
+  // In a child of fork, where nothing is mapped.
+  void abandon();
+
+  [[nodiscard]] std::uint64_t number() const override { return number_; }
+  link::SlotRead read(std::uint32_t slot,
+                      std::uint64_t generation,
+                      std::uint32_t offset,
+                      std::span<std::byte> into) override;
+  Status fill(std::uint32_t slot,
+              std::uint32_t offset,
+              std::uint32_t existing_end,
+              std::span<const std::byte> from) override;
+
+  [[nodiscard]] std::size_t windows() const { return windows_.size(); }
+
+ private:
+  // Pages are brought into the page tables this many bytes at a time.
+  static constexpr std::size_t kGranule = std::size_t{64} << 10;
+  static constexpr Nanos kLifeCheck = std::chrono::milliseconds(1);
+
+  struct Window {
+    std::size_t index = 0;  // in the file
+    Mapping mapping;
+    std::uint64_t used_at = 0;
+    std::bitset<kWindowBytes / kGranule> present;
+  };
+
+  ClientSlots(ClientSession& session, std::uint32_t slot_bytes);
+  [[nodiscard]] bool contains(std::uint32_t slot, std::uint32_t offset, std::size_t bytes) const;
+  [[nodiscard]] bool is_shard_alive();
+  Result<Window*> window(std::size_t index);
+  static void bring_in(Window& window, std::size_t offset, std::size_t bytes);
+  // Calls visit(bytes in the window, bytes done before) for each part of the range.
+  template <typename Visit>
+  Status visit(std::uint64_t begin, std::size_t bytes, Visit visit);
+  Status fill_new(std::uint64_t begin, std::span<const std::byte> from);
+
+  ClientSession& session_;
+  std::uint32_t slot_bytes_;
+  std::uint64_t number_;
+  OwnDescriptor file_;
+  Mapping states_;
+  std::vector<std::unique_ptr<Window>> windows_;
+  std::uint64_t uses_ = 0;
+  MonoTime alive_until_{};  // the shard was there not long before
+};
+
+}  // namespace benchfs::door

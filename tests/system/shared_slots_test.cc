@@ -1,0 +1,167 @@
+// Programs that read and fill the chunks of a daemon of their node by themselves: what others see
+// while such a program stands still or is killed in the middle of a copy.
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "support/client_process.h"
+#include "system/fault_fixture.h"
+
+namespace benchfs::test {
+namespace {
+
+constexpr std::int64_t kMiB = 1 << 20;
+
+class SharedSlots : public FaultFixture {
+ protected:
+  SharedSlots() : FaultFixture("auto") { ::setenv("BENCHFS_DOOR_DIR", path("").c_str(), 1); }
+  ~SharedSlots() override { ::unsetenv("BENCHFS_DOOR_DIR"); }
+
+  void start_daemons() {
+    FaultFixture::start_daemons(
+        1, {"--set", "storage.engine=memory", "--set", "clients.grace_ms=100"});
+  }
+  static std::int64_t ask(ClientProcess& client, const std::string& operation) {
+    Answer answer = client.call(operation);
+    EXPECT_TRUE(answer.ok()) << operation << ": " << answer.error;
+    return answer.result;
+  }
+  static std::string read(ClientProcess& client, std::int64_t file, std::int64_t size) {
+    Answer answer = client.call(fmt::format("pread {} 0 {}", file, size));
+    EXPECT_TRUE(answer.ok()) << answer.error;
+    return answer.details;
+  }
+  // How often the daemon served an operation.
+  std::int64_t requests(const std::string& operation) {
+    auto all = nlohmann::json::parse(benchfs({"stats", "--json"}).out, nullptr, false);
+    EXPECT_TRUE(all.is_object());
+    for (const nlohmann::json& one : all["servers"][0]["stats"]["operations"]) {
+      if (one["operation"] == operation) {
+        return one["requests"];
+      }
+    }
+    return 0;
+  }
+};
+
+TEST_F(SharedSlots, WhatOneProgramWritesAnotherReadsWithoutAsking) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> writer = client();
+  std::unique_ptr<ClientProcess> reader = client();
+  std::int64_t file = ask(*writer, "open /f bc");
+  std::int64_t same = ask(*reader, "open /f r");
+  EXPECT_EQ(ask(*writer, fmt::format("pwrite {} 0 {} a", file, 3 * kChunk)), 3 * kChunk);
+  EXPECT_EQ(read(*reader, same, 3 * kChunk), fmt::format("a*{}", 3 * kChunk));
+  std::int64_t asked = requests("read_chunk") + requests("locate_chunk");
+  EXPECT_GT(requests("end_fill"), 0);
+  EXPECT_EQ(requests("write_chunk"), 0);
+  for (char byte : {'b', 'c', 'd'}) {
+    ask(*writer, fmt::format("pwrite {} 0 {} {}", file, 3 * kChunk, byte));
+    EXPECT_EQ(read(*reader, same, 3 * kChunk), fmt::format("{}*{}", byte, 3 * kChunk));
+    EXPECT_EQ(read(*reader, same, 100), fmt::format("{}*100", byte));
+  }
+  EXPECT_EQ(requests("read_chunk") + requests("locate_chunk"), asked);
+}
+
+TEST_F(SharedSlots, AReaderThatKnowsAChunkSeesCutsRemovalsAndWhatComesAfter) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> writer = client();
+  std::unique_ptr<ClientProcess> reader = client();
+  std::int64_t file = ask(*writer, "open /f bc");
+  std::int64_t same = ask(*reader, "open /f r");
+  ask(*writer, fmt::format("pwrite {} 0 {} a", file, kChunk));
+  EXPECT_EQ(read(*reader, same, kChunk), fmt::format("a*{}", kChunk));
+  ask(*writer, fmt::format("ftruncate {} 100", file));
+  EXPECT_EQ(read(*reader, same, kChunk), "a*100");
+  ask(*writer, fmt::format("pwrite {} 1000 {} b", file, kChunk - 1000));
+  EXPECT_EQ(read(*reader, same, kChunk), fmt::format("a*100 0*900 b*{}", kChunk - 1000));
+  ask(*writer, fmt::format("ftruncate {} 0", file));
+  std::int64_t other = ask(*writer, "open /g bc");
+  ask(*writer, fmt::format("pwrite {} 0 {} x", other, kChunk));
+  EXPECT_EQ(read(*reader, same, kChunk), "");
+  EXPECT_EQ(ask(*reader, "open /none c"), 1);
+}
+
+TEST_F(SharedSlots, AProgramStoppedInTheMiddleOfACopyDelaysNobody) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> halting = client();
+  std::unique_ptr<ClientProcess> other = client(std::chrono::seconds(5));
+  std::int64_t file = ask(*halting, "open /f bc");
+  std::int64_t same = ask(*other, "open /f b");
+  ask(*other, fmt::format("pwrite {} 0 {} a", same, kChunk));
+  halting->begin(fmt::format("halting-pwrite {} 0 {} b", file, kChunk));
+  halting->wait_until_stopped();
+
+  ask(*other, fmt::format("ftruncate {} 1000", same));
+  ask(*other, fmt::format("pwrite {} {} {} c", same, kChunk / 2, kChunk / 2));
+  Answer answer = other->call(fmt::format("pread {} 1000 {}", same, kChunk - 1000));
+  EXPECT_EQ(answer.details, fmt::format("0*{} c*{}", kChunk / 2 - 1000, kChunk / 2));
+  ask(*other, "unlink /f");
+  std::int64_t another = ask(*other, "open /g bc");
+  ask(*other, fmt::format("pwrite {} 0 {} d", another, 16 * kChunk));
+  EXPECT_EQ(read(*other, another, 16 * kChunk), fmt::format("d*{}", 16 * kChunk));
+
+  halting->go_on();
+  EXPECT_EQ(halting->answer().result, kChunk);
+  EXPECT_EQ(read(*halting, file, kChunk), fmt::format("b*{}", kChunk)) << "it came after the cut";
+  EXPECT_EQ(read(*other, another, 16 * kChunk), fmt::format("d*{}", 16 * kChunk));
+}
+
+TEST_F(SharedSlots, AProgramKilledInTheMiddleOfACopyLeavesNothing) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> other = client();
+  std::int64_t same = ask(*other, "open /f bc");
+  ask(*other, fmt::format("pwrite {} 0 {} a", same, kChunk));
+  Held before = held();
+  for (int i = 0; i < 10; ++i) {
+    std::unique_ptr<ClientProcess> victim = client();
+    std::int64_t file = ask(*victim, "open /f b");
+    std::int64_t gone = ask(*victim, fmt::format("open /gone{} bc", i));
+    ask(*victim, fmt::format("pwrite {} 0 {} x", gone, kChunk));
+    bool is_of_removed = i % 2 == 0;
+    victim->begin(
+        fmt::format("halting-pwrite {} 0 {} b", is_of_removed ? gone : file, kChunk));
+    victim->wait_until_stopped();
+    ask(*other, fmt::format("unlink /gone{}", i));
+    victim->kill();
+  }
+  EXPECT_TRUE(wait_until([&] { return held() == before; })) << ::testing::PrintToString(held());
+  EXPECT_EQ(other->call("stat /f").size(), kChunk);
+  ask(*other, fmt::format("pwrite {} 0 {} c", same, kChunk));
+  EXPECT_EQ(read(*other, same, kChunk), fmt::format("c*{}", kChunk));
+}
+
+// The memory of a daemon that was killed stays mapped; nobody reads it any more.
+TEST_F(SharedSlots, NothingIsReadFromTheMemoryOfADaemonThatDied) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> reader = client();
+  std::int64_t file = ask(*reader, "open /f bc");
+  ask(*reader, fmt::format("pwrite {} 0 {} a", file, kMiB));
+  EXPECT_EQ(read(*reader, file, kMiB), fmt::format("a*{}", kMiB));
+  daemon(0).signal(SIGKILL);
+  start_daemon_again(0);
+  Answer answer = reader->call(fmt::format("pread {} 0 {}", file, kMiB));
+  EXPECT_EQ(answer.result, -EIO) << answer.details;
+}
+
+TEST_F(SharedSlots, TheVariableTurnsThemOff) {
+  start_daemons();
+  ::setenv("BENCHFS_DIRECT_BYTES", "0", 1);
+  std::unique_ptr<ClientProcess> program = client();
+  ::unsetenv("BENCHFS_DIRECT_BYTES");
+  std::int64_t file = ask(*program, "open /f bc");
+  ask(*program, fmt::format("pwrite {} 0 {} a", file, kMiB));
+  EXPECT_EQ(read(*program, file, kMiB), fmt::format("a*{}", kMiB));
+  EXPECT_EQ(requests("begin_fill"), 0);
+  EXPECT_EQ(requests("locate_chunk"), 0);
+  EXPECT_GT(requests("write_chunk"), 0);
+}
+
+}  // namespace
+}  // namespace benchfs::test
