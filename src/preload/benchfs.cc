@@ -21,7 +21,7 @@ constexpr std::size_t kLongestPrefix = 199;  // of `benchfs run`
 // As execvp() looks for it. False when it is not there.
 bool find_program(const char* name, char path[PATH_MAX]) {
   if (std::strchr(name, '/') != nullptr) {
-    return std::snprintf(path, PATH_MAX, "%s", name) < PATH_MAX;
+    return std::snprintf(path, PATH_MAX, "%s", name) < PATH_MAX && access(path, X_OK) == 0;
   }
   const char* rest = std::getenv("PATH");
   while (rest != nullptr && *rest != '\0') {

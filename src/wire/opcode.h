@@ -42,7 +42,7 @@ enum class Opcode : std::uint16_t {
   kLock = 61,
   kGetXattr = 63,
   kSetXattr = 64,
-  kOpenUnnamed = 65,  // a new file without a name
+  kOpenUnnamed = 70,  // a new file without a name
 
   // Benchmarks and administration.
   kShutdown = 25,
