@@ -232,9 +232,18 @@ TEST(SharedSlots, NoFileOfAProgramCanChangeTheStates) {
   EXPECT_NE(ftruncate(files.states, 0), 0);
   EXPECT_NE(ftruncate(files.data, 0), 0);
   EXPECT_NE(fcntl(files.data, F_ADD_SEALS, F_SEAL_GROW), 0);
-  EXPECT_EQ(ftruncate(files.data, off_t{1} << 40), 0);
-  ASSERT_TRUE(driver.fill({wire::InodeId{9}, 0}, 0, 1, 'b')) << "of another kind of slot";
-  ASSERT_TRUE(driver.fill({wire::InodeId{9}, 1}, 0, kSlot, 'b'));
+}
+
+TEST(SharedSlots, AProgramThatMakesTheFileLongerDoesNoHarm) {
+  Shard shard;
+  constexpr std::uint32_t kLarge = 4U << 20;
+  Driver driver(
+      shard.reactor(),
+      make_memory_store({.slot_bytes = kLarge, .limit_bytes = 4 * kLarge}).value());
+  ASSERT_TRUE(driver.fill(kKey, 0, 1, 'a'));
+  EXPECT_EQ(ftruncate(driver.store().slot_files().data, off_t{1} << 40), 0);
+  ASSERT_TRUE(driver.fill({wire::InodeId{9}, 0}, 0, kLarge, 'b')) << "of the other kind of slot";
+  EXPECT_EQ(driver.read({wire::InodeId{9}, 0}, 0, kLarge), runs({{kLarge, 'b'}}));
 }
 
 TEST(SharedSlots, AProgramFillsASlotAndTheCommitShowsIt) {
@@ -279,8 +288,11 @@ TEST(SharedSlots, ASlotThatAProgramFillsIsNotUsedAgain) {
   Program program(driver.store().slot_files());
   auto lease = driver.begin(kKey, 0, kSlot);
   SlotPlace filled = driver.store().hand_out(*lease).value();
+  auto other = driver.begin(kKey, 0, kSlot);
+  ASSERT_TRUE(driver.store().hand_out(*other));
   ASSERT_TRUE(driver.fill(kKey, 0, 10, 'a'));
   ASSERT_TRUE(driver.truncate(kInode, 0));
+  ASSERT_TRUE(driver.commit(*std::move(other))) << "one of two who fill it";
   for (std::uint64_t index = 0; index < 3; ++index) {
     ASSERT_TRUE(driver.fill({wire::InodeId{9}, index}, 0, kSlot, 'b'));
   }
