@@ -1,5 +1,5 @@
 # benchfs_layer(NAME SOURCES a.cc b.cc USES lower layers LIBS private foreign libraries
-#               PRECOMPILE layer|json|none)
+#               PRECOMPILE layer|json|rpc|commands|none)
 #
 # One static library a folder. It links what USES names and nothing else of ours, so an include or a
 # call against the layer order fails to build or to link; tools/lint/layers.py checks the include
@@ -59,7 +59,11 @@ function(benchfs_test layer)
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   # Test code is not hot, and compiles in half the time; what it tests is optimised as the preset says.
   target_compile_options(${name} PRIVATE -O0)
-  benchfs_precompile(${name} test)
+  if(layer MATCHES "^(rpc|server|client|capi|bench)$")
+    benchfs_precompile(${name} rpc_test)
+  else()
+    benchfs_precompile(${name} test)
+  endif()
   target_link_libraries(${name} PRIVATE benchfs_${layer} GTest::gtest GTest::gtest_main ${ARG_LIBS})
   foreach(other IN LISTS ARG_USES)
     target_link_libraries(${name} PRIVATE benchfs_${other})

@@ -114,7 +114,7 @@ class WriteLease {
   std::uint32_t existing_end_ = 0;  // pages up to here were there before
   bool is_handed_out_ = false;
   MemorySlot* slot_ = nullptr;
-  BufferPool::Lease buffer_;    // file engine; its index names the entry in open_writes_
+  BufferPool::Lease buffer_;  // file engine; its index names the entry in open_writes_
 };
 
 // The part of an inode that is stored on this shard.

@@ -1,11 +1,11 @@
 // The storage of the memory engine's chunks: the slots of a SlotFile.
 //
 // A slot takes slot_bytes of address space, and memory for the pages that were touched. There are
-// two kinds: small slots are for chunks that begin as a small file, so that such a file does not pay
-// for the memory that a large one has left. The limit counts the touched pages of slots in use, and
-// the page table of a small one. Freed slots stay mapped, the most recently freed one is used next;
-// the memory of the oldest goes back to the kernel when the limit needs it, and by trim_one() when
-// free slots hold more than warm_bytes.
+// two kinds: small slots are for chunks that begin as a small file, so that such a file does not
+// pay for the memory that a large one has left. The limit counts the touched pages of slots in use,
+// and the page table of a small one. Freed slots stay mapped, the most recently freed one is used
+// next; the memory of the oldest goes back to the kernel when the limit needs it, and by trim_one()
+// when free slots hold more than warm_bytes.
 //
 // Thread: one reactor's. Slots are owned by the pool and stay where they are.
 #pragma once

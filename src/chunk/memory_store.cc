@@ -239,8 +239,8 @@ void MemoryStore::cut(MemorySlot& slot, std::uint32_t end) {
 }
 
 // Moves the chunk's bytes below `end` to another slot: programs that fill this one may take as long
-// as they like, and later writes must not wait for them. What is being written stores nothing. False
-// when there is no memory.
+// as they like, and later writes must not wait for them. What is being written stores nothing.
+// False when there is no memory.
 bool MemoryStore::move(wire::ChunkKey key, MemorySlot& from, std::uint32_t end) {
   std::uint32_t kept = std::min(from.end, end);
   if (kept == 0) {

@@ -1,6 +1,6 @@
-// The memory engine: chunks in slots of memory (memory_slots.h). Leases point straight at the chunk,
-// so nothing is copied; programs of the node can copy from it and into it by themselves. Only a
-// write that meets one from before a truncation suspends.
+// The memory engine: chunks in slots of memory (memory_slots.h). Leases point straight at the
+// chunk, so nothing is copied; programs of the node can copy from it and into it by themselves.
+// Only a write that meets one from before a truncation suspends.
 #pragma once
 
 #include <cstdint>

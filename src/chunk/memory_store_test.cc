@@ -29,8 +29,7 @@ MemorySlots make_slots(const MemoryEngineConfig& config) {
 class Program {
  public:
   explicit Program(const SlotFiles& files) : data_(files.data) {
-    void* states =
-        mmap(nullptr, wire::kSlotStatesBytes, PROT_READ, MAP_SHARED, files.states, 0);
+    void* states = mmap(nullptr, wire::kSlotStatesBytes, PROT_READ, MAP_SHARED, files.states, 0);
     states_ = static_cast<std::byte*>(states);
   }
   Program(const Program&) = delete;
@@ -294,7 +293,8 @@ TEST(SharedSlots, ASlotThatAProgramFillsIsNotUsedAgain) {
 }
 
 TEST(MemorySlots, TheMostRecentlyFreedSlotIsUsedNext) {
-  MemorySlots slots = make_slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 64 * kSlot});
+  MemorySlots slots =
+      make_slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 64 * kSlot});
   std::array<MemorySlot*, 4> held{};
   for (MemorySlot*& slot : held) {
     slot = slots.allocate(kSlot).value();
@@ -307,7 +307,8 @@ TEST(MemorySlots, TheMostRecentlyFreedSlotIsUsedNext) {
 }
 
 TEST(MemorySlots, NoMoreThanTheWarmBytesStayMapped) {
-  MemorySlots slots = make_slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 2 * kSlot});
+  MemorySlots slots =
+      make_slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 2 * kSlot});
   std::vector<MemorySlot*> held;
   for (int i = 0; i < 8; ++i) {
     held.push_back(slots.allocate(kSlot).value());
@@ -329,7 +330,8 @@ TEST(MemorySlots, NoMoreThanTheWarmBytesStayMapped) {
 
 TEST(MemorySlots, ASmallSlotThatGrewIsSmallAgainWhenFreed) {
   constexpr std::uint32_t kLarge = 4U << 20;
-  MemorySlots slots = make_slots({.slot_bytes = kLarge, .limit_bytes = 4 * kLarge, .warm_bytes = 4 * kLarge});
+  MemorySlots slots =
+      make_slots({.slot_bytes = kLarge, .limit_bytes = 4 * kLarge, .warm_bytes = 4 * kLarge});
   MemorySlot* slot = slots.allocate(100).value();
   ASSERT_TRUE(slots.touch(*slot, kLarge));
   EXPECT_EQ(slots.used_bytes(), kLarge);

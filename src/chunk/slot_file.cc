@@ -56,9 +56,8 @@ Result<SlotFile> SlotFile::create(std::uint32_t slot_bytes) {
   }
   BENCHFS_TRY(file.state_memory_, map(states, 0, wire::kSlotStatesBytes));
   // What was mapped here stays writable; nobody else can write.
-  if (fcntl(states,
-            F_ADD_SEALS,
-            F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
+  if (fcntl(states, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) !=
+      0) {
     return fail_system(errno, "sealing the states of chunks");
   }
   return file;
@@ -112,10 +111,10 @@ Status SlotFile::back(std::size_t slot, std::uint32_t end) const {
 
 void SlotFile::punch(std::size_t slot, std::uint32_t from) const {
   auto offset = static_cast<off_t>(slot * slot_bytes_ + from);
-  BENCHFS_CHECK(
-      fallocate(
-          data_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, slot_bytes_ - from) ==
-      0);
+  BENCHFS_CHECK(fallocate(data_.get(),
+                          FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                          offset,
+                          slot_bytes_ - from) == 0);
 }
 
 // A hole keeps its page tables: 4 KiB for each 2 MiB that were ever touched.

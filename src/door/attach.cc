@@ -308,8 +308,7 @@ Result<AttachAnswer> receive_answer(int socket) {
   if (!answer.page.is_open() || !answer.memory.is_open() || !shape.is_valid()) {
     return fail(Errc::kMalformed, "the answer of the node door brings no memory");
   }
-  if (answer.reply.slot_bytes != 0 &&
-      (!answer.slots.is_open() || !answer.slot_states.is_open())) {
+  if (answer.reply.slot_bytes != 0 && (!answer.slots.is_open() || !answer.slot_states.is_open())) {
     return fail(Errc::kMalformed, "the answer of the node door brings no slots");
   }
   at_step(Step::kGotDescriptors);

@@ -70,13 +70,12 @@ void ClientLink::attach() {
   if (!directory) {
     return fail_to_attach(directory.error());
   }
-  Result<Attachment> begun = Attachment::begin(
-      *directory,
-      {links_.config_.run_id,
-       shard_,
-       links_.config_.base,
-       links_.config_.shape,
-       links_.config_.wants_slots});
+  Result<Attachment> begun = Attachment::begin(*directory,
+                                               {links_.config_.run_id,
+                                                shard_,
+                                                links_.config_.base,
+                                                links_.config_.shape,
+                                                links_.config_.wants_slots});
   if (begun) {
     attachment_.emplace(*std::move(begun));
     reactor_.add_poller(*this);

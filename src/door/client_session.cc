@@ -107,7 +107,7 @@ Result<std::unique_ptr<ClientSession>> Attachment::finish() {
 ClientSession::~ClientSession() {
   if (mark_.is_set()) {
     BENCHFS_CHECK((taken_.load() & ~left_.load()) == 0);
-    slots_.reset();        // while the memory is mapped nobody else gets what is filled here
+    slots_.reset();       // while the memory is mapped nobody else gets what is filled here
     memory_ = Mapping();  // before the socket tells the shard to look
   } else {                // nothing is mapped here
     if (slots_ != nullptr) {
@@ -123,8 +123,9 @@ bool ClientSession::check_shard() {
     return false;
   }
   char byte = 0;
-  bool is_closed = page().bell.load(std::memory_order_acquire) != 0 ||
-                   (socket_.is_ours() && ::recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0);
+  bool is_closed =
+      page().bell.load(std::memory_order_acquire) != 0 ||
+      (socket_.is_ours() && ::recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0);
   if (is_closed) {
     is_gone_.store(true, std::memory_order_relaxed);
   }

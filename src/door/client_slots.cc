@@ -39,7 +39,7 @@ Result<std::unique_ptr<ClientSlots>> ClientSlots::create(ClientSession& session,
                                                          std::uint32_t slot_bytes) {
   std::unique_ptr<ClientSlots> own(
       new ClientSlots(session, slot_bytes));  // lint: allow new private constructor
-  if (slot_bytes > wire::kMaxChunkBytes || kWindowBytes % slot_bytes != 0) {
+  if (slot_bytes > kWindowBytes || kWindowBytes % slot_bytes != 0) {
     return fail(Errc::kMalformed, fmt::format("slots of {} bytes", slot_bytes));
   }
   BENCHFS_TRY(own->states_,
@@ -83,9 +83,9 @@ Result<ClientSlots::Window*> ClientSlots::window(std::size_t index) {
   if (!file_.is_ours()) {
     return fail(Errc::kSystem, "the program has closed the descriptor of the node's memory");
   }
-  BENCHFS_TRY(Mapping mapping,
-              Mapping::map(
-                  file_.get(), kWindowBytes, Mapping::Access::kReadWrite, index * kWindowBytes));
+  BENCHFS_TRY(
+      Mapping mapping,
+      Mapping::map(file_.get(), kWindowBytes, Mapping::Access::kReadWrite, index * kWindowBytes));
   if (windows_.size() < kMostWindows) {
     windows_.push_back(std::make_unique<Window>());
   }
@@ -115,18 +115,11 @@ void ClientSlots::bring_in(Window& window, std::size_t offset, std::size_t bytes
   }
 }
 
-template <typename Visit>
-Status ClientSlots::visit(std::uint64_t begin, std::size_t bytes, Visit visit) {
-  for (std::size_t done = 0; done < bytes;) {
-    std::uint64_t at = begin + done;
-    std::size_t inside = at % kWindowBytes;
-    std::size_t part = std::min(bytes - done, kWindowBytes - inside);
-    BENCHFS_TRY(Window * window, this->window(at / kWindowBytes));
-    bring_in(*window, inside, part);
-    visit(std::span(window->mapping.data() + inside, part), done);
-    done += part;
-  }
-  return {};
+Result<std::span<std::byte>> ClientSlots::map(std::uint64_t place, std::size_t bytes) {
+  BENCHFS_TRY(Window * window, this->window(place / kWindowBytes));
+  std::size_t inside = place % kWindowBytes;
+  bring_in(*window, inside, bytes);
+  return std::span(window->mapping.data() + inside, bytes);
 }
 
 link::SlotRead ClientSlots::read(std::uint32_t slot,
@@ -146,17 +139,14 @@ link::SlotRead ClientSlots::read(std::uint32_t slot,
     return link::SlotRead::kShort;
   }
   at_step(Step::kSlotStateRead);
-  Status copied = visit(std::uint64_t{slot} * slot_bytes_ + offset,
-                        into.size(),
-                        [into](std::span<const std::byte> part, std::size_t done) {
-                          std::memcpy(into.data() + done, part.data(), part.size());
-                        });
+  Result<std::span<std::byte>> bytes = map(place_of(slot, offset), into.size());
+  if (!bytes) {
+    return link::SlotRead::kShort;
+  }
+  std::memcpy(into.data(), bytes->data(), into.size());
   at_step(Step::kSlotCopied);
   std::atomic_thread_fence(std::memory_order_acquire);
   auto after = wire::SlotState::of(word.load(std::memory_order_relaxed));
-  if (!copied) {
-    return link::SlotRead::kShort;
-  }
   return after.generation == generation ? link::SlotRead::kDone : link::SlotRead::kMoved;
 }
 
@@ -167,32 +157,31 @@ Status ClientSlots::fill(std::uint32_t slot,
   if (!contains(slot, offset, from.size())) {
     return fail(Errc::kMalformed, "a slot beyond the node's memory");
   }
-  std::uint64_t begin = std::uint64_t{slot} * slot_bytes_ + offset;
   std::size_t existing =
       std::min<std::size_t>(from.size(), existing_end - std::min(existing_end, offset));
-  BENCHFS_TRY_VOID(visit(
-      begin, existing, [from](std::span<std::byte> part, std::size_t done) {
-        at_step(Step::kSlotFilling);
-        std::memcpy(part.data(), from.data() + done, part.size());
-      }));
-  return fill_new(begin + existing, from.subspan(existing));
+  if (existing > 0) {
+    BENCHFS_TRY(std::span<std::byte> bytes, map(place_of(slot, offset), existing));
+    at_step(Step::kSlotFilling);
+    std::memcpy(bytes.data(), from.data(), existing);
+  }
+  return fill_new(place_of(slot, offset) + existing, from.subspan(existing));
 }
 
-Status ClientSlots::fill_new(std::uint64_t begin, std::span<const std::byte> from) {
+Status ClientSlots::fill_new(std::uint64_t place, std::span<const std::byte> from) const {
   if (from.empty()) {
     return {};
   }
-  if (!file_.is_ours() || !may_write_up_to(begin + from.size())) {
+  if (!file_.is_ours() || !may_write_up_to(place + from.size())) {
     return fail(Errc::kSystem, "the program cannot write to the node's memory");
   }
   while (!from.empty()) {
     at_step(Step::kSlotFilling);
-    ssize_t written = ::pwrite(file_.get(), from.data(), from.size(), static_cast<off_t>(begin));
+    ssize_t written = ::pwrite(file_.get(), from.data(), from.size(), static_cast<off_t>(place));
     if (written < 0 && errno != EINTR) {
       return fail_system(errno, "filling a chunk in the node's memory");
     }
     std::size_t done = written < 0 ? 0 : static_cast<std::size_t>(written);
-    begin += done;
+    place += done;
     from = from.subspan(done);
   }
   return {};

@@ -63,14 +63,17 @@ class ClientSlots final : public link::SharedSlots {
   };
 
   ClientSlots(ClientSession& session, std::uint32_t slot_bytes);
+  // Whether the range is in a slot that is shared.
   [[nodiscard]] bool contains(std::uint32_t slot, std::uint32_t offset, std::size_t bytes) const;
+  [[nodiscard]] std::uint64_t place_of(std::uint32_t slot, std::uint32_t offset) const {
+    return std::uint64_t{slot} * slot_bytes_ + offset;
+  }
   [[nodiscard]] bool is_shard_alive();
   Result<Window*> window(std::size_t index);
   static void bring_in(Window& window, std::size_t offset, std::size_t bytes);
-  // Calls visit(bytes in the window, bytes done before) for each part of the range.
-  template <typename Visit>
-  Status visit(std::uint64_t begin, std::size_t bytes, Visit visit);
-  Status fill_new(std::uint64_t begin, std::span<const std::byte> from);
+  // Bytes of one slot, which lies in one window.
+  Result<std::span<std::byte>> map(std::uint64_t place, std::size_t bytes);
+  [[nodiscard]] Status fill_new(std::uint64_t place, std::span<const std::byte> from) const;
 
   ClientSession& session_;
   std::uint32_t slot_bytes_;

@@ -211,7 +211,8 @@ Errc Door::check(const AttachRequest& request) const {
   if (request.run_id != config_.run_id || request.shard != config_.shard) {
     return Errc::kStaleRun;
   }
-  if ((request.flags & ~kWantsSlots) != 0 || !SessionShape{request.lanes, request.area_bytes}.is_valid()) {
+  if ((request.flags & ~kWantsSlots) != 0 ||
+      !SessionShape{request.lanes, request.area_bytes}.is_valid()) {
     return Errc::kMalformed;
   }
   return sessions_.size() < config_.most_sessions ? Errc::kOk : Errc::kLimit;

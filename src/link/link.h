@@ -199,8 +199,8 @@ class Link {
 
   // Null unless the peer is a chunk shard of this node that shares its slots.
   [[nodiscard]] virtual SharedSlots* shared_slots() { return nullptr; }
-  // Places for what is lent to a program of this node; none for others. What is left there ends when
-  // the program can no longer write to memory of ours, and not before.
+  // Places for what is lent to a program of this node; none for others. What is left there ends
+  // when the program can no longer write to memory of ours, and not before.
   [[nodiscard]] virtual Loans loans() { return {}; }
 
   // Gives the link back. The owner hears nothing more of it and must forget the pointer; every

@@ -100,11 +100,12 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
   Dialer* dialer = &ucx_;
   if (config_.transport != Transport::kUcx) {
     link::Handler& handler = *this;
-    node_.emplace(
-        reactor_,
-        handler,
-        door::ClientLinks::Config{
-            .run_id = list.run_id, .base = config_.door_base, .shape = config_.door_shape, .wants_slots = config_.wants_slots});
+    node_.emplace(reactor_,
+                  handler,
+                  door::ClientLinks::Config{.run_id = list.run_id,
+                                            .base = config_.door_base,
+                                            .shape = config_.door_shape,
+                                            .wants_slots = config_.wants_slots});
     dialer = &node_dialer_.emplace(*node_, ucx_, config_.transport == Transport::kNode);
   }
   for (const cluster::Server& server : list.servers) {

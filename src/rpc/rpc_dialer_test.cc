@@ -57,9 +57,7 @@ class ClosedDoor {
       if (door::receive_attach(program.get())) {
         ++asked_;
         (void)door::answer_attach(
-            program.get(),
-            {.status = static_cast<std::uint32_t>(answer_), .run_id = kTestRun},
-            {});
+            program.get(), {.status = static_cast<std::uint32_t>(answer_), .run_id = kTestRun}, {});
       }
     }
   }

@@ -115,7 +115,8 @@ struct PunchChunkRequest : Message<Opcode::kPunchChunk, NoReply> {
 };
 static_assert(sizeof(PunchChunkRequest) == 24);
 
-// Programs of the shard's node that have its slots (slot_state.h) read and fill chunks by themselves.
+// Programs of the shard's node that have its slots (slot_state.h) read and fill chunks by
+// themselves.
 inline constexpr std::uint32_t kNoSlot = UINT32_MAX;
 
 struct LocateChunkReply {
@@ -132,8 +133,8 @@ struct LocateChunkRequest : Message<Opcode::kLocateChunk, LocateChunkReply> {
 // an earlier one left there ends without effect, and so does it when the program ends. Answers as
 // WriteChunk.
 struct BeginFillReply {
-  std::uint32_t slot = kNoSlot;        // kNoSlot: to be sent as a WriteChunk
-  std::uint32_t existing_end = 0;      // of the slot's memory that is there
+  std::uint32_t slot = kNoSlot;    // kNoSlot: to be sent as a WriteChunk
+  std::uint32_t existing_end = 0;  // of the slot's memory that is there
 };
 struct BeginFillRequest : Message<Opcode::kBeginFill, BeginFillReply> {
   std::uint64_t inode = 0;

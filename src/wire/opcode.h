@@ -18,7 +18,7 @@ enum class Opcode : std::uint16_t {
   kNewLife = 18,         // shard to shard: the sender started again
   kPunchChunk = 19,      // stored bytes become zeros
   kListChunks = 62,      // of one inode on this shard
-  kLocateChunk = 65,     // where a program of the node finds a chunk's bytes by itself
+  kLocateChunk = 68,     // where a program of the node finds a chunk's bytes by itself
   kBeginFill = 66,       // room for a write whose bytes such a program brings by itself
   kEndFill = 67,         // they are there
 

@@ -4,8 +4,8 @@
 // Slot i lies at [i * chunk size, (i + 1) * chunk size) of the slot file, its state at
 // i * kSlotStateBytes of the state file. The state is one word: how many bytes from the slot's
 // beginning may be read without asking, and the slot's generation. The generation changes before
-// the slot's bytes become another chunk's, or are cut: who reads the same generation after a copy as
-// before it has copied bytes of the chunk.
+// the slot's bytes become another chunk's, or are cut: who reads the same generation after a copy
+// as before it has copied bytes of the chunk.
 #pragma once
 
 #include <atomic>

@@ -125,8 +125,7 @@ TEST_F(SharedSlots, AProgramKilledInTheMiddleOfACopyLeavesNothing) {
     std::int64_t gone = ask(*victim, fmt::format("open /gone{} bc", i));
     ask(*victim, fmt::format("pwrite {} 0 {} x", gone, kChunk));
     bool is_of_removed = i % 2 == 0;
-    victim->begin(
-        fmt::format("halting-pwrite {} 0 {} b", is_of_removed ? gone : file, kChunk));
+    victim->begin(fmt::format("halting-pwrite {} 0 {} b", is_of_removed ? gone : file, kChunk));
     victim->wait_until_stopped();
     ask(*other, fmt::format("unlink /gone{}", i));
     victim->kill();

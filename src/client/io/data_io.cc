@@ -184,8 +184,7 @@ bool DataIo::read_now(const OpenFile& file, std::uint64_t offset, std::span<std:
   std::uint64_t index = offset / layout.chunk_bytes;
   auto inside = static_cast<std::uint32_t>(offset % layout.chunk_bytes);
   return into.size() <= layout.chunk_bytes - inside &&
-         direct_.read_now(
-             cluster::chunk_shard(layout, index), {file.id(), index}, inside, into);
+         direct_.read_now(cluster::chunk_shard(layout, index), {file.id(), index}, inside, into);
 }
 
 rt::CoResult<std::size_t> DataIo::read(OpenFile& file,

@@ -152,8 +152,7 @@ rt::CoResult<bool> DirectIo::write(wire::ShardId shard,
   end.place = place.number();
   end.flags = is_filled ? 0U : wire::kFillGivenUp;
   rpc::Call end_call = rpc::make_call(end);
-  Result<rpc::Reply> ended =
-      co_await backend_.pool.call(shard, end_call, backend_.data_deadline());
+  Result<rpc::Reply> ended = co_await backend_.pool.call(shard, end_call, backend_.data_deadline());
   if (!is_filled) {
     co_return false;
   }

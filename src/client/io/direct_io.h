@@ -72,7 +72,7 @@ class DirectIo {
                             std::span<std::byte> into);
 
   Backend& backend_;
-  std::vector<Known> known_;  // empty until a shard shares its memory
+  std::vector<Known> known_;           // empty until a shard shares its memory
   std::vector<std::uint64_t> places_;  // that are taken, a bit each, by shard
   std::uint64_t fills_ = 0;
 };

@@ -89,8 +89,8 @@ rt::Task<void> ChunkService::write(rpc::Request& request) {
                                   &wait));
   BENCHFS_SERVE_TRY_VOID(request,
                          co_await request.receive(lease.bytes(), region_of(lease.bytes())));
-  BENCHFS_SERVE_TRY_VOID(
-      request, co_await store(std::move(write), std::move(lease), request.deadline()));
+  BENCHFS_SERVE_TRY_VOID(request,
+                         co_await store(std::move(write), std::move(lease), request.deadline()));
   co_await request.reply(wire::NoReply{});
 }
 

@@ -83,8 +83,7 @@ class FillsTest : private OwnDoors, public FilesTest {
     Result<wire::BeginFillReply> place = begin(request);
     EXPECT_TRUE(place) << place.error().message();
     std::vector<std::byte> bytes(request.length, static_cast<std::byte>(value));
-    EXPECT_TRUE(
-        slots(*program_).fill(place->slot, request.offset, place->existing_end, bytes));
+    EXPECT_TRUE(slots(*program_).fill(place->slot, request.offset, place->existing_end, bytes));
     return *place;
   }
   Result<bool> end(std::uint64_t number, std::uint32_t place = 0, std::uint32_t flags = 0) {
@@ -207,8 +206,7 @@ TEST_F(FillsTest, AChunkIsLocatedUntilItIsCut) {
   ASSERT_TRUE(end(1).value());
   wire::LocateChunkReply before = ask(*program_, locate).value();
   std::vector<std::byte> bytes(1000);
-  EXPECT_EQ(slots(*program_).read(before.slot, before.generation, 0, bytes),
-            link::SlotRead::kDone);
+  EXPECT_EQ(slots(*program_).read(before.slot, before.generation, 0, bytes), link::SlotRead::kDone);
   ASSERT_TRUE(truncate(file_, 10).has_value());
   EXPECT_EQ(slots(*program_).read(before.slot, before.generation, 0, std::span(bytes).first(10)),
             link::SlotRead::kMoved);
