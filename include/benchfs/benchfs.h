@@ -135,8 +135,8 @@ int benchfs_finalize(benchfs_context_t* context) BENCHFS_NOEXCEPT;
 benchfs_file_t* benchfs_open(benchfs_context_t* context, const char* path, int flags, mode_t mode)
     BENCHFS_NOEXCEPT;
 
-/* Opens the file or directory with this inode number (st_ino), wherever it has been renamed to, also
-   a file that has no name but is open somewhere. `flags` may not contain O_CREAT, O_EXCL or
+/* Opens the file or directory with this inode number (st_ino), wherever it has been renamed to,
+   also a file that has no name but is open somewhere. `flags` may not contain O_CREAT, O_EXCL or
    O_TMPFILE. ESTALE or ENOENT when it does not exist any more; ELOOP for a symbolic link. */
 benchfs_file_t* benchfs_open_inode(benchfs_context_t* context,
                                    uint64_t ino,
