@@ -61,8 +61,8 @@ class MountNamespace : public MountTest {
 
 TEST_F(MountNamespace, TheProgramSeesTheFilesAndNobodyElseTheMount) {
   std::string in = directory_;
-  Ended ended = benchfs(words("echo text > " + in + "/f && cat " + in +
-                              "/f && grep -c benchfs /proc/self/mountinfo; id -u; exit 7"));
+  Ended ended = benchfs(words("echo text > " + in + "/f && cat " + in + "/f && grep -c ' " + in +
+                              " ' /proc/self/mountinfo; id -u; exit 7"));
   EXPECT_EQ(ended.exit_code, 7) << ended.err;
   EXPECT_EQ(ended.out, "text\n1\n" + std::to_string(::getuid()) + "\n");
   EXPECT_EQ(ended.err, "");
