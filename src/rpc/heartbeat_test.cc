@@ -11,7 +11,7 @@ using Verdict = Heartbeat::Verdict;
 constexpr Nanos kLimit = milliseconds(2000);
 constexpr Nanos kStep = milliseconds(5);
 
-class HeartbeatTest : public testing::Test {
+class HeartbeatTest : public ::testing::Test {
  protected:
   HeartbeatTest() { heartbeat.begin(now); }
   // Checks every kStep until the verdict is not kAlive or `span` is over; returns the last one.

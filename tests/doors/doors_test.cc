@@ -54,6 +54,7 @@ class Doors : public MountTest {
                                    const std::vector<std::string>& options = {}) {
     return std::make_unique<SystemDoor>(mount(name, options).path + std::string(kRoot));
   }
+#ifdef DOOR_AGENT_PROGRAM  // not in sanitizer builds
   std::unique_ptr<Door> preload_door() {
     return std::make_unique<AgentDoor>(std::vector<std::string>{BENCHFS_PROGRAM,
                                                                 "--registry-dir",
@@ -64,6 +65,7 @@ class Doors : public MountTest {
                                                                 "/bfs" + std::string(kRoot),
                                                                 path("")});
   }
+#endif
   std::unique_ptr<Door> command_door() {
     return std::make_unique<CommandDoor>(
         [this](std::vector<std::string> arguments) { return benchfs(std::move(arguments)); },
