@@ -27,6 +27,7 @@ RUN_BY = {
     "tests/capi/install_test.sh": "capi.install",
     "tests/preload/compare.sh": "preload.calls",
     "tests/preload/down.sh": "preload.down",
+    "tests/preload/start.sh": "preload.start",
     "tests/science/science.sh": "science.h5py.mount",
     "tools/bench.sh": "test_bench_explains_itself",
     "tools/demo.sh": "test_demo",
