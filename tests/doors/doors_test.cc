@@ -20,9 +20,9 @@ namespace {
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 constexpr int kSteps = 150;
 #else
-constexpr int kSteps = 2000;
+constexpr int kSteps = 700;
 #endif
-constexpr int kStepsWithCommands = kSteps / 8;
+constexpr int kStepsWithCommands = kSteps / 4;
 
 struct ContextCloser {
   void operator()(benchfs_context_t* context) const { benchfs_finalize(context); }
