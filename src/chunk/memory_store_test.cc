@@ -237,9 +237,8 @@ TEST(SharedSlots, NoFileOfAProgramCanChangeTheStates) {
 TEST(SharedSlots, AProgramThatMakesTheFileLongerDoesNoHarm) {
   Shard shard;
   constexpr std::uint32_t kLarge = 4U << 20;
-  Driver driver(
-      shard.reactor(),
-      make_memory_store({.slot_bytes = kLarge, .limit_bytes = 4 * kLarge}).value());
+  Driver driver(shard.reactor(),
+                make_memory_store({.slot_bytes = kLarge, .limit_bytes = 4 * kLarge}).value());
   ASSERT_TRUE(driver.fill(kKey, 0, 1, 'a'));
   EXPECT_EQ(ftruncate(driver.store().slot_files().data, off_t{1} << 40), 0);
   ASSERT_TRUE(driver.fill({wire::InodeId{9}, 0}, 0, kLarge, 'b')) << "of the other kind of slot";
