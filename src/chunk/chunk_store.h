@@ -111,7 +111,7 @@ class WriteLease {
   wire::ChunkKey key_;
   // Memory engine:
   std::uint32_t write_id_ = 0;      // in the slot's WriteSet
-  std::uint32_t existing_end_ = 0;  // pages up to here were there before
+  std::uint32_t existing_end_ = 0;  // memory up to here was there before
   bool is_handed_out_ = false;
   MemorySlot* slot_ = nullptr;
   BufferPool::Lease buffer_;  // file engine; its index names the entry in open_writes_
@@ -134,7 +134,7 @@ struct Space {
 struct SlotPlace {
   std::uint32_t slot = 0;
   std::uint64_t generation = 0;
-  std::uint32_t existing_end = 0;  // of the memory that was there before
+  std::uint32_t existing_end = 0;  // memory up to here is there; beyond it may be
 };
 
 // What programs of the node may map; -1: nothing. Borrowed from the store.
@@ -173,7 +173,8 @@ class ChunkStore {
   // Where a program of the node can read the chunk by itself; nothing where it cannot.
   [[nodiscard]] virtual std::optional<SlotPlace> locate(wire::ChunkKey /*key*/) const { return {}; }
   // Where a program of the node fills the lease's bytes by itself; nothing where it cannot. It may
-  // take as long as it likes: nobody else waits for it.
+  // take as long as it likes: nobody else waits for it, unless a cut finds no memory to move what
+  // it keeps.
   virtual std::optional<SlotPlace> hand_out(WriteLease& /*lease*/) { return {}; }
   [[nodiscard]] virtual SlotFiles slot_files() const { return {}; }
 

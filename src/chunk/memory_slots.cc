@@ -86,11 +86,14 @@ bool MemorySlots::cut_grown() {
 }
 
 void MemorySlots::discard(MemorySlot& slot, std::uint32_t from) {
-  file_.punch(slot.index, from);
+  if (from < slot_bytes_) {
+    SlotFile::punch({slot.data + from, slot_bytes_ - from});
+  }
   if (from == 0 && slot.is_small && slot_bytes_ % kHugePageBytes == 0) {
     file_.renew({slot.data, slot_bytes_}, slot.index);
   }
   slot.touched_end = from;
+  slot.present_end = std::min(slot.present_end, from);
 }
 
 Result<MemorySlot*> MemorySlots::make_slot(Kind& kind) {
@@ -142,10 +145,10 @@ Status MemorySlots::touch(MemorySlot& slot, std::uint32_t end) {
   std::uint64_t more = cost(slot, end) - cost(slot, slot.touched_end);
   if (more > 0) {
     BENCHFS_TRY_VOID(reserve(more));
-    if (Status backed = file_.back(slot.index, end); !backed) {
-      used_bytes_ -= more;
-      return fail_errno(ENOSPC, backed.error().message());
-    }
+  }
+  if (Status backed = file_.back(slot.index, end); !backed) {
+    used_bytes_ -= more;
+    return fail_errno(ENOSPC, backed.error().message());
   }
   slot.touched_end = end;
   return {};
@@ -181,6 +184,14 @@ void MemorySlots::shrink(MemorySlot& slot, std::uint32_t end) {
 bool MemorySlots::trim_one() {
   return cut_grown() ||
          (warm_bytes_ > max_warm_bytes_ && (cool_oldest(large_) || cool_oldest(small_)));
+}
+
+void MemorySlots::close() {
+  for (MemorySlot& slot : slots_) {
+    slot.end = 0;
+    publish_new(slot);
+  }
+  file_.punch_all();
 }
 
 // Up to the first byte whose write has not ended.

@@ -33,8 +33,9 @@ struct MemorySlot {
   std::uint32_t end = 0;
   std::uint32_t claimed_end = 0;
   std::uint32_t touched_end = 0;
-  std::uint32_t leases = 0;   // that point here
-  std::uint32_t fillers = 0;  // of them, those of programs that fill it by themselves
+  std::uint32_t present_end = 0;  // memory up to here was filled, and is there
+  std::uint32_t leases = 0;       // that point here
+  std::uint32_t fillers = 0;      // of them, those of programs that fill it by themselves
   bool is_small = false;
   bool is_dropped = false;  // in no index any more; free when its last lease dies
   WriteSet writes;
@@ -64,6 +65,9 @@ class MemorySlots {
   void publish(MemorySlot& slot);
   // The same, when bytes that they may be reading are about to become others.
   void publish_new(MemorySlot& slot);
+
+  // Gives all memory back. No slot is used any more.
+  void close();
 
   [[nodiscard]] const SlotFile& file() const { return file_; }
   [[nodiscard]] std::uint64_t used_bytes() const { return used_bytes_; }

@@ -112,7 +112,7 @@ Result<WriteLease> MemoryStore::lease_for_write(wire::ChunkKey key, MemorySlot* 
   }
   WriteLease lease;
   lease.write_id_ = slot->writes.open(range, slot->end);
-  lease.existing_end_ = stale_end;
+  lease.existing_end_ = slot->present_end;
   slot->claimed_end = std::max(slot->claimed_end, range.end);
   lease.bytes_ = {slot->data + range.begin, range.end - range.begin};
   lease.owner_ = this;
@@ -157,6 +157,11 @@ rt::CoStatus MemoryStore::commit(WriteLease lease, std::int64_t mtime_ns) {
   BENCHFS_CHECK(lease.owner_ == this);
   lease.owner_ = nullptr;
   MemorySlot& slot = *lease.slot_;
+  auto begin = static_cast<std::uint32_t>(lease.bytes_.data() - slot.data);
+  if (begin <= slot.present_end) {
+    auto end = begin + static_cast<std::uint32_t>(lease.bytes_.size());
+    slot.present_end = std::max(slot.present_end, std::min(end, slot.touched_end));
+  }
   Range kept = slot.writes.commit(lease.write_id_);
   if (!slot.is_dropped && !kept.empty()) {
     slot.end = std::max(slot.end, kept.end);
@@ -256,6 +261,8 @@ bool MemoryStore::move(wire::ChunkKey key, MemorySlot& from, std::uint32_t end) 
     slots_.release(**to);
     return false;
   }
+  // Nobody reads bytes here that are written after they were copied.
+  slots_.publish_new(from);
   copy_settled(from, {0, kept}, (*to)->data);
   (*to)->end = kept;
   (*to)->claimed_end = kept;
@@ -315,6 +322,7 @@ rt::CoStatus MemoryStore::close() {
   write_ended_.wake_all();
   background_.close();
   co_await background_.join();
+  slots_.close();
   co_return Status{};
 }
 

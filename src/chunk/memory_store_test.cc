@@ -1,5 +1,7 @@
 // Tests of the memory engine alone: its limit, its slots, writes that receive in place.
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -259,6 +261,39 @@ TEST(SharedSlots, AProgramFillsASlotAndTheCommitShowsIt) {
   EXPECT_EQ(driver.read(kKey), runs({{kSlot, 'a'}}));
   auto again = driver.begin(kKey, 0, kSlot);
   EXPECT_EQ(driver.store().hand_out(*again)->existing_end, kSlot);
+}
+
+TEST(SharedSlots, WhatIsFilledOutOfOrderCountsAsThereWhenAllBeforeItIs) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  auto fill = [&](std::uint32_t offset) {
+    auto lease = driver.begin(kKey, offset, 1000);
+    SlotPlace place = driver.store().hand_out(*lease).value();
+    Program(driver.store().slot_files()).fill(place, offset, 1000, 'a');
+    EXPECT_TRUE(driver.commit(*std::move(lease)));
+    return place.existing_end;
+  };
+  EXPECT_EQ(fill(1000), 0U);
+  EXPECT_EQ(fill(0), 0U) << "nobody has filled what is before";
+  EXPECT_EQ(fill(1000), 1000U);
+  EXPECT_EQ(fill(0), 2000U);
+  ASSERT_TRUE(driver.truncate(kInode, 0));
+}
+
+TEST(SharedSlots, AStoreThatIsClosedKeepsNoMemoryForThoseWhoMapIt) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  SlotFiles files = driver.store().slot_files();
+  Program program(files);
+  ASSERT_TRUE(driver.fill(kKey, 0, kSlot, 'a'));
+  SlotPlace place = driver.store().locate(kKey).value();
+  struct stat info{};
+  ASSERT_EQ(fstat(files.data, &info), 0);
+  EXPECT_GT(info.st_blocks, 0);
+  ASSERT_TRUE(driver.close());
+  EXPECT_TRUE(program.read(place).empty());
+  ASSERT_EQ(fstat(files.data, &info), 0);
+  EXPECT_EQ(info.st_blocks, 0);
 }
 
 // The program stands still in the middle of its copy, for as long as it likes.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,22 @@ bool has_strict_overcommit() {
   std::ifstream setting("/proc/sys/vm/overcommit_memory");
   int mode = 0;
   return setting >> mode && mode == 2;
+}
+
+// The size of the file is no measure of the memory in it.
+void allow_long_files() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+}
+
+// "ulimit -f" of the daemon counts for memory that has a descriptor, too.
+std::unexpected<Error> fail_to_grow(int error) {
+  return fail_system(error,
+                     error == EFBIG ? "enlarging the memory for chunks (limited by ulimit -f)"
+                                    : "enlarging the memory for chunks");
 }
 
 Result<Fd> create_file(const char* name) {
@@ -46,13 +63,14 @@ Result<std::byte*> map(int fd, std::size_t offset, std::size_t bytes) {
 
 Result<SlotFile> SlotFile::create(std::uint32_t slot_bytes) {
   SlotFile file(slot_bytes);
+  allow_long_files();
   file.is_strict_ = has_strict_overcommit();
   BENCHFS_TRY(file.data_, create_file("benchfs-slots"));
   BENCHFS_TRY(file.states_, create_file("benchfs-slot-states"));
   int states = file.states_.get();
   if (fcntl(file.data_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0 ||
       ftruncate(states, wire::kSlotStatesBytes) != 0) {
-    return fail_system(errno, "preparing memory for chunks");
+    return fail_to_grow(errno);
   }
   BENCHFS_TRY(file.state_memory_, map(states, 0, wire::kSlotStatesBytes));
   // What was mapped here stays writable; nobody else can write.
@@ -89,7 +107,7 @@ Result<std::span<std::byte>> SlotFile::grow(std::size_t slots) {
   // A program that maps the file may have made it longer.
   bool is_enough = fstat(data_.get(), &info) == 0 && info.st_size >= end;
   if (!is_enough && ftruncate(data_.get(), end) != 0) {
-    return fail_system(errno, "enlarging the memory for chunks");
+    return fail_to_grow(errno);
   }
   BENCHFS_TRY(std::byte * memory, map(data_.get(), offset, bytes));
   slots_ += slots;
@@ -109,12 +127,16 @@ Status SlotFile::back(std::size_t slot, std::uint32_t end) const {
   return {};
 }
 
-void SlotFile::punch(std::size_t slot, std::uint32_t from) const {
-  auto offset = static_cast<off_t>(slot * slot_bytes_ + from);
-  BENCHFS_CHECK(fallocate(data_.get(),
-                          FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                          offset,
-                          slot_bytes_ - from) == 0);
+// Not by fallocate(): UCX hears of memory that goes away through its hook of madvise() only, and
+// would go on sending from the old pages.
+void SlotFile::punch(std::span<std::byte> memory) {
+  BENCHFS_CHECK(madvise(memory.data(), memory.size(), MADV_REMOVE) == 0);
+}
+
+void SlotFile::punch_all() const {
+  for (std::span<std::byte> region : regions_) {
+    punch(region);
+  }
 }
 
 // A hole keeps its page tables: 4 KiB for each 2 MiB that were ever touched.

@@ -33,9 +33,10 @@ class SlotFile {
   // Before the pages of a slot up to `end` are touched: where the kernel promises no more memory
   // than it has (strict overcommit), they must be there. Errors: kSystem.
   [[nodiscard]] Status back(std::size_t slot, std::uint32_t end) const;
-  // Gives the memory of a slot from `from` on back to the kernel, in every process; it reads as
-  // zeros. `from` is a multiple of the page size.
-  void punch(std::size_t slot, std::uint32_t from) const;
+  // Gives mapped memory back to the kernel, in every process; it reads as zeros. Whole pages.
+  static void punch(std::span<std::byte> memory);
+  // The same for all of it, in the end.
+  void punch_all() const;
   // Gives the page tables of a slot without memory back.
   void renew(std::span<std::byte> slot_bytes, std::size_t slot) const;
 

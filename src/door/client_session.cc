@@ -118,29 +118,29 @@ ClientSession::~ClientSession() {
   }
 }
 
-bool ClientSession::check_shard() {
+ClientSession::Life ClientSession::look_at_shard() {
   if (!is_attached()) {
-    return false;
+    return Life::kGone;
   }
-  char byte = 0;
-  bool is_closed =
-      page().bell.load(std::memory_order_acquire) != 0 ||
-      (socket_.is_ours() && ::recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0);
-  if (is_closed) {
+  bool is_ours = socket_.is_ours();
+  // Announcements that nobody has read hide the end from recv().
+  pollfd end{.fd = socket_.get(), .events = POLLRDHUP, .revents = 0};
+  if (page().bell.load(std::memory_order_acquire) != 0 || (is_ours && ::poll(&end, 1, 0) == 1)) {
     is_gone_.store(true, std::memory_order_relaxed);
+    return Life::kGone;
   }
-  return !is_closed;
+  return is_ours ? Life::kThere : Life::kUnknown;
 }
 
 bool ClientSession::drain_socket() {
   if (!socket_.is_ours()) {
     return true;  // nobody tells us any more; who looks at the lanes still sees the replies
   }
-  std::array<char, 256> bytes;
+  char byte = 0;
   ssize_t got = 0;
   do {
-    got = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
-  } while (got == static_cast<ssize_t>(bytes.size()));
+    got = ::recv(socket_.get(), &byte, 1, MSG_DONTWAIT);  // one announcement
+  } while (got > 0);
   if (got == 0 || page().bell.load(std::memory_order_acquire) != 0) {
     is_gone_.store(true, std::memory_order_relaxed);
     return false;

@@ -130,8 +130,14 @@ class ClientSession {
   [[nodiscard]] bool is_attached() const {
     return mark_.is_set() && !is_gone_.load(std::memory_order_relaxed);
   }
-  // Looks whether the shard is there. Costs a system call.
-  bool check_shard();
+  // Looks whether the shard is there. Costs a system call or two.
+  enum class Life : std::uint8_t {
+    kThere,
+    kGone,
+    kUnknown,  // the program has closed the socket that would tell
+  };
+  Life look_at_shard();
+  bool check_shard() { return look_at_shard() != Life::kGone; }
 
   // For poll(): readable when a reply was announced, or the shard is gone. May be another's by now.
   [[nodiscard]] int socket() const { return socket_.get(); }

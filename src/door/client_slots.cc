@@ -22,6 +22,9 @@ constexpr int MADV_POPULATE_READ = 22;
 
 std::atomic<std::uint64_t> last_number{0};
 
+// Filled at a time.
+constexpr std::size_t kPiece = std::size_t{256} << 10;
+
 // Beyond the limit a write to a file is a signal.
 bool may_write_up_to(std::uint64_t end) {
   rlimit limit{};
@@ -64,7 +67,7 @@ bool ClientSlots::contains(std::uint32_t slot, std::uint32_t offset, std::size_t
 bool ClientSlots::is_shard_alive() {
   MonoTime now = mono_now();
   if (now >= alive_until_) {
-    if (!session_.check_shard()) {
+    if (session_.look_at_shard() != ClientSession::Life::kThere) {
       return false;
     }
     alive_until_ = now + kLifeCheck;
@@ -86,6 +89,8 @@ Result<ClientSlots::Window*> ClientSlots::window(std::size_t index) {
   BENCHFS_TRY(
       Mapping mapping,
       Mapping::map(file_.get(), kWindowBytes, Mapping::Access::kReadWrite, index * kWindowBytes));
+  // It has bytes of all files; a core dump is of this program.
+  (void)madvise(mapping.data(), mapping.bytes(), MADV_DONTDUMP);
   if (windows_.size() < kMostWindows) {
     windows_.push_back(std::make_unique<Window>());
   }
@@ -167,16 +172,20 @@ Status ClientSlots::fill(std::uint32_t slot,
   return fill_new(place_of(slot, offset) + existing, from.subspan(existing));
 }
 
+// The kernel holds a lock of the whole file while it copies, which the shard needs as well: the
+// bytes must be there before it begins, however long their own file system takes to bring them.
 Status ClientSlots::fill_new(std::uint64_t place, std::span<const std::byte> from) const {
-  if (from.empty()) {
-    return {};
-  }
-  if (!file_.is_ours() || !may_write_up_to(place + from.size())) {
-    return fail(Errc::kSystem, "the program cannot write to the node's memory");
-  }
   while (!from.empty()) {
+    std::span<const std::byte> piece = from.first(std::min(from.size(), kPiece));
+    for (std::size_t at = 0; at < piece.size(); at += kPage) {
+      (void)*static_cast<const volatile std::byte*>(&piece[at]);
+    }
+    (void)*static_cast<const volatile std::byte*>(&piece.back());
+    if (!session_.is_attached() || !file_.is_ours() || !may_write_up_to(place + piece.size())) {
+      return fail(Errc::kSystem, "the program cannot write to the node's memory");
+    }
     at_step(Step::kSlotFilling);
-    ssize_t written = ::pwrite(file_.get(), from.data(), from.size(), static_cast<off_t>(place));
+    ssize_t written = ::pwrite(file_.get(), piece.data(), piece.size(), static_cast<off_t>(place));
     if (written < 0 && errno != EINTR) {
       return fail_system(errno, "filling a chunk in the node's memory");
     }

@@ -2,14 +2,19 @@
 #include "door/client_slots.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
+#include <string>
 #include <vector>
 
 #include "door/testing/door_fixture.h"
@@ -207,6 +212,71 @@ TEST_F(ClientSlotsTest, NothingIsReadFromAShardThatIsGone) {
   reactor->block_on(door->close());
   door.reset();
   EXPECT_TRUE(serve_until([&] { return slots.read(0, 1, 0, got) == SlotRead::kMoved; }));
+}
+
+TEST_F(ClientSlotsTest, NothingIsReadOnceNobodyTellsWhetherTheShardIsThere) {
+  ClientSlots& slots = attach();
+  publish(0, {.generation = 1, .end = 1000});
+  std::vector<std::byte> got(1000);
+  ASSERT_EQ(slots.read(0, 1, 0, got), SlotRead::kDone);
+  ::close(session_->socket());  // as a program does that closes all descriptors
+  EXPECT_TRUE(serve_until([&] { return slots.read(0, 1, 0, got) == SlotRead::kMoved; }));
+  EXPECT_TRUE(session_->check_shard()) << "calls go on";
+}
+
+// Each announcement is a message of its own.
+TEST_F(ClientSlotsTest, AllAnnouncementsAreReadAtOnce) {
+  attach();
+  std::vector<ClientLane> lanes;
+  for (int i = 0; i < 3; ++i) {
+    lanes.push_back(*session_->take_lane());
+    std::array<std::byte, 1> header{};
+    ASSERT_TRUE(lanes.back().send({.id = testing::kEcho, .header = header, .data = {}}));
+    lanes.back().announce_on_socket(true);
+  }
+  ASSERT_TRUE(serve_until([&] { return handler.calls == 3; }));
+  pollfd waiting{.fd = session_->socket(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(poll(&waiting, 1, 0), 1);
+  EXPECT_TRUE(session_->drain_socket());
+  EXPECT_EQ(poll(&waiting, 1, 0), 0);
+  for (ClientLane& lane : lanes) {
+    EXPECT_TRUE(lane.has_reply());
+    lane.finish();
+  }
+}
+
+TEST_F(ClientSlotsTest, WindowsAreNotDumped) {
+  ClientSlots& slots = attach();
+  ASSERT_TRUE(slots.fill(0, 0, kSlotBytes, bytes_of(1000, 1)));
+  std::ifstream maps("/proc/self/smaps");
+  std::string line;
+  bool is_window = false;
+  bool was_seen = false;
+  while (std::getline(maps, line)) {
+    is_window = line.find("memfd:slots") != std::string::npos ||
+                (is_window && line.find(" kB") != std::string::npos) ||
+                (is_window && line.starts_with("VmFlags")) ||
+                (is_window && line.starts_with("THPeligible"));
+    if (is_window && line.starts_with("VmFlags")) {
+      was_seen = true;
+      EXPECT_NE(line.find(" dd"), std::string::npos) << line;
+    }
+  }
+  EXPECT_TRUE(was_seen);
+}
+
+TEST_F(ClientSlotsTest, WhoGetsTooFewDescriptorsHasNone) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()), 0);
+  Fd shard(ends[0]);
+  Fd program(ends[1]);
+  std::array<int, 2> two{data_.get(), states_fd_.get()};
+  ASSERT_TRUE(
+      answer_attach(shard.get(), {.lanes = 1, .area_bytes = kPage, .slot_bytes = kSlotBytes}, two));
+  Result<AttachAnswer> answer = receive_answer(program.get());
+  ASSERT_TRUE(answer) << answer.error().message();
+  EXPECT_EQ(answer->reply.slot_bytes, 0U);
+  EXPECT_TRUE(answer->memory.is_open());
 }
 
 TEST_F(ClientSlotsTest, WhoDoesNotAskForThemHasNone) {

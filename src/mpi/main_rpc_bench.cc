@@ -220,5 +220,6 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // under ulimit -f writes fail with EFBIG instead
   return benchfs::mpi::run(argc, argv);
 }
