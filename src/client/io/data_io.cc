@@ -128,13 +128,14 @@ rt::CoStatus DataIo::write_span(Transfer& transfer, cluster::ChunkSpan span) {
   call.data = transfer.from.subspan(span.file_offset - transfer.offset, span.length);
   call.rendezvous = span.length > backend_.config.eager_bytes;
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
+  Deadline by = backend_.data_deadline();
   Result<bool> written = false;
   if (direct_.may_fill(shard, span.length)) {
     written = co_await direct_.write(
-        shard, {transfer.file.id(), span.index}, span.offset, call.data, transfer.truncation);
+        shard, {transfer.file.id(), span.index}, span.offset, call.data, transfer.truncation, by);
   }
   if (written && !*written) {
-    Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
+    Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
     written = reply ? Result<bool>(true) : std::unexpected(std::move(reply.error()));
   }
   if (!written) {
@@ -156,10 +157,11 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
   rpc::Call call = rpc::make_call(request);
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
-  if (co_await direct_.read(shard, {transfer.file.id(), span.index}, span.offset, call.into)) {
+  Deadline by = backend_.data_deadline();
+  if (co_await direct_.read(shard, {transfer.file.id(), span.index}, span.offset, call.into, by)) {
     co_return Status{};
   }
-  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
+  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
   if (!reply && reply.error().code == Errc::kDataLost) {
     transfer.on_lost(span.file_offset,
                      call_error(std::move(reply.error()), LostBy::kAsked).error());

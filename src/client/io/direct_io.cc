@@ -86,7 +86,8 @@ bool DirectIo::read_now(wire::ShardId shard,
 rt::Task<bool> DirectIo::read(wire::ShardId shard,
                               wire::ChunkKey key,
                               std::uint32_t offset,
-                              std::span<std::byte> into) {
+                              std::span<std::byte> into,
+                              Deadline by) {
   link::SharedSlots* slots = slots_of(shard);
   if (slots == nullptr) {
     co_return false;
@@ -103,7 +104,7 @@ rt::Task<bool> DirectIo::read(wire::ShardId shard,
   request.inode = key.inode.value;
   request.index = key.index;
   rpc::Call call = rpc::make_call(request);
-  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, backend_.data_deadline());
+  Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
   Result<wire::LocateChunkReply> place =
       reply ? reply->as<wire::LocateChunkReply>() : std::unexpected(std::move(reply.error()));
   slots = slots_of(shard);
@@ -122,7 +123,8 @@ rt::CoResult<bool> DirectIo::write(wire::ShardId shard,
                                    wire::ChunkKey key,
                                    std::uint32_t offset,
                                    std::span<const std::byte> from,
-                                   std::uint64_t truncation) {
+                                   std::uint64_t truncation,
+                                   Deadline by) {
   link::SharedSlots* slots = slots_of(shard);
   Place place(places_, shard);
   if (slots == nullptr || !place.is_taken()) {
@@ -138,8 +140,7 @@ rt::CoResult<bool> DirectIo::write(wire::ShardId shard,
   begin.number = ++fills_;
   begin.place = place.number();
   rpc::Call begin_call = rpc::make_call(begin);
-  BENCHFS_CO_TRY(rpc::Reply begun,
-                 co_await backend_.pool.call(shard, begin_call, backend_.data_deadline()));
+  BENCHFS_CO_TRY(rpc::Reply begun, co_await backend_.pool.call(shard, begin_call, by));
   BENCHFS_CO_TRY(wire::BeginFillReply room, begun.as<wire::BeginFillReply>());
   if (room.slot == wire::kNoSlot) {
     co_return false;
@@ -152,7 +153,7 @@ rt::CoResult<bool> DirectIo::write(wire::ShardId shard,
   end.place = place.number();
   end.flags = is_filled ? 0U : wire::kFillGivenUp;
   rpc::Call end_call = rpc::make_call(end);
-  Result<rpc::Reply> ended = co_await backend_.pool.call(shard, end_call, backend_.data_deadline());
+  Result<rpc::Reply> ended = co_await backend_.pool.call(shard, end_call, by);
   if (!is_filled) {
     co_return false;
   }

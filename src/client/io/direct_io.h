@@ -5,6 +5,8 @@
 // tells that it is there: the bytes are copied once. What cannot be done in this way is left to an
 // ordinary request.
 //
+// Nothing here lasts longer than the ordinary request that may follow: both end at `by`.
+//
 // Thread: the client's reactor. Buffers are borrowed until the task completes.
 #pragma once
 
@@ -36,7 +38,8 @@ class DirectIo {
   rt::Task<bool> read(wire::ShardId shard,
                       wire::ChunkKey key,
                       std::uint32_t offset,
-                      std::span<std::byte> into);
+                      std::span<std::byte> into,
+                      Deadline by);
 
   // Whether a write of this length is better done by write().
   [[nodiscard]] bool may_fill(wire::ShardId shard, std::size_t length) {
@@ -48,7 +51,8 @@ class DirectIo {
                            wire::ChunkKey key,
                            std::uint32_t offset,
                            std::span<const std::byte> from,
-                           std::uint64_t truncation);
+                           std::uint64_t truncation,
+                           Deadline by);
 
  private:
   static constexpr std::uint8_t kReadsUntilAsked = 4;
