@@ -52,10 +52,14 @@ Result<cluster::ServerList> find_servers(const Options& options) {
   return std::move(*list);
 }
 
-// Whether a server is on another node, or in another container: neither its door nor its address is
-// here. Daemons that are just starting have their addresses here, and doors a little later.
-bool is_any_elsewhere(const cluster::ServerList& list, const rpc::ConnectionPool::Config& pool) {
+// Whether the network is needed: a server is on another node, or in another container, and no shard
+// of this node forwards. Neither its door nor its address is here. Daemons that are just starting
+// have their addresses here, and doors a little later.
+bool needs_network(const cluster::ServerList& list, const rpc::ConnectionPool::Config& pool) {
   auto doors = door::DoorDirectory::open(list.run_id, pool.door_base);
+  if (pool.forwarded && doors && !doors->shards().empty()) {
+    return false;
+  }
   std::set<std::string> here = net::local_ips();
   for (std::uint32_t shard = 0; shard < list.servers.size(); ++shard) {
     const std::string& ip = list.servers[shard].ip;
@@ -103,7 +107,7 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
     }
     return client->open_network(config, directory);
   };
-  if (options.pool.transport != rpc::Transport::kNode && is_any_elsewhere(list, options.pool)) {
+  if (options.pool.transport != rpc::Transport::kNode && needs_network(list, options.pool)) {
     BENCHFS_TRY_VOID(open_network());
   }
   if (!options.pool.read_list) {

@@ -28,7 +28,7 @@ struct Options {
   net::ContextConfig network{.sharing = net::Sharing::kNothing};
   rt::IdleConfig idle;
   FileSystemConfig file_system;
-  rpc::ConnectionPool::Config pool{.transport = rpc::Transport::kAuto};
+  rpc::ConnectionPool::Config pool{.transport = rpc::Transport::kAuto, .forwarded = true};
 };
 
 class Client {

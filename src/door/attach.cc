@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <system_error>
@@ -224,6 +225,18 @@ bool DoorDirectory::has(std::uint32_t shard) const {
   struct stat info{};
   return ::fstatat(run_.fd(), std::to_string(shard).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
          S_ISSOCK(info.st_mode);
+}
+
+std::vector<std::uint32_t> DoorDirectory::shards() const {
+  std::vector<std::uint32_t> found;
+  for (const std::string& name : run_.names()) {
+    std::uint32_t shard = 0;
+    auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), shard);
+    if (error == std::errc() && std::to_string(shard) == name && has(shard)) {
+      found.push_back(shard);
+    }
+  }
+  return found;
 }
 
 void DoorDirectory::remove(std::uint32_t shard) const {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -66,6 +67,8 @@ class DoorDirectory {
   [[nodiscard]] Result<Fd> connect(std::uint32_t shard) const;
   // Whether a daemon's socket is there.
   [[nodiscard]] bool has(std::uint32_t shard) const;
+  // All of which that is true, in no order.
+  [[nodiscard]] std::vector<std::uint32_t> shards() const;
   // Removes the socket, and the directories when they are empty.
   void remove(std::uint32_t shard) const;
 

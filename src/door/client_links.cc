@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "door/server_links.h"
+#include "wire/forward.h"
 
 namespace benchfs::door {
 namespace {
@@ -30,6 +31,8 @@ constexpr int kFewCalls = 2;
 constexpr link::Outcome kClosed{Errc::kCancelled, "the link was closed"};
 constexpr link::Outcome kGone{Errc::kDisconnected, "the daemon of this node is gone"};
 constexpr link::Outcome kRefused{Errc::kDisconnected, "the daemon of this node ended the session"};
+constexpr link::Outcome kFarGone{Errc::kDisconnected,
+                                 "the daemon of this node has no connection to that shard"};
 constexpr link::Outcome kTooLong{Errc::kLimit, "longer than a lane of the node door has room for"};
 constexpr link::Outcome kNoMemory{Errc::kSystem,
                                   "the machine has no memory left for the node door"};
@@ -50,12 +53,14 @@ link::Outcome outcome_of(Errc code) {
 ClientLink::ClientLink(ClientLinks& links,
                        std::uint32_t shard,
                        link::Owner& owner,
-                       bool is_only_way)
+                       bool is_only_way,
+                       const SessionShape& shape)
     : Link(links.reactor_),
       links_(links),
       owner_(&owner),
       shard_(shard),
       is_only_way_(is_only_way),
+      shape_(shape),
       number_(++links.numbers_) {}
 
 ClientLink::~ClientLink() {
@@ -74,7 +79,7 @@ void ClientLink::attach() {
                                                {links_.config_.run_id,
                                                 shard_,
                                                 links_.config_.base,
-                                                links_.config_.shape,
+                                                shape_,
                                                 links_.config_.wants_slots});
   if (begun) {
     attachment_.emplace(*std::move(begun));
@@ -89,7 +94,7 @@ void ClientLink::attach() {
 
 void ClientLink::fail_to_attach(const Error& error) {
   text_ = fmt::format("the node door did not open: {}", error.message());
-  links_.failed_.insert(shard_);
+  links_.note_failure(shard_);
   BENCHFS_LOG(kInfo, "shard {}: {}", shard_, text_);
   bool is_final = is_only_way_ && (error.code == Errc::kStaleRun || error.code == Errc::kVersion);
   fail({is_final ? error.code : Errc::kUnreachable, text_.c_str()});
@@ -123,6 +128,9 @@ void ClientLink::use(std::unique_ptr<ClientSession> session) {
   for (link::Operation* flush : std::exchange(flushes_, {})) {
     end(*flush, {});
   }
+  for (ChannelLink* channel : channels_) {
+    channel->on_attached();
+  }
   send_waiting();
 }
 
@@ -137,19 +145,26 @@ void ClientLink::begin_flush(link::Operation& operation) {
 
 // --- Sending -------------------------------------------------------------------------------------
 
-Errc ClientLink::transmit(const link::Message& message, std::uint32_t* used_lane) {
+Errc ClientLink::transmit(const link::Message& message,
+                          ChannelLink* channel,
+                          std::uint32_t* used_lane) {
   Result<ClientLane> lane = session_->take_lane();
   if (!lane) {
     return lane.error().code;
   }
-  Status sent = lane->send(
-      {.id = message.id, .header = message.header, .data = message.data, .order = order_ + 1});
+  Message out{
+      .id = message.id, .header = message.header, .data = message.data, .order = order_ + 1};
+  Status sent = channel == nullptr ? lane->send(out) : send_in(*channel, *lane, out);
   if (!sent) {
     return sent.error().code;
   }
   ++order_;
   std::uint32_t index = lane->index();
-  used_[index].emplace(*std::move(lane));
+  Used& used = used_[index].emplace(*std::move(lane));
+  if (channel != nullptr) {
+    used.channel = channel;
+    ++channel->in_use_;
+  }
   in_use_ |= std::uint64_t{1} << index;
   if (used_lane != nullptr) {
     *used_lane = index;
@@ -157,12 +172,33 @@ Errc ClientLink::transmit(const link::Message& message, std::uint32_t* used_lane
   return Errc::kOk;
 }
 
+Status ClientLink::send_in(const ChannelLink& channel, ClientLane& lane, Message message) {
+  if (message.header.size() > wire::kMaxHeaderBytes) {
+    return benchfs::fail(Errc::kLimit, "");
+  }
+  const wire::ForwardedHeader header =
+      wire::forwarded({.call = wire::forwarded_call(message.id, message.header),
+                       .channel = channel.number_,
+                       .shard = channel.shard_,
+                       .id = message.id},
+                      message.header);
+  message.id = static_cast<std::uint16_t>(wire::Opcode::kForward);
+  message.header = header.bytes();
+  return lane.send(message);
+}
+
+// Nothing of the same channel waits, and it has not all its lanes.
+bool ClientLink::may_go(const ChannelLink* channel) const {
+  return state_ == State::kOpen &&
+         (channel == nullptr ? waiting_.empty() : channel->in_queue_ == 0 && !channel->is_full());
+}
+
 void ClientLink::begin_send(link::Operation& operation, const link::Message& message) {
   begin(operation);
   if (!is_open()) {
     return end(operation, why_not_open());
   }
-  Errc code = state_ == State::kOpen && waiting_.empty() ? transmit(message) : Errc::kBusy;
+  Errc code = may_go(nullptr) ? transmit(message) : Errc::kBusy;
   if (code == Errc::kBusy) {
     waiting_.push_back({.operation = &operation, .message = message, .header = {}});
     return leave_pending(operation);
@@ -170,47 +206,170 @@ void ClientLink::begin_send(link::Operation& operation, const link::Message& mes
   end(operation, outcome_of(code));
 }
 
+void ClientLink::begin_send_in(ChannelLink& channel,
+                               link::Operation& operation,
+                               const link::Message& message) {
+  Errc code = may_go(&channel) ? transmit(message, &channel) : Errc::kBusy;
+  if (code == Errc::kBusy) {
+    waiting_.push_back(
+        {.operation = &operation, .message = message, .header = {}, .channel = &channel});
+    ++channel.in_queue_;
+    return channel.leave_pending(operation);
+  }
+  channel.end(operation, outcome_of(code));
+}
+
 void ClientLink::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
   if (!is_open()) {
     return;
   }
-  bool may_go = state_ == State::kOpen && waiting_.empty();
-  if (may_go && transmit({.id = id, .header = header, .data = {}}) != Errc::kBusy) {
+  if (may_go(nullptr) && transmit({.id = id, .header = header, .data = {}}) != Errc::kBusy) {
     return;
   }
   if (waiting_.size() < kMostWaiting) {
-    Waiting waiting{
-        .operation = nullptr, .message = {.id = id, .header = {}, .data = {}}, .header = {}};
-    waiting.header.assign(header.begin(), header.end());
-    waiting_.push_back(std::move(waiting));
+    waiting_.push_back({.operation = nullptr,
+                        .message = {.id = id, .header = {}, .data = {}},
+                        .header = {header.begin(), header.end()}});
     ++operations_;
   }
 }
 
-void ClientLink::send_waiting() {
-  while (state_ == State::kOpen && !waiting_.empty()) {
-    Waiting& first = waiting_.front();
-    if (first.operation == nullptr) {
-      first.message.header = first.header;
+void ClientLink::send_and_forget_in(ChannelLink& channel,
+                                    std::uint16_t id,
+                                    std::span<const std::byte> header) {
+  bool is_gone = may_go(&channel) &&
+                 transmit({.id = id, .header = header, .data = {}}, &channel) != Errc::kBusy;
+  if (!is_gone && waiting_.size() < kMostWaiting) {
+    waiting_.push_back({.operation = nullptr,
+                        .message = {.id = id, .header = {}, .data = {}},
+                        .header = {header.begin(), header.end()},
+                        .channel = &channel});
+    ++channel.in_queue_;
+    ++channel.operations_;
+  }
+}
+
+// A message has gone, or will not go.
+void ClientLink::settle(const Waiting& waiting, const link::Outcome& outcome) {
+  auto settle_at = [&](auto& link) {
+    if (waiting.operation == nullptr) {
+      --link.operations_;
+    } else {
+      link.end(*waiting.operation, outcome);
     }
-    Errc code = transmit(first.message);
+  };
+  if (waiting.channel == nullptr) {
+    settle_at(*this);
+  } else {
+    --waiting.channel->in_queue_;
+    settle_at(*waiting.channel);
+  }
+}
+
+void ClientLink::send_waiting() {
+  for (auto next = waiting_.begin(); state_ == State::kOpen && next != waiting_.end();) {
+    if (next->channel != nullptr && next->channel->is_full()) {
+      ++next;
+      continue;
+    }
+    if (next->operation == nullptr) {
+      next->message.header = next->header;
+    }
+    Errc code = transmit(next->message, next->channel);
     if (code == Errc::kBusy) {
       return;
     }
-    link::Operation* operation = first.operation;
-    waiting_.pop_front();
-    if (operation == nullptr) {
-      --operations_;
-    } else {
-      end(*operation, outcome_of(code));
+    settle(*next, outcome_of(code));
+    next = waiting_.erase(next);
+  }
+}
+
+// --- Channels ------------------------------------------------------------------------------------
+
+// What waits will not go; the lanes of the rest are free when the shard has answered it.
+void ClientLink::give_up(ChannelLink& channel, const link::Outcome& why) {
+  std::erase_if(waiting_, [&](const Waiting& waiting) {
+    bool is_of_it = waiting.channel == &channel;
+    if (is_of_it) {
+      settle(waiting, why);
+    }
+    return is_of_it;
+  });
+  for (std::optional<Used>& used : used_) {
+    if (used && used->channel == &channel) {
+      used->channel = nullptr;
+      used->is_given_up = true;
     }
   }
+  std::erase(channels_, &channel);
+}
+
+void ClientLink::remove(ChannelLink& channel) {
+  give_up(channel, kClosed);
+  wire::ForwardHeader end{.channel = channel.number_, .shard = channel.shard_};
+  send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kForward),
+                  std::as_bytes(std::span(&end, 1)));
+  if (channels_.empty()) {
+    close();
+  }
+}
+
+void ClientLink::take_held(const link::Held& held, std::span<std::byte> into) {
+  std::uint32_t lane = ClientLinks::lane_of(held.data);
+  used_[lane]->lane.copy_data(used_[lane]->reply, into);
+  release(lane);
+}
+
+// A message of the far shard that is no reply; without one inside, the channel has ended.
+void ClientLink::on_channel_told(std::span<const std::byte> header) {
+  wire::ForwardHeader outer;
+  if (!wire::Reader(header).read(outer)) {
+    return;
+  }
+  auto found = std::ranges::find(channels_, outer.channel, &ChannelLink::number_);
+  if (found == channels_.end()) {
+    return;
+  }
+  ChannelLink& channel = **found;
+  if (outer.id == wire::kChannelEnd) {
+    end_channel(channel);
+  } else {
+    channel.has_heard_ = true;
+    (void)links_.handler_.on_message(
+        {.id = outer.id, .header = header.subspan(sizeof outer), .sender = &channel});
+  }
+}
+
+// The far end is gone.
+void ClientLink::end_channel(ChannelLink& channel) {
+  give_up(channel, kFarGone);
+  channel.fail(kFarGone);
+  if (channels_.empty()) {
+    close();
+  }
+}
+
+// The message inside a reply. False when it is nobody's.
+bool ClientLink::unwrap(const Used& used,
+                        std::span<const std::byte> header,
+                        link::Incoming& message) {
+  wire::ForwardHeader outer;
+  bool is_reply = used.reply.id == wire::reply_am_id(wire::Opcode::kForward) &&
+                  wire::Reader(header).read(outer) && outer.id != wire::kChannelEnd;
+  if (used.is_given_up || !is_reply) {
+    return false;
+  }
+  used.channel->has_heard_ = true;
+  message.id = outer.id;
+  message.header = header.subspan(sizeof outer);
+  message.sender = used.channel;
+  return true;
 }
 
 // Takes a lane before the messages that wait for one.
 void ClientLink::listen() {
   std::uint32_t lane = kMaxLanes;
-  if (transmit({.id = kListenId, .header = {}, .data = {}}, &lane) != Errc::kOk) {
+  if (transmit({.id = kListenId, .header = {}, .data = {}}, nullptr, &lane) != Errc::kOk) {
     return fail(kGone);
   }
   listener_ = lane;
@@ -280,7 +439,7 @@ bool ClientLink::look(Used& used) {
     return false;
   }
   ring_after_ = kFirstQuiet;
-  std::array<std::byte, wire::kMaxHeaderBytes> bytes;
+  std::array<std::byte, wire::kMaxForwardedBytes> bytes;
   Result<Reply> reply = used.lane.receive_header(bytes);
   if (!reply) {
     listener_ = used.lane.index() == listener_ ? kMaxLanes : listener_;
@@ -295,19 +454,7 @@ bool ClientLink::look(Used& used) {
 
 void ClientLink::deliver(Used& used, std::span<const std::byte> header) {
   if (used.lane.index() == listener_) {
-    // The next thing may be told at once; the lane is free, so that listening takes it again.
-    std::uint16_t id = used.reply.id;
-    finish(used);
-    listener_ = kMaxLanes;
-    listen();
-    if (id != kTakenId && is_open()) {
-      (void)links_.handler_.on_message({.id = id, .header = header, .sender = this});
-    }
-    return;
-  }
-  if (used.reply.id == kTakenId) {
-    finish(used);
-    return send_waiting();
+    return deliver_told(used, header);
   }
   link::Incoming message{.id = used.reply.id,
                          .header = header,
@@ -317,6 +464,11 @@ void ClientLink::deliver(Used& used, std::span<const std::byte> header) {
                          .can_hold = true,
                          .sender = this,
                          .keeper = &links_};
+  bool is_of_channel = used.channel != nullptr || used.is_given_up;
+  if (used.reply.id == kTakenId || (is_of_channel && !unwrap(used, header, message))) {
+    finish(used);
+    return send_waiting();
+  }
   std::array<std::byte, kEagerBytes> data;
   if (!message.is_rendezvous) {
     used.lane.copy_data(used.reply, std::span(data).first(message.length));
@@ -331,10 +483,28 @@ void ClientLink::deliver(Used& used, std::span<const std::byte> header) {
   }
 }
 
+// The next thing may be told at once; the lane is free, so that listening takes it again.
+void ClientLink::deliver_told(Used& used, std::span<const std::byte> header) {
+  std::uint16_t id = used.reply.id;
+  finish(used);
+  listener_ = kMaxLanes;
+  listen();
+  if (id == kTakenId || !is_open()) {
+    return;
+  }
+  if (id == static_cast<std::uint16_t>(wire::Opcode::kForwardNotice)) {
+    return on_channel_told(header);
+  }
+  (void)links_.handler_.on_message({.id = id, .header = header, .sender = this});
+}
+
 void ClientLink::finish(Used& used) {
   std::uint32_t index = used.lane.index();
   if (used.lane.is_outstanding() && used.lane.has_reply()) {
     used.lane.finish();
+  }
+  if (used.channel != nullptr) {
+    --used.channel->in_use_;
   }
   used_[index].reset();
   in_use_ &= ~(std::uint64_t{1} << index);
@@ -348,9 +518,7 @@ void ClientLink::begin_receive(link::Operation& operation,
   if (state_ != State::kOpen) {
     return end(operation, why_not_open());
   }
-  std::uint32_t lane = ClientLinks::lane_of(held.data);
-  used_[lane]->lane.copy_data(used_[lane]->reply, into);
-  release(lane);
+  take_held(held, into);
   end(operation, {});
 }
 
@@ -432,12 +600,11 @@ void ClientLink::end_all(const link::Outcome& why) {
   for (link::Operation* flush : std::exchange(flushes_, {})) {
     end(*flush, why);
   }
-  for (Waiting& waiting : std::exchange(waiting_, {})) {
-    if (waiting.operation != nullptr) {
-      end(*waiting.operation, why);
-    } else {
-      --operations_;
-    }
+  for (const Waiting& waiting : std::exchange(waiting_, {})) {
+    settle(waiting, why);
+  }
+  for (ChannelLink* channel : std::exchange(channels_, {})) {
+    channel->fail(why);
   }
 }
 
@@ -466,7 +633,7 @@ ClientLinks::ClientLinks(rt::Reactor& reactor, link::Handler& handler, Config co
 ClientLinks::~ClientLinks() {
   disarm();
   on_timer();
-  BENCHFS_CHECK(links_.empty());
+  BENCHFS_CHECK(links_.empty() && channels_.empty());
 }
 
 Result<DoorDirectory> ClientLinks::directory() const {
@@ -496,12 +663,50 @@ void ClientLinks::release(void* held) {
   }
 }
 
-link::Link* ClientLinks::connect(std::uint32_t shard, link::Owner& owner, bool is_only_way) {
-  ClientLink* link =
-      links_.emplace_back(std::make_unique<ClientLink>(*this, shard, owner, is_only_way)).get();
-  link->attach_by_ = Deadline::after(config_.attach_patience);
-  link->attach();
+ClientLink& ClientLinks::add_link(std::uint32_t shard,
+                                  link::Owner& owner,
+                                  bool is_only_way,
+                                  const SessionShape& shape) {
+  ClientLink& link = *links_.emplace_back(
+      std::make_unique<ClientLink>(*this, shard, owner, is_only_way, shape));
+  link.attach_by_ = Deadline::after(config_.attach_patience);
+  link.attach();
   return link;
+}
+
+link::Link* ClientLinks::connect(std::uint32_t shard, link::Owner& owner, bool is_only_way) {
+  return &add_link(shard, owner, is_only_way, config_.shape);
+}
+
+// The links of channels are owned by this.
+link::Link* ClientLinks::connect_through(std::uint32_t near,
+                                         std::uint32_t shard,
+                                         link::Owner& owner,
+                                         bool is_only_way) {
+  link::Owner& self = *this;
+  auto found = std::ranges::find_if(links_, [&](const auto& link) {
+    return link->shard_ == near && link->owner_ == &self && link->is_open();
+  });
+  ClientLink& carrier =
+      found != links_.end() ? **found : add_link(near, self, is_only_way, kForwardShape);
+  ChannelLink& channel = *channels_.emplace_back(
+      std::make_unique<ChannelLink>(*this, carrier, shard, ++numbers_, owner));
+  if (carrier.is_open()) {
+    carrier.add(channel);
+  } else {
+    channel.fail(carrier.failure_);
+  }
+  return &channel;
+}
+
+std::optional<std::uint32_t> ClientLinks::nearest(std::uint32_t shard) const {
+  Result<DoorDirectory> now = directory();
+  std::vector<std::uint32_t> here = now ? now->shards() : std::vector<std::uint32_t>{};
+  if (here.empty()) {
+    return std::nullopt;
+  }
+  std::ranges::sort(here);
+  return here[(shard + failures_) % here.size()];
 }
 
 void ClientLinks::bury() {
@@ -511,6 +716,8 @@ void ClientLinks::bury() {
 }
 
 void ClientLinks::on_timer() {
+  std::erase_if(channels_,
+                [](const auto& link) { return link->state_ == ChannelLink::State::kClosed; });
   std::erase_if(links_,
                 [](const auto& link) { return link->state_ == ClientLink::State::kClosed; });
 }

@@ -20,6 +20,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "door/channel_link.h"
 #include "door/client_session.h"
 #include "link/link.h"
 #include "rt/poller.h"
@@ -31,7 +32,11 @@ class ClientLinks;
 
 class ClientLink final : public link::Link, private rt::Poller, private rt::Timer {
  public:
-  ClientLink(ClientLinks& links, std::uint32_t shard, link::Owner& owner, bool is_only_way);
+  ClientLink(ClientLinks& links,
+             std::uint32_t shard,
+             link::Owner& owner,
+             bool is_only_way,
+             const SessionShape& shape);
   ~ClientLink() override;
 
   [[nodiscard]] bool is_open() const override {
@@ -44,12 +49,27 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
                      const net::MemoryRegion* region) override;
   void begin_flush(link::Operation& operation) override;
   void send_and_forget(std::uint16_t id, std::span<const std::byte> header) override;
+  [[nodiscard]] bool is_attached() const { return state_ == State::kOpen; }
   [[nodiscard]] link::SharedSlots* shared_slots() override {
     return state_ == State::kOpen && session_->is_attached() ? session_->slots() : nullptr;
   }
   using link::Link::close;
   // What waits for a lane is dropped; what has one arrives, whatever `flush` is.
   void close(Nanos flush) override;
+
+  // Of the channels that travel in this link. What a channel sends waits for a lane when it has its
+  // part of them; the operation is the channel's.
+  void add(ChannelLink& channel) { channels_.push_back(&channel); }
+  // Its calls are given up, and the far shard is told that the channel ends. The last one takes the
+  // link along.
+  void remove(ChannelLink& channel);
+  void begin_send_in(ChannelLink& channel,
+                     link::Operation& operation,
+                     const link::Message& message);
+  void send_and_forget_in(ChannelLink& channel,
+                          std::uint16_t id,
+                          std::span<const std::byte> header);
+  void take_held(const link::Held& held, std::span<std::byte> into);
 
  private:
   friend class ClientLinks;
@@ -63,13 +83,16 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   struct Used {
     explicit Used(ClientLane taken) : lane(std::move(taken)) {}
     ClientLane lane;
-    bool is_held = false;  // its data has not been received yet
+    ChannelLink* channel = nullptr;  // whose message it is
+    bool is_given_up = false;        // the channel has ended
+    bool is_held = false;            // its data has not been received yet
     Reply reply;
   };
   struct Waiting {
     link::Operation* operation = nullptr;  // null: nobody waits, and the header is here
     link::Message message;
     std::vector<std::byte> header;
+    ChannelLink* channel = nullptr;
   };
 
   bool poll() override;
@@ -87,13 +110,23 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   void use(std::unique_ptr<ClientSession> session);
   void fail_to_attach(const Error& error);
   // With the lane that it took, if it went.
-  Errc transmit(const link::Message& message, std::uint32_t* lane = nullptr);
+  Errc transmit(const link::Message& message,
+                ChannelLink* channel = nullptr,
+                std::uint32_t* lane = nullptr);
+  static Status send_in(const ChannelLink& channel, ClientLane& lane, Message message);
+  [[nodiscard]] bool may_go(const ChannelLink* channel) const;
+  void give_up(ChannelLink& channel, const link::Outcome& why);
+  void end_channel(ChannelLink& channel);
+  void settle(const Waiting& waiting, const link::Outcome& outcome);
   void send_waiting();
   void listen();
   bool look_at_calls();
   bool look_at_all();
   bool look(Used& used);
   void deliver(Used& used, std::span<const std::byte> header);
+  void deliver_told(Used& used, std::span<const std::byte> header);
+  void on_channel_told(std::span<const std::byte> header);
+  static bool unwrap(const Used& used, std::span<const std::byte> header, link::Incoming& message);
   void finish(Used& used);
   [[nodiscard]] std::uint64_t listener_bit() const {
     return listener_ < kMaxLanes ? std::uint64_t{1} << listener_ : 0;
@@ -106,6 +139,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   link::Owner* owner_;
   std::uint32_t shard_;
   bool is_only_way_;
+  SessionShape shape_;
   std::uint64_t number_;  // never used again
   State state_ = State::kAttaching;
   link::Outcome failure_;
@@ -123,9 +157,10 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   bool is_refused_ = false;  // the shard ends the session
   std::deque<Waiting> waiting_;
   std::vector<link::Operation*> flushes_;
+  std::vector<ChannelLink*> channels_;
 };
 
-class ClientLinks final : private rt::Timer, private link::Keeper {
+class ClientLinks final : private rt::Timer, private link::Keeper, private link::Owner {
  public:
   struct Config {
     std::uint64_t run_id = 0;
@@ -143,15 +178,33 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
   // run or version, which would not let in later either, is kStaleRun or kVersion if there is no
   // other way to the shard; else kUnreachable, because the door may be another shard's.
   link::Link* connect(std::uint32_t shard, link::Owner& owner, bool is_only_way);
+  // A link to a shard of another node, which travels through `near`, a shard of this one.
+  link::Link* connect_through(std::uint32_t near,
+                              std::uint32_t shard,
+                              link::Owner& owner,
+                              bool is_only_way);
   // Those that are not closed and forgotten.
-  [[nodiscard]] std::size_t size() const { return links_.size(); }
+  [[nodiscard]] std::size_t size() const { return links_.size() + channels_.size(); }
   // Whether a shard of this run has its door here.
   [[nodiscard]] bool has_door(std::uint32_t shard) const;
-  // Whether the last attempt to attach to it failed; asked once.
+  // The shard of this node through which `shard` is reached: the shards share the others among them.
+  // After a failure it is another one.
+  [[nodiscard]] std::optional<std::uint32_t> nearest(std::uint32_t shard) const;
+  // Whether the last attempt to reach it failed; asked once.
   bool take_failure(std::uint32_t shard) { return failed_.erase(shard) > 0; }
 
  private:
   friend class ClientLink;
+  friend class ChannelLink;
+  void on_link_failed(link::Link& link, const link::Outcome& /*why*/) override { link.close(); }
+  ClientLink& add_link(std::uint32_t shard,
+                       link::Owner& owner,
+                       bool is_only_way,
+                       const SessionShape& shape);
+  void note_failure(std::uint32_t shard) {
+    failed_.insert(shard);
+    ++failures_;
+  }
   [[nodiscard]] Result<DoorDirectory> directory() const;
   void on_timer() override;  // frees closed links
   void bury();
@@ -166,7 +219,9 @@ class ClientLinks final : private rt::Timer, private link::Keeper {
   // As it was in the beginning, for a program that changes its root directory.
   std::optional<DoorDirectory> first_directory_;
   std::vector<std::unique_ptr<ClientLink>> links_;
-  std::uint64_t numbers_ = 0;
+  std::vector<std::unique_ptr<ChannelLink>> channels_;
+  std::uint64_t numbers_ = 0;   // given to links and channels
+  std::uint64_t failures_ = 0;  // to attach, and of channels
   std::unordered_set<std::uint32_t> failed_;  // shards
 };
 

@@ -210,7 +210,7 @@ Status ClientLane::send(const Message& message) {
     return gone();
   }
   const Parts parts(message.header.size(), message.data.size());
-  if (message.header.size() > wire::kMaxHeaderBytes || parts.far() > session_->room_) [[unlikely]] {
+  if (message.header.size() > wire::kMaxForwardedBytes || parts.far() > session_->room_) [[unlikely]] {
     return fail(Errc::kLimit,
                 fmt::format("a request of {} and {} bytes for a lane with room for {}",
                             message.header.size(),
@@ -288,7 +288,7 @@ Result<Reply> ClientLane::receive_header(std::span<std::byte> header) {
   MessageFrame frame;
   copy_once(&frame, &reply.frame, sizeof frame);
   const Parts parts(frame.header_bytes, frame.data_bytes);
-  if (frame.header_bytes > wire::kMaxHeaderBytes || parts.far() > session_->room_) {
+  if (frame.header_bytes > wire::kMaxForwardedBytes || parts.far() > session_->room_) {
     finish();
     return fail(Errc::kMalformed, "a reply of the node's daemon");
   }

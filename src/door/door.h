@@ -48,7 +48,7 @@ struct DoorConfig {
   std::uint32_t most_sessions = 4096;        // attached at a time
   std::uint32_t most_unattached = 64;        // connected, but silent; beyond it the oldest goes
   Nanos patience = std::chrono::seconds(5);  // with a program that connects and says nothing
-  SessionShape most{.lanes = kMaxLanes, .area_bytes = kProgramShape.area_bytes};
+  SessionShape most{.lanes = kMaxLanes, .area_bytes = kForwardShape.area_bytes};
   // What programs may map; borrowed. -1: nothing.
   int slots = -1;
   int slot_states = -1;
@@ -178,7 +178,7 @@ class Door final : public rt::Poller {
   std::uint64_t progress_ = 0;
   std::uint32_t passes_since_events_ = 0;
   bool is_marked_idle_ = false;
-  std::array<std::byte, wire::kMaxHeaderBytes> long_header_{};
+  std::array<std::byte, wire::kMaxForwardedBytes> long_header_{};
   Stats stats_;
 };
 

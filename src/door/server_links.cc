@@ -14,19 +14,20 @@ constexpr link::Outcome kGone{Errc::kDisconnected, "the program has ended, or le
 constexpr link::Outcome kClosed{Errc::kDisconnected, "the link to the program is closed"};
 constexpr link::Outcome kTooLong{Errc::kLimit, "the program gave its call no room for the reply"};
 
-bool is_one_way(std::uint16_t id) {
-  auto opcode = static_cast<wire::Opcode>(id);
-  return wire::is_notice(opcode) || opcode == wire::Opcode::kGoodbye ||
-         opcode == wire::Opcode::kInvalidateAck;
-}
-
-// Requests and replies begin with the id of the request.
+// Requests and replies begin with the id of the request, also those that have a message inside.
 std::uint64_t request_id_of(std::span<const std::byte> header) {
   std::uint64_t id = 0;
   if (header.size() >= sizeof id) {
     std::memcpy(&id, header.data(), sizeof id);
   }
   return id;
+}
+
+bool is_one_way(std::uint16_t id, std::span<const std::byte> header) {
+  auto opcode = static_cast<wire::Opcode>(id);
+  return wire::is_notice(opcode) || opcode == wire::Opcode::kGoodbye ||
+         opcode == wire::Opcode::kInvalidateAck ||
+         (opcode == wire::Opcode::kForward && request_id_of(header) == 0);
 }
 
 }  // namespace
@@ -67,7 +68,7 @@ void ServerLink::handle(ServerLane& lane, std::span<const std::byte> header) {
     listener_ = &lane;
     return tell_listener();
   }
-  if (is_one_way(lane.id())) {
+  if (is_one_way(lane.id(), header)) {
     (void)links_.handler_.on_message({.id = lane.id(), .header = header, .sender = this});
     BENCHFS_CHECK(lane.answer(kTakenId, {}).has_value());
     return;
@@ -226,6 +227,9 @@ void ServerLink::on_trigger() {
   }
   for (const Early& early : std::exchange(early_, {})) {
     early.lane->refuse(Errc::kDisconnected);
+  }
+  if (registering_ != nullptr) {  // it may be one that gets no answer
+    std::exchange(registering_, nullptr)->refuse(Errc::kDisconnected);
   }
 }
 

@@ -34,6 +34,7 @@ class ServerLink final : public link::Link {
       : Link(reactor), links_(links), session_(&session) {}
 
   [[nodiscard]] bool is_open() const override { return is_open_; }
+  [[nodiscard]] link::Way way() const override { return link::Way::kDoor; }
   void begin_send(link::Operation& operation, const link::Message& message) override;
   void begin_receive(link::Operation& operation,
                      const link::Held& held,

@@ -10,7 +10,7 @@
 
 namespace benchfs::door {
 
-Status ServerLane::take(std::span<std::byte, wire::kMaxHeaderBytes> long_header) {
+Status ServerLane::take(std::span<std::byte, wire::kMaxForwardedBytes> long_header) {
   // The acquire that orders what follows after the client's stores.
   sequence_ = memory_->request.sequence.load(std::memory_order_acquire);
   const LaneMessage& request = memory_->request;
@@ -18,7 +18,7 @@ Status ServerLane::take(std::span<std::byte, wire::kMaxHeaderBytes> long_header)
   const SessionShape& shape = session_->shape_;
   std::uint64_t far_end = std::uint64_t{frame_.far_offset} + frame_.far_bytes;
   const Parts parts(frame_.header_bytes, frame_.data_bytes);
-  if (frame_.header_bytes > wire::kMaxHeaderBytes || far_end > shape.area_bytes ||
+  if (frame_.header_bytes > wire::kMaxForwardedBytes || far_end > shape.area_bytes ||
       parts.far() > frame_.far_bytes) [[unlikely]] {
     frame_.far_bytes = 0;  // nothing of it is used
     return fail(Errc::kMalformed, "");
@@ -71,7 +71,7 @@ Status ServerLane::answer(std::uint16_t id,
                           std::span<const std::byte> data) {
   BENCHFS_CHECK(in_service_);
   const Parts parts(header.size(), data.size());
-  if (header.size() > wire::kMaxHeaderBytes || parts.far() > frame_.far_bytes) [[unlikely]] {
+  if (header.size() > wire::kMaxForwardedBytes || parts.far() > frame_.far_bytes) [[unlikely]] {
     return fail(Errc::kLimit, "a reply is longer than its lane has room for");
   }
   BENCHFS_TRY_VOID(back_range(parts.far()));

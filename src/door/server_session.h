@@ -66,7 +66,7 @@ class ServerLane {
     return memory_->request.sequence.load(std::memory_order_acquire) != sequence_;
   }
   // Copies and checks the request that is there.
-  Status take(std::span<std::byte, wire::kMaxHeaderBytes> long_header);
+  Status take(std::span<std::byte, wire::kMaxForwardedBytes> long_header);
   void publish();
   // The first `bytes` of the call's range of the area are there.
   Status back_range(std::size_t bytes);

@@ -167,6 +167,13 @@ class Loan {
 };
 using Loans = std::span<std::unique_ptr<Loan>>;
 
+// How the peer came.
+enum class Way : std::uint8_t {
+  kNetwork,
+  kDoor,       // it is a program of this node, or a shard
+  kForwarded,  // it is a program of another node, through a shard there
+};
+
 class Send;
 class Receive;
 class Flush;
@@ -197,6 +204,7 @@ class Link {
   static constexpr std::size_t kMaxHeader = 4096;
   virtual void send_and_forget(std::uint16_t id, std::span<const std::byte> header) = 0;
 
+  [[nodiscard]] virtual Way way() const { return Way::kNetwork; }
   // Null unless the peer is a chunk shard of this node that shares its slots.
   [[nodiscard]] virtual SharedSlots* shared_slots() { return nullptr; }
   // Places for what is lent to a program of this node; none for others. What is left there ends

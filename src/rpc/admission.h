@@ -89,6 +89,8 @@ class Admission final : public net::ConnectionAcceptor {
   // Answers with `code` and closes.
   void refuse(const Registration& registration, Errc code);
 
+  // The link is the caller's from now on, and does not register; false if it is none of these.
+  bool release(link::Link& link) { return unregistered_.erase(&link) > 0; }
   // Closes an unregistered link; false if it is none.
   bool drop(link::Link& link);
   // The same for who sent `message` and showed its link: it may only register.

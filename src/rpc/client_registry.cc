@@ -24,30 +24,42 @@ ClientRegistry::ClientRegistry(const Config& config)
 
 ClientRegistry::~ClientRegistry() {
   by_id_.clear();
-  idle_.clear();
   busy_.clear();
-  by_age_.clear();
+  for (Places* places : {&direct_, &forwarded_}) {
+    places->idle.clear();
+    places->by_age.clear();
+  }
 }
 
-ClientRegistry::Room ClientRegistry::make_room(std::string_view client_id, MonoTime now) {
+// Slots are shared by both kinds.
+std::uint32_t ClientRegistry::forwarded_capacity() const {
+  constexpr std::uint64_t kSlots = (std::uint64_t{1} << wire::SessionId::kSlotBits) - 1;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(
+      std::uint64_t{kForwardedPerPlace} * config_.capacity, kSlots - config_.capacity));
+}
+
+ClientRegistry::Room ClientRegistry::make_room(std::string_view client_id,
+                                               MonoTime now,
+                                               bool is_forwarded) {
   if (Session* older = find(client_id)) {
     return {.kind = Room::Kind::kReplace, .session = older};
   }
-  if (size_ < config_.capacity) {
+  Places& places = is_forwarded ? forwarded_ : direct_;
+  if (places.size < (is_forwarded ? forwarded_capacity() : config_.capacity)) {
     return {};
   }
   MonoTime when = now + config_.turn;
-  if (!idle_.empty()) {
-    Session& idle = idle_.front();
+  if (!places.idle.empty()) {
+    Session& idle = places.idle.front();
     if (had_its_turn(idle, now) || now - idle.last_request_at >= quiet()) {
       return {.kind = Room::Kind::kEvict, .session = &idle};
     }
     when = std::min(when, idle.last_request_at + quiet());
   }
-  if (by_age_.empty()) {  // all are draining
+  if (places.by_age.empty()) {  // all are draining
     return {.kind = Room::Kind::kWait, .when = when};
   }
-  Session& first = by_age_.front();
+  Session& first = places.by_age.front();
   if (!had_its_turn(first, now)) {
     return {.kind = Room::Kind::kWait, .when = std::min(when, first.connected_at + config_.turn)};
   }
@@ -56,22 +68,28 @@ ClientRegistry::Room ClientRegistry::make_room(std::string_view client_id, MonoT
 }
 
 ClientRegistry::Room ClientRegistry::shed() {
-  std::uint32_t staying = static_cast<std::uint32_t>(by_age_.size());
-  if (staying <= config_.capacity) {
-    return {};
+  for (Places* places : {&direct_, &forwarded_}) {
+    std::uint32_t staying = static_cast<std::uint32_t>(places->by_age.size());
+    if (staying <= (places == &direct_ ? config_.capacity : forwarded_capacity())) {
+      continue;
+    }
+    if (!places->idle.empty()) {
+      return {.kind = Room::Kind::kEvict, .session = &places->idle.front()};
+    }
+    return {.kind = Room::Kind::kDrain, .session = &places->by_age.front()};
   }
-  if (!idle_.empty()) {
-    return {.kind = Room::Kind::kEvict, .session = &idle_.front()};
-  }
-  return {.kind = Room::Kind::kDrain, .session = &by_age_.front()};
+  return {};
 }
 
 Session& ClientRegistry::add(std::string_view client_id,
                              std::uint64_t client_uid,
                              link::Link* link,
                              const net::SocketAddress& address,
-                             MonoTime now) {
-  BENCHFS_CHECK(size_ < config_.capacity && find(client_id) == nullptr);
+                             MonoTime now,
+                             bool is_forwarded) {
+  Places& places = is_forwarded ? forwarded_ : direct_;
+  BENCHFS_CHECK(places.size < (is_forwarded ? forwarded_capacity() : config_.capacity) &&
+                find(client_id) == nullptr);
   if (free_slots_.empty()) {
     free_slots_.push_back(static_cast<std::uint32_t>(slots_.size()));
     slots_.push_back(std::make_unique<Session>());
@@ -90,11 +108,12 @@ Session& ClientRegistry::add(std::string_view client_id,
   session.in_flight = 0;
   session.is_draining = false;
   session.overrun = false;
-  idle_.push_back(session);
-  by_age_.push_back(session);
+  session.is_forwarded = is_forwarded;
+  places.idle.push_back(session);
+  places.by_age.push_back(session);
   by_id_.insert(session);
-  ++size_;
-  stats_.high_water = std::max(stats_.high_water, size_);
+  ++places.size;
+  stats_.high_water = std::max(stats_.high_water, direct_.size);
   return session;
 }
 
@@ -106,20 +125,21 @@ Session* ClientRegistry::find(std::string_view client_id) {
 void ClientRegistry::drain(Session& session) {
   BENCHFS_CHECK(session.in_flight > 0 && !session.is_draining);
   session.is_draining = true;
-  by_age_.erase(AgeList::s_iterator_to(session));
+  places_of(session).by_age.erase(AgeList::s_iterator_to(session));
 }
 
 void ClientRegistry::remove(Session& session) {
   by_id_.erase(by_id_.iterator_to(session));
-  UseList& list = session.in_flight == 0 ? idle_ : busy_;
+  Places& places = places_of(session);
+  UseList& list = session.in_flight == 0 ? places.idle : busy_;
   list.erase(UseList::s_iterator_to(session));
   if (!session.is_draining) {
-    by_age_.erase(AgeList::s_iterator_to(session));
+    places.by_age.erase(AgeList::s_iterator_to(session));
   }
   free_slots_.push_back(session.id.slot());
   session.id = {};
   session.link = nullptr;
-  --size_;
+  --places.size;
 }
 
 void ClientRegistry::set_capacity(std::uint32_t capacity) {
@@ -134,7 +154,7 @@ void ClientRegistry::set_capacity(std::uint32_t capacity) {
 }
 
 bool ClientRegistry::take_warning() {
-  std::uint64_t size = size_;
+  std::uint64_t size = direct_.size;
   std::uint64_t capacity = config_.capacity;
   if (10 * size < 8 * capacity) {
     has_warned_ = false;
@@ -145,8 +165,12 @@ bool ClientRegistry::take_warning() {
 }
 
 Session* ClientRegistry::oldest() {
-  UseList& list = idle_.empty() ? busy_ : idle_;
-  return list.empty() ? nullptr : &list.front();
+  for (UseList* list : {&forwarded_.idle, &direct_.idle, &busy_}) {
+    if (!list->empty()) {
+      return &list->front();
+    }
+  }
+  return nullptr;
 }
 
 }  // namespace benchfs::rpc

@@ -11,6 +11,8 @@
 //   in flight, otherwise it drains: its requests in flight are answered, further ones are not
 //   begun;
 // - else nobody for now: the newcomer waits.
+// Clients that come through a shard of their node (rpc/forwarded_links.h) have places of their own,
+// kForwardedPerPlace times as many: they need no connection. The same rules hold among them.
 // A client has had its turn when it has been registered for `turn`. So when more clients work than
 // there is room for, each gets some work done before it has to leave.
 //
@@ -52,6 +54,7 @@ struct Session {
   std::uint32_t in_flight = 0;      // requests being served; such a client is never evicted
   bool is_draining = false;         // leaves when they are answered; further ones are not begun
   ReplyHistory* history = nullptr;  // of the client; not ours
+  bool is_forwarded = false;        // has a place of that kind
   bool is_remembered = false;       // the history was there before the session
   bool overrun = false;             // left too much unread; the server ends it soon
   boost::intrusive::list_member_hook<> use_hook;          // among the idle or the busy
@@ -95,8 +98,9 @@ class ClientRegistry {
     Session* session = nullptr;
     MonoTime when;
   };
+  static constexpr std::uint32_t kForwardedPerPlace = 16;
   // Tells what must happen before `client_id` can be registered.
-  Room make_room(std::string_view client_id, MonoTime now);
+  Room make_room(std::string_view client_id, MonoTime now, bool is_forwarded = false);
   // Tells which client must leave because the registry is over its capacity; kFree if it is not.
   Room shed();
 
@@ -105,7 +109,8 @@ class ClientRegistry {
                std::uint64_t client_uid,
                link::Link* link,
                const net::SocketAddress& address,
-               MonoTime now);
+               MonoTime now,
+               bool is_forwarded = false);
 
   // The session of a request, made the most recently used; nullptr if unknown.
   Session* get(wire::SessionId id) {
@@ -116,7 +121,8 @@ class ClientRegistry {
     }
     ++stats_.hits;
     if (session->in_flight == 0) {
-      idle_.splice(idle_.end(), idle_, UseList::s_iterator_to(*session));
+      UseList& idle = places_of(*session).idle;
+      idle.splice(idle.end(), idle, UseList::s_iterator_to(*session));
     }
     return session;
   }
@@ -134,12 +140,13 @@ class ClientRegistry {
   void begin_request(Session& session, MonoTime now) {
     session.last_request_at = now;
     if (session.in_flight++ == 0) {
-      busy_.splice(busy_.end(), idle_, UseList::s_iterator_to(session));
+      busy_.splice(busy_.end(), places_of(session).idle, UseList::s_iterator_to(session));
     }
   }
   void end_request(Session& session) {
     if (--session.in_flight == 0) {
-      idle_.splice(idle_.end(), busy_, UseList::s_iterator_to(session));
+      UseList& idle = places_of(session).idle;
+      idle.splice(idle.end(), busy_, UseList::s_iterator_to(session));
     }
   }
 
@@ -155,20 +162,22 @@ class ClientRegistry {
   // True once each time the registry fills up to nine tenths (again: after it was below eight).
   bool take_warning();
 
-  [[nodiscard]] std::uint32_t size() const { return size_; }
+  // Of both kinds.
+  [[nodiscard]] std::uint32_t size() const { return direct_.size + forwarded_.size; }
+  [[nodiscard]] std::uint32_t forwarded() const { return forwarded_.size; }
   [[nodiscard]] std::uint32_t capacity() const { return config_.capacity; }
   [[nodiscard]] const Stats& stats() const { return stats_; }
-  // Idle clients, least recently used first, then the busy ones; the callee must not change the
+  // Idle clients of each kind, least recently used first, then the busy ones; the callee must not change the
   // registry.
   template <typename Visit>
   void for_each(Visit visit) {
-    for (UseList* list : {&idle_, &busy_}) {
+    for (UseList* list : {&direct_.idle, &forwarded_.idle, &busy_}) {
       for (Session& session : *list) {
         visit(session);
       }
     }
   }
-  // The least recently used, or a busy one if all are.
+  // The least recently used, those first that are forwarded, or a busy one if all are.
   [[nodiscard]] Session* oldest();
 
  private:
@@ -190,21 +199,29 @@ class ClientRegistry {
       boost::intrusive::hash<std::hash<std::string_view>>,
       boost::intrusive::equal<std::equal_to<std::string_view>>>;
 
+  struct Places {
+    UseList idle;    // least recently used first
+    AgeList by_age;  // first registered first; draining ones are not in it
+    std::uint32_t size = 0;
+  };
+  [[nodiscard]] Places& places_of(const Session& session) {
+    return session.is_forwarded ? forwarded_ : direct_;
+  }
+  [[nodiscard]] std::uint32_t forwarded_capacity() const;
   [[nodiscard]] Nanos quiet() const { return config_.turn / 5; }
   [[nodiscard]] bool had_its_turn(const Session& session, MonoTime now) const {
     return now - session.connected_at >= config_.turn;
   }
 
   Config config_;
-  std::uint32_t size_ = 0;
   bool has_warned_ = false;
   std::vector<std::unique_ptr<Session>> slots_;
   std::vector<std::uint32_t> free_slots_;
   std::vector<IdSet::bucket_type> buckets_;
   IdSet by_id_;
-  UseList idle_;  // least recently used first
+  Places direct_;
+  Places forwarded_;
   UseList busy_;
-  AgeList by_age_;  // first registered first; draining ones are not in it
   Stats stats_;
 };
 

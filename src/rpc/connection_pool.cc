@@ -106,7 +106,11 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
                                             .base = config_.door_base,
                                             .shape = config_.door_shape,
                                             .wants_slots = config_.wants_slots});
-    dialer = &node_dialer_.emplace(*node_, ucx_, config_.transport == Transport::kNode);
+    dialer = &node_dialer_.emplace(
+        *node_,
+        ucx_,
+        NodeDialer::Ways{.only_node = config_.transport == Transport::kNode,
+                         .forwarded = config_.forwarded});
   }
   for (const cluster::Server& server : list.servers) {
     BENCHFS_TRY(net::SocketAddress address, net::make_address(server.ip, server.port));
@@ -342,6 +346,9 @@ void ConnectionPool::on_connection_lost(Connection& connection) {
   if (notices_ != nullptr) {
     notices_->on_connection_lost(connection.shard());
   }
+  if (forwarded_ != nullptr) {
+    forwarded_->on_far_lost(connection.shard());
+  }
 }
 
 link::Disposition ConnectionPool::on_message(const link::Incoming& message) {
@@ -371,6 +378,10 @@ link::Disposition ConnectionPool::on_message(const link::Incoming& message) {
   if (message.id == static_cast<std::uint16_t>(wire::Opcode::kInvalidate)) {
     on_invalidate(message);
     return link::Disposition::kDone;
+  }
+  if (message.id == wire::reply_am_id(wire::Opcode::kForward) ||
+      message.id == static_cast<std::uint16_t>(wire::Opcode::kForwardNotice)) {
+    return forwarded_ != nullptr ? forwarded_->on_forwarded(message) : link::Disposition::kDone;
   }
   wire::ReplyHeader header;
   if (!reader.read(header)) {

@@ -55,6 +55,15 @@ class NoticeHandler {
   }
 };
 
+// Receives what far shards send to programs of this node.
+class ForwardedHandler {
+ public:
+  virtual ~ForwardedHandler() = default;
+  virtual link::Disposition on_forwarded(const link::Incoming& message) = 0;
+  // The connection to this shard ended, and not because the pool was closed.
+  virtual void on_far_lost(wire::ShardId shard) = 0;
+};
+
 class ConnectionPool final : private link::Handler, private ConnectionObserver {
  public:
   using ListReader = std::function<Result<cluster::ServerList>(std::uint64_t run_id)>;
@@ -73,6 +82,7 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
     Transport transport = Transport::kUcx;
     std::string door_base = {};  // as in door::DoorDirectory
     door::SessionShape door_shape = door::kProgramShape;
+    bool forwarded = false;    // shards of other nodes are reached through those of this one
     bool wants_slots = false;  // to read and fill chunks of its node by itself
   };
   // Reads the server list of a directory.
@@ -90,6 +100,7 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   // The servers in shard order. Call once, before the first call().
   Status set_servers(const cluster::ServerList& list);
   void set_notice_handler(NoticeHandler* handler) { notices_ = handler; }
+  void set_forwarded_handler(ForwardedHandler* handler) { forwarded_ = handler; }
   // What on_invalidate() was asked to forget is forgotten. Does nothing when the session has ended:
   // the server asks again in the next one.
   void acknowledge(const Revocation& revocation);
@@ -108,7 +119,12 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
            connections_[shard.value]->notify(
                Notice::kOpcode, std::as_bytes(std::span(&body, 1)), tail);
   }
-  // Connects and registers if need be; for reading the grant.
+  // Connects and registers if need be, in one attempt. A server that was lost is looked up in the
+  // list first.
+  [[nodiscard]] rt::CoStatus reach(wire::ShardId shard, Deadline deadline) {
+    return reach(at(shard), deadline);
+  }
+  // The same, as a call does it; for reading the grant.
   [[nodiscard]] rt::CoStatus connect(wire::ShardId shard, Deadline deadline);
   // Connects to and registers with one server, whichever answers: `first`, or else the ones after
   // it in turn. Gives up at the deadline, after Config::connect_patience in which none could be
@@ -156,6 +172,7 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   ClientIdentity identity_;
   Config config_;
   NoticeHandler* notices_ = nullptr;
+  ForwardedHandler* forwarded_ = nullptr;
   std::vector<std::unique_ptr<Connection>> connections_;
   rt::CancelSource closing_;
   rt::BlockingPool blocking_;

@@ -1,5 +1,7 @@
 #include "rpc/dialer.h"
 
+#include <optional>
+
 #include "wire/opcode.h"
 
 namespace benchfs::rpc {
@@ -18,7 +20,9 @@ Status UcxDialer::open() {
   for (std::uint16_t id = 101; id <= 100 + wire::kMaxRequestOpcode; ++id) {
     BENCHFS_TRY_VOID(worker->set_handler(id, handler_, false));
   }
-  for (wire::Opcode notice : {wire::Opcode::kConnectionClose, wire::Opcode::kInvalidate}) {
+  for (wire::Opcode notice : {wire::Opcode::kConnectionClose,
+                              wire::Opcode::kInvalidate,
+                              wire::Opcode::kForwardNotice}) {
     BENCHFS_TRY_VOID(worker->set_handler(static_cast<std::uint16_t>(notice), handler_, false));
   }
   worker_ = worker;
@@ -35,8 +39,17 @@ Result<link::Link*> UcxDialer::connect(wire::ShardId /*shard*/,
 Result<link::Link*> NodeDialer::connect(wire::ShardId shard,
                                         const net::SocketAddress& address,
                                         link::Owner& owner) {
-  if (only_ || (!links_.take_failure(shard.value) && links_.has_door(shard.value))) {
-    return links_.connect(shard.value, owner, only_);
+  bool may_enter = !links_.take_failure(shard.value) || ways_.only_node;
+  if (may_enter && links_.has_door(shard.value)) {
+    return links_.connect(shard.value, owner, ways_.only_node);
+  }
+  if (may_enter && ways_.forwarded) {
+    if (std::optional<std::uint32_t> near = links_.nearest(shard.value)) {
+      return links_.connect_through(*near, shard.value, owner, ways_.only_node);
+    }
+  }
+  if (ways_.only_node) {  // it has no door
+    return links_.connect(shard.value, owner, true);
   }
   return other_.connect(shard, address, owner);
 }

@@ -43,14 +43,18 @@ class UcxDialer final : public Dialer {
   net::Worker* worker_ = nullptr;
 };
 
-// Through the door of the shard when it has one on this node; else as `other` does. After an
-// attempt that did not get in, the next one goes the other way: the door may be that of another
-// node, on a file system that both use, or not ours to enter.
+// Through the door of the shard when it has one on this node; through a shard of this node that
+// forwards, if there is one; else as `other` does. After an attempt that did not get through, the
+// next one goes the other way: the door may be that of another node, on a file system that both
+// use, or not ours to enter.
 class NodeDialer final : public Dialer {
  public:
-  // `only`: never the other way.
-  NodeDialer(door::ClientLinks& links, Dialer& other, bool only)
-      : links_(links), other_(other), only_(only) {}
+  struct Ways {
+    bool only_node = false;  // never the other way
+    bool forwarded = false;  // shards of other nodes through those of this one
+  };
+  NodeDialer(door::ClientLinks& links, Dialer& other, Ways ways)
+      : links_(links), other_(other), ways_(ways) {}
   Result<link::Link*> connect(wire::ShardId shard,
                               const net::SocketAddress& address,
                               link::Owner& owner) override;
@@ -58,7 +62,7 @@ class NodeDialer final : public Dialer {
  private:
   door::ClientLinks& links_;
   Dialer& other_;
-  bool only_;
+  Ways ways_;
 };
 
 }  // namespace benchfs::rpc

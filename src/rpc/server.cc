@@ -35,7 +35,10 @@ Server::Server(net::Worker& worker, Service& service, const Config& config)
       node_links_(
           worker.reactor(), *this, *this, [this](link::Link& link, const door::PeerIdentity&) {
             return admission_.accept(link);
-          }) {}
+          }),
+      forwarded_links_(worker.reactor(), *this, *this, [this](link::Link& link) {
+        return admission_.accept(link);
+      }) {}
 
 Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
                                                Service& service,
@@ -44,7 +47,8 @@ Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
       new Server(worker, service, config));  // lint: allow new private constructor
   for (std::uint16_t id = 1; id <= wire::kMaxRequestOpcode; ++id) {
     auto opcode = static_cast<wire::Opcode>(id);
-    if (opcode == wire::Opcode::kConnectionClose || opcode == wire::Opcode::kInvalidate) {
+    if (opcode == wire::Opcode::kConnectionClose || opcode == wire::Opcode::kInvalidate ||
+        opcode == wire::Opcode::kForwardNotice) {
       continue;  // these travel the other way
     }
     BENCHFS_TRY_VOID(worker.set_handler(id, *server, true));
@@ -55,8 +59,14 @@ Result<std::unique_ptr<Server>> Server::create(net::Worker& worker,
 Server::~Server() {
   BENCHFS_CHECK(stats_.in_flight == 0);
   worker_.remove_handler(*this);
+  admission_.clear();
   for (Waiting& waiting : waiting_) {
     waiting.registration.link->close();
+  }
+  for (auto& [link, session] : sessions_) {  // before those that they live in
+    if (link->way() == link::Way::kForwarded) {
+      link->close();
+    }
   }
   for (auto& [link, session] : sessions_) {
     link->close();
@@ -78,7 +88,8 @@ void Server::set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint6
 }
 
 void Server::on_link_failed(link::Link& link, const link::Outcome& why) {
-  if (admission_.drop(link)) {
+  if (admission_.drop(link) ||
+      (forwarder_ != nullptr && forwarder_->drop(link, why.is_death))) {
     return;
   }
   auto waiting = std::ranges::find(
@@ -163,6 +174,9 @@ rt::CoStatus Server::shutdown(Deadline deadline) {
   }
   worker_.stop_listening();
   co_await requests_end(deadline);
+  if (forwarder_ != nullptr) {
+    forwarder_->close();
+  }
   background_.close();
   co_await background_.join();
   while (Session* session = registry_.oldest()) {

@@ -21,6 +21,8 @@
 #include "net/worker.h"
 #include "rpc/admission.h"
 #include "rpc/client_registry.h"
+#include "rpc/forwarded_links.h"
+#include "rpc/forwarder.h"
 #include "rpc/request.h"
 #include "rt/scope.h"
 #include "rt/timer.h"
@@ -100,6 +102,9 @@ class Server final : private link::Handler, private link::Owner {
   Result<net::SocketAddress> listen(const net::SocketAddress& address);
   // The links of programs on this node: give them to the shard's door. The server outlives them.
   [[nodiscard]] door::ServerLinks& node_links() { return node_links_; }
+  // What programs of this node send to others goes there; without one, nothing is forwarded. It is
+  // borrowed, and closed by shutdown().
+  void set_forwarder(Forwarder& forwarder) { forwarder_ = &forwarder; }
   // Registrations are refused with kNotReady until the shard knows its place.
   void set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint64_t run_id);
   [[nodiscard]] bool is_ready() const { return admission_.is_open(); }
@@ -134,7 +139,7 @@ class Server final : private link::Handler, private link::Owner {
   [[nodiscard]] std::size_t endpoint_count() const { return worker_.endpoint_count(); }
   // Links of all kinds that are not closed yet.
   [[nodiscard]] std::size_t link_count() const {
-    return worker_.endpoint_count() + node_links_.size();
+    return worker_.endpoint_count() + node_links_.size() + forwarded_links_.size();
   }
 
   struct Stats {
@@ -155,6 +160,8 @@ class Server final : private link::Handler, private link::Owner {
   }
 
   [[nodiscard]] const Stats& stats() const { return stats_; }
+  // Null: nothing is forwarded.
+  [[nodiscard]] const Forwarder* forwarder() const { return forwarder_; }
   [[nodiscard]] const RequestStats& request_stats() const { return request_stats_; }
   // The requests whose handler has not ended, in no order: visit(const Request&).
   template <typename Visit>
@@ -178,6 +185,8 @@ class Server final : private link::Handler, private link::Owner {
   void on_link_failed(link::Link& link, const link::Outcome& why) override;
 
   link::Disposition on_request(wire::Opcode opcode, const link::Incoming& message);
+  link::Disposition on_forward(const link::Incoming& message);
+  void on_program_forward(const link::Incoming& message);
   void on_register(const link::Incoming& message);
   void on_goodbye(const link::Incoming& message);
   void on_invalidate_ack(const link::Incoming& message);
@@ -244,6 +253,8 @@ class Server final : private link::Handler, private link::Owner {
   Stats stats_;
   RequestStats request_stats_;
   door::ServerLinks node_links_;
+  ForwardedLinks forwarded_links_;
+  Forwarder* forwarder_ = nullptr;
   ReplyWay replies_{registry_, config_.eager_reply_bytes, stats_.replies_dropped};
 };
 

@@ -35,6 +35,8 @@ link::Disposition Server::on_message(const link::Incoming& message) {
     on_invalidate_ack(message);
   } else if (wire::is_notice(opcode)) {
     on_notice(opcode, message);
+  } else if (opcode == wire::Opcode::kForward) {
+    return on_forward(message);
   } else {
     return on_request(opcode, message);
   }
@@ -78,6 +80,42 @@ void Server::on_notice(wire::Opcode opcode, const link::Incoming& message) {
   }
   ++stats_.notices;
   ++request_stats_.operation(opcode).requests;
+}
+
+// From a shard that forwards for a program of its node, or from a program of this node.
+link::Disposition Server::on_forward(const link::Incoming& message) {
+  wire::ForwardHeader outer;
+  bool is_read = wire::Reader(message.header).read(outer);
+  bool is_inside = message.sender != nullptr && message.sender->way() == link::Way::kForwarded;
+  Session* carrier = is_read && !is_inside && outer.session_id != 0
+                         ? registry_.get(wire::SessionId{outer.session_id})
+                         : nullptr;
+  if (carrier != nullptr) {
+    return forwarded_links_.on_message(*carrier->link, outer, message);
+  }
+  bool is_program = message.sender != nullptr && message.sender->way() == link::Way::kDoor;
+  if (is_program && (!is_read || outer.session_id == 0)) {
+    on_program_forward(message);
+  } else {
+    ++stats_.unattributed;
+    admission_.drop_sender(message);
+  }
+  return link::Disposition::kDone;
+}
+
+void Server::on_program_forward(const link::Incoming& message) {
+  link::Link& program = *message.sender;
+  if (auto session = sessions_.find(&program); session != sessions_.end()) {
+    ++stats_.malformed;
+    end_session(*registry_.peek(session->second), wire::CloseReason::kError, Departure::kLost);
+    return;
+  }
+  bool is_first = admission_.release(program);
+  if (forwarder_ == nullptr || !forwarder_->on_message(message)) {
+    if (is_first) {
+      program.close();
+    }
+  }
 }
 
 link::Disposition Server::on_request(wire::Opcode opcode, const link::Incoming& message) {

@@ -60,7 +60,8 @@ bool Server::make_room_for(const Registration& registration, MonoTime now) {
   using Kind = ClientRegistry::Room::Kind;
   Deadline again = waiting_.front().deadline;
   for (;;) {
-    ClientRegistry::Room room = registry_.make_room(registration.client_id, now);
+    ClientRegistry::Room room = registry_.make_room(
+        registration.client_id, now, registration.link->way() == link::Way::kForwarded);
     if (room.kind == Kind::kFree) {
       return true;
     }
@@ -87,7 +88,8 @@ void Server::add_session(const Registration& registration, MonoTime now) {
                                    registration.header.client_uid,
                                    registration.link,
                                    registration.address,
-                                   now);
+                                   now,
+                                   registration.link->way() == link::Way::kForwarded);
   ReplyHistories::Joined joined = histories_.join(session.client_uid, now);
   session.history = joined.history;
   session.is_remembered = joined.is_known;
@@ -155,6 +157,7 @@ void Server::end_session(Session& session, wire::CloseReason reason, Departure d
   if (!waiting_.empty()) {
     worker_.reactor().arm(admission_timer_, mono_now());
   }
+  forwarded_links_.on_carrier_end(*link);
   link->close(reason == wire::CloseReason::kError ? Nanos::zero() : kCloseFlush);
   histories_.leave(uid, departure == Departure::kGoodbye, mono_now());
   service_.on_client_gone(uid, departure);

@@ -26,7 +26,8 @@ std::int64_t milliseconds(Nanos time) {
 void write_registry(JsonWriter& json, const ClientRegistry& registry) {
   const ClientRegistry::Stats& stats = registry.stats();
   json.begin_object("registry");
-  json.field("clients", registry.size());
+  json.field("clients", registry.size() - registry.forwarded());
+  json.field("forwarded", registry.forwarded());
   json.field("capacity", registry.capacity());
   json.field("hits", stats.hits);
   json.field("misses", stats.misses);
@@ -77,6 +78,20 @@ void write_admission(JsonWriter& json, const Admission& admission) {
   json.field("malformed", admission.stats().malformed);
   json.field("challenged", admission.stats().challenged);
   json.field("wrong_proofs", admission.stats().wrong_proofs);
+  json.end_object();
+}
+
+void write_forwarding(JsonWriter& json, const Forwarder& forwarder) {
+  const Forwarder::Stats& stats = forwarder.stats();
+  json.begin_object("forwarding");
+  json.field("programs", forwarder.programs());
+  json.field("channels", forwarder.channels());
+  json.field("calls", stats.calls);
+  json.field("notices", stats.notices);
+  json.field("bytes_in", stats.bytes_in);
+  json.field("bytes_out", stats.bytes_out);
+  json.field("late", stats.late);
+  json.field("ended", stats.ended);
   json.end_object();
 }
 
@@ -137,6 +152,9 @@ void write_counters(JsonWriter& json, Server& server) {
   write_registry(json, server.registry());
   write_admission(json, server.admission());
   write_rpc(json, server);
+  if (server.forwarder() != nullptr) {
+    write_forwarding(json, *server.forwarder());
+  }
   json.begin_array("operations");
   server.request_stats().for_each([&](wire::Opcode opcode, const OperationStats& stats) {
     write_operation(json, opcode, stats);

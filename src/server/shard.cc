@@ -82,6 +82,7 @@ struct Shard::Parts {
   std::unique_ptr<chunk::ChunkStore> chunks;
   std::unique_ptr<meta::MetaStore> metadata;
   std::unique_ptr<rpc::ConnectionPool> pool;
+  std::optional<rpc::Forwarder> forwarder;  // for the programs of this node
   Peers peers;
   OlderFiles older{peers};
   std::optional<Files> files;
@@ -227,6 +228,7 @@ Status Shard::Parts::open_network() {
                                       .background = background});
   BENCHFS_TRY(server, rpc::Server::create(*worker, *service, config.rpc));
   service->set_server(*server);
+  server->set_forwarder(forwarder.emplace(*reactor, *pool));
   BENCHFS_TRY(address, server->listen(wanted));
   return {};
 }
@@ -484,6 +486,9 @@ rt::Task<void> Shard::Parts::wind_down() {
   }
   if (pool != nullptr) {
     pool->close();
+  }
+  if (forwarder) {
+    co_await forwarder->join();
   }
   scope.close();
   co_await scope.join();

@@ -201,6 +201,8 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
     case wire::Opcode::kGoodbye:
     case wire::Opcode::kCloseNotice:
     case wire::Opcode::kOpensNotice:
+    case wire::Opcode::kForward:
+    case wire::Opcode::kForwardNotice:
       break;
   }
   return refuse(request);

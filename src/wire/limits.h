@@ -17,6 +17,9 @@ inline constexpr int kMaxSymlinkDepth = 40;
 // The header part of a message: our header, the operation's fixed part and at most two names.
 // UCX 1.13 allows about 8100 bytes and aborts above, so ours is far below.
 inline constexpr std::size_t kMaxHeaderBytes = 1024;
+// The same for a message inside another one (wire/forward.h).
+inline constexpr std::size_t kForwardHeaderBytes = 32;
+inline constexpr std::size_t kMaxForwardedBytes = kMaxHeaderBytes + kForwardHeaderBytes;
 
 // Longest client id (the text a client registers with).
 inline constexpr std::size_t kMaxClientIdBytes = 255;

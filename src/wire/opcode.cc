@@ -116,6 +116,10 @@ std::string_view to_string(Opcode opcode) {
       return "close notice";
     case Opcode::kOpensNotice:
       return "opens notice";
+    case Opcode::kForward:
+      return "forward";
+    case Opcode::kForwardNotice:
+      return "forward notice";
   }
   return "unknown";
 }

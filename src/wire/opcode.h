@@ -76,6 +76,9 @@ enum class Opcode : std::uint16_t {
   kGoodbye = 55,          // client to server: closing on purpose
   kCloseNotice = 56,      // client to server: a file was closed
   kOpensNotice = 57,      // client to server: which files are open
+  // A message inside (wire/forward.h), to a shard of another node and back.
+  kForward = 71,
+  kForwardNotice = 72,  // server to client: not an answer
 };
 
 inline constexpr std::uint16_t kMaxRequestOpcode = 99;
@@ -158,6 +161,8 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kGoodbye:
     case Opcode::kCloseNotice:
     case Opcode::kOpensNotice:
+    case Opcode::kForward:
+    case Opcode::kForwardNotice:
       return false;
   }
   return false;

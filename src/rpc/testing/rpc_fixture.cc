@@ -28,11 +28,37 @@ rt::WaitQueue::Awaiter pause(std::uint64_t milliseconds) {
   return rt::sleep_for(std::chrono::milliseconds(milliseconds));  // lint: allow sleep (see above)
 }
 
+cluster::ServerList list_of(const std::vector<net::SocketAddress>& servers, std::uint64_t run_id) {
+  cluster::ServerList list;
+  list.run_id = run_id;
+  for (const net::SocketAddress& address : servers) {
+    std::string node = "node_" + std::to_string(list.servers.size());
+    list.servers.push_back({node, address.ip(), address.port()});
+  }
+  return list;
+}
+
+// Of a shard that forwards.
+std::unique_ptr<ConnectionPool> pool_to(net::Worker& worker, const ServerThread::Options& options) {
+  ClientIdentity identity{.id = "shard:near", .uid = random_id()};
+  if (options.secret) {
+    identity.secret = *options.secret;
+  }
+  auto pool = ConnectionPool::create(worker, std::move(identity), {}).value();
+  BENCHFS_CHECK(
+      pool->set_servers(list_of(options.forwards_to, options.config.run_id)).has_value());
+  return pool;
+}
+
 }  // namespace
 
 bool is_through_door() {
   const char* transport = std::getenv("BENCHFS_TRANSPORT");
   return transport != nullptr && std::string_view(transport) == "auto";
+}
+
+bool is_forwarded() {
+  return std::getenv("BENCHFS_TEST_FORWARDED") != nullptr;
 }
 
 std::string door_base() {
@@ -144,6 +170,49 @@ rt::Task<void> EchoService::ping(Request& request) {
   co_await request.reply(reply, std::span(data).first(body.reply_bytes));
 }
 
+// --- NearShard -----------------------------------------------------------------------------------
+
+NearShard::NearShard(std::vector<net::SocketAddress> servers,
+                     std::uint64_t run_id,
+                     std::optional<cluster::Secret> secret) {
+  options_.config.run_id = run_id;
+  options_.forwards_to = std::move(servers);
+  options_.secret = std::move(secret);
+  options_.door_base = "/tmp/benchfs-near-XXXXXX";
+  BENCHFS_CHECK(::mkdtemp(options_.door_base.data()) != nullptr);
+  options_.door_shard = kShard;
+  thread_ = std::make_unique<ServerThread>(options_);
+}
+
+NearShard::~NearShard() {
+  thread_->stop();
+  std::error_code ignored;
+  std::filesystem::remove_all(options_.door_base, ignored);
+}
+
+void NearShard::use_in(ConnectionPool::Config& config) const {
+  config.transport = Transport::kNode;
+  config.forwarded = true;
+  config.door_base = options_.door_base;
+}
+
+Forwarder::Stats NearShard::stats() {
+  Forwarder::Stats stats;
+  thread_->run([&](Server& server, net::Worker&) { stats = server.forwarder()->stats(); });
+  return stats;
+}
+
+std::size_t NearShard::channels() {
+  std::size_t channels = 0;
+  thread_->run([&](Server& server, net::Worker&) { channels = server.forwarder()->channels(); });
+  return channels;
+}
+
+void NearShard::restart() {
+  thread_->stop();
+  thread_ = std::make_unique<ServerThread>(options_);
+}
+
 // --- ServerThread --------------------------------------------------------------------------------
 
 ServerThread::ServerThread(Options options) : options_(std::move(options)) {
@@ -171,14 +240,23 @@ void ServerThread::main() {
     worker_ = worker.get();
     server_ = server.get();
   }
+  std::unique_ptr<ConnectionPool> far;
+  std::optional<Forwarder> forwarder;
+  if (!options_.forwards_to.empty()) {
+    far = pool_to(*worker, options_);
+    server->set_forwarder(forwarder.emplace(*reactor, *far));
+  }
   rt::BlockingPool pool(*reactor);
   std::unique_ptr<door::Door> door;
-  if (is_through_door()) {
+  if (is_through_door() || far != nullptr) {
     rt::Reactor::Binding binding(*reactor);
     door = door::Door::open(*reactor,
                             pool,
                             server->node_links(),
-                            {.run_id = options_.config.run_id, .base = door_base()})
+                            {.run_id = options_.config.run_id,
+                             .shard = options_.door_shard,
+                             .base = options_.door_base.empty() ? door_base()
+                                                                : options_.door_base})
                .value();
   }
   {
@@ -194,6 +272,10 @@ void ServerThread::main() {
   } while (!shutdowns_.back() && !patience.passed());
   if (door != nullptr) {
     reactor->block_on(door->close());
+  }
+  if (far != nullptr) {
+    far->close();
+    reactor->block_on(forwarder->join());
   }
   BENCHFS_CHECK(worker->drain(Deadline::after(kPatience)));
   std::unique_lock lock(mutex_);
@@ -298,20 +380,18 @@ Client::Client(std::string id,
           net::Worker::create(*context_, *reactor_, net::Worker::Threads::kSerialized).value()) {
   ClientIdentity identity{.id = std::move(id), .uid = random_id(), .run_id = run_id};
   if (secret) {
-    identity.secret = *std::move(secret);
+    identity.secret = *secret;
   }
   if (is_through_door()) {
     config.transport = Transport::kNode;
     config.door_base = door_base();
   }
-  pool_ = ConnectionPool::create(*worker_, std::move(identity), std::move(config)).value();
-  cluster::ServerList list;
-  list.run_id = run_id;
-  for (const net::SocketAddress& address : servers) {
-    std::string node = "node_" + std::to_string(list.servers.size());
-    list.servers.push_back({node, address.ip(), address.port()});
+  if (is_forwarded()) {
+    near_ = std::make_unique<NearShard>(servers, run_id, secret);
+    near_->use_in(config);
   }
-  BENCHFS_CHECK(pool_->set_servers(list).has_value());
+  pool_ = ConnectionPool::create(*worker_, std::move(identity), std::move(config)).value();
+  BENCHFS_CHECK(pool_->set_servers(list_of(servers, run_id)).has_value());
 }
 
 Client::~Client() {

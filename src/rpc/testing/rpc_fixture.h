@@ -67,6 +67,12 @@ class ServerThread {
     Nanos shutdown_patience = std::chrono::seconds(2);
     std::uint16_t port = 0;
     Service* service = nullptr;    // instead of the EchoService
+    // A shard that forwards to these, the first of which is shard 0, for the programs that come to
+    // its door.
+    std::vector<net::SocketAddress> forwards_to = {};
+    std::optional<cluster::Secret> secret = std::nullopt;  // known to it
+    std::string door_base = {};                            // of its door; empty: as door_base()
+    std::uint32_t door_shard = 0;
     std::function<void()> at_end;  // on the server's thread, before its worker is destroyed
   };
   ServerThread() : ServerThread(Options()) {}
@@ -111,6 +117,31 @@ class ServerThread {
   bool frozen_ = false;
   bool released_ = false;  // nobody uses the reactor any more
   std::thread thread_;
+};
+
+// A shard that forwards, with a door directory of its own. It is none of the servers that it
+// forwards to.
+class NearShard {
+ public:
+  static constexpr std::uint32_t kShard = 4000;
+  explicit NearShard(std::vector<net::SocketAddress> servers,
+                     std::uint64_t run_id = kTestRun,
+                     std::optional<cluster::Secret> secret = std::nullopt);
+  NearShard(const NearShard&) = delete;
+  NearShard& operator=(const NearShard&) = delete;
+  ~NearShard();
+
+  // For a pool that reaches the servers through this shard, and in no other way.
+  void use_in(ConnectionPool::Config& config) const;
+  [[nodiscard]] ServerThread& thread() { return *thread_; }
+  Forwarder::Stats stats();
+  [[nodiscard]] std::size_t channels();
+  // Ends, and starts again.
+  void restart();
+
+ private:
+  ServerThread::Options options_;
+  std::unique_ptr<ServerThread> thread_;
 };
 
 // A client: one pool on a reactor that the calling thread drives inside the calls.
@@ -159,6 +190,7 @@ class Client {
   [[nodiscard]] net::Context& context() { return *context_; }
 
  private:
+  std::unique_ptr<NearShard> near_;  // that its calls go through, if they do
   std::unique_ptr<net::Context> context_;
   std::unique_ptr<rt::Reactor> reactor_;
   std::unique_ptr<net::Worker> worker_;
@@ -166,6 +198,8 @@ class Client {
   rt::Scope scope_;
 };
 
+// Whether clients of this run reach their servers through a NearShard each (test_env.sh).
+bool is_forwarded();
 // Whether servers and clients of this run meet at the node door (test_env.sh), and where that is.
 bool is_through_door();
 std::string door_base();

@@ -1,0 +1,217 @@
+// Tests what programs send through a shard of their node to shards of others.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "rpc/testing/rpc_fixture.h"
+#include "rpc/testing/server_test_peer.h"
+
+namespace benchfs::rpc {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::Client;
+using testing::fill_pattern;
+using testing::has_pattern;
+using testing::NearShard;
+using testing::ServerThread;
+
+constexpr wire::ShardId kFirst{0};
+constexpr wire::ShardId kSecond{1};
+
+ConnectionPool::Config through(const NearShard& near) {
+  ConnectionPool::Config config;
+  near.use_in(config);
+  return config;
+}
+
+TEST(Forwarded, CallsAndDataReachTheFarShard) {
+  ServerThread far;
+  NearShard near({far.address()});
+  Client client("client_1", {far.address()}, through(near));
+  ASSERT_TRUE(client.ping());
+  for (std::size_t bytes : {1UL, 100UL, 1000UL, 20'000UL, 300'000UL, 1UL << 20}) {
+    std::vector<std::byte> data(bytes);
+    std::vector<std::byte> into(bytes);
+    fill_pattern(data, bytes);
+    Result<Reply> reply = client.echo(data, into);
+    ASSERT_TRUE(reply) << bytes << ": " << reply.error().message();
+    EXPECT_TRUE(has_pattern(into, bytes)) << bytes;
+  }
+  EXPECT_EQ(client.worker().endpoint_count(), 0U) << "the program has no connection of its own";
+  Forwarder::Stats stats = near.stats();
+  EXPECT_GE(stats.bytes_in, 1U << 20);
+  EXPECT_GE(stats.bytes_out, 1U << 20);
+}
+
+TEST(Forwarded, TheClientIsTheSameAtTheFarShardAsAnyOther) {
+  ServerThread far;
+  NearShard near({far.address()});
+  Client client("client_1", {far.address()}, through(near));
+  ASSERT_TRUE(client.ping());
+  far.run([](Server& server, net::Worker&) {
+    Session* session = server.registry().find("client_1");
+    ASSERT_NE(session, nullptr);
+    EXPECT_TRUE(session->is_forwarded);
+    EXPECT_EQ(session->requests, 1U);
+    EXPECT_EQ(server.registry().forwarded(), 1U);
+    EXPECT_EQ(server.registry().size(), 2U) << "with the shard between";
+  });
+}
+
+TEST(Forwarded, ManyProgramsUseOneConnection) {
+  ServerThread::Options options;
+  options.config.max_clients = 1;
+  ServerThread far(options);
+  NearShard near({far.address()});
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(
+        std::make_unique<Client>("client_" + std::to_string(i), std::vector{far.address()}, through(near)));
+    ASSERT_TRUE(clients.back()->ping());
+  }
+  for (auto& client : clients) {
+    EXPECT_EQ(client->connection().stats().evictions, 0U);
+    EXPECT_TRUE(client->ping());
+  }
+  far.run([](Server& server, net::Worker&) {
+    EXPECT_EQ(server.registry().capacity(), 1U);
+    EXPECT_GE(server.registry().forwarded(), 16U);
+    EXPECT_EQ(server.endpoint_count(), 1U);
+  });
+}
+
+TEST(Forwarded, AProgramThatClosesLeavesNothing) {
+  ServerThread far;
+  NearShard near({far.address()});
+  {
+    Client client("client_1", {far.address()}, through(near));
+    ASSERT_TRUE(client.ping());
+    EXPECT_EQ(near.channels(), 1U);
+  }
+  EXPECT_TRUE(far.eventually(
+      [](Server& server, net::Worker&) { return server.registry().forwarded() == 0; }));
+  EXPECT_EQ(far.service().goodbyes, 1U);
+  EXPECT_TRUE(near.thread().eventually([](Server& server, net::Worker&) {
+    return server.forwarder()->channels() == 0 && server.forwarder()->programs() == 0;
+  }));
+}
+
+TEST(Forwarded, ACallThatBreaksWithTheShardBetweenIsNotExecutedTwice) {
+  ServerThread far;
+  NearShard near({far.address()});
+  Client client("client_1", {far.address()}, through(near));
+  ASSERT_TRUE(client.ping());
+  wire::MkdirRequest request{.parent = 300};
+  Client::Pending call = client.start(make_call(request));
+  ASSERT_TRUE(client.eventually([&] { return far.service().mkdirs == 1; }));
+  near.restart();
+  ASSERT_TRUE(client.eventually([&] { return call->has_value(); }));
+  EXPECT_TRUE((*call)->has_value()) << (*call)->error().message();
+  EXPECT_EQ(far.service().mkdirs, 1U);
+}
+
+TEST(Forwarded, AFarShardThatRestartsIsReachedAgain) {
+  auto far = std::make_unique<ServerThread>();
+  ServerThread::Options options;
+  options.port = far->address().port();
+  NearShard near({far->address()});
+  Client client("client_1", {far->address()}, through(near));
+  ASSERT_TRUE(client.ping());
+  far->stop();
+  far = std::make_unique<ServerThread>(options);
+  EXPECT_TRUE(client.ping());
+  EXPECT_GE(near.stats().ended, 1U);
+}
+
+TEST(Forwarded, OneThatStandsStillDoesNotDelayTheOthers) {
+  ServerThread frozen;
+  ServerThread other;
+  NearShard near({frozen.address(), other.address()});
+  Client client("client_1", {frozen.address(), other.address()}, through(near));
+  wire::PingRequest ping;
+  ASSERT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kFirst));
+  ASSERT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kSecond));
+  frozen.freeze();
+  std::vector<Client::Pending> calls;
+  for (int i = 0; i < 60; ++i) {
+    calls.push_back(client.start(make_call(ping), Deadline::after(seconds(10)), kFirst));
+  }
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kSecond));
+  }
+  for (const Client::Pending& call : calls) {
+    EXPECT_FALSE(call->has_value()) << "while the other was asked";
+  }
+  frozen.thaw();
+  for (const Client::Pending& call : calls) {
+    ASSERT_TRUE(client.eventually([&] { return call->has_value(); }));
+    EXPECT_TRUE((*call)->has_value());
+  }
+}
+
+TEST(Forwarded, ADeadlineGivesTheLaneBack) {
+  ServerThread frozen;
+  ServerThread other;
+  NearShard near({frozen.address(), other.address()});
+  ConnectionPool::Config config = through(near);
+  config.silence_limit = std::chrono::hours(1);
+  Client client("client_1", {frozen.address(), other.address()}, config);
+  wire::PingRequest ping;
+  ASSERT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kFirst));
+  frozen.freeze();
+  for (int i = 0; i < 3 * static_cast<int>(door::kForwardShape.lanes); ++i) {
+    EXPECT_FALSE(client.call(make_call(ping), Deadline::after(milliseconds(5)), kFirst));
+  }
+  EXPECT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kSecond));
+  frozen.thaw();
+  EXPECT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kFirst));
+}
+
+TEST(Forwarded, NoticesOfTheFarShardArrive) {
+  ServerThread::Options options;
+  options.config.max_clients = 4;
+  ServerThread far(options);
+  NearShard near({far.address()});
+  Client client("client_1", {far.address()}, through(near));
+  ASSERT_TRUE(client.ping());
+  far.run([](Server& server, net::Worker&) {
+    wire::InvalidateHeader header{.sequence = 7, .session_id = server.registry().find("client_1")->id.value};
+    server.notify(wire::SessionId{header.session_id},
+                  wire::Opcode::kInvalidate,
+                  std::as_bytes(std::span(&header, 1)));
+  });
+  EXPECT_TRUE(client.eventually([&] { return far.service().last_ack == 7; }));
+}
+
+// Who has no other way says so in time; who has takes it.
+TEST(Forwarded, WithoutTheShardBetweenTheProgramGoesOverTheNetworkIfItMay) {
+  ServerThread far;
+  NearShard near({far.address()});
+  ConnectionPool::Config config = through(near);
+  config.transport = Transport::kAuto;
+  Client client("client_1", {far.address()}, config);
+  ASSERT_TRUE(client.ping());
+  EXPECT_EQ(client.worker().endpoint_count(), 0U);
+  near.thread().stop();
+  EXPECT_TRUE(client.ping());
+  EXPECT_EQ(client.worker().endpoint_count(), 1U);
+}
+
+TEST(Forwarded, AShardBetweenThatStandsStillIsGoneRoundIfPossible) {
+  ServerThread far;
+  NearShard near({far.address()});
+  ConnectionPool::Config config = through(near);
+  config.transport = Transport::kAuto;
+  config.silence_limit = milliseconds(200);
+  Client client("client_1", {far.address()}, config);
+  ASSERT_TRUE(client.ping());
+  near.thread().freeze();
+  EXPECT_TRUE(client.ping());
+  EXPECT_EQ(client.worker().endpoint_count(), 1U);
+  near.thread().thaw();
+}
+
+}  // namespace
+}  // namespace benchfs::rpc
