@@ -40,7 +40,8 @@ cluster::ServerList list_of(const std::vector<net::SocketAddress>& servers, std:
 
 // Of a shard that forwards.
 std::unique_ptr<ConnectionPool> pool_to(net::Worker& worker, const ServerThread::Options& options) {
-  ClientIdentity identity{.id = "shard:near", .uid = random_id()};
+  std::uint64_t uid = random_id();
+  ClientIdentity identity{.id = "shard:near_" + std::to_string(uid), .uid = uid};
   if (options.secret) {
     identity.secret = *options.secret;
   }
