@@ -35,17 +35,17 @@ add_custom_target(thread_tests)
 # Test programs list their cases when they are built, in ./run test beside the tests of another preset: it may take long.
 set(BENCHFS_DISCOVERY_TIMEOUT 600)
 
-# benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|long] [TRANSPORTS shm tcp node] [SINGLE_THREADED])
+# benchfs_test(LAYER a_test.cc … [USES more layers] [LABELS unit|cluster|system|long] [TRANSPORTS shm tcp node forwarded] [SINGLE_THREADED])
 #
 # One test program a layer; every case becomes a ctest test. TRANSPORTS registers the program once for
-# each: shm (UCX over shared memory and tcp), tcp (UCX over tcp), node (through the node door). NODE is a
-# filter of GoogleTest's for the cases that run through the node door. SINGLE_THREADED: nothing for the
+# each: shm (UCX over shared memory and tcp), tcp (UCX over tcp), node (through the node door), forwarded
+# (through the door of a shard that forwards). NODE and FORWARDED are filters of GoogleTest's for the cases of the two. SINGLE_THREADED: nothing for the
 # thread sanitizer.
 function(benchfs_test layer)
   if(NOT BENCHFS_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "SINGLE_THREADED" "NAME;TIMEOUT;NODE" "USES;LABELS;LIBS;TRANSPORTS" ${ARGN})
+  cmake_parse_arguments(ARG "SINGLE_THREADED" "NAME;TIMEOUT;NODE;FORWARDED" "USES;LABELS;LIBS;TRANSPORTS" ${ARGN})
   set(name ${layer}_test)
   if(ARG_NAME)
     set(name ${ARG_NAME})
@@ -83,6 +83,8 @@ function(benchfs_test layer)
       set(filter "*")
       if(transport STREQUAL node AND ARG_NODE)
         set(filter "${ARG_NODE}")
+      elseif(transport STREQUAL forwarded)
+        set(filter "${ARG_FORWARDED}")
       endif()
       gtest_discover_tests(${name} TEST_PREFIX "${transport}." EXTRA_ARGS "--transport=${transport}"
         TEST_FILTER "${filter}" TEST_LIST ${name}_${transport} DISCOVERY_TIMEOUT ${BENCHFS_DISCOVERY_TIMEOUT}

@@ -75,12 +75,9 @@ void ClientLink::attach() {
   if (!directory) {
     return fail_to_attach(directory.error());
   }
-  Result<Attachment> begun = Attachment::begin(*directory,
-                                               {links_.config_.run_id,
-                                                shard_,
-                                                links_.config_.base,
-                                                shape_,
-                                                links_.config_.wants_slots});
+  Result<Attachment> begun = Attachment::begin(
+      *directory,
+      {links_.config_.run_id, shard_, links_.config_.base, shape_, links_.config_.wants_slots});
   if (begun) {
     attachment_.emplace(*std::move(begun));
     reactor_.add_poller(*this);
@@ -667,8 +664,8 @@ ClientLink& ClientLinks::add_link(std::uint32_t shard,
                                   link::Owner& owner,
                                   bool is_only_way,
                                   const SessionShape& shape) {
-  ClientLink& link = *links_.emplace_back(
-      std::make_unique<ClientLink>(*this, shard, owner, is_only_way, shape));
+  ClientLink& link =
+      *links_.emplace_back(std::make_unique<ClientLink>(*this, shard, owner, is_only_way, shape));
   link.attach_by_ = Deadline::after(config_.attach_patience);
   link.attach();
   return link;

@@ -187,8 +187,8 @@ class ClientLinks final : private rt::Timer, private link::Keeper, private link:
   [[nodiscard]] std::size_t size() const { return links_.size() + channels_.size(); }
   // Whether a shard of this run has its door here.
   [[nodiscard]] bool has_door(std::uint32_t shard) const;
-  // The shard of this node through which `shard` is reached: the shards share the others among them.
-  // After a failure it is another one.
+  // The shard of this node through which `shard` is reached: the shards share the others among
+  // them. After a failure it is another one.
   [[nodiscard]] std::optional<std::uint32_t> nearest(std::uint32_t shard) const;
   // Whether the last attempt to reach it failed; asked once.
   bool take_failure(std::uint32_t shard) { return failed_.erase(shard) > 0; }
@@ -220,8 +220,8 @@ class ClientLinks final : private rt::Timer, private link::Keeper, private link:
   std::optional<DoorDirectory> first_directory_;
   std::vector<std::unique_ptr<ClientLink>> links_;
   std::vector<std::unique_ptr<ChannelLink>> channels_;
-  std::uint64_t numbers_ = 0;   // given to links and channels
-  std::uint64_t failures_ = 0;  // to attach, and of channels
+  std::uint64_t numbers_ = 0;                 // given to links and channels
+  std::uint64_t failures_ = 0;                // to attach, and of channels
   std::unordered_set<std::uint32_t> failed_;  // shards
 };
 

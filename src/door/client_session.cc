@@ -210,7 +210,8 @@ Status ClientLane::send(const Message& message) {
     return gone();
   }
   const Parts parts(message.header.size(), message.data.size());
-  if (message.header.size() > wire::kMaxForwardedBytes || parts.far() > session_->room_) [[unlikely]] {
+  if (message.header.size() > wire::kMaxForwardedBytes || parts.far() > session_->room_)
+      [[unlikely]] {
     return fail(Errc::kLimit,
                 fmt::format("a request of {} and {} bytes for a lane with room for {}",
                             message.header.size(),

@@ -167,8 +167,8 @@ class ClientRegistry {
   [[nodiscard]] std::uint32_t forwarded() const { return forwarded_.size; }
   [[nodiscard]] std::uint32_t capacity() const { return config_.capacity; }
   [[nodiscard]] const Stats& stats() const { return stats_; }
-  // Idle clients of each kind, least recently used first, then the busy ones; the callee must not change the
-  // registry.
+  // Idle clients of each kind, least recently used first, then the busy ones; the callee must not
+  // change the registry.
   template <typename Visit>
   void for_each(Visit visit) {
     for (UseList* list : {&direct_.idle, &forwarded_.idle, &busy_}) {

@@ -106,11 +106,11 @@ Status ConnectionPool::set_servers(const cluster::ServerList& list) {
                                             .base = config_.door_base,
                                             .shape = config_.door_shape,
                                             .wants_slots = config_.wants_slots});
-    dialer = &node_dialer_.emplace(
-        *node_,
-        ucx_,
-        NodeDialer::Ways{.only_node = config_.transport == Transport::kNode,
-                         .forwarded = config_.forwarded});
+    dialer =
+        &node_dialer_.emplace(*node_,
+                              ucx_,
+                              NodeDialer::Ways{.only_node = config_.transport == Transport::kNode,
+                                               .forwarded = config_.forwarded});
   }
   for (const cluster::Server& server : list.servers) {
     BENCHFS_TRY(net::SocketAddress address, net::make_address(server.ip, server.port));

@@ -20,9 +20,8 @@ Status UcxDialer::open() {
   for (std::uint16_t id = 101; id <= 100 + wire::kMaxRequestOpcode; ++id) {
     BENCHFS_TRY_VOID(worker->set_handler(id, handler_, false));
   }
-  for (wire::Opcode notice : {wire::Opcode::kConnectionClose,
-                              wire::Opcode::kInvalidate,
-                              wire::Opcode::kForwardNotice}) {
+  for (wire::Opcode notice :
+       {wire::Opcode::kConnectionClose, wire::Opcode::kInvalidate, wire::Opcode::kForwardNotice}) {
     BENCHFS_TRY_VOID(worker->set_handler(static_cast<std::uint16_t>(notice), handler_, false));
   }
   worker_ = worker;

@@ -26,10 +26,9 @@ wire::ForwardedHeader wrap(std::uint64_t channel,
                            std::uint16_t id,
                            std::span<const std::byte> header) {
   bool is_reply = id > wire::kMaxRequestOpcode;
-  return wire::forwarded({.call = is_reply ? wire::forwarded_call(id, header) : 0,
-                          .channel = channel,
-                          .id = id},
-                         header);
+  return wire::forwarded(
+      {.call = is_reply ? wire::forwarded_call(id, header) : 0, .channel = channel, .id = id},
+      header);
 }
 
 }  // namespace

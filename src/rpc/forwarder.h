@@ -56,8 +56,8 @@ class Forwarder final : public ForwardedHandler, private rt::Timer {
     std::uint64_t notices = 0;   // one-way messages, both ways
     std::uint64_t bytes_in = 0;  // of data, from programs
     std::uint64_t bytes_out = 0;
-    std::uint64_t late = 0;      // calls given up at their deadline
-    std::uint64_t ended = 0;     // channels that far shards ended, or that could not be made
+    std::uint64_t late = 0;   // calls given up at their deadline
+    std::uint64_t ended = 0;  // channels that far shards ended, or that could not be made
   };
   [[nodiscard]] const Stats& stats() const { return stats_; }
   [[nodiscard]] std::size_t programs() const { return programs_.size(); }

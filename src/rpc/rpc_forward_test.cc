@@ -67,8 +67,8 @@ TEST(Forwarded, ManyProgramsUseOneConnection) {
   NearShard near({far.address()});
   std::vector<std::unique_ptr<Client>> clients;
   for (int i = 0; i < 20; ++i) {
-    clients.push_back(
-        std::make_unique<Client>("client_" + std::to_string(i), std::vector{far.address()}, through(near)));
+    clients.push_back(std::make_unique<Client>(
+        "client_" + std::to_string(i), std::vector{far.address()}, through(near)));
     ASSERT_TRUE(clients.back()->ping());
   }
   for (auto& client : clients) {
@@ -177,7 +177,8 @@ TEST(Forwarded, NoticesOfTheFarShardArrive) {
   Client client("client_1", {far.address()}, through(near));
   ASSERT_TRUE(client.ping());
   far.run([](Server& server, net::Worker&) {
-    wire::InvalidateHeader header{.sequence = 7, .session_id = server.registry().find("client_1")->id.value};
+    wire::InvalidateHeader header{.sequence = 7,
+                                  .session_id = server.registry().find("client_1")->id.value};
     server.notify(wire::SessionId{header.session_id},
                   wire::Opcode::kInvalidate,
                   std::as_bytes(std::span(&header, 1)));

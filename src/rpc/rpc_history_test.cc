@@ -265,7 +265,8 @@ TEST(ExactlyOnceHistory, NoCallIsExecutedTwiceNorLostWhateverHappensToTheConnect
   EXPECT_GE(world.history.count(Event::Kind::kBegun), calls / kClients * kClients);
   EXPECT_GT(world.server.stats().repeated, calls / 100);
   EXPECT_GT(world.server.stats().replies_dropped, 0U);
-  EXPECT_GT(world.server.registry_stats().evictions, 0U);
+  EXPECT_TRUE(testing::is_forwarded() || world.server.registry_stats().evictions > 0)
+      << "forwarded clients have places enough";
   for (std::size_t i = 0; i < testing::kCuts; ++i) {
     auto cut = static_cast<Cut>(i);
     EXPECT_GE(world.rounds[i], calls / 300) << to_string(cut);

@@ -33,9 +33,10 @@ Server::Server(net::Worker& worker, Service& service, const Config& config)
       registry_({.capacity = config.max_clients, .turn = config.client_turn}),
       histories_(histories_for(config.max_clients)),
       node_links_(
-          worker.reactor(), *this, *this, [this](link::Link& link, const door::PeerIdentity&) {
-            return admission_.accept(link);
-          }),
+          worker.reactor(),
+          *this,
+          *this,
+          [this](link::Link& link, const door::PeerIdentity&) { return admission_.accept(link); }),
       forwarded_links_(worker.reactor(), *this, *this, [this](link::Link& link) {
         return admission_.accept(link);
       }) {}
@@ -88,8 +89,7 @@ void Server::set_ready(wire::ShardId self, std::uint32_t shard_count, std::uint6
 }
 
 void Server::on_link_failed(link::Link& link, const link::Outcome& why) {
-  if (admission_.drop(link) ||
-      (forwarder_ != nullptr && forwarder_->drop(link, why.is_death))) {
+  if (admission_.drop(link) || (forwarder_ != nullptr && forwarder_->drop(link, why.is_death))) {
     return;
   }
   auto waiting = std::ranges::find(

@@ -21,10 +21,10 @@ inline constexpr std::uint16_t kChannelEnd = 0;
 
 // Precedes the header of the message inside.
 struct ForwardHeader {
-  std::uint64_t call = 0;        // of the message that is to be answered, and of its answer; or 0
-  std::uint64_t channel = 0;     // given by who opened it: the program, or the daemon between
-  std::uint64_t session_id = 0;  // of the daemon between at the far shard; 0 from a program
-  std::uint32_t shard = 0;       // the far shard
+  std::uint64_t call = 0;          // of the message that is to be answered, and of its answer; or 0
+  std::uint64_t channel = 0;       // given by who opened it: the program, or the daemon between
+  std::uint64_t session_id = 0;    // of the daemon between at the far shard; 0 from a program
+  std::uint32_t shard = 0;         // the far shard
   std::uint16_t id = kChannelEnd;  // of the message inside
   std::uint16_t flags = 0;         // ForwardFlags
 };

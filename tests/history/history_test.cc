@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <memory>
 #include <ostream>
+#include <string_view>
 
 #include "history/board.h"
 #include "history/checker.h"
@@ -34,7 +35,7 @@ constexpr Nanos kTaskPatience = std::chrono::seconds(60);
 
 struct Setting {
   const char* name;
-  const char* daemons;  // BENCHFS_TRANSPORT
+  const char* daemons;  // BENCHFS_TRANSPORT, or "nodes": each daemon has a node of its own
   std::vector<FaultKind> faults;
   std::chrono::milliseconds grace;
   bool may_lose = false;
@@ -56,7 +57,8 @@ struct Off {
 };
 const std::vector<Off> kOff = {};
 
-// Everything goes through the node door, or every second client and no daemon does.
+// Everything goes through the node door, or every second client and no daemon does. Where each
+// daemon has a node of its own, all that clients send to others is forwarded.
 const std::vector<Setting> kSettings = {
     {"GraceOf100Milliseconds",
      "ucx",
@@ -70,6 +72,15 @@ const std::vector<Setting> kSettings = {
      seconds(30)},
     {"GraceOfOneDay", "ucx", {kClientCutOff, kClientDies, kDaemonStops, kConnectionCut}, hours(24)},
     {"NodeDoor", "auto", {kClientStops, kClientDies, kDaemonStops}, milliseconds(100)},
+    {"Forwarded",
+     "nodes",
+     {kClientStops, kClientDies, kDaemonStops, kConnectionCut},
+     milliseconds(100)},
+    {"ForwardedDaemonsThatDie",
+     "nodes",
+     {kClientStops, kDaemonStops, kDaemonDies, kConnectionCut},
+     seconds(1),
+     true},
     {"DaemonsThatDie",
      "ucx",
      {kClientStops, kDaemonStops, kDaemonDies, kConnectionCut},
@@ -84,11 +95,11 @@ std::uint64_t seconds_of_all() {
 
 class Faulty : public test::FaultFixture, public testing::WithParamInterface<Setting> {
  protected:
+  Faulty() : FaultFixture(GetParam().daemons) {}
   void SetUp() override {
     if (GetParam().off_because != nullptr && std::getenv("BENCHFS_HISTORY_ALL") == nullptr) {
       GTEST_SKIP() << GetParam().off_because;
     }
-    ::setenv("BENCHFS_TRANSPORT", GetParam().daemons, 1);
     seed_ = test::test_seed();
     board_ = map_board(path("board"));
     ASSERT_NE(board_, nullptr);
@@ -111,7 +122,9 @@ class Faulty : public test::FaultFixture, public testing::WithParamInterface<Set
 
   void start_client(std::uint32_t slot) {
     std::uint32_t number = clients_started_++;
-    ::setenv("BENCHFS_TRANSPORT", slot % 2 == 0 ? GetParam().daemons : "auto", 1);
+    bool goes_the_way_of_daemons = slot % 2 == 0 && std::string_view(GetParam().daemons) == "ucx";
+    ::setenv("BENCHFS_TRANSPORT", goes_the_way_of_daemons ? "ucx" : "auto", 1);
+    stand_on_node(slot % kDaemons);
     clients_[slot] = std::make_unique<test::Process>(
         std::vector<std::string>{HISTORY_CLIENT_PROGRAM,
                                  registry(),

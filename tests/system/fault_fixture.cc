@@ -6,8 +6,10 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <string_view>
 
 namespace benchfs::test {
 namespace {
@@ -45,7 +47,12 @@ FaultFixture::Variable::~Variable() {
   before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_);
 }
 
-FaultFixture::FaultFixture(const char* transport) : transport_("BENCHFS_TRANSPORT", transport) {}
+FaultFixture::FaultFixture(const char* transport)
+    : transport_("BENCHFS_TRANSPORT", std::string_view(transport) == "nodes" ? "auto" : transport) {
+  if (std::string_view(transport) == "nodes") {
+    doors_.emplace("BENCHFS_DOOR_DIR", path("").c_str());
+  }
+}
 FaultFixture::~FaultFixture() = default;
 
 void FaultFixture::start_daemons(std::size_t count, std::vector<std::string> arguments) {
@@ -59,15 +66,26 @@ void FaultFixture::start_daemons(std::size_t count, std::vector<std::string> arg
                      "storage.memory_bytes=512MiB"});
   daemons_.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
+    stand_on_node(i);
     daemons_[i] = std::make_unique<Process>(
         start_node(fmt::format("node_{}", i), static_cast<int>(count), arguments_));
   }
   for (auto& daemon : daemons_) {
     ASSERT_TRUE(daemon->wait_for_line("is ready", patience())) << daemon->err();
   }
+  stand_on_node(0);
+}
+
+void FaultFixture::stand_on_node(std::size_t index) {
+  if (doors_) {
+    std::string directory = path(fmt::format("doors_of_node_{}", index));
+    std::filesystem::create_directory(directory);
+    ::setenv("BENCHFS_DOOR_DIR", directory.c_str(), 1);
+  }
 }
 
 void FaultFixture::start_daemon_again(std::size_t index) {
+  stand_on_node(index);
   daemons_[index] = std::make_unique<Process>(
       start_node(fmt::format("node_{}", index), static_cast<int>(daemons_.size()), arguments_));
   ASSERT_TRUE(daemons_[index]->wait_for_line("is ready", patience())) << daemons_[index]->err();

@@ -36,13 +36,16 @@ class FaultFixture : public DaemonFixture {
   // BENCHFS_FAULTS_ALL in the environment.
   static const char* off_because();
 
-  // Over tcp alone, so that every connection can be cut; with "auto" through the node door.
+  // Over tcp alone, so that every connection can be cut; with "auto" through the node door; with
+  // "nodes" each daemon has a node of its own, as far as node doors tell.
   explicit FaultFixture(const char* transport = "ucx");
   ~FaultFixture() override;
 
   // `arguments` go to each daemon, for example {"--set", "clients.grace_ms=100"}.
   void start_daemons(std::size_t count, std::vector<std::string> arguments = {});
   void start_daemon_again(std::size_t index);
+  // Programs that are started from now on are on the node of this daemon.
+  void stand_on_node(std::size_t index);
   [[nodiscard]] Process& daemon(std::size_t index) { return *daemons_[index]; }
   std::unique_ptr<ClientProcess> client(Nanos timeout = kPatience);
   void stop_daemon(std::size_t index);
@@ -74,6 +77,7 @@ class FaultFixture : public DaemonFixture {
   };
   Variable tls_{"UCX_TLS", "self,tcp"};
   Variable transport_;
+  std::optional<Variable> doors_;  // there, when each daemon has a node of its own
   std::vector<std::string> arguments_;
   std::vector<std::unique_ptr<Process>> daemons_;
 };

@@ -46,8 +46,7 @@ std::unique_ptr<ConnectionPool> pool_to(net::Worker& worker, const ServerThread:
     identity.secret = *options.secret;
   }
   auto pool = ConnectionPool::create(worker, std::move(identity), {}).value();
-  BENCHFS_CHECK(
-      pool->set_servers(list_of(options.forwards_to, options.config.run_id)).has_value());
+  BENCHFS_CHECK(pool->set_servers(list_of(options.forwards_to, options.config.run_id)).has_value());
   return pool;
 }
 
@@ -256,8 +255,7 @@ void ServerThread::main() {
                             server->node_links(),
                             {.run_id = options_.config.run_id,
                              .shard = options_.door_shard,
-                             .base = options_.door_base.empty() ? door_base()
-                                                                : options_.door_base})
+                             .base = options_.door_base.empty() ? door_base() : options_.door_base})
                .value();
   }
   {

@@ -66,7 +66,7 @@ class ServerThread {
     bool ready = true;
     Nanos shutdown_patience = std::chrono::seconds(2);
     std::uint16_t port = 0;
-    Service* service = nullptr;    // instead of the EchoService
+    Service* service = nullptr;  // instead of the EchoService
     // A shard that forwards to these, the first of which is shard 0, for the programs that come to
     // its door.
     std::vector<net::SocketAddress> forwards_to = {};
