@@ -40,7 +40,7 @@ std::string door_text(const json& stats) {
 
 std::string status_table(std::span<const ServerStatus> servers) {
   constexpr std::string_view kRow =
-      "{:<10} {:<21} {:>7} {:<6} {:>12} {:>10} {:>7} {:>7} {:>10} {:>9} {}\n";
+      "{:<10} {:<21} {:>7} {:<6} {:>12} {:>10} {:>7} {:>7} {:>9} {:>10} {:>9} {}\n";
   std::string text;
   text += fmt::format(kRow,
                       "SERVER",
@@ -51,6 +51,7 @@ std::string status_table(std::span<const ServerStatus> servers) {
                       "MEMORY",
                       "CLIENTS",
                       "BY DOOR",
+                      "FORWARDED",
                       "REQUESTS",
                       "INODES",
                       "SPACE");
@@ -75,6 +76,7 @@ std::string status_table(std::span<const ServerStatus> servers) {
                         bytes_text(stats, "/memory_bytes"),
                         number(stats, "/registry/clients"),
                         door_text(stats),
+                        number(stats, "/registry/forwarded"),
                         number(stats, "/rpc/requests"),
                         number(stats, "/metadata/inodes"),
                         fmt::format("{} of {} free",
