@@ -72,6 +72,10 @@ class ForwardedLinks final : private rt::Timer {
   // The carrier is about to be closed.
   void on_carrier_end(const link::Link& carrier);
 
+  // Of a link that is open.
+  [[nodiscard]] static link::Link& carrier_of(const link::Link& link) {
+    return *static_cast<const ForwardedLink&>(link).carrier_;
+  }
   // Those that are open.
   [[nodiscard]] std::size_t size() const { return open_.size(); }
 

@@ -23,6 +23,8 @@ constexpr Nanos kGrace = std::chrono::seconds(2);
 constexpr Nanos kLongestRegistration = std::chrono::seconds(30);
 // Messages that wait for one shard: to be connected, or to be read by it.
 constexpr std::size_t kMostWaiting = 1U << 14;
+// Of one program. It has one, and others that it has just closed.
+constexpr std::size_t kChannelsPerShard = 4;
 // One-way messages that a program leaves unread.
 constexpr std::uint32_t kMostUnread = 8 * wire::kMaxWindow;
 // The longest message, a ping, has less.
@@ -117,7 +119,8 @@ Forwarder::Channels::iterator Forwarder::find_or_open(link::Link& program,
     return channels_.find(found->second);
   }
   bool is_first = outer.id == static_cast<std::uint16_t>(wire::Opcode::kRegister);
-  if (!is_first || outer.shard >= pool_.size()) {
+  std::size_t most = kChannelsPerShard * pool_.size();
+  if (!is_first || outer.shard >= pool_.size() || numbers.size() >= most) {
     return channels_.end();
   }
   numbers.emplace(outer.channel, ++numbers_);
@@ -227,7 +230,9 @@ rt::DetachedTask Forwarder::connect(wire::ShardId shard) {
   Far& far = far_[shard.value];
   far.is_connecting = false;
   if (connected && connection.state() == Connection::State::kReady) {
-    for (Outgoing& message : std::exchange(far.waiting, {})) {
+    while (!far.waiting.empty() && connection.state() == Connection::State::kReady) {
+      Outgoing message = std::move(far.waiting.front());
+      far.waiting.pop_front();
       if (channels_.contains(message.outer.channel)) {
         transmit(connection, std::move(message)).handle.resume();
       }
@@ -262,11 +267,10 @@ void Forwarder::on_far_lost(wire::ShardId shard) {
 
 link::Disposition Forwarder::on_forwarded(const link::Incoming& message) {
   wire::ForwardHeader outer;
-  if (!wire::Reader(message.header).read(outer)) {
-    return link::Disposition::kDone;
-  }
-  auto found = channels_.find(outer.channel);
-  if (found == channels_.end()) {
+  bool is_read =
+      message.header.size() <= wire::kMaxForwardedBytes && wire::Reader(message.header).read(outer);
+  auto found = is_read ? channels_.find(outer.channel) : channels_.end();
+  if (found == channels_.end() || pool_.at(found->second.shard).link() == nullptr) {
     return link::Disposition::kDone;
   }
   Channel& channel = found->second;

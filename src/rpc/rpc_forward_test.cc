@@ -14,6 +14,7 @@ using std::chrono::seconds;
 using testing::Client;
 using testing::fill_pattern;
 using testing::has_pattern;
+using testing::kTestRun;
 using testing::NearShard;
 using testing::ServerThread;
 
@@ -114,14 +115,15 @@ TEST(Forwarded, ACallThatBreaksWithTheShardBetweenIsNotExecutedTwice) {
 
 TEST(Forwarded, AFarShardThatRestartsIsReachedAgain) {
   auto far = std::make_unique<ServerThread>();
-  ServerThread::Options options;
-  options.port = far->address().port();
-  NearShard near({far->address()});
+  net::SocketAddress address = far->address();
+  NearShard near({far->address()}, kTestRun, std::nullopt, testing::reader_of(address));
   Client client("client_1", {far->address()}, through(near));
   ASSERT_TRUE(client.ping());
+  auto second = std::make_unique<ServerThread>();
+  address = second->address();
   far->stop();
-  far = std::make_unique<ServerThread>(options);
   EXPECT_TRUE(client.ping());
+  EXPECT_EQ(second->service().handled, 1U);
   EXPECT_GE(near.stats().ended, 1U);
 }
 

@@ -139,7 +139,12 @@ void Server::sweep_sessions(MonoTime now) {
     }
   }
   for (const Stuck& one : stuck) {
-    if (Session* session = registry_.peek(one.session)) {
+    Session* session = registry_.peek(one.session);
+    if (session != nullptr && session->link->way() == link::Way::kForwarded) {
+      // Transfers are those of the shard between: it has a buffer for each.
+      session = registry_.peek(sessions_.at(&forwarded_links_.carrier_of(*session->link)));
+    }
+    if (session != nullptr) {
       ++stats_.unresponsive;
       BENCHFS_LOG(kWarn, "client {} {}, closing", session->client_id, one.what);
       end_session(*session, wire::CloseReason::kError, Departure::kLost);

@@ -187,6 +187,7 @@ class Server final : private link::Handler, private link::Owner {
   link::Disposition on_request(wire::Opcode opcode, const link::Incoming& message);
   link::Disposition on_forward(const link::Incoming& message);
   void on_program_forward(const link::Incoming& message);
+  void drop_unattributed(const link::Incoming& message);
   void on_register(const link::Incoming& message);
   void on_goodbye(const link::Incoming& message);
   void on_invalidate_ack(const link::Incoming& message);

@@ -27,7 +27,9 @@ bool is_heartbeat(wire::Opcode opcode, const wire::RequestHeader& header) {
 
 link::Disposition Server::on_message(const link::Incoming& message) {
   auto opcode = static_cast<wire::Opcode>(message.id);
-  if (opcode == wire::Opcode::kRegister) {
+  if (message.id == 0 || message.id > wire::kMaxRequestOpcode) {  // through the door, or forwarded
+    drop_unattributed(message);
+  } else if (opcode == wire::Opcode::kRegister) {
     on_register(message);
   } else if (opcode == wire::Opcode::kGoodbye) {
     on_goodbye(message);
@@ -41,6 +43,19 @@ link::Disposition Server::on_message(const link::Incoming& message) {
     return on_request(opcode, message);
   }
   return link::Disposition::kDone;
+}
+
+// A message that names no session. Through the door, where each call waits for its answer, it is
+// not the mistake of a client that was evicted.
+void Server::drop_unattributed(const link::Incoming& message) {
+  ++stats_.unattributed;
+  admission_.drop_sender(message);
+  if (message.sender == nullptr || message.sender->way() != link::Way::kDoor) {
+    return;
+  }
+  if (auto found = sessions_.find(message.sender); found != sessions_.end()) {
+    end_session(*registry_.peek(found->second), wire::CloseReason::kError, Departure::kLost);
+  }
 }
 
 void Server::on_invalidate_ack(const link::Incoming& message) {
@@ -97,8 +112,7 @@ link::Disposition Server::on_forward(const link::Incoming& message) {
   if (is_program && (!is_read || outer.session_id == 0)) {
     on_program_forward(message);
   } else {
-    ++stats_.unattributed;
-    admission_.drop_sender(message);
+    drop_unattributed(message);
   }
   return link::Disposition::kDone;
 }
@@ -126,8 +140,7 @@ link::Disposition Server::on_request(wire::Opcode opcode, const link::Incoming& 
   Session* session =
       reader.read(header) ? registry_.get(wire::SessionId{header.session_id}) : nullptr;
   if (session == nullptr) [[unlikely]] {
-    ++stats_.unattributed;
-    admission_.drop_sender(message);
+    drop_unattributed(message);
     return link::Disposition::kDone;
   }
   if (is_heartbeat(opcode, header)) [[unlikely]] {

@@ -45,7 +45,9 @@ std::unique_ptr<ConnectionPool> pool_to(net::Worker& worker, const ServerThread:
   if (options.secret) {
     identity.secret = *options.secret;
   }
-  auto pool = ConnectionPool::create(worker, std::move(identity), {}).value();
+  ConnectionPool::Config config;
+  config.read_list = options.read_list;
+  auto pool = ConnectionPool::create(worker, std::move(identity), std::move(config)).value();
   BENCHFS_CHECK(pool->set_servers(list_of(options.forwards_to, options.config.run_id)).has_value());
   return pool;
 }
@@ -174,8 +176,10 @@ rt::Task<void> EchoService::ping(Request& request) {
 
 NearShard::NearShard(std::vector<net::SocketAddress> servers,
                      std::uint64_t run_id,
-                     std::optional<cluster::Secret> secret) {
+                     std::optional<cluster::Secret> secret,
+                     ConnectionPool::ListReader read_list) {
   options_.config.run_id = run_id;
+  options_.read_list = std::move(read_list);
   options_.forwards_to = std::move(servers);
   options_.secret = std::move(secret);
   options_.door_base = "/tmp/benchfs-near-XXXXXX";
@@ -386,7 +390,7 @@ Client::Client(std::string id,
     config.door_base = door_base();
   }
   if (is_forwarded()) {
-    near_ = std::make_unique<NearShard>(servers, run_id, secret);
+    near_ = std::make_unique<NearShard>(servers, run_id, secret, config.read_list);
     near_->use_in(config);
   }
   pool_ = ConnectionPool::create(*worker_, std::move(identity), std::move(config)).value();

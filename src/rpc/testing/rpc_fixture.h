@@ -71,6 +71,7 @@ class ServerThread {
     // its door.
     std::vector<net::SocketAddress> forwards_to = {};
     std::optional<cluster::Secret> secret = std::nullopt;  // known to it
+    ConnectionPool::ListReader read_list = {};             // its, of these servers
     std::string door_base = {};                            // of its door; empty: as door_base()
     std::uint32_t door_shard = 0;
     std::function<void()> at_end;  // on the server's thread, before its worker is destroyed
@@ -126,7 +127,8 @@ class NearShard {
   static constexpr std::uint32_t kShard = 4000;
   explicit NearShard(std::vector<net::SocketAddress> servers,
                      std::uint64_t run_id = kTestRun,
-                     std::optional<cluster::Secret> secret = std::nullopt);
+                     std::optional<cluster::Secret> secret = std::nullopt,
+                     ConnectionPool::ListReader read_list = {});
   NearShard(const NearShard&) = delete;
   NearShard& operator=(const NearShard&) = delete;
   ~NearShard();

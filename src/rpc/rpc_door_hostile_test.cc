@@ -1,0 +1,166 @@
+// Programs that send through the door what no client sends.
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "door/client_links.h"
+#include "rpc/testing/rpc_fixture.h"
+#include "wire/forward.h"
+
+namespace benchfs::rpc {
+namespace {
+
+using testing::Client;
+using testing::kTestRun;
+using testing::NearShard;
+using testing::ServerThread;
+
+// A link to a shard that forwards, and what came over it.
+class Stranger final : private link::Handler, private link::Owner {
+ public:
+  explicit Stranger(const NearShard& near) : reactor_(rt::Reactor::create().value()) {
+    ConnectionPool::Config config;
+    near.use_in(config);
+    link::Handler& handler = *this;
+    links_.emplace(*reactor_,
+                   handler,
+                   door::ClientLinks::Config{.run_id = kTestRun, .base = config.door_base});
+    rt::Reactor::Binding binding(*reactor_);
+    link_ = links_->connect(NearShard::kShard, *this, true);
+  }
+  Stranger(const Stranger&) = delete;
+  Stranger& operator=(const Stranger&) = delete;
+  ~Stranger() override {
+    rt::Reactor::Binding binding(*reactor_);
+    link_->close();
+    reactor_->step(Deadline::after(Nanos::zero()));
+  }
+
+  void send(std::uint16_t id, std::span<const std::byte> header) {
+    rt::Reactor::Binding binding(*reactor_);
+    link_->send_and_forget(id, header);
+  }
+  void send(const wire::ForwardHeader& outer, std::span<const std::byte> inner = {}) {
+    const wire::ForwardedHeader header = wire::forwarded(outer, inner);
+    send(static_cast<std::uint16_t>(wire::Opcode::kForward), header.bytes());
+  }
+  bool eventually(const std::function<bool()>& condition) {
+    rt::Reactor::Binding binding(*reactor_);
+    Deadline deadline = Deadline::after(std::chrono::seconds(10));
+    while (!condition() && !deadline.passed()) {
+      reactor_->step(Deadline::after(std::chrono::milliseconds(1)));
+    }
+    return condition();
+  }
+  [[nodiscard]] bool was_refused() const { return was_refused_; }
+  [[nodiscard]] const std::vector<wire::ForwardHeader>& answers() const { return answers_; }
+
+ private:
+  link::Disposition on_message(const link::Incoming& message) override {
+    wire::ForwardHeader outer;
+    EXPECT_TRUE(wire::Reader(message.header).read(outer));
+    answers_.push_back(outer);
+    return link::Disposition::kDone;
+  }
+  void on_link_failed(link::Link&, const link::Outcome&) override { was_refused_ = true; }
+
+  std::unique_ptr<rt::Reactor> reactor_;
+  std::optional<door::ClientLinks> links_;
+  link::Link* link_ = nullptr;
+  bool was_refused_ = false;
+  std::vector<wire::ForwardHeader> answers_;
+};
+
+class HostileAtTheDoor : public ::testing::Test {
+ protected:
+  // Others are served, and of the stranger nothing is left.
+  void expect_no_harm() {
+    ConnectionPool::Config config;
+    near_.use_in(config);
+    Client client("client_1", {far_.address()}, config);
+    EXPECT_TRUE(client.ping());
+  }
+  ServerThread far_;
+  NearShard near_{{far_.address()}};
+};
+
+TEST_F(HostileAtTheDoor, AMessageOfNoKindEndsItsLink) {
+  Stranger stranger(near_);
+  std::array<std::byte, 24> header{};
+  stranger.send(5000, header);
+  EXPECT_TRUE(stranger.eventually([&] { return stranger.was_refused(); }));
+  EXPECT_EQ(near_.thread().stats().unattributed, 1U);
+  expect_no_harm();
+}
+
+TEST_F(HostileAtTheDoor, AForwardThatIsTooShortEndsItsLink) {
+  Stranger stranger(near_);
+  std::array<std::byte, 9> header{};
+  stranger.send(static_cast<std::uint16_t>(wire::Opcode::kForward), header);
+  EXPECT_TRUE(stranger.eventually([&] { return stranger.was_refused(); }));
+  EXPECT_TRUE(near_.thread().eventually(
+      [](Server& server, net::Worker&) { return server.forwarder()->programs() == 0; }));
+  expect_no_harm();
+}
+
+TEST_F(HostileAtTheDoor, AMessageInAnUnknownChannelIsAnsweredWithItsEnd) {
+  Stranger stranger(near_);
+  wire::RequestHeader request{.request_id = 77};
+  stranger.send({.call = 77, .channel = 3, .id = static_cast<std::uint16_t>(wire::Opcode::kPing)},
+                std::as_bytes(std::span(&request, 1)));
+  EXPECT_TRUE(stranger.eventually([&] { return stranger.answers().size() == 1; }));
+  EXPECT_EQ(stranger.answers()[0].id, wire::kChannelEnd);
+  EXPECT_EQ(near_.channels(), 0U);
+  expect_no_harm();
+}
+
+TEST_F(HostileAtTheDoor, AShardThatDoesNotExistIsTheEndOfTheChannel) {
+  Stranger stranger(near_);
+  wire::RegisterClientRequestHeader registration{.attempt = 5};
+  stranger.send({.call = 5,
+                 .channel = 4,
+                 .shard = 17,
+                 .id = static_cast<std::uint16_t>(wire::Opcode::kRegister)},
+                std::as_bytes(std::span(&registration, 1)));
+  EXPECT_TRUE(stranger.eventually([&] { return stranger.answers().size() == 1; }));
+  EXPECT_EQ(stranger.answers()[0].id, wire::kChannelEnd);
+  EXPECT_EQ(near_.channels(), 0U);
+  expect_no_harm();
+}
+
+TEST_F(HostileAtTheDoor, ChannelsOfAProgramAreBounded) {
+  Stranger stranger(near_);
+  constexpr std::uint64_t kMany = 200;
+  for (std::uint64_t i = 1; i <= kMany; ++i) {
+    wire::RegisterClientRequestHeader registration{.attempt = i};
+    stranger.send({.call = i,
+                   .channel = i,
+                   .shard = 0,
+                   .id = static_cast<std::uint16_t>(wire::Opcode::kRegister)},
+                  std::as_bytes(std::span(&registration, 1)));
+  }
+  EXPECT_TRUE(stranger.eventually([&] { return stranger.answers().size() >= kMany - 8; }));
+  EXPECT_LE(near_.channels(), 8U);
+  expect_no_harm();
+}
+
+// What is inside is of no kind for the far shard either.
+TEST_F(HostileAtTheDoor, WhatTheFarShardDoesNotKnowHarmsNobodyThere) {
+  {
+    ConnectionPool::Config config;
+    near_.use_in(config);
+    Client client("client_2", {far_.address()}, config);
+    ASSERT_TRUE(client.ping());
+    rt::Reactor::Binding binding(client.reactor());
+    std::array<std::byte, 24> header{};
+    for (std::uint16_t id : {std::uint16_t{5000}, std::uint16_t{171}, std::uint16_t{71}}) {
+      client.connection().link()->send_and_forget(id, header);
+    }
+    EXPECT_TRUE(client.ping());
+  }
+  EXPECT_GE(far_.stats().unattributed, 2U);
+  expect_no_harm();
+}
+
+}  // namespace
+}  // namespace benchfs::rpc
