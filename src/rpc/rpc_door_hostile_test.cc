@@ -44,6 +44,18 @@ class Stranger final : private link::Handler, private link::Owner {
     const wire::ForwardedHeader header = wire::forwarded(outer, inner);
     send(static_cast<std::uint16_t>(wire::Opcode::kForward), header.bytes());
   }
+  // With the shard itself.
+  void register_as(std::string_view id) {
+    rt::Reactor::Binding binding(*reactor_);
+    wire::RegisterClientRequestHeader header{
+        .client_id_len = static_cast<std::uint32_t>(id.size()), .client_uid = 1, .attempt = 1};
+    link::Operation sending;
+    link_->begin_send(sending,
+                      {.id = static_cast<std::uint16_t>(wire::Opcode::kRegister),
+                       .header = std::as_bytes(std::span(&header, 1)),
+                       .data = std::as_bytes(std::span(id))});
+    EXPECT_TRUE(eventually([&] { return !sending.is_pending() && is_registered_; }));
+  }
   bool eventually(const std::function<bool()>& condition) {
     rt::Reactor::Binding binding(*reactor_);
     Deadline deadline = Deadline::after(std::chrono::seconds(10));
@@ -57,6 +69,10 @@ class Stranger final : private link::Handler, private link::Owner {
 
  private:
   link::Disposition on_message(const link::Incoming& message) override {
+    if (message.id == wire::kRegisterReplyAmId) {
+      is_registered_ = true;
+      return link::Disposition::kDone;
+    }
     wire::ForwardHeader outer;
     EXPECT_TRUE(wire::Reader(message.header).read(outer));
     answers_.push_back(outer);
@@ -68,6 +84,7 @@ class Stranger final : private link::Handler, private link::Owner {
   std::optional<door::ClientLinks> links_;
   link::Link* link_ = nullptr;
   bool was_refused_ = false;
+  bool is_registered_ = false;
   std::vector<wire::ForwardHeader> answers_;
 };
 
@@ -90,6 +107,30 @@ TEST_F(HostileAtTheDoor, AMessageOfNoKindEndsItsLink) {
   stranger.send(5000, header);
   EXPECT_TRUE(stranger.eventually([&] { return stranger.was_refused(); }));
   EXPECT_EQ(near_.thread().stats().unattributed, 1U);
+  expect_no_harm();
+}
+
+TEST_F(HostileAtTheDoor, ARequestOfASessionThatIsNotThereEndsTheLink) {
+  Stranger stranger(near_);
+  stranger.register_as("stranger");
+  wire::RequestHeader request{.request_id = 1, .session_id = 12345};
+  stranger.send(static_cast<std::uint16_t>(wire::Opcode::kPing),
+                std::as_bytes(std::span(&request, 1)));
+  EXPECT_TRUE(stranger.eventually([&] { return stranger.was_refused(); }));
+  expect_no_harm();
+}
+
+// What would be left in service would keep the session of a program that has died.
+TEST_F(HostileAtTheDoor, ASecondRegistrationKeepsNoSession) {
+  {
+    Stranger stranger(near_);
+    stranger.register_as("stranger");
+    wire::RegisterClientRequestHeader again;
+    stranger.send(static_cast<std::uint16_t>(wire::Opcode::kRegister),
+                  std::as_bytes(std::span(&again, 1)));
+  }
+  EXPECT_TRUE(near_.thread().eventually(
+      [](Server& server, net::Worker&) { return server.node_links().size() == 0; }));
   expect_no_harm();
 }
 

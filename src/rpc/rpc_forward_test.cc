@@ -1,7 +1,7 @@
 // Tests what programs send through a shard of their node to shards of others.
 #include <gtest/gtest.h>
 
-#include <thread>
+#include <atomic>
 
 #include "rpc/testing/rpc_fixture.h"
 #include "rpc/testing/server_test_peer.h"
@@ -169,6 +169,85 @@ TEST(Forwarded, ADeadlineGivesTheLaneBack) {
   EXPECT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kSecond));
   frozen.thaw();
   EXPECT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kFirst));
+}
+
+// Else what a program that has ended left under way would keep its session for ever.
+TEST(Forwarded, ACallIsGivenUpSomeTimeAfterItsDeadline) {
+  ServerThread frozen;
+  NearShard near({frozen.address()});
+  ConnectionPool::Config config = through(near);
+  config.silence_limit = std::chrono::hours(1);
+  Client client("client_1", {frozen.address()}, config);
+  wire::PingRequest ping;
+  ASSERT_TRUE(client.call(make_call(ping)));
+  frozen.freeze();
+  EXPECT_FALSE(client.call(make_call(ping), Deadline::after(milliseconds(5))));
+  EXPECT_TRUE(near.thread().eventually(
+      [](Server& server, net::Worker&) { return server.forwarder()->stats().late == 1; }));
+  frozen.thaw();
+  EXPECT_TRUE(client.ping());
+}
+
+wire::SessionId session_of_near(Server& server) {
+  wire::SessionId found;
+  server.registry().for_each([&](const Session& session) {
+    if (session.client_id.starts_with("shard:near")) {
+      found = session.id;
+    }
+  });
+  return found;
+}
+
+TEST(Forwarded, ProgramsLoseTheirSessionsWithTheConnectionTheyCameBy) {
+  ServerThread far;
+  NearShard near({far.address()});
+  Client client("client_1", {far.address()}, through(near));
+  ASSERT_TRUE(client.ping());
+  far.run([](Server& server, net::Worker&) {
+    ServerTestPeer::disconnect(server, server.registry().peek(session_of_near(server))->client_id);
+    EXPECT_EQ(server.registry().size(), 0U);
+  });
+  EXPECT_TRUE(client.ping());
+  EXPECT_EQ(client.connection().stats().connects, 2U);
+}
+
+// Answers once it may, with a megabyte.
+class GatedService final : public testing::EchoService {
+ public:
+  rt::Task<void> handle(Request& request) override {
+    ++asked;
+    while (!may_answer) {
+      (void)co_await rt::sleep_for(milliseconds(1));  // lint: allow sleep polls the test's flag
+    }
+    std::vector<std::byte> data(1U << 20);
+    wire::NoReply reply;
+    co_await request.reply(reply, data);
+  }
+  std::atomic<int> asked{0};
+  std::atomic<bool> may_answer{false};
+};
+
+// It is the shard between that does not take its part in the transfer.
+TEST(Forwarded, AShardBetweenThatLeavesATransferLosesItsConnection) {
+  GatedService service;
+  ServerThread far({.service = &service});
+  NearShard near({far.address()});
+  ConnectionPool::Config config = through(near);
+  config.silence_limit = std::chrono::hours(1);
+  Client client("client_1", {far.address()}, config);
+  std::vector<std::byte> into(1U << 20);
+  wire::PingRequest request{.reply_bytes = 1U << 20};
+  Call call = make_call(request);
+  call.into = into;
+  Client::Pending pending = client.start(call, Deadline::after(seconds(2)));
+  ASSERT_TRUE(client.eventually([&] { return service.asked == 1; }));
+  near.thread().freeze();
+  service.may_answer = true;
+  EXPECT_TRUE(far.eventually([](Server& server, net::Worker&) {
+    return server.registry().size() == 0 && server.stats().in_flight == 0;
+  }));
+  near.thread().thaw();
+  ASSERT_TRUE(client.eventually([&] { return pending->has_value(); }));
 }
 
 TEST(Forwarded, NoticesOfTheFarShardArrive) {
