@@ -1,8 +1,9 @@
 // A link of a program to a shard of another node: its messages travel inside those of a link to a
 // shard of this node, which passes them on (wire/forward.h, rpc/forwarder.h).
 //
-// All channels through one shard share the lanes of one session. Each may use kWindow of them, so
-// that a shard that does not answer leaves lanes for the others; its further messages wait.
+// All channels through one shard share the lanes of one session. Each may use kWindow of them while
+// more than half are free, and else one, so that shards that do not answer leave lanes for the
+// others; further messages wait.
 //
 // Thread: the reactor's.
 #pragma once
@@ -51,7 +52,6 @@ class ChannelLink final : public link::Link, private rt::Timer {
   void on_attached();
   void fail(const link::Outcome& why);
   void end_flushes(const link::Outcome& outcome);
-  [[nodiscard]] bool is_full() const { return in_use_ >= kWindow; }
   [[nodiscard]] link::Outcome why_not_open() const;
 
   ClientLinks& links_;

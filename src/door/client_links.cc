@@ -187,7 +187,12 @@ Status ClientLink::send_in(const ChannelLink& channel, ClientLane& lane, Message
 // Nothing of the same channel waits, and it has not all its lanes.
 bool ClientLink::may_go(const ChannelLink* channel) const {
   return state_ == State::kOpen &&
-         (channel == nullptr ? waiting_.empty() : channel->in_queue_ == 0 && !channel->is_full());
+         (channel == nullptr ? waiting_.empty() : channel->in_queue_ == 0 && !is_full(*channel));
+}
+
+bool ClientLink::is_full(const ChannelLink& channel) const {
+  bool are_half_free = 2 * static_cast<std::uint32_t>(std::popcount(in_use_)) < shape_.lanes;
+  return channel.in_use_ >= (are_half_free ? ChannelLink::kWindow : 1);
 }
 
 void ClientLink::begin_send(link::Operation& operation, const link::Message& message) {
@@ -265,7 +270,7 @@ void ClientLink::settle(const Waiting& waiting, const link::Outcome& outcome) {
 
 void ClientLink::send_waiting() {
   for (auto next = waiting_.begin(); state_ == State::kOpen && next != waiting_.end();) {
-    if (next->channel != nullptr && next->channel->is_full()) {
+    if (next->channel != nullptr && is_full(*next->channel)) {
       ++next;
       continue;
     }
@@ -295,7 +300,6 @@ void ClientLink::give_up(ChannelLink& channel, const link::Outcome& why) {
   for (std::optional<Used>& used : used_) {
     if (used && used->channel == &channel) {
       used->channel = nullptr;
-      used->is_given_up = true;
     }
   }
   std::erase(channels_, &channel);
@@ -346,14 +350,13 @@ void ClientLink::end_channel(ChannelLink& channel) {
   }
 }
 
-// The message inside a reply. False when it is nobody's.
+// The message inside a reply. False when it is nobody's any more.
 bool ClientLink::unwrap(const Used& used,
                         std::span<const std::byte> header,
                         link::Incoming& message) {
   wire::ForwardHeader outer;
-  bool is_reply = used.reply.id == wire::reply_am_id(wire::Opcode::kForward) &&
-                  wire::Reader(header).read(outer) && outer.id != wire::kChannelEnd;
-  if (used.is_given_up || !is_reply) {
+  if (used.channel == nullptr || !wire::Reader(header).read(outer) ||
+      outer.id == wire::kChannelEnd) {
     return false;
   }
   used.channel->has_heard_ = true;
@@ -461,8 +464,8 @@ void ClientLink::deliver(Used& used, std::span<const std::byte> header) {
                          .can_hold = true,
                          .sender = this,
                          .keeper = &links_};
-  bool is_of_channel = used.channel != nullptr || used.is_given_up;
-  if (used.reply.id == kTakenId || (is_of_channel && !unwrap(used, header, message))) {
+  bool is_wrapped = used.reply.id == wire::reply_am_id(wire::Opcode::kForward);
+  if (used.reply.id == kTakenId || (is_wrapped && !unwrap(used, header, message))) {
     finish(used);
     return send_waiting();
   }

@@ -83,8 +83,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   struct Used {
     explicit Used(ClientLane taken) : lane(std::move(taken)) {}
     ClientLane lane;
-    ChannelLink* channel = nullptr;  // whose message it is
-    bool is_given_up = false;        // the channel has ended
+    ChannelLink* channel = nullptr;  // whose message it is, until it ends
     bool is_held = false;            // its data has not been received yet
     Reply reply;
   };
@@ -115,6 +114,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
                 std::uint32_t* lane = nullptr);
   static Status send_in(const ChannelLink& channel, ClientLane& lane, Message message);
   [[nodiscard]] bool may_go(const ChannelLink* channel) const;
+  [[nodiscard]] bool is_full(const ChannelLink& channel) const;
   void give_up(ChannelLink& channel, const link::Outcome& why);
   void end_channel(ChannelLink& channel);
   void settle(const Waiting& waiting, const link::Outcome& outcome);

@@ -109,8 +109,8 @@ struct SessionShape {
 inline constexpr SessionShape kProgramShape{.lanes = 16, .area_bytes = (64U << 20) + (1U << 20)};
 // Of a program that reaches shards of other nodes through this one: each of them gets a part of the
 // lanes, so that those of one that does not answer leave room for the others.
-inline constexpr SessionShape kForwardShape{.lanes = 32,
-                                            .area_bytes = 2 * kProgramShape.area_bytes};
+inline constexpr SessionShape kForwardShape{.lanes = kMaxLanes,
+                                            .area_bytes = 4 * kProgramShape.area_bytes};
 // Of another shard of the node, which sends and receives what is small.
 inline constexpr SessionShape kPeerShape{.lanes = kMaxLanes, .area_bytes = 8U << 20};
 

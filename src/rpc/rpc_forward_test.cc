@@ -23,6 +23,7 @@ constexpr wire::ShardId kSecond{1};
 
 ConnectionPool::Config through(const NearShard& near) {
   ConnectionPool::Config config;
+  config.silence_limit = std::chrono::hours(1);  // what a test waits for, it is told
   near.use_in(config);
   return config;
 }
@@ -138,7 +139,7 @@ TEST(Forwarded, OneThatStandsStillDoesNotDelayTheOthers) {
   frozen.freeze();
   std::vector<Client::Pending> calls;
   for (int i = 0; i < 60; ++i) {
-    calls.push_back(client.start(make_call(ping), Deadline::after(seconds(10)), kFirst));
+    calls.push_back(client.start(make_call(ping), Deadline::after(seconds(60)), kFirst));
   }
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kSecond));
@@ -153,12 +154,91 @@ TEST(Forwarded, OneThatStandsStillDoesNotDelayTheOthers) {
   }
 }
 
+// More than there are lanes for; what waits for one does not stand before what could go.
+TEST(Forwarded, ManyThatStandStillDoNotDelayTheOthers) {
+  constexpr std::uint32_t kFrozen = 12;
+  std::vector<std::unique_ptr<ServerThread>> servers;
+  std::vector<net::SocketAddress> addresses;
+  for (std::uint32_t i = 0; i <= kFrozen; ++i) {
+    servers.push_back(std::make_unique<ServerThread>());
+    addresses.push_back(servers.back()->address());
+  }
+  NearShard near(addresses);
+  Client client("client_1", addresses, through(near));
+  wire::PingRequest ping;
+  std::vector<Client::Pending> calls;
+  for (std::uint32_t i = 0; i <= kFrozen; ++i) {
+    ASSERT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), wire::ShardId{i}));
+  }
+  for (std::uint32_t i = 0; i < kFrozen; ++i) {
+    servers[i]->freeze();
+    for (int call = 0; call < 20; ++call) {
+      calls.push_back(
+          client.start(make_call(ping), Deadline::after(seconds(60)), wire::ShardId{i}));
+    }
+  }
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), wire::ShardId{kFrozen}));
+  }
+  for (std::uint32_t i = kFrozen; i-- > 0;) {
+    servers[i]->thaw();
+  }
+  for (const Client::Pending& call : calls) {
+    ASSERT_TRUE(client.eventually([&] { return call->has_value(); }));
+    EXPECT_TRUE((*call)->has_value());
+  }
+}
+
+TEST(Forwarded, LanesOfCallsThatBreakAreGivenBack) {
+  ServerThread far;
+  ServerThread other;
+  NearShard near({far.address(), other.address()});
+  Client client("client_1", {far.address(), other.address()}, through(near));
+  wire::PingRequest ping;
+  ASSERT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kSecond));
+  for (std::uint32_t i = 0; i < 2 * door::kForwardShape.lanes; ++i) {
+    wire::GetAttrRequest unanswered;
+    auto call = client.start(make_call(unanswered), Deadline::after(seconds(60)), kFirst);
+    std::uint64_t asked = far.service().handled + 1;
+    ASSERT_TRUE(client.eventually([&] { return far.service().handled >= asked; })) << i;
+    far.run([](Server& server, net::Worker&) { ServerTestPeer::disconnect(server, "client_1"); });
+    if (i % 2 == 0) {
+      rt::Reactor::Binding binding(client.reactor());
+      client.connection().close();
+    }
+  }
+  EXPECT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kSecond));
+}
+
+TEST(Forwarded, ASessionThatTheFarShardEndsIsMadeAgain) {
+  ServerThread far;
+  NearShard near({far.address()});
+  Client client("client_1", {far.address()}, through(near));
+  ASSERT_TRUE(client.ping());
+  far.run([](Server& server, net::Worker&) { ServerTestPeer::disconnect(server, "client_1"); });
+  EXPECT_TRUE(client.ping());
+  EXPECT_EQ(client.connection().stats().connects, 2U);
+}
+
+TEST(Forwarded, AProgramThatDoesNotSayGoodbyeLeavesNothingEither) {
+  ServerThread far;
+  NearShard near({far.address()});
+  Client client("client_1", {far.address()}, through(near));
+  ASSERT_TRUE(client.ping());
+  {
+    rt::Reactor::Binding binding(client.reactor());
+    client.connection().link()->close();
+  }
+  EXPECT_TRUE(far.eventually(
+      [](Server& server, net::Worker&) { return server.registry().forwarded() == 0; }));
+  EXPECT_EQ(far.service().goodbyes, 0U);
+}
+
 TEST(Forwarded, ADeadlineGivesTheLaneBack) {
   ServerThread frozen;
   ServerThread other;
   NearShard near({frozen.address(), other.address()});
   ConnectionPool::Config config = through(near);
-  config.silence_limit = std::chrono::hours(1);
   Client client("client_1", {frozen.address(), other.address()}, config);
   wire::PingRequest ping;
   ASSERT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kFirst));
@@ -176,7 +256,6 @@ TEST(Forwarded, ACallIsGivenUpSomeTimeAfterItsDeadline) {
   ServerThread frozen;
   NearShard near({frozen.address()});
   ConnectionPool::Config config = through(near);
-  config.silence_limit = std::chrono::hours(1);
   Client client("client_1", {frozen.address()}, config);
   wire::PingRequest ping;
   ASSERT_TRUE(client.call(make_call(ping)));
@@ -233,7 +312,6 @@ TEST(Forwarded, AShardBetweenThatLeavesATransferLosesItsConnection) {
   ServerThread far({.service = &service});
   NearShard near({far.address()});
   ConnectionPool::Config config = through(near);
-  config.silence_limit = std::chrono::hours(1);
   Client client("client_1", {far.address()}, config);
   std::vector<std::byte> into(1U << 20);
   wire::PingRequest request{.reply_bytes = 1U << 20};
@@ -277,6 +355,8 @@ TEST(Forwarded, WithoutTheShardBetweenTheProgramGoesOverTheNetworkIfItMay) {
   ASSERT_TRUE(client.ping());
   EXPECT_EQ(client.worker().endpoint_count(), 0U);
   near.thread().stop();
+  // As a daemon leaves it that is killed.
+  (void)door::DoorDirectory::create(kTestRun, config.door_base)->listen(NearShard::kShard);
   EXPECT_TRUE(client.ping());
   EXPECT_EQ(client.worker().endpoint_count(), 1U);
 }
