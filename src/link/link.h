@@ -7,6 +7,8 @@
 // Thread: the reactor's.
 #pragma once
 
+#include <sys/types.h>
+
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +34,7 @@ struct Outcome {
   Errc code = Errc::kOk;
   const char* text = "";  // the transport's; lives for ever
   bool is_death = false;  // the peer's process has ended, for certain
+  int posix = 0;          // of a system call of this process; 0: derived from `code`
   [[nodiscard]] bool ok() const { return code == Errc::kOk; }
 };
 
@@ -197,6 +200,8 @@ class Link {
   static constexpr std::size_t kMaxHeader = 4096;
   virtual void send_and_forget(std::uint16_t id, std::span<const std::byte> header) = 0;
 
+  // The process that is the peer; 0: on another node, or not known.
+  [[nodiscard]] virtual pid_t peer_process() const { return 0; }
   // Null unless the peer is a chunk shard of this node that shares its slots.
   [[nodiscard]] virtual SharedSlots* shared_slots() { return nullptr; }
   // Places for what is lent to a program of this node; none for others. What is left there ends

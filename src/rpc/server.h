@@ -48,7 +48,8 @@ class Service {
   virtual rt::Task<void> handle(Request& request) = 0;
   // A client registered (again): it has been answered, and can be notified. Or its session ended.
   virtual void on_client_registered(wire::SessionId session, std::uint64_t client_uid) = 0;
-  virtual void on_client_gone(std::uint64_t client_uid, Departure departure) = 0;
+  // `process`: the client's; 0: on another node, or not known.
+  virtual void on_client_gone(std::uint64_t client_uid, Departure departure, pid_t process) = 0;
   virtual void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) = 0;
   // A one-way message of a registered client, when it arrived: after the requests that were sent
   // before it have begun (those whose bytes travel apart may begin later), and also while the

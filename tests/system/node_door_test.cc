@@ -73,6 +73,28 @@ TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
   EXPECT_NE(status.out.find("BY DOOR"), std::string::npos) << status.out;
 }
 
+TEST_F(NodeDoor, TheEndOfAProgramThatWasEvictedIsNoticed) {
+  start_daemons(1,
+                {"--set",
+                 "clients.grace_ms=86400000",
+                 "--set",
+                 "clients.max_clients=2",
+                 "--set",
+                 "clients.turn_ms=0"});
+  std::unique_ptr<ClientProcess> evicted = client();
+  std::int64_t locked = ask(*evicted, "open /f bc");
+  ask(*evicted, fmt::format("lock {}", locked));
+  std::unique_ptr<ClientProcess> other = client();
+  std::int64_t wanted = ask(*other, "open /f b");
+  std::unique_ptr<ClientProcess> third = client();  // takes the place of the first
+  evicted->stop();                                  // it would come back for its lock
+  EXPECT_EQ(other->call(fmt::format("lock {}", wanted)).result, -EAGAIN);
+  EXPECT_NE(stats()["clients"].dump().find("\"evictions\":"), std::string::npos);
+  EXPECT_EQ(stats()["clients"].dump().find("\"evictions\":0"), std::string::npos);
+  evicted->kill();
+  EXPECT_TRUE(wait_until([&] { return other->call(fmt::format("lock {}", wanted)).ok(); }));
+}
+
 TEST_F(NodeDoor, WhoHasNoneUsesTheNetwork) {
   start_daemons(1);
   ::setenv("BENCHFS_DOOR_DIR", path("").c_str(), 1);
