@@ -1,6 +1,7 @@
 // Programs that reach the daemons of their node through the node door: they come in, fall back to
 // the network where they cannot, and harm nobody when they are killed or stopped.
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,6 +13,7 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -71,6 +73,34 @@ TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
   EXPECT_FALSE(has_loaded_ucx(*program));
   Ended status = benchfs({"status"});
   EXPECT_NE(status.out.find("BY DOOR"), std::string::npos) << status.out;
+}
+
+TEST_F(NodeDoor, AProgramWithoutDescriptorsIsToldSo) {
+  start_daemons(1);
+  ::setenv("BENCHFS_TRANSPORT", "node", 1);
+  std::unique_ptr<ClientProcess> program = client();
+  std::set<rlim_t> taken;
+  for (const auto& entry : fs::directory_iterator(fmt::format("/proc/{}/fd", program->pid()))) {
+    taken.insert(std::stoul(entry.path().filename()));
+  }
+  rlimit limit{};
+  ASSERT_EQ(::prlimit(program->pid(), RLIMIT_NOFILE, nullptr, &limit), 0);
+  limit.rlim_cur = 0;
+  int refusals = 0;  // as many descriptors are free
+  Answer answer;
+  for (; refusals < 40; ++refusals) {
+    for (; taken.contains(limit.rlim_cur); ++limit.rlim_cur) {
+    }
+    ASSERT_EQ(::prlimit(program->pid(), RLIMIT_NOFILE, &limit, nullptr), 0);
+    answer = program->call("child stat /");
+    if (answer.ok()) {
+      break;
+    }
+    EXPECT_EQ(answer.result, -EMFILE) << "with " << refusals << " descriptors";
+    ++limit.rlim_cur;
+  }
+  EXPECT_TRUE(answer.ok());
+  EXPECT_GT(refusals, 5);
 }
 
 TEST_F(NodeDoor, TheEndOfAProgramThatWasEvictedIsNoticed) {
