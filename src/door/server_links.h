@@ -98,6 +98,7 @@ class ServerLinks final : public CallHandler, private link::Keeper {
 
   void on_call(ServerLane& lane) override;
   void on_trigger(ServerSession& session) override;
+  void on_death(ServerSession& session) override;
   void on_session_end(ServerSession& session) override;
 
  private:

@@ -131,6 +131,8 @@ class Owner {
   // The peer is gone. Called once, outside the transport; the owner must close() the link, now or
   // later.
   virtual void on_link_failed(Link& link, const Outcome& why) = 0;
+  // The peer's process has ended. The link is still open: what was sent is served before it fails.
+  virtual void on_peer_died(Link& /*link*/) {}
 };
 
 // Memory of the peer that this side may read and fill by itself: the slots of a chunk shard of this

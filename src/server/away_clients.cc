@@ -31,6 +31,7 @@ void AwayClients::expire(MonoTime now, Ends& ends) {
     Away& away = it->second;
     if (away.process != 0 && config_.has_ended(away.process)) {
       on_process_ended(away, now);
+      ends.on_client_died(client_uid);
     }
     bool do_locks_end = away.locks_until <= now && ends.may_end_locks(client_uid);
     bool do_opens_end = do_locks_end && away.opens_until <= now;

@@ -35,9 +35,10 @@ class AwayClients {
   void remove(std::uint64_t client_uid) { away_.erase(client_uid); }
 
   // What ends now: first its locks, then what it had open, which ends its stay. `may_end_locks`:
-  // false puts the end off.
+  // false puts the end off. on_client_died(): its process has ended, while it was away.
   class Ends {
    public:
+    virtual void on_client_died(std::uint64_t client_uid) = 0;
     virtual bool may_end_locks(std::uint64_t client_uid) = 0;
     virtual void end_locks(std::uint64_t client_uid) = 0;
     virtual void end_opens(std::uint64_t client_uid) = 0;

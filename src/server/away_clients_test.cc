@@ -33,6 +33,7 @@ class AwayClientsTest : public ::testing::Test, private AwayClients::Ends {
   bool may_end_locks_ = true;
 
  private:
+  void on_client_died(std::uint64_t uid) override { seen_.push_back("died " + std::to_string(uid)); }
   bool may_end_locks(std::uint64_t) override { return may_end_locks_; }
   void end_locks(std::uint64_t uid) override { seen_.push_back("locks " + std::to_string(uid)); }
   void end_opens(std::uint64_t uid) override { seen_.push_back("opens " + std::to_string(uid)); }
@@ -88,7 +89,7 @@ TEST_F(AwayClientsTest, TheEndOfAProcessIsNoticedWhileItIsAway) {
     clients.add(1, how, 7, start_);
     EXPECT_EQ(expire(clients, hours(2)), Seen());
     ended_.insert(7);
-    EXPECT_EQ(expire(clients, hours(3)), Seen{"locks 1"});
+    EXPECT_EQ(expire(clients, hours(3)), (Seen{"died 1", "locks 1"}));
     EXPECT_EQ(expire(clients, hours(3) + seconds(30)), (Seen{"locks 1", "opens 1"}));
   }
 }

@@ -248,12 +248,19 @@ void ShardService::on_client_gone(std::uint64_t client_uid,
     files_->abandon_client(client_uid);
     return;
   }
-  if (departure == rpc::Departure::kDied) {
-    files_->drop_locks(client_uid);
-  }
   names_->leases().on_session_lost(client_uid);
+  if (departure == rpc::Departure::kDied) {
+    on_client_died(client_uid);
+  }
   names_->exact_leases().on_session_lost(client_uid);
   away_.add(client_uid, departure, process, mono_now());
+}
+
+// A child of fork has neither. What a kernel may still know under an exact lease of a mount outlives
+// the mount's process.
+void ShardService::on_client_died(std::uint64_t client_uid) {
+  files_->drop_locks(client_uid);
+  names_->leases().on_goodbye(client_uid);
 }
 
 // What the client loses it will hear of.

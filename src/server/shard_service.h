@@ -38,6 +38,7 @@ class ShardService final : public rpc::Service, private AwayClients::Ends {
   rt::Task<void> handle(rpc::Request& request) override;
   void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override;
   void on_client_gone(std::uint64_t client_uid, rpc::Departure departure, pid_t process) override;
+  void on_client_died(std::uint64_t client_uid) override;
   bool on_notice(wire::SessionId session,
                  std::uint64_t client_uid,
                  wire::Opcode opcode,

@@ -75,6 +75,36 @@ TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
   EXPECT_NE(status.out.find("BY DOOR"), std::string::npos) << status.out;
 }
 
+TEST_F(NodeDoor, AKilledProgramDelaysNoRenameOfADirectory) {
+  start_daemons(2, {"--set", "clients.directory_lease_ms=86400000"});
+  std::unique_ptr<ClientProcess> other = client(std::chrono::seconds(10));
+  ask(*other, "mkdir /d");
+  std::unique_ptr<ClientProcess> killed = client();
+  ask(*killed, "open /d/f bc");  // it may use the name of the directory for a day
+  killed->kill();
+  EXPECT_EQ(ask(*other, "rename /d /e"), 0);
+  EXPECT_EQ(ask(*other, "mkdir /d"), 0);
+}
+
+TEST_F(NodeDoor, TheLocksOfAKilledProgramEndThoughARequestOfItIsServed) {
+  start_daemons(1, {"--set", "clients.directory_lease_ms=86400000"});
+  std::unique_ptr<ClientProcess> other = client();
+  ask(*other, "mkdir /d");
+  std::int64_t wanted = ask(*other, "open /l bc");
+  std::unique_ptr<ClientProcess> stopped = client();
+  ask(*stopped, "open /d/f bc");
+  stopped->stop();
+  std::unique_ptr<ClientProcess> killed = client(std::chrono::minutes(1));
+  std::int64_t locked = ask(*killed, "open /l bc");
+  ask(*killed, fmt::format("lock {}", locked));
+  killed->begin("rename /d /e");  // waits for the one that is stopped
+  ASSERT_TRUE(wait_until([&] { return other->call("stat /e").ok(); }));
+  EXPECT_EQ(other->call(fmt::format("lock {}", wanted)).result, -EAGAIN);
+  killed->kill();
+  EXPECT_TRUE(wait_until([&] { return other->call(fmt::format("lock {}", wanted)).ok(); },
+                         Deadline::after(std::chrono::seconds(20))));
+}
+
 TEST_F(NodeDoor, AProgramWithoutDescriptorsIsToldSo) {
   start_daemons(1);
   ::setenv("BENCHFS_TRANSPORT", "node", 1);
