@@ -120,6 +120,7 @@ TEST_F(PidFileTest, AProcessRunsOnlyUntilItEndsAndOnlyUnderItsOwnStartTime) {
   ProcessRecord impostor = record;
   ++impostor.start_ticks;
   EXPECT_FALSE(is_running(impostor));
+  EXPECT_FALSE(has_ended(child));
   ProcessRecord elsewhere = record;
   elsewhere.host += "x";
   EXPECT_FALSE(is_running(elsewhere));
@@ -133,6 +134,7 @@ TEST_F(PidFileTest, AProcessRunsOnlyUntilItEndsAndOnlyUnderItsOwnStartTime) {
   kill(child, SIGKILL);
   waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT);
   EXPECT_FALSE(is_running(record)) << "a zombie does not run";
+  EXPECT_TRUE(has_ended(child)) << "and has ended";
   waitpid(child, nullptr, 0);
   EXPECT_FALSE(is_running(record));
 }

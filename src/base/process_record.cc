@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -90,6 +92,15 @@ bool is_running(const ProcessRecord& process) {
 
 bool is_stopped(const ProcessRecord& process) {
   return state_of(process) == 'T';
+}
+
+bool has_ended(pid_t pid) {
+  Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!process.is_open()) {
+    return errno == ESRCH;
+  }
+  pollfd end{.fd = process.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&end, 1, 0) == 1;
 }
 
 bool has_open(pid_t pid, int fd) {

@@ -25,6 +25,8 @@ std::uint64_t process_start_ticks(pid_t pid);
 bool is_running(const ProcessRecord& process);
 // True when it runs but is suspended (SIGSTOP).
 bool is_stopped(const ProcessRecord& process);
+// True when the process has ended for certain, also if nobody has waited for it yet.
+bool has_ended(pid_t pid);
 // True when the running process has the open file `fd` open itself.
 bool has_open(pid_t pid, int fd);
 

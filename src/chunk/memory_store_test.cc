@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <new>
+#include <thread>
 
 #include "chunk/memory_slots.h"
 #include "chunk/store_fixture.h"
@@ -314,6 +317,60 @@ TEST(SharedSlots, ACutMovesAChunkAwayFromAProgramThatFillsIt) {
   EXPECT_TRUE(program.read(before).empty());
   ASSERT_TRUE(driver.commit(*std::move(lease)));
   EXPECT_EQ(driver.read(kKey), runs({{100, 'a'}, {400, 0}, {500, 'b'}}));
+}
+
+// While a cut moves a chunk, one program goes on filling its old slot and another one reads there:
+// what is read before the place ends has been moved.
+TEST(SharedSlots, NothingIsReadInAnOldSlotThatTheNewOneDoesNotHave) {
+  constexpr std::uint32_t kLargeSlot = 4U << 20;
+  Shard shard;
+  Driver driver(
+      shard.reactor(),
+      make_memory_store({.slot_bytes = kLargeSlot, .limit_bytes = 8 * kLargeSlot}).value());
+  void* memory = mmap(nullptr,
+                      std::size_t{2} * kLargeSlot,
+                      PROT_READ | PROT_WRITE,
+                      MAP_SHARED,
+                      driver.store().slot_files().data,
+                      0);
+  ASSERT_NE(memory, MAP_FAILED);
+  Program program(driver.store().slot_files());
+  for (int round = 0; round < 20; ++round) {
+    ASSERT_TRUE(driver.fill(kKey, 0, kLargeSlot, 'a'));
+    SlotPlace place = driver.store().locate(kKey).value();
+    ASSERT_LT(place.slot, 2U);
+    auto* counter = reinterpret_cast<std::atomic<std::uint64_t>*>(
+        static_cast<std::byte*>(memory) + std::size_t{place.slot} * kLargeSlot);
+    auto lease = driver.begin(kKey, 0, kLargeSlot);
+    ASSERT_TRUE(lease);
+    ASSERT_TRUE(driver.store().hand_out(*lease));
+    std::atomic<bool> is_filling = false;
+    std::uint64_t seen = 0;
+    std::thread programs([&] {
+      for (std::uint64_t value = 1;; ++value) {
+        counter->store(value);
+        std::uint64_t read = counter->load();
+        if (program.state(place.slot).generation != place.generation) {
+          return;
+        }
+        seen = read;
+        is_filling = true;
+      }
+    });
+    while (!is_filling) {
+    }
+    EXPECT_TRUE(shard.reactor().block_on(
+        driver.store().truncate(kInode, kLargeSlot - kPageBytes, kLargeSlot)));
+    programs.join();
+    auto moved = driver.read(kKey, 0, sizeof seen);
+    ASSERT_EQ(moved.size(), sizeof seen);
+    std::uint64_t kept = 0;
+    std::memcpy(&kept, moved.data(), sizeof kept);
+    EXPECT_GE(kept, seen);
+    ASSERT_TRUE(driver.commit(*std::move(lease)));
+    ASSERT_TRUE(driver.truncate(kInode, 0));
+  }
+  munmap(memory, std::size_t{2} * kLargeSlot);
 }
 
 TEST(SharedSlots, ASlotThatAProgramFillsIsNotUsedAgain) {

@@ -124,7 +124,7 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   BENCHFS_TRY_VOID(client->pool_->set_servers(list));
   client->file_system_ = std::make_unique<FileSystem>(*client->pool_, options.file_system);
   if (options.helper_thread) {
-    client->driver_->start_helper();
+    BENCHFS_TRY_VOID(client->driver_->start_helper());
   }
 
   wire::ShardId first = cluster::select_server_by_hash(client->id_, list);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 
 #include "base/check.h"
 #include "base/signal_block.h"
@@ -42,11 +43,14 @@ Driver::~Driver() {
   stop_helper();
 }
 
-void Driver::start_helper() {
+Status Driver::start_helper() {
   wake_helper_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  BENCHFS_CHECK(wake_helper_fd_ >= 0);
+  if (wake_helper_fd_ < 0) {
+    return fail_system(errno, "making a descriptor for the client's thread");
+  }
   SignalBlock block;  // the helper takes no signal that is meant for the program
   helper_ = std::thread([this] { help(); });
+  return {};
 }
 
 void Driver::stop_helper() {

@@ -32,7 +32,8 @@ class Driver {
   ~Driver();
 
   // The helper thread runs between these two; before and after, only callers of run() drive.
-  void start_helper();
+  // Errors: kSystem.
+  Status start_helper();
   void stop_helper();
 
   [[nodiscard]] rt::Reactor& reactor() { return *reactor_; }

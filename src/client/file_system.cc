@@ -66,9 +66,29 @@ rt::CoStatus FileSystem::write(OpenFile& file,
 }
 
 rt::Task<void> FileSystem::leave() {
+  co_await come_back();
   backend_.scope.close();
   backend_.pool.close();
   co_await backend_.scope.join();
+}
+
+// A server that evicted this client, or was silent for a while, keeps opens and locks of it for long:
+// only a session can say goodbye.
+rt::Task<void> FileSystem::come_back() {
+  constexpr Nanos kPatience = std::chrono::milliseconds(500);
+  Deadline by = Deadline::after(kPatience);
+  rt::Group group(backend_.scope);
+  for (std::uint32_t i = 0; i < backend_.pool.size(); ++i) {
+    wire::ShardId shard{i};
+    if (open_files_.has_left_behind(shard) || locks_.has_left_behind(shard)) {
+      group.add(connect(shard, by));
+    }
+  }
+  (void)co_await group.wait();
+}
+
+rt::Task<void> FileSystem::connect(wire::ShardId shard, Deadline by) {
+  (void)co_await backend_.pool.connect(shard, by);
 }
 
 bool FileSystem::on_invalidate(wire::InodeId parent,

@@ -158,6 +158,8 @@ class FileSystem final : private rpc::NoticeHandler {
   rt::Task<void> leave();
 
  private:
+  rt::Task<void> come_back();
+  rt::Task<void> connect(wire::ShardId shard, Deadline by);
   bool on_invalidate(wire::InodeId parent,
                      std::string_view name,
                      const rpc::Revocation& revocation) override;

@@ -318,6 +318,10 @@ Result<AttachAnswer> receive_answer(int socket) {
                     : "the node door refused this program");
   }
   SessionShape shape{answer.reply.lanes, answer.reply.area_bytes};
+  bool is_cut = (message.msg_flags & MSG_CTRUNC) != 0;
+  if (is_cut && (!answer.page.is_open() || !answer.memory.is_open())) {
+    return fail_system(EMFILE, "taking the descriptors that the node door hands over");
+  }
   if (!answer.page.is_open() || !answer.memory.is_open() || !shape.is_valid()) {
     return fail(Errc::kMalformed, "the answer of the node door brings no memory");
   }

@@ -83,7 +83,9 @@ void ChannelLink::fail(const link::Outcome& why) {
   carrier_ = nullptr;
   end_flushes(why);
   state_ = State::kFailed;
+  text_ = why.text;  // it may be the carrier's
   failure_ = why;
+  failure_.text = text_.c_str();
   links_.reactor_.arm(*this, mono_now());
 }
 

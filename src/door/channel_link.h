@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "link/link.h"
@@ -61,6 +62,7 @@ class ChannelLink final : public link::Link, private rt::Timer {
   std::uint64_t number_;  // of the channel
   State state_ = State::kOpen;
   link::Outcome failure_;
+  std::string text_;            // of the failure
   bool has_heard_ = false;      // of the far shard
   std::uint32_t in_use_ = 0;    // lanes
   std::uint32_t in_queue_ = 0;  // messages that wait for one

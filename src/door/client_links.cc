@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -36,6 +37,11 @@ constexpr link::Outcome kFarGone{Errc::kDisconnected,
 constexpr link::Outcome kTooLong{Errc::kLimit, "longer than a lane of the node door has room for"};
 constexpr link::Outcome kNoMemory{Errc::kSystem,
                                   "the machine has no memory left for the node door"};
+
+// This process or machine lacks something, which waiting for the shard does not bring.
+bool is_own_lack(const Error& error) {
+  return error.posix == EMFILE || error.posix == ENFILE || error.posix == ENOMEM;
+}
 
 // Of transmit().
 link::Outcome outcome_of(Errc code) {
@@ -93,6 +99,9 @@ void ClientLink::fail_to_attach(const Error& error) {
   text_ = fmt::format("the node door did not open: {}", error.message());
   links_.note_failure(shard_);
   BENCHFS_LOG(kInfo, "shard {}: {}", shard_, text_);
+  if (is_only_way_ && is_own_lack(error)) {  // the shard is well
+    return fail({Errc::kSystem, text_.c_str(), false, error.posix});
+  }
   bool is_final = is_only_way_ && (error.code == Errc::kStaleRun || error.code == Errc::kVersion);
   fail({is_final ? error.code : Errc::kUnreachable, text_.c_str()});
 }

@@ -438,7 +438,16 @@ void Door::on_answered(ServerLane& lane) {
 
 // --- The end of a session ------------------------------------------------------------------------
 
+bool Door::has_died(const Member& member) {
+  pollfd process{.fd = member.process.fd.get(), .events = POLLIN, .revents = 0};
+  return member.process.fd.is_open() && ::poll(&process, 1, 0) == 1;
+}
+
 void Door::on_trigger(Member& member) {
+  if (!member.is_dead && has_died(member)) {
+    member.is_dead = true;
+    handler_.on_death(*member.session);
+  }
   if (!member.is_ending) {
     member.ending_since = mono_now();
     member.is_ending = scope_.spawn(prove_end(member));
@@ -496,8 +505,7 @@ rt::Task<WriterProof> Door::try_to_prove(ServerSession& session) {
 rt::Task<bool> Door::wait_for_death(Member& member) {
   Deadline patience = Deadline::after(kDeathPatience);
   while (member.process.fd.is_open()) {
-    pollfd process{.fd = member.process.fd.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&process, 1, 0) == 1) {
+    if (has_died(member)) {
       co_return true;
     }
     if (patience.passed() ||

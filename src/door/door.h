@@ -37,6 +37,8 @@ class CallHandler {
   // The client may have ended; the proof needs a session without calls in service. Calls that wait
   // for something to tell are to be answered now.
   virtual void on_trigger(ServerSession& /*session*/) {}
+  // The process that attached has ended. What it sent is still served, and may be in service.
+  virtual void on_death(ServerSession& /*session*/) {}
   // Nobody can call any more, and no call of the session is in service.
   virtual void on_session_end(ServerSession& session) = 0;
 };
@@ -118,6 +120,7 @@ class Door final : public rt::Poller {
     Source socket;
     Source process;  // a pidfd, where there are pidfds
     bool is_ending = false;
+    bool is_dead = false;  // the process, and the handler knows
     MonoTime ending_since{};
     rt::Event idle;  // no call is in service
     std::list<Member>::iterator self;
@@ -149,6 +152,7 @@ class Door final : public rt::Poller {
   void on_answered(ServerLane& lane);
   void announce(const ServerSession& session) const;
 
+  static bool has_died(const Member& member);
   void on_trigger(Member& member);
   rt::Task<void> prove_end(Member& member);
   rt::Task<WriterProof> try_to_prove(ServerSession& session);

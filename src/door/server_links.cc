@@ -259,6 +259,13 @@ void ServerLinks::on_trigger(ServerSession& session) {
   }
 }
 
+void ServerLinks::on_death(ServerSession& session) {
+  auto* link = static_cast<ServerLink*>(session.owner);
+  if (link != nullptr && link->is_open_) {
+    owner_.on_peer_died(*link);
+  }
+}
+
 void ServerLinks::on_session_end(ServerSession& session) {
   auto* link = static_cast<ServerLink*>(session.owner);
   if (link == nullptr) {

@@ -31,7 +31,7 @@ class ServerLinks;
 class ServerLink final : public link::Link {
  public:
   ServerLink(rt::Reactor& reactor, ServerLinks& links, ServerSession& session)
-      : Link(reactor), links_(links), session_(&session) {}
+      : Link(reactor), links_(links), session_(&session), process_(session.peer().pid) {}
 
   [[nodiscard]] bool is_open() const override { return is_open_; }
   [[nodiscard]] link::Way way() const override { return link::Way::kDoor; }
@@ -42,6 +42,7 @@ class ServerLink final : public link::Link {
                      const net::MemoryRegion* region) override;
   void begin_flush(link::Operation& operation) override;
   void send_and_forget(std::uint16_t id, std::span<const std::byte> header) override;
+  [[nodiscard]] pid_t peer_process() const override { return process_; }
   [[nodiscard]] link::Loans loans() override {
     return session_ == nullptr ? link::Loans() : session_->loans();
   }
@@ -74,6 +75,7 @@ class ServerLink final : public link::Link {
 
   ServerLinks& links_;
   ServerSession* session_;  // null once it has ended
+  pid_t process_;
   bool is_open_ = true;
   std::uint32_t next_order_ = 1;
   std::vector<Early> early_;  // sent after one that has not come yet
@@ -97,6 +99,7 @@ class ServerLinks final : public CallHandler, private link::Keeper {
 
   void on_call(ServerLane& lane) override;
   void on_trigger(ServerSession& session) override;
+  void on_death(ServerSession& session) override;
   void on_session_end(ServerSession& session) override;
 
  private:

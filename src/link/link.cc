@@ -5,7 +5,7 @@
 namespace benchfs::link {
 
 Error error_of(const Outcome& outcome, std::string what) {
-  return Error{outcome.code, 0, fmt::format("{} ({})", what, outcome.text)};
+  return Error{outcome.code, outcome.posix, fmt::format("{} ({})", what, outcome.text)};
 }
 
 }  // namespace benchfs::link

@@ -7,6 +7,8 @@
 // Thread: the reactor's.
 #pragma once
 
+#include <sys/types.h>
+
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +34,7 @@ struct Outcome {
   Errc code = Errc::kOk;
   const char* text = "";  // the transport's; lives for ever
   bool is_death = false;  // the peer's process has ended, for certain
+  int posix = 0;          // of a system call of this process; 0: derived from `code`
   [[nodiscard]] bool ok() const { return code == Errc::kOk; }
 };
 
@@ -128,6 +131,8 @@ class Owner {
   // The peer is gone. Called once, outside the transport; the owner must close() the link, now or
   // later.
   virtual void on_link_failed(Link& link, const Outcome& why) = 0;
+  // The peer's process has ended. The link is still open: what was sent is served before it fails.
+  virtual void on_peer_died(Link& /*link*/) {}
 };
 
 // Memory of the peer that this side may read and fill by itself: the slots of a chunk shard of this
@@ -205,6 +210,8 @@ class Link {
   virtual void send_and_forget(std::uint16_t id, std::span<const std::byte> header) = 0;
 
   [[nodiscard]] virtual Way way() const { return Way::kNetwork; }
+  // The process that is the peer; 0: on another node, or not known.
+  [[nodiscard]] virtual pid_t peer_process() const { return 0; }
   // Null unless the peer is a chunk shard of this node that shares its slots.
   [[nodiscard]] virtual SharedSlots* shared_slots() { return nullptr; }
   // Places for what is lent to a program of this node; none for others. What is left there ends

@@ -107,13 +107,34 @@ bool map_page(Description& description, int memory_file) {
   return true;
 }
 
+// "ulimit -f" counts for memory that has a descriptor, too, and going beyond it is a signal. The
+// program's limit is as it was when this returns.
+bool make_long(int memory_file) {
+  rlimit limit{};
+  bool is_short = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < kBytes;
+  if (is_short && limit.rlim_max < kBytes) {
+    errno = EFBIG;
+    return false;
+  }
+  if (is_short) {
+    rlimit longer = limit;
+    longer.rlim_cur = kBytes;
+    setrlimit(RLIMIT_FSIZE, &longer);
+  }
+  bool is_long = real().ftruncate(memory_file, kBytes) == 0;
+  if (is_short) {
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  return is_long;
+}
+
 // The page of a new open file, and its O_PATH descriptor.
 bool make_page(Description& description) {
   int memory_file = memfd_create(kName, MFD_CLOEXEC);
   if (memory_file < 0) {
     return false;
   }
-  bool is_mapped = real().ftruncate(memory_file, kBytes) == 0 && map_page(description, memory_file);
+  bool is_mapped = make_long(memory_file) && map_page(description, memory_file);
   char link[64];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", memory_file);
   int path_fd = is_mapped ? real().open(link, O_PATH | O_CLOEXEC) : -1;

@@ -4,9 +4,12 @@
 // that lies below the prefix is copied into memory, because the kernel cannot read it there; a
 // script is given to its interpreter by name.
 #include <alloca.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -123,13 +126,26 @@ bool parse_script(char* line, Program& program) {
   return true;
 }
 
+// How much may be written behind `offset` of a file, at a time: beyond "ulimit -f" it is a signal.
+std::size_t room_below_limit(off_t offset) {
+  constexpr rlim_t kMost = rlim_t{1} << 24;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+    return kMost;
+  }
+  auto begin = static_cast<rlim_t>(offset);
+  return limit.rlim_cur <= begin ? 0 : std::min(kMost, limit.rlim_cur - begin);
+}
+
 // The content of an open file, which the kernel can then read.
 int copy_to_memory(int fd) {
   int memory_file = memfd_create("benchfs-program", MFD_CLOEXEC);
   off_t offset = 0;
   ssize_t bytes = 1;
   while (memory_file >= 0 && bytes > 0) {
-    bytes = sendfile(memory_file, fd, &offset, 1 << 24);
+    std::size_t most = room_below_limit(offset);
+    errno = EFBIG;
+    bytes = most == 0 ? -1 : sendfile(memory_file, fd, &offset, most);
   }
   if (bytes < 0) {
     int before = errno;

@@ -90,6 +90,8 @@ class Connection final : private link::Owner, private rt::Timer {
   void set_address(const net::SocketAddress& address) { address_ = address; }
   // The server went away: it may be found at another address now.
   [[nodiscard]] bool was_lost() const { return was_lost_; }
+  // The server has known this client at some time.
+  [[nodiscard]] bool was_registered() const { return was_registered_; }
   // The terms that the server granted; valid once the connection was ready.
   [[nodiscard]] const wire::RegisterClientResponseHeader& grant() const { return grant_; }
 
@@ -103,6 +105,10 @@ class Connection final : private link::Owner, private rt::Timer {
   bool notify(wire::Opcode opcode,
               std::span<const std::byte> body,
               std::span<const std::byte> tail);
+
+  // Notices were sent that the server may not have read: no request that was sent later has been
+  // answered. Of the last connection when it has ended.
+  [[nodiscard]] bool has_unread_notices() const { return read_notices_ < stats_.notices; }
 
   // Says goodbye when ready, and closes. Pending calls fail with kCancelled.
   void close();
@@ -211,6 +217,7 @@ class Connection final : private link::Owner, private rt::Timer {
   std::uint64_t bytes_under_way_ = 0;
   std::uint32_t pending_count_ = 0;
   std::uint64_t sequence_;  // starts anywhere: a peer cannot guess the ids of others' requests
+  std::uint64_t read_notices_ = 0;  // of stats_.notices
   Heartbeat heartbeat_;
   Stats stats_;
 };

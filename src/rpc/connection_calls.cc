@@ -226,6 +226,7 @@ void Connection::wake_waiting() {
 // When it ends at once with an error, nothing left.
 void Connection::begin_send(Exchange& exchange) {
   exchange.epoch_ = epoch_;
+  exchange.notices_ = stats_.notices;
   exchange.phase_ = CallPhase::kSending;
   const Call& call = exchange.call_;
   wire::RequestHeader request;
@@ -406,6 +407,9 @@ link::Disposition Connection::on_reply(const wire::ReplyHeader& header,
     disposition = link::Disposition::kHold;
   } else if (message.length > 0) {
     std::memcpy(exchange->call_.into.data(), message.data, message.length);
+  }
+  if (header.transport == 0) {  // it was served, so what came before it was read
+    read_notices_ = std::max(read_notices_, exchange->notices_);
   }
   exchange->outcome_ = Exchange::Outcome::kReplied;
   if (exchange->phase_ == CallPhase::kWaitingForReply) {

@@ -152,6 +152,7 @@ void Connection::on_register_reply(const wire::RegisterReply& reply) {
   was_registered_ = true;
   state_ = State::kReady;
   was_lost_ = false;
+  read_notices_ = stats_.notices;  // those of earlier sessions count for nothing
   heartbeat_.heard();
   observer_.on_registered(*this, how);
   state_changed_.wake_all();

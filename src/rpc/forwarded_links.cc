@@ -110,6 +110,12 @@ link::Disposition ForwardedLinks::on_message(link::Link& carrier,
     }
     return link::Disposition::kDone;
   }
+  if (outer.id == wire::kProgramDied) {
+    if (link != nullptr) {
+      owner_.on_peer_died(*link);
+    }
+    return link::Disposition::kDone;
+  }
   bool is_first = outer.id == static_cast<std::uint16_t>(wire::Opcode::kRegister);
   if (link == nullptr && is_first) {
     link = accept(carrier, outer.channel);

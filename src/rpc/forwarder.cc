@@ -90,7 +90,8 @@ bool Forwarder::on_message(const link::Incoming& message) {
     return true;
   }
   auto channel = find_or_open(program, outer);
-  if (channel != channels_.end() && outer.id != wire::kChannelEnd) {
+  if (channel != channels_.end() && outer.id != wire::kChannelEnd &&
+      outer.id != wire::kProgramDied) {
     Header header = message.header.subspan(sizeof outer);
     if (outer.call != 0) {
       channel->second.calls.push_back({outer.call, give_up_at(outer.id, header)});
@@ -157,6 +158,18 @@ void Forwarder::pass_on(const Channels::iterator& channel,
        {.call = call, .channel = channel->first, .shard = channel->second.shard.value, .id = id},
        header,
        std::move(data));
+}
+
+void Forwarder::on_program_died(const link::Link& program) {
+  std::vector<std::pair<std::uint64_t, wire::ShardId>> its;  // sending may end one
+  for (const auto& [number, channel] : channels_) {
+    if (channel.program == &program) {
+      its.emplace_back(number, channel.shard);
+    }
+  }
+  for (const auto& [number, shard] : its) {
+    send(shard, {.channel = number, .shard = shard.value, .id = wire::kProgramDied}, {}, {});
+  }
 }
 
 bool Forwarder::drop(link::Link& program, bool has_died) {

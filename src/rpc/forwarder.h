@@ -41,6 +41,8 @@ class Forwarder final : public ForwardedHandler, private rt::Timer {
   // A message of a program of this node with another one inside. The link is the forwarder's from
   // the first one on; it is the caller's when false: nothing is forwarded any more.
   bool on_message(const link::Incoming& message);
+  // The process of a program has ended, and far shards may know. What it sent is passed on first.
+  void on_program_died(const link::Link& program);
   // A program's session ended. False if it is not the forwarder's.
   bool drop(link::Link& program, bool has_died);
   // Ends all channels and closes the links of the programs; nothing is forwarded any more.

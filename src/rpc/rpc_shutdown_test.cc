@@ -44,7 +44,7 @@ class RelayService final : public Service {
     co_await request.reply(wire::NoReply{});
   }
   void on_client_registered(wire::SessionId, std::uint64_t) override {}
-  void on_client_gone(std::uint64_t, Departure) override {}
+  void on_client_gone(std::uint64_t, Departure, pid_t) override {}
   void on_invalidate_ack(wire::SessionId, std::uint64_t) override {}
   void on_stopping() override { pool_->close(); }
 

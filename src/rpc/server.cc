@@ -107,6 +107,16 @@ void Server::on_link_failed(link::Link& link, const link::Outcome& why) {
       *session, wire::CloseReason::kError, why.is_death ? Departure::kDied : Departure::kLost);
 }
 
+void Server::on_peer_died(link::Link& link) {
+  if (forwarder_ != nullptr) {
+    forwarder_->on_program_died(link);
+  }
+  auto found = sessions_.find(&link);
+  if (found != sessions_.end()) {
+    service_.on_client_died(registry_.peek(found->second)->client_uid);
+  }
+}
+
 rt::Task<void> Server::sweep() {
   while (co_await rt::sleep_for(kSweepEvery, &background_.cancel_source()) !=
          rt::Wake::kCancelled) {

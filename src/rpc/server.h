@@ -50,7 +50,11 @@ class Service {
   virtual rt::Task<void> handle(Request& request) = 0;
   // A client registered (again): it has been answered, and can be notified. Or its session ended.
   virtual void on_client_registered(wire::SessionId session, std::uint64_t client_uid) = 0;
-  virtual void on_client_gone(std::uint64_t client_uid, Departure departure) = 0;
+  // `process`: the client's; 0: on another node, or not known.
+  virtual void on_client_gone(std::uint64_t client_uid, Departure departure, pid_t process) = 0;
+  // The process of a client of this node has ended, while requests of it may still be served;
+  // on_client_gone() follows.
+  virtual void on_client_died(std::uint64_t /*client_uid*/) {}
   virtual void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) = 0;
   // A one-way message of a registered client, when it arrived: after the requests that were sent
   // before it have begun (those whose bytes travel apart may begin later), and also while the
@@ -183,6 +187,7 @@ class Server final : private link::Handler, private link::Owner {
   Server(net::Worker& worker, Service& service, const Config& config);
   link::Disposition on_message(const link::Incoming& message) override;
   void on_link_failed(link::Link& link, const link::Outcome& why) override;
+  void on_peer_died(link::Link& link) override;
 
   link::Disposition on_request(wire::Opcode opcode, const link::Incoming& message);
   link::Disposition on_forward(const link::Incoming& message);

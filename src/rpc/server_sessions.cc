@@ -144,6 +144,7 @@ void Server::on_goodbye(const link::Incoming& message) {
 void Server::end_session(Session& session, wire::CloseReason reason, Departure departure) {
   link::Link* link = session.link;
   std::uint64_t uid = session.client_uid;
+  pid_t process = link->peer_process();
   if (reason != wire::CloseReason::kError && departure != Departure::kGoodbye) {
     wire::ConnectionCloseRequestHeader notice;
     notice.reason = static_cast<std::uint32_t>(reason);
@@ -160,7 +161,7 @@ void Server::end_session(Session& session, wire::CloseReason reason, Departure d
   forwarded_links_.on_carrier_end(*link);
   link->close(reason == wire::CloseReason::kError ? Nanos::zero() : kCloseFlush);
   histories_.leave(uid, departure == Departure::kGoodbye, mono_now());
-  service_.on_client_gone(uid, departure);
+  service_.on_client_gone(uid, departure, process);
 }
 
 void Server::evict(Session& session) {

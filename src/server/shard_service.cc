@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/process_record.h"
 #include "server/buffer_wait.h"
 #include "server/decode.h"
 #include "server/shard_stats.h"
@@ -14,12 +15,13 @@ namespace benchfs::server {
 namespace {
 
 constexpr Nanos kHousekeepingEvery = std::chrono::seconds(1);
-// A client that was evicted is most likely computing: its files stay open for long.
-constexpr Nanos kEvictedGrace = std::chrono::hours(24);
 
 }  // namespace
 
-ShardService::ShardService(const Parts& parts) : parts_(parts), started_at_(mono_now()) {}
+ShardService::ShardService(const Parts& parts)
+    : parts_(parts),
+      started_at_(mono_now()),
+      away_({.grace = parts.config.client_grace, .has_ended = has_ended}) {}
 
 void ShardService::set_services(meta::MetaStore& metadata,
                                 Names& names,
@@ -228,7 +230,7 @@ rt::Task<void> ShardService::refuse(rpc::Request& request) {
 // --- Clients -------------------------------------------------------------------------------------
 
 void ShardService::on_client_registered(wire::SessionId session, std::uint64_t client_uid) {
-  away_.erase(client_uid);
+  away_.remove(client_uid);
   // It is told in its registration that nothing is remembered.
   const rpc::Session* registered = server_->registry().peek(session);
   if (registered == nullptr || !registered->is_remembered) {
@@ -238,26 +240,42 @@ void ShardService::on_client_registered(wire::SessionId session, std::uint64_t c
   names_->exact_leases().on_client_registered(session, client_uid);
 }
 
-void ShardService::on_client_gone(std::uint64_t client_uid, rpc::Departure departure) {
+void ShardService::on_client_gone(std::uint64_t client_uid,
+                                  rpc::Departure departure,
+                                  pid_t process) {
   if (departure == rpc::Departure::kGoodbye) {
     names_->leases().on_goodbye(client_uid);
     names_->exact_leases().on_goodbye(client_uid);
-    away_.erase(client_uid);
+    away_.remove(client_uid);
     files_->abandon_client(client_uid);
     return;
   }
-  if (departure == rpc::Departure::kDied) {
-    files_->drop_locks(client_uid);  // a child of fork never has them
-  }
   names_->leases().on_session_lost(client_uid);
+  if (departure == rpc::Departure::kDied) {
+    on_client_died(client_uid);
+  }
   names_->exact_leases().on_session_lost(client_uid);
-  Nanos grace = departure == rpc::Departure::kEvicted
-                    ? std::max(kEvictedGrace, parts_.config.client_grace)
-                    : parts_.config.client_grace;
-  MonoTime now = mono_now();
-  away_.insert_or_assign(
-      client_uid,
-      Away{.locks_until = now + parts_.config.client_grace, .opens_until = now + grace});
+  away_.add(client_uid, departure, process, mono_now());
+}
+
+// A child of fork has neither. What a kernel may still know under an exact lease of a mount outlives
+// the mount's process.
+void ShardService::on_client_died(std::uint64_t client_uid) {
+  files_->drop_locks(client_uid);
+  names_->leases().on_goodbye(client_uid);
+}
+
+// What the client loses it will hear of.
+bool ShardService::may_end_locks(std::uint64_t client_uid) {
+  return server_->forget_client(client_uid);
+}
+
+void ShardService::end_locks(std::uint64_t client_uid) {
+  files_->drop_locks(client_uid);
+}
+
+void ShardService::end_opens(std::uint64_t client_uid) {
+  files_->abandon_client(client_uid);
 }
 
 bool ShardService::on_notice(wire::SessionId /*session*/,
@@ -304,19 +322,7 @@ rt::Task<void> ShardService::housekeeping() {
     names_->leases().expire(now);
     names_->exact_leases().expire(now);
     files_->housekeeping();
-    std::erase_if(away_, [&](const auto& entry) {
-      const auto& [client_uid, until] = entry;
-      // What it loses it will hear of.
-      if (until.locks_until > now || !server_->forget_client(client_uid)) {
-        return false;
-      }
-      files_->drop_locks(client_uid);
-      if (until.opens_until > now) {
-        return false;
-      }
-      files_->abandon_client(client_uid);
-      return true;
-    });
+    away_.expire(now, *this);
   }
 }
 

@@ -2,10 +2,9 @@
 // ones itself.
 #pragma once
 
-#include <unordered_map>
-
 #include "rpc/server.h"
 #include "rt/reactor.h"
+#include "server/away_clients.h"
 #include "server/chunks/chunk_service.h"
 #include "server/config.h"
 #include "server/files/files.h"
@@ -13,7 +12,7 @@
 
 namespace benchfs::server {
 
-class ShardService final : public rpc::Service {
+class ShardService final : public rpc::Service, private AwayClients::Ends {
  public:
   struct Parts {
     const ShardConfig& config;
@@ -38,7 +37,8 @@ class ShardService final : public rpc::Service {
   bool serve_at_once(rpc::Request& request) override;
   rt::Task<void> handle(rpc::Request& request) override;
   void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override;
-  void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override;
+  void on_client_gone(std::uint64_t client_uid, rpc::Departure departure, pid_t process) override;
+  void on_client_died(std::uint64_t client_uid) override;
   bool on_notice(wire::SessionId session,
                  std::uint64_t client_uid,
                  wire::Opcode opcode,
@@ -50,6 +50,9 @@ class ShardService final : public rpc::Service {
   rt::Task<void> housekeeping();
 
  private:
+  bool may_end_locks(std::uint64_t client_uid) override;
+  void end_locks(std::uint64_t client_uid) override;
+  void end_opens(std::uint64_t client_uid) override;
   rt::Task<void> dispatch(rpc::Request& request);
   // Begins when the shard serves its own inodes and names.
   rt::Task<void> hold_back(rpc::Request& request);
@@ -75,12 +78,7 @@ class ShardService final : public rpc::Service {
   MonoTime started_at_;
   bool is_restarted_ = false;
   bool shutdown_requested_ = false;
-  // Until when a client that has no session may return to what it left.
-  struct Away {
-    MonoTime locks_until;  // somebody may wait for them
-    MonoTime opens_until;
-  };
-  std::unordered_map<std::uint64_t, Away> away_;  // by client uid
+  AwayClients away_;
 };
 
 }  // namespace benchfs::server

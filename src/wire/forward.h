@@ -18,6 +18,8 @@ enum ForwardFlags : std::uint16_t {
 
 // The end of a channel.
 inline constexpr std::uint16_t kChannelEnd = 0;
+// The process of the program has ended; what it has sent is still on its way, or served.
+inline constexpr std::uint16_t kProgramDied = 0xFFFF;
 
 // Precedes the header of the message inside.
 struct ForwardHeader {
@@ -25,7 +27,7 @@ struct ForwardHeader {
   std::uint64_t channel = 0;       // given by who opened it: the program, or the daemon between
   std::uint64_t session_id = 0;    // of the daemon between at the far shard; 0 from a program
   std::uint32_t shard = 0;         // the far shard
-  std::uint16_t id = kChannelEnd;  // of the message inside
+  std::uint16_t id = kChannelEnd;  // of the message inside, or kProgramDied
   std::uint16_t flags = 0;         // ForwardFlags
 };
 static_assert(sizeof(ForwardHeader) == kForwardHeaderBytes);

@@ -1,6 +1,7 @@
 // Programs that reach the daemons of their node through the node door: they come in, fall back to
 // the network where they cannot, and harm nobody when they are killed or stopped.
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,6 +13,7 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -71,6 +73,86 @@ TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
   EXPECT_FALSE(has_loaded_ucx(*program));
   Ended status = benchfs({"status"});
   EXPECT_NE(status.out.find("BY DOOR"), std::string::npos) << status.out;
+}
+
+TEST_F(NodeDoor, AKilledProgramDelaysNoRenameOfADirectory) {
+  start_daemons(2, {"--set", "clients.directory_lease_ms=86400000"});
+  std::unique_ptr<ClientProcess> other = client(std::chrono::seconds(10));
+  ask(*other, "mkdir /d");
+  std::unique_ptr<ClientProcess> killed = client();
+  ask(*killed, "open /d/f bc");  // it may use the name of the directory for a day
+  killed->kill();
+  EXPECT_EQ(ask(*other, "rename /d /e"), 0);
+  EXPECT_EQ(ask(*other, "mkdir /d"), 0);
+}
+
+TEST_F(NodeDoor, TheLocksOfAKilledProgramEndThoughARequestOfItIsServed) {
+  start_daemons(1, {"--set", "clients.directory_lease_ms=86400000"});
+  std::unique_ptr<ClientProcess> other = client();
+  ask(*other, "mkdir /d");
+  std::int64_t wanted = ask(*other, "open /l bc");
+  std::unique_ptr<ClientProcess> stopped = client();
+  ask(*stopped, "open /d/f bc");
+  stopped->stop();
+  std::unique_ptr<ClientProcess> killed = client(std::chrono::minutes(1));
+  std::int64_t locked = ask(*killed, "open /l bc");
+  ask(*killed, fmt::format("lock {}", locked));
+  killed->begin("rename /d /e");  // waits for the one that is stopped
+  ASSERT_TRUE(wait_until([&] { return other->call("stat /e").ok(); }));
+  EXPECT_EQ(other->call(fmt::format("lock {}", wanted)).result, -EAGAIN);
+  killed->kill();
+  EXPECT_TRUE(wait_until([&] { return other->call(fmt::format("lock {}", wanted)).ok(); },
+                         Deadline::after(std::chrono::seconds(20))));
+}
+
+TEST_F(NodeDoor, AProgramWithoutDescriptorsIsToldSo) {
+  start_daemons(1);
+  ::setenv("BENCHFS_TRANSPORT", "node", 1);
+  std::unique_ptr<ClientProcess> program = client();
+  std::set<rlim_t> taken;
+  for (const auto& entry : fs::directory_iterator(fmt::format("/proc/{}/fd", program->pid()))) {
+    taken.insert(std::stoul(entry.path().filename()));
+  }
+  rlimit limit{};
+  ASSERT_EQ(::prlimit(program->pid(), RLIMIT_NOFILE, nullptr, &limit), 0);
+  limit.rlim_cur = 0;
+  int refusals = 0;  // as many descriptors are free
+  Answer answer;
+  for (; refusals < 40; ++refusals) {
+    for (; taken.contains(limit.rlim_cur); ++limit.rlim_cur) {
+    }
+    ASSERT_EQ(::prlimit(program->pid(), RLIMIT_NOFILE, &limit, nullptr), 0);
+    answer = program->call("child stat /");
+    if (answer.ok()) {
+      break;
+    }
+    EXPECT_EQ(answer.result, -EMFILE) << "with " << refusals << " descriptors";
+    ++limit.rlim_cur;
+  }
+  EXPECT_TRUE(answer.ok());
+  EXPECT_GT(refusals, 5);
+}
+
+TEST_F(NodeDoor, TheEndOfAProgramThatWasEvictedIsNoticed) {
+  start_daemons(1,
+                {"--set",
+                 "clients.grace_ms=86400000",
+                 "--set",
+                 "clients.max_clients=2",
+                 "--set",
+                 "clients.turn_ms=0"});
+  std::unique_ptr<ClientProcess> evicted = client();
+  std::int64_t locked = ask(*evicted, "open /f bc");
+  ask(*evicted, fmt::format("lock {}", locked));
+  std::unique_ptr<ClientProcess> other = client();
+  std::int64_t wanted = ask(*other, "open /f b");
+  std::unique_ptr<ClientProcess> third = client();  // takes the place of the first
+  evicted->stop();                                  // it would come back for its lock
+  EXPECT_EQ(other->call(fmt::format("lock {}", wanted)).result, -EAGAIN);
+  EXPECT_NE(stats().dump().find("\"evictions\":"), std::string::npos);
+  EXPECT_EQ(stats().dump().find("\"evictions\":0"), std::string::npos);
+  evicted->kill();
+  EXPECT_TRUE(wait_until([&] { return other->call(fmt::format("lock {}", wanted)).ok(); }));
 }
 
 TEST_F(NodeDoor, WhoHasNoneUsesTheNetwork) {

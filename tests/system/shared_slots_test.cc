@@ -9,6 +9,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "support/client_process.h"
 #include "system/fault_fixture.h"
@@ -147,6 +148,38 @@ TEST_F(SharedSlots, NothingIsReadFromTheMemoryOfADaemonThatDied) {
   start_daemon_again(0);
   Answer answer = reader->call(fmt::format("pread {} 0 {}", file, kMiB));
   EXPECT_EQ(answer.result, -EIO) << answer.details;
+}
+
+// The first slots of its new memory have the generations that those of the old one had.
+TEST_F(SharedSlots, WhatWasLearntOfADaemonIsNotUsedWithItsNextLife) {
+  constexpr int kFiles = 8;
+  FaultFixture::start_daemons(2, {"--set", "storage.engine=memory"});
+  ::setenv("BENCHFS_TRANSPORT", "node", 1);  // not over the network when it comes back
+  std::unique_ptr<ClientProcess> reader = client();
+  std::vector<std::int64_t> files;
+  for (int i = 0; i < kFiles; ++i) {  // a chunk on each daemon
+    files.push_back(ask(*reader, fmt::format("open /f{} bc", i)));
+    ask(*reader, fmt::format("pwrite {} 0 {} a", files.back(), 2 * kChunk));
+    EXPECT_EQ(read(*reader, files.back(), 2 * kChunk), fmt::format("a*{}", 2 * kChunk));
+  }
+  daemon(1).signal(SIGKILL);
+  start_daemon_again(1);
+  std::unique_ptr<ClientProcess> writer = client();
+  for (int i = 0; i < 2 * kFiles; ++i) {
+    std::int64_t other = ask(*writer, fmt::format("open /g{} bc", i));
+    ask(*writer, fmt::format("pwrite {} 0 {} x", other, 2 * kChunk));
+  }
+  ask(*reader, "stat /g0");
+  ask(*reader, "stat /g1");
+  for (int round = 0; round < 2; ++round) {  // in the second it is connected again
+    for (std::int64_t file : files) {
+      for (std::int64_t offset : {std::int64_t{0}, kChunk}) {
+        Answer answer = reader->call(fmt::format("pread {} {} {}", file, offset, kChunk));
+        EXPECT_TRUE(answer.result == -EIO || answer.details == fmt::format("a*{}", kChunk))
+            << answer.result << " " << answer.details;
+      }
+    }
+  }
 }
 
 TEST_F(SharedSlots, TheVariableTurnsThemOff) {

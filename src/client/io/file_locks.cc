@@ -144,6 +144,10 @@ bool FileLocks::may_hold_any(wire::ShardId shard) const {
   });
 }
 
+bool FileLocks::has_left_behind(wire::ShardId shard) const {
+  return may_hold_any(shard) && backend_.pool.at(shard).state() != rpc::Connection::State::kReady;
+}
+
 // Not at once: another client got the place.
 rt::Task<void> FileLocks::come_back(wire::ShardId shard) {
   while (co_await rt::sleep_for(kAway, &backend_.scope.cancel_source()) != rt::Wake::kCancelled &&

@@ -56,6 +56,8 @@ class FileLocks {
   rt::Task<void> release(wire::InodeId inode, LockOwner owner);
   // A home that evicted this client drops its locks after a grace: it is connected again before.
   void on_connection_lost(wire::ShardId shard);
+  // The shard may have locks of this client, and is not connected.
+  [[nodiscard]] bool has_left_behind(wire::ShardId shard) const;
   // The home has forgotten this client. Returns the files that it had locked.
   [[nodiscard]] std::vector<wire::InodeId> on_forgotten(wire::ShardId shard);
 

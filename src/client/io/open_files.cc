@@ -15,6 +15,7 @@ namespace benchfs::client {
 namespace {
 
 constexpr std::size_t kReopensAtOnce = 16;
+constexpr Nanos kAway = std::chrono::milliseconds(500);
 
 // An answer that says nothing about what the server did.
 bool is_outcome_unknown(const Error& error) {
@@ -35,7 +36,7 @@ rt::CoResult<OpenedEntry> OpenFiles::open_entry(wire::InodeId parent,
   Result<Found> found =
       co_await inodes_.open_entry(parent, name, flags, new_file, file->number, by);
   if (!found && is_outcome_unknown(found.error())) {
-    backend_.pool.notify(shard, wire::CloseNotice{.open_number = file->number});
+    tell_closed(shard, {.open_number = file->number});
   }
   co_return finish(shard, std::move(file), std::move(found));
 }
@@ -44,8 +45,7 @@ rt::CoResult<OpenedEntry> OpenFiles::open(wire::InodeId inode, std::uint32_t fla
   std::shared_ptr<OpenFile> file = table_.add(inode.home(), flags);
   Result<Found> found = co_await inodes_.open(inode, flags, file->number, by);
   if (!found && is_outcome_unknown(found.error())) {
-    backend_.pool.notify(inode.home(),
-                         wire::CloseNotice{.inode = inode.value, .open_number = file->number});
+    tell_closed(inode.home(), {.inode = inode.value, .open_number = file->number});
   }
   co_return finish(inode.home(), std::move(file), std::move(found));
 }
@@ -59,7 +59,7 @@ rt::CoResult<std::shared_ptr<OpenFile>> OpenFiles::open_unnamed(wire::InodeId di
   Result<Found> found =
       co_await inodes_.open_unnamed(shard, directory, flags, new_file, file->number, by);
   if (!found && is_outcome_unknown(found.error())) {
-    backend_.pool.notify(shard, wire::CloseNotice{.open_number = file->number});
+    tell_closed(shard, {.open_number = file->number});
   }
   BENCHFS_CO_TRY(OpenedEntry opened, finish(shard, std::move(file), std::move(found)));
   co_return std::move(opened.file);
@@ -107,9 +107,7 @@ Status OpenFiles::close(OpenFile& file) {
   }
   file.is_open = false;
   table_.remove(file);
-  // Lost with the connection; then the statement after the next registration closes it.
-  backend_.pool.notify(file.id().home(),
-                       wire::CloseNotice{.inode = file.attr.inode, .open_number = file.number});
+  tell_closed(file.id().home(), {.inode = file.attr.inode, .open_number = file.number});
   return {};
 }
 
@@ -238,7 +236,29 @@ void OpenFiles::make_stale(wire::InodeId inode, const Error& why) {
 
 // --- Keeping the homes informed ------------------------------------------------------------------
 
+OpenFiles::Home& OpenFiles::home(wire::ShardId shard) {
+  if (homes_.size() <= shard.value) {
+    homes_.resize(shard.value + 1);
+  }
+  return homes_[shard.value];
+}
+
+// Lost with the connection; then the statement after the next registration closes it.
+void OpenFiles::tell_closed(wire::ShardId shard, const wire::CloseNotice& notice) {
+  if (!backend_.pool.notify(shard, notice) && backend_.pool.at(shard).was_registered()) {
+    home(shard).misses_closes = true;
+    keep(shard);
+  }
+}
+
+bool OpenFiles::has_left_behind(wire::ShardId shard) const {
+  bool misses_closes = shard.value < homes_.size() && homes_[shard.value].misses_closes;
+  return (misses_closes || table_.has_files(shard)) &&
+         backend_.pool.at(shard).state() != rpc::Connection::State::kReady;
+}
+
 void OpenFiles::on_registered(wire::ShardId shard, rpc::Registered how) {
+  home(shard).misses_closes = false;
   if (how != rpc::Registered::kFirst && table_.knows(shard)) {
     table_.state(shard, [&](const wire::OpensNotice& notice, std::span<const std::uint64_t> kept) {
       backend_.pool.notify(shard, notice, std::as_bytes(kept));
@@ -251,25 +271,28 @@ void OpenFiles::on_registered(wire::ShardId shard, rpc::Registered how) {
 }
 
 void OpenFiles::on_connection_lost(wire::ShardId shard) {
+  rpc::Connection& connection = backend_.pool.at(shard);
+  home(shard).misses_closes |= table_.knows(shard) && connection.has_unread_notices();
   // A server that evicted this client keeps its opens, and needs the place for another one.
-  if (backend_.pool.at(shard).was_lost() && table_.has_files(shard)) {
+  if (home(shard).misses_closes || (connection.was_lost() && table_.has_files(shard))) {
     keep(shard);
   }
 }
 
 void OpenFiles::keep(wire::ShardId shard) {
-  if (is_kept_.size() <= shard.value) {
-    is_kept_.resize(shard.value + 1);
-  }
-  if (!is_kept_[shard.value]) {
-    is_kept_[shard.value] = backend_.scope.spawn(keep_until_done(shard));
+  if (!home(shard).is_kept) {
+    home(shard).is_kept = backend_.scope.spawn(keep_until_done(shard));
   }
 }
 
-// Until the home of open files is connected and has all of them open again, or none is left.
+// Until the server is connected, has heard what is closed, and has all files open again that are.
 rt::Task<void> OpenFiles::keep_until_done(wire::ShardId shard) {
-  Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(1));
-  while (table_.has_files(shard)) {
+  Backoff often(std::chrono::milliseconds(100), std::chrono::seconds(1));
+  Backoff seldom(std::chrono::milliseconds(100), std::chrono::seconds(30));
+  if (!backend_.pool.at(shard).was_lost()) {  // evicted: another client got the place
+    (void)co_await rt::sleep_for(kAway, &backend_.scope.cancel_source());
+  }
+  while (table_.has_files(shard) || home(shard).misses_closes) {
     Status done = co_await backend_.pool.connect(shard, backend_.administration_deadline());
     if (done) {
       done = co_await reopen_files(shard);
@@ -277,12 +300,14 @@ rt::Task<void> OpenFiles::keep_until_done(wire::ShardId shard) {
     if (done && !must_reopen(shard)) {
       break;
     }
-    rt::Wake wake = co_await rt::sleep_for(backoff.next(), &backend_.scope.cancel_source());
+    rt::Wake wake =
+        co_await rt::sleep_for(table_.has_files(shard) ? often.next() : seldom.next(),
+                               &backend_.scope.cancel_source());
     if (wake == rt::Wake::kCancelled) {
       break;
     }
   }
-  is_kept_[shard.value] = false;
+  home(shard).is_kept = false;
 }
 
 // The home may have forgotten the client again while its files were opened.
@@ -320,8 +345,7 @@ rt::Task<void> OpenFiles::reopen(std::shared_ptr<OpenFile> file, Status* failed)
   Deadline by = backend_.metadata_deadline();
   Result<Found> found = co_await inodes_.open(file->id(), file->flags & ~kOnce, file->number, by);
   if (!file->is_open) {  // closed meanwhile: the notice may have been faster
-    backend_.pool.notify(file->id().home(),
-                         wire::CloseNotice{.inode = file->attr.inode, .open_number = file->number});
+    tell_closed(file->id().home(), {.inode = file->attr.inode, .open_number = file->number});
   } else if (found) {
     file->must_reopen = false;
   } else if (is_gone(found.error())) {

@@ -7,7 +7,8 @@
 // server shall keep. A server that has forgotten this client opens its files again by inode; a file
 // that is gone then is stale: every use of it fails and says why. A lost connection to the home of
 // open files is made again in the background, so that unlinked files outlive the server's grace for
-// absent clients.
+// absent clients. So is one to a server that may not have heard of a close: it evicted this client or
+// was silent, and would keep what is closed as long as it keeps an absent client's opens.
 //
 // Thread: the client's reactor. Text is borrowed until the task completes.
 #pragma once
@@ -83,12 +84,21 @@ class OpenFiles {
   // From the pool's notices.
   void on_registered(wire::ShardId shard, rpc::Registered how);
   void on_connection_lost(wire::ShardId shard);
+  // The shard may keep opens of this client, or closed ones, and is not connected.
+  [[nodiscard]] bool has_left_behind(wire::ShardId shard) const;
 
  private:
+  struct Home {
+    bool is_kept = false;        // keep_until_done() runs
+    bool misses_closes = false;  // until the next statement
+  };
   // The answer of `shard`.
   Result<OpenedEntry> finish(wire::ShardId shard,
                              std::shared_ptr<OpenFile> file,
                              Result<Found> found);
+  [[nodiscard]] Home& home(wire::ShardId shard);
+  // A number that is open no more.
+  void tell_closed(wire::ShardId shard, const wire::CloseNotice& notice);
   void keep(wire::ShardId shard);
   rt::Task<void> keep_until_done(wire::ShardId shard);
   [[nodiscard]] bool must_reopen(wire::ShardId shard);
@@ -99,7 +109,7 @@ class OpenFiles {
   Inodes& inodes_;
   OpenTable table_;
   Random shards_{random_id()};
-  std::vector<bool> is_kept_;  // by shard: keep_until_done() runs
+  std::vector<Home> homes_;  // by shard
 };
 
 }  // namespace benchfs::client

@@ -144,9 +144,7 @@ TEST_F(OpenFilesTest, AnOpenWhoseCallerGaveUpIsClosed) {
   EXPECT_TRUE(client.eventually([&] { return shard_.count("close 1 of 0") == 1; }));
   // And the statement after the next registration does not list it.
   shard_.cut();
-  ASSERT_TRUE(loses_connection(client));
-  ASSERT_TRUE(client.run(client.fs().pool().connect({}, Deadline::after(seconds(10)))));
-  EXPECT_EQ(shard_.count("opens [1,2)"), 1U);
+  EXPECT_TRUE(client.eventually([&] { return shard_.count("opens [1,2)") == 1; }));
   shard_.release();
 }
 
@@ -177,6 +175,7 @@ TEST_F(OpenFilesTest, WithoutOpenFilesALostConnectionStaysClosed) {
       client.run(client.fs().open(name_on_first_of(2), kReadWrite, 0));
   ASSERT_TRUE(file) << file.error().message();
   ASSERT_TRUE(close(client, *file));
+  sync(client);  // it has read that the file is closed
   shard_.forget_events();
   shard_.cut();
   ASSERT_TRUE(loses_connection(client));
@@ -184,6 +183,43 @@ TEST_F(OpenFilesTest, WithoutOpenFilesALostConnectionStaysClosed) {
     ASSERT_TRUE(client.run(client.fs().ping(wire::ShardId{1})));
   }
   EXPECT_EQ(shard_.count("registered"), 0U);
+}
+
+TEST_F(OpenFilesTest, AServerThatEvictedTheClientHearsOfALaterCloseWithoutACall) {
+  ClientUnderTest client({&shard_});
+  std::shared_ptr<OpenFile> file = open(client);
+  sync(client);
+  shard_.evict();
+  ASSERT_TRUE(loses_connection(client));
+  ASSERT_TRUE(close(client, file));
+  EXPECT_TRUE(client.eventually([&] { return shard_.count("opens [1,2)") == 1; }));
+}
+
+TEST_F(OpenFilesTest, ACloseThatTheServerMayNotHaveReadIsStatedAgain) {
+  ClientUnderTest client({&shard_});
+  std::shared_ptr<OpenFile> file = open(client);
+  ASSERT_TRUE(close(client, file));
+  shard_.evict();
+  EXPECT_TRUE(client.eventually([&] { return shard_.count("opens [1,2)") == 1; }));
+}
+
+TEST_F(OpenFilesTest, WhatWasOpenWhenTheConnectionWasLostIsClosedThoughNothingIsOpenAnyMore) {
+  ClientUnderTest client({&shard_});
+  std::shared_ptr<OpenFile> file = open(client);
+  sync(client);
+  shard_.cut();
+  ASSERT_TRUE(close(client, file));
+  EXPECT_TRUE(client.eventually([&] { return shard_.count("opens [1,2)") == 1; }));
+}
+
+TEST_F(OpenFilesTest, LeavingAfterAnEvictionSaysGoodbyeWhereFilesAreOpen) {
+  auto client = std::make_unique<ClientUnderTest>(std::vector{&shard_});
+  std::shared_ptr<OpenFile> file = open(*client);
+  sync(*client);
+  shard_.evict();
+  ASSERT_TRUE(loses_connection(*client));
+  client.reset();
+  EXPECT_EQ(shard_.count("goodbye"), 1U);
 }
 
 TEST_F(OpenFilesTest, AServerThatForgotTheClientOpensItsFilesAgainByNumber) {

@@ -201,7 +201,11 @@ bool ScriptedShard::on_notice(wire::SessionId,
 void ScriptedShard::on_client_registered(wire::SessionId, std::uint64_t) {
   record("registered");
 }
-void ScriptedShard::on_client_gone(std::uint64_t, rpc::Departure) {}
+void ScriptedShard::on_client_gone(std::uint64_t, rpc::Departure departure, pid_t) {
+  if (departure == rpc::Departure::kGoodbye) {
+    record("goodbye");
+  }
+}
 void ScriptedShard::on_invalidate_ack(wire::SessionId, std::uint64_t) {
   record("acknowledged");
 }

@@ -72,7 +72,7 @@ class ScriptedShard final : private rpc::Service {
   void thaw() { server_->thaw(); }
 
   // What arrived, in order: "lookup", "open 1", "close 1 of 10", "opens [1,3) 1 2", "registered",
-  // "acknowledged" (an invalidation).
+  // "acknowledged" (an invalidation), "goodbye".
   [[nodiscard]] std::vector<std::string> events();
   [[nodiscard]] std::size_t count(std::string_view event);
   void forget_events();
@@ -98,7 +98,7 @@ class ScriptedShard final : private rpc::Service {
                  wire::Opcode opcode,
                  wire::Reader body) override;
   void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override;
-  void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override;
+  void on_client_gone(std::uint64_t client_uid, rpc::Departure departure, pid_t process) override;
   void on_invalidate_ack(wire::SessionId session, std::uint64_t sequence) override;
   void record(std::string event);
   Answer next(rpc::Request& request);

@@ -48,7 +48,7 @@ class CuttingService final : public Service {
   }
   rt::Task<void> handle(Request& request) override;
   void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override;
-  void on_client_gone(std::uint64_t, Departure) override {}
+  void on_client_gone(std::uint64_t, Departure, pid_t) override {}
   void on_invalidate_ack(wire::SessionId, std::uint64_t) override {}
 
   // The state that the operations left behind; call it on the server's thread.

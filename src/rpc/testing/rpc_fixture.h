@@ -38,7 +38,7 @@ class EchoService : public Service {
  public:
   rt::Task<void> handle(Request& request) override;
   void on_client_registered(wire::SessionId, std::uint64_t) override { ++registered; }
-  void on_client_gone(std::uint64_t, Departure departure) override {
+  void on_client_gone(std::uint64_t, Departure departure, pid_t) override {
     ++gone;
     goodbyes += departure == Departure::kGoodbye ? 1 : 0;
   }

@@ -42,7 +42,7 @@ class LeaseService final : public rpc::Service {
   void on_client_registered(wire::SessionId session, std::uint64_t client_uid) override {
     leases.on_client_registered(session, client_uid);
   }
-  void on_client_gone(std::uint64_t client_uid, rpc::Departure departure) override {
+  void on_client_gone(std::uint64_t client_uid, rpc::Departure departure, pid_t) override {
     if (departure == rpc::Departure::kGoodbye) {
       leases.on_goodbye(client_uid);
     } else {

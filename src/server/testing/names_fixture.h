@@ -122,7 +122,7 @@ class NamesService final : public rpc::Service {
     names->leases().on_client_registered(session, uid);
     names->exact_leases().on_client_registered(session, uid);
   }
-  void on_client_gone(std::uint64_t uid, rpc::Departure departure) override {
+  void on_client_gone(std::uint64_t uid, rpc::Departure departure, pid_t) override {
     if (departure == rpc::Departure::kGoodbye) {
       names->leases().on_goodbye(uid);
       names->exact_leases().on_goodbye(uid);

@@ -112,7 +112,7 @@ class ScriptedPeer final : private rpc::Service {
     }
   }
   void on_client_registered(wire::SessionId, std::uint64_t) override {}
-  void on_client_gone(std::uint64_t, rpc::Departure) override {}
+  void on_client_gone(std::uint64_t, rpc::Departure, pid_t) override {}
   void on_invalidate_ack(wire::SessionId, std::uint64_t) override {}
 
   Answer answer(wire::Opcode opcode) {

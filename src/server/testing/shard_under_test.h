@@ -73,7 +73,7 @@ class ScriptedShard final : private rpc::Service {
   std::optional<Answer> answer_now(wire::Opcode opcode);
   std::optional<Answer> late_answer(wire::Opcode opcode, const Answer& answer, std::size_t let_go);
   void on_client_registered(wire::SessionId, std::uint64_t) override {}
-  void on_client_gone(std::uint64_t, rpc::Departure) override {}
+  void on_client_gone(std::uint64_t, rpc::Departure, pid_t) override {}
   void on_invalidate_ack(wire::SessionId, std::uint64_t) override {}
 
   mutable std::mutex mutex_;

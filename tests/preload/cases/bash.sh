@@ -72,3 +72,8 @@ echo everything
 /bin/echo more
 exec >&5 5>&-
 cat all
+(
+  ulimit -S -f 4
+  echo short >limited && cat limited
+  ./script limited
+)
