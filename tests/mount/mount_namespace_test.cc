@@ -94,6 +94,20 @@ TEST_F(MountNamespace, ChildrenThatOutliveTheProgramGoOn) {
   EXPECT_EQ(ok({"cat", "bfs:/late"}), "late\n");
 }
 
+TEST_F(MountNamespace, WhoReadsTheOutputOfTheProgramSeesItsEnd) {
+  std::string go_on = path("go-on");
+  std::vector<std::string> all = {
+      "/bin/sh", "-c", "\"$@\" | cat", "sh", BENCHFS_PROGRAM, "--registry-dir", registry()};
+  std::vector<std::string> with_a_child =
+      words("(while ! test -e " + go_on + "; do sleep 0.01; done) > /dev/null 2>&1 & echo text");
+  all.insert(all.end(), with_a_child.begin(), with_a_child.end());
+  Ended ended = Process(all, path(".")).wait(patience());
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_EQ(ended.out, "text\n");
+  write_file(go_on, "");
+  expect_nothing_left();
+}
+
 TEST_F(MountNamespace, TheProgramHasNoChildren) {
   Ended ended = benchfs(words("read children < /proc/$$/task/$$/children; echo \"[$children]\""));
   EXPECT_EQ(ended.out, "[]\n") << ended.err;
