@@ -37,6 +37,18 @@ class MountNamespace : public MountTest {
     all.insert(all.end(), arguments.begin(), arguments.end());
     return Process(all, path(".")).wait(patience());
   }
+  Ended started_in(const std::string& working_directory, const std::vector<std::string>& arguments) {
+    std::vector<std::string> all = {"/bin/sh",
+                                    "-ec",
+                                    "cd \"$1\"; shift; exec \"$@\"",
+                                    "sh",
+                                    working_directory,
+                                    BENCHFS_PROGRAM,
+                                    "--registry-dir",
+                                    registry()};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return Process(all, path(".")).wait(patience());
+  }
   // Processes that serve the directory, and programs that were started with its name.
   [[nodiscard]] std::vector<pid_t> processes() const {
     std::vector<pid_t> found;
@@ -80,6 +92,50 @@ TEST_F(MountNamespace, ChildrenThatOutliveTheProgramGoOn) {
   write_file(go_on, "");
   expect_nothing_left();
   EXPECT_EQ(ok({"cat", "bfs:/late"}), "late\n");
+}
+
+TEST_F(MountNamespace, WhoReadsTheOutputOfTheProgramSeesItsEnd) {
+  std::string go_on = path("go-on");
+  std::vector<std::string> all = {
+      "/bin/sh", "-c", "\"$@\" | cat", "sh", BENCHFS_PROGRAM, "--registry-dir", registry()};
+  std::vector<std::string> with_a_child =
+      words("(while ! test -e " + go_on + "; do sleep 0.01; done) > /dev/null 2>&1 & echo text");
+  all.insert(all.end(), with_a_child.begin(), with_a_child.end());
+  Ended ended = Process(all, path(".")).wait(patience());
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_EQ(ended.out, "text\n");
+  write_file(go_on, "");
+  expect_nothing_left();
+}
+
+TEST_F(MountNamespace, TheProgramHasNoChildren) {
+  Ended ended = benchfs(words("read children < /proc/$$/task/$$/children; echo \"[$children]\""));
+  EXPECT_EQ(ended.out, "[]\n") << ended.err;
+  expect_nothing_left();
+}
+
+TEST_F(MountNamespace, AWorkingDirectoryBelowIsThatOfTheMount) {
+  std::string sub = directory_ + "/sub";
+  std::filesystem::create_directories(sub);
+  Ended ended = started_in(directory_, words("echo here > f; mkdir sub; cat " + directory_ + "/f"));
+  EXPECT_EQ(ended.out, "here\n") << ended.err;
+  ended = started_in(sub, words("echo there > f; cat " + sub + "/f"));
+  EXPECT_EQ(ended.out, "there\n") << ended.err;
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/f"));
+  EXPECT_TRUE(std::filesystem::is_empty(sub));
+  expect_nothing_left();
+}
+
+TEST_F(MountNamespace, AWorkingDirectoryThatTheMountDoesNotHaveIsNotThatOfTheDisk) {
+  std::string sub = directory_ + "/sub";
+  std::filesystem::create_directories(sub);
+  Ended ended = started_in(sub, words("echo lost > f"));
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_EQ(ended.err,
+            "benchfs run: " + sub +
+                ": No such file or directory; the working directory is not in the cluster\n");
+  EXPECT_TRUE(std::filesystem::is_empty(sub));
+  expect_nothing_left();
 }
 
 TEST_F(MountNamespace, TheProgramGetsItsSignalsItself) {
@@ -129,6 +185,26 @@ class MountNamespaceAsRoot : public MountNamespace {
     MountNamespace::SetUp();
   }
 };
+
+TEST_F(MountNamespaceAsRoot, WhereMountsAreSharedNobodyElseSeesIt) {
+  std::vector<std::string> all = words("grep -c ' " + directory_ + " ' /proc/self/mountinfo");
+  all.insert(all.begin(), {"--registry-dir", registry()});
+  Ended ended = started_by("mount --make-rshared /; \"$@\"; grep -c ' " + directory_ +
+                               " ' /proc/self/mountinfo || exit 0",
+                           all);
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_EQ(ended.out, "1\n0\n");
+  expect_nothing_left();
+}
+
+TEST_F(MountNamespaceAsRoot, OtherUsersInTheNamespaceSeeItToo) {
+  ::chmod(path(".").c_str(), 0755);
+  Ended ended = benchfs(words("echo text > " + directory_ +
+                              "/f; exec setpriv --reuid=65533 --regid=65532 --clear-groups cat " +
+                              directory_ + "/f"));
+  EXPECT_EQ(ended.out, "text\n") << ended.err;
+  expect_nothing_left();
+}
 
 TEST_F(MountNamespaceAsRoot, WithoutTheDeviceItSaysSo) {
   Ended ended = started_by("mount -t tmpfs none /dev; mknod -m 666 /dev/null c 1 3; exec \"$@\"",

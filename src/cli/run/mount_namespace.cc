@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -125,6 +126,11 @@ Status start_server(const Context& context,
   return status == 0 ? Status{} : fail_system(EAGAIN, "fork");
 }
 
+bool is_below(std::string_view path, std::string_view directory) {
+  return path.starts_with(directory) &&
+         (path.size() == directory.size() || path[directory.size()] == '/');
+}
+
 }  // namespace
 
 std::optional<int> mount_for_program(const Context& context, const NamespaceMount& mount) {
@@ -162,8 +168,10 @@ std::optional<int> mount_for_program(const Context& context, const NamespaceMoun
   }
   // The working directory may be below what is mounted there now.
   std::array<char, 4096> current{};
-  if (::getcwd(current.data(), current.size()) != nullptr) {
-    [[maybe_unused]] int moved = ::chdir(current.data());
+  bool is_known = ::getcwd(current.data(), current.size()) != nullptr;
+  if (is_known && ::chdir(current.data()) != 0 && is_below(current.data(), wanted.directory)) {
+    std::string why = std::generic_category().message(errno);
+    return report(kCommand, current.data(), why + "; the working directory is not in the cluster");
   }
   return std::nullopt;
 }
