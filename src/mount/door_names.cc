@@ -26,7 +26,16 @@ rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t
   if (!attr && open != nullptr) {
     attr = co_await fs_.fstat(*open);  // knows what became of it
   }
-  request.reply_attr(attr, attr ? kernel_->attr_timeout(*attr) : 0);
+  if (!attr) {
+    co_return request.fail(attr.error());
+  }
+  if (pages_->may_trust(inode)) {
+    request.reply_attr(attr, kernel_->attr_timeout(*attr));
+  } else if (open != nullptr) {
+    request.reply_attr_for_read(*attr);
+  } else {
+    request.reply_attr(attr);
+  }
 }
 
 rt::Task<void> Door::set_attr(fuse_req_t req,

@@ -50,7 +50,9 @@ KernelCache::KernelCache(client::FileSystem& fs, rt::Reactor& reactor, int fd)
     : fs_(fs),
       fd_(std::make_shared<Fd>(fcntl(fd, F_DUPFD_CLOEXEC, 0))),
       names_(reactor),
-      attrs_(reactor) {
+      attrs_(reactor),
+      pages_{Lane(reactor), Lane(reactor), Lane(reactor), Lane(reactor)},
+      drops_(reactor) {
   fs_.nodes().cache().enable(this);
 }
 
@@ -96,11 +98,11 @@ KernelCache::Message KernelCache::forget_name(wire::InodeId parent,
   return finish(std::move(message));
 }
 
-KernelCache::Message KernelCache::forget_attr(wire::InodeId inode) {
+KernelCache::Message KernelCache::forget_attr(wire::InodeId inode, Pages pages) {
   Message message = notification(FUSE_NOTIFY_INVAL_INODE);
   fuse_notify_inval_inode_out body{};
   body.ino = inode.value;
-  body.off = -1;  // not its pages
+  body.off = pages == Pages::kDropped ? 0 : -1;  // all of them
   append(message, body);
   return finish(std::move(message));
 }
@@ -114,19 +116,42 @@ bool KernelCache::make_all_names_old() {
 void KernelCache::on_name_revoked(wire::InodeId parent,
                                   std::string_view name,
                                   const rpc::Revocation& revocation) {
-  add(names_, {forget_name(parent, name, 0), revocation});
+  add(names_, {forget_name(parent, name, 0), revocation, nullptr});
 }
 
 void KernelCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) {
-  add(attrs_, {forget_attr(inode), revocation});
+  forget_attr(inode, revocation);
+}
+
+void KernelCache::forget_attr(wire::InodeId inode, const rpc::Revocation& revocation) {
+  Pages pages = on_revoked_ ? on_revoked_(inode) : Pages::kKept;
+  if (pages == Pages::kNotTrusted) {
+    if (revocation.session_id != 0) {
+      fs_.pool().acknowledge(revocation);
+    }
+    return;
+  }
+  Lane& lane = pages == Pages::kKept ? attrs_ : pages_[mix64(inode.value) % pages_.size()];
+  add(lane, {forget_attr(inode, pages), revocation, nullptr});
+}
+
+rt::CoStatus KernelCache::drop_pages(wire::InodeId inode) {
+  auto done = std::make_shared<rt::Event>();
+  add(drops_, {forget_attr(inode, Pages::kDropped), {}, done});
+  rt::Wake wake = co_await done->wait(Deadline::never(), &scope_.cancel_source());
+  co_return rt::wake_status(wake, "dropping pages of the kernel");
+}
+
+void KernelCache::begin_drop_pages(wire::InodeId inode) {
+  add(drops_, {forget_attr(inode, Pages::kDropped), {}, nullptr});
 }
 
 void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {
-  add(names_, {forget_name(parent, name, kExpireOnly), {}});
+  add(names_, {forget_name(parent, name, kExpireOnly), {}, nullptr});
 }
 
 void KernelCache::on_attr_lost(wire::InodeId inode) {
-  add(attrs_, {forget_attr(inode), {}});
+  forget_attr(inode, {});
 }
 
 void KernelCache::add(Lane& lane, Job job) {
@@ -162,12 +187,14 @@ rt::Task<void> KernelCache::run(Lane* lane) {
     if (!written) {
       break;  // the leases run out
     }
-    while (!co_await (*written)->wait(Deadline::after(kPatience), &scope_.cancel_source())) {
+    bool is_patient = lane != &names_;
+    for (;;) {
+      Deadline patience = is_patient ? Deadline::never() : Deadline::after(kPatience);
+      if (co_await (*written)->wait(patience, &scope_.cancel_source())) {
+        break;
+      }
       if (scope_.cancel_source().is_cancelled()) {
         co_return;
-      }
-      if (lane != &names_) {
-        continue;
       }
       if (make_all_names_old()) {
         acknowledge(jobs);
@@ -179,6 +206,11 @@ rt::Task<void> KernelCache::run(Lane* lane) {
       }
     }
     acknowledge(jobs);
+    for (Job& job : jobs) {
+      if (job.done != nullptr) {
+        job.done->set();
+      }
+    }
   }
   lane->is_running = false;
 }

@@ -76,6 +76,11 @@ rt::CoResult<wire::Attr> Nodes::get_attr(wire::InodeId inode) {
   co_return found.attr;
 }
 
+rt::CoStatus Nodes::renew_attr(wire::InodeId inode) {
+  BENCHFS_CO_TRY_VOID(co_await ask_attr(inode, backend_.metadata_deadline()));
+  co_return Status{};
+}
+
 rt::CoResult<wire::Attr> Nodes::set_attr(wire::InodeId inode, wire::SetAttrRequest request) {
   Deadline by = backend_.metadata_deadline();
   BootTime asked_at = boot_now();

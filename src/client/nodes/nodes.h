@@ -42,6 +42,8 @@ class Nodes {
 
   rt::CoResult<wire::Attr> lookup(wire::InodeId parent, std::string_view name);
   rt::CoResult<wire::Attr> get_attr(wire::InodeId inode);
+  // Asks the server, whatever is known, for a lease that begins now.
+  rt::CoStatus renew_attr(wire::InodeId inode);
   // Fields per request.mask (wire::SetAttrMask); request.inode is filled in. Size changes truncate.
   rt::CoResult<wire::Attr> set_attr(wire::InodeId inode, wire::SetAttrRequest request);
   rt::CoResult<std::string> readlink(wire::InodeId inode);

@@ -204,6 +204,7 @@ Result<wire::MarkReply> Files::take_mark(wire::InodeId inode,
   Mark* mark = state == nullptr ? nullptr : state->find_mark(shard);
   bool is_new = mark == nullptr;
   if (is_new) {
+    (void)store_.apply(meta::BeginWrites{inode});
     mark = &states_.add_mark(inode, shard);
     state = states_.find(inode);
   }
