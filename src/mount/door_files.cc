@@ -96,6 +96,7 @@ rt::Task<void> Door::read(fuse_req_t req,
   if (memory == nullptr) {
     co_return request.fail(ENOMEM);
   }
+  (void)co_await pages_->prepare_read(open->id());
   std::span<std::byte> into(static_cast<std::byte*>(memory.get()), bytes);
   Result<std::size_t> got = co_await fs_.read(*open, offset, into);
   if (got) {

@@ -116,7 +116,7 @@ bool KernelCache::make_all_names_old() {
 void KernelCache::on_name_revoked(wire::InodeId parent,
                                   std::string_view name,
                                   const rpc::Revocation& revocation) {
-  add(names_, {forget_name(parent, name, 0), revocation, nullptr});
+  add(names_, {.message = forget_name(parent, name, 0), .revocation = revocation});
 }
 
 void KernelCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) {
@@ -124,30 +124,34 @@ void KernelCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& re
 }
 
 void KernelCache::forget_attr(wire::InodeId inode, const rpc::Revocation& revocation) {
-  Pages pages = on_revoked_ ? on_revoked_(inode) : Pages::kKept;
-  if (pages == Pages::kNotTrusted) {
+  Withdrawal withdrawal = on_revoked_ ? on_revoked_(inode) : Withdrawal{};
+  if (withdrawal.pages == Pages::kNotTrusted) {
     if (revocation.session_id != 0) {
       fs_.pool().acknowledge(revocation);
     }
     return;
   }
-  Lane& lane = pages == Pages::kKept ? attrs_ : pages_[mix64(inode.value) % pages_.size()];
-  add(lane, {forget_attr(inode, pages), revocation, nullptr});
+  bool with_pages = withdrawal.pages == Pages::kDropped;
+  add(with_pages ? pages_[mix64(inode.value) % pages_.size()] : attrs_,
+      {.message = forget_attr(inode, withdrawal.pages),
+       .revocation = revocation,
+       .not_before = withdrawal.not_before,
+       .dropped = with_pages ? inode : wire::InodeId{}});
 }
 
 rt::CoStatus KernelCache::drop_pages(wire::InodeId inode) {
-  auto done = std::make_shared<rt::Event>();
-  add(drops_, {forget_attr(inode, Pages::kDropped), {}, done});
-  rt::Wake wake = co_await done->wait(Deadline::never(), &scope_.cancel_source());
-  co_return rt::wake_status(wake, "dropping pages of the kernel");
+  auto drop = std::make_shared<Drop>();
+  add(drops_, {.message = forget_attr(inode, Pages::kDropped), .drop = drop});
+  (void)co_await drop->ended.wait(Deadline::never(), &scope_.cancel_source());
+  co_return drop->is_done ? Status{} : fail(Errc::kCancelled, "dropping pages of the kernel");
 }
 
 void KernelCache::begin_drop_pages(wire::InodeId inode) {
-  add(drops_, {forget_attr(inode, Pages::kDropped), {}, nullptr});
+  add(drops_, {.message = forget_attr(inode, Pages::kDropped)});
 }
 
 void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {
-  add(names_, {forget_name(parent, name, kExpireOnly), {}, nullptr});
+  add(names_, {.message = forget_name(parent, name, kExpireOnly)});
 }
 
 void KernelCache::on_attr_lost(wire::InodeId inode) {
@@ -170,12 +174,29 @@ void KernelCache::acknowledge(std::vector<Job>& jobs, MonoTime trusted_until) {
   }
 }
 
+void KernelCache::end_drops(const std::vector<Job>& jobs, bool is_done) {
+  for (const Job& job : jobs) {
+    if (job.dropped.is_valid() && is_done) {
+      on_dropped_(job.dropped);
+    }
+    if (job.drop != nullptr) {
+      job.drop->is_done = is_done;
+      job.drop->ended.set();
+    }
+  }
+}
+
 rt::Task<void> KernelCache::run(Lane* lane) {
   while (!lane->waiting.empty()) {
     std::vector<Job> jobs = std::exchange(lane->waiting, {});
     std::vector<Message> messages;
+    MonoTime not_before{};
     for (Job& job : jobs) {
+      not_before = std::max(not_before, job.not_before);
       messages.push_back(std::move(job.message));
+    }
+    if (not_before > mono_now()) {
+      (void)co_await rt::sleep_until(Deadline::at(not_before), &scope_.cancel_source());
     }
     // An error says that the kernel has not got what it is to forget.
     auto written = lane->thread.submit<bool>([fd = fd_, messages = std::move(messages)] {
@@ -184,8 +205,9 @@ rt::Task<void> KernelCache::run(Lane* lane) {
       }
       return Result<bool>(true);
     });
-    if (!written) {
-      break;  // the leases run out
+    if (!written) {  // the leases run out
+      end_drops(jobs, false);
+      break;
     }
     bool is_patient = lane != &names_;
     for (;;) {
@@ -205,12 +227,8 @@ rt::Task<void> KernelCache::run(Lane* lane) {
         acknowledge(lane->waiting, mono_now());
       }
     }
+    end_drops(jobs, true);
     acknowledge(jobs);
-    for (Job& job : jobs) {
-      if (job.done != nullptr) {
-        job.done->set();
-      }
-    }
   }
   lane->is_running = false;
 }

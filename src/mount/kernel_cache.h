@@ -54,8 +54,15 @@ class KernelCache final : public client::NodeCache::Listener {
   // being read are waited for, so reading must not wait for the server that takes back.
   // kNotTrusted: the kernel trusts nothing of it, and is told nothing.
   enum class Pages : std::uint8_t { kKept, kDropped, kNotTrusted };
-  void attach_pages(std::function<Pages(wire::InodeId)> on_revoked) {
+  struct Withdrawal {
+    Pages pages = Pages::kKept;
+    MonoTime not_before{};  // is the kernel told
+  };
+  // `on_dropped` is called after each kDropped, before the server is answered.
+  void attach_pages(std::function<Withdrawal(wire::InodeId)> on_revoked,
+                    std::function<void(wire::InodeId)> on_dropped) {
     on_revoked_ = std::move(on_revoked);
+    on_dropped_ = std::move(on_dropped);
   }
   // Returns when the kernel has dropped the pages that it had of the inode when this was called,
   // whatever waits for what: pages that are being read and written are waited for.
@@ -68,11 +75,17 @@ class KernelCache final : public client::NodeCache::Listener {
 
  private:
   using Message = std::vector<std::byte>;
+  struct Drop {
+    rt::Event ended;
+    bool is_done = false;
+  };
   struct Job {
     Message message;
-    rpc::Revocation revocation;       // of session 0: no server waits
-    std::shared_ptr<rt::Event> done;  // null: nobody here waits
-    MonoTime trusted_until{};         // by a kernel that was told names for kShortTrust
+    rpc::Revocation revocation{};     // of session 0: no server waits
+    std::shared_ptr<Drop> drop = {};  // null: nobody here waits
+    MonoTime not_before{};
+    wire::InodeId dropped{};   // whose pages are dropped because a lease is taken back
+    MonoTime trusted_until{};  // by a kernel that was told names for kShortTrust
   };
   // Messages of one kind, written in order by one thread.
   struct Lane {
@@ -94,6 +107,7 @@ class KernelCache final : public client::NodeCache::Listener {
   void forget_attr(wire::InodeId inode, const rpc::Revocation& revocation);
   void add(Lane& lane, Job job);
   rt::Task<void> run(Lane* lane);
+  void end_drops(const std::vector<Job>& jobs, bool is_done);
   void acknowledge(std::vector<Job>& jobs, MonoTime trusted_until = MonoTime::max());
   // False: this kernel cannot.
   bool make_all_names_old();
@@ -108,7 +122,8 @@ class KernelCache final : public client::NodeCache::Listener {
   // holds up few others.
   std::array<Lane, 4> pages_;
   Lane drops_;
-  std::function<Pages(wire::InodeId)> on_revoked_;
+  std::function<Withdrawal(wire::InodeId)> on_revoked_;
+  std::function<void(wire::InodeId)> on_dropped_;
   rt::Scope scope_;
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 
 namespace benchfs::mount {
@@ -15,11 +16,18 @@ constexpr Nanos kRenewBefore = std::chrono::seconds(2);
 // The server takes a lease for ended half a second after it ended here.
 constexpr Nanos kDropBefore = std::chrono::milliseconds(300);
 constexpr std::size_t kMaxRenewals = 64;
+// How long a read waits until what others write comes to rest.
+constexpr Nanos kRestPatience = std::chrono::seconds(1);
+constexpr Nanos kFirstPause = std::chrono::microseconds(100);
+constexpr Nanos kLongestPause = std::chrono::milliseconds(20);
+// For a program to take up the answer to its question for attributes.
+constexpr Nanos kTakeUp = std::chrono::milliseconds(1);
 
 }  // namespace
 
 KernelPages::KernelPages(client::FileSystem& fs, KernelCache& kernel) : fs_(fs), kernel_(kernel) {
-  kernel_.attach_pages([this](wire::InodeId inode) { return on_revoked(inode); });
+  kernel_.attach_pages([this](wire::InodeId inode) { return on_revoked(inode); },
+                       [this](wire::InodeId inode) { on_dropped(inode); });
 }
 
 KernelPages::File* KernelPages::get(wire::InodeId inode) {
@@ -39,10 +47,32 @@ KernelPages::File* KernelPages::get(wire::InodeId inode) {
   return &files_[inode];
 }
 
-// Null unless the pages that the kernel has are those of the lease.
-const client::NodeCache::KnownAttr* KernelPages::leased(wire::InodeId inode, const File& file) {
-  const client::NodeCache::KnownAttr* known = fs_.nodes().cache().find_attr(inode);
-  return known != nullptr && file.version == known->attr.content_version() ? known : nullptr;
+bool KernelPages::trust(File& file, const client::NodeCache::KnownAttr& known) {
+  if (file.is_opening) {
+    return false;
+  }
+  // A drop that lasts longer than the lease that was taken back may leave pages of before.
+  if (file.writers > 0 || file.drops > 0) {
+    file.is_spoiled = true;
+  }
+  if (file.is_spoiled) {
+    return false;
+  }
+  std::uint64_t version = known.attr.content_version();
+  if (std::exchange(file.is_empty, false)) {
+    file.version = version;
+  }
+  if (file.version != version) {
+    file.is_spoiled = true;
+    return false;
+  }
+  file.trusted_until = known.until;
+  file.is_lapsing = false;
+  if (file.size != known.attr.size) {
+    file.size = known.attr.size;
+    file.size_told_at = mono_now();
+  }
+  return true;
 }
 
 // --- Opening and closing -------------------------------------------------------------------------
@@ -63,25 +93,30 @@ rt::Task<KernelPages::Use> KernelPages::opened(const client::OpenFile& open, boo
     co_return Use::kDirect;
   }
   std::uint64_t version = known->attr.content_version();
-  bool must_drop = !has_no_pages && file->version != version;
-  if (must_drop && file->readers > 0) {
-    co_return Use::kDirect;
-  }
-  ++file->readers;
-  in_use_.insert(inode);
-  file->trusted_until = known->until;
-  if (must_drop) {
-    Status dropped = co_await kernel_.drop_pages(inode);
-    file = &files_.at(inode);
-    if (dropped) {
+  if (file->readers == 0) {
+    bool must_drop = !has_no_pages && file->version != version;
+    *file = {.version = must_drop ? file->version : version,
+             .readers = 1,
+             .trusted_until = known->until,
+             .drops = file->drops,
+             .is_opening = must_drop};
+    in_use_.insert(inode);
+    if (must_drop) {
+      Status dropped = co_await kernel_.drop_pages(inode);
+      file = &files_.at(inode);
+      file->is_opening = false;
+      known = fs_.nodes().cache().find_attr(inode);
+      if (!dropped || known == nullptr || known->attr.content_version() != version) {
+        closed(inode, Use::kCached);
+        co_return Use::kDirect;
+      }
       file->version = version;
     }
-    if (leased(inode, *file) == nullptr) {
-      closed(inode, Use::kCached);
-      co_return Use::kDirect;
-    }
+  } else if (trust(*file, *known)) {
+    ++file->readers;
+  } else {
+    co_return Use::kDirect;
   }
-  file->version = version;
   if (!is_watching_) {
     is_watching_ = scope_.spawn(watch());
   }
@@ -101,34 +136,69 @@ void KernelPages::closed(wire::InodeId inode, Use use) {
   }
 }
 
-bool KernelPages::may_trust(wire::InodeId inode) {
+rt::Task<bool> KernelPages::prepare_read(wire::InodeId inode) {
+  Deadline patience = Deadline::after(kRestPatience);
+  Backoff backoff(kFirstPause, kLongestPause);
+  for (;;) {
+    auto found = files_.find(inode);
+    if (found == files_.end() || found->second.readers == 0) [[likely]] {
+      co_return true;
+    }
+    File& file = found->second;
+    if (const client::NodeCache::KnownAttr* known = fs_.nodes().cache().find_attr(inode)) {
+      co_return trust(file, *known);
+    }
+    if (file.is_spoiled || file.writers > 0 || patience.passed()) {
+      file.is_spoiled = true;
+      co_return false;
+    }
+    Status asked = co_await fs_.nodes().renew_attr(inode);
+    if (!asked) {
+      patience = Deadline::at(mono_now());
+    } else if (fs_.nodes().cache().find_attr(inode) == nullptr) {
+      (void)co_await rt::sleep_for(backoff.next(), &scope_.cancel_source());
+    }
+  }
+}
+
+bool KernelPages::is_trusted(wire::InodeId inode) {
   auto found = files_.find(inode);
   if (found == files_.end() || found->second.readers == 0) [[likely]] {
     return true;
   }
-  File& file = found->second;
-  const client::NodeCache::KnownAttr* known = leased(inode, file);
-  if (known == nullptr || file.writers > 0) {
-    return false;
-  }
-  file.trusted_until = known->until;
-  return true;
+  const client::NodeCache::KnownAttr* known = fs_.nodes().cache().find_attr(inode);
+  return known != nullptr && trust(found->second, *known);
 }
 
 // --- The end of leases ---------------------------------------------------------------------------
 
-KernelCache::Pages KernelPages::on_revoked(wire::InodeId inode) {
+KernelCache::Withdrawal KernelPages::on_revoked(wire::InodeId inode) {
+  using Pages = KernelCache::Pages;
   auto found = files_.find(inode);
   if (found == files_.end() || found->second.readers == 0) {
-    return KernelCache::Pages::kKept;
+    return {Pages::kKept, {}};
   }
   File& file = found->second;
   if (boot_now() >= std::exchange(file.trusted_until, {})) {
-    return KernelCache::Pages::kNotTrusted;
+    return {Pages::kNotTrusted, {}};
   }
+  MonoTime not_before = file.size_told_at + kTakeUp;
   // Pages of a file that is open for writing may wait to be written, which may wait for the server
   // that takes back.
-  return file.writers == 0 ? KernelCache::Pages::kDropped : KernelCache::Pages::kKept;
+  if (file.writers > 0) {
+    file.is_spoiled = true;
+    return {Pages::kKept, not_before};
+  }
+  ++file.drops;
+  return {Pages::kDropped, not_before};
+}
+
+void KernelPages::on_dropped(wire::InodeId inode) {
+  auto found = files_.find(inode);
+  if (found != files_.end() && found->second.drops > 0) {
+    --found->second.drops;
+    found->second.is_empty = true;
+  }
 }
 
 rt::Task<void> KernelPages::watch() {
@@ -142,11 +212,12 @@ rt::Task<void> KernelPages::watch() {
         continue;
       }
       Nanos left = file.trusted_until - now;
-      if (left < kRenewBefore && !file.is_renewing && to_renew.size() < kMaxRenewals) {
+      if (left < kDropBefore) {
+        if (!std::exchange(file.is_lapsing, true)) {
+          kernel_.begin_drop_pages(inode);
+        }
+      } else if (left < kRenewBefore && !file.is_renewing && to_renew.size() < kMaxRenewals) {
         to_renew.push_back(inode);
-      } else if (left < kDropBefore) {
-        file.trusted_until = {};
-        kernel_.begin_drop_pages(inode);
       }
     }
     for (wire::InodeId inode : to_renew) {
@@ -160,7 +231,10 @@ rt::Task<void> KernelPages::renew(wire::InodeId inode) {
   (void)co_await fs_.nodes().renew_attr(inode);
   if (auto found = files_.find(inode); found != files_.end()) {
     found->second.is_renewing = false;
-    (void)may_trust(inode);
+    const client::NodeCache::KnownAttr* known = fs_.nodes().cache().find_attr(inode);
+    if (known != nullptr && found->second.readers > 0) {
+      (void)trust(found->second, *known);
+    }
   }
 }
 

@@ -8,16 +8,17 @@
 // What the lease does not say is whether pages from before it are still good. That is what
 // versions are for (wire::Attr::content_version()): all pages that the kernel has of a file are of
 // File::version or later, and good if that is the version under the lease. If it is not when the
-// file is opened, they are dropped first. A file that changes while it is open keeps its version,
-// so it is not trusted any more until it was closed: the kernel is told attributes for once, in a
-// way that makes it drop what it has (Request::reply_attr_for_read()), and other handles bypass the
-// cache.
+// file is opened, they are dropped first.
 //
-// Not by a notification: one that comes between the kernel's question for attributes and the answer
-// makes the kernel ignore the answer, and read up to the size that it knew before. For the same
-// reason the kernel is notified only of what it trusts, which is then of the size it knows.
+// While a file is open in this way, attributes and pages of it are told under leases only: the file
+// is brought to rest for that, also when others have it open for writing. Where that fails (others
+// write all the time, this mount has it open for writing, a lease ended unnoticed) the file is
+// spoiled until it was closed: the kernel is told attributes for once, in a way that makes it drop
+// its pages (Request::reply_attr_for_read()), and new handles bypass the cache.
 //
-// Files that are open for writing through this mount are read and written past the cache, too.
+// A notification that comes between the kernel's question for attributes and its use of the answer
+// makes it ignore the answer, and read up to the size that it knew before. So it is notified only
+// of what it trusts, and not before it can have used an answer with a new size.
 //
 // Thread: the reactor's.
 #pragma once
@@ -50,9 +51,13 @@ class KernelPages {
   rt::Task<Use> opened(const client::OpenFile& file, bool may_cache);
   void closed(wire::InodeId inode, Use use);
 
-  // Whether the attributes that are about to be told may be trusted for as long as they are leased.
-  // False: for this moment only, without the pages that the kernel has.
-  [[nodiscard]] bool may_trust(wire::InodeId inode);
+  // To be called before attributes are asked for with which the kernel is to read pages, and before
+  // data are read for it. False: attributes are for this moment only, without the pages that it
+  // has.
+  rt::Task<bool> prepare_read(wire::InodeId inode);
+  // Whether attributes that are leased may be trusted for as long; to be called before they are
+  // told.
+  [[nodiscard]] bool is_trusted(wire::InodeId inode);
 
   // Ends what is under way.
   rt::Task<void> close();
@@ -62,15 +67,25 @@ class KernelPages {
     std::optional<std::uint64_t> version;  // none: pages may be of any
     std::uint32_t readers = 0;             // handles that use pages
     std::uint32_t writers = 0;             // handles that may write
-    BootTime trusted_until{};              // by the kernel, while there are readers
+    // While there are readers:
+    BootTime trusted_until{};  // by the kernel
+    std::uint64_t size = 0;    // that it was told
+    MonoTime size_told_at{};
+    std::uint32_t drops = 0;  // under way, because a lease was taken back
+    bool is_opening = false;  // pages of an earlier version are dropped for the first reader
+    bool is_empty = false;    // no pages but of the version that is leased next
+    bool is_spoiled = false;  // pages may be of other versions
+    bool is_lapsing = false;  // the lease was not renewed
     bool is_renewing = false;
   };
 
   // Null when too many are open.
   File* get(wire::InodeId inode);
-  [[nodiscard]] const client::NodeCache::KnownAttr* leased(wire::InodeId inode, const File& file);
+  // The file has readers and is leased. False: it is spoiled.
+  bool trust(File& file, const client::NodeCache::KnownAttr& known);
   // The attributes are taken back.
-  KernelCache::Pages on_revoked(wire::InodeId inode);
+  KernelCache::Withdrawal on_revoked(wire::InodeId inode);
+  void on_dropped(wire::InodeId inode);
   // While files are open that use pages: renews their leases. Those who do not ask for attributes
   // (mappings) must not see pages either whose lease has ended.
   rt::Task<void> watch();

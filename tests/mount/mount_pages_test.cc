@@ -55,7 +55,7 @@ class MountPages : public MountTest {
       EXPECT_TRUE(text) << message(text);
       nlohmann::json stats = nlohmann::json::parse(text.value_or("{}"), nullptr, false);
       for (const auto& operation : stats["operations"]) {
-        if (operation["operation"] == "read chunk") {
+        if (operation["operation"] == "read_chunk") {
           sum += operation["requests"].get<std::uint64_t>();
         }
       }
@@ -179,8 +179,11 @@ TEST_F(MountPages, WhatOthersCutAppendAndPunchIsReadAtOnce) {
   ASSERT_TRUE(write_whole(*client, "/f", data));
   for (std::size_t i = 0; i < 8; ++i) {
     warm(b, "f");
-    Fd before(::open((b / "f").c_str(), O_RDONLY | O_CLOEXEC));
-    ASSERT_TRUE(read_fd(before.get()) == data);
+    Fd before;
+    if (i >= 4) {
+      before = Fd(::open((b / "f").c_str(), O_RDONLY | O_CLOEXEC));
+      ASSERT_TRUE(read_fd(before.get()) == data);
+    }
     auto open = client->run(client->fs().open("/f", wire::kOpenRead | wire::kOpenWrite, 0));
     ASSERT_TRUE(open) << message(open);
     if (i % 4 == 0) {  // of the same size again, but with zeros at the end
@@ -202,7 +205,9 @@ TEST_F(MountPages, WhatOthersCutAppendAndPunchIsReadAtOnce) {
     }
     ASSERT_TRUE(client->run(client->fs().close(*open)));
     set_times(*client, "f");
-    ASSERT_TRUE(read_fd(before.get()) == data) << i;
+    if (before.is_open()) {
+      ASSERT_TRUE(read_fd(before.get()) == data) << i;
+    }
     ASSERT_TRUE(read_path(b / "f") == data) << i;
   }
 }
@@ -248,7 +253,7 @@ TEST_F(MountPages, AStoppedMountShowsNothingOldOnceItsLeaseIsOver) {
   Fd file(::open((b / "f").c_str(), O_RDONLY | O_CLOEXEC));
   ASSERT_TRUE(read_fd(file.get()) == data);
   ASSERT_EQ(::kill(b.process, SIGSTOP), 0);
-  data = pattern(kBytes, 2);
+  data = pattern(kBytes + 50'000, 2);
   write(*client, "f", 0, data);
   set_times(*client, "f");
   std::promise<void> begins;
@@ -362,48 +367,55 @@ TEST_F(MountPages, RandomChangesOfThreeDoorsAreReadByAll) {
 TEST_F(MountPages, ReadsBesideWritesNeverGoBack) {
   Mounted a = mount("a");
   Mounted b = mount("b");
+  Mounted w = mount("w");
   auto client = connect();
   std::uint64_t zero = 0;
-  put(a / "f", std::string_view(reinterpret_cast<const char*>(&zero), sizeof zero));
+  put(w / "f", std::string_view(reinterpret_cast<const char*>(&zero), sizeof zero));
   std::atomic<std::uint64_t> written{0};
   std::atomic<bool> is_over{false};
   std::vector<std::thread> readers;
-  for (const Mounted& m : {a, b}) {
-    for (bool reopens : {false, true}) {
-      readers.emplace_back([&written, &is_over, m, reopens] {
-        Fd file(::open((m / "f").c_str(), O_RDONLY | O_CLOEXEC));
-        while (!is_over.load()) {
-          if (reopens) {
-            file = Fd(::open((m / "f").c_str(), O_RDONLY | O_CLOEXEC));
-          }
-          for (int i = 0; i < 20; ++i) {
-            std::uint64_t least = written.load();
-            std::uint64_t value = 0;
-            EXPECT_EQ(::pread(file.get(), &value, sizeof value, 0), 8);
-            EXPECT_GE(value, least);
-          }
+  for (bool reopens : {false, true}) {
+    const Mounted& m = reopens ? b : a;
+    readers.emplace_back([&written, &is_over, m, reopens] {
+      Fd file(::open((m / "f").c_str(), O_RDONLY | O_CLOEXEC));
+      while (!is_over.load()) {
+        if (reopens) {
+          file = Fd(::open((m / "f").c_str(), O_RDONLY | O_CLOEXEC));
         }
-      });
-    }
+        for (int i = 0; i < 20; ++i) {
+          std::uint64_t least = written.load();
+          std::uint64_t value = 0;
+          EXPECT_EQ(::pread(file.get(), &value, sizeof value, 0), 8);
+          EXPECT_GE(value, least);
+          EXPECT_EQ(::pread(file.get(), &value, sizeof value, static_cast<off_t>(least * 8)), 8)
+              << least << " " << reopens;
+        }
+      }
+    });
   }
-  for (std::uint64_t value = 1; value <= 300; ++value) {
+  auto open = client->run(client->fs().open("/f", wire::kOpenWrite, 0));
+  ASSERT_TRUE(open) << message(open);
+  for (std::uint64_t value = 1; value <= 200; ++value) {
     std::span<const std::byte> bytes = std::as_bytes(std::span(&value, 1));
-    if (value % 2 == 0) {
-      write(*client, "f", 0, Bytes(bytes.begin(), bytes.end()));
+    if (value % 2 == 0) {  // of a client that keeps the file open
+      EXPECT_TRUE(client->run(client->fs().write(**open, 8 * value, bytes)));
+      EXPECT_TRUE(client->run(client->fs().write(**open, 0, bytes)));
     } else {
-      Fd file(::open((a / "f").c_str(), O_WRONLY | O_CLOEXEC));
+      Fd file(::open((w / "f").c_str(), O_WRONLY | O_CLOEXEC));
+      EXPECT_EQ(::pwrite(file.get(), &value, sizeof value, static_cast<off_t>(8 * value)), 8);
       EXPECT_EQ(::pwrite(file.get(), &value, sizeof value, 0), 8);
     }
     written.store(value);
-    if (value % 10 == 0) {  // lets it come to rest
+    if (value % 10 == 0) {  // time to be cached again
       std::uint64_t seen = 0;
-      Fd file(::open((b / "f").c_str(), O_RDONLY | O_CLOEXEC));
+      Fd file(::open((w / "f").c_str(), O_RDONLY | O_CLOEXEC));
       for (int i = 0; i < 200; ++i) {
         EXPECT_EQ(::pread(file.get(), &seen, sizeof seen, 0), 8);
         EXPECT_EQ(seen, value);
       }
     }
   }
+  EXPECT_TRUE(client->run(client->fs().close(*open)));
   is_over.store(true);
   for (std::thread& reader : readers) {
     reader.join();

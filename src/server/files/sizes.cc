@@ -303,6 +303,27 @@ bool Files::settle_here(wire::InodeId inode) {
   return true;
 }
 
+void Files::bring_to_rest(wire::InodeId inode) {
+  FileState* state = states_.find(inode);
+  if (state == nullptr || state->phase != FileState::Phase::kAlive) {
+    return;
+  }
+  if (state->find_mark(peers_.self) != nullptr && settle_here(inode)) {
+    state = states_.find(inode);
+  }
+  if (state == nullptr) {
+    return;
+  }
+  for (Mark& mark : state->marks) {
+    if (!std::exchange(mark.is_settling, true)) {
+      reclaimer_.owe({.kind = Reclaimer::Kind::kSettle,
+                      .inode = inode,
+                      .shard = mark.shard,
+                      .is_forced = true});
+    }
+  }
+}
+
 rt::CoResult<Reclaimer::Outcome> Files::perform_settle(Reclaimer::Work work, Deadline deadline) {
   FileState* state = states_.find(work.inode);
   Mark* mark = state == nullptr ? nullptr : state->find_mark(work.shard);
