@@ -6,6 +6,7 @@
 
 #include "base/backoff.h"
 #include "base/clock.h"
+#include "mount/mount_point.h"
 
 namespace benchfs::mount {
 namespace {
@@ -25,7 +26,8 @@ constexpr Nanos kTakeUp = std::chrono::milliseconds(1);
 
 }  // namespace
 
-KernelPages::KernelPages(client::FileSystem& fs, KernelCache& kernel) : fs_(fs), kernel_(kernel) {
+KernelPages::KernelPages(client::FileSystem& fs, KernelCache& kernel, std::string mount_point)
+    : fs_(fs), kernel_(kernel), mount_point_(std::move(mount_point)) {
   kernel_.attach_pages([this](wire::InodeId inode) { return on_revoked(inode); },
                        [this](wire::InodeId inode) { on_dropped(inode); });
 }
@@ -116,6 +118,10 @@ rt::Task<KernelPages::Use> KernelPages::opened(const client::OpenFile& open, boo
     ++file->readers;
   } else {
     co_return Use::kDirect;
+  }
+  // Not earlier: kernel and mount must have agreed, which sets it to its default.
+  if (std::string path = std::exchange(mount_point_, {}); !path.empty()) {
+    read_far_ahead(path);
   }
   if (!is_watching_) {
     is_watching_ = scope_.spawn(watch());

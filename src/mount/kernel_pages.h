@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -43,7 +44,7 @@ class KernelPages {
   // How the kernel reads through an open file, and what that means for others.
   enum class Use : std::uint8_t { kDirect, kCached, kWriting };
 
-  KernelPages(client::FileSystem& fs, KernelCache& kernel);
+  KernelPages(client::FileSystem& fs, KernelCache& kernel, std::string mount_point);
   KernelPages(const KernelPages&) = delete;
   KernelPages& operator=(const KernelPages&) = delete;
 
@@ -93,6 +94,7 @@ class KernelPages {
 
   client::FileSystem& fs_;
   KernelCache& kernel_;
+  std::string mount_point_;  // empty when the kernel has been told to read ahead
   std::unordered_map<wire::InodeId, File> files_;
   std::unordered_set<wire::InodeId> in_use_;  // with readers
   bool has_forgotten_ = false;                // files that are not known may have pages

@@ -63,7 +63,7 @@ rt::CoStatus serve_until_ended(Service* service) {
   rt::Reactor& reactor = *rt::Reactor::current();
   rt::Scope watchers;
   KernelCache kernel(service->client.fs(), reactor, service->fd);
-  KernelPages pages(service->client.fs(), kernel);
+  KernelPages pages(service->client.fs(), kernel, service->options.mount.mount_point);
   service->door.attach(kernel, pages);
   reactor.add_poller(service->channel);
   reactor.add_poller(service->signals);
