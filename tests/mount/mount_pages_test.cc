@@ -297,6 +297,7 @@ TEST_F(MountPages, WhatAMappingReadsIsNotReadWhenItHasChanged) {
     part = pattern(4096, 2 * i + 6);
     ASSERT_TRUE(client->run(client->fs().write(**open, 0, part)));
     ASSERT_EQ(::munmap(pages, 4096), 0);
+    set_times(*client, "f");
     std::copy(part.begin(), part.end(), data.begin());
     EXPECT_TRUE(read_fd(file.get()) == data) << i;
   }
