@@ -132,6 +132,13 @@ struct Extend {
   std::int64_t now_ns = 0;
 };
 
+// A shard is about to store bytes of a regular file at rest: its contents have a new version
+// (wire::Attr::content_version()). Truncate, Extend and Append do the same. Errors as Truncate.
+struct BeginWrites {
+  using Outcome = Status;
+  wire::InodeId inode;
+};
+
 // Takes up what chunk shards answer: the size grows to `end`, the times to mtime_ns (of the last
 // write; 0 = none). A write from before the last utimens() does not change mtime. Errors as
 // Truncate.
@@ -244,6 +251,7 @@ using Change = std::variant<MakeRoot,
                             SetAttr,
                             Truncate,
                             Extend,
+                            BeginWrites,
                             Settle,
                             Append,
                             SetParent,

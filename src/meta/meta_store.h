@@ -134,6 +134,7 @@ class MetaStore {
   Status carry_out(const Extend& change);
   Status carry_out(const Settle& change);
   Result<wire::AppendReply> carry_out(const Append& change);
+  Status carry_out(const BeginWrites& change);
   Status carry_out(const SetParent& change);
   Status carry_out(const ChangeElsewhere& change);
   Result<wire::Attr> carry_out(const Link& change);

@@ -105,6 +105,28 @@ TEST_F(MetaStoreInodeTest, ExtendingIsNoTruncation) {
   EXPECT_EQ(attr(file_).size, 100U);
 }
 
+TEST_F(MetaStoreInodeTest, TheVersionOfContentsGrowsWithEachChangeOfThemAndNoOther) {
+  std::uint64_t version = attr(file_).content_version();
+  ASSERT_TRUE(store_.apply(BeginWrites{file_}).has_value());
+  EXPECT_GT(attr(file_).content_version(), version);
+  version = attr(file_).content_version();
+  ASSERT_TRUE(store_.apply(Extend{file_, 100, 60}).has_value());
+  EXPECT_GT(attr(file_).content_version(), version);
+  version = attr(file_).content_version();
+  ASSERT_TRUE(store_.apply(Truncate{file_, 100, 61}).has_value());
+  EXPECT_GT(attr(file_).content_version(), version);
+  version = attr(file_).content_version();
+  ASSERT_TRUE(store_.apply(Append{file_, 1, 62}).has_value());
+  EXPECT_GT(attr(file_).content_version(), version);
+  version = attr(file_).content_version();
+  ASSERT_TRUE(store_.apply(Settle{file_, 200, 70}).has_value());
+  ASSERT_TRUE(store_.apply(SetAttr{file_, request(wire::kSetMode), 80}).has_value());
+  EXPECT_EQ(attr(file_).content_version(), version);
+  EXPECT_EQ(errno_of(store_.apply(BeginWrites{directory_})), EISDIR);
+  EXPECT_EQ(errno_of(store_.apply(BeginWrites{missing_})), ENOENT);
+  EXPECT_EQ(attr(directory_).content_version(), 0U);
+}
+
 TEST_F(MetaStoreInodeTest, OnlyRegularFilesHaveASizeToChange) {
   EXPECT_EQ(errno_of(store_.apply(Truncate{directory_, 1, 1})), EISDIR);
   EXPECT_EQ(errno_of(store_.apply(Truncate{symlink_, 1, 1})), EINVAL);

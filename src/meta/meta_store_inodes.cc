@@ -19,6 +19,10 @@ void set_mtime(Inode& inode, std::int64_t mtime_ns, std::int64_t now_ns) {
   inode.mtime_decided_ns = now_ns;
 }
 
+void begin_version(wire::Attr& attr) {
+  ++attr.parent;
+}
+
 // What a write up to `end` at mtime_ns changes.
 void take_up(wire::Attr& attr,
              std::int64_t mtime_decided_ns,
@@ -145,6 +149,7 @@ Status MetaStore::carry_out(const Truncate& change) {
   }
   inode->attr.size = change.size;
   ++inode->attr.truncation;
+  begin_version(inode->attr);
   inode->attr.ctime_ns = change.now_ns;
   set_mtime(*inode, change.now_ns, change.now_ns);
   return {};
@@ -156,8 +161,15 @@ Status MetaStore::carry_out(const Extend& change) {
     return fail_errno(EFBIG);
   }
   inode->attr.size = std::max(inode->attr.size, change.size);
+  begin_version(inode->attr);
   inode->attr.ctime_ns = change.now_ns;
   set_mtime(*inode, change.now_ns, change.now_ns);
+  return {};
+}
+
+Status MetaStore::carry_out(const BeginWrites& change) {
+  BENCHFS_TRY(Inode * inode, regular_file(change.inode));
+  begin_version(inode->attr);
   return {};
 }
 
@@ -190,6 +202,7 @@ Result<wire::AppendReply> MetaStore::carry_out(const Append& change) {
       .offset = attr.size, .truncation = attr.truncation, .length = change.length};
   if (change.length > 0) {
     attr.size += change.length;
+    begin_version(attr);
     attr.ctime_ns = change.now_ns;
     set_mtime(*inode, change.now_ns, change.now_ns);
   }

@@ -23,6 +23,7 @@
 #include "mount/channel.h"
 #include "mount/fuse.h"
 #include "mount/kernel_cache.h"
+#include "mount/kernel_pages.h"
 #include "mount/request.h"
 #include "rt/scope.h"
 
@@ -32,7 +33,7 @@ class Door {
  public:
   struct Config {
     // File data in the kernel's page cache, checked by size and time at each read. Without it the
-    // kernel asks for every read, and caches pages only while they are mapped.
+    // kernel caches pages under leases, see KernelPages.
     bool page_cache = false;
     std::function<void()> on_ready;  // the kernel and the mount have agreed
   };
@@ -47,7 +48,10 @@ class Door {
   void before_reply(std::span<const iovec> answer);
 
   void attach(Channel& channel) { channel_ = &channel; }
-  void attach(KernelCache& kernel) { kernel_ = &kernel; }
+  void attach(KernelCache& kernel, KernelPages& pages) {
+    kernel_ = &kernel;
+    pages_ = &pages;
+  }
   // The requests that are being served.
   [[nodiscard]] rt::Scope& requests() { return requests_; }
 
@@ -57,6 +61,10 @@ class Door {
   struct Name {
     wire::InodeId parent;
     std::string name;
+  };
+  struct Handle {
+    std::shared_ptr<client::OpenFile> file;
+    KernelPages::Use use = KernelPages::Use::kDirect;
   };
   struct WriteFlags {
     bool is_append = false;
@@ -119,7 +127,8 @@ class Door {
                       std::uint64_t length);
   void release(fuse_req_t req, std::uint64_t handle);
   std::shared_ptr<client::OpenFile> file(std::uint64_t handle) const;
-  void keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info);
+  // `info` says then how the kernel reads and writes.
+  rt::Task<void> keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info);
   void drop(std::uint64_t handle);
 
   // door_locks.cc
@@ -154,11 +163,12 @@ class Door {
   Config config_;
   Channel* channel_ = nullptr;
   KernelCache* kernel_ = nullptr;
+  KernelPages* pages_ = nullptr;
   bool is_init_reply_next_ = false;
-  bool is_direct_ = true;  // no page cache but for mappings
+  bool is_direct_ = true;  // no page cache but for mappings, and what KernelPages allows
   rt::Scope requests_;
   Buffers read_buffers_;
-  std::unordered_map<std::uint64_t, std::shared_ptr<client::OpenFile>> files_;
+  std::unordered_map<std::uint64_t, Handle> files_;
   // Who has locked something through a handle, since its process closed a descriptor of the file.
   std::unordered_map<std::uint64_t, std::vector<client::LockOwner>> lock_owners_;
   std::unordered_map<std::uint64_t, OpenDirectory> directories_;

@@ -20,21 +20,27 @@ constexpr std::size_t kReadBytes = 1U << 20;  // the most that the kernel asks f
 
 std::shared_ptr<client::OpenFile> Door::file(std::uint64_t handle) const {
   auto found = files_.find(handle);
-  return found != files_.end() ? found->second : nullptr;
+  return found != files_.end() ? found->second.file : nullptr;
 }
 
-void Door::keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info) {
-  info.fh = file->number;
-  info.direct_io = is_direct_ ? 1 : 0;
-  info.keep_cache = 0;
-  files_.insert_or_assign(file->number, std::move(file));
+rt::Task<void> Door::keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info) {
+  Handle handle{.file = std::move(file)};
+  if (is_direct_) {
+    handle.use = co_await pages_->opened(*handle.file, (info.flags & O_DIRECT) == 0);
+  }
+  bool is_cached = handle.use == KernelPages::Use::kCached;
+  info.fh = handle.file->number;
+  info.direct_io = is_direct_ && !is_cached ? 1 : 0;
+  info.keep_cache = is_cached ? 1 : 0;
+  files_.insert_or_assign(info.fh, std::move(handle));
 }
 
 void Door::drop(std::uint64_t handle) {
   release_locks(handle);
   auto found = files_.find(handle);
   if (found != files_.end()) {
-    (void)fs_.open_files().close(*found->second);
+    pages_->closed(found->second.file->id(), found->second.use);
+    (void)fs_.open_files().close(*found->second.file);
     files_.erase(found);
   }
 }
@@ -46,7 +52,7 @@ rt::Task<void> Door::open(fuse_req_t req, wire::InodeId inode, fuse_file_info in
   if (!opened) {
     co_return request.fail(opened.error());
   }
-  keep(*std::move(opened), info);
+  co_await keep(*std::move(opened), info);
   if (!request.reply_open(info)) {
     drop(info.fh);
   }
@@ -67,7 +73,7 @@ rt::Task<void> Door::create(fuse_req_t req, Name name, std::uint32_t mode, fuse_
     co_return request.fail(opened.error());
   }
   wire::Attr attr = (*opened)->attr;
-  keep(*std::move(opened), info);
+  co_await keep(*std::move(opened), info);
   if (!request.reply_create(attr, info)) {
     drop(info.fh);
   }
@@ -90,6 +96,7 @@ rt::Task<void> Door::read(fuse_req_t req,
   if (memory == nullptr) {
     co_return request.fail(ENOMEM);
   }
+  (void)co_await pages_->prepare_read(open->id());
   std::span<std::byte> into(static_cast<std::byte*>(memory.get()), bytes);
   Result<std::size_t> got = co_await fs_.read(*open, offset, into);
   if (got) {

@@ -69,7 +69,7 @@ rt::Task<void> Door::flush(fuse_req_t req, wire::InodeId inode, std::uint64_t ow
   LockOwner process{.number = owner};
   for (auto& [handle, owners] : lock_owners_) {
     auto open = files_.find(handle);
-    if (open != files_.end() && open->second->id() == inode) {
+    if (open != files_.end() && open->second.file->id() == inode) {
       std::erase(owners, process);
     }
   }

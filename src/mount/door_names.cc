@@ -22,11 +22,16 @@ rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t
   if (!usable) {
     co_return request.fail(usable.error());
   }
+  // Reads through the page cache ask by their handle, stat does not.
+  bool is_trusted = open == nullptr || co_await pages_->prepare_read(inode);
   Result<wire::Attr> attr = co_await fs_.nodes().get_attr(inode);
   if (!attr && open != nullptr) {
     attr = co_await fs_.fstat(*open);  // knows what became of it
   }
-  request.reply_attr(attr, attr ? kernel_->attr_timeout(*attr) : 0);
+  if (attr && !is_trusted) {
+    co_return request.reply_attr_for_read(*attr);
+  }
+  request.reply_attr(attr, attr && pages_->is_trusted(inode) ? kernel_->attr_timeout(*attr) : 0);
 }
 
 rt::Task<void> Door::set_attr(fuse_req_t req,

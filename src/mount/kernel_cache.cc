@@ -50,7 +50,9 @@ KernelCache::KernelCache(client::FileSystem& fs, rt::Reactor& reactor, int fd)
     : fs_(fs),
       fd_(std::make_shared<Fd>(fcntl(fd, F_DUPFD_CLOEXEC, 0))),
       names_(reactor),
-      attrs_(reactor) {
+      attrs_(reactor),
+      pages_{Lane(reactor), Lane(reactor), Lane(reactor), Lane(reactor)},
+      drops_(reactor) {
   fs_.nodes().cache().enable(this);
 }
 
@@ -96,11 +98,11 @@ KernelCache::Message KernelCache::forget_name(wire::InodeId parent,
   return finish(std::move(message));
 }
 
-KernelCache::Message KernelCache::forget_attr(wire::InodeId inode) {
+KernelCache::Message KernelCache::forget_attr(wire::InodeId inode, Pages pages) {
   Message message = notification(FUSE_NOTIFY_INVAL_INODE);
   fuse_notify_inval_inode_out body{};
   body.ino = inode.value;
-  body.off = -1;  // not its pages
+  body.off = pages == Pages::kDropped ? 0 : -1;  // all of them
   append(message, body);
   return finish(std::move(message));
 }
@@ -114,19 +116,46 @@ bool KernelCache::make_all_names_old() {
 void KernelCache::on_name_revoked(wire::InodeId parent,
                                   std::string_view name,
                                   const rpc::Revocation& revocation) {
-  add(names_, {forget_name(parent, name, 0), revocation});
+  add(names_, {.message = forget_name(parent, name, 0), .revocation = revocation});
 }
 
 void KernelCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) {
-  add(attrs_, {forget_attr(inode), revocation});
+  forget_attr(inode, revocation);
+}
+
+void KernelCache::forget_attr(wire::InodeId inode, const rpc::Revocation& revocation) {
+  Withdrawal withdrawal = on_revoked_ ? on_revoked_(inode) : Withdrawal{};
+  if (withdrawal.pages == Pages::kNotTrusted) {
+    if (revocation.session_id != 0) {
+      fs_.pool().acknowledge(revocation);
+    }
+    return;
+  }
+  bool with_pages = withdrawal.pages == Pages::kDropped;
+  add(with_pages ? pages_[mix64(inode.value) % pages_.size()] : attrs_,
+      {.message = forget_attr(inode, withdrawal.pages),
+       .revocation = revocation,
+       .not_before = withdrawal.not_before,
+       .dropped = with_pages ? inode : wire::InodeId{}});
+}
+
+rt::CoStatus KernelCache::drop_pages(wire::InodeId inode) {
+  auto drop = std::make_shared<Drop>();
+  add(drops_, {.message = forget_attr(inode, Pages::kDropped), .drop = drop});
+  (void)co_await drop->ended.wait(Deadline::never(), &scope_.cancel_source());
+  co_return drop->is_done ? Status{} : fail(Errc::kCancelled, "dropping pages of the kernel");
+}
+
+void KernelCache::begin_drop_pages(wire::InodeId inode) {
+  add(drops_, {.message = forget_attr(inode, Pages::kDropped)});
 }
 
 void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {
-  add(names_, {forget_name(parent, name, kExpireOnly), {}});
+  add(names_, {.message = forget_name(parent, name, kExpireOnly)});
 }
 
 void KernelCache::on_attr_lost(wire::InodeId inode) {
-  add(attrs_, {forget_attr(inode), {}});
+  forget_attr(inode, {});
 }
 
 void KernelCache::add(Lane& lane, Job job) {
@@ -145,12 +174,29 @@ void KernelCache::acknowledge(std::vector<Job>& jobs, MonoTime trusted_until) {
   }
 }
 
+void KernelCache::end_drops(const std::vector<Job>& jobs, bool is_done) {
+  for (const Job& job : jobs) {
+    if (job.dropped.is_valid() && is_done) {
+      on_dropped_(job.dropped);
+    }
+    if (job.drop != nullptr) {
+      job.drop->is_done = is_done;
+      job.drop->ended.set();
+    }
+  }
+}
+
 rt::Task<void> KernelCache::run(Lane* lane) {
   while (!lane->waiting.empty()) {
     std::vector<Job> jobs = std::exchange(lane->waiting, {});
     std::vector<Message> messages;
+    MonoTime not_before{};
     for (Job& job : jobs) {
+      not_before = std::max(not_before, job.not_before);
       messages.push_back(std::move(job.message));
+    }
+    if (not_before > mono_now()) {
+      (void)co_await rt::sleep_until(Deadline::at(not_before), &scope_.cancel_source());
     }
     // An error says that the kernel has not got what it is to forget.
     auto written = lane->thread.submit<bool>([fd = fd_, messages = std::move(messages)] {
@@ -159,15 +205,18 @@ rt::Task<void> KernelCache::run(Lane* lane) {
       }
       return Result<bool>(true);
     });
-    if (!written) {
-      break;  // the leases run out
+    if (!written) {  // the leases run out
+      end_drops(jobs, false);
+      break;
     }
-    while (!co_await (*written)->wait(Deadline::after(kPatience), &scope_.cancel_source())) {
+    bool is_patient = lane != &names_;
+    for (;;) {
+      Deadline patience = is_patient ? Deadline::never() : Deadline::after(kPatience);
+      if (co_await (*written)->wait(patience, &scope_.cancel_source())) {
+        break;
+      }
       if (scope_.cancel_source().is_cancelled()) {
         co_return;
-      }
-      if (lane != &names_) {
-        continue;
       }
       if (make_all_names_old()) {
         acknowledge(jobs);
@@ -178,6 +227,7 @@ rt::Task<void> KernelCache::run(Lane* lane) {
         acknowledge(lane->waiting, mono_now());
       }
     }
+    end_drops(jobs, true);
     acknowledge(jobs);
   }
   lane->is_running = false;

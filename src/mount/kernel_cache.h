@@ -9,10 +9,15 @@
 // old at once (FUSE_NOTIFY_INC_EPOCH, Linux 6.16), and are looked up again here. Older kernels are
 // told names for kShortTrust only, and that time is waited for.
 //
+// Pages of files: see kernel_pages.h. Where the kernel may have some that it trusts, they go with
+// the attributes, before the server is answered.
+//
 // Thread: the reactor's, but for the helpers.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,6 +27,7 @@
 #include "client/file_system.h"
 #include "rt/blocking_pool.h"
 #include "rt/scope.h"
+#include "rt/sync.h"
 
 namespace benchfs::mount {
 
@@ -44,15 +50,42 @@ class KernelCache final : public client::NodeCache::Listener {
                                     wire::InodeId inode);
   [[nodiscard]] double attr_timeout(const wire::Attr& attr) const;
 
+  // What becomes of an inode's pages when its attributes are taken back. kDropped: pages that are
+  // being read are waited for, so reading must not wait for the server that takes back.
+  // kNotTrusted: the kernel trusts nothing of it, and is told nothing.
+  enum class Pages : std::uint8_t { kKept, kDropped, kNotTrusted };
+  struct Withdrawal {
+    Pages pages = Pages::kKept;
+    MonoTime not_before{};  // is the kernel told
+  };
+  // `on_dropped` is called after each kDropped, before the server is answered.
+  void attach_pages(std::function<Withdrawal(wire::InodeId)> on_revoked,
+                    std::function<void(wire::InodeId)> on_dropped) {
+    on_revoked_ = std::move(on_revoked);
+    on_dropped_ = std::move(on_dropped);
+  }
+  // Returns when the kernel has dropped the pages that it had of the inode when this was called,
+  // whatever waits for what: pages that are being read and written are waited for.
+  rt::CoStatus drop_pages(wire::InodeId inode);
+  // The same without waiting.
+  void begin_drop_pages(wire::InodeId inode);
+
   // Nothing is told to the kernel any more; ends what is under way.
   rt::Task<void> close();
 
  private:
   using Message = std::vector<std::byte>;
+  struct Drop {
+    rt::Event ended;
+    bool is_done = false;
+  };
   struct Job {
     Message message;
-    rpc::Revocation revocation;  // of session 0: nobody waits
-    MonoTime trusted_until{};    // by a kernel that was told names for kShortTrust
+    rpc::Revocation revocation{};     // of session 0: no server waits
+    std::shared_ptr<Drop> drop = {};  // null: nobody here waits
+    MonoTime not_before{};
+    wire::InodeId dropped{};   // whose pages are dropped because a lease is taken back
+    MonoTime trusted_until{};  // by a kernel that was told names for kShortTrust
   };
   // Messages of one kind, written in order by one thread.
   struct Lane {
@@ -70,9 +103,11 @@ class KernelCache final : public client::NodeCache::Listener {
   void on_attr_lost(wire::InodeId inode) override;
 
   static Message forget_name(wire::InodeId parent, std::string_view name, std::uint32_t flags);
-  static Message forget_attr(wire::InodeId inode);
+  static Message forget_attr(wire::InodeId inode, Pages pages);
+  void forget_attr(wire::InodeId inode, const rpc::Revocation& revocation);
   void add(Lane& lane, Job job);
   rt::Task<void> run(Lane* lane);
+  void end_drops(const std::vector<Job>& jobs, bool is_done);
   void acknowledge(std::vector<Job>& jobs, MonoTime trusted_until = MonoTime::max());
   // False: this kernel cannot.
   bool make_all_names_old();
@@ -82,7 +117,13 @@ class KernelCache final : public client::NodeCache::Listener {
   bool is_probed_ = false;
   bool has_epochs_ = false;
   Lane names_;
-  Lane attrs_;
+  Lane attrs_;  // waits for nothing
+  // Files that are read through the cache, some by each: one whose server does not answer a read
+  // holds up few others.
+  std::array<Lane, 4> pages_;
+  Lane drops_;
+  std::function<Withdrawal(wire::InodeId)> on_revoked_;
+  std::function<void(wire::InodeId)> on_dropped_;
   rt::Scope scope_;
 };
 

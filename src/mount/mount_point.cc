@@ -27,6 +27,7 @@ namespace {
 
 constexpr const char* kOurType = "fuse.benchfs";
 constexpr int kProbeMs = 1000;
+constexpr std::string_view kReadAheadKiB = "2048";
 
 Result<std::string> real_path(const std::string& path) {
   std::array<char, PATH_MAX> resolved{};
@@ -144,24 +145,37 @@ Status run_fusermount(const std::string& path, bool is_lazy) {
 
 }  // namespace
 
-std::string mounted_type(std::string_view mountinfo, std::string_view path) {
-  std::string type;
+Mounted find_mounted(std::string_view mountinfo, std::string_view path) {
+  Mounted mounted;
   std::istringstream lines{std::string(mountinfo)};
   for (std::string line; std::getline(lines, line);) {
     // 36 35 98:0 /root /mount/point options… - type source options
     std::istringstream words(line);
-    std::string word;
-    std::string point;
-    for (int i = 0; i < 5; ++i) {
-      words >> point;
+    std::array<std::string, 5> first;
+    for (std::string& word : first) {
+      words >> word;
     }
+    std::string word;
     while (words >> word && word != "-") {
     }
-    if (unescape(point) == path) {
-      words >> type;  // the last one is on top
+    if (unescape(first[4]) == path) {  // the last one is on top
+      mounted.device = first[2];
+      words >> mounted.type;
     }
   }
-  return type;
+  return mounted;
+}
+
+void read_far_ahead(const std::string& path) {
+  Mounted mounted = find_mounted(read_mountinfo(), path);
+  if (mounted.type != kOurType) {
+    return;  // in a namespace of others
+  }
+  std::string setting = "/sys/class/bdi/" + mounted.device + "/read_ahead_kb";
+  Fd file(::open(setting.c_str(), O_WRONLY | O_CLOEXEC));
+  if (file.is_open()) {
+    (void)::write(file.get(), kReadAheadKiB.data(), kReadAheadKiB.size());
+  }
 }
 
 Result<MountPoint> examine(const std::string& directory) {
@@ -169,11 +183,11 @@ Result<MountPoint> examine(const std::string& directory) {
   point.path = path_without_touching_it(directory);
   std::string mounts = read_mountinfo();
   if (!point.path.empty()) {
-    point.type = mounted_type(mounts, point.path);
+    point.type = find_mounted(mounts, point.path).type;
   }
   if (point.type != kOurType) {
     BENCHFS_TRY(point.path, real_path(directory));
-    point.type = mounted_type(mounts, point.path);
+    point.type = find_mounted(mounts, point.path).type;
   }
   if (point.type == kOurType) {
     point.state = probe(point.path);

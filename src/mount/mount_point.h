@@ -32,7 +32,15 @@ Result<MountPoint> examine(const std::string& directory);
 // it is in use. May wait for the mounted file system.
 Status unmount(const std::string& path, bool is_lazy);
 
-// The type of what is mounted at the path according to the text of a mountinfo file; "" if nothing.
-std::string mounted_type(std::string_view mountinfo, std::string_view path);
+// Lets the kernel read ahead of programs by as much as two requests of the largest size, not the
+// 128 KiB of its default. Root may; for others nothing changes.
+void read_far_ahead(const std::string& path);
+
+// What is mounted at the path according to the text of a mountinfo file; all empty if nothing is.
+struct Mounted {
+  std::string type;
+  std::string device;  // its number, as "0:39"
+};
+Mounted find_mounted(std::string_view mountinfo, std::string_view path);
 
 }  // namespace benchfs::mount

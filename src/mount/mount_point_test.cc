@@ -14,12 +14,14 @@ constexpr std::string_view kMounts =
     "32 31 0:41 / /tmp/twice rw shared:7 master:3 - fuse.benchfs benchfs:/r rw\n"
     "broken\n";
 
-TEST(MountedType, FindsTheLastOneOnTheVeryPath) {
-  EXPECT_EQ(mounted_type(kMounts, "/"), "ext4");
-  EXPECT_EQ(mounted_type(kMounts, "/tmp/with space"), "fuse.benchfs");
-  EXPECT_EQ(mounted_type(kMounts, "/tmp/twice"), "fuse.benchfs");
-  EXPECT_EQ(mounted_type(kMounts, "/tmp"), "");
-  EXPECT_EQ(mounted_type(kMounts, "/tmp/twic"), "");
+TEST(FindMounted, FindsTheLastOneOnTheVeryPath) {
+  EXPECT_EQ(find_mounted(kMounts, "/").type, "ext4");
+  EXPECT_EQ(find_mounted(kMounts, "/tmp/with space").type, "fuse.benchfs");
+  EXPECT_EQ(find_mounted(kMounts, "/tmp/twice").type, "fuse.benchfs");
+  EXPECT_EQ(find_mounted(kMounts, "/tmp/twice").device, "0:41");
+  EXPECT_EQ(find_mounted(kMounts, "/tmp").type, "");
+  EXPECT_EQ(find_mounted(kMounts, "/tmp").device, "");
+  EXPECT_EQ(find_mounted(kMounts, "/tmp/twic").type, "");
 }
 
 TEST(Examine, NamesWhatCannotBeMountedOn) {

@@ -40,6 +40,10 @@ class Request final : private rt::Timer {
   // For how many seconds the kernel may use it: the name, the attributes.
   void reply_entry(const Result<wire::Attr>& attr, double name_timeout = 0);
   void reply_attr(const Result<wire::Attr>& attr, double attr_timeout = 0);
+  // For a read through the page cache, which asks by its handle (stat does not): the kernel drops
+  // all pages that it has, because the time of the last change differs from the one that it knows.
+  // It asks again before it shows that to anybody.
+  void reply_attr_for_read(const wire::Attr& attr);
   void reply_text(const char* text);
   void reply_written(std::size_t bytes);
   void reply_position(std::uint64_t offset);

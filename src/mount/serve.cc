@@ -11,6 +11,7 @@
 #include "mount/channel.h"
 #include "mount/door.h"
 #include "mount/kernel_cache.h"
+#include "mount/kernel_pages.h"
 #include "mount/mount_point.h"
 #include "mount/stop_signals.h"
 #include "rt/blocking_pool.h"
@@ -62,7 +63,8 @@ rt::CoStatus serve_until_ended(Service* service) {
   rt::Reactor& reactor = *rt::Reactor::current();
   rt::Scope watchers;
   KernelCache kernel(service->client.fs(), reactor, service->fd);
-  service->door.attach(kernel);
+  KernelPages pages(service->client.fs(), kernel, service->options.mount.mount_point);
+  service->door.attach(kernel, pages);
   reactor.add_poller(service->channel);
   reactor.add_poller(service->signals);
   watchers.spawn(watch_signals(service, &watchers));
@@ -72,6 +74,7 @@ rt::CoStatus serve_until_ended(Service* service) {
   // Ends what still waits for servers.
   co_await service->client.fs().leave();
   co_await service->door.requests().join();
+  co_await pages.close();
   co_await kernel.close();
   co_await watchers.join();
   reactor.remove_poller(service->signals);

@@ -21,7 +21,9 @@ static_assert(sizeof(Layout) == 8);
 
 struct Attr {
   std::uint64_t inode = 0;
-  std::uint64_t parent = 0;   // directories: the directory that holds it (root: itself); else 0
+  // Directories: the directory that holds it (root: itself). Files: grows before the contents of a
+  // file at rest change, see content_version(). Else 0.
+  std::uint64_t parent = 0;
   std::uint64_t size = 0;     // bytes; directories: number of entries is not kept, 0
   std::int64_t atime_ns = 0;  // nanoseconds since the epoch
   std::int64_t mtime_ns = 0;
@@ -43,6 +45,9 @@ struct Attr {
   [[nodiscard]] std::uint64_t device() const {
     return S_ISCHR(mode) || S_ISBLK(mode) ? truncation : 0;
   }
+  // Files at rest (whose attributes can be leased): two moments with the same version have the same
+  // contents.
+  [[nodiscard]] std::uint64_t content_version() const { return is_regular() ? parent : 0; }
   [[nodiscard]] bool is_symlink() const { return S_ISLNK(mode); }
 };
 static_assert(sizeof(Attr) == 80 && std::is_trivially_copyable_v<Attr>);

@@ -369,6 +369,8 @@ static_assert(sizeof(DirEntryHeader) == 16);
 
 enum GetAttrFlags : std::uint32_t {
   kGetAttrLease = 1U << 0,  // the client takes a lease (kAttrLeased)
+  kGetAttrRest =
+      1U << 1,  // with kGetAttrLease: bring it to rest, that they can be leased next time
 };
 struct GetAttrRequest : Message<Opcode::kGetAttr, EntryReply> {
   std::uint64_t inode = 0;

@@ -167,15 +167,15 @@ void add_mount(args::Command& app, Context& context) {
                     "user_allow_other in /etc/fuse.conf");
   command->add_flag("--page-cache",
                     arguments->page_cache,
-                    "Let the kernel cache file data, checked by size and time before each read:\n"
-                    "faster for programs that read the same small pieces again");
+                    "Let the kernel cache data of files that are written through this mount,\n"
+                    "too, checked by size and time before each read");
   command->add_option("--log", arguments->log, "Where the background process writes its warnings")
       ->type_name("FILE");
   command->footer(
-      "Unmodified programs then work on the files below DIRECTORY. Every request goes to the\n"
-      "servers, so what one node writes all others see at once. The process that serves the\n"
-      "mount stays in the background; SIGTERM unmounts too. If it was killed, programs get\n"
-      "'Transport endpoint is not connected': mount again, which takes the dead mount over.\n"
+      "Unmodified programs then work on the files below DIRECTORY. What one node writes all\n"
+      "others see at once. The process that serves the mount stays in the background; SIGTERM\n"
+      "unmounts too. If it was killed, programs get 'Transport endpoint is not connected':\n"
+      "mount again, which takes the dead mount over.\n"
       "\n"
       "  benchfs up && mkdir /tmp/bfs && benchfs mount /tmp/bfs\n"
       "  cp -r ./input /tmp/bfs && ./my_program /tmp/bfs/input\n"

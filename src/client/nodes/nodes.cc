@@ -54,9 +54,9 @@ void Nodes::keep_attr(const Found& found, const NodeCache::Question& question) {
   }
 }
 
-rt::CoResult<Found> Nodes::ask_attr(wire::InodeId inode, Deadline by) {
+rt::CoResult<Found> Nodes::ask_attr(wire::InodeId inode, Deadline by, std::uint32_t more_flags) {
   NodeCache::Question question = cache_.ask();
-  std::uint32_t flags = cache_.is_enabled() ? std::uint32_t{wire::kGetAttrLease} : 0U;
+  std::uint32_t flags = cache_.is_enabled() ? wire::kGetAttrLease | more_flags : 0U;
   Result<Found> found = co_await inodes_.get_attr(inode, by, flags);
   if (found) {
     remember(found->attr, question.asked_at);
@@ -74,6 +74,13 @@ rt::CoResult<wire::Attr> Nodes::get_attr(wire::InodeId inode) {
   Deadline by = backend_.metadata_deadline();
   BENCHFS_CO_TRY(Found found, co_await explain(inode, co_await ask_attr(inode, by), by));
   co_return found.attr;
+}
+
+rt::CoStatus Nodes::renew_attr(wire::InodeId inode) {
+  Deadline by = backend_.metadata_deadline();
+  BENCHFS_CO_TRY_VOID(
+      co_await explain(inode, co_await ask_attr(inode, by, wire::kGetAttrRest), by));
+  co_return Status{};
 }
 
 rt::CoResult<wire::Attr> Nodes::set_attr(wire::InodeId inode, wire::SetAttrRequest request) {

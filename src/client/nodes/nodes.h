@@ -42,6 +42,9 @@ class Nodes {
 
   rt::CoResult<wire::Attr> lookup(wire::InodeId parent, std::string_view name);
   rt::CoResult<wire::Attr> get_attr(wire::InodeId inode);
+  // Asks the server, whatever is known, for a lease that begins now. If there is none because the
+  // file is written, it is brought to rest: ask again soon.
+  rt::CoStatus renew_attr(wire::InodeId inode);
   // Fields per request.mask (wire::SetAttrMask); request.inode is filled in. Size changes truncate.
   rt::CoResult<wire::Attr> set_attr(wire::InodeId inode, wire::SetAttrRequest request);
   rt::CoResult<std::string> readlink(wire::InodeId inode);
@@ -107,7 +110,7 @@ class Nodes {
   // How long the shard lets answers be used.
   [[nodiscard]] Nanos lease_of(wire::ShardId shard) const;
   // Asks for attributes, which are kept as the server allows.
-  rt::CoResult<Found> ask_attr(wire::InodeId inode, Deadline by);
+  rt::CoResult<Found> ask_attr(wire::InodeId inode, Deadline by, std::uint32_t more_flags = 0);
   void keep_attr(const Found& found, const NodeCache::Question& question);
 
   Backend& backend_;

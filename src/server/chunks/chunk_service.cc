@@ -1,5 +1,6 @@
 #include "server/chunks/chunk_service.h"
 
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -213,8 +214,8 @@ rt::Task<void> ChunkService::truncate(rpc::Request& request) {
   co_await request.reply(wire::NoReply{});
 }
 
-// Needs no word of the home: nothing is stored that was not, and what a cut has taken away is not
-// there.
+// As a write, the home knows of it before it changes anything. A cut that overtakes it does not
+// matter: what it has taken away is not there.
 rt::Task<void> ChunkService::punch(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::PunchChunkRequest>(request));
   if (body.inode == 0 || body.length == 0 || body.offset >= slot_bytes_ ||
@@ -224,6 +225,15 @@ rt::Task<void> ChunkService::punch(rpc::Request& request) {
   }
   wire::InodeId inode{body.inode};
   BENCHFS_SERVE_TRY_VOID(request, co_await older_.check_or_ask(inode));
+  std::optional<ChunkFiles::Write> write;
+  for (bool is_overtaken = true; is_overtaken;) {
+    write.emplace(files_.begin_write(inode, wire::kAnyTruncation));
+    Status known = co_await files_.may_commit(*write, request.deadline());
+    is_overtaken = !known && known.error().code == Errc::kBusy;
+    if (!is_overtaken) {
+      BENCHFS_SERVE_TRY_VOID(request, std::move(known));
+    }
+  }
   BENCHFS_SERVE_TRY_VOID(
       request,
       co_await store_.punch(

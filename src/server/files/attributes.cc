@@ -40,6 +40,9 @@ std::uint32_t Files::lease(const rpc::Request& request, const wire::GetAttrReque
   bool is_granted =
       (body.flags & wire::kGetAttrLease) != 0 && leases_ != nullptr && is_settled(inode) &&
       leases_->grant(ExactLeases::attributes(inode), request.client_uid(), mono_now());
+  if (!is_granted && (body.flags & wire::kGetAttrRest) != 0) {
+    bring_to_rest(inode);
+  }
   return is_granted ? std::uint32_t{wire::kAttrLeased} : 0U;
 }
 

@@ -193,6 +193,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::Task<void> run_rounds(wire::InodeId inode);
   void settle(wire::InodeId inode, Nanos delay = Nanos::zero());
   bool settle_here(wire::InodeId inode);
+  // Settles it though somebody may have it open for writing: the next writes mark it again.
+  void bring_to_rest(wire::InodeId inode);
   void bound_marks();
   rt::CoResult<Reclaimer::Outcome> perform_settle(Reclaimer::Work work, Deadline deadline);
 

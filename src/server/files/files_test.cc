@@ -86,6 +86,30 @@ TEST_F(FilesTest, AMarkThatCameAfterTheAnswerStays) {
   EXPECT_EQ(queries(1), before);
 }
 
+// Writers that keep it open mark it again with their next write, which takes the lease back.
+TEST_F(FilesTest, AFileThatIsOpenForWritingIsBroughtToRestForAReader) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  stores(1, 100, 5);
+  auto lease = [&](std::uint32_t more) {
+    wire::GetAttrRequest body{.inode = file.inode, .flags = wire::kGetAttrLease | more};
+    auto reply = shard_.call(body);
+    EXPECT_TRUE(reply.has_value());
+    EXPECT_EQ(reply->attr.size, 100U);
+    return (reply->flags & wire::kAttrLeased) != 0 ? reply->attr.content_version() : 0U;
+  };
+  EXPECT_EQ(lease(0), 0U);
+  EXPECT_TRUE(shard_.eventually_in_stats("\"sizes_to_settle\":0"));
+  EXPECT_EQ(lease(0), 0U);
+  EXPECT_EQ(lease(wire::kGetAttrRest), 0U);
+  EXPECT_TRUE(shard_.eventually([&] { return lease(0) != 0; }));
+  std::uint64_t version = lease(0);
+  ASSERT_TRUE(mark(1, file, 6).has_value());
+  stores(1, 100, 6);
+  EXPECT_EQ(lease(wire::kGetAttrRest), 0U);
+  EXPECT_TRUE(shard_.eventually([&] { return lease(0) > version; }));
+}
+
 // I5 and kind 2: when a shard does not answer the question, nothing has happened.
 TEST_F(FilesTest, ATruncationBesideASilentShardFailsWhole) {
   wire::Attr file = create(shard_.local_name("f"), 1);

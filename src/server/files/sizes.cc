@@ -204,6 +204,7 @@ Result<wire::MarkReply> Files::take_mark(wire::InodeId inode,
   Mark* mark = state == nullptr ? nullptr : state->find_mark(shard);
   bool is_new = mark == nullptr;
   if (is_new) {
+    (void)store_.apply(meta::BeginWrites{inode});
     mark = &states_.add_mark(inode, shard);
     state = states_.find(inode);
   }
@@ -300,6 +301,27 @@ bool Files::settle_here(wire::InodeId inode) {
   (void)store_.apply(meta::Settle{inode, known->end, known->mtime_ns});
   states_.erase_mark(inode, peers_.self);
   return true;
+}
+
+void Files::bring_to_rest(wire::InodeId inode) {
+  FileState* state = states_.find(inode);
+  if (state == nullptr || state->phase != FileState::Phase::kAlive) {
+    return;
+  }
+  if (state->find_mark(peers_.self) != nullptr && settle_here(inode)) {
+    state = states_.find(inode);
+  }
+  if (state == nullptr) {
+    return;
+  }
+  for (Mark& mark : state->marks) {
+    if (!std::exchange(mark.is_settling, true)) {
+      reclaimer_.owe({.kind = Reclaimer::Kind::kSettle,
+                      .inode = inode,
+                      .shard = mark.shard,
+                      .is_forced = true});
+    }
+  }
 }
 
 rt::CoResult<Reclaimer::Outcome> Files::perform_settle(Reclaimer::Work work, Deadline deadline) {
