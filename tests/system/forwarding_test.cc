@@ -10,6 +10,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "support/client_process.h"
 #include "system/fault_fixture.h"
@@ -22,7 +23,9 @@ using nlohmann::json;
 class Forwarding : public FaultFixture {
  protected:
   Forwarding() : FaultFixture("nodes") {}
-  void SetUp() override { ASSERT_NO_FATAL_FAILURE(start_daemons(3)); }
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(start_daemons(3, {"--set", "clients.directory_lease_ms=86400000"}));
+  }
 
   json stats(std::size_t server) {
     json all = json::parse(benchfs({"stats", "--json", "--timeout", "20"}).out, nullptr, false);
@@ -85,6 +88,31 @@ TEST_F(Forwarding, ADeadProgramLeavesNothingAtFarShards) {
            stats(0)["forwarding"]["programs"].get<std::int64_t>() == 2;
   })) << stats(0)["forwarding"].dump()
       << stats(1)["registry"].dump();
+}
+
+// Its session ends only when the rename does; far shards hear of its death before.
+TEST_F(Forwarding, TheLocksOfAKilledProgramEndThoughARequestOfItIsServed) {
+  std::unique_ptr<ClientProcess> other = client();
+  ask(*other, "mkdir /d");
+  std::vector<std::int64_t> wanted;
+  std::vector<std::string> files = names("/l", 6);
+  for (const std::string& name : files) {
+    wanted.push_back(ask(*other, fmt::format("open {} bc", name)));
+  }
+  std::unique_ptr<ClientProcess> stopped = client();
+  ask(*stopped, "open /d/f bc");
+  stopped->stop();
+  std::unique_ptr<ClientProcess> killed = client(std::chrono::minutes(1));
+  for (const std::string& name : files) {
+    ask(*killed, fmt::format("lock {}", ask(*killed, fmt::format("open {} bc", name))));
+  }
+  killed->begin("rename /d /e");  // waits for the one that is stopped
+  ASSERT_TRUE(wait_until([&] { return other->call("stat /e").ok(); }));
+  killed->kill();
+  for (std::int64_t file : wanted) {
+    EXPECT_TRUE(wait_until([&] { return other->call(fmt::format("lock {}", file)).ok(); },
+                           Deadline::after(std::chrono::seconds(20))));
+  }
 }
 
 // A far shard that stands still is a matter of those who ask it.
