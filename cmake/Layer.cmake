@@ -83,7 +83,7 @@ function(benchfs_test layer)
       set(filter "*")
       if(transport STREQUAL node AND ARG_NODE)
         set(filter "${ARG_NODE}")
-      elseif(transport STREQUAL forwarded)
+      elseif(transport STREQUAL "forwarded")
         set(filter "${ARG_FORWARDED}")
       endif()
       gtest_discover_tests(${name} TEST_PREFIX "${transport}." EXTRA_ARGS "--transport=${transport}"
