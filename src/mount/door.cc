@@ -46,12 +46,19 @@ void Door::init(fuse_conn_info& connection) {
   connection.want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV);
   connection.want &=
       ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+  // Before the kernel uses pages, it asks for attributes unless it trusts those that it has.
+  // Without that nothing of KernelPages would hold.
+  bool asks_before_pages = (connection.capable & FUSE_CAP_AUTO_INVAL_DATA) != 0;
+  if (asks_before_pages) {
+    connection.want |= FUSE_CAP_AUTO_INVAL_DATA;
+  }
   // The target of a symlink never changes.
   if ((connection.capable & FUSE_CAP_CACHE_SYMLINKS) != 0) {
     connection.want |= FUSE_CAP_CACHE_SYMLINKS;
   }
   bool can_map_direct = connection.proto_minor >= kDirectIoAllowsMappingsMinor;
   is_direct_ = !config_.page_cache && can_map_direct;
+  may_cache_pages_ = is_direct_ && asks_before_pages;
   is_init_reply_next_ = true;
   if (config_.on_ready) {
     config_.on_ready();

@@ -165,6 +165,7 @@ class Door {
   KernelCache* kernel_ = nullptr;
   KernelPages* pages_ = nullptr;
   bool is_init_reply_next_ = false;
+  bool may_cache_pages_ = false;
   bool is_direct_ = true;  // no page cache but for mappings, and what KernelPages allows
   rt::Scope requests_;
   Buffers read_buffers_;

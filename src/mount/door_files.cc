@@ -25,7 +25,7 @@ std::shared_ptr<client::OpenFile> Door::file(std::uint64_t handle) const {
 
 rt::Task<void> Door::keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info) {
   Handle handle{.file = std::move(file)};
-  if (is_direct_) {
+  if (may_cache_pages_) {
     handle.use = co_await pages_->opened(*handle.file, (info.flags & O_DIRECT) == 0);
   }
   bool is_cached = handle.use == KernelPages::Use::kCached;
