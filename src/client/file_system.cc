@@ -72,8 +72,8 @@ rt::Task<void> FileSystem::leave() {
   co_await backend_.scope.join();
 }
 
-// A server that evicted this client, or was silent for a while, keeps opens and locks of it for long:
-// only a session can say goodbye.
+// A server that evicted this client, or was silent for a while, keeps opens and locks of it for
+// long: only a session can say goodbye.
 rt::Task<void> FileSystem::come_back() {
   constexpr Nanos kPatience = std::chrono::milliseconds(500);
   Deadline by = Deadline::after(kPatience);

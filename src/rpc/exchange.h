@@ -110,8 +110,8 @@ class Exchange {
   MonoTime began_;
   MonoTime phase_began_;
   wire::RequestId id_;
-  std::uint64_t epoch_ = 0;   // of the connection it was sent on
-  std::uint64_t memory_ = 0;  // of the server, when it was last sent
+  std::uint64_t epoch_ = 0;    // of the connection it was sent on
+  std::uint64_t memory_ = 0;   // of the server, when it was last sent
   std::uint64_t notices_ = 0;  // that were sent before it
   CallPhase phase_ = CallPhase::kSending;
   Outcome outcome_ = Outcome::kOpen;

@@ -10,8 +10,7 @@ void AwayClients::add(std::uint64_t client_uid,
                       MonoTime now) {
   bool is_evicted = departure == rpc::Departure::kEvicted;
   Nanos grace = is_evicted ? std::max(config_.grace_of_evicted, config_.grace) : config_.grace;
-  Away away{
-      .locks_until = now + config_.grace, .opens_until = now + grace, .process = process};
+  Away away{.locks_until = now + config_.grace, .opens_until = now + grace, .process = process};
   if (departure == rpc::Departure::kDied) {
     on_process_ended(away, now);
   }

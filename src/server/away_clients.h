@@ -2,8 +2,8 @@
 //
 // An open or a lock of a client that stays away ends with its grace. A client that was evicted most
 // likely computes: what it has open is kept for a day. Where the client is a process of this node,
-// its end is noticed: nobody comes back then but its children, and the program that it became, which
-// may still open again what it had open.
+// its end is noticed: nobody comes back then but its children, and the program that it became,
+// which may still open again what it had open.
 //
 // Thread: the shard's.
 #pragma once

@@ -33,7 +33,9 @@ class AwayClientsTest : public ::testing::Test, private AwayClients::Ends {
   bool may_end_locks_ = true;
 
  private:
-  void on_client_died(std::uint64_t uid) override { seen_.push_back("died " + std::to_string(uid)); }
+  void on_client_died(std::uint64_t uid) override {
+    seen_.push_back("died " + std::to_string(uid));
+  }
   bool may_end_locks(std::uint64_t) override { return may_end_locks_; }
   void end_locks(std::uint64_t uid) override { seen_.push_back("locks " + std::to_string(uid)); }
   void end_opens(std::uint64_t uid) override { seen_.push_back("opens " + std::to_string(uid)); }

@@ -256,8 +256,8 @@ void ShardService::on_client_gone(std::uint64_t client_uid,
   away_.add(client_uid, departure, process, mono_now());
 }
 
-// A child of fork has neither. What a kernel may still know under an exact lease of a mount outlives
-// the mount's process.
+// A child of fork has neither. What a kernel may still know under an exact lease of a mount
+// outlives the mount's process.
 void ShardService::on_client_died(std::uint64_t client_uid) {
   files_->drop_locks(client_uid);
   names_->leases().on_goodbye(client_uid);

@@ -37,7 +37,8 @@ class MountNamespace : public MountTest {
     all.insert(all.end(), arguments.begin(), arguments.end());
     return Process(all, path(".")).wait(patience());
   }
-  Ended started_in(const std::string& working_directory, const std::vector<std::string>& arguments) {
+  Ended started_in(const std::string& working_directory,
+                   const std::vector<std::string>& arguments) {
     std::vector<std::string> all = {"/bin/sh",
                                     "-ec",
                                     "cd \"$1\"; shift; exec \"$@\"",

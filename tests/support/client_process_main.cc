@@ -246,7 +246,8 @@ class Interpreter {
         {"fsync", [](Interpreter& in) { return benchfs_fsync(in.file()); }},
         {"lock",
          [](Interpreter& in) {
-           benchfs_lock_t whole = {.mode = BENCHFS_LOCK_EXCLUSIVE, .pid = 1, .start = 0, .length = 0};
+           benchfs_lock_t whole = {
+               .mode = BENCHFS_LOCK_EXCLUSIVE, .pid = 1, .start = 0, .length = 0};
            return benchfs_lock(in.file(), 1, 0, &whole, 0);
          }},
         {"fstat", [](Interpreter& in) { return in.fstat(); }},

@@ -300,9 +300,8 @@ rt::Task<void> OpenFiles::keep_until_done(wire::ShardId shard) {
     if (done && !must_reopen(shard)) {
       break;
     }
-    rt::Wake wake =
-        co_await rt::sleep_for(table_.has_files(shard) ? often.next() : seldom.next(),
-                               &backend_.scope.cancel_source());
+    rt::Wake wake = co_await rt::sleep_for(table_.has_files(shard) ? often.next() : seldom.next(),
+                                           &backend_.scope.cancel_source());
     if (wake == rt::Wake::kCancelled) {
       break;
     }

@@ -7,8 +7,8 @@
 // server shall keep. A server that has forgotten this client opens its files again by inode; a file
 // that is gone then is stale: every use of it fails and says why. A lost connection to the home of
 // open files is made again in the background, so that unlinked files outlive the server's grace for
-// absent clients. So is one to a server that may not have heard of a close: it evicted this client or
-// was silent, and would keep what is closed as long as it keeps an absent client's opens.
+// absent clients. So is one to a server that may not have heard of a close: it evicted this client
+// or was silent, and would keep what is closed as long as it keeps an absent client's opens.
 //
 // Thread: the client's reactor. Text is borrowed until the task completes.
 #pragma once
