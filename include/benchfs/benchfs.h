@@ -117,8 +117,9 @@ benchfs_context_t* benchfs_init(const char* node_id,
                                 size_t chunk_size) BENCHFS_NOEXCEPT;
 
 /* Closes all open files, leaves the cluster and frees the context, without waiting for servers that
-   do not answer. Returns 0; the context is gone in any case. In a child of fork() it does nothing
-   and returns -ECANCELED. NULL is allowed and does nothing. */
+   do not answer: half a second at most for those that lost touch with it. Returns 0; the context is
+   gone in any case. In a child of fork() it does nothing and returns -ECANCELED. NULL is allowed
+   and does nothing. */
 int benchfs_finalize(benchfs_context_t* context) BENCHFS_NOEXCEPT;
 
 /* --- Open files ------------------------------------------------------------------------------- */
