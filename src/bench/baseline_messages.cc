@@ -17,6 +17,8 @@ std::string_view name_of(ReplyPath path) {
   switch (path) {
     case ReplyPath::kPersistent:
       return "persistent";
+    case ReplyPath::kNode:
+      return "node";
     case ReplyPath::kReplyEndpoint:
       return "reply-ep";
     case ReplyPath::kNewEndpoint:

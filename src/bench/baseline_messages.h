@@ -1,4 +1,4 @@
-// The reply paths that the benchmark compares with ours: their names, their messages and the
+// The reply paths that the benchmark compares: their names, their messages and the
 // address of their server.
 //
 // The baselines are bare UCX: a process with one UCX worker, without coroutines, sessions or
@@ -20,14 +20,22 @@ namespace benchfs::bench {
 
 enum class ReplyPath : std::uint8_t {
   kPersistent,     // ours: the accepted endpoint of a registered session
+  kNode,           // ours: through the node door
   kReplyEndpoint,  // client connects by worker address, the server replies on UCX's reply endpoint
   kNewEndpoint,    // the server makes an endpoint for each reply and closes it
   kFloor,          // bare UCX echo on the accepted endpoint
 };
-inline constexpr std::array kAllPaths = {
-    ReplyPath::kPersistent, ReplyPath::kReplyEndpoint, ReplyPath::kNewEndpoint, ReplyPath::kFloor};
+inline constexpr std::array kAllPaths = {ReplyPath::kPersistent,
+                                         ReplyPath::kNode,
+                                         ReplyPath::kReplyEndpoint,
+                                         ReplyPath::kNewEndpoint,
+                                         ReplyPath::kFloor};
 // "persistent", "reply-ep", "new-endpoint", "ucx-floor".
 std::string_view name_of(ReplyPath path);
+// Whether our shards answer, and not the baseline server.
+constexpr bool is_ours(ReplyPath path) {
+  return path == ReplyPath::kPersistent || path == ReplyPath::kNode;
+}
 std::optional<ReplyPath> path_of(std::string_view name);
 
 // The address of a BaselineServer.

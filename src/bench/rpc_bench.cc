@@ -34,6 +34,7 @@ class RpcRun {
   Status ping(ReplyPath path, PingLimit limit, Measurement& measurement);
   Result<BaselineClient*> baseline_client(ReplyPath path);
   Status check_every_byte(const Phase& phase);
+  Status check_every_byte(client::Client& client, Measurement& out);
   [[nodiscard]] PingLimit limit_of(ReplyPath path, const Phase& phase) const;
   [[nodiscard]] std::uint32_t shards() const {
     return config_.all_servers ? worker_.fs().pool().size() : 1;
@@ -44,10 +45,15 @@ class RpcRun {
   const BaselineAddress& baseline_;
   PingShape shape_;
   std::unique_ptr<PingLoad> load_;
+  std::unique_ptr<client::Client> node_client_;  // for the path through the node door, if wanted
+  std::unique_ptr<PingLoad> node_load_;
   std::map<ReplyPath, std::unique_ptr<BaselineClient>> baselines_;
 };
 
 Status RpcRun::run() {
+  if (std::ranges::count(config_.paths, name_of(ReplyPath::kNode)) > 0) {
+    BENCHFS_TRY(node_client_, worker_.connect(rpc::Transport::kNode));
+  }
   std::vector<std::uint32_t> counts = config_.client_counts;
   if (counts.empty()) {
     counts = {worker_.clients()};
@@ -75,6 +81,9 @@ Status RpcRun::compare(Phase phase) {
             .seed = config_.seed,
             .rank = worker_.rank()};
   load_ = std::make_unique<PingLoad>(worker_.fs().pool(), shape_, shards());
+  if (node_client_ != nullptr) {
+    node_load_ = std::make_unique<PingLoad>(node_client_->fs().pool(), shape_, shards());
+  }
   BENCHFS_TRY_VOID(check_every_byte(phase));
   for (phase.round = 0; phase.round < config_.rounds; ++phase.round) {
     for (const std::string& name : config_.paths) {
@@ -93,9 +102,14 @@ Status RpcRun::check_every_byte(const Phase& phase) {
   Phase check = phase;
   check.name = "check";
   check.reported = false;
-  return worker_.run(check, [&](Measurement& out) {
-    return echo_everywhere(worker_.fs().pool(), shape_, shards(), out);
+  return worker_.run_here(check, [&](Measurement& out) -> Status {
+    BENCHFS_TRY_VOID(check_every_byte(worker_.client(), out));
+    return node_client_ == nullptr ? Status{} : check_every_byte(*node_client_, out);
   });
+}
+
+Status RpcRun::check_every_byte(client::Client& client, Measurement& out) {
+  return client.run(echo_everywhere(client.fs().pool(), shape_, shards(), out));
 }
 
 Status RpcRun::measure(ReplyPath path, const Phase& phase) {
@@ -134,6 +148,9 @@ Status RpcRun::ping(ReplyPath path, PingLimit limit, Measurement& measurement) {
   if (path == ReplyPath::kPersistent) {
     return worker_.client().run(load_->run(limit, measurement));
   }
+  if (path == ReplyPath::kNode) {
+    return node_client_->run(node_load_->run(limit, measurement));
+  }
   BENCHFS_TRY(BaselineClient * client, baseline_client(path));
   return client->run(shape_, limit, measurement);
 }
@@ -149,8 +166,10 @@ Result<BaselineClient*> RpcRun::baseline_client(ReplyPath path) {
 }  // namespace
 
 bool RpcConfig::needs_baseline() const {
-  return std::ranges::any_of(
-      paths, [](const std::string& name) { return name != name_of(ReplyPath::kPersistent); });
+  return std::ranges::any_of(paths, [](const std::string& name) {
+    std::optional<ReplyPath> path = path_of(name);
+    return path && !is_ours(*path);
+  });
 }
 
 std::uint64_t RpcConfig::new_endpoint_operations(std::uint32_t clients) const {

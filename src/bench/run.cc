@@ -157,7 +157,7 @@ void Run::describe_servers(const json& hello) {
 }
 
 std::optional<double> Run::server_cpu_s(const Phase& phase) const {
-  bool is_baseline = path_of(phase.path).value_or(ReplyPath::kPersistent) != ReplyPath::kPersistent;
+  bool is_baseline = !is_ours(path_of(phase.path).value_or(ReplyPath::kPersistent));
   return is_baseline ? ServerProcesses(baseline_->pid()).cpu_s() : servers_->cpu_s();
 }
 

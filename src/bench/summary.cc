@@ -169,7 +169,7 @@ void add_rates(std::vector<std::string>& out, const Report& report) {
 void add_caveats(std::vector<std::string>& out, const Report& report) {
   std::size_t rounds = report.results.front().rounds.size();
   bool has_baseline = std::ranges::any_of(report.results, [](const PhaseResult& result) {
-    return result.phase.path != name_of(ReplyPath::kPersistent);
+    return !is_ours(path_of(result.phase.path).value_or(ReplyPath::kPersistent));
   });
   if (has_baseline) {
     out.push_back(
@@ -233,6 +233,8 @@ std::vector<std::string> summary(const Report& report) {
   }
   using enum ReplyPath;
   add_comparison(out, report, kPersistent, kFloor, "Cost of our layer");
+  add_comparison(out, report, kNode, kPersistent, "The node door");
+  add_comparison(out, report, kNode, kFloor, "The node door against the network");
   add_rates(out, report);
   add_comparison(out, report, kNewEndpoint, kPersistent, "An endpoint per request");
   add_comparison(out, report, kReplyEndpoint, kPersistent, "UCX's reply endpoint");

@@ -82,7 +82,7 @@ Status work(const Connect& connect, Channel& channel) {
   }
   BENCHFS_TRY_VOID(channel.send(hello));
   ParentCoordinator coordinator(channel);
-  Worker worker(coordinator, *client, rank, order.at("clients"));
+  Worker worker(coordinator, *client, rank, order.at("clients"), connect);
   BENCHFS_TRY_VOID(run_benchmark(order, worker));
   json finished = {{"finished", true}};
   if (rank == 0) {
@@ -117,11 +117,18 @@ std::uint64_t count_requests(client::Client& client) {
 
 Result<std::unique_ptr<client::Client>> connect_timed(const Connect& connect, json& hello) {
   MonoTime begin = mono_now();
-  BENCHFS_TRY(std::unique_ptr<client::Client> client, connect());
+  BENCHFS_TRY(std::unique_ptr<client::Client> client, connect(std::nullopt));
   BENCHFS_TRY_VOID(client->run(client->fs().stat("/")));
   hello["init_ms"] = std::chrono::duration<double, std::milli>(mono_now() - begin).count();
   hello["rss_mib"] = resident_bytes(getpid()).value_or(0) / (1 << 20);
   return client;
+}
+
+Result<std::unique_ptr<client::Client>> Worker::connect(rpc::Transport only) const {
+  if (!connect_) {
+    return fail(Errc::kInvalidArgument, "the path node is one of benchfs bench rpc");
+  }
+  return connect_(only);
 }
 
 void Worker::start(Measurement& measurement) {

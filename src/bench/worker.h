@@ -9,11 +9,14 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "bench/phase.h"
 #include "client/client.h"
+#include "rpc/transport.h"
 
 namespace benchfs::bench {
 
@@ -34,17 +37,28 @@ nlohmann::json describe_shards(client::Client& client);
 // and requests for statistics.
 std::uint64_t count_requests(client::Client& client);
 
+// As the environment says, or in one way only.
+using Connect =
+    std::function<Result<std::unique_ptr<client::Client>>(std::optional<rpc::Transport> only)>;
+
 // The means that a benchmark works with.
 class Worker {
  public:
   Worker(Coordinator& coordinator,
          client::Client& client,
          std::uint32_t rank,
-         std::uint32_t clients)
-      : coordinator_(coordinator), client_(client), rank_(rank), clients_(clients) {}
+         std::uint32_t clients,
+         Connect connect = {})
+      : coordinator_(coordinator),
+        client_(client),
+        rank_(rank),
+        clients_(clients),
+        connect_(std::move(connect)) {}
 
   [[nodiscard]] client::Client& client() { return client_; }
   [[nodiscard]] client::FileSystem& fs() { return client_.fs(); }
+  // One more client. Errors: kInvalidArgument: this benchmark makes no others.
+  [[nodiscard]] Result<std::unique_ptr<client::Client>> connect(rpc::Transport only) const;
   [[nodiscard]] std::uint32_t rank() const { return rank_; }
   [[nodiscard]] std::uint32_t clients() const { return clients_; }
   [[nodiscard]] const std::atomic<bool>* ends_early() const { return coordinator_.ends_early(); }
@@ -95,9 +109,9 @@ class Worker {
   client::Client& client_;
   std::uint32_t rank_;
   std::uint32_t clients_;
+  Connect connect_;
 };
 
-using Connect = std::function<Result<std::unique_ptr<client::Client>>()>;
 // Connects and completes one operation. Puts the cost into `hello`: init_ms, rss_mib.
 Result<std::unique_ptr<client::Client>> connect_timed(const Connect& connect,
                                                       nlohmann::json& hello);

@@ -19,7 +19,7 @@ Nanos Context::timeout(Nanos fallback) const {
   return std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(*timeout_s));
 }
 
-Result<std::unique_ptr<client::Client>> Context::connect() const {
+Result<std::unique_ptr<client::Client>> Context::connect(std::optional<rpc::Transport> only) const {
   client::Options options;
   BENCHFS_TRY_VOID(client::apply_environment(options));
   options.list_timeout = timeout(options.list_timeout);
@@ -27,11 +27,13 @@ Result<std::unique_ptr<client::Client>> Context::connect() const {
   if (timeout_s) {
     options.file_system.timeouts = client::Timeouts::all(timeout({}));
   }
-  return connect(std::move(options));
+  return connect(std::move(options), only);
 }
 
-Result<std::unique_ptr<client::Client>> Context::connect(client::Options options) const {
+Result<std::unique_ptr<client::Client>> Context::connect(client::Options options,
+                                                         std::optional<rpc::Transport> only) const {
   BENCHFS_TRY_VOID(rpc::apply_environment(options.pool.transport));
+  options.pool.transport = only.value_or(options.pool.transport);
   options.registry_dir = registry_dir;
   options.file_system.uid = geteuid();
   options.file_system.gid = getegid();

@@ -38,9 +38,12 @@ struct Context {
 
   [[nodiscard]] Nanos timeout(Nanos fallback) const;
   // Connects to the file system of registry_dir; --timeout bounds connecting and each operation.
-  [[nodiscard]] Result<std::unique_ptr<client::Client>> connect() const;
+  // `only`: in this way, whatever the environment says.
+  [[nodiscard]] Result<std::unique_ptr<client::Client>> connect(
+      std::optional<rpc::Transport> only = std::nullopt) const;
   // Does the same for a command with its own client settings; fills in registry_dir.
-  [[nodiscard]] Result<std::unique_ptr<client::Client>> connect(client::Options options) const;
+  [[nodiscard]] Result<std::unique_ptr<client::Client>> connect(
+      client::Options options, std::optional<rpc::Transport> only = std::nullopt) const;
 };
 
 // Used when neither --registry-dir nor BENCHFS_REGISTRY_DIR is given.

@@ -110,6 +110,7 @@ constexpr const char* kRpcFooter =
     "  benchfs bench rpc --path all --html report.html          the paths side by side, as a page\n"
     "  benchfs bench rpc --path all -p 0,64,4K,64K,1M,4M --direction send,receive --seconds 0.3\n"
     "  benchfs bench rpc --path persistent,ucx-floor --depth 1,4,16,64 --clients 1,4\n"
+    "  benchfs bench rpc --path node,persistent -p 8,4K,1M      the node door beside UCX\n"
     "  benchfs bench rpc --clients 4 --depth 16 --servers one   message rate of one shard\n"
     "  benchfs bench rpc --json result.json";
 
@@ -123,11 +124,13 @@ void add_rpc(args::Command& bench, Context& context) {
   add_run_options(*rpc, arguments->run);
   rpc->add_option("--html", arguments->run.html_path, "Write the report as one page to FILE")
       ->type_name("FILE");
-  rpc->footer(
-      RpcOptions::about_paths("in a server process that the benchmark starts on this host") +
-      kRpcFooter);
+  rpc->footer(options->about_paths("in a server process that the benchmark starts on this host") +
+              kRpcFooter);
   rpc->callback([arguments, options, &context] {
     arguments->config = options->settle();
+    if (std::ranges::count(arguments->config.paths, "node") > 0) {
+      ::setenv("BENCHFS_TRANSPORT", "ucx", 0);  // beside it, persistent is over the network
+    }
     arguments->run.clients = std::ranges::max(arguments->config.client_counts);
     run(*arguments, context);
   });
@@ -307,7 +310,8 @@ void add_bench_command(args::Command& app, Context& context) {
   args::Command* worker = app.add_subcommand("bench-worker", "A client process of bench");
   worker->group("");  // hidden
   worker->callback([&context] {
-    context.exit_code = bench::run_worker([&context] { return context.connect(); });
+    context.exit_code = bench::run_worker(
+        [&context](std::optional<rpc::Transport> only) { return context.connect(only); });
   });
   args::Command* baseline =
       app.add_subcommand("bench-baseline", "The server of the baselines of bench");

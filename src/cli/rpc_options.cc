@@ -9,12 +9,22 @@
 namespace benchfs::cli {
 namespace {
 
+std::vector<std::string> all_paths(bool has_node_path) {
+  std::vector<std::string> paths;
+  for (bench::ReplyPath path : bench::kAllPaths) {
+    if (has_node_path || path != bench::ReplyPath::kNode) {
+      paths.emplace_back(name_of(path));
+    }
+  }
+  return paths;
+}
+
 // "all" is every path; every path once, in the order given.
-std::vector<std::string> chosen_paths(const std::vector<std::string>& names) {
+std::vector<std::string> chosen_paths(const std::vector<std::string>& names,
+                                      const std::vector<std::string>& all) {
   std::vector<std::string> paths;
   for (const std::string& name : names) {
-    for (bench::ReplyPath path : bench::kAllPaths) {
-      std::string candidate(name_of(path));
+    for (const std::string& candidate : all) {
       if ((name == "all" || name == candidate) && std::ranges::count(paths, candidate) == 0) {
         paths.push_back(candidate);
       }
@@ -25,9 +35,16 @@ std::vector<std::string> chosen_paths(const std::vector<std::string>& names) {
 
 }  // namespace
 
-std::string RpcOptions::about_paths(const std::string& where) {
+std::string RpcOptions::about_paths(const std::string& where) const {
+  std::string node =
+      has_node_path
+          ? "  node          BenchFS through the node door: shared memory of the servers' node. "
+            "Beside it,\n                persistent goes over UCX unless --transport says "
+            "otherwise\n"
+          : "";
   return "Paths by which a reply reaches its client\n"
-         "  persistent    BenchFS: the endpoint that was accepted when the client registered\n"
+         "  persistent    BenchFS: the endpoint that was accepted when the client registered\n" +
+         node +
          "  reply-ep      UCX's reply endpoint: connected by worker address, flag REPLY\n"
          "  new-endpoint  the server creates an endpoint for each reply and closes it afterwards\n"
          "  ucx-floor     a bare UCX echo on an accepted endpoint: what the network can do\n"
@@ -42,10 +59,14 @@ std::string RpcOptions::about_paths(const std::string& where) {
 
 // Options that say what to measure.
 void RpcOptions::define_load(args::Command& app) {
-  app.add_option("--path", config_.paths, "Reply paths, comma-separated, or all")
-      ->delimiter(',')
-      ->one_of({"persistent", "reply-ep", "new-endpoint", "ucx-floor", "all"})
-      ->capture_default_str();
+  auto* path = app.add_option("--path", config_.paths, "Reply paths, comma-separated, or all")
+                   ->delimiter(',');
+  if (has_node_path) {
+    path->one_of({"persistent", "node", "reply-ep", "new-endpoint", "ucx-floor", "all"});
+  } else {
+    path->one_of({"persistent", "reply-ep", "new-endpoint", "ucx-floor", "all"});
+  }
+  path->capture_default_str();
   app.add_option(
          "-p,--payload", config_.payload_bytes, "Payload sizes, comma-separated, at most 4M")
       ->delimiter(',')
@@ -93,7 +114,7 @@ void RpcOptions::define(args::Command& app, const std::string& clients_help) {
 }
 
 bench::RpcConfig RpcOptions::settle() {
-  config_.paths = chosen_paths(config_.paths);
+  config_.paths = chosen_paths(config_.paths, all_paths(has_node_path));
   if (config_.rounds == 0) {
     config_.rounds = config_.paths.size() > 1 ? 5 : 1;
   }

@@ -21,10 +21,11 @@ class RpcOptions {
   // Returns what was chosen. Call once, after parsing.
   [[nodiscard]] bench::RpcConfig settle();
   // Help text; "The last three are UCX alone, " + `where` + …
-  static std::string about_paths(const std::string& where);
+  [[nodiscard]] std::string about_paths(const std::string& where) const;
 
-  // A default may be set before define().
+  // Defaults may be set before define().
   std::vector<std::uint32_t> client_counts;
+  bool has_node_path = true;
 
  private:
   void define_load(args::Command& app);

@@ -181,7 +181,7 @@ std::optional<Nanos> Caller::ask_rank_0() {
 Status Caller::work() {
   json hello;
   BENCHFS_TRY(std::unique_ptr<client::Client> client,
-              bench::connect_timed([this] { return connect(); }, hello));
+              bench::connect_timed([this](auto) { return connect(); }, hello));
   client_ = client.get();
   json shards = reports() ? bench::describe_shards(*client) : json();
   BENCHFS_TRY(std::vector<std::string> hellos, meet(hello.dump(), soon()));

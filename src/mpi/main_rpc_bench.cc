@@ -56,6 +56,7 @@ struct Options {
 
 void define(args::Command& app, Options& options) {
   options.cluster.define(app, daemon::CommandLine::Launch::kTogether);
+  options.load.has_node_path = false;
   options.load.define(app, "Calling ranks that ping, comma-separated (default: all)");
   app.add_option("--limit", options.order.limit_s, "End the job after this long")
       ->type_name("SECONDS")
@@ -66,8 +67,8 @@ void define(args::Command& app, Options& options) {
       ->type_name("FILE");
   app.add_option("--html", options.order.files.html, "Write the report as one page to FILE")
       ->type_name("FILE");
-  app.footer(cli::RpcOptions::about_paths("in a thread of rank 0: compare\n"
-                                          "them with --servers one where several ranks serve") +
+  app.footer(options.load.about_paths("in a thread of rank 0: compare\n"
+                                      "them with --servers one where several ranks serve") +
              kFooter);
 }
 

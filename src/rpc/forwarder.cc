@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/log.h"
 
@@ -15,6 +16,8 @@ constexpr auto kForwardReply = wire::reply_am_id(wire::Opcode::kForward);
 constexpr auto kForwardNotice = static_cast<std::uint16_t>(wire::Opcode::kForwardNotice);
 
 constexpr Nanos kConnectPatience = std::chrono::seconds(5);
+constexpr Nanos kFirstPause = std::chrono::milliseconds(1);
+constexpr Nanos kLongestPause = std::chrono::milliseconds(100);
 // What a program was told before its link is closed is given this long to arrive.
 constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
 // Late calls are looked for this often. The time that a caller gives up by itself comes first.
@@ -38,6 +41,11 @@ MonoTime give_up_at(std::uint16_t id, std::span<const std::byte> header) {
     return now + kLongestRegistration;
   }
   return now + std::chrono::milliseconds(request.deadline_ms) + kGrace;
+}
+
+// The far shard is there, and does not take us yet.
+bool is_only_starting(Errc code) {
+  return code == Errc::kNotReady || code == Errc::kBusy;
 }
 
 std::span<const std::byte> as_header(const wire::ForwardHeader& outer) {
@@ -239,7 +247,14 @@ rt::DetachedTask Forwarder::transmit(Connection& far, Outgoing message) {
 rt::DetachedTask Forwarder::connect(wire::ShardId shard) {
   ++tasks_;
   Connection& connection = pool_.at(shard);
-  Status connected = co_await pool_.reach(shard, Deadline::after(kConnectPatience));
+  Deadline deadline = Deadline::after(kConnectPatience);
+  Backoff pause(kFirstPause, kLongestPause);
+  Status connected = co_await pool_.reach(shard, deadline);
+  while (!connected && is_only_starting(connected.error().code) && !is_closed_ &&
+         !deadline.passed()) {
+    (void)co_await rt::sleep_for(pause.next());
+    connected = co_await pool_.reach(shard, deadline);
+  }
   Far& far = far_[shard.value];
   far.is_connecting = false;
   if (connected && connection.state() == Connection::State::kReady) {

@@ -74,14 +74,14 @@ TEST_F(Bench, RpcComparesEveryPath) {
   EXPECT_EQ(report["benchmark"], "rpc");
   EXPECT_EQ(report["system"]["servers"], 2);
   EXPECT_NE(report["command"].get<std::string>().find("bench rpc --path=all"), std::string::npos);
-  ASSERT_EQ(report["results"].size(), 4U * 2 * 2 * 2 * 2);
+  ASSERT_EQ(report["results"].size(), 5U * 2 * 2 * 2 * 2);
   for (const json& result : report["results"]) {
     expect_rpc_result_fields(result);
     EXPECT_EQ(result["rounds"], 2);
     EXPECT_EQ(result["operations"], 2 * 8 * result["clients"].get<int>());
     EXPECT_GT(result["cpu_s_per_million"]["server"], 0.0) << result.dump();
   }
-  for (const char* path : {"persistent", "reply-ep", "new-endpoint", "ucx-floor"}) {
+  for (const char* path : {"persistent", "node", "reply-ep", "new-endpoint", "ucx-floor"}) {
     EXPECT_EQ(std::ranges::count(
                   report["results"], json(path), [](const json& result) { return result["path"]; }),
               2 * 2 * 2 * 2);
@@ -287,7 +287,7 @@ TEST_F(Bench, ThePageDrawsItsChartsInABrowser) {
     std::size_t begin = ended.out.find(fmt::format("data-chart=\"{}\"", chart));
     ASSERT_NE(begin, std::string::npos) << chart;
     std::string svg = ended.out.substr(begin, ended.out.find("</svg>", begin) - begin);
-    for (const char* path : {"persistent", "reply-ep", "new-endpoint", "ucx-floor"}) {
+    for (const char* path : {"persistent", "node", "reply-ep", "new-endpoint", "ucx-floor"}) {
       EXPECT_EQ(count_of(svg, fmt::format("data-path=\"{}\"", path)),
                 std::string(chart) == "cpu" ? 2U : 1U)
           << chart << " " << path;
