@@ -60,13 +60,15 @@ ClientLink::ClientLink(ClientLinks& links,
                        std::uint32_t shard,
                        link::Owner& owner,
                        bool is_only_way,
-                       const SessionShape& shape)
+                       const SessionShape& shape,
+                       bool is_carrier)
     : Link(links.reactor_),
       links_(links),
       owner_(&owner),
       shard_(shard),
       is_only_way_(is_only_way),
       shape_(shape),
+      is_carrier_(is_carrier),
       number_(++links.numbers_) {}
 
 ClientLink::~ClientLink() {
@@ -331,9 +333,10 @@ void ClientLink::take_held(const link::Held& held, std::span<std::byte> into) {
 }
 
 // A message of the far shard that is no reply; without one inside, the channel has ended.
-void ClientLink::on_channel_told(std::span<const std::byte> header) {
+void ClientLink::on_channel_told(std::uint16_t id, std::span<const std::byte> header) {
   wire::ForwardHeader outer;
-  if (!wire::Reader(header).read(outer)) {
+  if (id != static_cast<std::uint16_t>(wire::Opcode::kForwardNotice) ||
+      !wire::Reader(header).read(outer)) {
     return;
   }
   auto found = std::ranges::find(channels_, outer.channel, &ChannelLink::number_);
@@ -364,7 +367,8 @@ bool ClientLink::unwrap(const Used& used,
                         std::span<const std::byte> header,
                         link::Incoming& message) {
   wire::ForwardHeader outer;
-  if (used.channel == nullptr || !wire::Reader(header).read(outer) ||
+  bool is_reply = used.reply.id == wire::reply_am_id(wire::Opcode::kForward);
+  if (used.channel == nullptr || !is_reply || !wire::Reader(header).read(outer) ||
       outer.id == wire::kChannelEnd) {
     return false;
   }
@@ -473,8 +477,7 @@ void ClientLink::deliver(Used& used, std::span<const std::byte> header) {
                          .can_hold = true,
                          .sender = this,
                          .keeper = &links_};
-  bool is_wrapped = used.reply.id == wire::reply_am_id(wire::Opcode::kForward);
-  if (used.reply.id == kTakenId || (is_wrapped && !unwrap(used, header, message))) {
+  if (used.reply.id == kTakenId || (is_carrier_ && !unwrap(used, header, message))) {
     finish(used);
     return send_waiting();
   }
@@ -501,8 +504,8 @@ void ClientLink::deliver_told(Used& used, std::span<const std::byte> header) {
   if (id == kTakenId || !is_open()) {
     return;
   }
-  if (id == static_cast<std::uint16_t>(wire::Opcode::kForwardNotice)) {
-    return on_channel_told(header);
+  if (is_carrier_) {
+    return on_channel_told(id, header);
   }
   (void)links_.handler_.on_message({.id = id, .header = header, .sender = this});
 }
@@ -675,16 +678,17 @@ void ClientLinks::release(void* held) {
 ClientLink& ClientLinks::add_link(std::uint32_t shard,
                                   link::Owner& owner,
                                   bool is_only_way,
-                                  const SessionShape& shape) {
-  ClientLink& link =
-      *links_.emplace_back(std::make_unique<ClientLink>(*this, shard, owner, is_only_way, shape));
+                                  const SessionShape& shape,
+                                  bool is_carrier) {
+  ClientLink& link = *links_.emplace_back(
+      std::make_unique<ClientLink>(*this, shard, owner, is_only_way, shape, is_carrier));
   link.attach_by_ = Deadline::after(config_.attach_patience);
   link.attach();
   return link;
 }
 
 link::Link* ClientLinks::connect(std::uint32_t shard, link::Owner& owner, bool is_only_way) {
-  return &add_link(shard, owner, is_only_way, config_.shape);
+  return &add_link(shard, owner, is_only_way, config_.shape, false);
 }
 
 // The links of channels are owned by this.
@@ -694,10 +698,10 @@ link::Link* ClientLinks::connect_through(std::uint32_t near,
                                          bool is_only_way) {
   link::Owner& self = *this;
   auto found = std::ranges::find_if(links_, [&](const auto& link) {
-    return link->shard_ == near && link->owner_ == &self && link->is_open();
+    return link->is_carrier_ && link->shard_ == near && link->is_open();
   });
   ClientLink& carrier =
-      found != links_.end() ? **found : add_link(near, self, is_only_way, kForwardShape);
+      found != links_.end() ? **found : add_link(near, self, is_only_way, kForwardShape, true);
   ChannelLink& channel = *channels_.emplace_back(
       std::make_unique<ChannelLink>(*this, carrier, shard, ++numbers_, owner));
   if (carrier.is_open()) {

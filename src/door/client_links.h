@@ -36,7 +36,8 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
              std::uint32_t shard,
              link::Owner& owner,
              bool is_only_way,
-             const SessionShape& shape);
+             const SessionShape& shape,
+             bool is_carrier);
   ~ClientLink() override;
 
   [[nodiscard]] bool is_open() const override {
@@ -125,7 +126,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   bool look(Used& used);
   void deliver(Used& used, std::span<const std::byte> header);
   void deliver_told(Used& used, std::span<const std::byte> header);
-  void on_channel_told(std::span<const std::byte> header);
+  void on_channel_told(std::uint16_t id, std::span<const std::byte> header);
   static bool unwrap(const Used& used, std::span<const std::byte> header, link::Incoming& message);
   void finish(Used& used);
   [[nodiscard]] std::uint64_t listener_bit() const {
@@ -140,6 +141,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   std::uint32_t shard_;
   bool is_only_way_;
   SessionShape shape_;
+  bool is_carrier_;       // of channels, and of nothing else
   std::uint64_t number_;  // never used again
   State state_ = State::kAttaching;
   link::Outcome failure_;
@@ -200,7 +202,8 @@ class ClientLinks final : private rt::Timer, private link::Keeper, private link:
   ClientLink& add_link(std::uint32_t shard,
                        link::Owner& owner,
                        bool is_only_way,
-                       const SessionShape& shape);
+                       const SessionShape& shape,
+                       bool is_carrier);
   void note_failure(std::uint32_t shard) {
     failed_.insert(shard);
     ++failures_;

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
+#include <filesystem>
 
 #include "rpc/testing/rpc_fixture.h"
 #include "rpc/testing/server_test_peer.h"
@@ -45,6 +47,33 @@ TEST(Forwarded, CallsAndDataReachTheFarShard) {
   Forwarder::Stats stats = near.stats();
   EXPECT_GE(stats.bytes_in, 1U << 20);
   EXPECT_GE(stats.bytes_out, 1U << 20);
+}
+
+// The far shard is on the node of the shard between, whose way to it is the door there.
+TEST(Forwarded, AlsoThroughTwoDoors) {
+  std::string base = ::testing::TempDir() + "far_XXXXXX";
+  ASSERT_NE(::mkdtemp(base.data()), nullptr);
+  {
+    ServerThread far({.door_base = base});
+    NearShard near({far.address()}, base);
+    Client client("client_1", {far.address()}, through(near));
+    ASSERT_TRUE(client.ping());
+    std::vector<std::byte> data(50'000);
+    std::vector<std::byte> into(data.size());
+    fill_pattern(data, 1);
+    ASSERT_TRUE(client.echo(data, into));
+    EXPECT_TRUE(has_pattern(into, 1));
+    far.run([](Server& server, net::Worker& worker) {
+      EXPECT_EQ(worker.endpoint_count(), 0U);
+      wire::InvalidateHeader header{.sequence = 7,
+                                    .session_id = server.registry().find("client_1")->id.value};
+      server.notify(wire::SessionId{header.session_id},
+                    wire::Opcode::kInvalidate,
+                    std::as_bytes(std::span(&header, 1)));
+    });
+    EXPECT_TRUE(client.eventually([&] { return far.service().last_ack == 7; }));
+  }
+  std::filesystem::remove_all(base);
 }
 
 TEST(Forwarded, TheClientIsTheSameAtTheFarShardAsAnyOther) {

@@ -252,7 +252,7 @@ TEST_F(Hostile, GarbageAfterAGoodSessionIsHarmless) {
   std::uint64_t session = register_peer(peer);
   for (int i = 0; i < 2000; ++i) {
     auto id = static_cast<std::uint16_t>(1 + random.below(99));
-    if (id >= 50 && id <= 57) {
+    if ((id >= 50 && id <= 57) || id == 71 || id == 72) {
       continue;  // other headers or no reply; and a goodbye would be obeyed
     }
     std::vector<std::byte> bytes = ping_of(session, random.below(4) == 0 ? 1 : 0);

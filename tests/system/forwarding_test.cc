@@ -53,7 +53,7 @@ TEST_F(Forwarding, AProgramUsesAllShardsWithoutANetworkOfItsOwn) {
   }
   EXPECT_FALSE(has_loaded_ucx(*program));
   json near = stats(0);
-  EXPECT_GE(near["forwarding"]["channels"], 4) << "to two shards, of it and of the command";
+  EXPECT_GE(near["forwarding"]["channels"], 2);
   EXPECT_GT(near["forwarding"]["calls"], 24);
   EXPECT_GT(near["forwarding"]["bytes_in"], 12 * 100'000);
   EXPECT_GE(stats(1)["registry"]["forwarded"], 2);

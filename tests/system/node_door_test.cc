@@ -105,6 +105,7 @@ TEST_F(NodeDoor, TheLocksOfAKilledProgramEndThoughARequestOfItIsServed) {
                          Deadline::after(std::chrono::seconds(20))));
 }
 
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)  // they need some
 TEST_F(NodeDoor, AProgramWithoutDescriptorsIsToldSo) {
   start_daemons(1);
   ::setenv("BENCHFS_TRANSPORT", "node", 1);
@@ -132,6 +133,7 @@ TEST_F(NodeDoor, AProgramWithoutDescriptorsIsToldSo) {
   EXPECT_TRUE(answer.ok());
   EXPECT_GT(refusals, 5);
 }
+#endif
 
 TEST_F(NodeDoor, TheEndOfAProgramThatWasEvictedIsNoticed) {
   start_daemons(1,

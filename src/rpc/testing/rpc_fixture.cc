@@ -47,6 +47,10 @@ std::unique_ptr<ConnectionPool> pool_to(net::Worker& worker, const ServerThread:
   }
   ConnectionPool::Config config;
   config.read_list = options.read_list;
+  if (!options.far_door_base.empty()) {
+    config.transport = Transport::kNode;
+    config.door_base = options.far_door_base;
+  }
   auto pool = ConnectionPool::create(worker, std::move(identity), std::move(config)).value();
   BENCHFS_CHECK(pool->set_servers(list_of(options.forwards_to, options.config.run_id)).has_value());
   return pool;
@@ -177,11 +181,16 @@ rt::Task<void> EchoService::ping(Request& request) {
 NearShard::NearShard(std::vector<net::SocketAddress> servers,
                      std::uint64_t run_id,
                      std::optional<cluster::Secret> secret,
-                     ConnectionPool::ListReader read_list) {
-  options_.config.run_id = run_id;
-  options_.read_list = std::move(read_list);
-  options_.forwards_to = std::move(servers);
-  options_.secret = std::move(secret);
+                     ConnectionPool::ListReader read_list)
+    : NearShard({.config = {.run_id = run_id},
+                 .forwards_to = std::move(servers),
+                 .secret = std::move(secret),
+                 .read_list = std::move(read_list)}) {}
+
+NearShard::NearShard(std::vector<net::SocketAddress> servers, std::string far_door_base)
+    : NearShard({.forwards_to = std::move(servers), .far_door_base = std::move(far_door_base)}) {}
+
+NearShard::NearShard(ServerThread::Options options) : options_(std::move(options)) {
   options_.door_base = "/tmp/benchfs-near-XXXXXX";
   BENCHFS_CHECK(::mkdtemp(options_.door_base.data()) != nullptr);
   options_.door_shard = kShard;
@@ -252,7 +261,7 @@ void ServerThread::main() {
   }
   rt::BlockingPool pool(*reactor);
   std::unique_ptr<door::Door> door;
-  if (is_through_door() || far != nullptr) {
+  if (is_through_door() || !options_.door_base.empty()) {
     rt::Reactor::Binding binding(*reactor);
     door = door::Door::open(*reactor,
                             pool,

@@ -74,7 +74,8 @@ class ServerThread {
     ConnectionPool::ListReader read_list = {};             // its, of these servers
     std::string door_base = {};                            // of its door; empty: as door_base()
     std::uint32_t door_shard = 0;
-    std::function<void()> at_end;  // on the server's thread, before its worker is destroyed
+    std::string far_door_base = {};  // to the others through their doors, which are there
+    std::function<void()> at_end;    // on the server's thread, before its worker is destroyed
   };
   ServerThread() : ServerThread(Options()) {}
   explicit ServerThread(Options options);
@@ -133,6 +134,8 @@ class NearShard {
   NearShard& operator=(const NearShard&) = delete;
   ~NearShard();
 
+  // To servers with their doors there.
+  NearShard(std::vector<net::SocketAddress> servers, std::string far_door_base);
   // For a pool that reaches the servers through this shard, and in no other way.
   void use_in(ConnectionPool::Config& config) const;
   [[nodiscard]] ServerThread& thread() { return *thread_; }
@@ -142,6 +145,8 @@ class NearShard {
   void restart();
 
  private:
+  explicit NearShard(ServerThread::Options options);
+
   ServerThread::Options options_;
   std::unique_ptr<ServerThread> thread_;
 };
