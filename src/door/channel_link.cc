@@ -1,6 +1,5 @@
 #include "door/channel_link.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/check.h"

@@ -83,9 +83,9 @@ void ClientLink::attach() {
   if (!directory) {
     return fail_to_attach(directory.error());
   }
+  bool wants_slots = links_.config_.wants_slots && !is_carrier_;
   Result<Attachment> begun = Attachment::begin(
-      *directory,
-      {links_.config_.run_id, shard_, links_.config_.base, shape_, links_.config_.wants_slots});
+      *directory, {links_.config_.run_id, shard_, links_.config_.base, shape_, wants_slots});
   if (begun) {
     attachment_.emplace(*std::move(begun));
     reactor_.add_poller(*this);

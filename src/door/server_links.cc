@@ -25,8 +25,7 @@ std::uint64_t request_id_of(std::span<const std::byte> header) {
 
 bool is_one_way(std::uint16_t id, std::span<const std::byte> header) {
   auto opcode = static_cast<wire::Opcode>(id);
-  return wire::is_notice(opcode) || opcode == wire::Opcode::kGoodbye ||
-         opcode == wire::Opcode::kInvalidateAck ||
+  return wire::is_one_way(opcode) ||
          (opcode == wire::Opcode::kForward && request_id_of(header) == 0);
 }
 

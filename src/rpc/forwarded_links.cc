@@ -16,18 +16,20 @@ constexpr std::uint32_t kMostUnread = 16384;
 
 constexpr Nanos kLookAgain = std::chrono::milliseconds(100);
 
+constexpr bool is_reply(std::uint16_t id) {
+  return id > wire::kMaxRequestOpcode;
+}
+
 constexpr std::uint16_t outer_id(std::uint16_t id) {
-  bool is_reply = id > wire::kMaxRequestOpcode;
-  return is_reply ? wire::reply_am_id(wire::Opcode::kForward)
-                  : static_cast<std::uint16_t>(wire::Opcode::kForwardNotice);
+  return is_reply(id) ? wire::reply_am_id(wire::Opcode::kForward)
+                      : static_cast<std::uint16_t>(wire::Opcode::kForwardNotice);
 }
 
 wire::ForwardedHeader wrap(std::uint64_t channel,
                            std::uint16_t id,
                            std::span<const std::byte> header) {
-  bool is_reply = id > wire::kMaxRequestOpcode;
   return wire::forwarded(
-      {.call = is_reply ? wire::forwarded_call(id, header) : 0, .channel = channel, .id = id},
+      {.call = is_reply(id) ? wire::forwarded_call(id, header) : 0, .channel = channel, .id = id},
       header);
 }
 

@@ -125,8 +125,8 @@ class Forwarder final : public ForwardedHandler, private rt::Timer {
   std::uint64_t numbers_ = 0;
   Channels channels_;
   std::unordered_map<link::Link*, Numbers> programs_;
-  std::deque<Far> far_;  // one a shard
-  std::size_t tasks_ = 0;
+  std::deque<Far> far_;    // one a shard
+  std::size_t tasks_ = 0;  // that run; they begin at once, which those of a Scope do not
   rt::WaitQueue idle_;
   Stats stats_;
 };

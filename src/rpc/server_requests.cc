@@ -125,10 +125,9 @@ void Server::on_program_forward(const link::Incoming& message) {
     return;
   }
   bool is_first = admission_.release(program);
-  if (forwarder_ == nullptr || !forwarder_->on_message(message)) {
-    if (is_first) {
-      program.close();
-    }
+  bool is_taken = forwarder_ != nullptr && forwarder_->on_message(message);
+  if (is_first && !is_taken) {
+    program.close();
   }
 }
 

@@ -36,7 +36,7 @@ static_assert(sizeof(ForwardHeader) == kForwardHeaderBytes);
 // 0: no reply is sent.
 inline std::uint64_t forwarded_call(std::uint16_t id, std::span<const std::byte> header) {
   auto opcode = static_cast<Opcode>(id);
-  if (is_notice(opcode) || opcode == Opcode::kGoodbye || opcode == Opcode::kInvalidateAck) {
+  if (is_one_way(opcode)) {
     return 0;
   }
   std::size_t at = 0;

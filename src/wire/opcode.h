@@ -99,6 +99,11 @@ constexpr bool is_notice(Opcode opcode) {
   return opcode == Opcode::kCloseNotice || opcode == Opcode::kOpensNotice;
 }
 
+// A message to a server that is never answered.
+constexpr bool is_one_way(Opcode opcode) {
+  return is_notice(opcode) || opcode == Opcode::kGoodbye || opcode == Opcode::kInvalidateAck;
+}
+
 // Lower-case name for messages, e.g. "write chunk".
 std::string_view to_string(Opcode opcode);
 
