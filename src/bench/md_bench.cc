@@ -232,7 +232,7 @@ rt::CoStatus NameLoad::read_file(const Item& item) {
 }
 
 rt::CoStatus NameLoad::remove_file(const Item& item) {
-  return fs_.unlink(item.path);
+  co_return co_await fs_.unlink(item.path);
 }
 
 rt::CoStatus NameLoad::remove_directory(const Item& item) {

@@ -103,9 +103,8 @@ int benchfs_unlinkat(benchfs_file_t* directory, const char* path, int flags) noe
     BENCHFS_TRY_VOID(capi::check_flags(flags, AT_REMOVEDIR));
     BENCHFS_TRY(capi::Place place, capi::find_place(directory, path));
     benchfs::client::FileSystem& fs = place.context->client->fs();
-    return capi::run(
-        place.context,
-        flags == AT_REMOVEDIR ? fs.rmdir(std::move(place.path)) : fs.unlink(std::move(place.path)));
+    return flags == AT_REMOVEDIR ? capi::run(place.context, fs.rmdir(std::move(place.path)))
+                                 : capi::run(place.context, fs.unlink(place.path));
   });
 }
 

@@ -11,7 +11,6 @@
 #include <cstring>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include "base/log.h"
 #include "capi/last_error.h"
@@ -37,10 +36,12 @@ Status check(const benchfs_file* file) {
   return check(file->context);
 }
 
+Status check_path(const char* path) {
+  return path != nullptr ? Status{} : Status(fail_errno(EINVAL, "the path is NULL"));
+}
+
 Result<std::string> to_path(const char* path) {
-  if (path == nullptr) {
-    return fail_errno(EINVAL, "the path is NULL");
-  }
+  BENCHFS_TRY_VOID(check_path(path));
   return std::string(path);
 }
 
@@ -144,7 +145,9 @@ Result<benchfs_context_t*> connect(const benchfs_options_t* given) {
 
 Status close_all(benchfs_context* context) {
   Status first;
-  for (benchfs_file* file : std::vector(context->files.begin(), context->files.end())) {
+  while (!context->files.empty()) {
+    benchfs_file* file = &context->files.front();
+    context->files.pop_front();
     Status closed = run(context, context->client->fs().close(std::move(file->open_file)));
     if (first && !closed) {
       first = std::unexpected(std::move(closed.error()).with_prefix("close " + file->path));

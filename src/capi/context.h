@@ -1,25 +1,17 @@
 // The types behind the opaque handles of benchfs.h.
 #pragma once
 
+#include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_set>
 
 #include "base/error.h"
 #include "benchfs/benchfs.h"
 #include "client/client.h"
 
-struct benchfs_context {
-  std::unique_ptr<benchfs::client::Client> client;
-  std::uint32_t chunk_bytes = 0;  // of new files; 0 = the file system's
-
-  std::mutex mutex;
-  std::unordered_set<benchfs_file*> files;  // open ones; under the mutex
-};
-
-struct benchfs_file {
+struct benchfs_file : boost::intrusive::list_base_hook<> {
   benchfs_context* context = nullptr;
   std::string path;  // as it was opened, for messages
   std::shared_ptr<benchfs::client::OpenFile> open_file;
@@ -29,6 +21,14 @@ struct benchfs_file {
   std::int64_t position = 0;  // under the mutex, which is held for a whole read or write
 };
 
+struct benchfs_context {
+  std::unique_ptr<benchfs::client::Client> client;
+  std::uint32_t chunk_bytes = 0;  // of new files; 0 = the file system's
+
+  std::mutex mutex;
+  boost::intrusive::list<benchfs_file> files;  // open ones; under the mutex
+};
+
 namespace benchfs::capi {
 
 // EBADF for a null handle, ECANCELED in a child of fork(), where not even a mutex may be touched.
@@ -36,13 +36,15 @@ Status check(const benchfs_context* context);
 Status check(const benchfs_file* file);
 
 // EINVAL for a null path.
+Status check_path(const char* path);
 Result<std::string> to_path(const char* path);
 // The path, which begins at the directory unless it is absolute. Also EBADF, ENOTDIR.
 Result<client::Path> to_path(const benchfs_file* directory, const char* path);
 
-template <typename T>
-Result<T> run(benchfs_context* context, rt::CoResult<T> task) {
-  return context->client->run(std::move(task));
+// A task, or a call that the file system made.
+template <typename Call>
+auto run(benchfs_context* context, Call&& call) {
+  return context->client->run(std::forward<Call>(call));
 }
 
 }  // namespace benchfs::capi

@@ -15,29 +15,39 @@
 namespace benchfs::capi {
 namespace {
 
-Result<benchfs_file_t*> open(benchfs_context* context, client::Path path, int flags, mode_t mode) {
+benchfs_file_t* add(std::unique_ptr<benchfs_file> file) {
+  std::lock_guard lock(file->context->mutex);
+  file->context->files.push_back(*file);
+  return file.release();
+}
+
+Result<benchfs_file_t*> open(benchfs_context* context,
+                             const client::PathView& path,
+                             int flags,
+                             mode_t mode) {
   BENCHFS_TRY(OpenMode open_mode, parse_open_flags(flags));
   auto file = std::make_unique<benchfs_file>();
   file->context = context;
   file->is_synchronous = open_mode.is_synchronous;
-  client::FileSystem& fs = context->client->fs();
   file->path = path.text;
+  client::FileSystem& fs = context->client->fs();
   mode &= 07777;
-  BENCHFS_TRY(
-      file->open_file,
-      run(context,
-          open_mode.is_unnamed
-              ? fs.open_unnamed(std::move(path), open_mode.flags, mode, context->chunk_bytes)
-              : fs.open(std::move(path), open_mode.flags, mode, context->chunk_bytes)));
-  std::lock_guard lock(context->mutex);
-  context->files.insert(file.get());
-  return file.release();
+  if (open_mode.is_unnamed) {
+    BENCHFS_TRY(
+        file->open_file,
+        run(context, fs.open_unnamed(path.copy(), open_mode.flags, mode, context->chunk_bytes)));
+  } else {
+    BENCHFS_TRY(file->open_file, context->client->call([&] {
+      return fs.open(path, open_mode.flags, mode, context->chunk_bytes);
+    }));
+  }
+  return add(std::move(file));
 }
 
 Result<benchfs_file_t*> open(benchfs_context* context, const char* path, int flags, mode_t mode) {
   BENCHFS_TRY_VOID(check(context));
-  BENCHFS_TRY(std::string name, to_path(path));
-  return open(context, client::Path(std::move(name)), flags, mode);
+  BENCHFS_TRY_VOID(check_path(path));
+  return open(context, client::PathView(path), flags, mode);
 }
 
 Result<benchfs_file_t*> open_inode(benchfs_context* context, uint64_t ino, int flags) {
@@ -52,9 +62,7 @@ Result<benchfs_file_t*> open_inode(benchfs_context* context, uint64_t ino, int f
   file->path = fmt::format("inode {}", ino);
   BENCHFS_TRY(file->open_file,
               run(context, context->client->fs().open(wire::InodeId{ino}, open_mode.flags)));
-  std::lock_guard lock(context->mutex);
-  context->files.insert(file.get());
-  return file.release();
+  return add(std::move(file));
 }
 
 Status set_attr(benchfs_file* file, const wire::SetAttrRequest& request) {
@@ -69,10 +77,11 @@ Status close(benchfs_file* file, std::unique_ptr<benchfs_file>& closed) {
   benchfs_context* context = file->context;
   {
     std::lock_guard lock(context->mutex);
-    context->files.erase(file);
+    context->files.erase(context->files.iterator_to(*file));
   }
   closed.reset(file);
-  return run(context, context->client->fs().close(std::move(file->open_file)));
+  return context->client->call(
+      [&] { return context->client->fs().close(std::move(file->open_file)); });
 }
 
 Status check_transfer(const benchfs_file* file, const void* buffer, size_t size, int64_t offset) {
@@ -220,7 +229,7 @@ benchfs_file_t* benchfs_openat(benchfs_file_t* directory,
                                mode_t mode) noexcept {
   return capi::answer_pointer({"openat", path}, [&]() -> Result<benchfs_file_t*> {
     BENCHFS_TRY(benchfs::client::Path name, capi::to_path(directory, path));
-    return capi::open(directory->context, std::move(name), flags, mode);
+    return capi::open(directory->context, name, flags, mode);
   });
 }
 

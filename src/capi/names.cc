@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kListPageEntries = 4096;
 constexpr std::uint64_t kStatfsBlockBytes = 4096;
 
-// The common part of nearly all functions below: `body` takes the file system and the path and
+// The common part of most functions below: `body` takes the file system and the path and
 // returns its task.
 template <typename Body>
 auto with_path(benchfs_context* context, const char* path, Body&& body)
@@ -26,6 +26,15 @@ auto with_path(benchfs_context* context, const char* path, Body&& body)
   BENCHFS_TRY_VOID(check(context));
   BENCHFS_TRY(std::string name, to_path(path));
   return run(context, body(context->client->fs(), std::move(name)));
+}
+
+// The same for operations that borrow the path.
+template <typename Body>
+auto call_with_path(benchfs_context* context, const char* path, Body&& body)
+    -> rt::AwaitedBy<decltype(body(context->client->fs(), path))> {
+  BENCHFS_TRY_VOID(check(context));
+  BENCHFS_TRY_VOID(check_path(path));
+  return context->client->call([&] { return body(context->client->fs(), path); });
 }
 
 Status require(const void* pointer) {
@@ -39,9 +48,8 @@ Status drop_value(Result<T> result) {
 }
 
 Result<wire::Attr> stat(benchfs_context* context, const char* path) {
-  return with_path(context, path, [](client::FileSystem& fs, std::string name) {
-    return fs.stat(std::move(name));
-  });
+  return call_with_path(
+      context, path, [](client::FileSystem& fs, const char* name) { return fs.stat(name); });
 }
 
 Status set_attr_of(benchfs_context* context,
@@ -108,9 +116,8 @@ Result<std::int64_t> list(benchfs_context* context,
 
 int remove_file(const char* operation, benchfs_context* context, const char* path) noexcept {
   return answer<int>({operation, path}, [&] {
-    return with_path(context, path, [](client::FileSystem& fs, std::string name) {
-      return fs.unlink(std::move(name));
-    });
+    return call_with_path(
+        context, path, [](client::FileSystem& fs, const char* name) { return fs.unlink(name); });
   });
 }
 
@@ -169,8 +176,8 @@ int benchfs_lstat(benchfs_context_t* context, const char* path, benchfs_stat_t* 
   return capi::answer<int>({"lstat", path}, [&]() -> Status {
     BENCHFS_TRY_VOID(capi::require(out));
     BENCHFS_TRY(wire::Attr attr,
-                capi::with_path(context, path, [](FileSystem& fs, std::string name) {
-                  return fs.lstat(std::move(name));
+                capi::call_with_path(context, path, [](FileSystem& fs, const char* name) {
+                  return fs.lstat(name);
                 }));
     *out = capi::to_stat(attr);
     return {};

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "client/driver.h"
@@ -39,10 +40,20 @@ class Client {
   // Says goodbye to all servers. No run() may be under way.
   ~Client();
 
-  // Runs a task of fs() to its end, from any thread: client.run(client.fs().stat("/a")).
+  // Runs a task or a call of fs() to its end, from any thread: client.run(client.fs().stat("/a")).
   template <typename T>
   Result<T> run(rt::CoResult<T> task) {
     return driver_->run(std::move(task));
+  }
+  template <typename Call>
+  auto run(Call&& call) {
+    return driver_->call([&call]() -> Call& { return call; });
+  }
+  // The same for what `make` makes when the client is driven: nothing of it is made before, or stays
+  // after.
+  template <typename Make>
+  auto call(Make&& make) {
+    return driver_->call(std::forward<Make>(make));
   }
   // Tasks may be created anywhere but run only through run().
   FileSystem& fs() { return *file_system_; }

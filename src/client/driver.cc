@@ -88,16 +88,47 @@ void Driver::on_done(Job& job) {
   job.wake.notify_one();  // under the lock: the job dies when its owner gets it
 }
 
-void Driver::execute(Job& job) {
+bool Driver::try_lead() {
+  std::uint32_t lead = lead_.load(std::memory_order_relaxed);
+  while ((lead & kDriven) == 0) {
+    if (lead_.compare_exchange_weak(
+            lead, lead | kDriven, std::memory_order_acquire, std::memory_order_relaxed)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void Driver::drive(std::coroutine_handle<> next) {
+  next.resume();
+  reactor_->run_until(resumed_.is_raised());
+}
+
+void Driver::end_lead() {
+  activity_.store(activity_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  std::uint32_t lead = kDriven;
+  if (lead_.compare_exchange_strong(
+          lead, 0, std::memory_order_release, std::memory_order_relaxed)) [[likely]] {
+    return;
+  }
+  std::lock_guard lock(mutex_);
+  if (helper_sleeps_) {
+    // Replies through the node door came without an event, and what it told the servers before it
+    // slept (that it must be woken) no longer holds.
+    helper_sleeps_ = false;
+    ::eventfd_write(wake_helper_fd_, 1);
+  }
+  hand_over();
+}
+
+void Driver::follow(Job& job) {
   job.driver = this;
   std::unique_lock lock(mutex_);
-  if (!driving_) {
-    driving_ = true;
+  if (lead_or_want_to()) {
     job.leads = true;
     lock.unlock();
     reactor_->schedule(job.start);
-    lead(job);
-    return;
+    return lead(job);
   }
   followers_.push_back(&job);
   reactor_->post(job);
@@ -109,25 +140,28 @@ void Driver::execute(Job& job) {
   }
 }
 
+// Under the mutex. False: somebody drives, and will look for followers at the end.
+bool Driver::lead_or_want_to() {
+  std::uint32_t lead = lead_.load(std::memory_order_relaxed);
+  while (!lead_.compare_exchange_weak(lead,
+                                      (lead & kDriven) == 0 ? lead | kDriven : lead | kWanted,
+                                      std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
+  }
+  return (lead & kDriven) == 0;
+}
+
 // Drives until the job is done, then lets somebody else drive.
 void Driver::lead(Job& job) {
   reactor_->run_until(job.done);
-  std::lock_guard lock(mutex_);
-  ++activity_;
-  if (helper_sleeps_) {
-    // Replies through the node door came without an event, and what it told the servers before it
-    // slept (that it must be woken) no longer holds.
-    helper_sleeps_ = false;
-    ::eventfd_write(wake_helper_fd_, 1);
-  }
-  hand_over();
+  end_lead();
 }
 
 // Under the mutex, by the thread that drives: makes a follower drive, or nobody. The lead is never
 // free in between, so a newcomer cannot take it from the one it was given to.
 bool Driver::hand_over() {
   if (followers_.empty()) {
-    driving_ = false;
+    lead_.store(helper_sleeps_ ? kWanted : 0, std::memory_order_release);
     return false;
   }
   Job* next = followers_.front();
@@ -139,13 +173,12 @@ bool Driver::hand_over() {
 
 void Driver::help() {
   std::unique_lock lock(mutex_);
-  std::uint64_t seen = activity_;
+  std::uint64_t seen = activity_.load(std::memory_order_relaxed);
   while (!stopping_) {
     helper_wake_.wait_for(lock, kHelperTick, [&] { return stopping_; });
-    bool idle = !driving_ && seen == activity_;
-    seen = activity_;
-    while (idle && !stopping_) {
-      driving_ = true;
+    bool is_idle = seen == activity_.load(std::memory_order_relaxed);
+    seen = activity_.load(std::memory_order_relaxed);
+    while (is_idle && !stopping_ && try_lead()) {
       lock.unlock();
       bool armed = false;
       std::optional<MonoTime> timer;
@@ -158,10 +191,10 @@ void Driver::help() {
         timer = reactor_->next_timer();
       }
       lock.lock();
+      helper_sleeps_ = followers_.empty();
       if (hand_over()) {
         break;
       }
-      helper_sleeps_ = true;
       lock.unlock();
       pollfd fds[2] = {{reactor_->fd(), POLLIN, 0}, {wake_helper_fd_, POLLIN, 0}};
       Nanos wait =
@@ -175,8 +208,8 @@ void Driver::help() {
       helper_sleeps_ = false;
       eventfd_t woken = 0;
       ::eventfd_read(wake_helper_fd_, &woken);
-      idle = !driving_ && seen == activity_;
-      seen = activity_;
+      is_idle = seen == activity_.load(std::memory_order_relaxed);
+      seen = activity_.load(std::memory_order_relaxed);
     }
   }
 }

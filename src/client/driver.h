@@ -1,24 +1,29 @@
 // Who drives a client's reactor: the thread that waits.
 //
-// run() starts a task and returns its result, from any thread. The first caller becomes the leader
-// and drives the reactor until its own task is done; callers that come meanwhile hand their task
-// over and sleep; a leader that leaves makes one of them the next leader. While no caller is
+// call() awaits what a function makes, a task or anything else that a coroutine can await, and
+// returns its result, from any thread. The first caller becomes the leader: it begins in place and
+// drives the reactor until that is done, without a coroutine of its own. Callers that come meanwhile
+// hand theirs over and sleep; a leader that leaves makes one of them the next leader. While no caller is
 // inside, one helper thread sleeps on the reactor's descriptors and serves what arrives (eviction
 // notices, invalidations, late replies), so that a client that computes for an hour delays no
 // server.
 //
-// After fork() the child's run() fails with Errc::kCancelled and touches nothing of the parent's.
+// After fork() the child's calls fail with Errc::kCancelled and touches nothing of the parent's.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
+#include <coroutine>
 #include <cstdint>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
+#include "rt/awaiting.h"
 #include "rt/reactor.h"
 
 namespace benchfs::client {
@@ -40,16 +45,31 @@ class Driver {
   // True in a child of fork(): nothing of the client may be touched any more.
   [[nodiscard]] bool is_forked() const;
 
-  template <typename T>
-  Result<T> run(rt::CoResult<T> task) {
+  // What `make` returns lives, and ends, while this thread drives or on the thread that does. It must
+  // give a Result when it is awaited.
+  template <typename Make>
+  auto call(Make make) -> rt::AwaitedBy<std::invoke_result_t<Make&>> {
     if (is_forked()) {
       return fail(Errc::kCancelled, "this client was made before fork(); make a new one");
     }
-    std::optional<Result<T>> result;
+    if (Lead lead(*this); lead.is_held()) [[likely]] {
+      rt::Reactor::Binding binding(*reactor_);
+      auto&& awaitable = make();
+      auto&& awaiter = rt::awaiter_of(awaitable);
+      if (!awaiter.await_ready()) {
+        drive(awaiter.await_suspend(resumed_.lower()));
+      }
+      return awaiter.await_resume();
+    }
+    std::optional<rt::AwaitedBy<std::invoke_result_t<Make&>>> result;
     Job job;
-    job.start = start(std::move(task), result, job).handle;
-    execute(job);
+    job.start = start(make, result, job).handle;
+    follow(job);
     return std::move(*result);
+  }
+  template <typename T>
+  Result<T> run(rt::CoResult<T> task) {
+    return call([&task] { return std::move(task); });
   }
 
  private:
@@ -63,13 +83,37 @@ class Driver {
     void on_mail() override;
   };
 
-  template <typename T>
-  static rt::DetachedTask start(rt::CoResult<T> task, std::optional<Result<T>>& result, Job& job) {
-    result.emplace(co_await std::move(task));
+  // This thread drives while it lives, unless another one does.
+  class Lead {
+   public:
+    explicit Lead(Driver& driver) : driver_(driver.try_lead() ? &driver : nullptr) {}
+    Lead(const Lead&) = delete;
+    Lead& operator=(const Lead&) = delete;
+    ~Lead() {
+      if (is_held()) {
+        driver_->end_lead();
+      }
+    }
+    [[nodiscard]] bool is_held() const { return driver_ != nullptr; }
+
+   private:
+    Driver* driver_;
+  };
+
+  template <typename Make>
+  static rt::DetachedTask start(Make& make,
+                                std::optional<rt::AwaitedBy<std::invoke_result_t<Make&>>>& result,
+                                Job& job) {
+    result.emplace(co_await make());
     job.driver->on_done(job);
   }
-  void execute(Job& job);
+  [[nodiscard]] bool try_lead();
+  void end_lead();
+  // Resumes `next`, and drives until resumed_ is resumed.
+  void drive(std::coroutine_handle<> next);
+  void follow(Job& job);
   void lead(Job& job);
+  [[nodiscard]] bool lead_or_want_to();
   bool hand_over();
   void on_done(Job& job);
   void help();
@@ -77,10 +121,17 @@ class Driver {
   std::unique_ptr<rt::Reactor> reactor_;
   std::uint64_t fork_generation_;
 
+  // Of lead_. Somebody is told when the one who drives stops: a follower waits for the lead, or the
+  // helper sleeps. Set under the mutex only.
+  static constexpr std::uint32_t kDriven = 1;
+  static constexpr std::uint32_t kWanted = 2;
+
+  std::atomic<std::uint32_t> lead_{0};
+  std::atomic<std::uint64_t> activity_{0};  // grows with every lead, by who has it
+  rt::ResumeFlag resumed_;                  // of the leader that began in place
+
   std::mutex mutex_;
-  bool driving_ = false;
   std::list<Job*> followers_;
-  std::uint64_t activity_ = 0;  // grows with every lead
 
   bool stopping_ = false;
   int wake_helper_fd_ = -1;

@@ -50,10 +50,6 @@ rt::CoResult<std::shared_ptr<OpenFile>> FileSystem::open(wire::InodeId inode, st
   co_return std::move(opened.file);
 }
 
-rt::CoStatus FileSystem::close(std::shared_ptr<OpenFile> file) {
-  co_return open_files_.close(*file);
-}
-
 rt::CoStatus FileSystem::write(OpenFile& file,
                                std::uint64_t offset,
                                std::span<const std::byte> from) {

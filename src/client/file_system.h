@@ -40,8 +40,8 @@ class FileSystem final : private rpc::NoticeHandler {
   ~FileSystem() override;
 
   // --- names (paths/paths.h) ---
-  rt::CoResult<wire::Attr> stat(Path path) { return paths_.stat(std::move(path)); }
-  rt::CoResult<wire::Attr> lstat(Path path) { return paths_.lstat(std::move(path)); }
+  StatCall stat(PathView path) { return paths_.stat(path); }
+  StatCall lstat(PathView path) { return paths_.lstat(path); }
   rt::CoResult<wire::Attr> mkdir(Path path, std::uint32_t mode) {
     return paths_.mkdir(std::move(path), mode);
   }
@@ -49,7 +49,7 @@ class FileSystem final : private rpc::NoticeHandler {
   rt::CoStatus link(Path from, Path to, bool follow = false) {
     return paths_.link(std::move(from), std::move(to), follow);
   }
-  rt::CoStatus unlink(Path path) { return paths_.unlink(std::move(path)); }
+  UnlinkCall unlink(PathView path) { return paths_.unlink(path); }
   rt::CoStatus rename(Path from, Path to, std::uint32_t flags = 0) {
     return paths_.rename(std::move(from), std::move(to), flags);
   }
@@ -85,11 +85,11 @@ class FileSystem final : private rpc::NoticeHandler {
   // --- open files (io/) ---
   // `flags`: wire::OpenFlags. The file must be given to close(). Opening a directory works with
   // kOpenRead alone; its OpenFile serves fstat.
-  rt::CoResult<std::shared_ptr<OpenFile>> open(Path path,
-                                               std::uint32_t flags,
-                                               std::uint32_t mode,
-                                               std::uint32_t chunk_bytes = 0) {
-    return paths_.open(std::move(path), flags, mode, chunk_bytes);
+  OpenCall open(PathView path,
+                std::uint32_t flags,
+                std::uint32_t mode,
+                std::uint32_t chunk_bytes = 0) {
+    return paths_.open(path, flags, mode, chunk_bytes);
   }
   // A new file without a name in a directory: see paths/paths.h.
   rt::CoResult<std::shared_ptr<OpenFile>> open_unnamed(Path directory,
@@ -101,7 +101,7 @@ class FileSystem final : private rpc::NoticeHandler {
   // An inode known by number, whatever its name is by now, even if it has none but is open.
   rt::CoResult<std::shared_ptr<OpenFile>> open(wire::InodeId inode, std::uint32_t flags);
   // Cannot fail but for EBADF: what was written has been answered. Waits for no server.
-  rt::CoStatus close(std::shared_ptr<OpenFile> file);
+  CloseCall close(std::shared_ptr<OpenFile> file) { return {open_files_, std::move(file)}; }
   rt::CoResult<std::size_t> read(OpenFile& file, std::uint64_t offset, std::span<std::byte> into) {
     return data_.read(file, offset, into);
   }

@@ -93,7 +93,7 @@ bool Exchange::has_failed() const {
 }
 
 std::coroutine_handle<> Exchange::next() {
-  if (sequel_ != nullptr && (has_failed() || !held_.is_empty())) [[unlikely]] {
+  if (sequel_ != nullptr && (sequel_->wants_each_ || needs_sequel())) [[unlikely]] {
     return std::exchange(sequel_, nullptr)->go_on(handle_);
   }
   if (!held_.is_empty() && !detour_) [[unlikely]] {

@@ -44,14 +44,19 @@ class Connection;
 class Exchange {
  public:
   // Goes on with an attempt by try_begin() that failed other than by the file system's answer, or
-  // whose data must be fetched.
+  // whose data must be fetched (needs_sequel()); or with each.
   class Sequel {
    public:
     // What is to be resumed; it resumes `caller` at its end. Nothing is resumed in place.
     virtual std::coroutine_handle<> go_on(std::coroutine_handle<> caller) = 0;
 
    protected:
+    explicit Sequel(bool wants_each) : wants_each_(wants_each) {}
     ~Sequel() = default;
+
+   private:
+    friend class Exchange;
+    bool wants_each_;
   };
 
   // `now` may be of the coarse clock.
@@ -81,6 +86,15 @@ class Exchange {
   [[nodiscard]] bool await_ready() const { return false; }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller);
   Result<Reply> await_resume();
+  // Of an attempt that is over and needs no sequel: instead of await_resume(), the reply in its
+  // place; null when it is an error.
+  [[nodiscard]] const Reply* success() const {
+    return has_failed() || reply_header_.status != 0 ? nullptr : &reply_;
+  }
+  [[nodiscard]] bool is_answer(int posix_errno) const {
+    return !has_failed() && reply_header_.status == posix_errno;
+  }
+  [[nodiscard]] bool needs_sequel() const { return has_failed() || !held_.is_empty(); }
 
  private:
   friend class Connection;

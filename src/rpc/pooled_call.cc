@@ -11,11 +11,18 @@ namespace benchfs::rpc {
 PooledCall::PooledCall(ConnectionPool& pool,
                        wire::ShardId shard,
                        const Call& call,
-                       Deadline deadline)
-    : pool_(pool), shard_(shard), call_(call), deadline_(deadline) {
+                       Deadline deadline,
+                       MonoTime now,
+                       Follower* follower)
+    : Sequel(follower != nullptr),
+      pool_(pool),
+      shard_(shard),
+      call_(call),
+      deadline_(deadline),
+      follower_(follower) {
   // Inode numbers come from servers; one of another file system must not lead astray.
   if (shard.value < pool.size()) [[likely]] {
-    exchange_.emplace(pool.at(shard), call, deadline, mono_now_coarse());
+    exchange_.emplace(pool.at(shard), call, deadline, now);
   }
 }
 
@@ -28,8 +35,18 @@ std::coroutine_handle<> PooledCall::await_suspend(std::coroutine_handle<> caller
 }
 
 std::coroutine_handle<> PooledCall::go_on(std::coroutine_handle<> caller) {
-  detour_.emplace(end_slowly());
+  bool is_over = !exchange_->needs_sequel();
+  if (is_over && follower_->is_end()) [[likely]] {
+    return caller;
+  }
+  detour_.emplace(is_over ? follower_->go_on() : end_slowly());
   return detour_->start(caller);
+}
+
+rt::Task<void> PooledCall::follow() {
+  if (follower_ != nullptr && !follower_->is_end()) {
+    co_await follower_->go_on();
+  }
 }
 
 rt::Task<void> PooledCall::call_slowly() {
@@ -39,10 +56,12 @@ rt::Task<void> PooledCall::call_slowly() {
     result_.emplace(co_await pool_.call_again(
         pool_.at(shard_), *exchange_, call_, deadline_, Error{Errc::kOk}));
   }
+  co_await follow();
 }
 
 rt::Task<void> PooledCall::end_slowly() {
   co_await repeat_if_failed(co_await exchange_->end_slowly());
+  co_await follow();
 }
 
 rt::Task<void> PooledCall::repeat_if_failed(Result<Reply> reply) {
@@ -65,6 +84,18 @@ Result<Reply> PooledCall::await_resume() {
                             pool_.size()));
   }
   return exchange_->await_resume();
+}
+
+const Reply* PooledCall::success() const {
+  if (result_) [[unlikely]] {
+    return *result_ ? &**result_ : nullptr;
+  }
+  return exchange_ ? exchange_->success() : nullptr;
+}
+
+bool PooledCall::is_answer(int posix_errno) const {
+  return result_ ? !*result_ && result_->error().is_posix(posix_errno)
+                 : exchange_ && exchange_->is_answer(posix_errno);
 }
 
 }  // namespace benchfs::rpc

@@ -18,9 +18,9 @@ class Session {
   // Connects; reports and returns nothing when that fails.
   static std::optional<Session> open(const Context& context, std::string_view command);
 
-  template <typename T>
-  Result<T> run(rt::CoResult<T> task) {
-    return client_->run(std::move(task));
+  template <typename Call>
+  auto run(Call&& call) {
+    return client_->run(std::forward<Call>(call));
   }
   [[nodiscard]] client::FileSystem& fs() { return client_->fs(); }
   [[nodiscard]] client::Client& client() { return *client_; }

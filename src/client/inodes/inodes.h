@@ -11,6 +11,7 @@
 
 #include <array>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -104,6 +105,9 @@ class Inodes {
   Inodes(const Inodes&) = delete;
   Inodes& operator=(const Inodes&) = delete;
 
+  // Where targets go that nobody reads.
+  [[nodiscard]] std::span<std::byte> unwanted_target() { return unwanted_target_; }
+
   // The shard that holds the entry.
   [[nodiscard]] wire::ShardId shard_of(wire::InodeId parent, std::string_view name) const;
 
@@ -194,6 +198,7 @@ class Inodes {
   Backend& backend_;
   // Almost never used, so they are kept and not made each time.
   std::vector<TargetBuffer> target_buffers_;
+  TargetBuffer::element_type unwanted_target_{};
 };
 
 }  // namespace benchfs::client

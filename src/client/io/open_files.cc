@@ -35,8 +35,8 @@ rt::CoResult<OpenedEntry> OpenFiles::open_entry(wire::InodeId parent,
   std::shared_ptr<OpenFile> file = table_.add(shard, flags);
   Result<Found> found =
       co_await inodes_.open_entry(parent, name, flags, new_file, file->number, by);
-  if (!found && is_outcome_unknown(found.error())) {
-    tell_closed(shard, {.open_number = file->number});
+  if (!found) {
+    on_open_failed(shard, *file, found.error());
   }
   co_return finish(shard, std::move(file), std::move(found));
 }
@@ -58,8 +58,8 @@ rt::CoResult<std::shared_ptr<OpenFile>> OpenFiles::open_unnamed(wire::InodeId di
   std::shared_ptr<OpenFile> file = table_.add(shard, flags);
   Result<Found> found =
       co_await inodes_.open_unnamed(shard, directory, flags, new_file, file->number, by);
-  if (!found && is_outcome_unknown(found.error())) {
-    tell_closed(shard, {.open_number = file->number});
+  if (!found) {
+    on_open_failed(shard, *file, found.error());
   }
   BENCHFS_CO_TRY(OpenedEntry opened, finish(shard, std::move(file), std::move(found)));
   co_return std::move(opened.file);
@@ -80,25 +80,36 @@ Result<OpenedEntry> OpenFiles::finish(wire::ShardId shard,
     opened.link_target = std::move(found->target);
     return opened;
   }
-  file->attr = found->attr;
-  file->is_open = true;
+  BENCHFS_TRY_VOID(finish_open(shard, *file, found->attr));
+  opened.file = std::move(file);
+  return opened;
+}
+
+Status OpenFiles::finish_open(wire::ShardId shard, OpenFile& file, const wire::Attr& attr) {
+  file.attr = attr;
+  file.is_open = true;
   Status usable;
-  bool is_directory = found->attr.is_directory();
+  bool is_directory = attr.is_directory();
   constexpr std::uint32_t kForFiles = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenTruncate;
-  if (is_directory && (file->flags & kForFiles) != 0) {
+  if (is_directory && (file.flags & kForFiles) != 0) {
     constexpr std::uint32_t kExclusive = wire::kOpenCreate | wire::kOpenExclusive;
-    usable = fail_errno((file->flags & kExclusive) == kExclusive ? EEXIST : EISDIR);
-  } else if (found->attr.id().home() != shard) {
+    usable = fail_errno((file.flags & kExclusive) == kExclusive ? EEXIST : EISDIR);
+  } else if (attr.id().home() != shard) {
     usable = fail(Errc::kMalformed, "the server opened an inode of another one");
-  } else if (!is_directory && !cluster::is_valid_layout(found->attr.layout)) {
+  } else if (!is_directory && !cluster::is_valid_layout(attr.layout)) {
     usable = fail(Errc::kMalformed, "the server sent an impossible file layout");
   }
   if (!usable) {
-    (void)close(*file);
-    return std::unexpected(std::move(usable.error()));
+    (void)close(file);
   }
-  opened.file = std::move(file);
-  return opened;
+  return usable;
+}
+
+// The shard may have opened it.
+void OpenFiles::on_open_failed(wire::ShardId shard, const OpenFile& file, const Error& error) {
+  if (is_outcome_unknown(error)) {
+    tell_closed(shard, {.open_number = file.number});
+  }
 }
 
 Status OpenFiles::close(OpenFile& file) {

@@ -13,10 +13,12 @@
 // Thread: the client's reactor. Text is borrowed until the task completes.
 #pragma once
 
+#include <coroutine>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -56,6 +58,14 @@ class OpenFiles {
                                                        std::uint32_t flags,
                                                        const NewInode& new_file,
                                                        Deadline by);
+  // An open whose request the caller sends: it is open after finish_open() with what the shard
+  // answered, which is neither remote nor a symlink.
+  [[nodiscard]] std::shared_ptr<OpenFile> begin_open(wire::ShardId shard, std::uint32_t flags) {
+    return table_.add(shard, flags);
+  }
+  Status finish_open(wire::ShardId shard, OpenFile& file, const wire::Attr& attr);
+  void on_open_failed(wire::ShardId shard, const OpenFile& file, const Error& error);
+
   // Does not wait. EBADF when it was closed before; else it cannot fail.
   Status close(OpenFile& file);
 
@@ -110,6 +120,30 @@ class OpenFiles {
   OpenTable table_;
   Random shards_{random_id()};
   std::vector<Home> homes_;  // by shard
+};
+
+// OpenFiles::close(), awaited.
+class CloseCall {
+ public:
+  CloseCall(OpenFiles& open_files, std::shared_ptr<OpenFile> file)
+      : open_files_(open_files), file_(std::move(file)) {}
+  CloseCall(const CloseCall&) = delete;
+  CloseCall& operator=(const CloseCall&) = delete;
+  ~CloseCall() = default;
+
+  [[nodiscard]] bool await_ready() const { return true; }
+  [[nodiscard]] std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) const {
+    return caller;
+  }
+  Status await_resume() {
+    Status closed = open_files_.close(*file_);
+    file_.reset();
+    return closed;
+  }
+
+ private:
+  OpenFiles& open_files_;
+  std::shared_ptr<OpenFile> file_;
 };
 
 }  // namespace benchfs::client

@@ -151,7 +151,7 @@ TEST_F(OpenFilesTest, AnOpenWhoseCallerGaveUpIsClosed) {
 TEST_F(OpenFilesTest, AnOpenThatIsUnderWayIsKept) {
   shard_.script(Opcode::kOpen, {shard_.late(entry(file_attr(kFile)))});
   ClientUnderTest client({&shard_});
-  auto result = client.start(client.fs().open("/f", kReadWrite, 0));
+  auto result = client.start([&] { return client.fs().open("/f", kReadWrite, 0); });
   ASSERT_TRUE(client.eventually([&] { return shard_.count("open 1") == 1; }));
   shard_.cut();
   EXPECT_TRUE(client.eventually([&] { return shard_.count("opens [1,2) 1") == 1; }));

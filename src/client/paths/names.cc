@@ -48,7 +48,7 @@ rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt, const Path& path, std
 }
 
 rt::CoResult<wire::Attr> Paths::mkdir(Path path, std::uint32_t mode) {
-  return with_names(&Paths::do_mkdir, std::move(path), mode);
+  return with_names(backend_.metadata_deadline(), &Paths::do_mkdir, std::move(path), mode);
 }
 
 rt::CoStatus Paths::do_rmdir(Attempt& attempt, const Path& path) {
@@ -64,7 +64,7 @@ rt::CoStatus Paths::do_rmdir(Attempt& attempt, const Path& path) {
 }
 
 rt::CoStatus Paths::rmdir(Path path) {
-  return with_names(&Paths::do_rmdir, std::move(path));
+  return with_names(backend_.metadata_deadline(), &Paths::do_rmdir, std::move(path));
 }
 
 rt::CoStatus Paths::do_link(Attempt& attempt, const Path& from, const Path& to, Follow follow) {
@@ -95,8 +95,7 @@ rt::CoStatus Paths::do_link(Attempt& attempt, const Path& from, const Path& to, 
 }
 
 rt::CoStatus Paths::link(Path from, Path to, bool follow) {
-  return with_names(
-      &Paths::do_link, std::move(from), std::move(to), follow ? Follow::kYes : Follow::kNo);
+  return with_names(backend_.metadata_deadline(), &Paths::do_link, std::move(from), std::move(to), follow ? Follow::kYes : Follow::kNo);
 }
 
 rt::CoStatus Paths::do_unlink(Attempt& attempt, const Path& path) {
@@ -113,8 +112,8 @@ rt::CoStatus Paths::do_unlink(Attempt& attempt, const Path& path) {
       walk.directory(), co_await inodes_.unlink(walk.directory(), walk.name(), attempt.deadline()));
 }
 
-rt::CoStatus Paths::unlink(Path path) {
-  return with_names(&Paths::do_unlink, std::move(path));
+rt::CoStatus Paths::unlink_slowly(PathView path, Deadline by) {
+  return with_names(by, &Paths::do_unlink, path.copy());
 }
 
 rt::CoStatus Paths::do_rename(Attempt& attempt,
@@ -172,7 +171,7 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
 }
 
 rt::CoStatus Paths::rename(Path from, Path to, std::uint32_t flags) {
-  return with_names(&Paths::do_rename, std::move(from), std::move(to), flags);
+  return with_names(backend_.metadata_deadline(), &Paths::do_rename, std::move(from), std::move(to), flags);
 }
 
 rt::CoStatus Paths::do_symlink(Attempt& attempt, const std::string& target, const Path& path) {
@@ -199,7 +198,7 @@ rt::CoStatus Paths::do_symlink(Attempt& attempt, const std::string& target, cons
 }
 
 rt::CoStatus Paths::symlink(std::string target, Path path) {
-  return with_names(&Paths::do_symlink, std::move(target), std::move(path));
+  return with_names(backend_.metadata_deadline(), &Paths::do_symlink, std::move(target), std::move(path));
 }
 
 rt::CoResult<std::string> Paths::do_readlink(Attempt& attempt, const Path& path) {
@@ -220,7 +219,7 @@ rt::CoResult<std::string> Paths::do_readlink(Attempt& attempt, const Path& path)
 }
 
 rt::CoResult<std::string> Paths::readlink(Path path) {
-  return with_names(&Paths::do_readlink, std::move(path));
+  return with_names(backend_.metadata_deadline(), &Paths::do_readlink, std::move(path));
 }
 
 }  // namespace benchfs::client

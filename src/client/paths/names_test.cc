@@ -52,9 +52,8 @@ struct ByPath {
 };
 
 template <typename T>
-rt::CoStatus without_value(rt::CoResult<T> task) {
-  Result<T> result = co_await std::move(task);
-  co_return result ? Status{} : Status(std::unexpected(std::move(result.error())));
+Status without_value(Result<T> result) {
+  return result ? Status{} : Status(std::unexpected(std::move(result.error())));
 }
 
 wire::SetAttrRequest new_mode() {
@@ -66,16 +65,16 @@ wire::SetAttrRequest new_mode() {
 
 const std::vector<ByPath>& operations() {
   static const std::vector<ByPath> all = {
-      {"stat", [](FileSystem& fs) { return without_value(fs.stat("/name")); }, Opcode::kGetAttr},
-      {"lstat", [](FileSystem& fs) { return without_value(fs.lstat("/name")); }, Opcode::kGetAttr},
+      {"stat", [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.stat("/name")); }, Opcode::kGetAttr},
+      {"lstat", [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.lstat("/name")); }, Opcode::kGetAttr},
       {"open",
-       [](FileSystem& fs) { return without_value(fs.open("/name", wire::kOpenRead, 0)); },
+       [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.open("/name", wire::kOpenRead, 0)); },
        Opcode::kOpenInode},
       {"chmod",
-       [](FileSystem& fs) { return without_value(fs.set_attr("/name", new_mode())); },
+       [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.set_attr("/name", new_mode())); },
        Opcode::kSetAttr},
       {"list",
-       [](FileSystem& fs) { return without_value(fs.list("/name", "", 10)); },
+       [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.list("/name", "", 10)); },
        Opcode::kReaddir},
   };
   return all;
@@ -156,7 +155,7 @@ TEST(NamesOfMissing, ANameThatIsGoneTheSecondTimeIsEnoent) {
   shard.script(Opcode::kLookup, {remote(file_attr(kFile)), fail_with(ENOENT)});
   shard.script(Opcode::kGetAttr, {fail_with(ESTALE)});
   ClientUnderTest client({&shard});
-  EXPECT_EQ(errno_of(client.run(without_value(client.fs().stat("/name")))), ENOENT);
+  EXPECT_EQ(errno_of(without_value(client.run(client.fs().stat("/name")))), ENOENT);
   EXPECT_EQ(shard.count("lookup"), 2U);
 }
 
@@ -271,7 +270,7 @@ TEST(CachedDirectories, AreNotActedOnAfterAWaitInWhichTheyWereRenamed) {
   }));
   other.forget_events();
   other.freeze();
-  auto result = client.start(client.fs().unlink(path));
+  auto result = client.start([&] { return client.fs().unlink(path); });
   client.run(pause());
   home.invalidate(wire::kRootInode, directory);
   ASSERT_TRUE(client.eventually([&] { return home.count("acknowledged") == 1; }));

@@ -34,4 +34,24 @@ struct Path {
   bool is_begin = false;  // `begin`, which may be any inode, is meant itself
 };
 
+// The same, borrowed.
+struct PathView {
+  // NOLINTBEGIN(google-explicit-constructor)
+  PathView(std::string_view path) : text(path) {}
+  PathView(const std::string& path) : text(path) {}
+  PathView(const char* path) : text(path) {}
+  PathView(const Path& path) : text(path.text), begin(path.begin), is_begin(path.is_begin) {}
+  // NOLINTEND(google-explicit-constructor)
+  [[nodiscard]] Path copy() const {
+    Path path{text};
+    path.begin = begin;
+    path.is_begin = is_begin;
+    return path;
+  }
+
+  std::string_view text;
+  wire::InodeId begin = wire::kRootInode;
+  bool is_begin = false;
+};
+
 }  // namespace benchfs::client

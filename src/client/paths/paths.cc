@@ -49,15 +49,35 @@ Result<Found>&& Paths::remember(Attempt& attempt,
                                 const PathWalk& walk,
                                 const DirectoryCache::Question& question,
                                 Result<Found>&& found) {
-  wire::InodeId parent = walk.directory();
   if (found && found->attr.is_directory()) {
-    Nanos lease = lease_of(question.shard);
-    directories_.put(parent, walk.name(), found->attr.id(), question, lease);
-    if (!found->is_remote()) {
-      directories_.put_inheritance(found->attr, question.asked_at, lease);
-    }
+    remember(walk.directory(), walk.name(), *found, question);
   }
-  return attempt.in_directory(parent, std::move(found));
+  return attempt.in_directory(walk.directory(), std::move(found));
+}
+
+void Paths::remember(wire::InodeId parent,
+                     std::string_view name,
+                     const Found& directory,
+                     const DirectoryCache::Question& question) {
+  Nanos lease = lease_of(question.shard);
+  directories_.put(parent, name, directory.attr.id(), question, lease);
+  if (!directory.is_remote()) {
+    directories_.put_inheritance(directory.attr, question.asked_at, lease);
+  }
+}
+
+std::optional<LastStep> Paths::find_last_step(const PathView& path, BootTime now) const {
+  if (path.begin != wire::kRootInode || path.is_begin) {
+    return std::nullopt;
+  }
+  std::string_view name = way_.last_of(path.text, directories_.version(), now);
+  if (name.empty()) {
+    return std::nullopt;
+  }
+  wire::InodeId directory = way_.directories().back();
+  LastStep step{directory, name, inodes_.shard_of(directory, name)};
+  bool is_connected = backend_.pool.at(step.shard).state() == rpc::Connection::State::kReady;
+  return is_connected ? std::optional(step) : std::nullopt;
 }
 
 rt::CoResult<Found> Paths::look_up(Attempt& attempt, const PathWalk& walk, Wanted wanted) {
@@ -95,6 +115,17 @@ rt::MaybeTask<Result<NewInode>> Paths::new_inode(Attempt& attempt,
     return inherit(inode, *inherited, is_directory);
   }
   return ask_and_inherit(attempt, parent, inode, is_directory);
+}
+
+std::optional<NewInode> Paths::find_new_inode(wire::InodeId parent,
+                                              std::uint32_t mode,
+                                              BootTime now) const {
+  auto inherited = directories_.find_inheritance(parent, now);
+  if (!inherited) {
+    return std::nullopt;
+  }
+  NewInode inode{.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
+  return inherit(inode, *inherited, false);
 }
 
 rt::CoResult<NewInode> Paths::ask_and_inherit(Attempt& attempt,
@@ -248,12 +279,8 @@ rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, const Path& path, Foll
 
 // --- Attributes ----------------------------------------------------------------------------------
 
-rt::CoResult<wire::Attr> Paths::stat(Path path) {
-  return with_names(&Paths::resolve, std::move(path), Follow::kYes);
-}
-
-rt::CoResult<wire::Attr> Paths::lstat(Path path) {
-  return with_names(&Paths::resolve, std::move(path), Follow::kNo);
+rt::CoResult<wire::Attr> Paths::stat_slowly(PathView path, bool follows, Deadline by) {
+  return with_names(by, &Paths::resolve, path.copy(), follows ? Follow::kYes : Follow::kNo);
 }
 
 rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
@@ -278,8 +305,7 @@ rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
 }
 
 rt::CoResult<wire::Attr> Paths::set_attr(Path path, wire::SetAttrRequest request, bool follow) {
-  return with_names(
-      &Paths::do_set_attr, std::move(path), request, follow ? Follow::kYes : Follow::kNo);
+  return with_names(backend_.metadata_deadline(), &Paths::do_set_attr, std::move(path), request, follow ? Follow::kYes : Follow::kNo);
 }
 
 rt::CoResult<std::string> Paths::do_get_xattr(Attempt& attempt,
@@ -292,8 +318,7 @@ rt::CoResult<std::string> Paths::do_get_xattr(Attempt& attempt,
 }
 
 rt::CoResult<std::string> Paths::get_xattr(Path path, std::string name, bool follow) {
-  return with_names(
-      &Paths::do_get_xattr, std::move(path), std::move(name), follow ? Follow::kYes : Follow::kNo);
+  return with_names(backend_.metadata_deadline(), &Paths::do_get_xattr, std::move(path), std::move(name), follow ? Follow::kYes : Follow::kNo);
 }
 
 rt::CoStatus Paths::do_set_xattr(Attempt& attempt,
@@ -310,7 +335,7 @@ rt::CoStatus Paths::do_set_xattr(Attempt& attempt,
 
 rt::CoStatus Paths::set_xattr(
     Path path, std::string name, std::string value, std::uint32_t flags, bool follow) {
-  return with_names(&Paths::do_set_xattr,
+  return with_names(backend_.metadata_deadline(), &Paths::do_set_xattr,
                     std::move(path),
                     std::move(name),
                     std::move(value),
@@ -377,11 +402,12 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
   }
 }
 
-rt::CoResult<std::shared_ptr<OpenFile>> Paths::open(Path path,
-                                                    std::uint32_t flags,
-                                                    std::uint32_t mode,
-                                                    std::uint32_t chunk_bytes) {
-  return with_names(&Paths::do_open, std::move(path), flags, mode, chunk_bytes);
+rt::CoResult<std::shared_ptr<OpenFile>> Paths::open_slowly(PathView path,
+                                                           std::uint32_t flags,
+                                                           std::uint32_t mode,
+                                                           std::uint32_t chunk_bytes,
+                                                           Deadline by) {
+  return with_names(by, &Paths::do_open, path.copy(), flags, mode, chunk_bytes);
 }
 
 rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open_unnamed(Attempt& attempt,
@@ -408,7 +434,7 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::open_unnamed(Path path,
                                                             std::uint32_t flags,
                                                             std::uint32_t mode,
                                                             std::uint32_t chunk_bytes) {
-  return with_names(&Paths::do_open_unnamed, std::move(path), flags, mode, chunk_bytes);
+  return with_names(backend_.metadata_deadline(), &Paths::do_open_unnamed, std::move(path), flags, mode, chunk_bytes);
 }
 
 rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
@@ -426,7 +452,7 @@ rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
 rt::CoResult<std::vector<DirEntry>> Paths::list(Path path,
                                                 std::string cursor,
                                                 std::size_t max_entries) {
-  return with_names(&Paths::do_list, std::move(path), std::move(cursor), max_entries);
+  return with_names(backend_.metadata_deadline(), &Paths::do_list, std::move(path), std::move(cursor), max_entries);
 }
 
 }  // namespace benchfs::client

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,7 @@
 #include "client/paths/directory_cache.h"
 #include "client/paths/known_way.h"
 #include "client/paths/path.h"
+#include "client/paths/path_calls.h"
 #include "client/paths/path_walk.h"
 #include "rt/maybe_task.h"
 
@@ -36,14 +38,16 @@ class Paths {
   Paths(const Paths&) = delete;
   Paths& operator=(const Paths&) = delete;
 
-  rt::CoResult<wire::Attr> stat(Path path);   // follows symlinks
-  rt::CoResult<wire::Attr> lstat(Path path);  // does not
+  StatCall stat(PathView path) { return {*this, path, true}; }    // follows symlinks
+  StatCall lstat(PathView path) { return {*this, path, false}; }  // does not
   // Fields per request.mask (wire::SetAttrMask); request.inode is filled in. Size changes truncate.
   rt::CoResult<wire::Attr> set_attr(Path path, wire::SetAttrRequest request, bool follow);
-  rt::CoResult<std::shared_ptr<OpenFile>> open(Path path,
-                                               std::uint32_t flags,
-                                               std::uint32_t mode,
-                                               std::uint32_t chunk_bytes);
+  OpenCall open(PathView path,
+                std::uint32_t flags,
+                std::uint32_t mode,
+                std::uint32_t chunk_bytes) {
+    return {*this, path, flags, mode, chunk_bytes};
+  }
 
   // A new file without a name, in the directory `path`. It ends with the handle unless a link names
   // it, which kOpenExclusive forbids.
@@ -56,7 +60,7 @@ class Paths {
   rt::CoStatus rmdir(Path path);
   // One more name of a file or symlink.
   rt::CoStatus link(Path from, Path to, bool follow);
-  rt::CoStatus unlink(Path path);
+  UnlinkCall unlink(PathView path) { return {*this, path}; }
   // `flags`: wire::RenameFlags.
   rt::CoStatus rename(Path from, Path to, std::uint32_t flags);
   rt::CoStatus symlink(std::string target, Path path);
@@ -72,13 +76,39 @@ class Paths {
 
   [[nodiscard]] DirectoryCache& cache() { return directories_; }
 
+  // --- For PathCall ---
+
+  [[nodiscard]] Backend& backend() { return backend_; }
+  [[nodiscard]] Inodes& inodes() { return inodes_; }
+  [[nodiscard]] OpenFiles& open_files() { return open_files_; }
+  [[nodiscard]] Deadline deadline(MonoTime now) const {
+    return Deadline::at(now + backend_.config.timeouts.metadata);
+  }
+  // Of a path that goes the way of the last one, to a connected shard.
+  [[nodiscard]] std::optional<LastStep> find_last_step(const PathView& path, BootTime now) const;
+  // A new file in a directory of which is known what it hands on.
+  [[nodiscard]] std::optional<NewInode> find_new_inode(wire::InodeId parent,
+                                                       std::uint32_t mode,
+                                                       BootTime now) const;
+  void remember(wire::InodeId parent,
+                std::string_view name,
+                const Found& directory,
+                const DirectoryCache::Question& question);
+  rt::CoResult<wire::Attr> stat_slowly(PathView path, bool follows, Deadline by);
+  rt::CoResult<std::shared_ptr<OpenFile>> open_slowly(PathView path,
+                                                      std::uint32_t flags,
+                                                      std::uint32_t mode,
+                                                      std::uint32_t chunk_bytes,
+                                                      Deadline by);
+  rt::CoStatus unlink_slowly(PathView path, Deadline by);
+
  private:
   enum class Follow : std::uint8_t { kNo, kYes };
 
-  // Runs an operation until no inode that it found by name is gone (attempt.h), within the deadline
-  // of metadata. EIO naming the node when a name leads to an inode that its node has lost.
+  // Runs an operation until no inode that it found by name is gone (attempt.h), within the deadline. EIO naming the node when a name leads to an inode that its node has lost.
   template <typename T, typename... Params, typename... Args>
-  rt::CoResult<T> with_names(rt::CoResult<T> (Paths::*operation)(Attempt&, Params...),
+  rt::CoResult<T> with_names(Deadline deadline,
+                             rt::CoResult<T> (Paths::*operation)(Attempt&, Params...),
                              Args... args);
   [[nodiscard]] Error lost_inode(const Attempt::Gone& gone) const;
 

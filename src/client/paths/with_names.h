@@ -8,9 +8,9 @@
 namespace benchfs::client {
 
 template <typename T, typename... Params, typename... Args>
-rt::CoResult<T> Paths::with_names(rt::CoResult<T> (Paths::*operation)(Attempt&, Params...),
+rt::CoResult<T> Paths::with_names(Deadline deadline,
+                                  rt::CoResult<T> (Paths::*operation)(Attempt&, Params...),
                                   Args... args) {
-  Deadline deadline = backend_.metadata_deadline();
   Attempt::Gone last;
   for (;;) {
     Attempt attempt(deadline, directories_.version());

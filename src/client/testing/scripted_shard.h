@@ -22,6 +22,7 @@
 
 #include "client/file_system.h"
 #include "rpc/testing/rpc_fixture.h"
+#include "rt/awaiting.h"
 #include "rt/sync.h"
 #include "wire/messages.h"
 
@@ -124,22 +125,35 @@ class ClientUnderTest {
   T run(rt::Task<T> task) {
     return rpc_.reactor().block_on(std::move(task));
   }
+  template <typename Call>
+  auto run(Call&& call) {
+    return run(await(call));
+  }
   // Drives the client until `condition` holds; false after ten seconds.
   bool eventually(const std::function<bool()>& condition) { return rpc_.eventually(condition); }
   [[nodiscard]] std::uint64_t calls(std::uint32_t shard = 0);
-  // Starts a task that outlives its caller here; its result appears while the client is driven.
-  template <typename T>
-  std::shared_ptr<std::optional<T>> start(rt::Task<T> task) {
+  // Starts what `make` makes; its result appears while the client is driven.
+  template <typename Make>
+  auto start(Make make) {
+    using T = rt::AwaitedBy<std::invoke_result_t<Make&>>;
     rt::Reactor::Binding binding(rpc_.reactor());
     auto result = std::make_shared<std::optional<T>>();
-    scope_.spawn(keep_result(std::move(task), result));
+    scope_.spawn(keep_result(std::move(make), result));
     return result;
+  }
+  template <typename T>
+  auto start(rt::Task<T> task) {
+    return start([task = std::move(task)]() mutable { return std::move(task); });
   }
 
  private:
-  template <typename T>
-  static rt::Task<void> keep_result(rt::Task<T> task, std::shared_ptr<std::optional<T>> result) {
-    result->emplace(co_await std::move(task));
+  template <typename Call>
+  static rt::Task<rt::AwaitedBy<Call>> await(Call& call) {
+    co_return co_await call;
+  }
+  template <typename Make, typename T>
+  static rt::Task<void> keep_result(Make make, std::shared_ptr<std::optional<T>> result) {
+    result->emplace(co_await make());
   }
   rpc::testing::Client rpc_;
   std::unique_ptr<FileSystem> fs_;
