@@ -130,6 +130,10 @@ void ClientLink::stop_attaching() {
 
 void ClientLink::use(std::unique_ptr<ClientSession> session) {
   session_ = std::move(session);
+  used_.reserve(session_->shape().lanes);
+  for (std::uint32_t i = 0; i < session_->shape().lanes; ++i) {
+    used_.emplace_back(*session_->take_lane());
+  }
   state_ = State::kOpen;
   reactor_.add_poller(*this);
   listen();
@@ -156,21 +160,20 @@ void ClientLink::begin_flush(link::Operation& operation) {
 Errc ClientLink::transmit(const link::Message& message,
                           ChannelLink* channel,
                           std::uint32_t* used_lane) {
-  Result<ClientLane> lane = session_->take_lane();
-  if (!lane) {
-    return lane.error().code;
+  auto index = static_cast<std::uint32_t>(std::countr_one(in_use_));
+  if (index >= used_.size()) {
+    return Errc::kBusy;
   }
+  Used& used = used_[index];
   Message out{
       .id = message.id, .header = message.header, .data = message.data, .order = order_ + 1};
-  Status sent = channel == nullptr ? lane->send(out) : send_in(*channel, *lane, out);
-  if (!sent) {
+  Status sent = channel == nullptr ? used.lane.send(out) : send_in(*channel, used.lane, out);
+  if (!sent) [[unlikely]] {
     return sent.error().code;
   }
   ++order_;
-  std::uint32_t index = lane->index();
-  Used& used = used_[index].emplace(*std::move(lane));
+  used.channel = channel;
   if (channel != nullptr) {
-    used.channel = channel;
     ++channel->in_use_;
   }
   in_use_ |= std::uint64_t{1} << index;
@@ -308,9 +311,9 @@ void ClientLink::give_up(ChannelLink& channel, const link::Outcome& why) {
     }
     return is_of_it;
   });
-  for (std::optional<Used>& used : used_) {
-    if (used && used->channel == &channel) {
-      used->channel = nullptr;
+  for (Used& used : used_) {
+    if (used.channel == &channel) {
+      used.channel = nullptr;
     }
   }
   std::erase(channels_, &channel);
@@ -328,7 +331,7 @@ void ClientLink::remove(ChannelLink& channel) {
 
 void ClientLink::take_held(const link::Held& held, std::span<std::byte> into) {
   std::uint32_t lane = ClientLinks::lane_of(held.data);
-  used_[lane]->lane.copy_data(used_[lane]->reply, into);
+  used_[lane].lane.copy_data(used_[lane].reply, into);
   release(lane);
 }
 
@@ -403,7 +406,7 @@ bool ClientLink::poll() {
   if (announces_) {
     announces_ = false;
     for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
-      used_[static_cast<std::size_t>(std::countr_zero(left))]->lane.announce_on_socket(false);
+      used_[static_cast<std::size_t>(std::countr_zero(left))].lane.announce_on_socket(false);
     }
     is_gone = !session_->drain_socket();
   } else if (++polls_ % kPollsBetweenChecks == 0) {
@@ -428,8 +431,8 @@ bool ClientLink::look_at_calls() {
   bool worked = false;
   for (std::uint64_t left = in_use_; left != 0 && state_ == State::kOpen; left &= left - 1) {
     auto index = static_cast<std::size_t>(std::countr_zero(left));
-    if (used_[index] && index != listener_) {
-      worked |= look(*used_[index]);
+    if (is_in_use(index) && index != listener_) {
+      worked |= look(used_[index]);
     }
   }
   return worked;
@@ -438,10 +441,10 @@ bool ClientLink::look_at_calls() {
 // What the shard tells comes after the replies that it sent before: they are visible once it is.
 bool ClientLink::look_at_all() {
   bool worked = look_at_calls();
-  if (state_ == State::kOpen && listener_ < kMaxLanes && used_[listener_]->lane.has_reply()) {
+  if (state_ == State::kOpen && listener_ < kMaxLanes && used_[listener_].lane.has_reply()) {
     worked |= look_at_calls();
     if (state_ == State::kOpen) {
-      worked |= look(*used_[listener_]);
+      worked |= look(used_[listener_]);
     }
   }
   return worked;
@@ -512,13 +515,11 @@ void ClientLink::deliver_told(Used& used, std::span<const std::byte> header) {
 
 void ClientLink::finish(Used& used) {
   std::uint32_t index = used.lane.index();
-  if (used.lane.is_outstanding() && used.lane.has_reply()) {
-    used.lane.finish();
-  }
+  used.lane.finish();
+  used.is_held = false;
   if (used.channel != nullptr) {
-    --used.channel->in_use_;
+    --std::exchange(used.channel, nullptr)->in_use_;
   }
-  used_[index].reset();
   in_use_ &= ~(std::uint64_t{1} << index);
 }
 
@@ -535,7 +536,7 @@ void ClientLink::begin_receive(link::Operation& operation,
 }
 
 void ClientLink::release(std::uint32_t lane) {
-  finish(*used_[lane]);
+  finish(used_[lane]);
   send_waiting();
 }
 
@@ -551,13 +552,13 @@ bool ClientLink::prepare_to_sleep() {
     reactor_.arm(*this, mono_now() + ring_after_);
   }
   for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
-    Used& used = *used_[static_cast<std::size_t>(std::countr_zero(left))];
+    Used& used = used_[static_cast<std::size_t>(std::countr_zero(left))];
     if (!used.is_held) {
       used.lane.announce_on_socket(true);
     }
   }
   for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
-    Used& used = *used_[static_cast<std::size_t>(std::countr_zero(left))];
+    Used& used = used_[static_cast<std::size_t>(std::countr_zero(left))];
     if (!used.is_held && used.lane.has_reply()) {
       return false;
     }
@@ -587,7 +588,7 @@ void ClientLink::on_timer() {
     }
   } else if (state_ == State::kOpen) {
     for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
-      used_[static_cast<std::size_t>(std::countr_zero(left))]->lane.ring_again();
+      used_[static_cast<std::size_t>(std::countr_zero(left))].lane.ring_again();
     }
     ring_after_ = std::min(2 * ring_after_, kLongestQuiet);  // armed before the next sleep
   } else if (state_ == State::kFailed && owner_ != nullptr) {
@@ -603,9 +604,7 @@ void ClientLink::end_all(const link::Outcome& why) {
   stop_attaching();
   if (state_ == State::kOpen) {
     reactor_.remove_poller(*this);
-    for (std::optional<Used>& used : used_) {
-      used.reset();
-    }
+    used_.clear();
     in_use_ = 0;
     session_.reset();
   }

@@ -80,7 +80,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   static constexpr Nanos kLongestQuiet = std::chrono::milliseconds(100);
   enum class State : std::uint8_t { kAttaching, kOpen, kFailed, kClosed };
 
-  // A lane that is in use, and its reply once it is there.
+  // A lane, and what is in it when it is in use: a message, and its reply once it is there.
   struct Used {
     explicit Used(ClientLane taken) : lane(std::move(taken)) {}
     ClientLane lane;
@@ -129,6 +129,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   void on_channel_told(std::uint16_t id, std::span<const std::byte> header);
   static bool unwrap(const Used& used, std::span<const std::byte> header, link::Incoming& message);
   void finish(Used& used);
+  [[nodiscard]] bool is_in_use(std::size_t lane) const { return ((in_use_ >> lane) & 1) != 0; }
   [[nodiscard]] std::uint64_t listener_bit() const {
     return listener_ < kMaxLanes ? std::uint64_t{1} << listener_ : 0;
   }
@@ -149,7 +150,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   std::optional<Attachment> attachment_;  // polled while it is there
   Deadline attach_by_ = Deadline::never();
   std::unique_ptr<ClientSession> session_;  // the same
-  std::array<std::optional<Used>, kMaxLanes> used_;
+  std::vector<Used> used_;    // all lanes of the session
   std::uint64_t in_use_ = 0;  // bit per lane
   std::uint32_t listener_ = kMaxLanes;
   std::uint32_t order_ = 0;

@@ -256,10 +256,8 @@ TEST_F(ClientSlotsTest, WindowsAreNotDumped) {
   bool is_window = false;
   bool was_seen = false;
   while (std::getline(maps, line)) {
-    is_window = line.find("memfd:slots") != std::string::npos ||
-                (is_window && line.find(" kB") != std::string::npos) ||
-                (is_window && line.starts_with("VmFlags")) ||
-                (is_window && line.starts_with("THPeligible"));
+    bool is_field = line.substr(0, line.find(' ')).ends_with(':');  // else a mapping begins
+    is_window = is_field ? is_window : line.contains("memfd:slots");
     if (is_window && line.starts_with("VmFlags")) {
       was_seen = true;
       EXPECT_NE(line.find(" dd"), std::string::npos) << line;
