@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <cerrno>
 
 #include "base/check.h"
+#include "base/cpu_relax.h"
 #include "base/signal_block.h"
 
 namespace benchfs::client {
@@ -31,6 +33,10 @@ void watch_forks() {
 constexpr auto kHelperTick = std::chrono::milliseconds(10);
 // Passes without work after which the helper lets go.
 constexpr int kHelperIdlePasses = 4;
+
+// How long a follower looks at its job before it sleeps: first without giving its core away.
+constexpr int kLooks = 32;
+constexpr Nanos kLongestLook = std::chrono::microseconds(100);
 
 }  // namespace
 
@@ -79,13 +85,18 @@ void Driver::Job::on_mail() {
 // On the driving thread.
 void Driver::on_done(Job& job) {
   if (job.leads) {
-    job.done = true;
+    job.is_done = true;
     return;
   }
   std::lock_guard lock(mutex_);
-  followers_.remove(&job);
-  job.done = true;
-  job.wake.notify_one();  // under the lock: the job dies when its owner gets it
+  followers_.erase(followers_.iterator_to(job));
+  settle(job, JobState::kDone);
+}
+
+// Under the mutex, which its thread takes before the job ends.
+void Driver::settle(Job& job, JobState state) {
+  job.state.store(state, std::memory_order_release);
+  job.wake.notify_one();
 }
 
 bool Driver::try_lead() {
@@ -130,14 +141,34 @@ void Driver::follow(Job& job) {
     reactor_->schedule(job.start);
     return lead(job);
   }
-  followers_.push_back(&job);
+  followers_.push_back(job);
+  lock.unlock();
   reactor_->post(job);
-  job.wake.wait(lock, [&] { return job.done || job.promoted; });
-  if (job.promoted) {
+  look_at(job);
+  lock.lock();
+  job.wake.wait(lock, [&] { return job.state.load() != JobState::kHandedOver; });
+  if (job.state.load() == JobState::kPromoted) {
     job.leads = true;
     lock.unlock();
     lead(job);
   }
+}
+
+// Until something has happened to it, or it was to be expected.
+void Driver::look_at(const Job& job) {
+  auto is_waiting = [&job] {
+    return job.state.load(std::memory_order_acquire) == JobState::kHandedOver;
+  };
+  for (int i = 0; i < kLooks && is_waiting(); ++i) {
+    cpu_relax();
+  }
+  if (!is_waiting()) {
+    return;
+  }
+  MonoTime until = mono_now() + kLongestLook;
+  do {
+    sched_yield();
+  } while (is_waiting() && mono_now() < until);
 }
 
 // Under the mutex. False: somebody drives, and will look for followers at the end.
@@ -153,7 +184,7 @@ bool Driver::lead_or_want_to() {
 
 // Drives until the job is done, then lets somebody else drive.
 void Driver::lead(Job& job) {
-  reactor_->run_until(job.done);
+  reactor_->run_until(job.is_done);
   end_lead();
 }
 
@@ -164,10 +195,9 @@ bool Driver::hand_over() {
     lead_.store(helper_sleeps_ ? kWanted : 0, std::memory_order_release);
     return false;
   }
-  Job* next = followers_.front();
+  Job& next = followers_.front();
   followers_.pop_front();
-  next->promoted = true;
-  next->wake.notify_one();
+  settle(next, JobState::kPromoted);
   return true;
 }
 

@@ -3,7 +3,8 @@
 // call() awaits what a function makes, a task or anything else that a coroutine can await, and
 // returns its result, from any thread. The first caller becomes the leader: it begins in place and
 // drives the reactor until that is done, without a coroutine of its own. Callers that come meanwhile
-// hand theirs over and sleep; a leader that leaves makes one of them the next leader. While no caller is
+// hand theirs over and wait; a leader that leaves makes one of them the next leader. Who waits looks
+// for a moment, because most calls are short, and then sleeps. While no caller is
 // inside, one helper thread sleeps on the reactor's descriptors and serves what arrives (eviction
 // notices, invalidations, late replies), so that a client that computes for an hour delays no
 // server.
@@ -12,10 +13,10 @@
 #pragma once
 
 #include <atomic>
+#include <boost/intrusive/list.hpp>
 #include <condition_variable>
 #include <coroutine>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -73,15 +74,27 @@ class Driver {
   }
 
  private:
+  enum class JobState : std::uint8_t {
+    kHandedOver,
+    kPromoted,  // the lead was handed to it
+    kDone,
+  };
   struct Job final : rt::Mail {
     std::coroutine_handle<> start;
     Driver* driver = nullptr;
-    bool done = false;      // written under the mutex, or by the leader for its own job
-    bool promoted = false;  // the lead was handed to it
+    // Changed under the mutex; kDone also by its own thread, when that has the lead.
+    std::atomic<JobState> state{JobState::kHandedOver};
     bool leads = false;
+    bool is_done = false;  // while it leads
     std::condition_variable wake;
+    boost::intrusive::list_member_hook<> hook;
     void on_mail() override;
   };
+  using Followers =
+      boost::intrusive::list<Job,
+                             boost::intrusive::member_hook<Job,
+                                                           boost::intrusive::list_member_hook<>,
+                                                           &Job::hook>>;
 
   // This thread drives while it lives, unless another one does.
   class Lead {
@@ -112,6 +125,8 @@ class Driver {
   // Resumes `next`, and drives until resumed_ is resumed.
   void drive(std::coroutine_handle<> next);
   void follow(Job& job);
+  static void look_at(const Job& job);
+  void settle(Job& job, JobState state);
   void lead(Job& job);
   [[nodiscard]] bool lead_or_want_to();
   bool hand_over();
@@ -131,7 +146,7 @@ class Driver {
   rt::ResumeFlag resumed_;                  // of the leader that began in place
 
   std::mutex mutex_;
-  std::list<Job*> followers_;
+  Followers followers_;
 
   bool stopping_ = false;
   int wake_helper_fd_ = -1;

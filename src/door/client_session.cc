@@ -14,6 +14,7 @@
 
 #include "base/backoff.h"
 #include "base/check.h"
+#include "base/cpu_relax.h"
 #include "base/futex.h"
 #include "base/log.h"
 #include "door/steps.h"
@@ -36,14 +37,6 @@ constexpr Nanos kFirstSleep = milliseconds(1);
 constexpr Nanos kLongestSleep = milliseconds(100);
 
 constexpr int kPauseAtTheDoor = 1;  // ms, when too many are there
-
-void cpu_relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 std::unexpected<Error> gone() {
   return fail(Errc::kDisconnected, "the node's daemon is gone, or this is a child of fork");
@@ -231,14 +224,15 @@ Status ClientLane::send(const Message& message) {
                      .far_bytes = session_->room_,
                      .data_bytes = static_cast<std::uint32_t>(message.data.size()),
                      .order = message.order};
-  put(&request.frame, &frame, sizeof frame);
-  put(request.near, message.header.data(), parts.near_header);
-  put(request.near + parts.near_header, message.data.data(), parts.near_data);
   if (parts.far() > 0) {
     std::byte* far = session_->view_.area() + frame.far_offset;
     put(far, message.header.data() + parts.near_header, parts.far_header);
     put(far + parts.far_header, message.data.data(), parts.far_data);
   }
+  put_lines(request,
+            frame,
+            message.header.first(parts.near_header),
+            message.data.first(parts.near_data));
   at_step(Step::kRequestWritten);
   own.is_outstanding = true;
   request.sequence.store(++own.sequence, std::memory_order_release);

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <type_traits>
 
 #include "wire/limits.h"
@@ -157,6 +158,25 @@ inline void put(void* to, const void* from, std::size_t bytes) {
   if (bytes > 0) {
     std::memcpy(to, from, bytes);
   }
+}
+
+// Writes the lines of a message, all but its sequence. The first line is written last, and at once:
+// the other side looks at it all the time, and would take it away between two stores.
+inline void put_lines(LaneMessage& message,
+                      const MessageFrame& frame,
+                      std::span<const std::byte> near_header,
+                      std::span<const std::byte> near_data) {
+  constexpr std::size_t kFrameOffset = offsetof(LaneMessage, frame);
+  alignas(kLine) std::byte lines[2 * kLine] = {};
+  std::memcpy(lines + kFrameOffset, &frame, sizeof frame);
+  put(lines + kNearOffset, near_header.data(), near_header.size());
+  put(lines + kNearOffset + near_header.size(), near_data.data(), near_data.size());
+  auto* to = reinterpret_cast<std::byte*>(&message);
+  if (near_header.size() + near_data.size() > kNearInFirstLine) {
+    std::memcpy(to + kLine, lines + kLine, kLine);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  std::memcpy(to + kFrameOffset, lines + kFrameOffset, kLine - kFrameOffset);
 }
 
 }  // namespace benchfs::door

@@ -75,20 +75,18 @@ Status ServerLane::answer(std::uint16_t id,
     return fail(Errc::kLimit, "a reply is longer than its lane has room for");
   }
   BENCHFS_TRY_VOID(back_range(parts.far()));
-  LaneMessage& reply = memory_->reply;
   MessageFrame frame{.id = id,
                      .header_bytes = static_cast<std::uint16_t>(header.size()),
                      .far_offset = frame_.far_offset,
                      .far_bytes = static_cast<std::uint32_t>(parts.far()),
                      .data_bytes = static_cast<std::uint32_t>(data.size())};
-  put(&reply.frame, &frame, sizeof frame);
-  put(reply.near, header.data(), parts.near_header);
-  put(reply.near + parts.near_header, data.data(), parts.near_data);
   if (parts.far() > 0) {
     std::byte* far = session_->view_.area() + frame_.far_offset;
     put(far, header.data() + parts.near_header, parts.far_header);
     put(far + parts.far_header, data.data(), parts.far_data);
   }
+  put_lines(
+      memory_->reply, frame, header.first(parts.near_header), data.first(parts.near_data));
   publish();
   return {};
 }

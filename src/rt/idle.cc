@@ -4,17 +4,9 @@
 
 #include <algorithm>
 
-namespace benchfs::rt {
-namespace {
-inline void cpu_relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-}  // namespace
+#include "base/cpu_relax.h"
 
+namespace benchfs::rt {
 bool IdleStrategy::on_idle() {
   if (idle_passes_++ == 0) {
     if (yielding_) {  // and then work came
