@@ -49,8 +49,8 @@ class Client {
   auto run(Call&& call) {
     return driver_->call([&call]() -> Call& { return call; });
   }
-  // The same for what `make` makes when the client is driven: nothing of it is made before, or stays
-  // after.
+  // The same for what `make` makes when the client is driven: nothing of it is made before, or
+  // stays after.
   template <typename Make>
   auto call(Make&& make) {
     return driver_->call(std::forward<Make>(make));

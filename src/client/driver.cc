@@ -118,8 +118,8 @@ void Driver::drive(std::coroutine_handle<> next) {
 void Driver::end_lead() {
   activity_.store(activity_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   std::uint32_t lead = kDriven;
-  if (lead_.compare_exchange_strong(
-          lead, 0, std::memory_order_release, std::memory_order_relaxed)) [[likely]] {
+  if (lead_.compare_exchange_strong(lead, 0, std::memory_order_release, std::memory_order_relaxed))
+      [[likely]] {
     return;
   }
   std::lock_guard lock(mutex_);

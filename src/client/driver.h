@@ -2,9 +2,9 @@
 //
 // call() awaits what a function makes, a task or anything else that a coroutine can await, and
 // returns its result, from any thread. The first caller becomes the leader: it begins in place and
-// drives the reactor until that is done, without a coroutine of its own. Callers that come meanwhile
-// hand theirs over and wait; a leader that leaves makes one of them the next leader. Who waits looks
-// for a moment, because most calls are short, and then sleeps. While no caller is
+// drives the reactor until that is done, without a coroutine of its own. Callers that come
+// meanwhile hand theirs over and wait; a leader that leaves makes one of them the next leader. Who
+// waits looks for a moment, because most calls are short, and then sleeps. While no caller is
 // inside, one helper thread sleeps on the reactor's descriptors and serves what arrives (eviction
 // notices, invalidations, late replies), so that a client that computes for an hour delays no
 // server.
@@ -46,8 +46,8 @@ class Driver {
   // True in a child of fork(): nothing of the client may be touched any more.
   [[nodiscard]] bool is_forked() const;
 
-  // What `make` returns lives, and ends, while this thread drives or on the thread that does. It must
-  // give a Result when it is awaited.
+  // What `make` returns lives, and ends, while this thread drives or on the thread that does. It
+  // must give a Result when it is awaited.
   template <typename Make>
   auto call(Make make) -> rt::AwaitedBy<std::invoke_result_t<Make&>> {
     if (is_forked()) {
@@ -90,11 +90,9 @@ class Driver {
     boost::intrusive::list_member_hook<> hook;
     void on_mail() override;
   };
-  using Followers =
-      boost::intrusive::list<Job,
-                             boost::intrusive::member_hook<Job,
-                                                           boost::intrusive::list_member_hook<>,
-                                                           &Job::hook>>;
+  using Followers = boost::intrusive::list<
+      Job,
+      boost::intrusive::member_hook<Job, boost::intrusive::list_member_hook<>, &Job::hook>>;
 
   // This thread drives while it lives, unless another one does.
   class Lead {

@@ -150,8 +150,8 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   std::optional<Attachment> attachment_;  // polled while it is there
   Deadline attach_by_ = Deadline::never();
   std::unique_ptr<ClientSession> session_;  // the same
-  std::vector<Used> used_;    // all lanes of the session
-  std::uint64_t in_use_ = 0;  // bit per lane
+  std::vector<Used> used_;                  // all lanes of the session
+  std::uint64_t in_use_ = 0;                // bit per lane
   std::uint32_t listener_ = kMaxLanes;
   std::uint32_t order_ = 0;
   std::uint32_t polls_ = 0;

@@ -229,10 +229,8 @@ Status ClientLane::send(const Message& message) {
     put(far, message.header.data() + parts.near_header, parts.far_header);
     put(far + parts.far_header, message.data.data(), parts.far_data);
   }
-  put_lines(request,
-            frame,
-            message.header.first(parts.near_header),
-            message.data.first(parts.near_data));
+  put_lines(
+      request, frame, message.header.first(parts.near_header), message.data.first(parts.near_data));
   at_step(Step::kRequestWritten);
   own.is_outstanding = true;
   request.sequence.store(++own.sequence, std::memory_order_release);

@@ -85,8 +85,7 @@ Status ServerLane::answer(std::uint16_t id,
     put(far, header.data() + parts.near_header, parts.far_header);
     put(far + parts.far_header, data.data(), parts.far_data);
   }
-  put_lines(
-      memory_->reply, frame, header.first(parts.near_header), data.first(parts.near_data));
+  put_lines(memory_->reply, frame, header.first(parts.near_header), data.first(parts.near_data));
   publish();
   return {};
 }

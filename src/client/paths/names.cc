@@ -95,7 +95,11 @@ rt::CoStatus Paths::do_link(Attempt& attempt, const Path& from, const Path& to, 
 }
 
 rt::CoStatus Paths::link(Path from, Path to, bool follow) {
-  return with_names(backend_.metadata_deadline(), &Paths::do_link, std::move(from), std::move(to), follow ? Follow::kYes : Follow::kNo);
+  return with_names(backend_.metadata_deadline(),
+                    &Paths::do_link,
+                    std::move(from),
+                    std::move(to),
+                    follow ? Follow::kYes : Follow::kNo);
 }
 
 rt::CoStatus Paths::do_unlink(Attempt& attempt, const Path& path) {
@@ -171,7 +175,8 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
 }
 
 rt::CoStatus Paths::rename(Path from, Path to, std::uint32_t flags) {
-  return with_names(backend_.metadata_deadline(), &Paths::do_rename, std::move(from), std::move(to), flags);
+  return with_names(
+      backend_.metadata_deadline(), &Paths::do_rename, std::move(from), std::move(to), flags);
 }
 
 rt::CoStatus Paths::do_symlink(Attempt& attempt, const std::string& target, const Path& path) {
@@ -198,7 +203,8 @@ rt::CoStatus Paths::do_symlink(Attempt& attempt, const std::string& target, cons
 }
 
 rt::CoStatus Paths::symlink(std::string target, Path path) {
-  return with_names(backend_.metadata_deadline(), &Paths::do_symlink, std::move(target), std::move(path));
+  return with_names(
+      backend_.metadata_deadline(), &Paths::do_symlink, std::move(target), std::move(path));
 }
 
 rt::CoResult<std::string> Paths::do_readlink(Attempt& attempt, const Path& path) {

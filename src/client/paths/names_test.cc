@@ -65,16 +65,26 @@ wire::SetAttrRequest new_mode() {
 
 const std::vector<ByPath>& operations() {
   static const std::vector<ByPath> all = {
-      {"stat", [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.stat("/name")); }, Opcode::kGetAttr},
-      {"lstat", [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.lstat("/name")); }, Opcode::kGetAttr},
+      {"stat",
+       [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.stat("/name")); },
+       Opcode::kGetAttr},
+      {"lstat",
+       [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.lstat("/name")); },
+       Opcode::kGetAttr},
       {"open",
-       [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.open("/name", wire::kOpenRead, 0)); },
+       [](FileSystem& fs) -> rt::CoStatus {
+         co_return without_value(co_await fs.open("/name", wire::kOpenRead, 0));
+       },
        Opcode::kOpenInode},
       {"chmod",
-       [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.set_attr("/name", new_mode())); },
+       [](FileSystem& fs) -> rt::CoStatus {
+         co_return without_value(co_await fs.set_attr("/name", new_mode()));
+       },
        Opcode::kSetAttr},
       {"list",
-       [](FileSystem& fs) -> rt::CoStatus { co_return without_value(co_await fs.list("/name", "", 10)); },
+       [](FileSystem& fs) -> rt::CoStatus {
+         co_return without_value(co_await fs.list("/name", "", 10));
+       },
        Opcode::kReaddir},
   };
   return all;

@@ -305,7 +305,11 @@ rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
 }
 
 rt::CoResult<wire::Attr> Paths::set_attr(Path path, wire::SetAttrRequest request, bool follow) {
-  return with_names(backend_.metadata_deadline(), &Paths::do_set_attr, std::move(path), request, follow ? Follow::kYes : Follow::kNo);
+  return with_names(backend_.metadata_deadline(),
+                    &Paths::do_set_attr,
+                    std::move(path),
+                    request,
+                    follow ? Follow::kYes : Follow::kNo);
 }
 
 rt::CoResult<std::string> Paths::do_get_xattr(Attempt& attempt,
@@ -318,7 +322,11 @@ rt::CoResult<std::string> Paths::do_get_xattr(Attempt& attempt,
 }
 
 rt::CoResult<std::string> Paths::get_xattr(Path path, std::string name, bool follow) {
-  return with_names(backend_.metadata_deadline(), &Paths::do_get_xattr, std::move(path), std::move(name), follow ? Follow::kYes : Follow::kNo);
+  return with_names(backend_.metadata_deadline(),
+                    &Paths::do_get_xattr,
+                    std::move(path),
+                    std::move(name),
+                    follow ? Follow::kYes : Follow::kNo);
 }
 
 rt::CoStatus Paths::do_set_xattr(Attempt& attempt,
@@ -335,7 +343,8 @@ rt::CoStatus Paths::do_set_xattr(Attempt& attempt,
 
 rt::CoStatus Paths::set_xattr(
     Path path, std::string name, std::string value, std::uint32_t flags, bool follow) {
-  return with_names(backend_.metadata_deadline(), &Paths::do_set_xattr,
+  return with_names(backend_.metadata_deadline(),
+                    &Paths::do_set_xattr,
                     std::move(path),
                     std::move(name),
                     std::move(value),
@@ -434,7 +443,12 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::open_unnamed(Path path,
                                                             std::uint32_t flags,
                                                             std::uint32_t mode,
                                                             std::uint32_t chunk_bytes) {
-  return with_names(backend_.metadata_deadline(), &Paths::do_open_unnamed, std::move(path), flags, mode, chunk_bytes);
+  return with_names(backend_.metadata_deadline(),
+                    &Paths::do_open_unnamed,
+                    std::move(path),
+                    flags,
+                    mode,
+                    chunk_bytes);
 }
 
 rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
@@ -452,7 +466,11 @@ rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
 rt::CoResult<std::vector<DirEntry>> Paths::list(Path path,
                                                 std::string cursor,
                                                 std::size_t max_entries) {
-  return with_names(backend_.metadata_deadline(), &Paths::do_list, std::move(path), std::move(cursor), max_entries);
+  return with_names(backend_.metadata_deadline(),
+                    &Paths::do_list,
+                    std::move(path),
+                    std::move(cursor),
+                    max_entries);
 }
 
 }  // namespace benchfs::client

@@ -42,10 +42,7 @@ class Paths {
   StatCall lstat(PathView path) { return {*this, path, false}; }  // does not
   // Fields per request.mask (wire::SetAttrMask); request.inode is filled in. Size changes truncate.
   rt::CoResult<wire::Attr> set_attr(Path path, wire::SetAttrRequest request, bool follow);
-  OpenCall open(PathView path,
-                std::uint32_t flags,
-                std::uint32_t mode,
-                std::uint32_t chunk_bytes) {
+  OpenCall open(PathView path, std::uint32_t flags, std::uint32_t mode, std::uint32_t chunk_bytes) {
     return {*this, path, flags, mode, chunk_bytes};
   }
 
@@ -105,7 +102,8 @@ class Paths {
  private:
   enum class Follow : std::uint8_t { kNo, kYes };
 
-  // Runs an operation until no inode that it found by name is gone (attempt.h), within the deadline. EIO naming the node when a name leads to an inode that its node has lost.
+  // Runs an operation until no inode that it found by name is gone (attempt.h), within the
+  // deadline. EIO naming the node when a name leads to an inode that its node has lost.
   template <typename T, typename... Params, typename... Args>
   rt::CoResult<T> with_names(Deadline deadline,
                              rt::CoResult<T> (Paths::*operation)(Attempt&, Params...),
