@@ -56,11 +56,13 @@ class PathCallTest : public ::testing::Test {
                 std::uint32_t mode = 0755,
                 std::uint32_t gid = 0,
                 std::chrono::seconds patience = std::chrono::seconds(10)) {
-    std::vector<Answer> all = {entry(directory_attr(kDir, mode, gid)), entry(file_attr(kFile))};
+    std::vector<Answer> all = {
+        entry(directory_attr(kDir, mode, gid)), entry(file_attr(kFile)), entry(file_attr(kFile))};
     all.insert(all.end(), lookups.begin(), lookups.end());
     shard_.script(Opcode::kLookup, std::move(all));
     client_ = std::make_unique<ClientUnderTest>(std::vector{&shard_}, Timeouts::all(patience));
-    ASSERT_TRUE(client().run(fs().stat("/d/known")));
+    ASSERT_TRUE(client().run(fs().stat("/d/known")));  // the directory
+    ASSERT_TRUE(client().run(fs().stat("/d/known")));  // the way
     shard_.forget_events();
   }
   [[nodiscard]] ClientUnderTest& client() { return *client_; }
@@ -186,7 +188,10 @@ TEST_F(PathCallTest, AnOpenOfUnknownOutcomeIsClosed) {
 
 // The connection breaks: the request is sent again, and the call goes on with its answer.
 TEST_F(PathCallTest, ALostConnectionIsMadeAgain) {
-  know_way({shard_.late(entry(file_attr(kFile, 3))), remote(file_attr(kOtherFile))});
+  know_way({shard_.late(entry(file_attr(kFile, 3))),
+            remote(file_attr(kOtherFile)),  // sent again
+            entry(directory_attr(kDir)),    // from the beginning: what was known is no longer
+            remote(file_attr(kOtherFile))});
   shard_.script(Opcode::kGetAttr, {entry(file_attr(kOtherFile, 9))});
   auto found = client().start([this] { return fs().stat("/d/f"); });
   ASSERT_TRUE(client().eventually([&] { return shard_.count("lookup") == 1; }));

@@ -186,7 +186,8 @@ rt::MaybeTask<Status> Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
     if (walk.has_left()) [[unlikely]] {
       return left();
     }
-    if (attempt.uses_cache() && walk.is_last() && !walk.way().empty()) {
+    bool is_known = attempt.uses_cache() || walk.directories().size() == 1;
+    if (is_known && walk.is_last() && !walk.way().empty()) {
       way_.remember(walk, directories_.version(), until);
     }
   }
