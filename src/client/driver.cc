@@ -36,7 +36,11 @@ constexpr int kHelperIdlePasses = 4;
 
 // How long a follower looks at its job before it sleeps: first without giving its core away.
 constexpr int kLooks = 32;
-constexpr Nanos kLongestLook = std::chrono::microseconds(100);
+constexpr Nanos kLongestLook = std::chrono::microseconds(200);
+// A yield that takes longer than an empty one (rt/idle.h): others need this core, perhaps those
+// that the job waits for. Then it is left to them for longer than they need for a call.
+constexpr Nanos kLongYield = std::chrono::nanoseconds(1200);
+constexpr Nanos kNap = std::chrono::microseconds(50);
 
 }  // namespace
 
@@ -89,11 +93,13 @@ void Driver::on_done(Job& job) {
     return;
   }
   std::lock_guard lock(mutex_);
-  followers_.erase(followers_.iterator_to(job));
+  if (job.hook.is_linked()) {
+    followers_.erase(followers_.iterator_to(job));
+  }
   settle(job, JobState::kDone);
 }
 
-// Under the mutex, which its thread takes before the job ends.
+// Under the mutex.
 void Driver::settle(Job& job, JobState state) {
   job.state.store(state, std::memory_order_release);
   job.wake.notify_one();
@@ -134,41 +140,59 @@ void Driver::end_lead() {
 
 void Driver::follow(Job& job) {
   job.driver = this;
-  std::unique_lock lock(mutex_);
-  if (lead_or_want_to()) {
-    job.leads = true;
-    lock.unlock();
-    reactor_->schedule(job.start);
-    return lead(job);
-  }
-  followers_.push_back(job);
-  lock.unlock();
   reactor_->post(job);
-  look_at(job);
-  lock.lock();
-  job.wake.wait(lock, [&] { return job.state.load() != JobState::kHandedOver; });
+  if (look_at(job)) {
+    return;
+  }
+  std::unique_lock lock(mutex_);
+  if (job.state.load(std::memory_order_relaxed) == JobState::kHandedOver) {
+    if (lead_or_want_to()) {
+      lock.unlock();
+      return lead(job);
+    }
+    followers_.push_back(job);
+    job.wake.wait(lock, [&] { return job.state.load() != JobState::kHandedOver; });
+  }
   if (job.state.load() == JobState::kPromoted) {
-    job.leads = true;
     lock.unlock();
     lead(job);
   }
 }
 
-// Until something has happened to it, or it was to be expected.
-void Driver::look_at(const Job& job) {
-  auto is_waiting = [&job] {
-    return job.state.load(std::memory_order_acquire) == JobState::kHandedOver;
-  };
-  for (int i = 0; i < kLooks && is_waiting(); ++i) {
+// False: it is worth while to sleep.
+bool Driver::look_at(Job& job) {
+  for (int i = 0; i < kLooks; ++i) {
+    if (try_to_end(job)) {
+      return true;
+    }
     cpu_relax();
   }
-  if (!is_waiting()) {
-    return;
-  }
-  MonoTime until = mono_now() + kLongestLook;
-  do {
+  MonoTime now = mono_now();
+  for (MonoTime until = now + kLongestLook; now < until;) {
+    MonoTime before = now;
     sched_yield();
-  } while (is_waiting() && mono_now() < until);
+    now = mono_now();
+    if (try_to_end(job)) {
+      return true;
+    }
+    if (now - before > kLongYield) {
+      std::this_thread::sleep_for(kNap);
+      now = mono_now();
+    }
+  }
+  return false;
+}
+
+bool Driver::try_to_end(Job& job) {
+  if (job.state.load(std::memory_order_acquire) == JobState::kDone) {
+    std::lock_guard lock(mutex_);  // who has done it has let go
+    return true;
+  }
+  if (!try_lead()) {
+    return false;
+  }
+  lead(job);
+  return true;
 }
 
 // Under the mutex. False: somebody drives, and will look for followers at the end.
@@ -184,7 +208,10 @@ bool Driver::lead_or_want_to() {
 
 // Drives until the job is done, then lets somebody else drive.
 void Driver::lead(Job& job) {
-  reactor_->run_until(job.is_done);
+  if (job.state.load(std::memory_order_acquire) != JobState::kDone) {
+    job.leads = true;
+    reactor_->run_until(job.is_done);
+  }
   end_lead();
 }
 

@@ -76,13 +76,13 @@ class Driver {
  private:
   enum class JobState : std::uint8_t {
     kHandedOver,
-    kPromoted,  // the lead was handed to it
+    kPromoted,  // it slept, and the lead was handed to it
     kDone,
   };
   struct Job final : rt::Mail {
     std::coroutine_handle<> start;
     Driver* driver = nullptr;
-    // Changed under the mutex; kDone also by its own thread, when that has the lead.
+    // Changed under the mutex, which its own thread takes before the job ends.
     std::atomic<JobState> state{JobState::kHandedOver};
     bool leads = false;
     bool is_done = false;  // while it leads
@@ -123,10 +123,11 @@ class Driver {
   // Resumes `next`, and drives until resumed_ is resumed.
   void drive(std::coroutine_handle<> next);
   void follow(Job& job);
-  static void look_at(const Job& job);
-  void settle(Job& job, JobState state);
+  bool look_at(Job& job);
+  bool try_to_end(Job& job);
   void lead(Job& job);
   [[nodiscard]] bool lead_or_want_to();
+  static void settle(Job& job, JobState state);
   bool hand_over();
   void on_done(Job& job);
   void help();
@@ -134,8 +135,8 @@ class Driver {
   std::unique_ptr<rt::Reactor> reactor_;
   std::uint64_t fork_generation_;
 
-  // Of lead_. Somebody is told when the one who drives stops: a follower waits for the lead, or the
-  // helper sleeps. Set under the mutex only.
+  // Of lead_. kWanted, which is set and cleared under the mutex: who drives wakes somebody at the
+  // end, a follower that sleeps or the helper.
   static constexpr std::uint32_t kDriven = 1;
   static constexpr std::uint32_t kWanted = 2;
 
@@ -144,7 +145,7 @@ class Driver {
   rt::ResumeFlag resumed_;                  // of the leader that began in place
 
   std::mutex mutex_;
-  Followers followers_;
+  Followers followers_;  // that sleep
 
   bool stopping_ = false;
   int wake_helper_fd_ = -1;

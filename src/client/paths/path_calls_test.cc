@@ -114,6 +114,7 @@ TEST_F(PathCallTest, ASymlinkThatIsOpenedIsFollowed) {
   shard_.script(Opcode::kOpen,
                 {symlink_to("target"), symlink_to("target"), entry(file_attr(kFile))});
   EXPECT_EQ(open_error(wire::kOpenRead), 0);
+  EXPECT_EQ(shard_.requests<wire::OpenRequest>().size(), 3U);
 }
 
 TEST_F(PathCallTest, AnInodeOfAnotherShardIsAskedThere) {
