@@ -251,46 +251,67 @@ TEST_F(CacheTest, WhatAShardGrantedEndsWithAnEviction) {
 
 // The shard of the last component takes long to connect. Meanwhile the directory is renamed, and
 // its shard says so.
-TEST(CachedDirectories, AreNotActedOnAfterAWaitInWhichTheyWereRenamed) {
-  ScriptedShard first;
-  ScriptedShard second;
-  std::array shards = {&first, &second};
-  auto shard_of = [](wire::InodeId parent, std::string_view name) {
+class RenamedMeanwhile : public ::testing::Test {
+ protected:
+  static std::uint32_t shard_of(wire::InodeId parent, std::string_view name) {
     return cluster::entry_shard(parent, name, 2).value;
-  };
-  // A directory in the root and an entry in it that are on different shards.
-  std::string directory = "d";
-  std::string entry_name = "f";
-  while (shard_of(kDir, entry_name) == shard_of(wire::kRootInode, directory) ||
-         shard_of(kOtherDir, entry_name) != shard_of(kDir, entry_name)) {
-    entry_name += "f";
   }
-  ScriptedShard& home = *shards[shard_of(wire::kRootInode, directory)];
-  ScriptedShard& other = *shards[shard_of(kDir, entry_name)];
-  home.script(Opcode::kLookup, {entry(directory_attr(kDir)), entry(directory_attr(kOtherDir))});
-  other.script(Opcode::kUnlink, {done()});
-  ClientUnderTest client({&first, &second});
-  std::string path = "/" + directory + "/" + entry_name;
-  ASSERT_TRUE(client.run(client.fs().unlink(path)));
-  ASSERT_TRUE(client.run(client.fs().unlink(path)));  // the way is known
+  // An entry of the directory, whatever inode that has, on the directory's shard or on the other.
+  static std::string name_on(std::uint32_t shard) {
+    std::string name = "f";
+    while (shard_of(kDir, name) != shard || shard_of(kOtherDir, name) != shard) {
+      name += "f";
+    }
+    return name;
+  }
+  RenamedMeanwhile() {
+    home().script(Opcode::kLookup, {entry(directory_attr(kDir)), entry(directory_attr(kOtherDir))});
+    home().script(Opcode::kUnlink, {done()});
+    other().script(Opcode::kUnlink, {done()});
+  }
+  [[nodiscard]] ScriptedShard& home() { return shards_[kHome]; }
+  [[nodiscard]] ScriptedShard& other() { return shards_[1 - kHome]; }
+  [[nodiscard]] rpc::Connection::State state_of_other() {
+    return client_.fs().pool().at(wire::ShardId{1 - kHome}).state();
+  }
+  void remove_twice(const std::string& path) {  // the second time on a known way
+    ASSERT_TRUE(client_.run(client_.fs().unlink(path)));
+    ASSERT_TRUE(client_.run(client_.fs().unlink(path)));
+  }
+  void expect_another_walk() {
+    other().forget_events();
+    other().freeze();
+    auto result = client_.start([this] { return client_.fs().unlink(far_); });
+    client_.run(pause());
+    home().invalidate(wire::kRootInode, "d");
+    ASSERT_TRUE(client_.eventually([&] { return home().count("acknowledged") == 1; }));
+    other().thaw();
+    ASSERT_TRUE(client_.eventually([&] { return result->has_value(); }));
+    EXPECT_TRUE((*result)->has_value()) << (*result)->error().message();
+    std::vector<wire::UnlinkRequest> unlinks = other().requests<wire::UnlinkRequest>();
+    ASSERT_EQ(unlinks.size(), 1U);
+    EXPECT_EQ(unlinks[0].parent, kOtherDir.value);
+  }
 
-  other.cut();
-  ASSERT_TRUE(client.eventually([&] {
-    return client.fs().pool().at(wire::ShardId{shard_of(kDir, entry_name)}).state() ==
-           rpc::Connection::State::kClosed;
-  }));
-  other.forget_events();
-  other.freeze();
-  auto result = client.start([&] { return client.fs().unlink(path); });
-  client.run(pause());
-  home.invalidate(wire::kRootInode, directory);
-  ASSERT_TRUE(client.eventually([&] { return home.count("acknowledged") == 1; }));
-  other.thaw();
-  ASSERT_TRUE(client.eventually([&] { return result->has_value(); }));
-  EXPECT_TRUE((*result)->has_value()) << (*result)->error().message();
-  std::vector<wire::UnlinkRequest> unlinks = other.requests<wire::UnlinkRequest>();
-  ASSERT_EQ(unlinks.size(), 1U);
-  EXPECT_EQ(unlinks[0].parent, kOtherDir.value);
+  const std::uint32_t kHome = shard_of(wire::kRootInode, "d");
+  const std::string near_ = "/d/" + name_on(kHome);
+  const std::string far_ = "/d/" + name_on(1 - kHome);
+  std::array<ScriptedShard, 2> shards_;
+  ClientUnderTest client_{{&shards_[0], &shards_[1]}};
+};
+
+TEST_F(RenamedMeanwhile, CachedDirectoriesAreNotActedOnAfterAConnectionWasLost) {
+  remove_twice(far_);
+  other().cut();
+  ASSERT_TRUE(
+      client_.eventually([&] { return state_of_other() == rpc::Connection::State::kClosed; }));
+  expect_another_walk();
+}
+
+TEST_F(RenamedMeanwhile, CachedDirectoriesAreNotActedOnAfterTheFirstConnection) {
+  remove_twice(near_);
+  ASSERT_EQ(state_of_other(), rpc::Connection::State::kClosed);
+  expect_another_walk();
 }
 
 // --- Set-gid directories -------------------------------------------------------------------------
