@@ -1,0 +1,140 @@
+#include "client/driver.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "rt/sync.h"
+
+namespace benchfs::client {
+namespace {
+
+using std::chrono::milliseconds;
+
+rt::CoResult<int> give(int value, int yields) {
+  for (int i = 0; i < yields; ++i) {
+    co_await rt::Yield{};
+  }
+  co_return value;
+}
+
+rt::CoResult<int> sleep_and_give(int value, Nanos time) {
+  (void)co_await rt::sleep_for(time);
+  co_return value;
+}
+
+rt::CoResult<int> wait_for(const std::atomic<bool>& flag) {
+  while (!flag) {
+    (void)co_await rt::sleep_for(milliseconds(1));
+  }
+  co_return 1;
+}
+
+// Ready at once; says where it was made and ended.
+struct Ready {
+  explicit Ready(std::vector<std::thread::id>& where) : seen(where) { note(); }
+  Ready(const Ready&) = delete;
+  Ready& operator=(const Ready&) = delete;
+  ~Ready() { note(); }
+  void note() { seen.push_back(std::this_thread::get_id()); }
+
+  [[nodiscard]] bool await_ready() const { return true; }
+  [[nodiscard]] std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) const {
+    return caller;
+  }
+  Result<int> await_resume() {
+    note();
+    return rt::Reactor::current() != nullptr ? 1 : 0;
+  }
+  std::vector<std::thread::id>& seen;
+};
+
+class DriverTest : public ::testing::Test {
+ protected:
+  Driver driver_{*rt::Reactor::create()};
+};
+
+TEST_F(DriverTest, WhatIsReadyIsMadeUsedAndEndedWhileTheThreadDrives) {
+  std::vector<std::thread::id> seen;
+  EXPECT_EQ(driver_.call([&] { return Ready(seen); }), 1);
+  EXPECT_EQ(seen, std::vector(3, std::this_thread::get_id()));
+}
+
+TEST_F(DriverTest, ACallAfterAnotherOneBeginsInPlace) {
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(driver_.run(give(i, i % 3)), i);
+  }
+}
+
+// What a thread that does not drive hands over lives where it is done.
+TEST_F(DriverTest, WhatWasHandedOverIsMadeAndEndedByWhoDrives) {
+  std::atomic<bool> drives{false};
+  std::atomic<bool> may_end{false};
+  std::thread leader([&] {
+    EXPECT_EQ(driver_.call([&] {
+      drives = true;
+      return wait_for(may_end);
+    }),
+              1);
+  });
+  while (!drives) {
+    std::this_thread::yield();
+  }
+  std::vector<std::thread::id> seen;
+  EXPECT_EQ(driver_.call([&] { return Ready(seen); }), 1);
+  EXPECT_EQ(seen, std::vector(3, leader.get_id()));
+  may_end = true;
+  leader.join();
+}
+
+// It sleeps by then.
+TEST_F(DriverTest, AFollowerBecomesTheLeaderWhenTheLeaderLeavesFirst) {
+  std::atomic<bool> drives{false};
+  std::thread leader([&] {
+    EXPECT_EQ(driver_.call([&] {
+      drives = true;
+      return sleep_and_give(1, milliseconds(100));
+    }),
+              1);
+  });
+  while (!drives) {
+    std::this_thread::yield();
+  }
+  std::thread second([&] { EXPECT_EQ(driver_.run(sleep_and_give(2, milliseconds(300))), 2); });
+  EXPECT_EQ(driver_.run(sleep_and_give(3, milliseconds(200))), 3);
+  leader.join();
+  second.join();
+}
+
+TEST_F(DriverTest, ManyThreadsGetWhatTheyAskedFor) {
+  constexpr int kThreads = 4;
+  constexpr int kCalls = 2000;
+  ASSERT_TRUE(driver_.start_helper());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([this, t] {
+      for (int i = 0; i < kCalls; ++i) {
+        int value = t * kCalls + i;
+        bool pauses = i % 500 == 499;  // now and then long enough for the helper and for sleep
+        Result<int> got =
+            driver_.run(pauses ? sleep_and_give(value, milliseconds(1 + t)) : give(value, i % 4));
+        ASSERT_EQ(got, value);
+        if (i % 700 == 699) {
+          std::this_thread::sleep_for(milliseconds(25));
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  driver_.stop_helper();
+}
+
+}  // namespace
+}  // namespace benchfs::client
