@@ -24,13 +24,13 @@ rt::CoResult<int> give(int value, int yields) {
 }
 
 rt::CoResult<int> sleep_and_give(int value, Nanos time) {
-  (void)co_await rt::sleep_for(time);
+  (void)co_await rt::sleep_for(time);  // lint: allow sleep a long call
   co_return value;
 }
 
 rt::CoResult<int> wait_for(const std::atomic<bool>& flag) {
   while (!flag) {
-    (void)co_await rt::sleep_for(milliseconds(1));
+    (void)co_await rt::sleep_for(milliseconds(1));  // lint: allow sleep polls the test's flag
   }
   co_return 1;
 }
@@ -125,7 +125,7 @@ TEST_F(DriverTest, ManyThreadsGetWhatTheyAskedFor) {
             driver_.run(pauses ? sleep_and_give(value, milliseconds(1 + t)) : give(value, i % 4));
         ASSERT_EQ(got, value);
         if (i % 700 == 699) {
-          std::this_thread::sleep_for(milliseconds(25));
+          std::this_thread::sleep_for(milliseconds(25));  // lint: allow sleep the helper drives
         }
       }
     });
