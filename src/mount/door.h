@@ -75,6 +75,7 @@ class Door {
   void init(fuse_conn_info& connection);
 
   // door_names.cc
+  void expire(const Name& name);
   rt::Task<void> lookup(fuse_req_t req, Name name);
   rt::Task<void> get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t handle);
   rt::Task<void> set_attr(fuse_req_t req,

@@ -59,7 +59,7 @@ rt::Task<void> Door::open(fuse_req_t req, wire::InodeId inode, fuse_file_info in
 }
 
 rt::Task<void> Door::create(fuse_req_t req, Name name, std::uint32_t mode, fuse_file_info info) {
-  Request request(req);
+  Request request(req, [&] { expire(name); });
   std::uint32_t flags = to_open_flags(info.flags);
   if ((info.flags & O_EXCL) != 0) {
     flags |= wire::kOpenExclusive;

@@ -2,16 +2,27 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "mount/door.h"
 
 namespace benchfs::mount {
 
+// The failed request may have changed it, now or later, without a server telling us: the kernel and
+// the client core do so by themselves when a change succeeds.
+void Door::expire(const Name& name) {
+  kernel_->expire_name(name.parent, name.name);
+}
+
 rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
   Request request(req);
   Result<wire::Attr> attr = co_await fs_.nodes().lookup(name.parent, name.name);
-  double timeout = attr ? kernel_->name_timeout(name.parent, name.name, attr->id()) : 0;
+  wire::InodeId inode = attr ? attr->id() : wire::InodeId{};
+  double timeout = kernel_->name_timeout(name.parent, name.name, inode);
+  if (!attr && attr.error().is_posix(ENOENT) && timeout > 0) {
+    co_return request.reply_missing(timeout);
+  }
   request.reply_entry(attr, timeout);
 }
 
@@ -57,7 +68,7 @@ rt::Task<void> Door::readlink(fuse_req_t req, wire::InodeId inode) {
 }
 
 rt::Task<void> Door::make_file(fuse_req_t req, Name name, std::uint32_t mode) {
-  Request request(req);
+  Request request(req, [&] { expire(name); });
   constexpr std::uint32_t kNew = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive;
   Result<std::shared_ptr<client::OpenFile>> made =
       co_await fs_.nodes().open_entry(name.parent, name.name, kNew, mode, caller_of(req));
@@ -72,38 +83,41 @@ rt::Task<void> Door::make_special(fuse_req_t req,
                                   Name name,
                                   std::uint32_t mode,
                                   std::uint32_t device) {
-  Request request(req);
+  Request request(req, [&] { expire(name); });
   request.reply_entry(
       co_await fs_.nodes().make_special(name.parent, name.name, mode, device, caller_of(req)));
 }
 
 rt::Task<void> Door::mkdir(fuse_req_t req, Name name, std::uint32_t mode) {
-  Request request(req);
+  Request request(req, [&] { expire(name); });
   request.reply_entry(co_await fs_.nodes().mkdir(name.parent, name.name, mode, caller_of(req)));
 }
 
 rt::Task<void> Door::symlink(fuse_req_t req, std::string target, Name name) {
-  Request request(req);
+  Request request(req, [&] { expire(name); });
   request.reply_entry(co_await fs_.nodes().symlink(name.parent, name.name, target, caller_of(req)));
 }
 
 rt::Task<void> Door::link(fuse_req_t req, wire::InodeId inode, Name name) {
-  Request request(req);
+  Request request(req, [&] { expire(name); });
   request.reply_entry(co_await fs_.nodes().link(inode, name.parent, name.name));
 }
 
 rt::Task<void> Door::unlink(fuse_req_t req, Name name) {
-  Request request(req);
+  Request request(req, [&] { expire(name); });
   request.reply(co_await fs_.nodes().unlink(name.parent, name.name));
 }
 
 rt::Task<void> Door::rmdir(fuse_req_t req, Name name) {
-  Request request(req);
+  Request request(req, [&] { expire(name); });
   request.reply(co_await fs_.nodes().rmdir(name.parent, name.name));
 }
 
 rt::Task<void> Door::rename(fuse_req_t req, Name from, Name to, std::uint32_t flags) {
-  Request request(req);
+  Request request(req, [&] {
+    expire(from);
+    expire(to);
+  });
   request.reply(co_await fs_.nodes().rename(from.parent, from.name, to.parent, to.name, flags));
 }
 

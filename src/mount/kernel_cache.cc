@@ -150,8 +150,12 @@ void KernelCache::begin_drop_pages(wire::InodeId inode) {
   add(drops_, {.message = forget_attr(inode, Pages::kDropped)});
 }
 
-void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {
+void KernelCache::expire_name(wire::InodeId parent, std::string_view name) {
   add(names_, {.message = forget_name(parent, name, kExpireOnly)});
+}
+
+void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {
+  expire_name(parent, name);
 }
 
 void KernelCache::on_attr_lost(wire::InodeId inode) {

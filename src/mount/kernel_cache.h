@@ -44,11 +44,15 @@ class KernelCache final : public client::NodeCache::Listener {
   ~KernelCache() override;
 
   // For how many seconds the kernel may use what has just been answered: zero without a lease, or
-  // if the lease is of another answer.
+  // if the lease is of another answer. An invalid inode: that there is no such name.
   [[nodiscard]] double name_timeout(wire::InodeId parent,
                                     std::string_view name,
                                     wire::InodeId inode);
   [[nodiscard]] double attr_timeout(const wire::Attr& attr) const;
+
+  // The kernel looks the name up again before it uses it: a request of this mount may have changed
+  // it that failed.
+  void expire_name(wire::InodeId parent, std::string_view name);
 
   // What becomes of an inode's pages when its attributes are taken back. kDropped: pages that are
   // being read are waited for, so reading must not wait for the server that takes back.

@@ -37,7 +37,8 @@ void log_failure(const Error& error) {
 
 }  // namespace
 
-Request::Request(fuse_req_t request) : request_(request) {
+Request::Request(fuse_req_t request, std::function<void()> on_failed)
+    : request_(request), on_failed_(std::move(on_failed)) {
   fuse_req_interrupt_func(request_, &Request::on_interrupt, this);
 }
 
@@ -63,6 +64,9 @@ fuse_req_t Request::take() {
 void Request::fail(int error_number) {
   if (fuse_req_t request = take()) {
     fuse_reply_err(request, error_number);
+    if (error_number != 0 && on_failed_) {
+      on_failed_();
+    }
   }
 }
 
@@ -87,6 +91,14 @@ void Request::reply_entry(const Result<wire::Attr>& attr, double name_timeout) {
   }
   if (fuse_req_t request = take()) {
     fuse_entry_param entry = to_entry(*attr, name_timeout);
+    fuse_reply_entry(request, &entry);
+  }
+}
+
+void Request::reply_missing(double name_timeout) {
+  if (fuse_req_t request = take()) {
+    fuse_entry_param entry{};
+    entry.entry_timeout = name_timeout;
     fuse_reply_entry(request, &entry);
   }
 }

@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "base/error.h"
@@ -27,7 +28,8 @@ class Request final : private rt::Timer {
  public:
   static constexpr Nanos kInterruptPatience = std::chrono::seconds(1);
 
-  explicit Request(fuse_req_t request);
+  // `on_failed` is called when it has been answered with an error.
+  explicit Request(fuse_req_t request, std::function<void()> on_failed = {});
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
   ~Request() override;
@@ -39,6 +41,7 @@ class Request final : private rt::Timer {
   void reply(const Status& status);
   // For how many seconds the kernel may use it: the name, the attributes.
   void reply_entry(const Result<wire::Attr>& attr, double name_timeout = 0);
+  void reply_missing(double name_timeout);
   void reply_attr(const Result<wire::Attr>& attr, double attr_timeout = 0);
   // For a read through the page cache, which asks by its handle (stat does not): the kernel drops
   // all pages that it has, because the time of the last change differs from the one that it knows.
@@ -64,6 +67,7 @@ class Request final : private rt::Timer {
   [[nodiscard]] fuse_req_t take();
 
   fuse_req_t request_;
+  std::function<void()> on_failed_;
   bool is_interrupted_ = false;
 };
 

@@ -190,6 +190,8 @@ enum EntryFlags : std::uint32_t {
   // most:
   kEntryLeased = 1U << 2,  // that the name leads to this inode
   kAttrLeased = 1U << 3,   // the attributes
+  // Only with kEntryLeased: there is no such name, and attr is empty.
+  kEntryMissing = 1U << 4,
 };
 
 struct EntryReply {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <functional>
 #include <future>
 #include <string>
 #include <thread>
@@ -39,6 +40,17 @@ class MountCache : public MountTest {
     }
     return sum;
   }
+  // Calls until one makes no request: a directory comes to rest with the questions about it.
+  bool is_warm(client::Client& client, const std::function<void()>& call) {
+    for (int i = 0; i < 20; ++i) {
+      std::uint64_t before = requests(client);
+      call();
+      if (requests(client) == before) {
+        return true;
+      }
+    }
+    return false;
+  }
   static int exchange(const std::string& from, const std::string& to) {
     return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE);
   }
@@ -50,8 +62,7 @@ TEST_F(MountCache, AWarmStatAsksNobody) {
   auto client = connect();
   ASSERT_EQ(::mkdir((m / "d").c_str(), 0755), 0);
   put(m / "d/f", "text");
-  stat_of(m / "d/f");
-  stat_of(m / "d/f");
+  ASSERT_TRUE(is_warm(*client, [&] { stat_of(m / "d/f"); }));
   std::uint64_t before = requests(*client);
   ASSERT_GT(before, 0U);
   for (int i = 0; i < 100; ++i) {
@@ -64,6 +75,68 @@ TEST_F(MountCache, AWarmStatAsksNobody) {
   EXPECT_EQ(warm.wait_for(std::chrono::seconds(8)), std::future_status::ready);
   ASSERT_EQ(::kill(m.process, SIGCONT), 0);
   EXPECT_EQ(warm.get(), 4);
+}
+
+TEST_F(MountCache, AWarmLookupOfAMissingNameAsksNobody) {
+  Mounted m = mount();
+  auto client = connect();
+  ASSERT_EQ(::mkdir((m / "d").c_str(), 0755), 0);
+  ASSERT_TRUE(is_warm(*client, [&] { EXPECT_EQ(exists(m / "d/f"), ENOENT); }));
+  std::uint64_t before = requests(*client);
+  ASSERT_GT(before, 0U);
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(exists(m / "d/f"), ENOENT);
+    EXPECT_EQ(error_of(::open((m / "d/f").c_str(), O_RDWR)), ENOENT);
+  }
+  EXPECT_EQ(requests(*client), before);
+  // Nor is the mount asked.
+  ASSERT_EQ(::kill(m.process, SIGSTOP), 0);
+  auto warm = std::async(std::launch::async, [&] { return exists(m / "d/f"); });
+  EXPECT_EQ(warm.wait_for(std::chrono::seconds(8)), std::future_status::ready);
+  ASSERT_EQ(::kill(m.process, SIGCONT), 0);
+  EXPECT_EQ(warm.get(), ENOENT);
+}
+
+// Whatever makes the name, through the mount itself, another one or the C API.
+TEST_F(MountCache, ANameThatWasMissingIsSeenAtOnce) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  auto client = connect();
+  ASSERT_EQ(::mkdir((a / "d").c_str(), 0755), 0);
+  put(a / "from", "");
+  using Make = std::function<int(const std::string& path, const std::string& from)>;
+  const std::vector<Make> ways = {
+      [](auto& path, auto&) { return ::close(::open(path.c_str(), O_CREAT | O_RDWR, 0644)); },
+      [](auto& path, auto&) {
+        return ::close(::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR, 0644));
+      },
+      [](auto& path, auto&) { return ::mkdir(path.c_str(), 0755); },
+      [](auto& path, auto&) { return ::symlink("d", path.c_str()); },
+      [](auto& path, auto&) { return ::mkfifo(path.c_str(), 0644); },
+      [](auto& path, auto&) { return ::mknod(path.c_str(), S_IFREG | 0644, 0); },
+      [](auto& path, auto& from) { return ::link(from.c_str(), path.c_str()); },
+      [](auto& path, auto& from) { return ::rename(from.c_str(), path.c_str()); },
+  };
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t i = 0; i < ways.size(); ++i) {
+      std::string name = "d/f" + std::to_string(round) + "_" + std::to_string(i);
+      for (const Mounted& m : {a, b, a, b}) {
+        EXPECT_EQ(exists(m / name), ENOENT);
+      }
+      const Mounted& maker = round == 0 ? a : b;
+      if (round < 2) {
+        EXPECT_EQ(ways[i](maker / name, maker / "from"), 0) << i;
+      } else {
+        ASSERT_TRUE(client->run(client->fs().mkdir("/" + name, 0755)));
+      }
+      struct stat attr{};
+      EXPECT_EQ(error_of(::lstat((a / name).c_str(), &attr)), 0) << i;
+      EXPECT_EQ(error_of(::lstat((b / name).c_str(), &attr)), 0) << i;
+      if (exists(a / "from") == ENOENT) {
+        put(b / "from", "");
+      }
+    }
+  }
 }
 
 // Each change of one mount is seen by the other in the next call, which had all in its cache.

@@ -66,6 +66,38 @@ TEST_F(MountFailure, AServerThatDiesTakesOnlyItsPartAlong) {
   EXPECT_GT(bad, 0);
 }
 
+// The kernel had it as missing, and the server does not tell the mount that it makes it for it.
+TEST_F(MountFailure, ANameThatACallMadeWhichFailedIsNotMissing) {
+  Setting patient("BENCHFS_SILENCE_LIMIT_MS", "600000");
+  Mounted m = mount();
+  auto client = connect();
+  auto exists = [](const std::string& path) { return error_of(::access(path.c_str(), F_OK)); };
+  EXPECT_EQ(exists(m / "f"), ENOENT);
+  for (std::size_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(::kill(pid_of(cluster_, i), SIGSTOP), 0);
+  }
+  pid_t child = ::fork();
+  if (child == 0) {
+    _exit(error_of(::open((m / "f").c_str(), O_CREAT | O_RDWR, 0644)));
+  }
+  int status = 0;
+  while (::waitpid(child, &status, WNOHANG) == 0) {
+    if (read_file("/proc/" + std::to_string(child) + "/syscall").starts_with("257 ")) {  // openat
+      ::kill(child, SIGTERM);
+    }
+    ::usleep(20'000);  // lint: allow sleep a system call cannot be waited for
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(::kill(pid_of(cluster_, i), SIGCONT), 0);
+  }
+  auto is_made = [&] { return client->run(client->fs().stat("/f")).has_value(); };
+  for (Deadline end = patience(); !is_made() && !end.passed();) {
+    ::usleep(1000);  // lint: allow sleep nobody tells
+  }
+  EXPECT_TRUE(is_made());
+  EXPECT_EQ(exists(m / "f"), 0);
+}
+
 // A program that waits for a server that says nothing is let go by a signal.
 TEST_F(MountFailure, ASignalEndsAWaitForASilentServer) {
   Setting patient("BENCHFS_SILENCE_LIMIT_MS", "600000");

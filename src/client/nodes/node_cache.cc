@@ -1,5 +1,6 @@
 #include "client/nodes/node_cache.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace benchfs::client {
@@ -11,13 +12,13 @@ constexpr Nanos kSweepEvery = std::chrono::seconds(1);
 }  // namespace
 
 template <typename Map>
-bool NodeCache::has_room(Kept<Map>& kept) {
+bool NodeCache::has_room(Kept<Map>& kept, std::size_t room) {
   BootTime now = boot_now();
-  if (kept.map.size() >= kMaxKept && now - kept.swept_at >= kSweepEvery) {
+  if (kept.map.size() >= room && now - kept.swept_at >= kSweepEvery) {
     kept.swept_at = now;
     std::erase_if(kept.map, [&](const auto& entry) { return entry.second.until <= now; });
   }
-  return kept.map.size() < kMaxKept;
+  return kept.map.size() < room;
 }
 
 void NodeCache::put_name(wire::InodeId parent,
@@ -26,7 +27,7 @@ void NodeCache::put_name(wire::InodeId parent,
                          wire::ShardId shard,
                          const Question& question,
                          Nanos granted) {
-  if (!is_enabled_ || question.version != version_) {
+  if (!is_enabled_ || question.version != version_ || is_changing({parent, name})) {
     return;
   }
   KnownName value{inode, question.asked_at + usable(granted), shard};
@@ -34,7 +35,7 @@ void NodeCache::put_name(wire::InodeId parent,
     found->second = value;
     return;
   }
-  if (has_room(names_)) {
+  if (has_room(names_, inode.is_valid() ? kMaxKept : kMaxKept / 2)) {
     names_.map.emplace(wire::EntryKey{parent, std::string(name)}, value);
   }
 }
@@ -43,7 +44,7 @@ void NodeCache::put_attr(const wire::Attr& attr,
                          std::string_view target,
                          const Question& question,
                          Nanos granted) {
-  if (!is_enabled_ || question.version != version_ || changing_.contains(attr.id())) {
+  if (!is_enabled_ || question.version != version_ || is_changing(attr.id())) {
     return;
   }
   if (attrs_.map.contains(attr.id()) || has_room(attrs_)) {
@@ -72,14 +73,31 @@ void NodeCache::forget_name(wire::InodeId parent, std::string_view name) {
   }
 }
 
+void NodeCache::end_change(wire::EntryRef name) {
+  auto change = std::ranges::find_if(
+      changes_, [&](wire::EntryRef other) { return wire::EntryKeyEqual()(other, name); });
+  *change = changes_.back();
+  changes_.pop_back();
+}
+
+bool NodeCache::is_changing(wire::EntryRef name) const {
+  return std::ranges::any_of(
+      changes_, [&](wire::EntryRef other) { return wire::EntryKeyEqual()(other, name); });
+}
+
+bool NodeCache::is_changing(wire::InodeId directory) const {
+  return std::ranges::any_of(changes_,
+                             [&](wire::EntryRef other) { return other.parent == directory; });
+}
+
 // The attributes of the directory change with its entries, those of the inode with its names.
-void NodeCache::forget_changed(wire::InodeId parent, std::string_view name) {
+void NodeCache::forget_changed(wire::EntryRef name) {
   ++version_;
   if (!is_enabled_) {
     return;
   }
-  attrs_.map.erase(parent);
-  if (auto found = names_.map.find(wire::EntryRef{parent, name}); found != names_.map.end()) {
+  attrs_.map.erase(name.parent);
+  if (auto found = names_.map.find(name); found != names_.map.end()) {
     attrs_.map.erase(found->second.inode);
     names_.map.erase(found);
   }

@@ -1,12 +1,14 @@
-// What a door that works by inode may use without asking: names that lead to inodes, and attributes
-// of inodes, each under a lease of its shard (server/leases/exact_leases.h).
+// What a door that works by inode may use without asking: names that lead to inodes, names that are
+// missing, and attributes of inodes, each under a lease of its shard
+// (server/leases/exact_leases.h).
 //
 // A lease is counted from before the request was sent, so that it ends here before it ends there,
 // and it is of no use once the connection to its shard is gone. The shard revokes it before
 // anything changes, except for changes of names by this client: those forget what they change by
-// themselves (Change), and of a directory that is being changed nothing is kept. An answer is kept
-// only if nothing was forgotten since it was asked for, because that may have been about it.
-// Bounded: when full, nothing more is kept until leases end.
+// themselves (Change), and of a name or a directory that is being changed nothing is kept. An
+// answer is kept only if nothing was forgotten since it was asked for, because that may have been
+// about it. Bounded: when full, nothing more is kept until leases end; missing names, of which
+// there is no end, are kept only while it is less than half full.
 //
 // A listener (the mount) has passed on what it was told, and is told what to take back; the server
 // waits until it has done so. Off until enable(): then no leases are asked for.
@@ -53,7 +55,7 @@ class NodeCache {
     std::uint64_t version = 0;
   };
   struct KnownName {
-    wire::InodeId inode;
+    wire::InodeId inode;  // invalid: there is no such name
     BootTime until{};
     wire::ShardId shard;  // that granted it
   };
@@ -81,7 +83,7 @@ class NodeCache {
 
   // To be taken before a request is sent.
   [[nodiscard]] Question ask() const { return {boot_now(), version_}; }
-  // The answer of `shard`, under a lease of `granted`.
+  // The answer of `shard`, under a lease of `granted`. An invalid inode: there is no such name.
   void put_name(wire::InodeId parent,
                 std::string_view name,
                 wire::InodeId inode,
@@ -100,24 +102,20 @@ class NodeCache {
   class Change {
    public:
     Change(NodeCache& cache, wire::InodeId parent, std::string_view name)
-        : cache_(cache), parent_(parent), name_(name) {
-      ++cache_.changing_[parent_];
-      cache_.forget_changed(parent_, name_);
+        : cache_(cache), changed_{parent, name} {
+      cache_.changes_.push_back(changed_);
+      cache_.forget_changed(changed_);
     }
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
     ~Change() {
-      cache_.forget_changed(parent_, name_);
-      auto changing = cache_.changing_.find(parent_);
-      if (--changing->second == 0) {
-        cache_.changing_.erase(changing);
-      }
+      cache_.forget_changed(changed_);
+      cache_.end_change(changed_);
     }
 
    private:
     NodeCache& cache_;
-    wire::InodeId parent_;
-    std::string_view name_;
+    wire::EntryRef changed_;
   };
 
   // From the servers. True: it is forgotten; false: the listener acknowledges.
@@ -135,9 +133,12 @@ class NodeCache {
   };
   // Makes room by dropping what has ended.
   template <typename Map>
-  static bool has_room(Kept<Map>& kept);
+  static bool has_room(Kept<Map>& kept, std::size_t room = kMaxKept);
 
-  void forget_changed(wire::InodeId parent, std::string_view name);
+  [[nodiscard]] bool is_changing(wire::EntryRef name) const;
+  [[nodiscard]] bool is_changing(wire::InodeId directory) const;
+  void forget_changed(wire::EntryRef name);
+  void end_change(wire::EntryRef name);
   void forget_name(wire::InodeId parent, std::string_view name);
 
   bool is_enabled_ = false;
@@ -146,7 +147,7 @@ class NodeCache {
   Kept<std::unordered_map<wire::EntryKey, KnownName, wire::EntryKeyHash, wire::EntryKeyEqual>>
       names_;
   Kept<std::unordered_map<wire::InodeId, KnownAttr>> attrs_;
-  std::unordered_map<wire::InodeId, std::uint32_t> changing_;  // directories, and by how many
+  std::vector<wire::EntryRef> changes_;  // under way: few
 };
 
 }  // namespace benchfs::client

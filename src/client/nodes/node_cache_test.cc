@@ -128,10 +128,11 @@ TEST_F(NodeCacheTest, AChangeOfThisClientForgetsTheNameTheInodeAndTheDirectory) 
   EXPECT_FALSE(knows_attr());
   put(cache_.ask());
   EXPECT_EQ(cache_.find_attr(kParent), nullptr);
-  EXPECT_TRUE(knows_name());
+  EXPECT_FALSE(knows_name());
+  cache_.put_name(kParent, "g", kOther, kShard, cache_.ask(), kGranted);
+  EXPECT_NE(cache_.find_name(kParent, "g"), nullptr);
   change.reset();
   EXPECT_FALSE(knows_name());
-  EXPECT_FALSE(knows_attr());
   put(cache_.ask());
   EXPECT_NE(cache_.find_attr(kParent), nullptr);
 }
@@ -191,6 +192,38 @@ TEST_F(NodeCacheTest, AFullCacheKeepsNothingMoreButRenewsWhatItHas) {
   EXPECT_EQ(cache_.find_name(kParent, "0")->inode, kOther);
   ASSERT_NE(cache_.find_attr(wire::InodeId{kFirst}), nullptr);
   EXPECT_EQ(cache_.find_attr(wire::InodeId{kFirst})->attr.size, 7U);
+}
+
+TEST_F(NodeCacheTest, AMissingNameIsKnownUntilItIsRevokedOrChanged) {
+  auto put_missing = [&] {
+    cache_.put_name(kParent, "f", {}, kShard, cache_.ask(), kGranted);
+    ASSERT_TRUE(knows_name());
+    EXPECT_FALSE(cache_.find_name(kParent, "f")->inode.is_valid());
+  };
+  put_missing();
+  EXPECT_FALSE(cache_.on_name_revoked(kParent, "f", {.sequence = 3, .session_id = 1}));
+  EXPECT_FALSE(knows_name());
+  put_missing();
+  {
+    NodeCache::Change change(cache_, kParent, "f");
+  }
+  EXPECT_FALSE(knows_name());
+  put_missing();
+  put(cache_.ask());
+  ASSERT_TRUE(knows_name());
+  EXPECT_EQ(cache_.find_name(kParent, "f")->inode, kFile);
+}
+
+// There is no end of them: they leave room for names that lead somewhere.
+TEST_F(NodeCacheTest, MissingNamesFillNoMoreThanHalfOfTheCache) {
+  NodeCache::Question question = cache_.ask();
+  for (std::uint64_t i = 0; i <= NodeCache::kMaxKept / 2; ++i) {
+    cache_.put_name(kParent, std::to_string(i), {}, kShard, question, kGranted);
+  }
+  EXPECT_NE(cache_.find_name(kParent, std::to_string(NodeCache::kMaxKept / 2 - 1)), nullptr);
+  EXPECT_EQ(cache_.find_name(kParent, std::to_string(NodeCache::kMaxKept / 2)), nullptr);
+  put(cache_.ask());
+  EXPECT_TRUE(knows_name());
 }
 
 TEST_F(NodeCacheTest, LeasesThatHaveEndedMakeRoomInAFullCache) {

@@ -151,6 +151,9 @@ rt::CoResult<wire::Attr> Nodes::lookup(wire::InodeId parent, std::string_view na
   Deadline by = backend_.metadata_deadline();
   if (const NodeCache::KnownName* known = cache_.find_name(parent, name)) {
     wire::InodeId inode = known->inode;
+    if (!inode.is_valid()) {
+      co_return fail_errno(ENOENT);
+    }
     if (const NodeCache::KnownAttr* attr = cache_.find_attr(inode)) {
       co_return attr->attr;
     }
@@ -171,6 +174,9 @@ rt::CoResult<wire::Attr> Nodes::lookup(wire::InodeId parent, std::string_view na
     if ((entry.flags & wire::kEntryLeased) != 0) {
       wire::ShardId shard = inodes_.shard_of(parent, name);
       cache_.put_name(parent, name, inode, shard, question, lease_of(shard));
+    }
+    if ((entry.flags & wire::kEntryMissing) != 0) {
+      co_return fail_errno(ENOENT);
     }
     if (!entry.is_remote()) {
       remember(entry.attr, question.asked_at);

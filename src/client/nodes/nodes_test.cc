@@ -54,6 +54,26 @@ class NodesTest : public ::testing::Test {
   ScriptedShard shard_;
 };
 
+// --- Known ---------------------------------------------------------------------------------------
+
+TEST_F(NodesTest, AMissingNameIsAskedForOncePerLease) {
+  shard_.script(Opcode::kLookup,
+                {entry(wire::Attr{}, wire::kEntryLeased | wire::kEntryMissing), fail_with(ENOENT)});
+  ClientUnderTest client({&shard_});
+  Nodes& nodes = client.fs().nodes();
+  nodes.cache().enable(nullptr);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(errno_of(client.run(nodes.lookup(kDir, "f"))), ENOENT);
+  }
+  EXPECT_EQ(shard_.count("lookup"), 1U);
+  shard_.invalidate(kDir, "f");
+  EXPECT_TRUE(client.eventually([&] { return shard_.count("acknowledged") == 1; }));
+  for (int i = 0; i < 2; ++i) {  // without a lease
+    EXPECT_EQ(errno_of(client.run(nodes.lookup(kDir, "f"))), ENOENT);
+  }
+  EXPECT_EQ(shard_.count("lookup"), 3U);
+}
+
 // --- Gone ----------------------------------------------------------------------------------------
 
 TEST_F(NodesTest, AReplacedNameLeadsToItsNewInode) {

@@ -25,7 +25,7 @@ void DirectoryLeases::grant(const EntryKey& key, std::uint64_t client_uid, MonoT
     table_.expire(now);
   }
   MonoTime until = now + config_.lease;
-  if (!table_.grant(key, client_uid, LeaseMode::kShared, until)) {
+  if (!table_.grant(key, client_uid, LeaseKind::kDirectory, until)) {
     unknown_until(key) = std::max(unknown_until(key), until);
   }
 }

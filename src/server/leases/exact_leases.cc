@@ -10,13 +10,26 @@ const LeaseTable::Lease* ExactLeases::find_held(EntryRef key, std::uint64_t exce
 }
 
 bool ExactLeases::grant(EntryRef key, std::uint64_t client_uid, MonoTime now) {
+  LeaseKind kind = key.name.empty() ? LeaseKind::kAttributes : LeaseKind::kName;
+  return grant(key, client_uid, kind, now);
+}
+
+bool ExactLeases::grant_missing(EntryRef key, std::uint64_t client_uid, MonoTime now) {
+  std::size_t room = config_.max_leases / 2;
+  if (table_.size() >= room) {
+    table_.expire(now);
+  }
+  return table_.size() < room && grant(key, client_uid, LeaseKind::kMissingName, now);
+}
+
+bool ExactLeases::grant(EntryRef key, std::uint64_t client_uid, LeaseKind kind, MonoTime now) {
   if (table_.is_full()) {
     table_.expire(now);
   }
   if (!withheld_.empty() && withheld_.find(key) != withheld_.end()) {
     return false;
   }
-  return table_.grant(key.key(), client_uid, LeaseMode::kShared, now + config_.lease);
+  return table_.grant(key, client_uid, kind, now + config_.lease);
 }
 
 // --- Calling back --------------------------------------------------------------------------------

@@ -1,14 +1,18 @@
 // Which clients use names and attributes without asking, and how to call that back.
 //
 // A client that takes leases (the mount) may use the answer to a lookup, that a name leads to an
-// inode, and the attributes of an inode at rest, for Config::lease. Before anything changes that
-// would make such an answer wrong, all its holders are told and waited for: each until its
-// acknowledgement, its goodbye or the end of its lease. So what a client uses is true at that
-// moment.
+// inode or that there is no such name, and the attributes of an inode at rest, for Config::lease.
+// Before anything changes that would make such an answer wrong, all its holders are told and waited
+// for: each until its acknowledgement, its goodbye or the end of its lease. So what a client uses
+// is true at that moment.
 //
 // Nothing is granted on a key that is being called back: the answers of that time are used once.
-// When the table is full nothing is granted either. What an earlier life of the shard granted is
+// When the table is full nothing is granted either; missing names, of which there is no end, get
+// no more than half of it. What an earlier life of the shard granted is
 // not waited for: the names and inodes themselves are gone with that life.
+//
+// A change of a name is not called back from the client that makes it, which forgets what it knew
+// by itself: its lease ends with the change.
 //
 // Thread: the shard's.
 #pragma once
@@ -43,6 +47,14 @@ class ExactLeases : public RevocableLeases {
 
   // The answer is about to be told to this client. False: it may use it once.
   bool grant(EntryRef key, std::uint64_t client_uid, MonoTime now);
+  // The same for the answer that there is no such name.
+  bool grant_missing(EntryRef key, std::uint64_t client_uid, MonoTime now);
+  // The client has changed what it had a lease of.
+  void give_back(EntryRef key, std::uint64_t client_uid) {
+    if (table_.size() != 0) {
+      table_.remove(key, client_uid);
+    }
+  }
   // Somebody but this client may use the answer.
   [[nodiscard]] bool is_held(EntryRef key, std::uint64_t except = 0) const {
     return table_.size() != 0 && find_held(key, except) != nullptr;
@@ -51,6 +63,7 @@ class ExactLeases : public RevocableLeases {
   rt::Task<void> call_back(EntryKey key, std::uint64_t except = 0);
 
  private:
+  bool grant(EntryRef key, std::uint64_t client_uid, LeaseKind kind, MonoTime now);
   [[nodiscard]] const LeaseTable::Lease* find_held(EntryRef key, std::uint64_t except) const;
 
   Config config_;

@@ -11,7 +11,7 @@ std::size_t LeaseTable::LeaseIdHash::operator()(const LeaseId& id) const {
                std::bit_cast<std::uintptr_t>(id.holder));
 }
 
-LeaseTable::Lease* LeaseTable::find(const EntryKey& key, std::uint64_t holder) {
+LeaseTable::Lease* LeaseTable::find(EntryRef key, std::uint64_t holder) {
   auto of_key = keys_.find(key);
   auto of_holder = holders_.find(holder);
   if (of_key == keys_.end() || of_holder == holders_.end()) {
@@ -21,31 +21,31 @@ LeaseTable::Lease* LeaseTable::find(const EntryKey& key, std::uint64_t holder) {
   return found == leases_.end() ? nullptr : &found->second;
 }
 
-LeaseTable::Lease& LeaseTable::add(const EntryKey& key, std::uint64_t holder, LeaseMode mode) {
-  KeyNode& of_key = *keys_.try_emplace(key).first;
+LeaseTable::Lease& LeaseTable::add(EntryRef key, std::uint64_t holder) {
+  KeyNode& of_key = *keys_.try_emplace(key.key()).first;
   HolderNode& of_holder = *holders_.try_emplace(holder).first;
   Lease& lease = leases_[LeaseId{&of_key, &of_holder}];
   lease.key_ = &of_key;
   lease.holder_ = &of_holder;
-  lease.mode_ = mode;
   of_holder.second.leases.push_back(lease);
   return lease;
 }
 
-bool LeaseTable::grant(const EntryKey& key, std::uint64_t holder, LeaseMode mode, MonoTime until) {
+bool LeaseTable::grant(EntryRef key, std::uint64_t holder, LeaseKind kind, MonoTime until) {
   BENCHFS_DCHECK(by_end_.empty() || by_end_.back().until_ <= until);
   Lease* lease = find(key, holder);
   if (lease == nullptr) {
     if (is_full()) {
       return false;
     }
-    lease = &add(key, holder, mode);
+    lease = &add(key, holder);
   } else {
     lease->of_key_.unlink();
     lease->of_all_.unlink();
     revoked_.erase(std::exchange(lease->sequence_, 0));
     lease->key_->second.changed.wake_all();
   }
+  lease->kind_ = kind;
   lease->until_ = until;
   lease->key_->second.leases.push_back(*lease);
   by_end_.push_back(*lease);
@@ -75,6 +75,12 @@ void LeaseTable::remove(Lease& lease) {
   of_key->second.changed.wake_all();
   if (of_key->second.leases.empty()) {
     keys_.erase(keys_.find(of_key->first));
+  }
+}
+
+void LeaseTable::remove(EntryRef key, std::uint64_t holder) {
+  if (Lease* lease = find(key, holder)) {
+    remove(*lease);
   }
 }
 

@@ -22,8 +22,8 @@
 
 namespace benchfs::server {
 
-// What a lease allows. Shared leases on a key are held side by side.
-enum class LeaseMode : std::uint8_t { kShared };
+// What a lease is of. The leases on a key are held side by side.
+enum class LeaseKind : std::uint8_t { kDirectory, kName, kMissingName, kAttributes };
 
 class LeaseTable {
  private:
@@ -39,7 +39,7 @@ class LeaseTable {
    public:
     [[nodiscard]] const EntryKey& key() const { return key_->first; }
     [[nodiscard]] std::uint64_t holder() const { return holder_->first; }
-    [[nodiscard]] LeaseMode mode() const { return mode_; }
+    [[nodiscard]] LeaseKind kind() const { return kind_; }
     [[nodiscard]] MonoTime until() const { return until_; }
     // Of the revocation under way; 0 when there is none.
     [[nodiscard]] std::uint64_t sequence() const { return sequence_; }
@@ -48,7 +48,7 @@ class LeaseTable {
     friend class LeaseTable;
     KeyNode* key_ = nullptr;
     HolderNode* holder_ = nullptr;
-    LeaseMode mode_ = LeaseMode::kShared;
+    LeaseKind kind_ = LeaseKind::kDirectory;
     MonoTime until_;
     std::uint64_t sequence_ = 0;
     Hook of_key_;
@@ -63,12 +63,14 @@ class LeaseTable {
   LeaseTable& operator=(const LeaseTable&) = delete;
 
   // Grants or renews. A renewed lease is no longer being revoked. False when the table is full.
-  bool grant(const EntryKey& key, std::uint64_t holder, LeaseMode mode, MonoTime until);
+  bool grant(EntryRef key, std::uint64_t holder, LeaseKind kind, MonoTime until);
   // Begins to revoke the lease: returns its new sequence number.
   std::uint64_t revoke(Lease& lease);
   // The lease that is being revoked with this number; nullptr when it has ended or was renewed.
   [[nodiscard]] Lease* find_revoked(std::uint64_t sequence);
   void remove(Lease& lease);
+  // The lease of this holder, if there is one.
+  void remove(EntryRef key, std::uint64_t holder);
   void remove_all_of(std::uint64_t holder);
   // Removes the leases that have ended.
   void expire(MonoTime now);
@@ -136,8 +138,8 @@ class LeaseTable {
     std::size_t operator()(const LeaseId& id) const;
   };
 
-  [[nodiscard]] Lease* find(const EntryKey& key, std::uint64_t holder);
-  Lease& add(const EntryKey& key, std::uint64_t holder, LeaseMode mode);
+  [[nodiscard]] Lease* find(EntryRef key, std::uint64_t holder);
+  Lease& add(EntryRef key, std::uint64_t holder);
 
   std::size_t max_leases_;
   std::unordered_map<EntryKey, Key, EntryKeyHash, EntryKeyEqual> keys_;  // those with leases

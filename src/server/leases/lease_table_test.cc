@@ -16,7 +16,7 @@ const EntryKey kE{wire::kRootInode, "e"};
 class LeaseTableTest : public testing::Test {
  protected:
   bool grant(const EntryKey& key, std::uint64_t holder, seconds until) {
-    return table_.grant(key, holder, LeaseMode::kShared, start_ + until);
+    return table_.grant(key, holder, LeaseKind::kName, start_ + until);
   }
   LeaseTable::Lease* lease(const EntryKey& key, std::uint64_t holder) {
     LeaseTable::Lease* found = nullptr;

@@ -14,6 +14,8 @@ namespace benchfs::server {
 namespace {
 
 constexpr std::uint32_t kPermissionBits = 07777;
+constexpr wire::EntryReply kMissingUnderLease{
+    .attr = {}, .flags = wire::kEntryLeased | wire::kEntryMissing, .target_bytes = 0};
 
 // What is known of an inode whose home is another shard.
 wire::Attr remote_attr(const meta::Entry& entry) {
@@ -64,6 +66,14 @@ std::uint32_t Entries::lease_name(const rpc::Request& request,
   return 0;
 }
 
+bool Entries::lease_missing(const rpc::Request& request,
+                            std::uint16_t flags,
+                            EntryRef key,
+                            const Error& why) {
+  return why.is_posix(ENOENT) && (flags & wire::kLookupLease) != 0 &&
+         shared_.leases.grant_missing(key, request.client_uid(), mono_now());
+}
+
 std::uint32_t Entries::lease_attributes(const rpc::Request& request,
                                         std::uint16_t flags,
                                         wire::InodeId inode) {
@@ -84,7 +94,11 @@ bool Entries::lookup_at_once(rpc::Request& request) {
     if (is_busy(entry)) {
       return false;
     }
-    request.answer_error(entry.error());
+    if (lease_missing(request, body.flags, *key, entry.error())) {
+      request.answer(kMissingUnderLease);
+    } else {
+      request.answer_error(entry.error());
+    }
     return true;
   }
   std::uint32_t leased = lease_name(request, body.flags, *key, *entry);
@@ -151,7 +165,8 @@ bool Entries::unlink_at_once(rpc::Request& request) {
   Result<meta::Entry> entry = shared_.find(*key);
   if (!entry || S_ISDIR(entry->type) || !shared_.peers.is_self(entry->inode.home()) ||
       !shared_.may_change(*key, request.client_uid()) || !shared_.may_drop(entry->inode) ||
-      !shared_.change(meta::RemoveEntry{key->parent, key->name, wall_now_ns()})) {
+      !shared_.change(meta::RemoveEntry{key->parent, key->name, wall_now_ns()},
+                      request.client_uid())) {
     return false;
   }
   shared_.inodes.drop(entry->inode);
@@ -182,7 +197,12 @@ rt::Task<void> Entries::lookup(rpc::Request& request) {
   wire::LookupRequest body;
   BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
   for (;;) {
-    BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, request.deadline()));
+    Result<meta::Entry> found = co_await find(key, request.deadline());
+    if (!found && lease_missing(request, body.flags, key, found.error())) {
+      co_await request.reply(kMissingUnderLease);
+      co_return;
+    }
+    BENCHFS_SERVE_TRY(meta::Entry entry, request, std::move(found));
     std::uint32_t leased = lease_name(request, body.flags, key, entry);
     if (!shared_.peers.is_self(entry.inode.home())) {
       co_await request.reply(wire::EntryReply{remote_attr(entry), wire::kEntryRemote | leased, 0});
@@ -315,7 +335,7 @@ Result<wire::Attr> Entries::create_file(EntryRef key, const wire::OpenRequest& b
   Result<wire::Attr> attr =
       shared_.explain_busy(key.parent, shared_.inodes.create_open(key, inode, open, body.flags));
   if (attr) {
-    shared_.marks.note(key.parent, attr->ctime_ns);
+    shared_.changed(key, attr->ctime_ns, open.client_uid);
   }
   return attr;
 }
@@ -347,7 +367,7 @@ rt::CoResult<wire::Attr> Entries::try_create(EntryRef key,
     }
     if (shared_.may_change(key, client_uid) || shared_.store.find(key.parent, key.name)) {
       co_return shared_.change(
-          meta::Create{key.parent, key.name, inode, wall_now_ns(), mono_now_coarse()});
+          meta::Create{key.parent, key.name, inode, wall_now_ns(), mono_now_coarse()}, client_uid);
     }
     BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key.key(), client_uid, deadline));
   }
@@ -420,7 +440,8 @@ rt::CoResult<wire::Attr> Entries::try_link(EntryRef key,
     if (put) {
       meta::Entry entry{inode, linked->mode & S_IFMT};
       put = shared_.change(
-          meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now_coarse()});
+          meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now_coarse()},
+          client_uid);
     }
     if (!put) {
       (void)co_await shared_.prepare_drop(inode, Deadline::never());
@@ -491,8 +512,8 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
     co_await request.reply_error(Error::from_errno(EISDIR));
     co_return;
   }
-  BENCHFS_SERVE_TRY_VOID(request,
-                         shared_.change(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}));
+  BENCHFS_SERVE_TRY_VOID(
+      request, shared_.change(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}, client_uid));
   Dropped dropped = shared_.inodes.drop(entry.inode);
   if (dropped.inode.is_valid()) {
     co_await shared_.inodes.wait_dropped(dropped, request.deadline());

@@ -63,6 +63,11 @@ class Entries {
   std::uint32_t lease_attributes(const rpc::Request& request,
                                  std::uint16_t flags,
                                  wire::InodeId inode);
+  // The client may keep that there is no such entry; `why` it was not found.
+  bool lease_missing(const rpc::Request& request,
+                     std::uint16_t flags,
+                     EntryRef key,
+                     const Error& why);
   // A file whose entry may_change().
   Result<wire::Attr> create_file(EntryRef key, const wire::OpenRequest& body, OpenKey open);
   // An entry whose inode lives on this shard.

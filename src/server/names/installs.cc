@@ -214,8 +214,8 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Dead
   if (deadline.passed()) {
     co_return fail(Errc::kDeadline, "installing the new name");  // nobody waits for it any more
   }
-  BENCHFS_CO_TRY_VOID(
-      shared_.change(meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now()}));
+  BENCHFS_CO_TRY_VOID(shared_.change(
+      meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now()}, what.client_uid));
   if (exchanges) {
     // It has happened. Look-ups of the name wait until all clients forgot what it led to.
     if (S_ISDIR(old->type)) {

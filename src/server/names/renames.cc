@@ -119,9 +119,10 @@ rt::Task<void> Renames::end_old_entry(const Move& move) {
   const EntryKey& from = move.from;
   if (move.other) {
     (void)shared_.change(
-        meta::PutEntry{from.parent, from.name, *move.other, now_ns, mono_now_coarse()});
+        meta::PutEntry{from.parent, from.name, *move.other, now_ns, mono_now_coarse()},
+        move.client_uid);
   } else {
-    (void)shared_.change(meta::RemoveEntry{from.parent, from.name, now_ns});
+    (void)shared_.change(meta::RemoveEntry{from.parent, from.name, now_ns}, move.client_uid);
   }
 }
 

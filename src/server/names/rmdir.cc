@@ -175,9 +175,10 @@ rt::CoResult<Dropped> DirectoryRemoval::remove(EntryKey key,
     done = fail(Errc::kDeadline, "freezing the directory");
   }
   if (done && with) {
-    done = shared_.change(meta::PutEntry{key.parent, key.name, *with, wall_now_ns(), mono_now()});
+    done = shared_.change(meta::PutEntry{key.parent, key.name, *with, wall_now_ns(), mono_now()},
+                          client_uid);
   } else if (done) {
-    (void)shared_.change(meta::RemoveEntry{key.parent, key.name, wall_now_ns()});
+    (void)shared_.change(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}, client_uid);
   }
   thaw_everywhere(entry.inode, owner, done.has_value());
   BENCHFS_CO_TRY_VOID(std::move(done));

@@ -101,14 +101,20 @@ struct NamesShared {
     co_return Status{};
   }
 
-  // Carries out a change of an entry that may_change().
+  // Carries out a change of an entry that may_change(), on behalf of this client.
   template <typename C>
-  typename C::Outcome change(const C& what) {
+  typename C::Outcome change(const C& what, std::uint64_t client_uid) {
     typename C::Outcome outcome = store.apply(what);
     if (outcome) {
-      marks.note(what.parent, what.now_ns);
+      changed({what.parent, what.name}, what.now_ns, client_uid);
     }
     return explain_busy(what.parent, std::move(outcome));
+  }
+
+  // An entry has been changed, on behalf of this client.
+  void changed(EntryRef key, std::int64_t now_ns, std::uint64_t client_uid) {
+    marks.note(key.parent, now_ns);
+    leases.give_back(key, client_uid);
   }
 
   meta::MetaStore& store;

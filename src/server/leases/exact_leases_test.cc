@@ -1,0 +1,171 @@
+#include "server/leases/exact_leases.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+
+#include "server/testing/names_fixture.h"
+
+namespace benchfs::server {
+namespace {
+
+using testing::kPeer;
+using testing::kSelf;
+using testing::NamesTest;
+
+constexpr std::uint32_t kMissing = wire::kEntryLeased | wire::kEntryMissing;
+
+// Missing names that a client may take for missing until it is told otherwise.
+class MissingNamesTest : public NamesTest {
+ protected:
+  void SetUp() override { start(); }
+
+  // What a client that takes leases is told of a name.
+  Result<wire::EntryReply> take_lease(rpc::testing::Client& client, std::string_view name) {
+    wire::LookupRequest body{.parent = wire::kRootInode.value,
+                             .name_bytes = static_cast<std::uint16_t>(name.size()),
+                             .flags = wire::kLookupLease};
+    Result<rpc::Reply> reply = client.call(rpc::make_call(body, name));
+    if (!reply) {
+      return std::unexpected(reply.error());
+    }
+    return reply->as<wire::EntryReply>();
+  }
+  std::uint32_t flags_of(rpc::testing::Client& client, std::string_view name) {
+    Result<wire::EntryReply> reply = take_lease(client, name);
+    return reply ? reply->flags : 0;
+  }
+  std::size_t leases() {
+    std::size_t count = 0;
+    run([&](net::Worker&) { count = service_.names->exact_leases().size(); });
+    return count;
+  }
+  void make_old(const std::string& name) {
+    ASSERT_TRUE(open(name, wire::kOpenWrite | wire::kOpenCreate));
+  }
+
+  int unlink(std::string_view name) {
+    wire::UnlinkRequest body{.parent = wire::kRootInode.value,
+                             .name_bytes = static_cast<std::uint16_t>(name.size())};
+    return errno_of(call(body, name));
+  }
+  template <typename Request>
+  void expect_wait(const Request& body,
+                   const std::string& name,
+                   std::string_view first,
+                   std::string_view second = {});
+
+  std::string name_ = name_on(kSelf, "new");
+  std::string old_ = name_on(kSelf, "old");
+};
+
+TEST_F(MissingNamesTest, AreLeasedToThoseThatTakeLeases) {
+  Result<wire::EntryReply> reply = take_lease(*client_, name_);
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->flags, kMissing);
+  EXPECT_FALSE(reply->attr.id().is_valid());
+  EXPECT_EQ(leases(), 1U);
+  EXPECT_EQ(lookup(name_).error().to_errno(), ENOENT);
+}
+
+// `body` makes `name`, which somebody else took for missing.
+template <typename Request>
+void MissingNamesTest::expect_wait(const Request& body,
+                                   const std::string& name,
+                                   std::string_view first,
+                                   std::string_view second) {
+  SCOPED_TRACE(name);
+  rpc::testing::Client holder("holder", addresses());
+  ASSERT_EQ(flags_of(holder, name), kMissing);
+  auto pending = start_call(body, first, second);
+  EXPECT_FALSE(pending->has_value());
+  EXPECT_EQ(errno_of(open(name, wire::kOpenRead)), ENOENT);
+  Deadline end = Deadline::after(std::chrono::seconds(5));
+  while (!pending->has_value() && !end.passed()) {
+    (void)holder.ping();  // it reads the notice when that has come, and acknowledges
+    (void)client_->ping();
+  }
+  ASSERT_TRUE(pending->has_value());
+  EXPECT_TRUE(pending->value()) << pending->value().error().message();
+  EXPECT_EQ(flags_of(holder, name) & kMissing, wire::kEntryLeased);
+}
+
+TEST_F(MissingNamesTest, AreNotMadeBeforeEverybodyElseHasForgottenThem) {
+  make_old(old_);
+  constexpr std::uint64_t kRoot = wire::kRootInode.value;
+  auto length = [](const std::string& name) { return static_cast<std::uint16_t>(name.size()); };
+  std::string file = name_on(kSelf, "file");
+  expect_wait(wire::OpenRequest{.parent = kRoot,
+                                .flags = wire::kOpenWrite | wire::kOpenCreate,
+                                .mode = 0644,
+                                .name_bytes = length(file),
+                                .open_number = 77},
+              file,
+              file);
+  std::string directory = name_on(kSelf, "directory");
+  expect_wait(wire::MkdirRequest{.parent = kRoot, .mode = 0755, .name_bytes = length(directory)},
+              directory,
+              directory);
+  std::string fifo = name_on(kSelf, "fifo");
+  expect_wait(
+      wire::MakeSpecialRequest{.parent = kRoot, .mode = S_IFIFO | 0644, .name_bytes = length(fifo)},
+      fifo,
+      fifo);
+  std::string link = name_on(kSelf, "link");
+  wire::InodeId inode = lookup(old_).value().attr.id();
+  expect_wait(wire::LinkRequest{.inode = inode.value, .parent = kRoot, .name_bytes = length(link)},
+              link,
+              link);
+  std::string renamed = name_on(kSelf, "renamed");
+  expect_wait(rename_request(old_, renamed), renamed, old_, renamed);
+}
+
+TEST_F(MissingNamesTest, AreMadeAtOnceByTheirOnlyHolderWhoseLeaseEnds) {
+  ASSERT_EQ(flags_of(*client_, name_), kMissing);
+  make_old(name_);
+  EXPECT_EQ(leases(), 0U);
+  ASSERT_EQ(unlink(name_), 0);
+  ASSERT_EQ(flags_of(*client_, name_), kMissing);
+  ASSERT_TRUE(mkdir(name_));
+  EXPECT_EQ(leases(), 0U);
+}
+
+TEST_F(MissingNamesTest, AnUnlinkEndsTheLeaseOfTheClientThatAsksForIt) {
+  make_old(name_);
+  ASSERT_NE(flags_of(*client_, name_) & wire::kEntryLeased, 0U);
+  std::size_t before = leases();
+  ASSERT_EQ(unlink(name_), 0);
+  EXPECT_LT(leases(), before);
+}
+
+// A look-up that waited for a removal that did not happen.
+TEST_F(MissingNamesTest, NoneIsLeasedInADirectoryThatIsBeingRemoved) {
+  constexpr std::uint64_t kOwner = 5;
+  wire::InodeId directory = mkdir(name_).value();
+  wire::FreezeDirectoryRequest freeze{
+      .directory = directory.value, .owner = kOwner, .shard = kPeer.value};
+  ASSERT_TRUE(call(freeze));
+  std::string inside = name_on(kSelf, "inside", directory);
+  wire::LookupRequest body{.parent = directory.value,
+                           .name_bytes = static_cast<std::uint16_t>(inside.size()),
+                           .flags = wire::kLookupLease};
+  EXPECT_FALSE(call(body, inside, {}, std::chrono::milliseconds(300)));
+  EXPECT_EQ(leases(), 0U);
+}
+
+// There is no end of them: they leave room for what is there.
+TEST(ExactLeasesTest, MissingNamesGetHalfOfTheTable) {
+  ExactLeases leases({.max_leases = 4});
+  MonoTime now = mono_now();
+  auto key = [](const char* name) { return EntryRef{wire::kRootInode, name}; };
+  EXPECT_TRUE(leases.grant_missing(key("a"), 1, now));
+  EXPECT_TRUE(leases.grant_missing(key("b"), 1, now));
+  EXPECT_FALSE(leases.grant_missing(key("c"), 1, now));
+  EXPECT_TRUE(leases.grant(key("d"), 1, now));
+  EXPECT_TRUE(leases.grant(key("e"), 1, now));
+  EXPECT_FALSE(leases.grant(key("f"), 1, now));
+}
+
+}  // namespace
+}  // namespace benchfs::server
