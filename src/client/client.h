@@ -44,6 +44,11 @@ class Client {
   Result<T> run(rt::CoResult<T> task) {
     return driver_->run(std::move(task));
   }
+  // Does what can be done without waiting; see Driver::run_now().
+  template <typename Work>
+  void run_now(Work work) {
+    driver_->run_now(std::move(work));
+  }
   // Tasks may be created anywhere but run only through run().
   FileSystem& fs() { return *file_system_; }
   [[nodiscard]] const cluster::ServerList& servers() const { return servers_; }

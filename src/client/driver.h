@@ -7,6 +7,9 @@
 // notices, invalidations, late replies), so that a client that computes for an hour delays no
 // server.
 //
+// run_now() is for work that waits for nothing: it is done at once, in place of a leader, if there
+// is none.
+//
 // After fork() the child's run() fails with Errc::kCancelled and touches nothing of the parent's.
 #pragma once
 
@@ -50,6 +53,19 @@ class Driver {
     job.start = start(std::move(task), result, job).handle;
     execute(job);
     return std::move(*result);
+  }
+
+  // Calls work(), unless somebody drives or this is a child of fork. It uses what belongs to the
+  // reactor's thread, and neither suspends nor schedules anything.
+  template <typename Work>
+  void run_now(Work work) {
+    if (is_forked()) [[unlikely]] {
+      return;
+    }
+    std::lock_guard lock(mutex_);
+    if (!driving_) {
+      work();
+    }
   }
 
  private:

@@ -28,6 +28,9 @@ enum class Step : std::uint8_t {
   kSlotStateRead,   // client: may copy from a slot
   kSlotCopied,      // client: before it looks whether the bytes are still the chunk's
   kSlotFilling,     // client: before a part of what it fills
+  kSlotNamed,       // client: named the slot as the one that it overwrites, before the fence
+  kSlotOverwriting,  // client: saw its generation, before it copies
+  kSlotOverwritten,  // client: copied, before it looks whether it still might
   kCount,
 };
 

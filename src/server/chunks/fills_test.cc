@@ -206,13 +206,13 @@ TEST_F(FillsTest, AChunkIsLocatedUntilItIsCut) {
   ASSERT_TRUE(end(1).value());
   wire::LocateChunkReply before = ask(*program_, locate).value();
   std::vector<std::byte> bytes(1000);
-  EXPECT_EQ(slots(*program_).read(before.slot, before.generation, 0, bytes), link::SlotRead::kDone);
+  EXPECT_EQ(slots(*program_).read(before.slot, before.generation, 0, bytes), link::SlotCopy::kDone);
   ASSERT_TRUE(truncate(file_, 10).has_value());
   EXPECT_EQ(slots(*program_).read(before.slot, before.generation, 0, std::span(bytes).first(10)),
-            link::SlotRead::kMoved);
+            link::SlotCopy::kMoved);
   wire::LocateChunkReply after = ask(*program_, locate).value();
   EXPECT_EQ(slots(*program_).read(after.slot, after.generation, 0, std::span(bytes).first(10)),
-            link::SlotRead::kDone);
+            link::SlotCopy::kDone);
 }
 
 TEST_F(FillsTest, TheEndOfAProgramEndsWhatItFills) {
