@@ -149,6 +149,7 @@ proctype server() { byte n, s, t;
     :: atomic { slotF!=NO && !rest -> srv=1; s=slotF }                                          /* settle */
        take_back(s);
        d_step { if :: MAY_REST(s) -> rest=1; restmem[0]=mem[2*s]; restmem[1]=mem[2*s+1] :: else fi; srv=0 }
+    :: true -> skip
     fi; chk(); d_step { s=0; t=0 }
   :: atomic { !srv && (loan[0]==2 || loan[1]==2) -> srv=1 }                                     /* looks at those that are late */
      if :: loan[0]==2 && !NAMES(0,lslot[0]) -> loan[0]=0 :: else fi;

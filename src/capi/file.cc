@@ -100,9 +100,8 @@ Result<std::size_t> read_at(benchfs_file* file, void* buffer, size_t size, int64
   if (done > 0 && done == size) [[likely]] {
     return done;
   }
-  BENCHFS_TRY(
-      std::size_t rest,
-      run(file->context, client.fs().read(open_file, begin + done, into.subspan(done))));
+  BENCHFS_TRY(std::size_t rest,
+              run(file->context, client.fs().read(open_file, begin + done, into.subspan(done))));
   return done + rest;
 }
 
@@ -130,8 +129,7 @@ Result<Written> write_at(benchfs_file* file, const void* buffer, size_t size, in
   } else {
     BENCHFS_TRY(std::size_t rest,
                 run(file->context,
-                    fs.write_some(
-                        open_file, begin + written.bytes, bytes.subspan(written.bytes))));
+                    fs.write_some(open_file, begin + written.bytes, bytes.subspan(written.bytes))));
     written.bytes += rest;
   }
   if (file->is_synchronous) {

@@ -346,8 +346,8 @@ void MemoryStore::cut(MemorySlot& slot, std::uint32_t end) {
   slots_.shrink(slot, end);
 }
 
-// Moves the chunk's bytes below `end` to another slot: programs that write to this one may take as long
-// as they like, and later writes must not wait for them. What is being written stores nothing.
+// Moves the chunk's bytes below `end` to another slot: programs that write to this one may take as
+// long as they like, and later writes must not wait for them. What is being written stores nothing.
 // False when there is no memory.
 bool MemoryStore::move(wire::ChunkKey key, MemorySlot& from, std::uint32_t end) {
   std::uint32_t kept = std::min(from.end, end);

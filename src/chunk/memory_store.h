@@ -80,10 +80,9 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
   std::uint64_t device_id_;
   std::uint64_t leases_ = 0;
   std::uint64_t refusals_ = 0;  // writes that found no memory
-  boost::intrusive::list<
-      SlotLoan,
-      boost::intrusive::member_hook<SlotLoan, SlotLoan::Hook, &SlotLoan::late_>,
-      boost::intrusive::constant_time_size<false>>
+  boost::intrusive::list<SlotLoan,
+                         boost::intrusive::member_hook<SlotLoan, SlotLoan::Hook, &SlotLoan::late_>,
+                         boost::intrusive::constant_time_size<false>>
       late_;
   rt::Scope background_;
   bool is_trimming_ = false;

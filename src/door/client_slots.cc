@@ -111,8 +111,8 @@ ClientSlots::Window* ClientSlots::map_window(std::size_t index) {
   return &window;
 }
 
-// One call instead of a fault for each page. Whole granules where all of their pages are there, else
-// what is copied: a hole that is touched becomes memory.
+// One call instead of a fault for each page. Whole granules where all of their pages are there,
+// else what is copied: a hole that is touched becomes memory.
 void ClientSlots::bring_in(Window& window, Part part) {
   std::size_t first = part.begin / kGranule;
   std::size_t end = (part.end + kGranule - 1) / kGranule;
@@ -147,8 +147,9 @@ std::byte* ClientSlots::map(std::uint32_t slot,
   }
   window->used_at = ++uses_;
   std::size_t inside = place % kWindowBytes;
-  bring_in(*window,
-           {.begin = inside, .end = inside + bytes, .existing_end = inside - offset + existing_end});
+  bring_in(
+      *window,
+      {.begin = inside, .end = inside + bytes, .existing_end = inside - offset + existing_end});
   return window->mapping.data() + inside;
 }
 

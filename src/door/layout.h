@@ -87,7 +87,7 @@ struct CopyCounts {
 };
 
 struct alignas(2 * kLine) SessionHead {
-  std::atomic<std::uint32_t> bell;                  // how often the client rang
+  std::atomic<std::uint32_t> bell;                 // how often the client rang
   alignas(kLine) std::atomic<std::uint64_t> busy;  // the slot that it overwrites now + 1; 0: none
   CopyCounts counts;
 };

@@ -135,8 +135,8 @@ struct LocateChunkRequest : Message<Opcode::kLocateChunk, LocateChunkReply> {
 //
 // If all of the range is stored already, the program may overwrite it, and whatever else is stored
 // of the chunk, again and again without a second step: it has a write loan while the slot has this
-// generation, for `loan_ms` from when it asked. The loan has a place of its own; what was lent there
-// before has ended.
+// generation, for `loan_ms` from when it asked. The loan has a place of its own; what was lent
+// there before has ended.
 struct BeginFillReply {
   std::uint32_t slot = kNoSlot;    // kNoSlot: to be sent as a WriteChunk
   std::uint32_t existing_end = 0;  // of the slot's memory that is there

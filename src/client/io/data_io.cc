@@ -132,8 +132,7 @@ rt::CoStatus DataIo::write_span(Transfer& transfer, cluster::ChunkSpan span) {
   Result<bool> written = false;
   wire::ChunkKey key{transfer.file.id(), span.index};
   if (direct_.may_write(shard, key, span.offset, span.length)) {
-    written =
-        co_await direct_.write(shard, key, span.offset, call.data, transfer.truncation, by);
+    written = co_await direct_.write(shard, key, span.offset, call.data, transfer.truncation, by);
   }
   if (written && !*written) {
     Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);

@@ -180,8 +180,7 @@ std::uint32_t DirectIo::place_of_loan(wire::ShardId shard,
   }
   std::uint32_t place = loans.next++ % wire::kMaxWriteLoans;
   std::uint32_t owner = std::exchange(loans.owners[place], static_cast<std::uint32_t>(index));
-  if (owner != kEntries && known_[owner].session == loans.session &&
-      known_[owner].loan == place) {
+  if (owner != kEntries && known_[owner].session == loans.session && known_[owner].loan == place) {
     known_[owner].loan = wire::kNoPlace;
     known_[owner].lent_until = {};
   }
@@ -238,8 +237,7 @@ rt::CoResult<bool> DirectIo::write(wire::ShardId shard,
     }
     co_return write_lent(*slots, entry, offset, from);
   }
-  bool is_filled =
-      is_same && slots->fill(room.slot, offset, room.existing_end, from).has_value();
+  bool is_filled = is_same && slots->fill(room.slot, offset, room.existing_end, from).has_value();
   wire::EndFillRequest end;
   end.number = begin.number;
   end.place = place.number();

@@ -94,8 +94,7 @@ class DirectIo {
   [[nodiscard]] link::SharedSlots* slots_of(wire::ShardId shard) {
     rpc::Connection* connection =
         shard.value < backend_.pool.size() ? &backend_.pool.at(shard) : nullptr;
-    bool is_ready =
-        connection != nullptr && connection->state() == rpc::Connection::State::kReady;
+    bool is_ready = connection != nullptr && connection->state() == rpc::Connection::State::kReady;
     return is_ready ? connection->link()->shared_slots() : nullptr;
   }
   // Chunks of one file never share an entry, unless it has very many.

@@ -86,8 +86,7 @@ class ChunkFiles {
       write_.reset();
     }
     std::optional<Write> write_;
-    boost::intrusive::list_member_hook<
-        boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
+    boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
         of_file_;
   };
 

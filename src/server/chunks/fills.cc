@@ -98,11 +98,10 @@ rt::Task<void> ChunkService::begin_fill(rpc::Request& request) {
       co_return;
     }
   }
-  BENCHFS_SERVE_TRY(
-      chunk::WriteLease lease,
-      request,
-      co_await store_.begin_write(
-          key_of(body), body.offset, body.length, request.deadline(), nullptr));
+  BENCHFS_SERVE_TRY(chunk::WriteLease lease,
+                    request,
+                    co_await store_.begin_write(
+                        key_of(body), body.offset, body.length, request.deadline(), nullptr));
   // The program may be gone, or have given this up and begun another.
   std::unique_ptr<link::Loan>* place = find_place(request, body.place);
   if (place != nullptr && number_of(*place) < body.number) {
