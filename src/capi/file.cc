@@ -100,10 +100,18 @@ Status check_transfer(const benchfs_file* file, const void* buffer, size_t size,
 
 Result<std::size_t> read_at(benchfs_file* file, void* buffer, size_t size, int64_t offset) {
   BENCHFS_TRY_VOID(check_transfer(file, buffer, size, offset));
-  return run(file->context,
-             file->context->client->fs().read(*file->open_file,
-                                              static_cast<std::uint64_t>(offset),
-                                              {static_cast<std::byte*>(buffer), size}));
+  client::Client& client = *file->context->client;
+  client::OpenFile& open_file = *file->open_file;
+  auto begin = static_cast<std::uint64_t>(offset);
+  std::span into(static_cast<std::byte*>(buffer), size);
+  std::size_t done = 0;
+  client.run_now([&] { done = client.fs().data().read_now(open_file, begin, into); });
+  if (done > 0 && done == size) [[likely]] {
+    return done;
+  }
+  BENCHFS_TRY(std::size_t rest,
+              run(file->context, client.fs().read(open_file, begin + done, into.subspan(done))));
+  return done + rest;
 }
 
 // The place of a write, and the number of bytes written.
@@ -119,13 +127,19 @@ Result<Written> write_at(benchfs_file* file, const void* buffer, size_t size, in
   client::OpenFile& open_file = *file->open_file;
   std::span bytes(static_cast<const std::byte*>(buffer), size);
   Written written{.offset = offset};
-  if (open_file.is_append() && size > 0) {  // nothing appended moves no position
+  auto begin = static_cast<std::uint64_t>(offset);
+  file->context->client->run_now(
+      [&] { written.bytes = fs.data().write_now(open_file, begin, bytes); });
+  if (written.bytes > 0 && written.bytes == size) [[likely]] {
+    // All of it was copied.
+  } else if (open_file.is_append() && size > 0) {  // nothing appended moves no position
     BENCHFS_TRY(client::Appended appended, run(file->context, fs.append(open_file, bytes)));
     written = {.offset = static_cast<std::int64_t>(appended.offset), .bytes = appended.bytes};
   } else {
-    BENCHFS_TRY(
-        written.bytes,
-        run(file->context, fs.write_some(open_file, static_cast<std::uint64_t>(offset), bytes)));
+    BENCHFS_TRY(std::size_t rest,
+                run(file->context,
+                    fs.write_some(open_file, begin + written.bytes, bytes.subspan(written.bytes))));
+    written.bytes += rest;
   }
   if (file->is_synchronous) {
     BENCHFS_TRY_VOID(run(file->context, fs.fsync(open_file)));

@@ -28,6 +28,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "chunk/buffer_pool.h"
+#include "chunk/slot_loan.h"
 #include "rt/reactor.h"
 #include "rt/sync.h"
 #include "rt/task.h"
@@ -135,6 +136,7 @@ struct SlotPlace {
   std::uint32_t slot = 0;
   std::uint64_t generation = 0;
   std::uint32_t existing_end = 0;  // memory up to here is there; beyond it may be
+  std::uint32_t stored_end = 0;    // bytes below are stored, and may be read and overwritten
 };
 
 // What programs of the node may map; -1: nothing. Borrowed from the store.
@@ -176,6 +178,18 @@ class ChunkStore {
   // take as long as it likes: nobody else waits for it, unless a cut finds no memory to move what
   // it keeps.
   virtual std::optional<SlotPlace> hand_out(WriteLease& /*lease*/) { return {}; }
+  // Lends the chunk to a program of the node that overwrites it by itself, if the range is stored.
+  virtual std::optional<SlotPlace> lend(wire::ChunkKey /*key*/,
+                                        std::uint32_t /*offset*/,
+                                        std::uint32_t /*length*/,
+                                        SlotLoan& /*loan*/) {
+    return {};
+  }
+  // Takes back whatever was lent of the loan's slot. What is not over then is so when its program
+  // has left its copy.
+  virtual void take_back(SlotLoan& /*loan*/) {}
+  // The program does not use it any more, or cannot. It is not writing.
+  virtual void end_loan(SlotLoan& /*loan*/) {}
   [[nodiscard]] virtual SlotFiles slot_files() const { return {}; }
 
   // Stores the lease's bytes; when it returns, every read sees them. `mtime_ns` is the time of the

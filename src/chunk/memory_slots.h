@@ -20,6 +20,7 @@
 #include "chunk/chunk_store.h"
 #include "chunk/memory_budget.h"
 #include "chunk/slot_file.h"
+#include "chunk/slot_loan.h"
 #include "chunk/write_set.h"
 
 namespace benchfs::chunk {
@@ -35,10 +36,15 @@ struct MemorySlot {
   std::uint32_t touched_end = 0;
   std::uint32_t present_end = 0;  // memory up to here was filled, and is there
   std::uint32_t leases = 0;       // that point here
-  std::uint32_t fillers = 0;      // of them, those of programs that fill it by themselves
+  std::uint32_t fillers = 0;      // of them, those of programs that may be writing here
   bool is_small = false;
   bool is_dropped = false;  // in no index any more; free when its last lease dies
   WriteSet writes;
+  boost::intrusive::list<
+      SlotLoan,
+      boost::intrusive::member_hook<SlotLoan, SlotLoan::Hook, &SlotLoan::of_slot_>,
+      boost::intrusive::constant_time_size<false>>
+      loans;
 };
 
 class MemorySlots {

@@ -7,12 +7,17 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/random.h"
 
 namespace benchfs::chunk {
 namespace {
+
+// Between looks at programs that were in a copy when their loan was taken back.
+constexpr Nanos kFirstLook = std::chrono::milliseconds(1);
+constexpr Nanos kLongestPause = std::chrono::seconds(1);
 
 // Copies `range` but for the bytes of writes that have not committed: they are zeros.
 void copy_settled(const MemorySlot& slot, Range range, std::byte* into) {
@@ -78,6 +83,10 @@ rt::CoResult<WriteLease> MemoryStore::begin_write(wire::ChunkKey key,
     MemorySlot* slot = index_.find(key);
     if (slot != nullptr &&
         slot->writes.is_blocked({std::min(offset, slot->claimed_end), range.end})) [[unlikely]] {
+      look_at_late();
+      if (!slot->writes.is_blocked({std::min(offset, slot->claimed_end), range.end})) {
+        continue;
+      }
       rt::Wake wake = co_await write_ended_.wait(deadline);
       BENCHFS_CO_TRY_VOID(
           rt::wake_status(wake, "waiting for a write from before a truncation to end"));
@@ -131,7 +140,9 @@ std::optional<SlotPlace> MemoryStore::locate(wire::ChunkKey key) const {
     return {};
   }
   return SlotPlace{.slot = static_cast<std::uint32_t>(slot->index),
-                   .generation = slot->published.generation};
+                   .generation = slot->published.generation,
+                   .existing_end = slot->present_end,
+                   .stored_end = slot->published.end};
 }
 
 std::optional<SlotPlace> MemoryStore::hand_out(WriteLease& lease) {
@@ -145,6 +156,96 @@ std::optional<SlotPlace> MemoryStore::hand_out(WriteLease& lease) {
   return SlotPlace{.slot = static_cast<std::uint32_t>(slot.index),
                    .generation = slot.published.generation,
                    .existing_end = lease.existing_end_};
+}
+
+std::optional<SlotPlace> MemoryStore::lend(wire::ChunkKey key,
+                                           std::uint32_t offset,
+                                           std::uint32_t length,
+                                           SlotLoan& loan) {
+  BENCHFS_CHECK(loan.is_over());
+  std::optional<SlotPlace> place = locate(key);
+  if (!place || place->stored_end < offset + length) {
+    return {};
+  }
+  MemorySlot* slot = index_.find(key);
+  loan.slot_ = slot;
+  loan.key_ = key;
+  slot->loans.push_back(loan);
+  ++slot->leases;
+  ++leases_;
+  return place;
+}
+
+void MemoryStore::take_back(SlotLoan& loan) {
+  if (!loan.is_over()) {
+    take_back(*loan.slot_);
+  }
+}
+
+// Who is late is a write under way of all that was stored: a cut takes from it, and what is written
+// beyond the cut waits for it if the chunk could not be moved.
+void MemoryStore::take_back(MemorySlot& slot) {
+  if (slot.loans.empty()) {
+    return;
+  }
+  Range stored{0, slot.published.end};
+  slots_.publish_new(slot);
+  auto index = static_cast<std::uint32_t>(slot.index);
+  for (auto at = slot.loans.begin(); at != slot.loans.end();) {
+    SlotLoan& loan = *at++;
+    if (!loan.is_writing(index)) {
+      end_loan(loan);
+    } else if (!loan.is_late()) {
+      note_write(loan);  // what it wrote before
+      loan.write_id_ = slot.writes.open(stored, UINT32_MAX);
+      ++slot.fillers;
+      late_.push_back(loan);
+    }
+  }
+  if (!late_.empty() && !is_watching_) {
+    is_watching_ = background_.spawn(watch_late());
+  }
+}
+
+void MemoryStore::end_loan(SlotLoan& loan) {
+  if (loan.is_over()) {
+    return;
+  }
+  note_write(loan);
+  MemorySlot& slot = *std::exchange(loan.slot_, nullptr);
+  loan.of_slot_.unlink();
+  if (loan.is_late()) {
+    loan.late_.unlink();
+    slot.writes.commit(loan.write_id_);
+    --slot.fillers;
+    write_ended_.wake_all();
+  }
+  unpin(slot);
+}
+
+void MemoryStore::note_write(const SlotLoan& loan) {
+  std::int64_t written_at = loan.written_at();
+  if (written_at != 0 && index_.find(loan.key_) == loan.slot_) {
+    index_.note_write(loan.key_.inode, written_at);
+  }
+}
+
+void MemoryStore::look_at_late() {
+  for (auto at = late_.begin(); at != late_.end();) {
+    SlotLoan& loan = *at++;
+    if (!loan.is_writing(static_cast<std::uint32_t>(loan.slot_->index))) {
+      end_loan(loan);
+    }
+  }
+}
+
+rt::Task<void> MemoryStore::watch_late() {
+  Backoff pause(kFirstLook, kLongestPause);
+  while (!late_.empty() && !background_.is_closed()) {
+    (void)co_await rt::sleep_for(pause.next(), &background_.cancel_source());
+    look_at_late();
+  }
+  is_watching_ = false;
 }
 
 SlotFiles MemoryStore::slot_files() const {
@@ -209,6 +310,7 @@ void MemoryStore::unpin(MemorySlot& slot) {
 // --- Cuts ----------------------------------------------------------------------------------------
 
 void MemoryStore::drop(MemorySlot& slot) {
+  take_back(slot);
   slot.is_dropped = true;
   slots_.publish_new(slot);
   if (slot.leases == 0) {
@@ -224,6 +326,7 @@ rt::CoStatus MemoryStore::truncate(wire::InodeId inode,
   index_.cut(inode, whole + (rest > 0 ? 1 : 0), [this](MemorySlot& slot) { drop(slot); });
   MemorySlot* slot = rest > 0 ? index_.find({inode, whole}) : nullptr;
   if (slot != nullptr && slot->claimed_end > rest) {
+    take_back(*slot);
     if (slot->fillers == 0 || !move({inode, whole}, *slot, rest)) {
       cut(*slot, rest);
     }
@@ -243,8 +346,8 @@ void MemoryStore::cut(MemorySlot& slot, std::uint32_t end) {
   slots_.shrink(slot, end);
 }
 
-// Moves the chunk's bytes below `end` to another slot: programs that fill this one may take as long
-// as they like, and later writes must not wait for them. What is being written stores nothing.
+// Moves the chunk's bytes below `end` to another slot: programs that write to this one may take as
+// long as they like, and later writes must not wait for them. What is being written stores nothing.
 // False when there is no memory.
 bool MemoryStore::move(wire::ChunkKey key, MemorySlot& from, std::uint32_t end) {
   std::uint32_t kept = std::min(from.end, end);

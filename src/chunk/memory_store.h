@@ -31,6 +31,12 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
                                        WaitObserver* observer) override;
   [[nodiscard]] std::optional<SlotPlace> locate(wire::ChunkKey key) const override;
   std::optional<SlotPlace> hand_out(WriteLease& lease) override;
+  std::optional<SlotPlace> lend(wire::ChunkKey key,
+                                std::uint32_t offset,
+                                std::uint32_t length,
+                                SlotLoan& loan) override;
+  void take_back(SlotLoan& loan) override;
+  void end_loan(SlotLoan& loan) override;
   [[nodiscard]] SlotFiles slot_files() const override;
   rt::CoStatus commit(WriteLease lease, std::int64_t mtime_ns) override;
   rt::CoStatus truncate(wire::InodeId inode,
@@ -58,6 +64,11 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
   bool move(wire::ChunkKey key, MemorySlot& from, std::uint32_t end);
   void unpin(MemorySlot& slot);
   void drop(MemorySlot& slot);
+  void take_back(MemorySlot& slot);
+  void note_write(const SlotLoan& loan);
+  // Those that are late and no longer write are over.
+  void look_at_late();
+  rt::Task<void> watch_late();
   // Gives excess free memory back to the kernel, a slot a pass.
   rt::Task<void> trim();
 
@@ -69,8 +80,13 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
   std::uint64_t device_id_;
   std::uint64_t leases_ = 0;
   std::uint64_t refusals_ = 0;  // writes that found no memory
+  boost::intrusive::list<SlotLoan,
+                         boost::intrusive::member_hook<SlotLoan, SlotLoan::Hook, &SlotLoan::late_>,
+                         boost::intrusive::constant_time_size<false>>
+      late_;
   rt::Scope background_;
   bool is_trimming_ = false;
+  bool is_watching_ = false;  // those that are late
   bool is_closed_ = false;
 };
 

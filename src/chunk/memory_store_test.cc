@@ -395,6 +395,146 @@ TEST(SharedSlots, ASlotThatAProgramFillsIsNotUsedAgain) {
   ASSERT_TRUE(driver.fill({wire::InodeId{9}, 3}, 0, kSlot, 'b'));
 }
 
+// What a program overwrites by itself; `writing` is what it says it is in the middle of.
+class TestLoan final : public SlotLoan {
+ public:
+  explicit TestLoan(ChunkStore& store) : store_(store) {}
+  ~TestLoan() override { store_.end_loan(*this); }
+  [[nodiscard]] bool is_writing(std::uint32_t slot) const override { return writing == slot; }
+  [[nodiscard]] std::int64_t written_at() const override { return written; }
+  std::uint32_t writing = UINT32_MAX;
+  std::int64_t written = 0;
+
+ private:
+  ChunkStore& store_;
+};
+
+TEST(WriteLoans, OnlyWhatIsStoredIsLent) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  TestLoan loan(driver.store());
+  EXPECT_FALSE(driver.store().lend(kKey, 0, 1, loan));
+  ASSERT_TRUE(driver.fill(kKey, 0, 1000, 'a'));
+  auto under_way = driver.begin(kKey, 1000, 1000);
+  EXPECT_FALSE(driver.store().lend(kKey, 500, 501, loan));
+  EXPECT_TRUE(loan.is_over());
+  std::optional<SlotPlace> place = driver.store().lend(kKey, 500, 500, loan);
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->stored_end, 1000U);
+  EXPECT_FALSE(loan.is_over());
+}
+
+TEST(WriteLoans, ACutARemovalAndACallEndThemUnderANewGeneration) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  Program program(driver.store().slot_files());
+  for (int how = 0; how < 3; ++how) {
+    ASSERT_TRUE(driver.fill(kKey, 0, 1000, 'a'));
+    TestLoan loan(driver.store());
+    TestLoan another(driver.store());
+    SlotPlace place = driver.store().lend(kKey, 0, 1000, loan).value();
+    ASSERT_TRUE(driver.store().lend(kKey, 0, 1000, another));
+    if (how == 2) {
+      driver.store().take_back(loan);
+    } else {
+      ASSERT_TRUE(driver.truncate(kInode, how == 0 ? 500 : 0));
+    }
+    EXPECT_TRUE(loan.is_over());
+    EXPECT_TRUE(another.is_over());
+    EXPECT_NE(program.state(place.slot).generation, place.generation);
+  }
+  EXPECT_EQ(driver.read(kKey), runs({{1000, 'a'}})) << "who is called back loses nothing";
+}
+
+TEST(WriteLoans, ThatEndWithTheirProgramLeaveTheGenerationAlone) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  ASSERT_TRUE(driver.fill(kKey, 0, 1000, 'a'));
+  SlotPlace before = driver.store().locate(kKey).value();
+  {
+    TestLoan loan(driver.store());
+    ASSERT_TRUE(driver.store().lend(kKey, 0, 1000, loan));
+  }
+  EXPECT_EQ(driver.store().locate(kKey)->generation, before.generation);
+}
+
+TEST(WriteLoans, WhenSomethingWasWrittenIsKeptAtTheirEnd) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  for (int how = 0; how < 3; ++how) {
+    ASSERT_TRUE(driver.fill(kKey, 0, 1000, 'a'));
+    TestLoan loan(driver.store());
+    SlotPlace place = driver.store().lend(kKey, 0, 1000, loan).value();
+    loan.written = 1000 + how;
+    loan.writing = how == 2 ? place.slot : UINT32_MAX;
+    if (how == 0) {
+      driver.store().end_loan(loan);
+    } else {
+      ASSERT_TRUE(driver.truncate(kInode, 900));
+    }
+    EXPECT_EQ(driver.query(kInode).mtime_ns, 1000 + how);
+  }
+}
+
+// It stands still in the middle of its copy, for as long as it likes.
+TEST(WriteLoans, ACutMovesTheChunkAwayFromAProgramThatWrites) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  Program program(driver.store().slot_files());
+  ASSERT_TRUE(driver.fill(kKey, 0, 2000, 'a'));
+  TestLoan loan(driver.store());
+  SlotPlace place = driver.store().lend(kKey, 0, 2000, loan).value();
+  loan.writing = place.slot;
+  ASSERT_TRUE(driver.truncate(kInode, 1000));
+  EXPECT_FALSE(loan.is_over());
+  EXPECT_NE(driver.store().locate(kKey)->slot, place.slot);
+  ASSERT_TRUE(driver.fill(kKey, 1500, 500, 'b'));
+  program.fill(place, 0, 2000, 'X');
+  EXPECT_EQ(driver.read(kKey), runs({{1000, 'a'}, {500, 0}, {500, 'b'}}));
+}
+
+TEST(WriteLoans, ASlotInWhichAProgramWritesIsNotUsedAgainUntilItIsSeenOutside) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(4 * kSlot));
+  Program program(driver.store().slot_files());
+  ASSERT_TRUE(driver.fill(kKey, 0, kSlot, 'a'));
+  TestLoan loan(driver.store());
+  SlotPlace place = driver.store().lend(kKey, 0, kSlot, loan).value();
+  loan.writing = place.slot;
+  ASSERT_TRUE(driver.truncate(kInode, 0));
+  for (std::uint64_t index = 0; index < 3; ++index) {
+    ASSERT_TRUE(driver.fill({wire::InodeId{9}, index}, 0, kSlot, 'b'));
+  }
+  EXPECT_FALSE(driver.fill({wire::InodeId{9}, 3}, 0, kSlot, 'b')) << "there is no other slot";
+  program.fill(place, 0, kSlot, 'X');
+  for (std::uint64_t index = 0; index < 3; ++index) {
+    EXPECT_EQ(driver.read({wire::InodeId{9}, index}), runs({{kSlot, 'b'}})) << index;
+  }
+  loan.writing = UINT32_MAX;
+  EXPECT_TRUE(driver.wait_until([&] { return loan.is_over(); }));
+  ASSERT_TRUE(driver.fill({wire::InodeId{9}, 3}, 0, kSlot, 'b'));
+}
+
+TEST(WriteLoans, WhereTheChunkCannotMoveWritesBeyondTheCutWaitForTheProgram) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(1 * kSlot));
+  ASSERT_TRUE(driver.fill(kKey, 0, kSlot, 'a'));
+  TestLoan loan(driver.store());
+  SlotPlace place = driver.store().lend(kKey, 0, kSlot, loan).value();
+  loan.writing = place.slot;
+  ASSERT_TRUE(driver.truncate(kInode, 1000));
+  EXPECT_EQ(driver.read(kKey), runs({{1000, 'a'}}));
+  ASSERT_TRUE(driver.fill(kKey, 0, 500, 'b')) << "before the cut nobody waits";
+  auto begun = shard.reactor().block_on(
+      driver.store().begin_write(kKey, 2000, 100, Deadline::after(std::chrono::milliseconds(20))));
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().code, Errc::kDeadline);
+  loan.writing = UINT32_MAX;
+  ASSERT_TRUE(driver.fill(kKey, 2000, 100, 'c'));
+  EXPECT_TRUE(loan.is_over());
+  EXPECT_EQ(driver.read(kKey), runs({{500, 'b'}, {500, 'a'}, {1000, 0}, {100, 'c'}}));
+}
+
 TEST(MemorySlots, TheMostRecentlyFreedSlotIsUsedNext) {
   MemorySlots slots =
       make_slots({.slot_bytes = kSlot, .limit_bytes = 64 * kSlot, .warm_bytes = 64 * kSlot});

@@ -55,6 +55,11 @@ class Client {
   auto call(Make&& make) {
     return driver_->call(std::forward<Make>(make));
   }
+  // Does what can be done without waiting; see Driver::run_now().
+  template <typename Work>
+  void run_now(Work work) {
+    driver_->run_now(std::move(work));
+  }
   // Tasks may be created anywhere but run only through run().
   FileSystem& fs() { return *file_system_; }
   [[nodiscard]] const cluster::ServerList& servers() const { return servers_; }

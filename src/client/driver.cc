@@ -138,6 +138,15 @@ void Driver::end_lead() {
   hand_over();
 }
 
+void Driver::end_now(std::uint32_t lead) {
+  std::uint32_t driven = lead | kDriven;
+  if (!lead_.compare_exchange_strong(
+          driven, lead, std::memory_order_release, std::memory_order_relaxed)) {
+    std::lock_guard lock(mutex_);
+    hand_over();
+  }
+}
+
 void Driver::follow(Job& job) {
   job.driver = this;
   reactor_->post(job);
@@ -199,7 +208,7 @@ bool Driver::try_to_end(Job& job) {
 bool Driver::lead_or_want_to() {
   std::uint32_t lead = lead_.load(std::memory_order_relaxed);
   while (!lead_.compare_exchange_weak(lead,
-                                      (lead & kDriven) == 0 ? lead | kDriven : lead | kWanted,
+                                      (lead & kDriven) == 0 ? lead | kDriven : lead | kFollowed,
                                       std::memory_order_acquire,
                                       std::memory_order_relaxed)) {
   }
@@ -219,7 +228,7 @@ void Driver::lead(Job& job) {
 // free in between, so a newcomer cannot take it from the one it was given to.
 bool Driver::hand_over() {
   if (followers_.empty()) {
-    lead_.store(helper_sleeps_ ? kWanted : 0, std::memory_order_release);
+    lead_.store(helper_sleeps_ ? kHelperSleeps : 0, std::memory_order_release);
     return false;
   }
   Job& next = followers_.front();

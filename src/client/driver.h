@@ -9,7 +9,10 @@
 // notices, invalidations, late replies), so that a client that computes for an hour delays no
 // server.
 //
-// After fork() the child's calls fail with Errc::kCancelled and touches nothing of the parent's.
+// run_now() is for work that waits for nothing: it is done at once, in place of a leader, if there
+// is none.
+//
+// After fork() the child's calls fail with Errc::kCancelled and touch nothing of the parent's.
 #pragma once
 
 #include <atomic>
@@ -73,6 +76,17 @@ class Driver {
     return call([&task] { return std::move(task); });
   }
 
+  // Calls work(), unless somebody drives or this is a child of fork. It uses what belongs to the
+  // reactor's thread, and neither suspends nor schedules anything.
+  template <typename Work>
+  void run_now(Work work) {
+    std::uint32_t lead = lead_.load(std::memory_order_relaxed);
+    if (!is_forked() && begin_now(lead)) [[likely]] {
+      work();
+      end_now(lead);
+    }
+  }
+
  private:
   enum class JobState : std::uint8_t {
     kHandedOver,
@@ -129,16 +143,24 @@ class Driver {
   [[nodiscard]] bool lead_or_want_to();
   static void settle(Job& job, JobState state);
   bool hand_over();
+  // Take the lead, and give it back as it was: nobody has driven.
+  [[nodiscard]] bool begin_now(std::uint32_t lead) {
+    return (lead & kDriven) == 0 &&
+           lead_.compare_exchange_strong(
+               lead, lead | kDriven, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+  void end_now(std::uint32_t lead);
   void on_done(Job& job);
   void help();
 
   std::unique_ptr<rt::Reactor> reactor_;
   std::uint64_t fork_generation_;
 
-  // Of lead_. kWanted, which is set and cleared under the mutex: who drives wakes somebody at the
-  // end, a follower that sleeps or the helper.
+  // Of lead_. The last two, which are set and cleared under the mutex, say whom the one who drives
+  // wakes at the end.
   static constexpr std::uint32_t kDriven = 1;
-  static constexpr std::uint32_t kWanted = 2;
+  static constexpr std::uint32_t kFollowed = 2;  // by one that sleeps
+  static constexpr std::uint32_t kHelperSleeps = 4;
 
   std::atomic<std::uint32_t> lead_{0};
   std::atomic<std::uint64_t> activity_{0};  // grows with every lead, by who has it

@@ -76,7 +76,9 @@ Result<Attachment> Attachment::begin(const DoorDirectory& directory, const Attac
 Result<std::unique_ptr<ClientSession>> Attachment::finish() {
   BENCHFS_TRY(AttachAnswer answer, receive_answer(socket_.get()));
   std::unique_ptr<ClientSession> session(new ClientSession());  // lint: allow new private
-  SessionShape shape{answer.reply.lanes, answer.reply.area_bytes};
+  SessionShape shape{.lanes = answer.reply.lanes,
+                     .area_bytes = answer.reply.area_bytes,
+                     .loans = answer.reply.slot_bytes != 0 ? wire::kMaxWriteLoans : 0};
   BENCHFS_TRY(session->mark_, ForkMark::create());
   BENCHFS_TRY(session->page_, map_received(answer.page.get(), kPage, Mapping::Access::kRead));
   BENCHFS_TRY(session->memory_,

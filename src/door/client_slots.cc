@@ -31,6 +31,19 @@ bool may_write_up_to(std::uint64_t end) {
   return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= end;
 }
 
+// One thread counts, others look.
+void count(std::atomic<std::uint64_t>& counter, std::uint64_t more) {
+  counter.store(counter.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+}
+
+// Whether bytes of a slot up to `end` may be copied now.
+link::SlotCopy check(wire::SlotState state, std::uint64_t generation, std::uint64_t end) {
+  if (state.generation != generation) {
+    return link::SlotCopy::kMoved;
+  }
+  return state.end < end ? link::SlotCopy::kShort : link::SlotCopy::kDone;
+}
+
 }  // namespace
 
 ClientSlots::ClientSlots(ClientSession& session, std::uint32_t slot_bytes)
@@ -64,95 +77,151 @@ bool ClientSlots::contains(std::uint32_t slot, std::uint32_t offset, std::size_t
 
 // The memory of a daemon that was killed stays while it is mapped, and another daemon may already
 // serve its files with other bytes.
-bool ClientSlots::is_shard_alive() {
-  MonoTime now = mono_now();
-  if (now >= alive_until_) {
-    if (session_.look_at_shard() != ClientSession::Life::kThere) {
-      return false;
-    }
-    alive_until_ = now + kLifeCheck;
+bool ClientSlots::look_at_shard(BootTime now) {
+  if (session_.look_at_shard() != ClientSession::Life::kThere) {
+    return false;
   }
+  alive_until_ = now + kLifeCheck;
   return true;
 }
 
-Result<ClientSlots::Window*> ClientSlots::window(std::size_t index) {
-  ++uses_;
-  for (std::unique_ptr<Window>& window : windows_) {
-    if (window->index == index) {
-      window->used_at = uses_;
-      return window.get();
-    }
-  }
+ClientSlots::Window* ClientSlots::map_window(std::size_t index) {
   if (!file_.is_ours()) {
-    return fail(Errc::kSystem, "the program has closed the descriptor of the node's memory");
+    return nullptr;
   }
-  BENCHFS_TRY(
-      Mapping mapping,
-      Mapping::map(file_.get(), kWindowBytes, Mapping::Access::kReadWrite, index * kWindowBytes));
+  Result<Mapping> mapping =
+      Mapping::map(file_.get(), kWindowBytes, Mapping::Access::kReadWrite, index * kWindowBytes);
+  if (!mapping) {
+    return nullptr;
+  }
   // It has bytes of all files; a core dump is of this program.
-  (void)madvise(mapping.data(), mapping.bytes(), MADV_DONTDUMP);
+  (void)madvise(mapping->data(), mapping->bytes(), MADV_DONTDUMP);
   if (windows_.size() < kMostWindows) {
     windows_.push_back(std::make_unique<Window>());
   }
-  Window& oldest = **std::ranges::min_element(windows_, {}, &Window::used_at);
-  oldest.index = index;
-  oldest.mapping = std::move(mapping);
-  oldest.used_at = uses_;
-  oldest.present.reset();
-  return &oldest;
+  Window& window = **std::ranges::min_element(windows_, {}, &Window::used_at);
+  if (window.mapping.is_mapped()) {
+    by_index_[window.index] = nullptr;
+  }
+  window.index = index;
+  window.mapping = *std::move(mapping);
+  window.present.reset();
+  by_index_.resize(std::max(by_index_.size(), index + 1));
+  by_index_[index] = &window;
+  return &window;
 }
 
-// One call instead of a fault for each page. Only pages that are there: a hole that is touched
-// becomes memory.
-void ClientSlots::bring_in(Window& window, std::size_t offset, std::size_t bytes) {
-  std::size_t first = offset / kGranule;
-  std::size_t end = (offset + bytes) / kGranule;
+// One call instead of a fault for each page. Whole granules where all of their pages are there,
+// else what is copied: a hole that is touched becomes memory.
+void ClientSlots::bring_in(Window& window, Part part) {
+  std::size_t first = part.begin / kGranule;
+  std::size_t end = (part.end + kGranule - 1) / kGranule;
   while (first < end && window.present.test(first)) {
     ++first;
   }
+  if (first == end) {
+    return;
+  }
+  if (end * kGranule > part.existing_end) {
+    end = part.end / kGranule;
+  }
+  std::size_t from = first * kGranule;
+  std::size_t to = std::max(part.end, end * kGranule);
   if (first >= end) {
     return;
   }
-  std::size_t begin = std::max(offset, first * kGranule) / kPage * kPage;
-  (void)madvise(window.mapping.data() + begin, offset + bytes - begin, MADV_POPULATE_READ);
+  (void)madvise(window.mapping.data() + from, to - from, MADV_POPULATE_READ);
   for (; first < end; ++first) {
     window.present.set(first);
   }
 }
 
-Result<std::span<std::byte>> ClientSlots::map(std::uint64_t place, std::size_t bytes) {
-  BENCHFS_TRY(Window * window, this->window(place / kWindowBytes));
+std::byte* ClientSlots::map(std::uint32_t slot,
+                            std::uint32_t offset,
+                            std::size_t bytes,
+                            std::uint32_t existing_end) {
+  std::uint64_t place = place_of(slot, offset);
+  Window* window = this->window(place / kWindowBytes);
+  if (window == nullptr) {
+    return nullptr;
+  }
+  window->used_at = ++uses_;
   std::size_t inside = place % kWindowBytes;
-  bring_in(*window, inside, bytes);
-  return std::span(window->mapping.data() + inside, bytes);
+  bring_in(
+      *window,
+      {.begin = inside, .end = inside + bytes, .existing_end = inside - offset + existing_end});
+  return window->mapping.data() + inside;
 }
 
-link::SlotRead ClientSlots::read(std::uint32_t slot,
+link::SlotCopy ClientSlots::read(std::uint32_t slot,
                                  std::uint64_t generation,
                                  std::uint32_t offset,
                                  std::span<std::byte> into) {
-  if (!contains(slot, offset, into.size()) || !is_shard_alive()) {
-    return link::SlotRead::kMoved;
+  if (!contains(slot, offset, into.size()) || !is_shard_alive(boot_now())) {
+    return link::SlotCopy::kMoved;
   }
-  const auto& word = *reinterpret_cast<const wire::SlotWord*>(
-      states_.data() + std::size_t{slot} * wire::kSlotStateBytes);
-  auto before = wire::SlotState::of(word.load(std::memory_order_acquire));
-  if (before.generation != generation) {
-    return link::SlotRead::kMoved;
-  }
-  if (before.end < offset + into.size()) {
-    return link::SlotRead::kShort;
+  wire::SlotState state = state_of(slot);
+  link::SlotCopy before = check(state, generation, offset + into.size());
+  if (before != link::SlotCopy::kDone) {
+    return before;
   }
   at_step(Step::kSlotStateRead);
-  Result<std::span<std::byte>> bytes = map(place_of(slot, offset), into.size());
-  if (!bytes) {
-    return link::SlotRead::kShort;
+  const std::byte* bytes = map(slot, offset, into.size(), state.end);
+  if (bytes == nullptr) {
+    return link::SlotCopy::kShort;
   }
-  std::memcpy(into.data(), bytes->data(), into.size());
+  std::memcpy(into.data(), bytes, into.size());
   at_step(Step::kSlotCopied);
   std::atomic_thread_fence(std::memory_order_acquire);
-  auto after = wire::SlotState::of(word.load(std::memory_order_relaxed));
-  return after.generation == generation ? link::SlotRead::kDone : link::SlotRead::kMoved;
+  if (state_of(slot).generation != generation) {
+    return link::SlotCopy::kMoved;
+  }
+  CopyCounts& counts = session_.counts();
+  count(counts.reads, 1);
+  count(counts.bytes_read, into.size());
+  return link::SlotCopy::kDone;
+}
+
+// The shard takes the right away by a new generation, and looks afterwards which slot is named
+// here. So either it sees that this copy is under way, or this sees the new generation. A write
+// that has returned was over before the generation changed.
+link::SlotCopy ClientSlots::overwrite(const link::SlotRight& right,
+                                      std::uint32_t offset,
+                                      std::span<const std::byte> from) {
+  BootTime now = boot_now();
+  if (!contains(right.slot, offset, from.size()) || now >= right.until || !is_shard_alive(now)) {
+    return link::SlotCopy::kMoved;
+  }
+  std::uint64_t end = offset + from.size();
+  wire::SlotState state = state_of(right.slot);
+  link::SlotCopy before = check(state, right.generation, end);
+  if (before != link::SlotCopy::kDone) {
+    return before;
+  }
+  std::byte* bytes = map(right.slot, offset, from.size(), state.end);
+  if (bytes == nullptr) {
+    return link::SlotCopy::kShort;
+  }
+  std::atomic<std::uint64_t>& busy = session_.busy();
+  busy.store(std::uint64_t{right.slot} + 1, std::memory_order_relaxed);
+  at_step(Step::kSlotNamed);
+  full_fence();
+  link::SlotCopy how = check(state_of(right.slot), right.generation, end);
+  if (how == link::SlotCopy::kDone) {
+    session_.loan(right.place).written_at.store(wall_now_ns(), std::memory_order_relaxed);
+    at_step(Step::kSlotOverwriting);
+    std::memcpy(bytes, from.data(), from.size());
+    at_step(Step::kSlotOverwritten);
+    full_fence();
+    how = check(state_of(right.slot), right.generation, 0);
+  }
+  busy.store(0, std::memory_order_release);
+  if (how == link::SlotCopy::kDone) {
+    CopyCounts& counts = session_.counts();
+    count(counts.overwrites, 1);
+    count(counts.bytes_overwritten, from.size());
+  }
+  return how;
 }
 
 Status ClientSlots::fill(std::uint32_t slot,
@@ -165,9 +234,12 @@ Status ClientSlots::fill(std::uint32_t slot,
   std::size_t existing =
       std::min<std::size_t>(from.size(), existing_end - std::min(existing_end, offset));
   if (existing > 0) {
-    BENCHFS_TRY(std::span<std::byte> bytes, map(place_of(slot, offset), existing));
+    std::byte* bytes = map(slot, offset, existing, existing_end);
+    if (bytes == nullptr) {
+      return fail(Errc::kSystem, "the program cannot map the node's memory");
+    }
     at_step(Step::kSlotFilling);
-    std::memcpy(bytes.data(), from.data(), existing);
+    std::memcpy(bytes, from.data(), existing);
   }
   return fill_new(place_of(slot, offset) + existing, from.subspan(existing));
 }

@@ -39,7 +39,7 @@ class ClientSlots final : public link::SharedSlots {
   void abandon();
 
   [[nodiscard]] std::uint64_t number() const override { return number_; }
-  link::SlotRead read(std::uint32_t slot,
+  link::SlotCopy read(std::uint32_t slot,
                       std::uint64_t generation,
                       std::uint32_t offset,
                       std::span<std::byte> into) override;
@@ -47,6 +47,9 @@ class ClientSlots final : public link::SharedSlots {
               std::uint32_t offset,
               std::uint32_t existing_end,
               std::span<const std::byte> from) override;
+  link::SlotCopy overwrite(const link::SlotRight& right,
+                           std::uint32_t offset,
+                           std::span<const std::byte> from) override;
 
   [[nodiscard]] std::size_t windows() const { return windows_.size(); }
 
@@ -68,11 +71,33 @@ class ClientSlots final : public link::SharedSlots {
   [[nodiscard]] std::uint64_t place_of(std::uint32_t slot, std::uint32_t offset) const {
     return std::uint64_t{slot} * slot_bytes_ + offset;
   }
-  [[nodiscard]] bool is_shard_alive();
-  Result<Window*> window(std::size_t index);
-  static void bring_in(Window& window, std::size_t offset, std::size_t bytes);
-  // Bytes of one slot, which lies in one window.
-  Result<std::span<std::byte>> map(std::uint64_t place, std::size_t bytes);
+  [[nodiscard]] wire::SlotState state_of(std::uint32_t slot) const {
+    const auto& word = *reinterpret_cast<const wire::SlotWord*>(
+        states_.data() + std::size_t{slot} * wire::kSlotStateBytes);
+    return wire::SlotState::of(word.load(std::memory_order_acquire));
+  }
+  [[nodiscard]] bool is_shard_alive(BootTime now) {
+    return now < alive_until_ || look_at_shard(now);
+  }
+  bool look_at_shard(BootTime now);
+  Window* window(std::size_t index) {
+    Window* known = index < by_index_.size() ? by_index_[index] : nullptr;
+    return known != nullptr ? known : map_window(index);
+  }
+  // Null when it cannot be mapped.
+  Window* map_window(std::size_t index);
+  // Of a window: what is copied, and up to where the memory of its slot is there.
+  struct Part {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+    std::size_t existing_end = 0;
+  };
+  static void bring_in(Window& window, Part part);
+  // Bytes of a slot, which lies in one window. Null when they cannot be mapped.
+  std::byte* map(std::uint32_t slot,
+                 std::uint32_t offset,
+                 std::size_t bytes,
+                 std::uint32_t existing_end);
   [[nodiscard]] Status fill_new(std::uint64_t place, std::span<const std::byte> from) const;
 
   ClientSession& session_;
@@ -81,8 +106,9 @@ class ClientSlots final : public link::SharedSlots {
   OwnDescriptor file_;
   Mapping states_;
   std::vector<std::unique_ptr<Window>> windows_;
+  std::vector<Window*> by_index_;
   std::uint64_t uses_ = 0;
-  MonoTime alive_until_{};  // the shard was there not long before
+  BootTime alive_until_{};  // the shard was there not long before
 };
 
 }  // namespace benchfs::door

@@ -22,7 +22,7 @@
 namespace benchfs::door {
 namespace {
 
-using link::SlotRead;
+using link::SlotCopy;
 using testing::DoorFixture;
 using testing::soon;
 
@@ -103,16 +103,16 @@ TEST_F(ClientSlotsTest, ReadsWhatIsPublishedAndNoMore) {
   store(3, 0, bytes);
   publish(3, {.generation = 5, .end = 100'000});
   std::vector<std::byte> got(100'000);
-  EXPECT_EQ(slots.read(3, 5, 0, got), SlotRead::kDone);
+  EXPECT_EQ(slots.read(3, 5, 0, got), SlotCopy::kDone);
   EXPECT_EQ(got, bytes);
   got.resize(1000);
-  EXPECT_EQ(slots.read(3, 5, 99'000, got), SlotRead::kDone);
+  EXPECT_EQ(slots.read(3, 5, 99'000, got), SlotCopy::kDone);
   EXPECT_TRUE(std::ranges::equal(got, std::span(bytes).subspan(99'000)));
-  EXPECT_EQ(slots.read(3, 5, 99'001, got), SlotRead::kShort);
-  EXPECT_EQ(slots.read(3, 4, 0, got), SlotRead::kMoved);
-  EXPECT_EQ(slots.read(4, 0, 0, got), SlotRead::kShort);
-  EXPECT_EQ(slots.read(wire::kMaxPublishedSlots, 5, 0, got), SlotRead::kMoved);
-  EXPECT_EQ(slots.read(3, 5, kSlotBytes - 10, got), SlotRead::kMoved) << "beyond the slot";
+  EXPECT_EQ(slots.read(3, 5, 99'001, got), SlotCopy::kShort);
+  EXPECT_EQ(slots.read(3, 4, 0, got), SlotCopy::kMoved);
+  EXPECT_EQ(slots.read(4, 0, 0, got), SlotCopy::kShort);
+  EXPECT_EQ(slots.read(wire::kMaxPublishedSlots, 5, 0, got), SlotCopy::kMoved);
+  EXPECT_EQ(slots.read(3, 5, kSlotBytes - 10, got), SlotCopy::kMoved) << "beyond the slot";
 }
 
 TEST_F(ClientSlotsTest, BytesThatBecomeAnothersDuringTheCopyAreNotUsed) {
@@ -127,7 +127,7 @@ TEST_F(ClientSlotsTest, BytesThatBecomeAnothersDuringTheCopyAreNotUsed) {
         shared_->publish(3, {.generation = 6, .end = 1000});
       }
     };
-    EXPECT_EQ(slots.read(3, 5, 0, got), SlotRead::kMoved);
+    EXPECT_EQ(slots.read(3, 5, 0, got), SlotCopy::kMoved);
     step_hook = nullptr;
   }
 }
@@ -197,7 +197,7 @@ TEST_F(ClientSlotsTest, NoMoreThanSomeWindowsAreMapped) {
       ASSERT_TRUE(slots.fill(slot, 0, kSlotBytes, bytes));
       publish(slot, {.generation = 1, .end = 5000});
       std::vector<std::byte> got(5000);
-      ASSERT_EQ(slots.read(slot, 1, 0, got), SlotRead::kDone);
+      ASSERT_EQ(slots.read(slot, 1, 0, got), SlotCopy::kDone);
       EXPECT_EQ(got, bytes);
     }
     EXPECT_EQ(slots.windows(), ClientSlots::kMostWindows);
@@ -208,19 +208,19 @@ TEST_F(ClientSlotsTest, NothingIsReadFromAShardThatIsGone) {
   ClientSlots& slots = attach();
   publish(0, {.generation = 1, .end = 1000});
   std::vector<std::byte> got(1000);
-  ASSERT_EQ(slots.read(0, 1, 0, got), SlotRead::kDone);
+  ASSERT_EQ(slots.read(0, 1, 0, got), SlotCopy::kDone);
   reactor->block_on(door->close());
   door.reset();
-  EXPECT_TRUE(serve_until([&] { return slots.read(0, 1, 0, got) == SlotRead::kMoved; }));
+  EXPECT_TRUE(serve_until([&] { return slots.read(0, 1, 0, got) == SlotCopy::kMoved; }));
 }
 
 TEST_F(ClientSlotsTest, NothingIsReadOnceNobodyTellsWhetherTheShardIsThere) {
   ClientSlots& slots = attach();
   publish(0, {.generation = 1, .end = 1000});
   std::vector<std::byte> got(1000);
-  ASSERT_EQ(slots.read(0, 1, 0, got), SlotRead::kDone);
+  ASSERT_EQ(slots.read(0, 1, 0, got), SlotCopy::kDone);
   ::close(session_->socket());  // as a program does that closes all descriptors
-  EXPECT_TRUE(serve_until([&] { return slots.read(0, 1, 0, got) == SlotRead::kMoved; }));
+  EXPECT_TRUE(serve_until([&] { return slots.read(0, 1, 0, got) == SlotCopy::kMoved; }));
   EXPECT_TRUE(session_->check_shard()) << "calls go on";
 }
 

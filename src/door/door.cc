@@ -245,8 +245,10 @@ void Door::hear(Guest& guest) {
 }
 
 Status Door::attach(Guest& guest, const AttachRequest& request) {
+  bool has_slots = (request.flags & kWantsSlots) != 0 && config_.slots >= 0;
   SessionShape shape{.lanes = std::min(request.lanes, config_.most.lanes),
-                     .area_bytes = std::min(request.area_bytes, config_.most.area_bytes)};
+                     .area_bytes = std::min(request.area_bytes, config_.most.area_bytes),
+                     .loans = has_slots ? wire::kMaxWriteLoans : 0};
   BENCHFS_TRY(std::unique_ptr<ServerSession> session,
               ServerSession::create(*this, shape, guest.peer, next_number_));
   unwatch(guest.socket);
@@ -273,10 +275,9 @@ Status Door::attach(Guest& guest, const AttachRequest& request) {
   ++stats_.attached;
   std::array<int, 4> descriptors{
       page_memory_.fd.get(), member.session->memory_->get(), config_.slots, config_.slot_states};
-  bool has_slots = (request.flags & kWantsSlots) != 0 && config_.slots >= 0;
   if (has_slots) {
     reply.slot_bytes = config_.slot_bytes;
-    member.session->loans_.resize(wire::kMaxLoans);
+    member.session->fills_.resize(wire::kMaxLoans);
   }
   // If it is gone, its socket says so.
   (void)answer_attach(
@@ -516,6 +517,14 @@ rt::Task<bool> Door::wait_for_death(Member& member) {
   co_return false;
 }
 
+link::CopyTotals Door::copies() const {
+  link::CopyTotals totals = ended_copies_;
+  for (const Member& member : sessions_) {
+    totals.add(member.session->copies());
+  }
+  return totals;
+}
+
 // No lane is looked at any more; who calls rings.
 void Door::cool(ServerSession& session) {
   for (ServerLane& lane : session.lanes_) {
@@ -531,6 +540,8 @@ void Door::end(Member& member) {
   unwatch(member.socket);
   unwatch(member.process);
   handler_.on_session_end(*member.session);
+  member.session->end_loans();
+  ended_copies_.add(member.session->copies());
   ++stats_.ended;
   sessions_.erase(member.self);
 }

@@ -91,6 +91,8 @@ class Door final : public rt::Poller {
     std::uint64_t rings = 0;      // seen
   };
   [[nodiscard]] const Stats& stats() const { return stats_; }
+  // What programs have copied by themselves, as they say.
+  [[nodiscard]] link::CopyTotals copies() const;
 
  private:
   friend class ServerLane;
@@ -184,6 +186,7 @@ class Door final : public rt::Poller {
   bool is_marked_idle_ = false;
   std::array<std::byte, wire::kMaxForwardedBytes> long_header_{};
   Stats stats_;
+  link::CopyTotals ended_copies_;  // of sessions that have ended
 };
 
 }  // namespace benchfs::door

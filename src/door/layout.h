@@ -2,7 +2,7 @@
 // door").
 //
 //   shard page:      progress | bell                          clients map it read-only
-//   session memory:  bell | lane 0 | lane 1 | … | area        one client and the shard map it
+//   session memory:  bell | lane 0 | lane 1 | … | area | loans   one client and the shard map it
 //
 // A lane carries one call at a time: the client writes the request and then its sequence, the shard
 // the reply and then the same sequence. What does not fit in a lane lies in the area, in a range
@@ -79,8 +79,24 @@ struct alignas(2 * kLine) LaneMemory {
 };
 static_assert(sizeof(LaneMemory) == 6 * kLine);
 
+// What a program has copied by itself; for statistics only.
+struct CopyCounts {
+  std::atomic<std::uint64_t> reads;
+  std::atomic<std::uint64_t> bytes_read;
+  std::atomic<std::uint64_t> overwrites;
+  std::atomic<std::uint64_t> bytes_overwritten;
+};
+
 struct alignas(2 * kLine) SessionHead {
-  std::atomic<std::uint32_t> bell;  // how often the client rang
+  std::atomic<std::uint32_t> bell;                 // how often the client rang
+  alignas(kLine) std::atomic<std::uint64_t> busy;  // the slot that it overwrites now + 1; 0: none
+  CopyCounts counts;
+};
+static_assert(sizeof(SessionHead) == 2 * kLine);
+
+// Of the write loans in one place. The shard never writes here.
+struct LoanMemory {
+  std::atomic<std::int64_t> written_at;  // last, in ns since the epoch
 };
 
 struct ShardPage {
@@ -93,6 +109,7 @@ static_assert(sizeof(ShardPage) <= kPage && std::atomic<std::uint64_t>::is_alway
 struct SessionShape {
   std::uint32_t lanes = 0;
   std::uint32_t area_bytes = 0;
+  std::uint32_t loans = 0;  // of a program that has the slots: wire::kMaxWriteLoans
 
   [[nodiscard]] bool is_valid() const {
     return lanes >= 1 && lanes <= kMaxLanes && area_bytes <= kMaxAreaBytes &&
@@ -102,7 +119,9 @@ struct SessionShape {
     std::size_t end = sizeof(SessionHead) + lanes * sizeof(LaneMemory);
     return (end + kPage - 1) / kPage * kPage;
   }
-  [[nodiscard]] std::size_t bytes() const { return area_offset() + area_bytes; }
+  [[nodiscard]] std::size_t loans_offset() const { return area_offset() + area_bytes; }
+  [[nodiscard]] std::size_t loans_bytes() const { return loans * sizeof(LoanMemory); }
+  [[nodiscard]] std::size_t bytes() const { return loans_offset() + loans_bytes(); }
 };
 
 // Of a program. A lane has room for a ping of the longest size; memory is used once it is touched,
@@ -125,6 +144,10 @@ class SessionView {
   [[nodiscard]] LaneMemory& lane(std::uint32_t index) const {
     return *reinterpret_cast<LaneMemory*>(memory_ + sizeof(SessionHead) +
                                           index * sizeof(LaneMemory));
+  }
+  [[nodiscard]] LoanMemory& loan(std::uint32_t place) const {
+    return *reinterpret_cast<LoanMemory*>(memory_ + shape_.loans_offset() +
+                                          place * sizeof(LoanMemory));
   }
   [[nodiscard]] std::byte* area() const { return memory_ + shape_.area_offset(); }
   [[nodiscard]] const SessionShape& shape() const { return shape_; }

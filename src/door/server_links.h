@@ -43,8 +43,8 @@ class ServerLink final : public link::Link {
   void begin_flush(link::Operation& operation) override;
   void send_and_forget(std::uint16_t id, std::span<const std::byte> header) override;
   [[nodiscard]] pid_t peer_process() const override { return process_; }
-  [[nodiscard]] link::Loans loans() override {
-    return session_ == nullptr ? link::Loans() : session_->loans();
+  [[nodiscard]] link::Borrower* borrower() override {
+    return session_ == nullptr ? nullptr : session_->borrower();
   }
   using link::Link::close;
   void close(Nanos flush) override;

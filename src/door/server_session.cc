@@ -1,6 +1,9 @@
 #include "door/server_session.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "base/check.h"
@@ -117,6 +120,9 @@ Result<std::unique_ptr<ServerSession>> ServerSession::create(Door& door,
                                                              PeerIdentity peer,
                                                              std::uint64_t number) {
   BENCHFS_TRY(SharedMemory memory, create_session_memory(shape.bytes(), shape.area_offset()));
+  if (shape.loans > 0) {
+    BENCHFS_TRY_VOID(back(memory.fd.get(), shape.loans_offset(), shape.loans_bytes()));
+  }
   std::unique_ptr<ServerSession> session(
       new ServerSession(door, shape, peer, number));  // lint: allow new private constructor
   session->memory_ = std::make_shared<const Fd>(std::move(memory.fd));
@@ -129,6 +135,53 @@ Result<std::unique_ptr<ServerSession>> ServerSession::create(Door& door,
     lane.memory_->ssleep.store(1, std::memory_order_relaxed);  // its client has no memory yet
   }
   return session;
+}
+
+// --- A program that has the slots ----------------------------------------------------------------
+
+// While the session's end is being proven its memory is not mapped here, and the program may still
+// write to it.
+template <typename Word>
+Word ServerSession::word_at(std::size_t offset) const {
+  if (is_mapped()) {
+    const auto* word = reinterpret_cast<const std::atomic<Word>*>(mapping_.data() + offset);
+    return word->load(std::memory_order_acquire);
+  }
+  Word word{};
+  bool is_read = ::pread(memory_->get(), &word, sizeof word, static_cast<off_t>(offset)) ==
+                 ssize_t{sizeof word};
+  BENCHFS_CHECK(is_read);
+  return word;
+}
+
+std::unique_ptr<link::Loan>* ServerSession::write_loan(std::uint32_t place) {
+  if (place >= shape_.loans) {
+    return nullptr;
+  }
+  write_loans_.resize(shape_.loans);
+  return &write_loans_[place];
+}
+
+bool ServerSession::is_writing(std::uint32_t slot) const {
+  return word_at<std::uint64_t>(offsetof(SessionHead, busy)) == std::uint64_t{slot} + 1;
+}
+
+std::int64_t ServerSession::written_at(std::uint32_t place) const {
+  return word_at<std::int64_t>(shape_.loans_offset() + place * sizeof(LoanMemory));
+}
+
+link::CopyTotals ServerSession::copies() const {
+  constexpr std::size_t kCounts = offsetof(SessionHead, counts);
+  return {.reads = word_at<std::uint64_t>(kCounts + offsetof(CopyCounts, reads)),
+          .bytes_read = word_at<std::uint64_t>(kCounts + offsetof(CopyCounts, bytes_read)),
+          .overwrites = word_at<std::uint64_t>(kCounts + offsetof(CopyCounts, overwrites)),
+          .bytes_overwritten =
+              word_at<std::uint64_t>(kCounts + offsetof(CopyCounts, bytes_overwritten))};
+}
+
+void ServerSession::end_loans() {
+  fills_.clear();
+  write_loans_.clear();
 }
 
 Status ServerSession::map() {

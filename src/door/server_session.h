@@ -85,7 +85,7 @@ class ServerLane {
   std::span<const std::byte> header_;
 };
 
-class ServerSession {
+class ServerSession final : public link::Borrower {
  public:
   // Errors: kSystem.
   static Result<std::unique_ptr<ServerSession>> create(Door& door,
@@ -103,8 +103,13 @@ class ServerSession {
   // For the door, and whoever keeps something for the session.
   void* owner = nullptr;
 
-  // Of a program that has the slots.
-  [[nodiscard]] link::Loans loans() { return loans_; }
+  // Null unless it is of a program that has the slots.
+  [[nodiscard]] link::Borrower* borrower() { return shape_.loans == 0 ? nullptr : this; }
+  [[nodiscard]] link::Loans fills() override { return fills_; }
+  [[nodiscard]] std::unique_ptr<link::Loan>* write_loan(std::uint32_t place) override;
+  [[nodiscard]] bool is_writing(std::uint32_t slot) const override;
+  [[nodiscard]] std::int64_t written_at(std::uint32_t place) const override;
+  [[nodiscard]] link::CopyTotals copies() const;
 
  private:
   friend class Door;
@@ -115,6 +120,11 @@ class ServerSession {
   Status map();
   // No call is in service.
   void unmap();
+  // Everything lent ends: the program cannot write any more.
+  void end_loans();
+  // A word of the session's memory, whether it is mapped or not.
+  template <typename Word>
+  [[nodiscard]] Word word_at(std::size_t offset) const;
 
   Door& door_;
   void* member_ = nullptr;  // the door's
@@ -128,7 +138,8 @@ class ServerSession {
   std::vector<ServerLane> lanes_;
   std::uint32_t in_service_ = 0;
   bool has_died_ = false;
-  std::vector<std::unique_ptr<link::Loan>> loans_;
+  std::vector<std::unique_ptr<link::Loan>> fills_;
+  std::vector<std::unique_ptr<link::Loan>> write_loans_;  // none until one is made
 };
 
 }  // namespace benchfs::door

@@ -137,17 +137,24 @@ class Owner {
 
 // Memory of the peer that this side may read and fill by itself: the slots of a chunk shard of this
 // node (wire/slot_state.h). They end with the link.
-enum class SlotRead : std::uint8_t {
+enum class SlotCopy : std::uint8_t {
   kDone,
   kShort,  // not all of it is there
   kMoved,  // the bytes are no longer this chunk's, or the peer is gone
+};
+// The right to overwrite what is stored in a slot.
+struct SlotRight {
+  std::uint32_t slot = 0;
+  std::uint32_t place = 0;  // of the loan
+  std::uint64_t generation = 0;
+  BootTime until{};
 };
 class SharedSlots {
  public:
   // No other has it: what was learnt of one session is not used with another.
   [[nodiscard]] virtual std::uint64_t number() const = 0;
   // Copies bytes of a slot. Unless it is kDone, nothing of `into` is to be used.
-  virtual SlotRead read(std::uint32_t slot,
+  virtual SlotCopy read(std::uint32_t slot,
                         std::uint64_t generation,
                         std::uint32_t offset,
                         std::span<std::byte> into) = 0;
@@ -157,6 +164,11 @@ class SharedSlots {
                       std::uint32_t offset,
                       std::uint32_t existing_end,
                       std::span<const std::byte> from) = 0;
+  // Overwrites stored bytes. Unless it is kDone, it must be repeated by a request: bytes of it may
+  // be there, or not. kMoved: the right has ended.
+  virtual SlotCopy overwrite(const SlotRight& right,
+                             std::uint32_t offset,
+                             std::span<const std::byte> from) = 0;
 
  protected:
   ~SharedSlots() = default;
@@ -171,6 +183,40 @@ class Loan {
   virtual ~Loan() = default;
 };
 using Loans = std::span<std::unique_ptr<Loan>>;
+
+// What programs say that they have copied by themselves.
+struct CopyTotals {
+  std::uint64_t reads = 0;
+  std::uint64_t bytes_read = 0;
+  std::uint64_t overwrites = 0;
+  std::uint64_t bytes_overwritten = 0;
+
+  void add(const CopyTotals& other) {
+    reads += other.reads;
+    bytes_read += other.bytes_read;
+    overwrites += other.overwrites;
+    bytes_overwritten += other.bytes_overwritten;
+  }
+};
+
+// A program of this node that has the shard's slots, as the shard sees it. What it says of itself
+// is not believed, and harms nobody else.
+class Borrower {
+ public:
+  // For what it fills.
+  [[nodiscard]] virtual Loans fills() = 0;
+  // For what it may overwrite; null beyond kMaxWriteLoans.
+  [[nodiscard]] virtual std::unique_ptr<Loan>* write_loan(std::uint32_t place) = 0;
+
+  // Whether it may be in the middle of a copy into the slot. Once the slot's word has a new
+  // generation and a full fence has passed, a program that is not will not be.
+  [[nodiscard]] virtual bool is_writing(std::uint32_t slot) const = 0;
+  // When it last wrote under a loan in this place, in ns since the epoch.
+  [[nodiscard]] virtual std::int64_t written_at(std::uint32_t place) const = 0;
+
+ protected:
+  ~Borrower() = default;
+};
 
 // How the peer came.
 enum class Way : std::uint8_t {
@@ -214,9 +260,9 @@ class Link {
   [[nodiscard]] virtual pid_t peer_process() const { return 0; }
   // Null unless the peer is a chunk shard of this node that shares its slots.
   [[nodiscard]] virtual SharedSlots* shared_slots() { return nullptr; }
-  // Places for what is lent to a program of this node; none for others. What is left there ends
+  // Null unless the peer is a program of this node that has our slots. What is left with it ends
   // when the program can no longer write to memory of ours, and not before.
-  [[nodiscard]] virtual Loans loans() { return {}; }
+  [[nodiscard]] virtual Borrower* borrower() { return nullptr; }
 
   // Gives the link back. The owner hears nothing more of it and must forget the pointer; every
   // operation in flight ends. With `flush` > 0 what was sent is delivered first, for at most that

@@ -66,11 +66,11 @@ class Request {
   [[nodiscard]] rt::CoStatus receive(std::span<std::byte> into,
                                      const net::MemoryRegion* region = nullptr);
 
-  // Places for what is lent to the program that sent it; none for those of other nodes, and when it
-  // is gone.
-  [[nodiscard]] link::Loans loans() const {
+  // The program that sent it, if it has our slots; null for those of other nodes, and when it is
+  // gone.
+  [[nodiscard]] link::Borrower* borrower() const {
     Session* session = way_.registry.peek(origin_);
-    return session == nullptr ? link::Loans() : session->link->loans();
+    return session == nullptr ? nullptr : session->link->borrower();
   }
 
   // Sends the reply; exactly one a request. `data` is borrowed until it returns, which for bulk is

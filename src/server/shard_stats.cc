@@ -81,6 +81,11 @@ void write_door(JsonWriter& json, const door::Door* door) {
     json.field("calls", stats.calls);
     json.field("malformed", stats.malformed);
     json.field("rings", stats.rings);
+    link::CopyTotals copies = door->copies();
+    json.field("direct_reads", copies.reads);
+    json.field("direct_bytes_out", copies.bytes_read);
+    json.field("direct_overwrites", copies.overwrites);
+    json.field("direct_bytes_in", copies.bytes_overwritten);
   }
   json.end_object();
 }

@@ -132,10 +132,20 @@ struct LocateChunkRequest : Message<Opcode::kLocateChunk, LocateChunkReply> {
 // A write as WriteChunk in two steps. Of one place the request with the highest number counts; what
 // an earlier one left there ends without effect, and so does it when the program ends. Answers as
 // WriteChunk.
+//
+// If all of the range is stored already, the program may overwrite it, and whatever else is stored
+// of the chunk, again and again without a second step: it has a write loan while the slot has this
+// generation, for `loan_ms` from when it asked. The loan has a place of its own; what was lent
+// there before has ended.
 struct BeginFillReply {
   std::uint32_t slot = kNoSlot;    // kNoSlot: to be sent as a WriteChunk
   std::uint32_t existing_end = 0;  // of the slot's memory that is there
+  std::uint64_t generation = 0;    // with a loan
+  std::uint32_t loan_ms = 0;       // 0: no loan
+  std::uint32_t padding = 0;
 };
+inline constexpr std::uint32_t kNoPlace = UINT32_MAX;
+inline constexpr std::uint32_t kLoanForEver = UINT32_MAX;
 struct BeginFillRequest : Message<Opcode::kBeginFill, BeginFillReply> {
   std::uint64_t inode = 0;
   std::uint64_t index = 0;
@@ -143,8 +153,8 @@ struct BeginFillRequest : Message<Opcode::kBeginFill, BeginFillReply> {
   std::uint32_t length = 0;
   std::uint64_t truncation = kAnyTruncation;
   std::uint64_t number = 0;
-  std::uint32_t place = 0;  // below kMaxLoans
-  std::uint32_t padding = 0;
+  std::uint32_t place = 0;        // below kMaxLoans; kNoPlace: a loan, or nothing
+  std::uint32_t loan = kNoPlace;  // below kMaxWriteLoans; kNoPlace: no loan
 };
 
 enum EndFillFlags : std::uint32_t {

@@ -5,7 +5,8 @@
 // i * kSlotStateBytes of the state file. The state is one word: how many bytes from the slot's
 // beginning may be read without asking, and the slot's generation. The generation changes before
 // the slot's bytes become another chunk's, or are cut: who reads the same generation after a copy
-// as before it has copied bytes of the chunk.
+// as before it has copied bytes of the chunk. It changes as well before a program that overwrites
+// bytes by itself (a write loan) must no longer do so.
 #pragma once
 
 #include <atomic>
@@ -40,6 +41,8 @@ inline constexpr std::size_t kSlotStateBytes = 64;
 inline constexpr std::uint32_t kMaxPublishedSlots = 1U << 20;
 // Fills that a program has under way at one shard.
 inline constexpr std::uint32_t kMaxLoans = 64;
+// Chunks of one shard that a program may overwrite by itself at a time.
+inline constexpr std::uint32_t kMaxWriteLoans = 1024;
 inline constexpr std::size_t kSlotStatesBytes = kSlotStateBytes * kMaxPublishedSlots;
 
 }  // namespace benchfs::wire

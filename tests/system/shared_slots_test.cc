@@ -182,6 +182,97 @@ TEST_F(SharedSlots, WhatWasLearntOfADaemonIsNotUsedWithItsNextLife) {
   }
 }
 
+// --- Write loans ---------------------------------------------------------------------------------
+
+TEST_F(SharedSlots, WhatIsOverwrittenAgainNeedsNoRequest) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> writer = client();
+  std::unique_ptr<ClientProcess> reader = client();
+  std::int64_t file = ask(*writer, "open /f bc");
+  std::int64_t same = ask(*reader, "open /f r");
+  ask(*writer, fmt::format("pwrite {} 0 {} a", file, 3 * kChunk));
+  ask(*writer, fmt::format("pwrite {} 0 {} b", file, 3 * kChunk));
+  auto asked = [&] {
+    return requests("write_chunk") + requests("begin_fill") + requests("end_fill");
+  };
+  std::int64_t before = asked();
+  for (char byte : {'c', 'd'}) {
+    EXPECT_EQ(ask(*writer, fmt::format("pwrite {} 0 {} {}", file, 3 * kChunk, byte)), 3 * kChunk);
+    EXPECT_EQ(read(*reader, same, 3 * kChunk), fmt::format("{}*{}", byte, 3 * kChunk));
+  }
+  EXPECT_EQ(ask(*writer, fmt::format("pwrite {} 100 10 e", file)), 10);
+  EXPECT_EQ(read(*reader, same, 120), "d*100 e*10 d*10");
+  EXPECT_EQ(asked(), before);
+  EXPECT_EQ(writer->call(fmt::format("pwrite {} 0 10 x", ask(*writer, "open /f r"))).result,
+            -EBADF);
+  // The last chunk is lent, and what makes the file longer is not its to write.
+  EXPECT_EQ(ask(*writer, fmt::format("pwrite {} {} 100 g", file, 3 * kChunk - 50)), 100);
+  EXPECT_EQ(reader->call("stat /f").size(), 3 * kChunk + 50);
+}
+
+// Where a chunk is may be known from reading it; that gives no right to write there.
+TEST_F(SharedSlots, WhoseLoanWasTakenBackAsksAgainThoughItKnowsTheChunk) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> writer = client();
+  std::unique_ptr<ClientProcess> other = client();
+  std::int64_t file = ask(*writer, "open /f bc");
+  for (char byte : {'a', 'b'}) {
+    ask(*writer, fmt::format("pwrite {} 0 {} {}", file, kChunk, byte));
+  }
+  std::int64_t before = requests("begin_fill");
+  ask(*other, "truncate /f 1000");
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(read(*writer, file, 1000), "b*1000");
+  }
+  for (int i = 0; i < 10; ++i) {
+    ask(*writer, fmt::format("pwrite {} 0 1000 c", file));
+  }
+  EXPECT_EQ(requests("begin_fill"), before + 1);
+}
+
+TEST_F(SharedSlots, AChunkIsLentAfterSomeShortOverwrites) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> writer = client();
+  std::int64_t file = ask(*writer, "open /f bc");
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(ask(*writer, fmt::format("pwrite {} {} 100 a", file, 1000 - 10 * i)), 100);
+  }
+  EXPECT_LE(requests("write_chunk"), 6);
+  EXPECT_EQ(read(*writer, file, 1100), "0*510 a*590");
+}
+
+TEST_F(SharedSlots, AStoppedProgramWithLoansDelaysNobody) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> holder = client();
+  std::unique_ptr<ClientProcess> other = client(std::chrono::seconds(5));
+  std::int64_t file = ask(*holder, "open /f bc");
+  std::int64_t same = ask(*other, "open /f b");
+  for (char byte : {'a', 'b', 'c'}) {
+    ask(*holder, fmt::format("pwrite {} 0 {} {}", file, 2 * kChunk, byte));
+  }
+  holder->stop();
+  EXPECT_EQ(other->call("stat /f").size(), 2 * kChunk);
+  ask(*other, fmt::format("ftruncate {} 1000", same));
+  ask(*other, fmt::format("pwrite {} 0 {} d", same, 2 * kChunk));
+  ask(*other, "unlink /f");
+  holder->go_on();
+  EXPECT_EQ(read(*holder, file, 2 * kChunk), fmt::format("d*{}", 2 * kChunk));
+  ask(*holder, fmt::format("pwrite {} 0 {} e", file, 2 * kChunk));
+  EXPECT_EQ(read(*other, same, 2 * kChunk), fmt::format("e*{}", 2 * kChunk));
+}
+
+TEST_F(SharedSlots, NothingIsWrittenIntoTheMemoryOfADaemonThatDied) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> writer = client();
+  std::int64_t file = ask(*writer, "open /f bc");
+  for (char byte : {'a', 'b', 'c'}) {
+    ask(*writer, fmt::format("pwrite {} 0 {} {}", file, kChunk, byte));
+  }
+  daemon(0).signal(SIGKILL);
+  start_daemon_again(0);
+  EXPECT_LT(writer->call(fmt::format("pwrite {} 0 {} d", file, kChunk)).result, 0);
+}
+
 TEST_F(SharedSlots, TheVariableTurnsThemOff) {
   start_daemons();
   ::setenv("BENCHFS_DIRECT_BYTES", "0", 1);

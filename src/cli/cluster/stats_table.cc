@@ -197,6 +197,12 @@ void add_summary(std::string& text, const json& a, double seconds) {
   text += fmt::format("  data      {} in, {} out\n",
                       rated_bytes(a, "/rpc/bytes_in", seconds),
                       rated_bytes(a, "/rpc/bytes_out", seconds));
+  text +=
+      fmt::format("  direct    {} overwrites, {} in; {} reads, {} out (by programs of the node)\n",
+                  rated(a, "/door/direct_overwrites", seconds),
+                  rated_bytes(a, "/door/direct_bytes_in", seconds),
+                  rated(a, "/door/direct_reads", seconds),
+                  rated_bytes(a, "/door/direct_bytes_out", seconds));
   text += fmt::format("  buffers   {} of {} free, {} waiting; {} waits, {} in vain\n",
                       count(a, "/buffers/free"),
                       count(a, "/buffers/count"),

@@ -130,9 +130,9 @@ rt::CoStatus DataIo::write_span(Transfer& transfer, cluster::ChunkSpan span) {
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
   Deadline by = backend_.data_deadline();
   Result<bool> written = false;
-  if (direct_.may_fill(shard, span.length)) {
-    written = co_await direct_.write(
-        shard, {transfer.file.id(), span.index}, span.offset, call.data, transfer.truncation, by);
+  wire::ChunkKey key{transfer.file.id(), span.index};
+  if (direct_.may_write(shard, key, span.offset, span.length)) {
+    written = co_await direct_.write(shard, key, span.offset, call.data, transfer.truncation, by);
   }
   if (written && !*written) {
     Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
@@ -177,17 +177,74 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
   co_return Status{};
 }
 
-// Short reads of a chunk whose place is known need no more than a copy.
-bool DataIo::read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into) {
+// --- Without a request ---------------------------------------------------------------------------
+
+// Calls copy(shard, chunk, offset in the chunk, begin, length) for each chunk of the range until
+// one answers false. Returns the bytes before that.
+template <typename Copy>
+std::size_t DataIo::copy_by_chunk(const OpenFile& file,
+                                  std::uint64_t offset,
+                                  std::size_t length,
+                                  Copy copy) {
   const wire::Layout& layout = file.layout();
-  if (layout.chunk_bytes == 0) {
-    return false;
+  if (!file.is_open || file.stale || layout.chunk_bytes == 0 || offset > wire::kMaxFileBytes ||
+      length > wire::kMaxFileBytes - offset) [[unlikely]] {
+    return 0;
   }
-  std::uint64_t index = offset / layout.chunk_bytes;
-  auto inside = static_cast<std::uint32_t>(offset % layout.chunk_bytes);
-  return into.size() <= layout.chunk_bytes - inside &&
-         direct_.read_now(cluster::chunk_shard(layout, index), {file.id(), index}, inside, into);
+  std::size_t done = 0;
+  while (done < length) {
+    std::uint64_t index = (offset + done) / layout.chunk_bytes;
+    auto inside = static_cast<std::uint32_t>((offset + done) % layout.chunk_bytes);
+    std::size_t part = std::min<std::size_t>(length - done, layout.chunk_bytes - inside);
+    if (!copy(cluster::chunk_shard(layout, index),
+              wire::ChunkKey{file.id(), index},
+              inside,
+              done,
+              part)) {
+      break;
+    }
+    done += part;
+  }
+  return done;
 }
+
+std::size_t DataIo::read_now(const OpenFile& file,
+                             std::uint64_t offset,
+                             std::span<std::byte> into) {
+  if (!file.can_read()) [[unlikely]] {
+    return 0;
+  }
+  return copy_by_chunk(file,
+                       offset,
+                       into.size(),
+                       [&](wire::ShardId shard,
+                           wire::ChunkKey key,
+                           std::uint32_t inside,
+                           std::size_t begin,
+                           std::size_t length) {
+                         return direct_.read_now(shard, key, inside, into.subspan(begin, length));
+                       });
+}
+
+std::size_t DataIo::write_now(const OpenFile& file,
+                              std::uint64_t offset,
+                              std::span<const std::byte> from) {
+  if (!file.can_write() || file.is_append()) [[unlikely]] {
+    return 0;
+  }
+  return copy_by_chunk(file,
+                       offset,
+                       from.size(),
+                       [&](wire::ShardId shard,
+                           wire::ChunkKey key,
+                           std::uint32_t inside,
+                           std::size_t begin,
+                           std::size_t length) {
+                         return direct_.write_now(shard, key, inside, from.subspan(begin, length));
+                       });
+}
+
+// --- With requests -------------------------------------------------------------------------------
 
 rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
                                        std::uint64_t offset,
@@ -205,9 +262,12 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   if (into.size() > wire::kMaxFileBytes - offset) {
     into = into.first(wire::kMaxFileBytes - offset);
   }
-  if (read_now(file, offset, into)) {
-    co_return into.size();
+  std::size_t done = read_now(file, offset, into);
+  if (done == into.size()) {
+    co_return done;
   }
+  offset += done;
+  into = into.subspan(done);
   Deadline by = backend_.data_deadline();
   std::optional<std::uint64_t> size;
   for (;;) {
@@ -220,7 +280,7 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
     }
     std::uint64_t end = offset + into.size();
     if (transfer.complete_end >= end) {
-      co_return into.size();
+      co_return done + into.size();
     }
     // Something was not stored: the end of the file, or a hole. Only the size tells. When it says
     // that bytes should be there, they may have been written since: look once more, and what is
@@ -235,7 +295,7 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
       co_return std::unexpected(*std::move(transfer.lost));
     }
     if (readable <= transfer.complete_end || looked_again) {
-      co_return readable > offset ? readable - offset : 0;
+      co_return done + (readable > offset ? readable - offset : 0);
     }
     into = into.first(readable - offset);
   }
@@ -276,7 +336,14 @@ rt::CoResult<std::size_t> DataIo::write(OpenFile& file,
   if (offset > wire::kMaxFileBytes || from.size() > wire::kMaxFileBytes - offset) {
     co_return fail_errno(EFBIG);
   }
-  co_return co_await write_range(file, offset, from, wire::kAnyTruncation);
+  std::size_t done = write_now(file, offset, from);
+  if (done == from.size()) {
+    co_return done;
+  }
+  BENCHFS_CO_TRY(
+      std::size_t rest,
+      co_await write_range(file, offset + done, from.subspan(done), wire::kAnyTruncation));
+  co_return done + rest;
 }
 
 rt::CoResult<std::size_t> DataIo::copy(OpenFile& from,

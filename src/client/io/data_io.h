@@ -35,6 +35,14 @@ class DataIo {
   DataIo(const DataIo&) = delete;
   DataIo& operator=(const DataIo&) = delete;
 
+  // What can be done without asking anybody: the bytes from the begin of the range that this
+  // program copied by itself. The others are left to the calls below. Suspends nowhere; see
+  // Driver::run_now().
+  std::size_t read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
+  std::size_t write_now(const OpenFile& file,
+                        std::uint64_t offset,
+                        std::span<const std::byte> from);
+
   // Bytes read; fewer than asked only at the end of the file. Holes read as zeros.
   rt::CoResult<std::size_t> read(OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
   // Bytes written: fewer than asked when the space ran out after them, as write(2). ENOSPC, EDQUOT,
@@ -71,7 +79,11 @@ class DataIo {
   rt::CoResult<wire::AppendReply> ask_place(OpenFile& file,
                                             wire::AppendRequest request,
                                             Deadline by);
-  bool read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
+  template <typename Copy>
+  static std::size_t copy_by_chunk(const OpenFile& file,
+                                   std::uint64_t offset,
+                                   std::size_t length,
+                                   Copy copy);
   [[nodiscard]] std::uint32_t max_transfer() const;
 
   Backend& backend_;

@@ -1,7 +1,8 @@
 #include "client/io/direct_io.h"
 
+#include <algorithm>
 #include <bit>
-#include <functional>
+#include <utility>
 
 #include "wire/slot_state.h"
 
@@ -39,38 +40,29 @@ class DirectIo::Place {
 };
 static_assert(wire::kMaxLoans <= 64);
 
-link::SharedSlots* DirectIo::slots_of(wire::ShardId shard) {
-  if (shard.value >= backend_.pool.size()) [[unlikely]] {
-    return nullptr;
-  }
-  rpc::Connection& connection = backend_.pool.at(shard);
-  bool is_ready = connection.state() == rpc::Connection::State::kReady;
-  return is_ready ? connection.link()->shared_slots() : nullptr;
-}
-
 DirectIo::Known& DirectIo::known(const link::SharedSlots& slots, wire::ChunkKey key) {
-  constexpr std::size_t kEntries = 4096;
-  if (known_.empty()) {
+  if (known_.empty()) [[unlikely]] {
     known_.resize(kEntries);
   }
-  Known& entry = known_[std::hash<wire::ChunkKey>()(key) % known_.size()];
-  if (entry.key != key || entry.session != slots.number()) {
+  Known& entry = known_[entry_of(key)];
+  if (entry.key != key || entry.session != slots.number()) [[unlikely]] {
     entry = {.key = key, .session = slots.number()};
   }
   return entry;
 }
 
-link::SlotRead DirectIo::read_known(link::SharedSlots& slots,
+link::SlotCopy DirectIo::read_known(link::SharedSlots& slots,
                                     wire::ChunkKey key,
                                     std::uint32_t offset,
                                     std::span<std::byte> into) {
   Known& entry = known(slots, key);
   if (entry.slot == wire::kNoSlot) {
-    return link::SlotRead::kMoved;
+    return link::SlotCopy::kMoved;
   }
-  link::SlotRead how = slots.read(entry.slot, entry.generation, offset, into);
-  if (how == link::SlotRead::kMoved) {
+  link::SlotCopy how = slots.read(entry.slot, entry.generation, offset, into);
+  if (how == link::SlotCopy::kMoved) {
     entry.slot = wire::kNoSlot;
+    entry.lent_until = {};
   }
   return how;
 }
@@ -80,7 +72,7 @@ bool DirectIo::read_now(wire::ShardId shard,
                         std::uint32_t offset,
                         std::span<std::byte> into) {
   link::SharedSlots* slots = slots_of(shard);
-  return slots != nullptr && read_known(*slots, key, offset, into) == link::SlotRead::kDone;
+  return slots != nullptr && read_known(*slots, key, offset, into) == link::SlotCopy::kDone;
 }
 
 rt::Task<bool> DirectIo::read(wire::ShardId shard,
@@ -92,9 +84,9 @@ rt::Task<bool> DirectIo::read(wire::ShardId shard,
   if (slots == nullptr) {
     co_return false;
   }
-  link::SlotRead how = read_known(*slots, key, offset, into);
-  if (how != link::SlotRead::kMoved) {
-    co_return how == link::SlotRead::kDone;
+  link::SlotCopy how = read_known(*slots, key, offset, into);
+  if (how != link::SlotCopy::kMoved) {
+    co_return how == link::SlotCopy::kDone;
   }
   if (into.size() < backend_.config.direct_bytes && ++known(*slots, key).reads < kReadsUntilAsked) {
     co_return false;
@@ -113,10 +105,88 @@ rt::Task<bool> DirectIo::read(wire::ShardId shard,
     co_return false;
   }
   Known& entry = known(*slots, key);
+  if (entry.slot != place->slot || entry.generation != place->generation) {
+    entry.lent_until = {};  // who knows where the chunk is may read it, and no more
+  }
   entry.slot = place->slot;
   entry.generation = place->generation;
   entry.reads = 0;
-  co_return read_known(*slots, key, offset, into) == link::SlotRead::kDone;
+  co_return read_known(*slots, key, offset, into) == link::SlotCopy::kDone;
+}
+
+// --- Writing -------------------------------------------------------------------------------------
+
+bool DirectIo::write_lent(link::SharedSlots& slots,
+                          Known& entry,
+                          std::uint32_t offset,
+                          std::span<const std::byte> from) {
+  if (entry.lent_until == BootTime{}) {
+    return false;
+  }
+  link::SlotRight right{.slot = entry.slot,
+                        .place = entry.loan,
+                        .generation = entry.generation,
+                        .until = entry.lent_until};
+  link::SlotCopy how = slots.overwrite(right, offset, from);
+  if (how == link::SlotCopy::kMoved) {
+    entry.lent_until = {};
+  }
+  return how == link::SlotCopy::kDone;
+}
+
+bool DirectIo::write_now(wire::ShardId shard,
+                         wire::ChunkKey key,
+                         std::uint32_t offset,
+                         std::span<const std::byte> from) {
+  link::SharedSlots* slots = slots_of(shard);
+  return slots != nullptr && write_lent(*slots, known(*slots, key), offset, from);
+}
+
+bool DirectIo::may_write(wire::ShardId shard,
+                         wire::ChunkKey key,
+                         std::uint32_t offset,
+                         std::size_t length) {
+  link::SharedSlots* slots = slots_of(shard);
+  if (slots == nullptr || backend_.config.direct_bytes == 0) {
+    return false;
+  }
+  if (length >= backend_.config.direct_bytes) {
+    return true;
+  }
+  Known& entry = known(*slots, key);
+  auto end = static_cast<std::uint32_t>(offset + length);
+  bool is_over_own = end <= entry.written_end;
+  entry.written_end = std::max(entry.written_end, end);
+  if (!is_over_own || ++entry.writes < kWritesUntilAsked) {
+    return false;
+  }
+  entry.writes = 0;
+  return true;
+}
+
+std::uint32_t DirectIo::place_of_loan(wire::ShardId shard,
+                                      const link::SharedSlots& slots,
+                                      wire::ChunkKey key) {
+  loans_.resize(std::max<std::size_t>(loans_.size(), shard.value + 1));
+  Loans& loans = loans_[shard.value];
+  if (loans.session != slots.number()) {
+    loans = {.session = slots.number()};
+    loans.owners.resize(wire::kMaxWriteLoans, kEntries);
+  }
+  Known& entry = known(slots, key);
+  std::size_t index = entry_of(key);
+  if (entry.loan != wire::kNoPlace && loans.owners[entry.loan] == index) {
+    return entry.loan;
+  }
+  std::uint32_t place = loans.next++ % wire::kMaxWriteLoans;
+  std::uint32_t owner = std::exchange(loans.owners[place], static_cast<std::uint32_t>(index));
+  if (owner != kEntries && known_[owner].session == loans.session && known_[owner].loan == place) {
+    known_[owner].loan = wire::kNoPlace;
+    known_[owner].lent_until = {};
+  }
+  entry.loan = place;
+  entry.lent_until = {};
+  return place;
 }
 
 rt::CoResult<bool> DirectIo::write(wire::ShardId shard,
@@ -130,7 +200,11 @@ rt::CoResult<bool> DirectIo::write(wire::ShardId shard,
   if (slots == nullptr || !place.is_taken()) {
     co_return false;
   }
+  if (truncation == wire::kAnyTruncation && write_lent(*slots, known(*slots, key), offset, from)) {
+    co_return true;
+  }
   std::uint64_t session = slots->number();
+  bool is_long = from.size() >= backend_.config.direct_bytes;
   wire::BeginFillRequest begin;
   begin.inode = key.inode.value;
   begin.index = key.index;
@@ -138,16 +212,32 @@ rt::CoResult<bool> DirectIo::write(wire::ShardId shard,
   begin.length = static_cast<std::uint32_t>(from.size());
   begin.truncation = truncation;
   begin.number = ++fills_;
-  begin.place = place.number();
+  begin.place = is_long ? place.number() : wire::kNoPlace;
+  begin.loan = place_of_loan(shard, *slots, key);
+  BootTime asked_at = boot_now();
   rpc::Call begin_call = rpc::make_call(begin);
   BENCHFS_CO_TRY(rpc::Reply begun, co_await backend_.pool.call(shard, begin_call, by));
   BENCHFS_CO_TRY(wire::BeginFillReply room, begun.as<wire::BeginFillReply>());
-  if (room.slot == wire::kNoSlot) {
+  slots = slots_of(shard);
+  bool is_same = slots != nullptr && slots->number() == session;
+  if (room.slot == wire::kNoSlot || (room.loan_ms != 0 && !is_same)) {
     co_return false;
   }
-  slots = slots_of(shard);
-  bool is_filled = slots != nullptr && slots->number() == session &&
-                   slots->fill(room.slot, offset, room.existing_end, from).has_value();
+  if (room.loan_ms != 0) {
+    Known& entry = known(*slots, key);
+    // Meanwhile its place may have gone to another chunk, and its entry to another chunk, too.
+    if (loans_[shard.value].owners[begin.loan] == entry_of(key)) {
+      entry.slot = room.slot;
+      entry.generation = room.generation;
+      entry.loan = begin.loan;
+      entry.lent_until = room.loan_ms == wire::kLoanForEver
+                             ? BootTime::max()
+                             : asked_at + std::chrono::milliseconds(room.loan_ms);
+      entry.reads = 0;
+    }
+    co_return write_lent(*slots, entry, offset, from);
+  }
+  bool is_filled = is_same && slots->fill(room.slot, offset, room.existing_end, from).has_value();
   wire::EndFillRequest end;
   end.number = begin.number;
   end.place = place.number();

@@ -1,13 +1,15 @@
 // Reading and writing chunks of shards of this node that share their memory: by the program's own
 // copies (docs/wire.md, "Slots").
 //
-// A chunk whose place is known is read without asking anybody. A write asks for room, fills it, and
-// tells that it is there: the bytes are copied once. What cannot be done in this way is left to an
-// ordinary request.
+// A chunk whose place is known is read without asking anybody. A write that makes a chunk longer
+// asks for room, fills it, and tells that it is there. One that overwrites what is stored gets the
+// chunk lent, and further ones ask nobody. What cannot be done in this way is left to an ordinary
+// request.
 //
 // Nothing here lasts longer than the ordinary request that may follow: both end at `by`.
 //
-// Thread: the client's reactor. Buffers are borrowed until the task completes.
+// Thread: the client's reactor, or whoever has its place while nobody drives it (Driver::run_now).
+// Buffers are borrowed until the task completes.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +18,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "client/backend.h"
 #include "link/link.h"
 #include "wire/ids.h"
@@ -41,10 +44,18 @@ class DirectIo {
                       std::span<std::byte> into,
                       Deadline by);
 
-  // Whether a write of this length is better done by write().
-  [[nodiscard]] bool may_fill(wire::ShardId shard, std::size_t length) {
-    return length >= backend_.config.direct_bytes && slots_of(shard) != nullptr;
-  }
+  // Overwrites stored bytes of a chunk that was lent. False: to be written otherwise; some of the
+  // bytes may be there.
+  bool write_now(wire::ShardId shard,
+                 wire::ChunkKey key,
+                 std::uint32_t offset,
+                 std::span<const std::byte> from);
+  // Whether a write is better tried by write(): when it is long, or the chunk is overwritten again
+  // and again.
+  [[nodiscard]] bool may_write(wire::ShardId shard,
+                               wire::ChunkKey key,
+                               std::uint32_t offset,
+                               std::size_t length);
   // False: not written, to be sent. Errors: the shard's. `truncation`:
   // wire::WriteChunkRequest::truncation.
   rt::CoResult<bool> write(wire::ShardId shard,
@@ -56,28 +67,59 @@ class DirectIo {
 
  private:
   static constexpr std::uint8_t kReadsUntilAsked = 4;
+  static constexpr std::uint8_t kWritesUntilAsked = 4;  // over what was written before
+  static constexpr std::size_t kEntries = 4096;
 
   // What is known of a chunk; another one with the same hash takes its entry.
   struct Known {
     wire::ChunkKey key;
     std::uint64_t session = 0;  // SharedSlots::number(); 0: nothing
     std::uint64_t generation = 0;
+    BootTime lent_until{};  // epoch: not lent
     std::uint32_t slot = wire::kNoSlot;
-    std::uint8_t reads = 0;  // while its place is not known
+    std::uint32_t loan = wire::kNoPlace;  // its place, also when it has ended
+    std::uint32_t written_end = 0;        // of writes of this program
+    std::uint8_t reads = 0;               // while its place is not known
+    std::uint8_t writes = 0;              // since it was asked for
   };
   // One of the places for fills at a shard, while it lives.
   class Place;
+  // The places for loans of a session.
+  struct Loans {
+    std::uint64_t session = 0;
+    std::uint32_t next = 0;             // that is taken away from its chunk
+    std::vector<std::uint32_t> owners;  // entries, by place
+  };
 
-  [[nodiscard]] link::SharedSlots* slots_of(wire::ShardId shard);
+  [[nodiscard]] link::SharedSlots* slots_of(wire::ShardId shard) {
+    rpc::Connection* connection =
+        shard.value < backend_.pool.size() ? &backend_.pool.at(shard) : nullptr;
+    bool is_ready = connection != nullptr && connection->state() == rpc::Connection::State::kReady;
+    return is_ready ? connection->link()->shared_slots() : nullptr;
+  }
+  // Chunks of one file never share an entry, unless it has very many.
+  [[nodiscard]] static std::size_t entry_of(wire::ChunkKey key) {
+    return (mix64(key.inode.value) + key.index) % kEntries;
+  }
   Known& known(const link::SharedSlots& slots, wire::ChunkKey key);
-  link::SlotRead read_known(link::SharedSlots& slots,
+  link::SlotCopy read_known(link::SharedSlots& slots,
                             wire::ChunkKey key,
                             std::uint32_t offset,
                             std::span<std::byte> into);
+  // Overwrites under a loan.
+  bool write_lent(link::SharedSlots& slots,
+                  Known& entry,
+                  std::uint32_t offset,
+                  std::span<const std::byte> from);
+  // A place for the loan of a chunk: its own, or that of the chunk which has had one for longest.
+  std::uint32_t place_of_loan(wire::ShardId shard,
+                              const link::SharedSlots& slots,
+                              wire::ChunkKey key);
 
   Backend& backend_;
   std::vector<Known> known_;           // empty until a shard shares its memory
   std::vector<std::uint64_t> places_;  // that are taken, a bit each, by shard
+  std::vector<Loans> loans_;           // by shard
   std::uint64_t fills_ = 0;
 };
 

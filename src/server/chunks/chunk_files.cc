@@ -39,6 +39,10 @@ ChunkFiles::Write::Write(ChunkFiles* owner,
   ++file->writes;
 }
 
+ChunkFiles::Loan::Loan(Write write) : write_(std::move(write)) {
+  write_->file_->loans.push_back(*this);
+}
+
 bool ChunkFiles::is_trusted(wire::InodeId inode, const File& file, bool is_append) const {
   if (!file.is_marked || (!is_append && !file.is_plain)) {
     return false;
@@ -89,6 +93,15 @@ rt::CoStatus ChunkFiles::may_commit(const Write& write, Deadline deadline) {
                          ", the home of the file, knows of the write");
     }
   }
+}
+
+std::uint32_t ChunkFiles::trusted_ms(const Write& write) const {
+  if (is_home_here(write.inode_)) {
+    return wire::kLoanForEver;
+  }
+  Nanos left = write.file_->confirmed_at + times_.trust - boot_now();
+  auto whole = std::chrono::floor<std::chrono::milliseconds>(left).count();
+  return static_cast<std::uint32_t>(std::max<std::int64_t>(whole, 0));
 }
 
 void ChunkFiles::end_write(wire::InodeId inode, File& file) {
@@ -206,6 +219,7 @@ rt::Task<void> ChunkFiles::keep_asking(wire::InodeId inode, std::uint64_t stamp)
         note_cut(*file);
         Status cut = co_await store_.truncate(
             inode, reply->cut_size, std::max(reply->chunk_bytes, wire::kMinChunkBytes));
+        drop_loans(inode);
         file = asking(inode, stamp);
         if (file == nullptr) {
           co_return;
@@ -259,6 +273,7 @@ bool ChunkFiles::on_life(wire::ShardId home, std::uint64_t life, wire::InodeId a
     if (inode.home() == home && inode != asked_about) {
       unmark(file);
       note_cut(file);
+      take_back_loans(file);
       dropped.push_back(inode);
     }
   }
@@ -281,18 +296,42 @@ void ChunkFiles::note_cut(File& file) {
   file.answered.wake_all();
 }
 
+void ChunkFiles::take_back_loans(File& file) {
+  for (Loan& loan : file.loans) {
+    store_.take_back(loan);
+  }
+}
+
+void ChunkFiles::drop_loans(wire::InodeId inode) {
+  auto found = files_.find(inode);
+  if (found == files_.end()) {
+    return;
+  }
+  std::vector<Loan*> over;
+  for (Loan& loan : found->second.loans) {
+    if (loan.is_over()) {
+      over.push_back(&loan);
+    }
+  }
+  for (Loan* loan : over) {
+    loan->give_up();
+  }
+}
+
 void ChunkFiles::forget(wire::InodeId inode) {
   auto found = files_.find(inode);
   if (found != files_.end()) {
     unmark(found->second);
     found->second.is_gone = true;
     note_cut(found->second);
+    take_back_loans(found->second);
     erase_if_unneeded(inode);
   }
 }
 
 rt::Task<void> ChunkFiles::drop_chunks(wire::InodeId inode) {
   Status dropped = co_await store_.truncate(inode, 0, wire::kMinChunkBytes);
+  drop_loans(inode);
   if (!dropped) {
     BENCHFS_LOG(
         kWarn, "inode {:x} could not be dropped: {}", inode.value, dropped.error().message());
@@ -316,6 +355,7 @@ rt::CoStatus ChunkFiles::cut(wire::TruncateChunksRequest body) {
     note_cut(file);
   }
   Status done = co_await store_.truncate(inode, size, body.chunk_bytes);
+  drop_loans(inode);
   if (done && is_gone) {
     older_.forget(inode);
   } else if (done && size == 0) {
@@ -347,12 +387,26 @@ rt::CoResult<wire::QueryChunksReply> ChunkFiles::query(wire::QueryChunksRequest 
 Result<wire::QueryChunksReply> ChunkFiles::query_now(const wire::QueryChunksRequest& body) {
   wire::InodeId inode{body.inode};
   BENCHFS_TRY_VOID(older_.check(inode));
+  bool is_clear = (body.flags & wire::kQueryClear) != 0;
+  auto found = files_.find(inode);
+  std::int64_t lent_mtime_ns = 0;
+  if (found != files_.end() && !found->second.loans.empty()) [[unlikely]] {
+    for (Loan& loan : found->second.loans) {
+      lent_mtime_ns = std::max(lent_mtime_ns, loan.is_over() ? 0 : loan.written_at());
+    }
+    // Programs that write again ask again: they do not keep a file from coming to rest.
+    if (is_clear) {
+      take_back_loans(found->second);
+      drop_loans(inode);
+      found = files_.find(inode);
+    }
+  }
   chunk::Extent extent = store_.query(inode, body.chunk_bytes);
-  wire::QueryChunksReply reply{extent.end, extent.mtime_ns, extent.chunk_count, 0};
-  if ((body.flags & wire::kQueryClear) == 0) {
+  std::int64_t mtime_ns = std::max(extent.mtime_ns, lent_mtime_ns);
+  wire::QueryChunksReply reply{extent.end, mtime_ns, extent.chunk_count, 0};
+  if (!is_clear) {
     return reply;
   }
-  auto found = files_.find(inode);
   if (found == files_.end()) {
     reply.stamp = stamp_;
   } else if (found->second.writes == 0) {

@@ -12,7 +12,9 @@
 // Thread: the shard's.
 #pragma once
 
+#include <boost/intrusive/list.hpp>
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -71,11 +73,30 @@ class ChunkFiles {
     std::uint32_t cuts_;        // applied when it arrived
   };
 
+  // A write that lasts: a program overwrites a chunk by itself (write_loan.h). The chunk store ends
+  // it, and what it holds here is given up when the file is looked at next.
+  class Loan : public chunk::SlotLoan {
+   public:
+    explicit Loan(Write write);
+
+   private:
+    friend class ChunkFiles;
+    void give_up() {
+      of_file_.unlink();
+      write_.reset();
+    }
+    std::optional<Write> write_;
+    boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
+        of_file_;
+  };
+
   // Asks the home for a mark if that is needed.
   [[nodiscard]] Write begin_write(wire::InodeId inode, std::uint64_t truncation);
   // Returns when the home knows of the write. Errors as check(), and kDeadline when the home does
   // not answer.
   rt::CoStatus may_commit(const Write& write, Deadline deadline);
+  // For how long this holds from now on, without asking again; wire::kLoanForEver.
+  [[nodiscard]] std::uint32_t trusted_ms(const Write& write) const;
   // kBusy: a cut overtook it, to be sent again. ESTALE: the file is gone. EAGAIN: an append whose
   // range was cut.
   [[nodiscard]] Status check(const Write& write) const;
@@ -104,6 +125,11 @@ class ChunkFiles {
     std::uint64_t asked_stamp = 0;  // of the mark under way; 0: none
     BootTime confirmed_at{};        // when the confirmed mark was sent
     rt::WaitQueue answered;         // a mark was answered, or a cut applied
+    boost::intrusive::list<
+        Loan,
+        boost::intrusive::member_hook<Loan, decltype(Loan::of_file_), &Loan::of_file_>,
+        boost::intrusive::constant_time_size<false>>
+        loans;
   };
 
   [[nodiscard]] bool is_home_here(wire::InodeId inode) const {
@@ -121,6 +147,9 @@ class ChunkFiles {
   bool on_life(wire::ShardId home, std::uint64_t life, wire::InodeId asked_about);
   void unmark(File& file);
   void note_cut(File& file);
+  void take_back_loans(File& file);
+  // Gives up what loans hold that are over. May erase the entry.
+  void drop_loans(wire::InodeId inode);
   void end_write(wire::InodeId inode, File& file);
   void erase_if_unneeded(wire::InodeId inode);
   rt::Task<void> drop_chunks(wire::InodeId inode);

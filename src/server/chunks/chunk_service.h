@@ -34,7 +34,8 @@ class ChunkService {
   rt::Task<void> query(rpc::Request& request);
   rt::Task<void> punch(rpc::Request& request);
   rt::Task<void> list(rpc::Request& request);
-  // For programs of the node that have the store's slots: where a chunk is; a write in two steps.
+  // For programs of the node that have the store's slots (fills.cc): where a chunk is; a write in
+  // two steps, or a loan for many.
   rt::Task<void> locate(rpc::Request& request);
   rt::Task<void> begin_fill(rpc::Request& request);
   rt::Task<void> end_fill(rpc::Request& request);
@@ -48,6 +49,13 @@ class ChunkService {
   [[nodiscard]] const net::MemoryRegion* region_of(std::span<const std::byte> bytes) const;
   // From when its bytes are there, up to the answer to its caller.
   rt::CoStatus store(ChunkFiles::Write write, chunk::WriteLease lease, Deadline deadline);
+  // Whether the program can be lent the chunk: all of the range is stored.
+  [[nodiscard]] bool may_lend(const wire::BeginFillRequest& body) const;
+  // Takes the write if it succeeds. False: the place is not to be had.
+  bool lend(rpc::Request& request,
+            const wire::BeginFillRequest& body,
+            ChunkFiles::Write& write,
+            wire::BeginFillReply& reply);
   [[nodiscard]] Status check_range(std::uint64_t inode,
                                    std::uint64_t index,
                                    std::uint32_t offset,
