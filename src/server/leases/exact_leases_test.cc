@@ -154,6 +154,22 @@ TEST_F(MissingNamesTest, NoneIsLeasedInADirectoryThatIsBeingRemoved) {
   EXPECT_EQ(leases(), 0U);
 }
 
+TEST_F(MissingNamesTest, AChangeThatEndsAtItsDeadlineNamesWhoHasTheNameCached) {
+  rpc::testing::Client holder("host:4711:holder", addresses());
+  ASSERT_EQ(flags_of(holder, name_), kMissing);
+  auto made = mkdir(name_, wire::kRootInode, std::chrono::seconds(4));
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().message().find("host:4711:holder, which has the name cached"),
+            std::string::npos)
+      << made.error().message();
+  run([&](net::Worker&) {
+    const LeaseTable::Stats& stats = service_.names->lease_stats(LeaseKind::kMissingName);
+    EXPECT_EQ(stats.held, 1U);
+    EXPECT_EQ(stats.recalled, 1U);
+    EXPECT_EQ(stats.run_out, 0U);
+  });
+}
+
 // There is no end of them: they leave room for what is there.
 TEST(ExactLeasesTest, MissingNamesGetHalfOfTheTable) {
   ExactLeases leases({.max_leases = 4});
