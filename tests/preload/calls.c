@@ -564,7 +564,10 @@ static void walk(int options) {
   printf("options %d: %s\n", options, fts != NULL ? "open" : strerrorname_np(errno));
   FTSENT* entry;
   while (fts != NULL && (entry = fts_read(fts)) != NULL) {
-    printf("%d %d %s %s", entry->fts_info, entry->fts_level, entry->fts_name,
+    printf("%d %d %s %s",
+           entry->fts_info,
+           entry->fts_level,
+           entry->fts_name,
            entry->fts_path + strlen(top));
     if (entry->fts_info == FTS_F) {
       printf(" %ld", (long)entry->fts_statp->st_size);
