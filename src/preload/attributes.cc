@@ -376,6 +376,9 @@ FXSTAT_ENTRY(__fxstat64)
 
 ENTRY(int, statx, int directory, const char* path, int flags, unsigned mask, struct statx* out) {
   COUNTER(statx);
+  if ((mask & STATX__RESERVED) != 0) {
+    return fail_with(EINVAL);
+  }
   return stat_any(
       counter,
       directory,
@@ -399,6 +402,19 @@ ENTRY(int, euidaccess, const char* path, int mode) {
 }
 ENTRY(int, eaccess, const char* path, int mode) {
   return entry_euidaccess(path, mode);
+}
+
+ENTRY(long, pathconf, const char* path, int name) {
+  COUNTER(pathconf);
+  if (!is_ours_path(path)) {
+    return real().pathconf(path, name);
+  }
+  struct stat info{};
+  if (stat(path, &info) != 0) {
+    return -1;
+  }
+  counter.served();
+  return name == _PC_NAME_MAX ? NAME_MAX : real().pathconf("/", name);
 }
 
 ENTRY(int, chmod, const char* path, mode_t mode) {

@@ -697,6 +697,9 @@ static void system_calls(void) {
   struct statx attributes;
   SAY(syscall(SYS_statx, AT_FDCWD, in("sys/f"), 0, STATX_BASIC_STATS, &attributes));
   SAY(attributes.stx_size);
+  SAY(statx(AT_FDCWD, in("sys/f"), 0, ~0U, &attributes));
+  SAY(pathconf(in("sys/f"), _PC_NAME_MAX));
+  SAY(pathconf(in("sys/none"), _PC_NAME_MAX));
   SAY(syscall(SYS_ftruncate, fd, 5));
   SAY(syscall(SYS_fsync, fd));
   int copy = (int)syscall(SYS_openat, directory, "copy", O_CREAT | O_WRONLY, 0644);
