@@ -445,6 +445,9 @@ int benchfs_fchmodat(benchfs_file_t* directory, const char* path, mode_t mode, i
     BENCHFS_NOEXCEPT;
 int benchfs_fchownat(benchfs_file_t* directory, const char* path, uid_t uid, gid_t gid, int flags)
     BENCHFS_NOEXCEPT;
+/* A symbolic link itself allows everything. */
+int benchfs_faccessat(benchfs_file_t* directory, const char* path, int mode, int flags)
+    BENCHFS_NOEXCEPT;
 int benchfs_utimensat(benchfs_file_t* directory,
                       const char* path,
                       const struct timespec times[2],

@@ -89,6 +89,13 @@ int benchfs_fstatat(benchfs_file_t* directory,
   });
 }
 
+int benchfs_faccessat(benchfs_file_t* directory, const char* path, int mode, int flags) noexcept {
+  return capi::answer<int>({"faccessat", path}, [&]() -> Status {
+    BENCHFS_TRY(wire::Attr attr, capi::stat_at(directory, path, flags));
+    return attr.is_symlink() ? Status{} : capi::check_access(attr, mode);
+  });
+}
+
 int benchfs_mkdirat(benchfs_file_t* directory, const char* path, mode_t mode) noexcept {
   return capi::answer<int>({"mkdirat", path}, [&]() -> Status {
     BENCHFS_TRY(capi::Place place, capi::find_place(directory, path));

@@ -57,7 +57,7 @@ void notify(const sigevent& event) {
     info.si_pid = getpid();
     info.si_uid = getuid();
     info.si_value = event.sigev_value;
-    syscall(SYS_rt_sigqueueinfo, info.si_pid, info.si_signo, &info);
+    real().syscall(SYS_rt_sigqueueinfo, info.si_pid, info.si_signo, &info);
   }
 }
 

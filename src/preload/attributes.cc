@@ -20,11 +20,7 @@ constexpr unsigned kDeviceMinor = 0xbf5f5;
 
 int stat_path(const char* path, Follow follow, benchfs_stat_t& stat) {
   Cluster here = cluster();
-  if (!here) {
-    return -errno;
-  }
-  return follow == Follow::kYes ? here.api->stat(here.context, path, &stat)
-                                : here.api->lstat(here.context, path, &stat);
+  return here ? Target{here, nullptr, path, path}.stat(follow, &stat) : -errno;
 }
 
 }  // namespace
@@ -90,6 +86,10 @@ bool is_about_descriptor(const char* path, int flags) {
   return path != nullptr && *path == '\0' && (flags & AT_EMPTY_PATH) != 0;
 }
 
+int api_flags(Follow follow) {
+  return follow == Follow::kNo ? AT_SYMLINK_NOFOLLOW : 0;
+}
+
 Follow follow_of(int flags) {
   return (flags & AT_SYMLINK_NOFOLLOW) != 0 ? Follow::kNo : Follow::kYes;
 }
@@ -126,7 +126,7 @@ int stat_any(
       directory,
       path,
       follow,
-      [&](const char* ours) { return filled(stat_path(ours, follow, stat)); },
+      [&](const Target& at) { return filled(at.stat(follow, &stat)); },
       theirs);
 }
 
@@ -185,10 +185,7 @@ int change(Counter& counter,
       directory,
       path,
       follow,
-      [&](const char* ours) {
-        Cluster here = cluster();
-        return here ? of_path(here, ours, follow) : -errno;
-      },
+      [&](const Target& at) { return of_path(at, follow); },
       theirs);
 }
 
@@ -198,9 +195,12 @@ int set_times(Counter& counter, int directory, const char* path, const timespec*
       directory,
       path,
       flags,
-      [&](const Cluster& here, const char* ours, Follow follow) {
-        return follow == Follow::kYes ? here.api->utimens(here.context, ours, times)
-                                      : here.api->lutimens(here.context, ours, times);
+      [&](const Target& at, Follow follow) {
+        if (at.directory != nullptr) {
+          return at->utimensat(at.directory, at.path, times, api_flags(follow));
+        }
+        return follow == Follow::kYes ? at->utimens(at.here.context, at.path, times)
+                                      : at->lutimens(at.here.context, at.path, times);
       },
       [&](const Handle& handle) { return handle->futimens(handle.file, times); },
       [&](int from, const char* theirs) { return real().utimensat(from, theirs, times, flags); });
@@ -231,8 +231,12 @@ int change_mode(Counter& counter, int directory, const char* path, mode_t mode, 
       directory,
       path,
       flags,
-      [&](const Cluster& here, const char* ours, Follow follow) {
-        return follow == Follow::kYes ? here.api->chmod(here.context, ours, mode) : -EOPNOTSUPP;
+      [&](const Target& at, Follow follow) {
+        if (follow == Follow::kNo) {
+          return -EOPNOTSUPP;
+        }
+        return at.directory != nullptr ? at->fchmodat(at.directory, at.path, mode, 0)
+                                       : at->chmod(at.here.context, at.path, mode);
       },
       [&](const Handle& handle) { return handle->fchmod(handle.file, mode); },
       [&](int from, const char* theirs) { return real().fchmodat(from, theirs, mode, flags); });
@@ -245,9 +249,12 @@ int change_owner(
       directory,
       path,
       flags,
-      [&](const Cluster& here, const char* ours, Follow follow) {
-        return follow == Follow::kYes ? here.api->chown(here.context, ours, uid, gid)
-                                      : here.api->lchown(here.context, ours, uid, gid);
+      [&](const Target& at, Follow follow) {
+        if (at.directory != nullptr) {
+          return at->fchownat(at.directory, at.path, uid, gid, api_flags(follow));
+        }
+        return follow == Follow::kYes ? at->chown(at.here.context, at.path, uid, gid)
+                                      : at->lchown(at.here.context, at.path, uid, gid);
       },
       [&](const Handle& handle) { return handle->fchown(handle.file, uid, gid); },
       [&](int from, const char* theirs) { return real().fchownat(from, theirs, uid, gid, flags); });
@@ -259,19 +266,18 @@ int check_access(Counter& counter, int directory, const char* path, int mode, in
       directory,
       path,
       follow_of(flags),
-      [&](const char* ours) {
-        Cluster here = cluster();
-        benchfs_stat_t stat;
-        if (!here) {
-          return -errno;
+      [&](const Target& at) {
+        if (at.directory != nullptr) {
+          return at->faccessat(at.directory, at.path, mode, api_flags(follow_of(flags)));
         }
+        benchfs_stat_t stat;
         if ((flags & AT_SYMLINK_NOFOLLOW) != 0) {  // a symbolic link allows everything
-          int error = here.api->lstat(here.context, ours, &stat);
+          int error = at.stat(Follow::kNo, &stat);
           if (error != 0 || S_ISLNK(stat.st_mode)) {
             return error;
           }
         }
-        return here.api->access(here.context, ours, mode);
+        return at->access(at.here.context, at.path, mode);
       },
       [&](int from, const char* theirs) { return real().faccessat(from, theirs, mode, flags); });
 }
@@ -370,6 +376,9 @@ FXSTAT_ENTRY(__fxstat64)
 
 ENTRY(int, statx, int directory, const char* path, int flags, unsigned mask, struct statx* out) {
   COUNTER(statx);
+  if ((mask & STATX__RESERVED) != 0) {
+    return fail_with(EINVAL);
+  }
   return stat_any(
       counter,
       directory,
@@ -393,6 +402,19 @@ ENTRY(int, euidaccess, const char* path, int mode) {
 }
 ENTRY(int, eaccess, const char* path, int mode) {
   return entry_euidaccess(path, mode);
+}
+
+ENTRY(long, pathconf, const char* path, int name) {
+  COUNTER(pathconf);
+  if (!is_ours_path(path)) {
+    return real().pathconf(path, name);
+  }
+  struct stat info{};
+  if (stat(path, &info) != 0) {
+    return -1;
+  }
+  counter.served();
+  return name == _PC_NAME_MAX ? NAME_MAX : real().pathconf("/", name);
 }
 
 ENTRY(int, chmod, const char* path, mode_t mode) {

@@ -413,7 +413,7 @@ void adopt_inherited() {
   }
   alignas(8) char entries[4096];
   for (;;) {
-    long bytes = syscall(SYS_getdents64, directory, entries, sizeof entries);
+    long bytes = real().syscall(SYS_getdents64, directory, entries, sizeof entries);
     if (bytes <= 0) {
       break;
     }

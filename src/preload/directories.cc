@@ -64,15 +64,13 @@ int add_entry(void* stream, const char* name, std::uint32_t type, std::uint64_t 
 }
 
 // The inode of the directory above: outside of the file system above the root.
-std::uint64_t parent_of(const Cluster& here, const char* path) {
-  char text[PATH_MAX + 4];
+std::uint64_t parent_of(const Handle& directory, std::uint64_t inode) {
   benchfs_stat_t stat;
-  struct stat above{};
-  std::strcpy(text, path);
-  std::strcat(text, "/..");
-  if (here.api->stat(here.context, text, &stat) == 0) {
+  if (directory->fstatat(directory.file, "..", &stat, 0) == 0 && stat.st_ino != inode) {
     return stat.st_ino;
   }
+  char text[PATH_MAX];
+  struct stat above{};
   std::strcpy(text, settings().prefix);
   *std::strrchr(text, '/') = '\0';
   real().stat(text[0] != '\0' ? text : "/", &above);
@@ -92,7 +90,7 @@ int read_entries(Stream& stream) {
   stream.index = 0;
   stream.error = 0;
   add(stream, ".", S_IFDIR, open->shared->inode);
-  add(stream, "..", S_IFDIR, parent_of(handle.cluster, open->shared->path));
+  add(stream, "..", S_IFDIR, parent_of(handle, open->shared->inode));
   ssize_t count = handle->freaddir(handle.file, add_entry, &stream);
   stream.index = 0;
   stream.is_read = count >= 0 && stream.error == 0;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 #include "preload/real.h"
 
@@ -57,6 +58,11 @@ bool note_file(std::uint64_t inode) {
     ++file_count;
   }
   return true;
+}
+
+bool is_noted(std::uint64_t inode) {
+  FilesLock lock;
+  return lock && find_file(inode) >= 0;
 }
 
 // What exit() has to do from now on.
@@ -255,6 +261,21 @@ int lock_by_fcntl(Counter& counter, Description& description, int command, struc
   }
   bool waits = command == F_SETLKW || command == F_OFD_SETLKW;
   return finish(counter, lock_or_wait(handle, owner, 0, wanted, waits));
+}
+
+int lock_for_mapping(Description& description) {
+  if (file_count.load(std::memory_order_relaxed) == 0 || !is_noted(description.shared->inode)) {
+    return 0;
+  }
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return errno;
+  }
+  // Where no program locks anything: it ends with the record locks.
+  constexpr std::int64_t kByte = std::numeric_limits<std::int64_t>::max() - 1;
+  benchfs_lock_t lock{.mode = BENCHFS_LOCK_EXCLUSIVE, .pid = getpid(), .start = kByte, .length = 1};
+  int error = -handle->lock(handle.file, kProcess, 0, &lock, 0);
+  return error == EAGAIN ? ENODEV : error;
 }
 
 void after_close(Description& description) {

@@ -14,6 +14,10 @@ namespace benchfs::preload {
 
 // fcntl() with F_SETLK and its like.
 int lock_by_fcntl(Counter& counter, Description& description, int command, struct flock* lock);
+// To be asked before the file is mapped shared and writable. Programs that lock records of what
+// they map share it with other processes, which would not see what is written: of those one process
+// may map it at a time. 0, or the errno value.
+int lock_for_mapping(Description& description);
 // A descriptor of the open file was closed in this process.
 void after_close(Description& description);
 // The last one was, before the handle is closed.

@@ -14,6 +14,7 @@
 
 #include "preload/descriptions.h"
 #include "preload/entry.h"
+#include "preload/locks.h"
 #include "preload/real.h"
 
 namespace benchfs::preload {
@@ -215,6 +216,11 @@ void* map_file(Counter& counter,
     return MAP_FAILED;
   }
   bool is_shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+  error = is_shared && (protection & PROT_WRITE) != 0 ? lock_for_mapping(description) : 0;
+  if (error != 0) {
+    counter.refuse(error);
+    return MAP_FAILED;
+  }
   int kind = (flags & ~(MAP_TYPE | MAP_SYNC | MAP_POPULATE)) | MAP_ANONYMOUS |
              (is_shared ? MAP_SHARED : MAP_PRIVATE);
   void* memory = real().mmap(address, size, PROT_READ | PROT_WRITE, kind, -1, 0);

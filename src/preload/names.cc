@@ -13,19 +13,10 @@
 namespace benchfs::preload {
 namespace {
 
-// The usual shape: `call(cluster, path)` below the prefix.
+// The usual shape: `call(Target)` below the prefix.
 template <typename Call, typename Theirs>
 auto on_name(Counter& counter, int directory, const char* path, Call call, Theirs theirs) {
-  return at_place(
-      counter,
-      directory,
-      path,
-      Follow::kNo,
-      [&](const char* ours) {
-        Cluster here = cluster();
-        return here ? call(here, ours) : -errno;
-      },
-      theirs);
+  return at_place(counter, directory, path, Follow::kNo, call, theirs);
 }
 
 int make_directory(Counter& counter, int directory, const char* path, mode_t mode) {
@@ -33,8 +24,10 @@ int make_directory(Counter& counter, int directory, const char* path, mode_t mod
       counter,
       directory,
       path,
-      [&](const Cluster& here, const char* ours) {
-        return here.api->mkdir(here.context, ours, mode & 01777 & ~current_umask());
+      [&](const Target& at) {
+        mode_t bits = mode & 01777 & ~current_umask();
+        return at.directory != nullptr ? at->mkdirat(at.directory, at.path, bits)
+                                       : at->mkdir(at.here.context, at.path, bits);
       },
       [&](int from, const char* theirs) { return real().mkdirat(from, theirs, mode); });
 }
@@ -44,12 +37,15 @@ int remove_name(Counter& counter, int directory, const char* path, int flags) {
       counter,
       directory,
       path,
-      [&](const Cluster& here, const char* ours) {
+      [&](const Target& at) {
         if ((flags & ~AT_REMOVEDIR) != 0) {
           return -EINVAL;
         }
-        return flags != 0 ? here.api->rmdir(here.context, ours)
-                          : here.api->unlink(here.context, ours);
+        if (at.directory != nullptr) {
+          return at->unlinkat(at.directory, at.path, flags);
+        }
+        return flags != 0 ? at->rmdir(at.here.context, at.path)
+                          : at->unlink(at.here.context, at.path);
       },
       [&](int from, const char* theirs) { return real().unlinkat(from, theirs, flags); });
 }
@@ -59,9 +55,12 @@ int make_symlink(Counter& counter, const char* target, int directory, const char
       counter,
       directory,
       path,
-      [&](const Cluster& here, const char* ours) {
-        return target == nullptr || *target == '\0' ? -ENOENT
-                                                    : here.api->symlink(here.context, target, ours);
+      [&](const Target& at) {
+        if (target == nullptr || *target == '\0') {
+          return -ENOENT;
+        }
+        return at.directory != nullptr ? at->symlinkat(target, at.directory, at.path)
+                                       : at->symlink(at.here.context, target, at.path);
       },
       [&](int from, const char* theirs) { return real().symlinkat(target, from, theirs); });
 }
@@ -74,7 +73,9 @@ ssize_t read_own_link(const char* path, char* buffer, std::size_t size) {
     return 0;
   }
   char text[kPathRoom];
-  to_program_path(open->shared->path, text);
+  char now[PATH_MAX];
+  bool is_known = open->is_directory() && path_now(*open, now);
+  to_program_path(is_known ? now : open->shared->path, text);
   std::size_t bytes = std::strlen(text);
   bytes = bytes < size ? bytes : size;
   std::memcpy(buffer, text, bytes);
@@ -99,10 +100,59 @@ ssize_t read_symlink(Counter& counter, int directory, const char* path, char* bu
       counter,
       directory,
       path,
-      [&](const Cluster& here, const char* ours) {
-        return here.api->readlink(here.context, ours, buffer, size);
+      [&](const Target& at) {
+        return at.directory != nullptr ? at->readlinkat(at.directory, at.path, buffer, size)
+                                       : at->readlink(at.here.context, at.path, buffer, size);
       },
       [&](int from, const char* theirs) { return real().readlinkat(from, theirs, buffer, size); });
+}
+
+// Two places as directories and paths: a path that begins at the root begins there in any
+// directory.
+template <typename Call, typename ByPath>
+int on_both(const Place& from, const Place& to, Call call, ByPath by_path) {
+  return on_ours(from, [&](const Target& old) {
+    return on_ours(to, [&](const Target& made) {
+      benchfs_file_t* any = old.directory != nullptr ? old.directory : made.directory;
+      if (any == nullptr) {
+        return by_path(old.here, old.path, made.path);
+      }
+      return call(
+          old.here, any, old.path, made.directory != nullptr ? made.directory : any, made.path);
+    });
+  });
+}
+
+int rename_ours(const Place& from, const Place& to, unsigned flags) {
+  return on_both(
+      from,
+      to,
+      [&](const Cluster& here,
+          benchfs_file_t* old_directory,
+          const char* old_path,
+          benchfs_file_t* new_directory,
+          const char* new_path) {
+        return here.api->renameat2(old_directory, old_path, new_directory, new_path, flags);
+      },
+      [&](const Cluster& here, const char* old_path, const char* new_path) {
+        return here.api->rename2(here.context, old_path, new_path, flags);
+      });
+}
+
+int link_ours(const Place& from, const Place& to) {
+  return on_both(
+      from,
+      to,
+      [&](const Cluster& here,
+          benchfs_file_t* old_directory,
+          const char* old_path,
+          benchfs_file_t* new_directory,
+          const char* new_path) {
+        return here.api->linkat(old_directory, old_path, new_directory, new_path, 0);
+      },
+      [&](const Cluster& here, const char* old_path, const char* new_path) {
+        return here.api->link(here.context, old_path, new_path);
+      });
 }
 
 void find_and_walk(int directory, const char* path, Place& place) {
@@ -127,8 +177,7 @@ int rename_name(Counter& counter,
   find_place(old_directory, old_path, from);
   find_place(new_directory, new_path, to);
   if (from.is_ours && to.is_ours && from.error == 0 && to.error == 0) {
-    Cluster here = cluster();
-    int error = here ? here.api->rename2(here.context, from.path, to.path, flags) : -errno;
+    int error = rename_ours(from, to, flags);
     if (error != -EREMOTE) {
       counter.served();
       return keep.finish(error);
@@ -137,7 +186,7 @@ int rename_name(Counter& counter,
     find_and_walk(new_directory, new_path, to);
     if (from.is_ours && to.is_ours) {
       counter.served();
-      return keep.finish(here.api->rename2(here.context, from.path, to.path, flags));
+      return keep.finish(rename_ours(from, to, flags));
     }
   }
   if (from.error != 0 || to.error != 0) {
@@ -164,16 +213,17 @@ int link_open(Counter& counter, Description& description, int new_directory, con
   if (!handle) {
     return -1;
   }
-  int error = -EREMOTE;
-  if (to.is_ours) {
-    error = handle->linkat(handle.file, "", handle.file, to.path, AT_EMPTY_PATH);
-  }
+  auto link_to = [&](const Target& at) {
+    benchfs_file_t* directory = at.directory != nullptr ? at.directory : handle.file;
+    return handle->linkat(handle.file, "", directory, at.path, AT_EMPTY_PATH);
+  };
+  int error = to.is_ours ? on_ours(to, link_to) : -EREMOTE;
   if (error == -EREMOTE) {
     resolve_by_walk(new_directory, new_path, Follow::kNo, to);
     if (!to.is_ours) {
       return counter.refuse(EXDEV);
     }
-    error = handle->linkat(handle.file, "", handle.file, to.path, AT_EMPTY_PATH);
+    error = on_ours(to, link_to);
   }
   counter.served();
   return keep.finish(error);
@@ -209,15 +259,14 @@ int make_link(Counter& counter,
     return counter.refuse(EINVAL);
   }
   Errno keep;
-  Cluster here = cluster();
   if ((flags & AT_SYMLINK_FOLLOW) != 0) {
     resolve_by_walk(old_directory, old_path, Follow::kYes, from);
   }
-  int error = here ? here.api->link(here.context, from.path, to.path) : -errno;
+  int error = link_ours(from, to);
   if (error == -EREMOTE) {
     resolve_by_walk(old_directory, old_path, Follow::kNo, from);
     resolve_by_walk(new_directory, new_path, Follow::kNo, to);
-    error = from.is_ours && to.is_ours ? here.api->link(here.context, from.path, to.path) : -EXDEV;
+    error = from.is_ours && to.is_ours ? link_ours(from, to) : -EXDEV;
   }
   counter.served();
   return keep.finish(error);
@@ -229,12 +278,12 @@ int make_node(Counter& counter, int directory, const char* path, mode_t mode, de
       counter,
       directory,
       path,
-      [&](const Cluster&, const char* ours) {
+      [&](const Target& at) {
         if ((mode & S_IFMT) != 0 && !S_ISREG(mode)) {
           counter.refuse(EPERM);
           return -EPERM;
         }
-        long fd = open_ours(ours, O_CREAT | O_EXCL | O_WRONLY, mode & 07777);
+        long fd = open_ours(at, O_CREAT | O_EXCL | O_WRONLY, mode & 07777);
         if (fd < 0) {
           return static_cast<int>(fd);
         }
@@ -272,10 +321,22 @@ int enter(const char* ours, int directory, const char* path) {
   return change_directory(physical.text) == 0 ? 0 : -errno;
 }
 
+// As the program knows it. False with errno.
+bool path_of_open(Description& open, char* text) {
+  char now[PATH_MAX];
+  if (open.is_directory() && !path_now(open, now)) {
+    return false;
+  }
+  to_program_path(open.is_directory() ? now : open.shared->path, text);
+  return true;
+}
+
 int change_directory_to(Counter& counter, const char* path) {
   char text[kPathRoom];
   if (OpenRef open{own_descriptor(path)}) {
-    to_program_path(open->shared->path, text);
+    if (!path_of_open(*open, text)) {
+      return -1;
+    }
     path = text;
   }
   return at_place(
@@ -487,8 +548,7 @@ ENTRY(int, fchdir, int fd) {
     return result;
   }
   char text[kPathRoom];
-  to_program_path(open->shared->path, text);
-  return change_directory_to(counter, text);
+  return path_of_open(*open, text) ? change_directory_to(counter, text) : -1;
 }
 ENTRY(char*, getcwd, char* buffer, size_t size) {
   return *own_working_directory() != '\0' ? working_directory(buffer, size)

@@ -26,36 +26,39 @@ static_assert((kApiFlags & O_DIRECTORY) != 0);
 std::atomic<mode_t> known_umask{022};
 
 // An O_PATH descriptor: only the name is looked up.
-long open_name(const Cluster& here, const char* path, int flags) {
+long open_name(const Target& at, int flags) {
   benchfs_stat_t stat;
-  bool follow = (flags & O_NOFOLLOW) == 0;
-  int error = follow ? here.api->stat(here.context, path, &stat)
-                     : here.api->lstat(here.context, path, &stat);
+  int error = at.stat((flags & O_NOFOLLOW) == 0 ? Follow::kYes : Follow::kNo, &stat);
   if (error == 0 && (flags & O_DIRECTORY) != 0 && !S_ISDIR(stat.st_mode)) {
     error = -ENOTDIR;
   }
   if (error != 0) {
     return error;
   }
-  int fd = install(here, nullptr, Kind::kPath, stat.st_ino, flags, path);
+  int fd = install(at.here, nullptr, Kind::kPath, stat.st_ino, flags, at.text);
   return fd < 0 ? -errno : fd;
 }
 
 }  // namespace
 
 long open_ours(const char* path, int flags, mode_t mode) {
+  Cluster here = cluster();
+  return here ? open_ours(Target{here, nullptr, path, path}, flags, mode) : -errno;
+}
+
+long open_ours(const Target& at, int flags, mode_t mode) {
+  const char* path = at.text;
   if (std::strlen(path) >= PATH_MAX) {
     return -ENAMETOOLONG;
   }
-  Cluster here = cluster();
-  if (!here) {
-    return -errno;
-  }
+  const Cluster& here = at.here;
   if ((flags & O_PATH) != 0) {
-    return open_name(here, path, flags);
+    return open_name(at, flags);
   }
-  benchfs_file_t* file =
-      here.api->open(here.context, path, flags & kApiFlags, mode & ~current_umask());
+  mode &= ~current_umask();
+  benchfs_file_t* file = at.directory != nullptr
+                             ? at->openat(at.directory, at.path, flags & kApiFlags, mode)
+                             : at->open(here.context, at.path, flags & kApiFlags, mode);
   if (file == nullptr) {
     return -errno;
   }
@@ -122,7 +125,7 @@ int open_any(Counter& counter, int directory, const char* path, int flags, mode_
       directory,
       path,
       follow,
-      [&](const char* ours) { return open_ours(ours, flags, mode); },
+      [&](const Target& at) { return open_ours(at, flags, mode); },
       [&](int from, const char* theirs) { return real().openat(from, theirs, flags, mode); });
   if (fd >= 0 && fd <= 2 && !is_ours(fd)) {
     sync_streams(fd);

@@ -5,10 +5,13 @@
 
 #include "preload/descriptions.h"
 #include "preload/entry.h"
+#include "preload/places.h"
 
 namespace benchfs::preload {
 
-// The descriptor, or a negative errno value. `path` is in the file system.
+// The descriptor, or a negative errno value.
+long open_ours(const Target& at, int flags, mode_t mode);
+// `path` is in the file system.
 long open_ours(const char* path, int flags, mode_t mode);
 // Opens an open file once more, as a path in /proc/self/fd does. The same answers.
 long open_again(Description& description, int flags);

@@ -111,7 +111,9 @@ bool to_absolute(int directory, const char* path, char* text, Place& place) {
       return false;
     }
   } else if (OpenRef open{directory}) {
-    to_program_path(open->shared->path, base);
+    char now[PATH_MAX];
+    bool is_known = open->is_directory() && path_now(*open, now);
+    to_program_path(is_known ? now : open->shared->path, base);
   } else if (!path_of_descriptor(directory, base, sizeof base)) {
     return false;
   }
@@ -198,6 +200,8 @@ void find_place(int directory, const char* path, Place& place) {
       return;
     }
     set_ours(place, open->shared->path, path);
+    place.base = *path != '\0' ? directory : -1;
+    place.below_base = path;
     return;
   } else if (std::strstr(path, settings().prefix_name) == nullptr) {
     return;
@@ -316,6 +320,7 @@ void resolve_by_walk(int directory, const char* path, Follow follow, Place& plac
   reached[bytes] = '\0';
   bool needs_walk = false;
   const char* inside = behind_prefix(reached, needs_walk);
+  place.base = -1;
   place.is_ours = inside != nullptr;
   place.directory = AT_FDCWD;
   std::strcpy(place.text, inside != nullptr ? inside : reached);
@@ -323,6 +328,89 @@ void resolve_by_walk(int directory, const char* path, Follow follow, Place& plac
     std::strcpy(place.text, "/");
   }
   place.path = place.text;
+}
+
+namespace {
+
+struct NameOfInode {
+  std::uint64_t inode;
+  char name[NAME_MAX + 1];
+  bool is_found;
+};
+
+int compare_inode(void* wanted, const char* name, std::uint32_t, std::uint64_t inode) {
+  auto& found = *static_cast<NameOfInode*>(wanted);
+  if (inode != found.inode || std::strlen(name) > NAME_MAX) {
+    return 0;
+  }
+  std::strcpy(found.name, name);
+  found.is_found = true;
+  return 1;
+}
+
+// From the directory up to the root, by the names that lead down again.
+bool climb(const Handle& handle, std::uint64_t inode, std::uint64_t root, char* path) {
+  char* begin = path + PATH_MAX - 1;
+  *begin = '\0';
+  benchfs_file_t* at = handle.file;
+  int error = 0;
+  while (inode != root && error == 0) {
+    benchfs_file_t* above = handle->openat(at, "..", O_RDONLY | O_DIRECTORY, 0);
+    error = above != nullptr ? 0 : errno;
+    if (at != handle.file) {
+      handle->close(at);
+    }
+    at = above;
+    NameOfInode child{.inode = inode, .name = {}, .is_found = false};
+    benchfs_stat_t stat{};
+    if (error == 0) {
+      ssize_t listed = handle->freaddir(above, compare_inode, &child);
+      error = listed < 0 ? static_cast<int>(-listed) : 0;
+      handle->last_stat(above, &stat);
+    }
+    auto bytes = static_cast<long>(std::strlen(child.name));
+    error = error == 0 && !child.is_found ? ENOENT : error;
+    error = error == 0 && begin - path <= bytes ? ENAMETOOLONG : error;
+    if (error == 0) {
+      begin -= bytes;
+      std::memcpy(begin, child.name, static_cast<std::size_t>(bytes));
+      *--begin = '/';
+      inode = stat.st_ino;
+    }
+  }
+  if (at != handle.file && at != nullptr) {
+    handle->close(at);
+  }
+  std::memmove(path, *begin != '\0' ? begin : "/", std::strlen(begin) + 2);
+  errno = error;
+  return error == 0;
+}
+
+}  // namespace
+
+bool path_now(Description& directory, char* path) {
+  Handle handle = handle_of(directory);
+  if (!handle) {
+    return false;
+  }
+  const SharedState& shared = *directory.shared;
+  benchfs_stat_t stat;
+  if (handle->stat(handle.cluster.context, shared.path, &stat) == 0 &&
+      stat.st_ino == shared.inode) {
+    std::strcpy(path, shared.path);
+    return true;
+  }
+  int error = handle->stat(handle.cluster.context, "/", &stat);
+  errno = -error;
+  return error == 0 && climb(handle, shared.inode, stat.st_ino, path);
+}
+
+int Target::stat(Follow follow, benchfs_stat_t* out) const {
+  if (directory != nullptr) {
+    return here.api->fstatat(directory, path, out, follow == Follow::kNo ? AT_SYMLINK_NOFOLLOW : 0);
+  }
+  return follow == Follow::kYes ? here.api->stat(here.context, path, out)
+                                : here.api->lstat(here.context, path, out);
 }
 
 bool leads_inside(int directory, const char* path, Follow follow, Place& place) {

@@ -3,10 +3,14 @@
 // The usual case is decided by text alone. Paths that may cross the prefix by "..", and symbolic
 // links that lead in or out, are walked component by component (resolve_by_walk), but only when the
 // usual way has failed: the cluster says EREMOTE, or the kernel ENOENT or ENOTDIR.
+//
+// A path that begins in an open directory of ours is given to the cluster with that directory,
+// which it knows by inode: so it leads below the directory wherever that has been renamed to.
 #pragma once
 
 #include <climits>
 #include <cstddef>
+#include <type_traits>
 
 #include "preload/descriptions.h"
 #include "preload/entry.h"
@@ -21,6 +25,10 @@ struct Place {
   // Ours: in the file system, beginning with '/'. The kernel's: relative to `directory`.
   int directory = -1;
   const char* path = nullptr;
+  // Ours: where `path` says it begins, and what follows, while nothing had to be walked; -1: the
+  // root.
+  int base = -1;
+  const char* below_base = nullptr;
   char text[kPathRoom];
 };
 
@@ -34,6 +42,8 @@ bool is_ours_path(const char* path);
 int own_descriptor(const char* path);
 // Physically, from the absolute path that `place` stands for.
 void resolve_by_walk(int directory, const char* path, Follow follow, Place& place);
+// Where an open directory of ours is now, in the file system. False with errno.
+bool path_now(Description& directory, char* path);
 // After an error of the kernel's call: whether it was a symbolic link into the prefix.
 bool leads_inside(int directory, const char* path, Follow follow, Place& place);
 
@@ -48,7 +58,38 @@ void leave_working_directory();          // after the kernel's chdir
 // At the start of a program; `given`: what the one before it says, or nullptr.
 void adopt_working_directory(const char* given);
 
-// Runs `ours(path in the file system)`, which answers as the C API does, or
+// What a call below the prefix is about, in the terms of the C API.
+struct Target {
+  Cluster here;
+  benchfs_file_t* directory = nullptr;  // nullptr: `path` begins at the root
+  const char* path = nullptr;
+  const char* text = nullptr;  // from the root, as the program named it
+
+  [[nodiscard]] const Api* operator->() const { return here.api; }
+  [[nodiscard]] int stat(Follow follow, benchfs_stat_t* out) const;
+};
+
+// Runs `ours` for a place below the prefix. The errors are those of the C API.
+template <typename Ours>
+auto on_ours(const Place& place, Ours ours) {
+  if constexpr (std::is_invocable_v<Ours, const char*>) {
+    return ours(place.path);
+  } else {
+    using Result = decltype(ours(Target{}));
+    Cluster here = cluster();
+    if (!here) {
+      return Result{-errno};
+    }
+    OpenRef base(place.base);
+    if (!base || base->shared->kind == Kind::kPath) {
+      return ours(Target{here, nullptr, place.path, place.path});
+    }
+    Handle handle = handle_of(*base);
+    return handle ? ours(Target{here, handle.file, place.below_base, place.path}) : Result{-errno};
+  }
+}
+
+// Runs `ours(path in the file system)` or `ours(Target)`, which answers as the C API does, or
 // `theirs(directory, path)`, which answers as libc does.
 template <typename Ours, typename Theirs>
 auto at_place(
@@ -59,13 +100,15 @@ auto at_place(
   if (follow == Follow::kYes) {
     if (OpenRef open{own_descriptor(path)}) {
       counter.served();
-      return static_cast<Result>(keep.finish(ours(open->shared->path)));
+      Place there;
+      there.path = open->shared->path;
+      return static_cast<Result>(keep.finish(on_ours(there, ours)));
     }
   }
   Place place;
   find_place(directory, path, place);
   if (place.is_ours && place.error == 0) {
-    auto result = ours(place.path);
+    auto result = on_ours(place, ours);
     if (result != -EREMOTE) {
       counter.served();
       return static_cast<Result>(keep.finish(result));
@@ -73,7 +116,7 @@ auto at_place(
     resolve_by_walk(directory, path, follow, place);
     if (place.is_ours && place.error == 0) {
       counter.served();
-      return static_cast<Result>(keep.finish(ours(place.path)));
+      return static_cast<Result>(keep.finish(on_ours(place, ours)));
     }
   }
   if (place.error != 0) {
@@ -84,7 +127,7 @@ auto at_place(
   if (result == -1 && (errno == ENOENT || errno == ENOTDIR) &&
       leads_inside(directory, path, follow, place)) {
     counter.served();
-    return static_cast<Result>(keep.finish(ours(place.path)));
+    return static_cast<Result>(keep.finish(on_ours(place, ours)));
   }
   counter.passed();
   return result;

@@ -271,7 +271,8 @@ int execute(Counter& counter,
         if (program.memory_file >= 0) {
           OWN_ENVIRONMENT(own, environment);
           write_back_mappings();
-          syscall(SYS_execveat, program.memory_file, "", arguments, own.get(), AT_EMPTY_PATH);
+          real().syscall(
+              SYS_execveat, program.memory_file, "", arguments, own.get(), AT_EMPTY_PATH);
           int error = errno;
           real().close(program.memory_file);
           return -error;
@@ -474,12 +475,12 @@ ENTRY(int, fexecve, int fd, char* const* arguments, char* const* environment) {
     return execute(counter, AT_FDCWD, path, arguments, environment);
   }
   OWN_ENVIRONMENT(own, environment);
-  return static_cast<int>(syscall(SYS_execveat,
-                                  fd,
-                                  "",
-                                  arguments,
-                                  settings().is_active ? own.get() : environment,
-                                  AT_EMPTY_PATH));
+  return static_cast<int>(real().syscall(SYS_execveat,
+                                         fd,
+                                         "",
+                                         arguments,
+                                         settings().is_active ? own.get() : environment,
+                                         AT_EMPTY_PATH));
 }
 
 ENTRY(int,

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <ftw.h>
 #include <glob.h>
 #include <poll.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/select.h>
@@ -29,6 +31,7 @@
 #include <termios.h>
 #include <unistd.h>
 #include <utime.h>
+#include <wordexp.h>
 
 // clang-format off
 #define BENCHFS_REAL_FUNCTIONS(X) \
@@ -50,7 +53,9 @@
   X(popen) X(pclose) X(system) X(_exit) X(getpid) X(setxattr) X(lsetxattr) X(fsetxattr) \
   X(getxattr) X(lgetxattr) X(fgetxattr) X(listxattr) X(llistxattr) X(flistxattr) X(removexattr) \
   X(lremovexattr) X(fremovexattr) X(dlopen) X(chroot) X(mkostemps) X(mkdtemp) X(aio_read) \
-  X(aio_write) X(aio_fsync) X(lio_listio)
+  X(aio_write) X(aio_fsync) X(lio_listio) X(syscall) X(fts_open) X(fts_read) X(fts_children) X(fts_close) X(pathconf) X(inotify_add_watch) X(wordexp) \
+  X(posix_spawn_file_actions_addopen) X(posix_spawn_file_actions_addchdir_np) \
+  X(posix_spawn_file_actions_addfchdir_np) X(posix_spawn_file_actions_destroy)
 // clang-format on
 
 namespace benchfs::preload {

@@ -1,10 +1,11 @@
-// The entries of what files below the prefix are not: terminals.
+// The entries of what files below the prefix are not: terminals, and watched by the kernel.
 // Each fails with the errno value that programs know from other file systems.
 #include <cstdarg>
 
 #include "preload/descriptions.h"
 #include "preload/entry.h"
 #include "preload/opening.h"
+#include "preload/places.h"
 #include "preload/real.h"
 
 namespace benchfs::preload {
@@ -21,6 +22,12 @@ ENTRY(int, tcgetattr, int fd, termios* out) {
 }
 ENTRY(int, ttyname_r, int fd, char* buffer, size_t size) {
   return is_ours(fd) ? ENOTTY : real().ttyname_r(fd, buffer, size);
+}
+
+ENTRY(int, inotify_add_watch, int fd, const char* path, std::uint32_t events) {
+  COUNTER(inotify_add_watch);
+  return is_ours_path(path) ? counter.refuse(EOPNOTSUPP)
+                            : real().inotify_add_watch(fd, path, events);
 }
 
 ENTRY(int, ioctl, int fd, unsigned long request, ...) {

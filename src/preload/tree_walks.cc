@@ -1,4 +1,5 @@
-// The entries of ftw(), nftw() and glob(): glibc's reach the kernel without passing any entry.
+// The entries of ftw(), nftw(), glob() and wordexp(): glibc's reach the kernel without passing any
+// entry.
 #include <cstdlib>
 #include <cstring>
 
@@ -158,7 +159,66 @@ int glob_any(const char* pattern, int flags, int (*on_error)(const char*, int), 
   return result;
 }
 
+// --- wordexp -------------------------------------------------------------------------------------
+
+// Puts what a pattern of ours leads to in the place of the word, which stays if that is nothing.
+// False: no memory.
+bool expand(wordexp_t& words, std::size_t index) {
+  char** at = words.we_wordv + words.we_offs + index;
+  glob_t found{};
+  if (glob(*at, 0, nullptr, &found) != 0) {
+    return true;
+  }
+  std::size_t before = words.we_offs + index;
+  std::size_t behind = words.we_wordc - index;  // with the nullptr at the end
+  std::size_t count = found.gl_pathc;
+  auto** all = static_cast<char**>(std::malloc((before + count + behind) * sizeof(char*)));
+  bool is_complete = all != nullptr;
+  for (std::size_t i = 0; i < count && is_complete; ++i) {
+    all[before + i] = strdup(found.gl_pathv[i]);
+    is_complete = all[before + i] != nullptr;
+  }
+  globfree(&found);
+  if (!is_complete) {
+    return false;
+  }
+  std::memcpy(all, words.we_wordv, before * sizeof(char*));
+  std::memcpy(all + before + count, at + 1, behind * sizeof(char*));
+  std::free(*at);
+  std::free(words.we_wordv);
+  words.we_wordv = all;
+  words.we_wordc += count - 1;
+  return true;
+}
+
+bool is_pattern(const char* word) {
+  return std::strpbrk(word, "*?[") != nullptr;
+}
+
+int expand_words(Counter& counter, const char* text, wordexp_t* out, int flags) {
+  int result = real().wordexp(text, out, flags);
+  // What was quoted is no pattern, and cannot be told from what was not.
+  if (result != 0 || !settings().is_active || std::strpbrk(text, "\\'\"") != nullptr) {
+    return result;
+  }
+  for (std::size_t i = out->we_wordc; i-- > 0;) {
+    const char* word = out->we_wordv[out->we_offs + i];
+    if (is_pattern(word) && is_ours_path(word)) {
+      counter.served();
+      if (!expand(*out, i)) {
+        return WRDE_NOSPACE;
+      }
+    }
+  }
+  return result;
+}
+
 }  // namespace
+
+ENTRY(int, wordexp, const char* text, wordexp_t* out, int flags) {
+  COUNTER(wordexp);
+  return expand_words(counter, text, out, flags);
+}
 
 #define FTW_ENTRY(name)                                                      \
   ENTRY(int,                                                                 \

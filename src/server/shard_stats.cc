@@ -106,6 +106,24 @@ void write_locks(JsonWriter& json, const FileLocks::Stats& stats) {
   json.end_object();
 }
 
+// What clients may use without asking.
+void write_leases(JsonWriter& json, const Names& names) {
+  json.begin_object("leases");
+  auto write = [&](const char* name, LeaseKind kind) {
+    const LeaseTable::Stats& stats = names.lease_stats(kind);
+    json.begin_object(name);
+    json.field("held", stats.held);
+    json.field("recalled", stats.recalled);
+    json.field("run_out", stats.run_out);
+    json.end_object();
+  };
+  write("directories", LeaseKind::kDirectory);
+  write("names", LeaseKind::kName);
+  write("missing_names", LeaseKind::kMissingName);
+  write("attributes", LeaseKind::kAttributes);
+  json.end_object();
+}
+
 void write_storage(JsonWriter& json, Engine engine, const chunk::Space& space) {
   json.begin_object("storage");
   json.field("engine", engine == Engine::kFile ? "file" : "memory");
@@ -188,6 +206,7 @@ std::string counters_json(const StatsSources& from, const chunk::Space& space) {
   write_door(json, from.door);
   write_metadata(json, from.metadata.stats());
   write_locks(json, from.files.locks());
+  write_leases(json, from.names);
   write_owed(json, from);
   write_storage(json, from.config.engine, space);
   write_buffers(json, from.buffers);

@@ -257,6 +257,12 @@ static void check_at(benchfs_context_t* fs) {
   FAILS(benchfs_fstatat(directory, "none", &stat, 0), "fstatat none: No such file or directory");
   FAILS(benchfs_fstatat(directory, "f", NULL, 0), "fstatat f: ");
   FAILS(benchfs_fstatat(directory, "f", &stat, -1), "fstatat f: ");
+  EXPECT(benchfs_faccessat(directory, "f", R_OK | W_OK, 0), 0);
+  EXPECT(benchfs_symlinkat("none", directory, "link"), 0);
+  EXPECT(benchfs_faccessat(directory, "link", X_OK, AT_SYMLINK_NOFOLLOW), 0);
+  EXPECT(benchfs_unlinkat(directory, "link", 0), 0);
+  FAILS(benchfs_faccessat(directory, "f", X_OK, 0), "faccessat f: Permission denied");
+  FAILS(benchfs_faccessat(directory, "none", F_OK, 0), "faccessat none: ");
   FAILS_NULL(benchfs_openat(directory, "none", O_RDONLY, 0), "openat none: ");
   FAILS_NULL(benchfs_openat(NULL, "f", O_RDONLY, 0), "openat f: ");
   FAILS(benchfs_mkdirat(directory, "f", 0755), "mkdirat f: File exists");

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <ftw.h>
 #include <glob.h>
 #include <limits.h>
@@ -25,12 +26,14 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <utime.h>
+#include <wordexp.h>
 
 extern char** environ;
 static const char* top;
@@ -539,6 +542,189 @@ static void directories(void) {
     printf("%s\n", found.gl_pathv[i] + strlen(top));
   }
   globfree(&found);
+  wordexp_t words;
+  snprintf(pattern, sizeof pattern, "one %s/tr*/* %s/none/* two", top, top);
+  SAY(wordexp(pattern, &words, 0));
+  for (size_t i = 0; i < words.we_wordc; ++i) {
+    bool is_path = strncmp(words.we_wordv[i], top, strlen(top)) == 0;
+    printf("%s\n", words.we_wordv[i] + (is_path ? strlen(top) : 0));
+  }
+  wordfree(&words);
+}
+
+static int by_name(const FTSENT** one, const FTSENT** other) {
+  return strcmp((*one)->fts_name, (*other)->fts_name);
+}
+
+static void walk(int options) {
+  char path[PATH_MAX];
+  snprintf(path, sizeof path, "%s/walk", top);
+  char* paths[] = {path, NULL};
+  FTS* fts = fts_open(paths, options, by_name);
+  printf("options %d: %s\n", options, fts != NULL ? "open" : strerrorname_np(errno));
+  FTSENT* entry;
+  while (fts != NULL && (entry = fts_read(fts)) != NULL) {
+    printf("%d %d %s %s",
+           entry->fts_info,
+           entry->fts_level,
+           entry->fts_name,
+           entry->fts_path + strlen(top));
+    if (entry->fts_info == FTS_F) {
+      printf(" %ld", (long)entry->fts_statp->st_size);
+    }
+    printf("\n");
+    if (entry->fts_info == FTS_D && strcmp(entry->fts_name, "skipped") == 0) {
+      SAY(fts_set(fts, entry, FTS_SKIP));
+    }
+    if (entry->fts_info == FTS_D && strcmp(entry->fts_name, "a") == 0) {
+      for (FTSENT* child = fts_children(fts, 0); child != NULL; child = child->fts_link) {
+        printf("child %s\n", child->fts_name);
+      }
+    }
+    if (entry->fts_info == FTS_SL && strcmp(entry->fts_name, "followed") == 0) {
+      SAY(fts_set(fts, entry, FTS_FOLLOW));
+    }
+  }
+  SAY(errno);
+  SAY(fts_close(fts));
+}
+
+static void walks(void) {
+  mkdir(in("walk"), 0755);
+  mkdir(in("walk/a"), 0755);
+  mkdir(in("walk/a/empty"), 0755);
+  mkdir(in("walk/skipped"), 0755);
+  make("walk/skipped/unseen", "x");
+  make("walk/a/f", "some text");
+  symlink("../skipped", in("walk/a/link"));
+  symlink("f", in("walk/a/followed"));
+  symlink("none", in("walk/dangling"));
+  symlink("..", in("walk/a/up"));
+  walk(FTS_PHYSICAL);
+  walk(FTS_LOGICAL);
+  walk(FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV);
+  char none[PATH_MAX];
+  snprintf(none, sizeof none, "%s/none", top);
+  char* paths[] = {none, NULL};
+  FTS* fts = fts_open(paths, FTS_PHYSICAL, NULL);
+  FTSENT* entry = fts_read(fts);
+  printf("%d %s\n", entry->fts_info, strerrorname_np(entry->fts_errno));
+  TRUE(fts_read(fts) == NULL && errno == 0);
+  fts_close(fts);
+}
+
+/* An open directory is the same one wherever it is renamed to. */
+static void moved_directories(void) {
+  char text[PATH_MAX] = "";
+  struct stat info;
+  mkdir(in("moves"), 0755);
+  mkdir(in("moves/in"), 0755);
+  make("moves/in/f", "right");
+  int fd = open(in("moves/in"), O_RDONLY | O_DIRECTORY);
+  SAY(rename(in("moves"), in("moved")));
+  mkdir(in("moves"), 0755);
+  mkdir(in("moves/in"), 0755);
+  make("moves/in/f", "wrong file");
+  SAY(fstatat(fd, "f", &info, 0));
+  SAY(info.st_size);
+  int file = openat(fd, "f", O_RDWR);
+  SAY(read(file, text, sizeof text));
+  close(file);
+  SAY(faccessat(fd, "f", W_OK, 0));
+  SAY(faccessat(fd, "none", F_OK, 0));
+  SAY(fchmodat(fd, "f", 0600, 0));
+  SAY(fchownat(fd, "f", (uid_t)-1, (gid_t)-1, 0));
+  struct timespec times[2] = {{.tv_sec = 5}, {.tv_sec = 6}};
+  SAY(utimensat(fd, "f", times, 0));
+  SAY(stat(in("moved/in/f"), &info));
+  printf("mode %o time %ld\n", info.st_mode, (long)info.st_mtim.tv_sec);
+  SAY(mkdirat(fd, "new", 0755));
+  SAY(symlinkat("f", fd, "link"));
+  SAY(readlinkat(fd, "link", text, sizeof text));
+  SAY(linkat(fd, "f", fd, "hard", 0));
+  SAY(renameat(fd, "hard", AT_FDCWD, in("moved/above")));
+  SAY(renameat(AT_FDCWD, in("moved/above"), fd, "again"));
+  SAY(fstatat(fd, "../in/again", &info, 0));
+  SAY(unlinkat(fd, "f", 0));
+  SAY(unlinkat(fd, "new", AT_REMOVEDIR));
+  SAY(access(in("moved/in/f"), F_OK));
+  SAY(access(in("moves/in/f"), F_OK));
+  int again = openat(fd, ".", O_RDONLY | O_DIRECTORY);
+  DIR* directory = fdopendir(again);
+  int seen = 0;
+  while (directory != NULL && readdir(directory) != NULL) {
+    ++seen;
+  }
+  SAY(seen);
+  closedir(directory);
+  SAY(fchdir(fd));
+  printf("%s\n", getcwd(text, sizeof text) != NULL ? text + strlen(top) : "nowhere");
+  SAY(access("again", F_OK));
+  SAY(chdir("/"));
+  snprintf(text, sizeof text, "/proc/self/fd/%d", fd);
+  char target[PATH_MAX] = "";
+  TRUE(readlink(text, target, sizeof target - 1) > 0);
+  printf("%s\n", target + strlen(top));
+  close(fd);
+  fd = open(in("moves/in"), O_RDONLY | O_DIRECTORY);
+  unlink(in("moves/in/f"));
+  SAY(rmdir(in("moves/in")));
+  mkdir(in("moves/in"), 0755);
+  make("moves/in/f", "wrong file");
+  SAY(openat(fd, "f", O_RDONLY));
+  SAY(mkdirat(fd, "g", 0755));
+  close(fd);
+}
+
+/* By number, which libc's functions do not see. */
+static void system_calls(void) {
+  char text[64] = "";
+  struct stat info;
+  SAY(syscall(SYS_mkdirat, AT_FDCWD, in("sys"), 0755));
+  int directory = (int)syscall(SYS_openat, AT_FDCWD, in("sys"), O_RDONLY | O_DIRECTORY, 0);
+  int fd = (int)syscall(SYS_openat, directory, "f", O_CREAT | O_EXCL | O_RDWR, 0640);
+  SAY(syscall(SYS_write, fd, "some text", 9));
+  SAY(syscall(SYS_pwrite64, fd, "S", 1, 0));
+  SAY(syscall(SYS_lseek, fd, 0, SEEK_SET));
+  SAY(syscall(SYS_read, fd, text, 4));
+  printf("%s\n", text);
+  SAY(syscall(SYS_pread64, fd, text, 4, 5));
+  printf("%s\n", text);
+  SAY(syscall(SYS_fstat, fd, &info));
+  SAY(info.st_size);
+  SAY(syscall(SYS_newfstatat, directory, "f", &info, 0));
+  SAY(syscall(SYS_newfstatat, directory, "none", &info, 0));
+  struct statx attributes;
+  SAY(syscall(SYS_statx, AT_FDCWD, in("sys/f"), 0, STATX_BASIC_STATS, &attributes));
+  SAY(attributes.stx_size);
+  SAY(statx(AT_FDCWD, in("sys/f"), 0, ~0U, &attributes));
+  SAY(pathconf(in("sys/f"), _PC_NAME_MAX));
+  SAY(pathconf(in("sys/none"), _PC_NAME_MAX));
+  SAY(syscall(SYS_ftruncate, fd, 5));
+  SAY(syscall(SYS_fsync, fd));
+  int copy = (int)syscall(SYS_openat, directory, "copy", O_CREAT | O_WRONLY, 0644);
+  off_t from = 0;
+  SAY(syscall(SYS_copy_file_range, fd, &from, copy, NULL, 5, 0));
+  SAY(syscall(SYS_dup3, copy, 50, 0));
+  SAY(syscall(SYS_close, copy));
+  SAY(syscall(SYS_write, 50, "!", 1));
+  SAY(syscall(SYS_close, 50));
+  SAY(write(50, "x", 1));
+  show("sys/copy");
+  SAY(syscall(SYS_renameat2, directory, "copy", directory, "moved", 0));
+  SAY(syscall(SYS_linkat, directory, "moved", AT_FDCWD, in("sys/hard"), 0));
+  SAY(syscall(SYS_symlinkat, "moved", directory, "link"));
+  SAY(syscall(SYS_readlinkat, directory, "link", text, sizeof text));
+  SAY(syscall(SYS_faccessat, directory, "moved", W_OK));
+  SAY(syscall(SYS_fchmodat, directory, "moved", 0600));
+  SAY(syscall(SYS_unlinkat, directory, "hard", 0));
+  SAY(syscall(SYS_fchdir, directory));
+  SAY(syscall(SYS_getcwd, text, sizeof text) > 0);
+  SAY(access("moved", F_OK));
+  SAY(syscall(SYS_chdir, "/"));
+  TRUE(syscall(SYS_getpid) == getpid());
+  SAY(syscall(SYS_close, fd));
+  SAY(syscall(SYS_close, directory));
 }
 
 static void working_directory(void) {
@@ -718,6 +904,15 @@ static void processes(void) {
   SAY(posix_spawn(&child, "/bin/echo", &actions, NULL, arguments, environ));
   posix_spawn_file_actions_destroy(&actions);
   wait_for(child);
+  posix_spawn_file_actions_init(&actions);
+  SAY(posix_spawn_file_actions_addopen(
+      &actions, 1, in("spawned"), O_CREAT | O_WRONLY | O_APPEND, 0640));
+  for (int i = 0; i < 2; ++i) {
+    SAY(posix_spawn(&child, "/bin/echo", &actions, NULL, arguments, environ));
+    wait_for(child);
+  }
+  SAY(posix_spawn_file_actions_destroy(&actions));
+  show("spawned");
   SAY(lseek(fd, 0, SEEK_CUR));
   close(fd);
   show("shared");
@@ -1100,6 +1295,9 @@ int main(int count, char** arguments) {
       {"attributes", attributes},
       {"extended_attributes", extended_attributes},
       {"directories", directories},
+      {"walks", walks},
+      {"moved directories", moved_directories},
+      {"system calls", system_calls},
       {"working directory", working_directory},
       {"streams", streams},
       {"processes", processes},

@@ -54,6 +54,9 @@ TEST_F(Stats, ShowWhatAClientDidInEveryFormat) {
     EXPECT_GT(write["stages"]["served"]["count"], 0);
     bytes += write["bytes_in"].get<std::uint64_t>();
     errors += server["stats"]["rpc"]["errors"].get<std::uint64_t>();
+    for (const char* kind : {"names", "missing_names", "attributes", "directories"}) {
+      EXPECT_EQ(server["stats"]["leases"][kind]["recalled"], 0) << kind;
+    }
   }
   EXPECT_EQ(bytes, data.size());
   EXPECT_GE(errors, 1U) << "ENOENT";
@@ -71,6 +74,8 @@ TEST_F(Stats, ShowWhatAClientDidInEveryFormat) {
   EXPECT_EQ(ended.out.find("node_1 (shard 1, "), 0U) << ended.out;
   EXPECT_EQ(ended.out.find("node_0"), std::string::npos) << ended.out;
   EXPECT_NE(ended.out.find(write_name), std::string::npos) << ended.out;
+  EXPECT_NE(ended.out.find("  leases    held/recalled/run out: names 0/0/0, "), std::string::npos)
+      << ended.out;
 
   ended = benchfs({"stats", "--server", "node_7"});
   EXPECT_EQ(ended.exit_code, 1);

@@ -41,6 +41,14 @@ constexpr const char* kServerCounters[] = {"/uptime_s",
                                            "/door/calls",
                                            "/door/malformed",
                                            "/door/rings",
+                                           "/leases/directories/recalled",
+                                           "/leases/directories/run_out",
+                                           "/leases/names/recalled",
+                                           "/leases/names/run_out",
+                                           "/leases/missing_names/recalled",
+                                           "/leases/missing_names/run_out",
+                                           "/leases/attributes/recalled",
+                                           "/leases/attributes/run_out",
                                            "/buffers/waits",
                                            "/buffers/timeouts",
                                            "/reactor/passes",
@@ -163,6 +171,13 @@ void add_operations(std::string& text, const json& answer) {
   }
 }
 
+// "3/2/1": held, recalled, run out.
+std::string lease_text(const json& answer, const char* kind) {
+  json leases = answer.value("leases", json::object()).value(kind, json::object());
+  return fmt::format(
+      "{}/{}/{}", count(leases, "/held"), count(leases, "/recalled"), count(leases, "/run_out"));
+}
+
 void add_summary(std::string& text, const json& a, double seconds) {
   text += fmt::format(
       "  clients   {} of {}, {} at most; {} evicted, {} replaced, {} refused; hit rate "
@@ -203,6 +218,13 @@ void add_summary(std::string& text, const json& a, double seconds) {
                   rated_bytes(a, "/door/direct_bytes_in", seconds),
                   rated(a, "/door/direct_reads", seconds),
                   rated_bytes(a, "/door/direct_bytes_out", seconds));
+  text += fmt::format(
+      "  leases    held/recalled/run out: names {}, missing names {}, attributes {}, "
+      "directories {}\n",
+      lease_text(a, "names"),
+      lease_text(a, "missing_names"),
+      lease_text(a, "attributes"),
+      lease_text(a, "directories"));
   text += fmt::format("  buffers   {} of {} free, {} waiting; {} waits, {} in vain\n",
                       count(a, "/buffers/free"),
                       count(a, "/buffers/count"),

@@ -17,7 +17,7 @@ constexpr wire::InodeId kFile{6};
 constexpr wire::InodeId kOther{7};
 constexpr std::uint64_t kFirst = 100;  // inode of many
 constexpr wire::ShardId kShard{0};
-constexpr Nanos kGranted = std::chrono::seconds(10);
+constexpr Nanos kGranted = std::chrono::hours(1);
 
 struct Told final : NodeCache::Listener {
   void on_name_revoked(wire::InodeId, std::string_view name, const rpc::Revocation& r) override {

@@ -29,10 +29,16 @@ rt::CoStatus Files::wait_serving(Deadline deadline) {
   co_return Status{};
 }
 
-rt::Task<void> Files::prepare(wire::InodeId inode) {
+rt::CoStatus Files::prepare(wire::InodeId inode, Deadline deadline) {
   while (is_leased(inode) && !peers_.stopping->is_cancelled()) {
-    co_await leases_->call_back(ExactLeases::attributes(inode).key());
+    BENCHFS_CO_TRY_VOID(
+        co_await leases_->call_back(ExactLeases::attributes(inode).key(), deadline));
   }
+  co_return Status{};
+}
+
+rt::Task<void> Files::prepare_mark(wire::InodeId inode) {
+  (void)co_await prepare(inode, Deadline::never());
 }
 
 std::uint32_t Files::lease(const rpc::Request& request, const wire::GetAttrRequest& body) {
@@ -75,7 +81,7 @@ rt::Task<void> Files::mark_directory(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY_VOID(request, directory_times_.take_mark(body));
   // Nobody is told old attributes from now on, however long the clients take that have them cached.
-  co_await prepare(wire::InodeId{body.directory});
+  (void)co_await prepare(wire::InodeId{body.directory}, Deadline::never());
   co_await request.reply(wire::NoReply{});
 }
 
@@ -187,7 +193,9 @@ rt::Task<void> Files::set_attr(rpc::Request& request) {
     BENCHFS_SERVE_TRY_VOID(request, co_await extend(inode, body.size, request.deadline()));
   }
   if ((body.mask & ~(wire::kSetSize | wire::kSetSizeAtLeast)) != 0) {
-    co_await prepare(inode);
+    // A truncation has happened.
+    Deadline deadline = sets_size ? Deadline::never() : request.deadline();
+    BENCHFS_SERVE_TRY_VOID(request, co_await prepare(inode, deadline));
     now_ns = std::max(wall_now_ns(), now_ns);
     BENCHFS_SERVE_TRY_VOID(request, store_.apply(meta::SetAttr{inode, body, now_ns}));
   }

@@ -42,7 +42,7 @@ rt::CoStatus Files::truncate(wire::InodeId inode, std::uint64_t size, Deadline d
     if (size > wire::kMaxFileBytes) {
       co_return fail_errno(EFBIG);
     }
-    co_await prepare(inode);
+    BENCHFS_CO_TRY_VOID(co_await prepare(inode, deadline));
     Shards shards = holders(attr);
     Asked known;
     if (!shards.empty()) {
@@ -67,7 +67,7 @@ rt::CoStatus Files::extend(wire::InodeId inode, std::uint64_t size, Deadline dea
   if (attr.is_regular() && size <= attr.size) {
     co_return Status{};
   }
-  co_await prepare(inode);
+  BENCHFS_CO_TRY_VOID(co_await prepare(inode, deadline));
   co_return store_.apply(meta::Extend{inode, size, wall_now_ns()});
 }
 

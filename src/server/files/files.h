@@ -105,7 +105,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                                     wire::ShardId shard,
                                     std::uint64_t stamp,
                                     bool is_append) override;
-  rt::Task<void> prepare_mark(wire::InodeId inode) override { return prepare(inode); }
+  rt::Task<void> prepare_mark(wire::InodeId inode) override;
 
   // --- what clients say about their opens ---
 
@@ -155,7 +155,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
     return leases_ != nullptr && leases_->is_held(ExactLeases::attributes(inode));
   }
   // Returns when nobody has, so that they may change in this moment.
-  rt::Task<void> prepare(wire::InodeId inode);
+  rt::CoStatus prepare(wire::InodeId inode, Deadline deadline);
   // What the client may keep of the answer: wire::EntryFlags.
   std::uint32_t lease(const rpc::Request& request, const wire::GetAttrRequest& body);
 

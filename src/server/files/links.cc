@@ -11,7 +11,7 @@ namespace benchfs::server {
 
 rt::CoResult<wire::Attr> Files::add_link(wire::InodeId inode, Deadline deadline) {
   if (peers_.is_self(inode.home())) {
-    co_await prepare(inode);
+    BENCHFS_CO_TRY_VOID(co_await prepare(inode, deadline));
     co_return store_.apply(meta::Link{inode, wall_now_ns()});
   }
   Tickets::Ticket ticket = link_tickets_.take(inode.home());
@@ -69,7 +69,7 @@ rt::Task<void> Files::wait_dropped(Dropped dropped, Deadline deadline) {
   }
   wire::ShardId home = dropped.inode.home();
   if (peers_.is_self(home)) {
-    co_await prepare(dropped.inode);
+    (void)co_await prepare(dropped.inode, Deadline::never());
     (void)forget_here(dropped.inode, link_change(dropped), 0);
     co_return;
   }
@@ -135,7 +135,7 @@ rt::Task<void> Files::link_inode(rpc::Request& request) {
                                      : Error::from_errno(ESTALE));
     co_return;
   }
-  co_await prepare(wire::InodeId{body.inode});
+  (void)co_await prepare(wire::InodeId{body.inode}, Deadline::never());
   Result<wire::Attr> attr = store_.apply(meta::Link{wire::InodeId{body.inode}, wall_now_ns()});
   link_log_.end(sender, change.ticket, attr.has_value());
   BENCHFS_SERVE_TRY_VOID(request, attr);
@@ -167,7 +167,7 @@ rt::Task<void> Files::forget_inode(rpc::Request& request) {
     co_await request.reply_error(malformed());
     co_return;
   }
-  co_await prepare(wire::InodeId{body.inode});
+  (void)co_await prepare(wire::InodeId{body.inode}, Deadline::never());
   BENCHFS_SERVE_TRY_VOID(request, forget_here(wire::InodeId{body.inode}, body.change, body.flags));
   co_await request.reply(wire::NoReply{});
 }

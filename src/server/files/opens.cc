@@ -215,7 +215,7 @@ rt::Task<void> Files::append(rpc::Request& request) {
     BENCHFS_SERVE_TRY(wire::Attr attr, request, co_await exact_attr(inode, request.deadline()));
     BENCHFS_SERVE_TRY_VOID(request, store_.apply(meta::Settle{inode, attr.size, attr.mtime_ns}));
   }
-  co_await prepare(inode);
+  BENCHFS_SERVE_TRY_VOID(request, co_await prepare(inode, request.deadline()));
   BENCHFS_SERVE_TRY(wire::AppendReply reply,
                     request,
                     store_.apply(meta::Append{inode, body.length, wall_now_ns()}));

@@ -233,7 +233,7 @@ rt::Task<void> Files::mark(rpc::Request& request) {
     co_await request.reply_error(malformed());
     co_return;
   }
-  co_await prepare(wire::InodeId{body.inode});
+  BENCHFS_SERVE_TRY_VOID(request, co_await prepare(wire::InodeId{body.inode}, request.deadline()));
   BENCHFS_SERVE_TRY(wire::MarkReply reply,
                     request,
                     take_mark(wire::InodeId{body.inode},

@@ -61,7 +61,7 @@ rt::Task<void> Files::set_xattr(rpc::Request& request) {
     BENCHFS_SERVE_TRY_VOID(request,
                            co_await request.receive(std::as_writable_bytes(std::span(value))));
   }
-  co_await prepare(wire::InodeId{body.inode});
+  BENCHFS_SERVE_TRY_VOID(request, co_await prepare(wire::InodeId{body.inode}, request.deadline()));
   BENCHFS_SERVE_TRY_VOID(request,
                          store_.apply(meta::SetXattr{
                              wire::InodeId{body.inode}, name, value, body.flags, wall_now_ns()}));

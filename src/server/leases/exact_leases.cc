@@ -1,5 +1,7 @@
 #include "server/leases/exact_leases.h"
 
+#include <fmt/format.h>
+
 namespace benchfs::server {
 
 const LeaseTable::Lease* ExactLeases::find_held(EntryRef key, std::uint64_t except) const {
@@ -34,11 +36,12 @@ bool ExactLeases::grant(EntryRef key, std::uint64_t client_uid, LeaseKind kind, 
 
 // --- Calling back --------------------------------------------------------------------------------
 
-rt::Task<void> ExactLeases::call_back(EntryKey key, std::uint64_t except) {
+rt::CoStatus ExactLeases::call_back(EntryKey key, Deadline deadline, std::uint64_t except) {
   if (!is_held(key, except)) {
-    co_return;
+    co_return Status{};
   }
   ++withheld_[key];
+  Status done;
   for (;;) {
     table_.expire(mono_now());
     tell_holders(key, except);
@@ -46,7 +49,14 @@ rt::Task<void> ExactLeases::call_back(EntryKey key, std::uint64_t except) {
     if (held == nullptr) {
       break;
     }
-    Deadline end = Deadline::at(held->until());
+    if (deadline.passed()) {
+      done = fail(Errc::kDeadline,
+                  fmt::format("waiting for {}, which {} cached",
+                              holders_of(key, except),
+                              key.name.empty() ? "has the attributes" : "has the name"));
+      break;
+    }
+    Deadline end = deadline.earlier(Deadline::at(held->until()));
     if (co_await table_.wait(key, end, stopping_) == rt::Wake::kCancelled) {
       break;
     }
@@ -55,6 +65,7 @@ rt::Task<void> ExactLeases::call_back(EntryKey key, std::uint64_t except) {
   if (--withheld->second == 0) {
     withheld_.erase(withheld);
   }
+  co_return done;
 }
 
 }  // namespace benchfs::server

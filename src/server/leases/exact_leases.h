@@ -59,8 +59,8 @@ class ExactLeases : public RevocableLeases {
   [[nodiscard]] bool is_held(EntryRef key, std::uint64_t except = 0) const {
     return table_.size() != 0 && find_held(key, except) != nullptr;
   }
-  // Returns when it is not held any more, or the shard stops.
-  rt::Task<void> call_back(EntryKey key, std::uint64_t except = 0);
+  // Returns when it is not held any more, or the shard stops. kDeadline says who holds it.
+  rt::CoStatus call_back(EntryKey key, Deadline deadline, std::uint64_t except = 0);
 
  private:
   bool grant(EntryRef key, std::uint64_t client_uid, LeaseKind kind, MonoTime now);

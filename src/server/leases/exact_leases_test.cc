@@ -134,9 +134,14 @@ TEST_F(MissingNamesTest, AreMadeAtOnceByTheirOnlyHolderWhoseLeaseEnds) {
 TEST_F(MissingNamesTest, AnUnlinkEndsTheLeaseOfTheClientThatAsksForIt) {
   make_old(name_);
   ASSERT_NE(flags_of(*client_, name_) & wire::kEntryLeased, 0U);
-  std::size_t before = leases();
+  auto held = [&] {
+    std::uint64_t count = 0;
+    run([&](net::Worker&) { count = service_.names->lease_stats(LeaseKind::kName).held; });
+    return count;
+  };
+  EXPECT_EQ(held(), 1U);
   ASSERT_EQ(unlink(name_), 0);
-  EXPECT_LT(leases(), before);
+  EXPECT_EQ(held(), 0U);
 }
 
 // A look-up that waited for a removal that did not happen.
@@ -152,6 +157,22 @@ TEST_F(MissingNamesTest, NoneIsLeasedInADirectoryThatIsBeingRemoved) {
                            .flags = wire::kLookupLease};
   EXPECT_FALSE(call(body, inside, {}, std::chrono::milliseconds(300)));
   EXPECT_EQ(leases(), 0U);
+}
+
+TEST_F(MissingNamesTest, AChangeThatEndsAtItsDeadlineNamesWhoHasTheNameCached) {
+  rpc::testing::Client holder("host:4711:holder", addresses());
+  ASSERT_EQ(flags_of(holder, name_), kMissing);
+  auto made = mkdir(name_, wire::kRootInode, std::chrono::seconds(4));
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().message().find("host:4711:holder, which has the name cached"),
+            std::string::npos)
+      << made.error().message();
+  run([&](net::Worker&) {
+    const LeaseTable::Stats& stats = service_.names->lease_stats(LeaseKind::kMissingName);
+    EXPECT_EQ(stats.held, 1U);
+    EXPECT_EQ(stats.recalled, 1U);
+    EXPECT_EQ(stats.run_out, 0U);
+  });
 }
 
 // There is no end of them: they leave room for what is there.

@@ -44,8 +44,10 @@ bool LeaseTable::grant(EntryRef key, std::uint64_t holder, LeaseKind kind, MonoT
     lease->of_all_.unlink();
     revoked_.erase(std::exchange(lease->sequence_, 0));
     lease->key_->second.changed.wake_all();
+    --stats_of(*lease).held;
   }
   lease->kind_ = kind;
+  ++stats_of(*lease).held;
   lease->until_ = until;
   lease->key_->second.leases.push_back(*lease);
   by_end_.push_back(*lease);
@@ -53,6 +55,7 @@ bool LeaseTable::grant(EntryRef key, std::uint64_t holder, LeaseKind kind, MonoT
 }
 
 std::uint64_t LeaseTable::revoke(Lease& lease) {
+  stats_of(lease).recalled += lease.sequence_ == 0 ? 1 : 0;
   revoked_.erase(lease.sequence_);
   lease.sequence_ = ++last_sequence_;
   revoked_.emplace(lease.sequence_, &lease);
@@ -65,6 +68,7 @@ LeaseTable::Lease* LeaseTable::find_revoked(std::uint64_t sequence) {
 }
 
 void LeaseTable::remove(Lease& lease) {
+  --stats_of(lease).held;
   revoked_.erase(lease.sequence_);
   KeyNode* of_key = lease.key_;
   HolderNode* of_holder = lease.holder_;
@@ -92,7 +96,9 @@ void LeaseTable::remove_all_of(std::uint64_t holder) {
 
 void LeaseTable::expire(MonoTime now) {
   while (!by_end_.empty() && by_end_.front().until_ <= now) {
-    remove(by_end_.front());
+    Lease& lease = by_end_.front();
+    stats_of(lease).run_out += lease.sequence_ != 0 ? 1 : 0;
+    remove(lease);
   }
 }
 

@@ -10,6 +10,7 @@
 // Thread: the shard's.
 #pragma once
 
+#include <array>
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +25,7 @@ namespace benchfs::server {
 
 // What a lease is of. The leases on a key are held side by side.
 enum class LeaseKind : std::uint8_t { kDirectory, kName, kMissingName, kAttributes };
+inline constexpr std::size_t kLeaseKinds = 4;
 
 class LeaseTable {
  private:
@@ -106,6 +108,14 @@ class LeaseTable {
     }
   }
   template <typename Visit>
+  void for_each_on(EntryRef key, Visit visit) const {
+    if (auto found = keys_.find(key); found != keys_.end()) {
+      for (const Lease& lease : found->second.leases) {
+        visit(lease);
+      }
+    }
+  }
+  template <typename Visit>
   void for_each_of(std::uint64_t holder, Visit visit) {
     if (auto found = holders_.find(holder); found != holders_.end()) {
       for (Lease& lease : found->second.leases) {
@@ -114,6 +124,16 @@ class LeaseTable {
     }
   }
 
+  [[nodiscard]] bool has_holder(std::uint64_t holder) const { return holders_.contains(holder); }
+  // Of one kind.
+  struct Stats {
+    std::uint64_t held = 0;
+    std::uint64_t recalled = 0;  // their holders were to be told that they are revoked
+    std::uint64_t run_out = 0;   // of these, ended by time
+  };
+  [[nodiscard]] const Stats& stats(LeaseKind kind) const {
+    return stats_[static_cast<std::size_t>(kind)];
+  }
   [[nodiscard]] std::size_t size() const { return leases_.size(); }
   [[nodiscard]] bool is_full() const { return size() >= max_leases_; }
 
@@ -139,6 +159,7 @@ class LeaseTable {
   };
 
   [[nodiscard]] Lease* find(EntryRef key, std::uint64_t holder);
+  Stats& stats_of(const Lease& lease) { return stats_[static_cast<std::size_t>(lease.kind_)]; }
   Lease& add(EntryRef key, std::uint64_t holder);
 
   std::size_t max_leases_;
@@ -148,6 +169,7 @@ class LeaseTable {
   LeaseList<&Lease::of_all_> by_end_;
   std::unordered_map<std::uint64_t, Lease*> revoked_;  // by sequence
   std::uint64_t last_sequence_;
+  std::array<Stats, kLeaseKinds> stats_{};
 };
 
 }  // namespace benchfs::server

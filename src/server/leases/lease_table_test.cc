@@ -86,6 +86,29 @@ TEST_F(LeaseTableTest, ARemovedLeaseIsNotFoundByItsSequence) {
   EXPECT_EQ(table_.find_revoked(second), nullptr);
 }
 
+TEST_F(LeaseTableTest, CountsWhatIsHeldRecalledAndRunOutByKind) {
+  auto expect = [&](LeaseKind kind, std::uint64_t held, std::uint64_t recalled, std::uint64_t out) {
+    EXPECT_EQ(table_.stats(kind).held, held);
+    EXPECT_EQ(table_.stats(kind).recalled, recalled);
+    EXPECT_EQ(table_.stats(kind).run_out, out);
+  };
+  grant(kD, 1, seconds(1));
+  grant(kD, 2, seconds(1));
+  table_.grant(kE, 1, LeaseKind::kMissingName, start_ + seconds(2));
+  expect(LeaseKind::kName, 2, 0, 0);
+  expect(LeaseKind::kMissingName, 1, 0, 0);
+  table_.revoke(*lease(kD, 1));
+  table_.revoke(*lease(kD, 1));
+  table_.revoke(*lease(kD, 2));
+  expect(LeaseKind::kName, 2, 2, 0);
+  table_.remove(*lease(kD, 2));  // acknowledged
+  table_.grant(kE, 1, LeaseKind::kName, start_ + seconds(2));
+  expect(LeaseKind::kName, 2, 2, 0);
+  expect(LeaseKind::kMissingName, 0, 0, 0);
+  table_.expire(start_ + seconds(3));
+  expect(LeaseKind::kName, 0, 2, 1);
+}
+
 TEST_F(LeaseTableTest, AHolderCanGiveEverythingBack) {
   grant(kD, 1, seconds(1));
   grant(kE, 1, seconds(1));

@@ -1,5 +1,7 @@
 #include "server/leases/revocable_leases.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 #include <vector>
 
@@ -27,8 +29,9 @@ void RevocableLeases::tell_holders(const EntryKey& key, std::uint64_t except) {
       return;
     }
     std::uint64_t sequence = table_.revoke(lease);
-    if (auto session = sessions_.find(lease.holder()); session != sessions_.end()) {
-      messages.emplace_back(session->second, sequence);
+    if (auto client = clients_.find(lease.holder());
+        client != clients_.end() && !client->second.is_away) {
+      messages.emplace_back(client->second.session, sequence);
     }
   });
   for (auto [session, sequence] : messages) {
@@ -41,14 +44,41 @@ void RevocableLeases::on_acknowledged(wire::SessionId session, std::uint64_t seq
   if (lease == nullptr) {
     return;
   }
-  auto current = sessions_.find(lease->holder());
-  if (current != sessions_.end() && current->second == session) {
+  auto current = clients_.find(lease->holder());
+  if (current != clients_.end() && !current->second.is_away && current->second.session == session) {
     table_.remove(*lease);
   }
 }
 
+void RevocableLeases::on_session_lost(std::uint64_t client_uid) {
+  auto client = clients_.find(client_uid);
+  if (client == clients_.end() || client->second.is_away) {
+    return;
+  }
+  if (!table_.has_holder(client_uid)) {
+    clients_.erase(client);
+    return;
+  }
+  client->second.is_away = true;
+  ++away_;
+}
+
+void RevocableLeases::expire(MonoTime now) {
+  table_.expire(now);
+  if (away_ > 0) {
+    away_ -= std::erase_if(clients_, [&](const auto& client) {
+      return client.second.is_away && !table_.has_holder(client.first);
+    });
+  }
+}
+
 void RevocableLeases::on_client_registered(wire::SessionId session, std::uint64_t client_uid) {
-  sessions_.insert_or_assign(client_uid, session);
+  Client& client = clients_[client_uid];
+  away_ -= std::exchange(client.is_away, false) ? 1 : 0;
+  client.session = session;
+  if (const rpc::Session* registered = server_->registry().peek(session)) {
+    client.id = registered->client_id;
+  }
   std::vector<std::pair<EntryKey, std::uint64_t>> messages;  // sending may change the table
   table_.for_each_of(client_uid, [&](LeaseTable::Lease& lease) {
     if (lease.sequence() != 0) {
@@ -61,8 +91,26 @@ void RevocableLeases::on_client_registered(wire::SessionId session, std::uint64_
 }
 
 void RevocableLeases::on_goodbye(std::uint64_t client_uid) {
-  sessions_.erase(client_uid);
+  if (auto client = clients_.find(client_uid); client != clients_.end()) {
+    away_ -= client->second.is_away ? 1 : 0;
+    clients_.erase(client);
+  }
   table_.remove_all_of(client_uid);
+}
+
+std::string RevocableLeases::holders_of(EntryRef key, std::uint64_t except) const {
+  constexpr std::size_t kNamed = 3;
+  std::string text;
+  std::size_t count = 0;
+  table_.for_each_on(key, [&](const LeaseTable::Lease& lease) {
+    if (lease.holder() == except || ++count > kNamed) {
+      return;
+    }
+    auto client = clients_.find(lease.holder());
+    text += count > 1 ? ", " : "";
+    text += client != clients_.end() ? client->second.id : "a client without a session";
+  });
+  return count > kNamed ? fmt::format("{} and {} more", text, count - kNamed) : text;
 }
 
 }  // namespace benchfs::server

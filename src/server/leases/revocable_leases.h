@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <unordered_map>
 
 #include "rpc/server.h"
@@ -34,13 +35,14 @@ class RevocableLeases {
   void on_acknowledged(wire::SessionId session, std::uint64_t sequence);
   void on_client_registered(wire::SessionId session, std::uint64_t client_uid);
   // Its leases go on.
-  void on_session_lost(std::uint64_t client_uid) { sessions_.erase(client_uid); }
+  void on_session_lost(std::uint64_t client_uid);
   // The client has given everything back.
   void on_goodbye(std::uint64_t client_uid);
 
   // Forgets what has ended; call now and then.
-  void expire(MonoTime now) { table_.expire(now); }
+  void expire(MonoTime now);
   [[nodiscard]] std::size_t size() const { return table_.size(); }
+  [[nodiscard]] const LeaseTable::Stats& stats(LeaseKind kind) const { return table_.stats(kind); }
 
  protected:
   // As those of LeaseTable.
@@ -52,6 +54,10 @@ class RevocableLeases {
   // that has not been done.
   void tell_holders(const EntryKey& key, std::uint64_t except = 0);
 
+  // Who holds leases on the key, but for `except`, as users know them: the id of a client says its
+  // host and process.
+  [[nodiscard]] std::string holders_of(EntryRef key, std::uint64_t except = 0) const;
+
   LeaseTable table_;
   rt::CancelSource* stopping_ = nullptr;
 
@@ -59,7 +65,13 @@ class RevocableLeases {
   void tell(wire::SessionId session, const EntryKey& key, std::uint64_t sequence);
 
   rpc::Server* server_ = nullptr;
-  std::unordered_map<std::uint64_t, wire::SessionId> sessions_;  // by client uid
+  struct Client {
+    wire::SessionId session;
+    std::string id;
+    bool is_away = false;  // has no session
+  };
+  std::unordered_map<std::uint64_t, Client> clients_;  // by uid: with a session, or leases
+  std::size_t away_ = 0;
 };
 
 }  // namespace benchfs::server

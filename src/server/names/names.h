@@ -69,6 +69,9 @@ class Names {
   [[nodiscard]] DirectoryMarks& marks() { return marks_; }
   [[nodiscard]] DirectoryLeases& leases() { return leases_; }
   [[nodiscard]] ExactLeases& exact_leases() { return exact_leases_; }
+  [[nodiscard]] const LeaseTable::Stats& lease_stats(LeaseKind kind) const {
+    return kind == LeaseKind::kDirectory ? leases_.stats(kind) : exact_leases_.stats(kind);
+  }
 
   // Another shard started again: it has no names, and has forgotten what it froze. It makes no
   // entries before it has been answered.

@@ -62,7 +62,7 @@ rt::CoStatus Renames::try_rename(const EntryKey& from,
   BENCHFS_CO_TRY(meta::Entry entry, shared_.find(from));
   if (shared_.leases.is_held(from, client_uid)) {
     // Before the lock, for which look-ups of clients wait that have to forget the name.
-    co_await shared_.leases.call_back(from, client_uid);
+    BENCHFS_CO_TRY_VOID(co_await shared_.leases.call_back(from, deadline, client_uid));
     co_return fail(Errc::kBusy, "clients had the old name cached");
   }
   if (from == to) {

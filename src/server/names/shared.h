@@ -70,12 +70,10 @@ struct NamesShared {
   rt::CoStatus prepare(EntryKey key, std::uint64_t client_uid, Deadline deadline) {
     while (!may_change(key, client_uid)) {
       BENCHFS_CO_TRY_VOID(co_await marks.prepare(key.parent, deadline));
-      co_await leases.call_back(key, client_uid);
+      BENCHFS_CO_TRY_VOID(co_await leases.call_back(key, deadline, client_uid));
       if (peers.is_self(key.parent.home())) {
-        co_await leases.call_back(ExactLeases::attributes(key.parent).key(), client_uid);
-      }
-      if (deadline.passed()) {
-        co_return fail(Errc::kDeadline, "waiting for clients that have the name cached");
+        BENCHFS_CO_TRY_VOID(co_await leases.call_back(
+            ExactLeases::attributes(key.parent).key(), deadline, client_uid));
       }
       if (peers.stopping->is_cancelled()) {
         co_return fail(Errc::kNotReady, "the server is stopping");
@@ -90,10 +88,8 @@ struct NamesShared {
   }
   rt::CoStatus prepare_drop(wire::InodeId inode, Deadline deadline) {
     while (!may_drop(inode)) {
-      co_await leases.call_back(ExactLeases::attributes(inode).key());
-      if (deadline.passed()) {
-        co_return fail(Errc::kDeadline, "waiting for clients that have the attributes cached");
-      }
+      BENCHFS_CO_TRY_VOID(
+          co_await leases.call_back(ExactLeases::attributes(inode).key(), deadline));
       if (peers.stopping->is_cancelled()) {
         co_return fail(Errc::kNotReady, "the server is stopping");
       }

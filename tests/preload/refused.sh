@@ -1,0 +1,51 @@
+#!/bin/bash
+# refused.sh BENCHFS: what cannot be served fails with a clear errno value, and is in the report.
+set -eu
+benchfs=$1
+room=$(mktemp -d)
+export BENCHFS_REGISTRY_DIR=$room/registry
+mkdir "$BENCHFS_REGISTRY_DIR"
+finish() {
+  "$benchfs" down >"$room/down" 2>&1 || cat "$room/down"
+  rm -rf "$room"
+}
+trap finish EXIT
+"$benchfs" up --engine memory --servers 1 >"$room/up" 2>&1 || {
+  cat "$room/up"
+  exit 1
+}
+cat >"$room/program.py" <<'END'
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+def call(function, *arguments):
+    result = getattr(libc, function)(*arguments)
+    print(function, errno.errorcode[ctypes.get_errno() if result < 0 else result])
+os.mkdir('/bfs/d')
+call('mkfifo', b'/bfs/d/fifo', 0o644)
+watcher = libc.inotify_init()
+call('inotify_add_watch', watcher, b'/bfs/d', 0xfff)
+os.chdir('/bfs/d')
+call('inotify_add_watch', watcher, b'.', 0xfff)
+actions = ctypes.create_string_buffer(256)
+libc.posix_spawn_file_actions_init(actions)
+call('posix_spawn_file_actions_addchdir_np', actions, b'/bfs/d')
+if os.uname().machine == 'x86_64':
+    call('syscall', 217, os.open('.', os.O_RDONLY), actions, 256)
+else:
+    print('syscall ENOSYS')
+END
+BENCHFS_REPORT=1 "$benchfs" run -- python3 "$room/program.py" >"$room/output" 2>"$room/report"
+diff -u - "$room/output" <<'END'
+mkfifo EPERM
+inotify_add_watch ENOTSUP
+inotify_add_watch ENOTSUP
+posix_spawn_file_actions_addchdir_np ENOTSUP
+syscall ENOSYS
+END
+for line in 'mkfifo .* refused 1: EPERM' 'inotify_add_watch .* refused 2: EOPNOTSUPP'; do
+  grep -q "^$line" "$room/report" || {
+    echo "not in the report: $line"
+    cat "$room/report"
+    exit 1
+  }
+done
