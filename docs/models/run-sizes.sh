@@ -5,11 +5,12 @@ command -v spin >/dev/null || { echo "run-sizes: spin is not installed (apt-get 
 here=$(cd "$(dirname "$0")" && pwd); T=${1:-170}; W=$(mktemp -d); trap 'rm -rf "$W"' EXIT
 one() { # NAME FILE FLAGS...
   n=$1 f=$2; shift 2; mkdir -p "$W/$n"; cd "$W/$n" || exit; cp "$here/$f" .
-  spin -a "$@" "$f" >spin.out 2>&1 && gcc -O2 -w -DSAFETY ${REDUCE--DNOREDUCE} -DCOLLAPSE -DMEMLIM=6000 -o pan pan.c && timeout "$T" ./pan -m300000 >out 2>&1; rc=$?
+  r=-DNOREDUCE; [ "$f" = writeloans.pml ] && r=-DREDUCED
+  spin -a "$@" "$f" >spin.out 2>&1 && gcc -O2 -w -DSAFETY "$r" -DCOLLAPSE -DMEMLIM=6000 -o pan pan.c && timeout "$T" ./pan -m300000 >out 2>&1; rc=$?
   echo "$n: $([ $rc = 124 ] && echo "NOT FINISHED in $T s ") $(sed -n 's/^pan:1: //p' out) $(grep -o 'errors: .*' out) $(grep -o '[0-9]* states, stored' out) $(grep -o 'elapsed time.*' out)   [$*]"; }
 Z="LOSSES STOPS FORGETS DEATHS EXPIRES EARLY STATS BREAKS DUPS UNLINKS TRUNCS WRITES1"
 f() { n=$1; shift; z=(); for k in $Z; do case " $* " in *" -D$k="*) ;; *) z+=("-D$k=0");; esac; done; one "$n" sizes.pml "${z[@]}" "$@"; }
-l() { n=$1; shift; REDUCE= one "$n" writeloans.pml "$@"; }
+l() { n=$1; shift; one "$n" writeloans.pml "$@"; }
 l loans_one -DWRITERS=1
 l loans_two -DOPS=1 -DWRITES=1 -DKILLS=0
 for v in NO_FENCE NO_FENCE2 NO_CHECK2 NO_QUARANTINE IN_PLACE REST_LATE ANY_GENERATION; do l broken_loans_$v -DKILLS=0 -DWRITERS=1 -D$v; done

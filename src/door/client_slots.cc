@@ -72,7 +72,8 @@ void ClientSlots::abandon() {
 }
 
 bool ClientSlots::contains(std::uint32_t slot, std::uint32_t offset, std::size_t bytes) const {
-  return slot < wire::kMaxPublishedSlots && offset <= slot_bytes_ && bytes <= slot_bytes_ - offset;
+  return slot < wire::kMaxPublishedSlots && offset <= slot_bytes_ && bytes > 0 &&
+         bytes <= slot_bytes_ - offset;
 }
 
 // The memory of a daemon that was killed stays while it is mapped, and another daemon may already
@@ -115,21 +116,19 @@ ClientSlots::Window* ClientSlots::map_window(std::size_t index) {
 // else what is copied: a hole that is touched becomes memory.
 void ClientSlots::bring_in(Window& window, Part part) {
   std::size_t first = part.begin / kGranule;
-  std::size_t end = (part.end + kGranule - 1) / kGranule;
-  while (first < end && window.present.test(first)) {
-    ++first;
+  std::size_t last = (part.end - 1) / kGranule;
+  while (window.present.test(first)) {
+    if (first++ == last) {
+      return;
+    }
   }
-  if (first == end) {
-    return;
-  }
-  if (end * kGranule > part.existing_end) {
-    end = part.end / kGranule;
-  }
-  std::size_t from = first * kGranule;
-  std::size_t to = std::max(part.end, end * kGranule);
+  bool is_whole = (last + 1) * kGranule <= part.existing_end;
+  std::size_t end = is_whole ? last + 1 : part.end / kGranule;
   if (first >= end) {
     return;
   }
+  std::size_t from = first * kGranule;
+  std::size_t to = std::max(part.end, end * kGranule);
   (void)madvise(window.mapping.data() + from, to - from, MADV_POPULATE_READ);
   for (; first < end; ++first) {
     window.present.set(first);
@@ -147,9 +146,13 @@ std::byte* ClientSlots::map(std::uint32_t slot,
   }
   window->used_at = ++uses_;
   std::size_t inside = place % kWindowBytes;
-  bring_in(
-      *window,
-      {.begin = inside, .end = inside + bytes, .existing_end = inside - offset + existing_end});
+  std::size_t granule = inside / kGranule;
+  bool is_one = granule == (inside + bytes - 1) / kGranule;
+  if (!is_one || !window->present[granule]) {
+    bring_in(
+        *window,
+        {.begin = inside, .end = inside + bytes, .existing_end = inside - offset + existing_end});
+  }
   return window->mapping.data() + inside;
 }
 

@@ -66,7 +66,7 @@ class ClientSlots final : public link::SharedSlots {
   };
 
   ClientSlots(ClientSession& session, std::uint32_t slot_bytes);
-  // Whether the range is in a slot that is shared.
+  // Whether there are such bytes in a slot that is shared.
   [[nodiscard]] bool contains(std::uint32_t slot, std::uint32_t offset, std::size_t bytes) const;
   [[nodiscard]] std::uint64_t place_of(std::uint32_t slot, std::uint32_t offset) const {
     return std::uint64_t{slot} * slot_bytes_ + offset;
