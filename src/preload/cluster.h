@@ -13,9 +13,9 @@
   X(unlink) X(link) X(rename2) X(symlink) X(readlink) X(readdir) X(freaddir) X(statfs) \
   X(get_error) X(lock) X(test_lock) X(release_locks) X(fallocate) X(copy_file_range) X(setxattr) \
   X(lsetxattr) X(fsetxattr) X(getxattr) X(lgetxattr) X(fgetxattr) X(listxattr) X(llistxattr) \
-  X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr) X(openat) X(fstatat) \
-  X(mkdirat) X(unlinkat) X(renameat2) \
-  X(linkat) X(symlinkat) X(readlinkat) X(faccessat) X(fchmodat) X(fchownat) X(utimensat)
+  X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr) X(openat) X(fstatat) X(mkdirat) \
+  X(unlinkat) X(renameat2) X(linkat) X(symlinkat) X(readlinkat) X(faccessat) X(fchmodat) \
+  X(fchownat) X(utimensat)
 // clang-format on
 
 namespace benchfs::preload {

@@ -203,7 +203,9 @@ int check_access(const Description& description, int protection, int flags) {
   return access == O_WRONLY || (writes_file && access != O_RDWR) ? EACCES : 0;
 }
 
-void* map_file(Counter& counter,
+}  // namespace
+
+void* map_open(Counter& counter,
                void* address,
                std::size_t size,
                int protection,
@@ -254,6 +256,8 @@ void* map_file(Counter& counter,
   return memory;
 }
 
+namespace {
+
 bool has_mapping(const void* address, std::size_t size) {
   auto* begin = static_cast<const char*>(address);
   for (Mapping* mapping = mappings; mapping != nullptr; mapping = mapping->next) {
@@ -276,6 +280,16 @@ void write_back_mappings() {
   }
 }
 
+void forget_memory(void* address, std::size_t size) {
+  if (mappings.load(std::memory_order_relaxed) == nullptr) [[likely]] {
+    return;
+  }
+  auto* begin = static_cast<char*>(address);
+  int before = errno;
+  unmap(begin, begin + whole_pages(size));
+  errno = before;
+}
+
 void forget_mapping_lock() {
   pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
   std::memcpy(&mutex, &fresh, sizeof mutex);
@@ -292,19 +306,13 @@ void forget_mapping_lock() {
     if (!open) {                                                                                  \
       return real().mmap(address, size, protection, flags, fd, offset);                           \
     }                                                                                             \
-    return map_file(counter, address, size, protection, flags, *open, offset);                    \
+    return map_open(counter, address, size, protection, flags, *open, offset);                    \
   }
 MMAP_ENTRY(mmap)
 MMAP_ENTRY(mmap64)
 
 ENTRY(int, munmap, void* address, size_t size) {
-  if (mappings.load(std::memory_order_relaxed) == nullptr) [[likely]] {
-    return real().munmap(address, size);
-  }
-  auto* begin = static_cast<char*>(address);
-  int before = errno;
-  unmap(begin, begin + whole_pages(size));
-  errno = before;
+  forget_memory(address, size);
   return real().munmap(address, size);
 }
 

@@ -38,6 +38,17 @@
 extern char** environ;
 static const char* top;
 
+/* In the place of libc's functions, as tools bring them that watch a program. */
+int munmap(void* address, size_t size) {
+  return (int)syscall(SYS_munmap, address, size);
+}
+ssize_t readv(int fd, const struct iovec* parts, int count) {
+  return syscall(SYS_readv, fd, parts, count);
+}
+void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t offset) {
+  return (void*)syscall(SYS_mmap, address, size, protection, flags, fd, offset);
+}
+
 static void say(const char* what, long result) {
   int error = errno;
   if (result < 0) {
