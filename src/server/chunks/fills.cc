@@ -67,7 +67,7 @@ bool ChunkService::lend(rpc::Request& request,
   if (*place != nullptr && static_cast<const WriteLoan&>(**place).is_busy()) {
     return false;  // it is late
   }
-  place->reset();
+  // Made before what is in the place ends: what is written meanwhile counts for one of them.
   auto loan = std::make_unique<WriteLoan>(store_, *program, body.loan, std::move(write));
   reply = loan->lend(key_of(body), body.offset, body.length);
   reply.loan_ms = trusted_ms;
