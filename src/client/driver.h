@@ -82,8 +82,12 @@ class Driver {
   void run_now(Work work) {
     std::uint32_t lead = lead_.load(std::memory_order_relaxed);
     if (!is_forked() && begin_now(lead)) [[likely]] {
+      struct End {
+        Driver& driver;
+        std::uint32_t lead;
+        ~End() { driver.end_now(lead); }
+      } end{*this, lead};
       work();
-      end_now(lead);
     }
   }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -111,19 +112,35 @@ TEST_F(DriverTest, AFollowerBecomesTheLeaderWhenTheLeaderLeavesFirst) {
   second.join();
 }
 
+TEST_F(DriverTest, WorkThatWaitsForNothingIsDoneUnlessSomebodyDrives) {
+  int done = 0;
+  driver_.run_now([&] { ++done; });
+  EXPECT_EQ(driver_.call([&] {
+    driver_.run_now([&] { done += 100; });
+    return give(7, 1);
+  }),
+            7);
+  EXPECT_THROW(driver_.run_now([] { throw std::bad_alloc(); }), std::bad_alloc);
+  driver_.run_now([&] { ++done; });
+  EXPECT_EQ(done, 2);
+  EXPECT_EQ(driver_.run(give(8, 0)), 8);
+}
+
 TEST_F(DriverTest, ManyThreadsGetWhatTheyAskedFor) {
   constexpr int kThreads = 4;
   constexpr int kCalls = 2000;
   ASSERT_TRUE(driver_.start_helper());
+  int worked = 0;  // by one thread at a time
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([this, t] {
+    threads.emplace_back([this, t, &worked] {
       for (int i = 0; i < kCalls; ++i) {
         int value = t * kCalls + i;
         bool pauses = i % 500 == 499;  // now and then long enough for the helper and for sleep
         Result<int> got =
             driver_.run(pauses ? sleep_and_give(value, milliseconds(1 + t)) : give(value, i % 4));
         ASSERT_EQ(got, value);
+        driver_.run_now([&] { ++worked; });
         if (i % 700 == 699) {
           std::this_thread::sleep_for(milliseconds(25));  // lint: allow sleep the helper drives
         }
@@ -134,6 +151,7 @@ TEST_F(DriverTest, ManyThreadsGetWhatTheyAskedFor) {
     thread.join();
   }
   driver_.stop_helper();
+  EXPECT_GT(worked, 0);
 }
 
 }  // namespace
