@@ -27,6 +27,8 @@ RUN_BY = {
     "tests/capi/install_test.sh": "capi.install",
     "tests/preload/compare.sh": "preload.calls",
     "tests/preload/down.sh": "preload.down",
+    "tests/preload/refused.sh": "preload.refused",
+    "tests/preload/shared_mapping.sh": "preload.shared_mapping",
     "tests/preload/start.sh": "preload.start",
     "tests/science/science.sh": "science.h5py.mount",
     "tools/bench.sh": "test_bench_explains_itself",

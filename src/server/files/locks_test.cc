@@ -160,7 +160,7 @@ TEST_F(LocksOfAClientThatIsAway, EndAndItIsToldWhenItComesBack) {
   rpc::Call call = rpc::make_call(body);
   ASSERT_TRUE(other->call(call));
   set_capacity(1);
-  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0)"));
+  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0,"waiting":0)"));
   EXPECT_EQ(lock(body), kNone);
   set_capacity(2);
   ASSERT_TRUE(other->ping());
