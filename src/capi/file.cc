@@ -164,12 +164,13 @@ Result<Written> write_at(
     BENCHFS_TRY(client::Appended appended, run(file->context, fs.append(open_file, bytes)));
     written = {.offset = static_cast<std::int64_t>(appended.offset), .bytes = appended.bytes};
   } else if (done == 0 || done < size) {
-    BENCHFS_TRY(
-        std::size_t rest,
-        run(file->context,
-            fs.write_some(
-                open_file, static_cast<std::uint64_t>(offset) + done, bytes.subspan(done))));
-    written.bytes += rest;
+    Result<std::size_t> rest = run(
+        file->context,
+        fs.write_some(open_file, static_cast<std::uint64_t>(offset) + done, bytes.subspan(done)));
+    if (!rest && !(done > 0 && client::is_full(rest.error()))) {
+      return std::unexpected(std::move(rest.error()));
+    }
+    written.bytes += rest ? *rest : 0;
   }
   if (file->is_synchronous) {
     BENCHFS_TRY_VOID(run(file->context, fs.fsync(open_file)));

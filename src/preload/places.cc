@@ -381,7 +381,8 @@ bool climb(const Handle& handle, std::uint64_t inode, std::uint64_t root, char* 
   if (at != handle.file && at != nullptr) {
     handle->close(at);
   }
-  std::memmove(path, *begin != '\0' ? begin : "/", std::strlen(begin) + 2);
+  begin = *begin != '\0' ? begin : std::strcpy(path, "/");
+  std::memmove(path, begin, std::strlen(begin) + 1);
   errno = error;
   return error == 0;
 }

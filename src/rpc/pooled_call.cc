@@ -39,14 +39,21 @@ std::coroutine_handle<> PooledCall::go_on(std::coroutine_handle<> caller) {
   if (is_over && follower_->is_end()) [[likely]] {
     return caller;
   }
-  detour_.emplace(is_over ? follower_->go_on() : end_slowly());
+  detour_.emplace(is_over ? leave_and_follow() : end_slowly());
   return detour_->start(caller);
 }
 
 rt::Task<void> PooledCall::follow() {
   if (follower_ != nullptr && !follower_->is_end()) {
-    co_await follower_->go_on();
+    co_await leave_and_follow();
   }
+}
+
+// What follows may need a slot of the same window, and so may all the others that have one.
+rt::Task<void> PooledCall::leave_and_follow() {
+  exchange_.reset();
+  result_.reset();
+  co_await follower_->go_on();
 }
 
 rt::Task<void> PooledCall::call_slowly() {

@@ -59,6 +59,7 @@ class PooledCall final : private Exchange::Sequel {
   rt::Task<void> end_slowly();
   rt::Task<void> repeat_if_failed(Result<Reply> reply);
   rt::Task<void> follow();
+  rt::Task<void> leave_and_follow();
 
   ConnectionPool& pool_;
   wire::ShardId shard_;

@@ -316,8 +316,7 @@ rt::CoResult<std::size_t> DataIo::write_range(OpenFile& file,
   if (!transfer.error) {
     co_return from.size();
   }
-  bool is_full = transfer.error->is_posix(ENOSPC) || transfer.error->is_posix(EDQUOT);
-  if (is_full && transfer.failed_at > offset) {
+  if (is_full(*transfer.error) && transfer.failed_at > offset) {
     co_return transfer.failed_at - offset;
   }
   co_return std::unexpected(co_await open_files_.on_error(file, *std::move(transfer.error), by));
@@ -340,10 +339,12 @@ rt::CoResult<std::size_t> DataIo::write(OpenFile& file,
   if (done == from.size()) {
     co_return done;
   }
-  BENCHFS_CO_TRY(
-      std::size_t rest,
-      co_await write_range(file, offset + done, from.subspan(done), wire::kAnyTruncation));
-  co_return done + rest;
+  Result<std::size_t> rest =
+      co_await write_range(file, offset + done, from.subspan(done), wire::kAnyTruncation);
+  if (!rest && done > 0 && is_full(rest.error())) {
+    co_return done;
+  }
+  co_return rest ? Result<std::size_t>(done + *rest) : std::move(rest);
 }
 
 rt::CoResult<std::size_t> DataIo::copy(OpenFile& from,

@@ -8,6 +8,7 @@
 // Thread: the client's reactor. Buffers are borrowed until the task completes.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -27,6 +28,11 @@ struct Appended {
   std::uint64_t offset = 0;
   std::size_t bytes = 0;
 };
+
+// The space ran out, so that what was written before counts.
+inline bool is_full(const Error& error) {
+  return error.is_posix(ENOSPC) || error.is_posix(EDQUOT);
+}
 
 class DataIo {
  public:

@@ -187,6 +187,21 @@ TEST_F(PathCallTest, AnOpenOfUnknownOutcomeIsClosed) {
   shard_.release();
 }
 
+// Each begins again while all the others still have the slots of the window that they began with.
+TEST_F(PathCallTest, AsManyCallsAsTheWindowHasBeginAgainAtOnce) {
+  shard_.script(Opcode::kGetAttr, {entry(file_attr(kOtherFile, 9))});
+  know_way({remote(file_attr(kOtherFile))});
+  std::vector<std::shared_ptr<std::optional<Result<wire::Attr>>>> found;
+  for (std::uint32_t i = 0; i < 2 * wire::kMaxWindow; ++i) {
+    found.push_back(client().start([this] { return fs().stat("/d/f"); }));
+  }
+  for (const auto& one : found) {
+    ASSERT_TRUE(client().eventually([&] { return one->has_value(); }));
+    ASSERT_TRUE((*one)->has_value()) << (*one)->error().message();
+    EXPECT_EQ((*one)->value().size, 9U);
+  }
+}
+
 // The connection breaks: the request is sent again, and the call goes on with its answer.
 TEST_F(PathCallTest, ALostConnectionIsMadeAgain) {
   know_way({shard_.late(entry(file_attr(kFile, 3))),

@@ -64,11 +64,16 @@ bool ChunkService::lend(rpc::Request& request,
   if (place == nullptr || trusted_ms == 0 || !may_lend(body)) {
     return false;
   }
-  if (*place != nullptr && static_cast<const WriteLoan&>(**place).is_busy()) {
-    return false;  // it is late
+  if (*place != nullptr) {
+    const auto& there = static_cast<const WriteLoan&>(**place);
+    // It is late, or the program gave the place to another chunk while this request waited.
+    if (there.is_busy() || there.number() > body.number) {
+      return false;
+    }
   }
   // Made before what is in the place ends: what is written meanwhile counts for one of them.
-  auto loan = std::make_unique<WriteLoan>(store_, *program, body.loan, std::move(write));
+  auto loan =
+      std::make_unique<WriteLoan>(store_, *program, body.loan, body.number, std::move(write));
   reply = loan->lend(key_of(body), body.offset, body.length);
   reply.loan_ms = trusted_ms;
   *place = std::move(loan);

@@ -28,11 +28,13 @@ class WriteLoan final : public link::Loan, public ChunkFiles::Loan {
   WriteLoan(chunk::ChunkStore& store,
             link::Borrower& borrower,
             std::uint32_t place,
+            std::uint64_t number,
             ChunkFiles::Write write)
       : ChunkFiles::Loan(std::move(write)),
         store_(store),
         borrower_(borrower),
         place_(place),
+        number_(number),
         before_(borrower.written_at(place)) {}
   ~WriteLoan() override { store_.end_loan(*this); }
 
@@ -46,6 +48,8 @@ class WriteLoan final : public link::Loan, public ChunkFiles::Loan {
     return {.slot = lent->slot, .existing_end = lent->existing_end, .generation = lent->generation};
   }
 
+  // Of the request that asked for it.
+  [[nodiscard]] std::uint64_t number() const { return number_; }
   // Whether its program may be in a copy.
   [[nodiscard]] bool is_busy() const { return !is_over() && is_writing(slot_); }
   [[nodiscard]] bool is_writing(std::uint32_t slot) const override {
@@ -61,6 +65,7 @@ class WriteLoan final : public link::Loan, public ChunkFiles::Loan {
   chunk::ChunkStore& store_;
   link::Borrower& borrower_;
   std::uint32_t place_;
+  std::uint64_t number_;
   std::int64_t before_;  // of an earlier loan in the place
   std::uint32_t slot_ = wire::kNoSlot;
 };

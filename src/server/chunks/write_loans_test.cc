@@ -41,12 +41,13 @@ class WriteLoansTest : public FillsTest {
   Result<wire::BeginFillReply> ask_loan(std::uint64_t inode,
                                         std::uint32_t offset,
                                         std::uint32_t length,
-                                        std::uint32_t loan = 0) {
+                                        std::uint32_t loan = 0,
+                                        std::uint64_t number = 1) {
     wire::BeginFillRequest request;
     request.inode = inode;
     request.offset = offset;
     request.length = length;
-    request.number = 1;
+    request.number = number;
     request.place = wire::kNoPlace;
     request.loan = loan;
     return ask(*program_, request);
@@ -102,6 +103,24 @@ class WriteLoansTest : public FillsTest {
     return reply && reply->stamp != 0;
   }
 };
+
+// The program has given the place to another chunk since, and overwrites that.
+TEST_F(WriteLoansTest, ARequestThatWasHeldUpDoesNotTakeThePlaceOfALaterOne) {
+  wire::Attr other = create(shard_.local_name("other"), 2);
+  store(other, 2000, 'o');
+  Result<wire::BeginFillReply> later = ask_loan(file_.inode, 0, 2000, 3, 8);
+  ASSERT_TRUE(later);
+  ASSERT_NE(later->loan_ms, 0U);
+  Result<wire::BeginFillReply> earlier = ask_loan(other.inode, 0, 2000, 3, 7);
+  ASSERT_TRUE(earlier);
+  EXPECT_EQ(earlier->loan_ms, 0U);
+  link::SlotRight right{
+      .slot = later->slot, .place = 3, .generation = later->generation, .until = BootTime::max()};
+  EXPECT_EQ(overwrite(right, 'b', 0, 2000), SlotCopy::kDone);
+  EXPECT_TRUE(settle());
+  EXPECT_EQ(overwrite(right, 'c', 0, 2000), SlotCopy::kMoved) << "it was a write under way";
+  EXPECT_EQ(content(), "b*2000 ");
+}
 
 TEST_F(WriteLoansTest, WhatIsOverwrittenIsReadByAllAndNobodyIsTold) {
   link::SlotRight right = lend(file_, 2000);
