@@ -217,6 +217,9 @@ link::SlotCopy ClientSlots::overwrite(const link::SlotRight& right,
     at_step(Step::kSlotOverwritten);
     full_fence();
     how = check(state_of(right.slot), right.generation, 0);
+    if (right.until != BootTime::max() && boot_now() >= right.until) {
+      how = link::SlotCopy::kMoved;  // it stood still meanwhile
+    }
   }
   busy.store(0, std::memory_order_release);
   if (how == link::SlotCopy::kDone) {

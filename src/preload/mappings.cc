@@ -256,8 +256,6 @@ void* map_open(Counter& counter,
   return memory;
 }
 
-namespace {
-
 bool has_mapping(const void* address, std::size_t size) {
   auto* begin = static_cast<const char*>(address);
   for (Mapping* mapping = mappings; mapping != nullptr; mapping = mapping->next) {
@@ -267,8 +265,6 @@ bool has_mapping(const void* address, std::size_t size) {
   }
   return false;
 }
-
-}  // namespace
 
 void write_back_mappings() {
   if (mappings.load() == nullptr) {

@@ -14,6 +14,8 @@ namespace benchfs::preload {
 void write_back_mappings();
 // Before the kernel takes the memory away: what has changed in mappings of ours is written back.
 void forget_memory(void* address, std::size_t size);
+// Whether part of it is a mapping of ours.
+bool has_mapping(const void* address, std::size_t size);
 // mmap() of an open file.
 void* map_open(Counter& counter,
                void* address,

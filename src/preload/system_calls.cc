@@ -284,6 +284,10 @@ ENTRY(long, syscall, long number, ...) {
   }
   COUNTER(syscall);
   // Not by way of libc's functions: those who watch memory take their place, and end up here.
+  if (number == SYS_mremap && has_mapping(a.pointer(0), a.size(1))) {
+    counter.refuse(ENOMEM);
+    return -1;
+  }
   if (number == SYS_munmap) {
     forget_memory(a.pointer(0), a.size(1));
     return real().syscall(number, a[0], a[1]);

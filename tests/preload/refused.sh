@@ -33,6 +33,14 @@ if os.uname().machine == 'x86_64':
     call('syscall', 217, os.open('.', os.O_RDONLY), actions, 256)
 else:
     print('syscall ENOSYS')
+file = os.open('/bfs/d/mapped', os.O_RDWR | os.O_CREAT)
+os.ftruncate(file, 8192)
+libc.mmap.restype = ctypes.c_void_p
+libc.syscall.restype = ctypes.c_long
+memory = libc.mmap(None, 8192, 3, 1, file, ctypes.c_long(0))
+SYS_mremap = 25 if os.uname().machine == 'x86_64' else 216
+MREMAP_MAYMOVE = 1
+call('syscall', SYS_mremap, ctypes.c_void_p(memory), 8192, 16384, MREMAP_MAYMOVE)
 END
 BENCHFS_REPORT=1 "$benchfs" run -- python3 "$room/program.py" >"$room/output" 2>"$room/report"
 diff -u - "$room/output" <<'END'
@@ -41,6 +49,7 @@ inotify_add_watch ENOTSUP
 inotify_add_watch ENOTSUP
 posix_spawn_file_actions_addchdir_np ENOTSUP
 syscall ENOSYS
+syscall ENOMEM
 END
 for line in 'mkfifo .* refused 1: EPERM' 'inotify_add_watch .* refused 2: EOPNOTSUPP'; do
   grep -q "^$line" "$room/report" || {
