@@ -40,7 +40,7 @@ rt::CoStatus ExactLeases::call_back(EntryKey key, Deadline deadline, std::uint64
   if (!is_held(key, except)) {
     co_return Status{};
   }
-  ++withheld_[key];
+  Withheld withheld(*this, key);
   Status done;
   for (;;) {
     table_.expire(mono_now());
@@ -60,10 +60,6 @@ rt::CoStatus ExactLeases::call_back(EntryKey key, Deadline deadline, std::uint64
     if (co_await table_.wait(key, end, stopping_) == rt::Wake::kCancelled) {
       break;
     }
-  }
-  auto withheld = withheld_.find(key);
-  if (--withheld->second == 0) {
-    withheld_.erase(withheld);
   }
   co_return done;
 }

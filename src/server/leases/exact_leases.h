@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <unordered_map>
+#include <utility>
 
 #include "base/clock.h"
 #include "rt/task.h"
@@ -59,6 +60,26 @@ class ExactLeases : public RevocableLeases {
   [[nodiscard]] bool is_held(EntryRef key, std::uint64_t except = 0) const {
     return table_.size() != 0 && find_held(key, except) != nullptr;
   }
+  // Nobody gets a lease of the key while this lives: of several keys that are called back one after
+  // the other none is held again before the last one is free.
+  class Withheld {
+   public:
+    Withheld(ExactLeases& leases, EntryKey key) : leases_(leases), key_(std::move(key)) {
+      ++leases_.withheld_[key_];
+    }
+    Withheld(const Withheld&) = delete;
+    Withheld& operator=(const Withheld&) = delete;
+    ~Withheld() {
+      auto withheld = leases_.withheld_.find(key_);
+      if (--withheld->second == 0) {
+        leases_.withheld_.erase(withheld);
+      }
+    }
+
+   private:
+    ExactLeases& leases_;
+    EntryKey key_;
+  };
   // Returns when it is not held any more, or the shard stops. kDeadline says who holds it.
   rt::CoStatus call_back(EntryKey key, Deadline deadline, std::uint64_t except = 0);
 
@@ -67,7 +88,7 @@ class ExactLeases : public RevocableLeases {
   [[nodiscard]] const LeaseTable::Lease* find_held(EntryRef key, std::uint64_t except) const;
 
   Config config_;
-  // Keys that are being called back, and by how many.
+  // Keys of which nobody gets a lease, and for how many.
   std::unordered_map<EntryKey, std::uint32_t, EntryKeyHash, EntryKeyEqual> withheld_;
 };
 

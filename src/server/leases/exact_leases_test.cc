@@ -121,6 +121,37 @@ TEST_F(MissingNamesTest, AreNotMadeBeforeEverybodyElseHasForgottenThem) {
   expect_wait(rename_request(old_, renamed), renamed, old_, renamed);
 }
 
+// Else it would be called back again, and those who keep asking would hold the change up for ever.
+TEST_F(MissingNamesTest, AreNotLeasedAgainWhileTheAttributesOfTheirDirectoryAreCalledBack) {
+  constexpr std::uint64_t kSilent = 999;  // a client that does not answer
+  const EntryRef attributes = ExactLeases::attributes(wire::kRootInode);
+  rpc::testing::Client holder("holder", addresses());
+  run([&](net::Worker&) {
+    ASSERT_TRUE(service_.names->exact_leases().grant(attributes, kSilent, mono_now()));
+  });
+  ASSERT_EQ(flags_of(holder, name_), kMissing);
+  ASSERT_EQ(leases(), 2U);
+  auto pending =
+      start_call(wire::MkdirRequest{.parent = wire::kRootInode.value,
+                                    .mode = 0755,
+                                    .name_bytes = static_cast<std::uint16_t>(name_.size())},
+                 name_);
+  Deadline end = Deadline::after(std::chrono::seconds(5));
+  while (leases() > 1 && !end.passed()) {
+    (void)holder.ping();
+  }
+  ASSERT_EQ(leases(), 1U);
+  EXPECT_FALSE(pending->has_value());
+  EXPECT_EQ(flags_of(holder, name_), 0U);
+  EXPECT_EQ(leases(), 1U);
+  run([&](net::Worker&) { service_.names->exact_leases().give_back(attributes, kSilent); });
+  while (!pending->has_value() && !end.passed()) {
+    (void)client_->ping();
+  }
+  ASSERT_TRUE(pending->has_value());
+  EXPECT_TRUE(pending->value()) << pending->value().error().message();
+}
+
 TEST_F(MissingNamesTest, AreMadeAtOnceByTheirOnlyHolderWhoseLeaseEnds) {
   ASSERT_EQ(flags_of(*client_, name_), kMissing);
   make_old(name_);

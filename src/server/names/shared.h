@@ -68,6 +68,12 @@ struct NamesShared {
   }
   // Returns when may_change(), with the errors of DirectoryMarks::prepare().
   rt::CoStatus prepare(EntryKey key, std::uint64_t client_uid, Deadline deadline) {
+    if (may_change(key, client_uid)) {
+      co_return Status{};
+    }
+    // Clients that ask again and again do not hold the change up.
+    ExactLeases::Withheld name(leases, key);
+    ExactLeases::Withheld attributes(leases, ExactLeases::attributes(key.parent).key());
     while (!may_change(key, client_uid)) {
       BENCHFS_CO_TRY_VOID(co_await marks.prepare(key.parent, deadline));
       BENCHFS_CO_TRY_VOID(co_await leases.call_back(key, deadline, client_uid));
