@@ -404,17 +404,19 @@ bool Door::answer_rings() {
     std::uint32_t bell = session.view_.head().bell.load(std::memory_order_acquire);
     if (bell != session.bell_) {
       session.bell_ = bell;
-      worked |= look_at_cold(session);
+      worked |= look_at(session);
     }
   }
   return worked;
 }
 
-bool Door::look_at_cold(ServerSession& session) {
+bool Door::look_at(ServerSession& session) {
   bool worked = false;
   for (ServerLane& lane : session.lanes_) {
-    if (!lane.is_hot_ && lane.has_request()) {
-      make_hot(lane);
+    if (is_asking(&lane)) {
+      if (!lane.is_hot_) {
+        make_hot(lane);
+      }
       serve(lane);
       worked = true;
     }
@@ -469,7 +471,8 @@ rt::Task<void> Door::prove_end(Member& member) {
       continue;
     }
     if (session.is_mapped()) {
-      if (look_at_cold(session)) {  // sent, but the client did not live to ring
+      // Sent, but the client did not live to ring; or since the last pass over the hot lanes.
+      if (look_at(session)) {
         continue;
       }
       cool(session);
@@ -488,7 +491,7 @@ rt::Task<void> Door::prove_end(Member& member) {
       BENCHFS_LOG(kWarn, "a program cannot be served: {}", mapped.error().message());
     } else {
       full_fence();
-      look_at_cold(session);
+      look_at(session);
     }
     (void)co_await rt::sleep_for(pause.next(), &cancel);
   }

@@ -150,7 +150,7 @@ class Door final : public rt::Poller {
   void make_cold(ServerLane& lane);
   // Looks at the lanes of those who rang.
   bool answer_rings();
-  bool look_at_cold(ServerSession& session);
+  bool look_at(ServerSession& session);
   void on_answered(ServerLane& lane);
   void announce(const ServerSession& session) const;
 
