@@ -205,7 +205,9 @@ std::size_t DataIo::copy_by_chunk(const OpenFile& file,
     }
     done += part;
   }
-  return done;
+  // Half of a read with the other half by requests would be of two moments, between which the file
+  // may have been cut; what was overwritten is written again.
+  return done == length ? done : 0;
 }
 
 std::size_t DataIo::read_now(const OpenFile& file,

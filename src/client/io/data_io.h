@@ -41,9 +41,8 @@ class DataIo {
   DataIo(const DataIo&) = delete;
   DataIo& operator=(const DataIo&) = delete;
 
-  // What can be done without asking anybody: the bytes from the begin of the range that this
-  // program copied by itself. The others are left to the calls below. Suspends nowhere; see
-  // Driver::run_now().
+  // What can be done without asking anybody, by this program's own copies: all bytes of the range,
+  // or 0, and it is left to the calls below. Suspends nowhere; see Driver::run_now().
   std::size_t read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
   std::size_t write_now(const OpenFile& file,
                         std::uint64_t offset,
