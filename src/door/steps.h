@@ -2,6 +2,7 @@
 // Off, a step costs one branch on a word that nobody writes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 namespace benchfs::door {
@@ -35,12 +36,12 @@ enum class Step : std::uint8_t {
 };
 
 using StepHook = void (*)(Step);
-// For tests. Set before threads use the door.
-inline StepHook step_hook = nullptr;
+// For tests.
+inline std::atomic<StepHook> step_hook{nullptr};
 
 inline void at_step(Step step) {
-  if (step_hook != nullptr) [[unlikely]] {
-    step_hook(step);
+  if (StepHook hook = step_hook.load(std::memory_order_acquire); hook != nullptr) [[unlikely]] {
+    hook(step);
   }
 }
 

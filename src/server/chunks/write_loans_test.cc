@@ -83,7 +83,7 @@ class WriteLoansTest : public FillsTest {
       }
     };
     SlotCopy how = overwrite(right, 'X', 0, 2000);
-    EXPECT_EQ(door::step_hook, nullptr) << "the instant did not come";
+    EXPECT_EQ(door::step_hook.load(), nullptr) << "the instant did not come";
     door::step_hook = nullptr;
     return how;
   }
