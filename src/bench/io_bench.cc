@@ -147,14 +147,12 @@ rt::CoStatus FilePass::transfer(std::uint32_t lane, std::uint64_t request) {
   }
   MonoTime begin = mono_now();
   // First what needs no request, as the C API does.
-  std::size_t done = kind_ == Kind::kWrite ? fs_.data().write_now(*file_, offset, data)
-                                           : fs_.data().read_now(*file_, offset, buffer);
-  if (done < moved && kind_ == Kind::kWrite) {
-    BENCHFS_CO_TRY_VOID(co_await fs_.write(*file_, offset + done, data.subspan(done)));
-  } else if (done < moved) {
-    BENCHFS_CO_TRY(std::size_t rest,
-                   co_await fs_.read(*file_, offset + done, buffer.subspan(done)));
-    moved = done + rest;
+  bool is_copied = kind_ == Kind::kWrite ? fs_.data().write_now(*file_, offset, data)
+                                         : fs_.data().read_now(*file_, offset, buffer);
+  if (!is_copied && kind_ == Kind::kWrite) {
+    BENCHFS_CO_TRY_VOID(co_await fs_.write(*file_, offset, data));
+  } else if (!is_copied) {
+    BENCHFS_CO_TRY(moved, co_await fs_.read(*file_, offset, buffer));
   }
   MonoTime end = mono_now();
   out_->latency.record(static_cast<std::uint64_t>((end - begin).count()));

@@ -98,51 +98,42 @@ Status check_transfer(const benchfs_file* file, const void* buffer, size_t size,
   return {};
 }
 
-// Calls copy(files, open file, offset) if that can be done in this thread, which copies what needs
-// no request and returns how much that was. 0 when something is wrong, too: the call that follows
-// says what.
+// Whether copy(files, open file, offset) could be done in this thread and did all of it. False when
+// something is wrong, too: the call that follows says what.
 template <typename Copy>
-std::size_t copy_now(benchfs_file* file, const void* buffer, int64_t offset, Copy copy) noexcept {
+bool copy_now(benchfs_file* file, const void* buffer, int64_t offset, Copy copy) noexcept {
   Entry entry;
   if (file == nullptr || buffer == nullptr || offset < 0 || !entry.is_first()) [[unlikely]] {
-    return 0;
+    return false;
   }
   client::Client& client = *file->context->client;
-  std::size_t done = 0;
+  bool is_done = false;
   client.run_now([&] {
-    done = copy(client.fs().data(), *file->open_file, static_cast<std::uint64_t>(offset));
+    is_done = copy(client.fs().data(), *file->open_file, static_cast<std::uint64_t>(offset));
   });
-  return done;
+  return is_done;
 }
 
-std::size_t read_now(benchfs_file* file, void* buffer, size_t size, int64_t offset) noexcept {
+bool read_now(benchfs_file* file, void* buffer, size_t size, int64_t offset) noexcept {
   return copy_now(
       file, buffer, offset, [&](client::DataIo& data, client::OpenFile& open, std::uint64_t begin) {
         return data.read_now(open, begin, {static_cast<std::byte*>(buffer), size});
       });
 }
 
-std::size_t write_now(benchfs_file* file,
-                      const void* buffer,
-                      size_t size,
-                      int64_t offset) noexcept {
+bool write_now(benchfs_file* file, const void* buffer, size_t size, int64_t offset) noexcept {
   return copy_now(
       file, buffer, offset, [&](client::DataIo& data, client::OpenFile& open, std::uint64_t begin) {
         return data.write_now(open, begin, {static_cast<const std::byte*>(buffer), size});
       });
 }
 
-// Its first `done` bytes have been copied.
-Result<std::size_t> read_at(
-    benchfs_file* file, void* buffer, size_t size, int64_t offset, size_t done) {
+Result<std::size_t> read_at(benchfs_file* file, void* buffer, size_t size, int64_t offset) {
   BENCHFS_TRY_VOID(check_transfer(file, buffer, size, offset));
-  std::span into(static_cast<std::byte*>(buffer), size);
-  BENCHFS_TRY(
-      std::size_t rest,
-      run(file->context,
-          file->context->client->fs().read(
-              *file->open_file, static_cast<std::uint64_t>(offset) + done, into.subspan(done))));
-  return done + rest;
+  return run(file->context,
+             file->context->client->fs().read(*file->open_file,
+                                              static_cast<std::uint64_t>(offset),
+                                              {static_cast<std::byte*>(buffer), size}));
 }
 
 // The place of a write, and the number of bytes written.
@@ -152,25 +143,19 @@ struct Written {
   [[nodiscard]] std::int64_t end() const { return offset + static_cast<std::int64_t>(bytes); }
 };
 
-// Its first `done` bytes have been copied.
-Result<Written> write_at(
-    benchfs_file* file, const void* buffer, size_t size, int64_t offset, size_t done) {
+Result<Written> write_at(benchfs_file* file, const void* buffer, size_t size, int64_t offset) {
   BENCHFS_TRY_VOID(check_transfer(file, buffer, size, offset));
   client::FileSystem& fs = file->context->client->fs();
   client::OpenFile& open_file = *file->open_file;
   std::span bytes(static_cast<const std::byte*>(buffer), size);
-  Written written{.offset = offset, .bytes = done};
+  Written written{.offset = offset};
   if (open_file.is_append() && size > 0) {  // nothing appended moves no position
     BENCHFS_TRY(client::Appended appended, run(file->context, fs.append(open_file, bytes)));
     written = {.offset = static_cast<std::int64_t>(appended.offset), .bytes = appended.bytes};
-  } else if (done == 0 || done < size) {
-    Result<std::size_t> rest = run(
-        file->context,
-        fs.write_some(open_file, static_cast<std::uint64_t>(offset) + done, bytes.subspan(done)));
-    if (!rest && !(done > 0 && client::is_full(rest.error()))) {
-      return std::unexpected(std::move(rest.error()));
-    }
-    written.bytes += rest ? *rest : 0;
+  } else {
+    BENCHFS_TRY(
+        written.bytes,
+        run(file->context, fs.write_some(open_file, static_cast<std::uint64_t>(offset), bytes)));
   }
   if (file->is_synchronous) {
     BENCHFS_TRY_VOID(run(file->context, fs.fsync(open_file)));
@@ -284,24 +269,24 @@ int benchfs_close(benchfs_file_t* file) noexcept {
 }
 
 ssize_t benchfs_pread(benchfs_file_t* file, void* buffer, size_t size, int64_t offset) noexcept {
-  std::size_t done = capi::read_now(file, buffer, size, offset);
-  if (done > 0 && done == size) [[likely]] {
-    return static_cast<ssize_t>(done);
+  if (size > 0 && capi::read_now(file, buffer, size, offset)) [[likely]] {
+    return static_cast<ssize_t>(size);
   }
   return capi::answer<ssize_t>(capi::call_on(file, "pread"),
-                               [&] { return capi::read_at(file, buffer, size, offset, done); });
+                               [&] { return capi::read_at(file, buffer, size, offset); });
 }
 
 ssize_t benchfs_pwrite(benchfs_file_t* file,
                        const void* buffer,
                        size_t size,
                        int64_t offset) noexcept {
-  std::size_t done = capi::write_now(file, buffer, size, offset);
-  if (done > 0 && done == size && !file->is_synchronous) [[likely]] {
-    return static_cast<ssize_t>(done);
+  bool is_copied = size > 0 && file != nullptr && !file->is_synchronous &&
+                   capi::write_now(file, buffer, size, offset);
+  if (is_copied) [[likely]] {
+    return static_cast<ssize_t>(size);
   }
   return capi::answer<ssize_t>(capi::call_on(file, "pwrite"), [&]() -> Result<std::size_t> {
-    BENCHFS_TRY(capi::Written written, capi::write_at(file, buffer, size, offset, done));
+    BENCHFS_TRY(capi::Written written, capi::write_at(file, buffer, size, offset));
     return written.bytes;
   });
 }
@@ -310,7 +295,7 @@ ssize_t benchfs_read(benchfs_file_t* file, void* buffer, size_t size) noexcept {
   return capi::answer<ssize_t>(capi::call_on(file, "read"), [&]() -> Result<std::size_t> {
     BENCHFS_TRY_VOID(capi::check(file));
     std::lock_guard lock(file->mutex);
-    BENCHFS_TRY(std::size_t bytes, capi::read_at(file, buffer, size, file->position, 0));
+    BENCHFS_TRY(std::size_t bytes, capi::read_at(file, buffer, size, file->position));
     file->position += static_cast<std::int64_t>(bytes);
     return bytes;
   });
@@ -320,7 +305,7 @@ ssize_t benchfs_write(benchfs_file_t* file, const void* buffer, size_t size) noe
   return capi::answer<ssize_t>(capi::call_on(file, "write"), [&]() -> Result<std::size_t> {
     BENCHFS_TRY_VOID(capi::check(file));
     std::lock_guard lock(file->mutex);
-    BENCHFS_TRY(capi::Written written, capi::write_at(file, buffer, size, file->position, 0));
+    BENCHFS_TRY(capi::Written written, capi::write_at(file, buffer, size, file->position));
     file->position = written.end();
     return written.bytes;
   });

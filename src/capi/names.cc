@@ -18,19 +18,10 @@ namespace {
 constexpr std::size_t kListPageEntries = 4096;
 constexpr std::uint64_t kStatfsBlockBytes = 4096;
 
-// The common part of most functions below: `body` takes the file system and the path and
-// returns its task.
+// The common part of nearly all functions below: `body` takes the file system and the path, which
+// it may borrow, and returns a task or a call.
 template <typename Body>
 auto with_path(benchfs_context* context, const char* path, Body&& body)
-    -> decltype(run(context, body(context->client->fs(), std::string()))) {
-  BENCHFS_TRY_VOID(check(context));
-  BENCHFS_TRY(std::string name, to_path(path));
-  return run(context, body(context->client->fs(), std::move(name)));
-}
-
-// The same for operations that borrow the path.
-template <typename Body>
-auto call_with_path(benchfs_context* context, const char* path, Body&& body)
     -> rt::AwaitedBy<decltype(body(context->client->fs(), path))> {
   BENCHFS_TRY_VOID(check(context));
   BENCHFS_TRY_VOID(check_path(path));
@@ -48,7 +39,7 @@ Status drop_value(Result<T> result) {
 }
 
 Result<wire::Attr> stat(benchfs_context* context, const char* path) {
-  return call_with_path(
+  return with_path(
       context, path, [](client::FileSystem& fs, const char* name) { return fs.stat(name); });
 }
 
@@ -116,7 +107,7 @@ Result<std::int64_t> list(benchfs_context* context,
 
 int remove_file(const char* operation, benchfs_context* context, const char* path) noexcept {
   return answer<int>({operation, path}, [&] {
-    return call_with_path(
+    return with_path(
         context, path, [](client::FileSystem& fs, const char* name) { return fs.unlink(name); });
   });
 }
@@ -176,7 +167,7 @@ int benchfs_lstat(benchfs_context_t* context, const char* path, benchfs_stat_t* 
   return capi::answer<int>({"lstat", path}, [&]() -> Status {
     BENCHFS_TRY_VOID(capi::require(out));
     BENCHFS_TRY(wire::Attr attr,
-                capi::call_with_path(context, path, [](FileSystem& fs, const char* name) {
+                capi::with_path(context, path, [](FileSystem& fs, const char* name) {
                   return fs.lstat(name);
                 }));
     *out = capi::to_stat(attr);
@@ -233,8 +224,8 @@ int benchfs_lutimens(benchfs_context_t* context, const char* path, const timespe
 
 int benchfs_mkdir(benchfs_context_t* context, const char* path, mode_t mode) noexcept {
   return capi::answer<int>({"mkdir", path}, [&]() -> Status {
-    return capi::drop_value(capi::with_path(context, path, [&](FileSystem& fs, std::string name) {
-      return fs.mkdir(std::move(name), mode & 07777);
+    return capi::drop_value(capi::with_path(context, path, [&](FileSystem& fs, const char* name) {
+      return fs.mkdir(name, mode & 07777);
     }));
   });
 }
@@ -242,7 +233,7 @@ int benchfs_mkdir(benchfs_context_t* context, const char* path, mode_t mode) noe
 int benchfs_rmdir(benchfs_context_t* context, const char* path) noexcept {
   return capi::answer<int>({"rmdir", path}, [&] {
     return capi::with_path(
-        context, path, [](FileSystem& fs, std::string name) { return fs.rmdir(std::move(name)); });
+        context, path, [](FileSystem& fs, const char* name) { return fs.rmdir(name); });
   });
 }
 
@@ -275,8 +266,8 @@ int benchfs_rename2(benchfs_context_t* context,
 int benchfs_link(benchfs_context_t* context, const char* old_path, const char* new_path) noexcept {
   return capi::answer<int>({"link", old_path, new_path}, [&]() -> Status {
     BENCHFS_TRY(std::string to, capi::to_path(new_path));
-    return capi::with_path(context, old_path, [&](FileSystem& fs, std::string from) {
-      return fs.link(std::move(from), std::move(to));
+    return capi::with_path(context, old_path, [&](FileSystem& fs, const char* from) {
+      return fs.link(from, std::move(to));
     });
   });
 }
@@ -284,8 +275,8 @@ int benchfs_link(benchfs_context_t* context, const char* old_path, const char* n
 int benchfs_symlink(benchfs_context_t* context, const char* target, const char* path) noexcept {
   return capi::answer<int>({"symlink", path, target}, [&]() -> Status {
     BENCHFS_TRY(std::string text, capi::to_path(target));
-    return capi::with_path(context, path, [&](FileSystem& fs, std::string name) {
-      return fs.symlink(std::move(text), std::move(name));
+    return capi::with_path(context, path, [&](FileSystem& fs, const char* name) {
+      return fs.symlink(std::move(text), name);
     });
   });
 }

@@ -32,8 +32,8 @@ struct Backend {
   FileSystemConfig config;
   rt::Scope scope;
 
-  [[nodiscard]] Deadline metadata_deadline() const {
-    return Deadline::at(mono_now_coarse() + config.timeouts.metadata);
+  [[nodiscard]] Deadline metadata_deadline(MonoTime now = mono_now_coarse()) const {
+    return Deadline::at(now + config.timeouts.metadata);
   }
   [[nodiscard]] Deadline data_deadline() const { return Deadline::after(config.timeouts.data); }
   [[nodiscard]] Deadline administration_deadline() const {

@@ -37,7 +37,7 @@ class Client {
   static Result<std::unique_ptr<Client>> connect(Options options);
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
-  // Says goodbye to all servers. No run() may be under way.
+  // Says goodbye to all servers. No call may be under way.
   ~Client();
 
   // Runs a task or a call of fs() to its end, from any thread: client.run(client.fs().stat("/a")).

@@ -3,11 +3,13 @@
 // call() awaits what a function makes, a task or anything else that a coroutine can await, and
 // returns its result, from any thread. The first caller becomes the leader: it begins in place and
 // drives the reactor until that is done, without a coroutine of its own. Callers that come
-// meanwhile hand theirs over and wait; a leader that leaves makes one of them the next leader. Who
-// waits looks for a moment, because most calls are short, and then sleeps. While no caller is
-// inside, one helper thread sleeps on the reactor's descriptors and serves what arrives (eviction
-// notices, invalidations, late replies), so that a client that computes for an hour delays no
-// server.
+// meanwhile hand theirs over, and look for a moment whether it is done or nobody drives any more,
+// because most calls are short. Then they sleep, and a leader that leaves wakes one of them to be
+// the next. It does not wait for one that only looks, which may have no core.
+//
+// While no caller is inside, one helper thread sleeps on the reactor's descriptors and serves what
+// arrives (eviction notices, invalidations, late replies), so that a client that computes for an
+// hour delays no server.
 //
 // run_now() is for work that waits for nothing: it is done at once, in place of a leader, if there
 // is none.
@@ -37,10 +39,10 @@ class Driver {
   explicit Driver(std::unique_ptr<rt::Reactor> reactor);
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
-  // No run() may be under way. Never in a child of fork(): leak it there.
+  // No call may be under way. Never in a child of fork(): leak it there.
   ~Driver();
 
-  // The helper thread runs between these two; before and after, only callers of run() drive.
+  // The helper thread runs between these two; before and after, only callers drive.
   // Errors: kSystem.
   Status start_helper();
   void stop_helper();

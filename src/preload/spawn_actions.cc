@@ -58,6 +58,9 @@ int add_open(Counter& counter,
   int error = fd < 0 ? errno : 0;
   errno = before;
   error = error != 0 ? error : keep_open(actions, fd);
+  if (error != 0 && fd >= 0) {
+    close_any(fd);
+  }
   return error != 0 ? error : posix_spawn_file_actions_adddup2(actions, fd, target);
 }
 

@@ -7,11 +7,12 @@
 // Operations: open PATH FLAGS (of r w b c x t a d u; result: a number for the others), close FILE,
 // pwrite FILE OFFSET SIZE BYTE, halting-pwrite FILE OFFSET SIZE BYTE (the process stops itself when
 // half of the bytes have been looked at), append FILE SIZE BYTE, pread FILE OFFSET SIZE (details
-// "a*100 0*28"), fsync FILE, lock FILE (whole, without waiting), fstat FILE (details: size),
-// ftruncate FILE SIZE, stat PATH (details: size), statfs (details: bytes in use), truncate PATH
-// SIZE, access, chmod, utimens, unlink, mkdir, rmdir PATH, rename FROM TO, link FROM TO, links PATH
-// (result: its link count), chroot PATH, list PATH (details: names), replace DIRECTORY NAME ROUNDS,
-// repeat ROUNDS OPERATION, child OPERATION (in a child of fork that connects by itself), finalize.
+// "a*100 0*28"), halting-pread FILE OFFSET SIZE (likewise), fsync FILE, lock FILE (whole, without
+// waiting), fstat FILE (details: size), ftruncate FILE SIZE, stat PATH (details: size), statfs
+// (details: bytes in use), truncate PATH SIZE, access, chmod, utimens, unlink, mkdir, rmdir PATH,
+// rename FROM TO, link FROM TO, links PATH (result: its link count), chroot PATH, list PATH
+// (details: names), replace DIRECTORY NAME ROUNDS, repeat ROUNDS OPERATION, child OPERATION (in a
+// child of fork that connects by itself), finalize.
 #pragma once
 
 #include <sys/types.h>

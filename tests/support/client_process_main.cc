@@ -26,7 +26,7 @@
 namespace benchfs::test {
 namespace {
 
-// What a halting write must not look at yet.
+// What a halting transfer must not touch yet.
 char* barred = nullptr;
 std::size_t barred_bytes = 0;
 
@@ -92,24 +92,41 @@ class Interpreter {
     std::vector<char> bytes(static_cast<std::size_t>(number()), word().at(0));
     return benchfs_pwrite(to, bytes.data(), bytes.size(), offset);
   }
-  // The second half of the bytes cannot be looked at before the process has stopped and goes on.
-  std::int64_t halting_pwrite() {
-    benchfs_file_t* to = file();
-    std::int64_t offset = number();
-    auto size = static_cast<std::size_t>(number());
+  // The process stops itself when it comes to the second half of the buffer.
+  std::int64_t halting(const std::function<std::int64_t(char*, std::size_t)>& transfer,
+                       std::size_t size,
+                       char filler) {
     void* bytes = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    std::memset(bytes, word().at(0), size);
+    std::memset(bytes, filler, size);
     barred = static_cast<char*>(bytes) + size / 2;
     barred_bytes = size - size / 2;
     mprotect(barred, barred_bytes, PROT_NONE);
     std::signal(SIGSEGV, [](int) {
       ::raise(SIGSTOP);
-      mprotect(barred, barred_bytes, PROT_READ);
+      mprotect(barred, barred_bytes, PROT_READ | PROT_WRITE);
     });
-    std::int64_t result = benchfs_pwrite(to, bytes, size, offset);
+    std::int64_t result = transfer(static_cast<char*>(bytes), size);
     std::signal(SIGSEGV, SIG_DFL);
     munmap(bytes, size);
     return result;
+  }
+  std::int64_t halting_pwrite() {
+    benchfs_file_t* to = file();
+    std::int64_t offset = number();
+    auto size = static_cast<std::size_t>(number());
+    auto write = [&](char* bytes, std::size_t length) {
+      return benchfs_pwrite(to, bytes, length, offset);
+    };
+    return halting(write, size, word().at(0));
+  }
+  std::int64_t halting_pread() {
+    benchfs_file_t* from = file();
+    std::int64_t offset = number();
+    auto size = static_cast<std::size_t>(number());
+    auto read = [&](char* bytes, std::size_t length) {
+      return benchfs_pread(from, bytes, length, offset);
+    };
+    return halting(read, size, '?');
   }
   std::int64_t append() {
     benchfs_file_t* to = file();
@@ -241,6 +258,7 @@ class Interpreter {
         {"close", [](Interpreter& in) { return benchfs_close(in.file()); }},
         {"pwrite", [](Interpreter& in) { return in.pwrite(); }},
         {"halting-pwrite", [](Interpreter& in) { return in.halting_pwrite(); }},
+        {"halting-pread", [](Interpreter& in) { return in.halting_pread(); }},
         {"append", [](Interpreter& in) { return in.append(); }},
         {"pread", [](Interpreter& in) { return in.pread(); }},
         {"fsync", [](Interpreter& in) { return benchfs_fsync(in.file()); }},

@@ -89,6 +89,22 @@ TEST_F(SharedSlots, AReaderThatKnowsAChunkSeesCutsRemovalsAndWhatComesAfter) {
   EXPECT_EQ(ask(*reader, "open /none c"), 1);
 }
 
+// It has copied the first chunk, and stands still in the second one.
+TEST_F(SharedSlots, AReadBesideATruncationIsOfBeforeOrAfterIt) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> writer = client();
+  std::unique_ptr<ClientProcess> reader = client();
+  std::int64_t file = ask(*writer, "open /f bc");
+  std::int64_t same = ask(*reader, "open /f r");
+  ask(*writer, fmt::format("pwrite {} 0 {} a", file, 2 * kChunk));
+  EXPECT_EQ(read(*reader, same, 2 * kChunk), fmt::format("a*{}", 2 * kChunk));
+  reader->begin(fmt::format("halting-pread {} 0 {}", same, 2 * kChunk));
+  reader->wait_until_stopped();
+  ask(*writer, fmt::format("ftruncate {} 0", file));
+  reader->go_on();
+  EXPECT_EQ(reader->answer().result, 0);
+}
+
 TEST_F(SharedSlots, AProgramStoppedInTheMiddleOfACopyDelaysNobody) {
   start_daemons();
   std::unique_ptr<ClientProcess> halting = client();

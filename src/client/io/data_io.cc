@@ -179,71 +179,50 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
 
 // --- Without a request ---------------------------------------------------------------------------
 
-// Calls copy(shard, chunk, offset in the chunk, begin, length) for each chunk of the range until
-// one answers false. Returns the bytes before that.
+// Calls copy(part) for each chunk of the range until one answers false: then it is of no use that
+// the others could be copied. Half of a read with the other half by requests would be of two
+// moments, between which the file may have been cut.
 template <typename Copy>
-std::size_t DataIo::copy_by_chunk(const OpenFile& file,
-                                  std::uint64_t offset,
-                                  std::size_t length,
-                                  Copy copy) {
+bool DataIo::copy_by_chunk(const OpenFile& file,
+                           std::uint64_t offset,
+                           std::size_t length,
+                           Copy copy) {
   const wire::Layout& layout = file.layout();
   if (!file.is_open || file.stale || layout.chunk_bytes == 0 || offset > wire::kMaxFileBytes ||
       length > wire::kMaxFileBytes - offset) [[unlikely]] {
-    return 0;
+    return false;
   }
-  std::size_t done = 0;
-  while (done < length) {
+  for (std::size_t done = 0; done < length;) {
     std::uint64_t index = (offset + done) / layout.chunk_bytes;
     auto inside = static_cast<std::uint32_t>((offset + done) % layout.chunk_bytes);
-    std::size_t part = std::min<std::size_t>(length - done, layout.chunk_bytes - inside);
-    if (!copy(cluster::chunk_shard(layout, index),
-              wire::ChunkKey{file.id(), index},
-              inside,
-              done,
-              part)) {
-      break;
+    Part part{.shard = cluster::chunk_shard(layout, index),
+              .key = {file.id(), index},
+              .inside = inside,
+              .begin = done,
+              .length = std::min<std::size_t>(length - done, layout.chunk_bytes - inside)};
+    if (!copy(part)) {
+      return false;
     }
-    done += part;
+    done += part.length;
   }
-  // Half of a read with the other half by requests would be of two moments, between which the file
-  // may have been cut; what was overwritten is written again.
-  return done == length ? done : 0;
+  return true;
 }
 
-std::size_t DataIo::read_now(const OpenFile& file,
-                             std::uint64_t offset,
-                             std::span<std::byte> into) {
-  if (!file.can_read()) [[unlikely]] {
-    return 0;
-  }
-  return copy_by_chunk(file,
-                       offset,
-                       into.size(),
-                       [&](wire::ShardId shard,
-                           wire::ChunkKey key,
-                           std::uint32_t inside,
-                           std::size_t begin,
-                           std::size_t length) {
-                         return direct_.read_now(shard, key, inside, into.subspan(begin, length));
-                       });
+bool DataIo::read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into) {
+  return file.can_read() && copy_by_chunk(file, offset, into.size(), [&](const Part& part) {
+           return direct_.read_now(
+               part.shard, part.key, part.inside, into.subspan(part.begin, part.length));
+         });
 }
 
-std::size_t DataIo::write_now(const OpenFile& file,
-                              std::uint64_t offset,
-                              std::span<const std::byte> from) {
-  if (!file.can_write() || file.is_append()) [[unlikely]] {
-    return 0;
-  }
-  return copy_by_chunk(file,
-                       offset,
-                       from.size(),
-                       [&](wire::ShardId shard,
-                           wire::ChunkKey key,
-                           std::uint32_t inside,
-                           std::size_t begin,
-                           std::size_t length) {
-                         return direct_.write_now(shard, key, inside, from.subspan(begin, length));
-                       });
+bool DataIo::write_now(const OpenFile& file,
+                       std::uint64_t offset,
+                       std::span<const std::byte> from) {
+  return file.can_write() && !file.is_append() &&
+         copy_by_chunk(file, offset, from.size(), [&](const Part& part) {
+           return direct_.write_now(
+               part.shard, part.key, part.inside, from.subspan(part.begin, part.length));
+         });
 }
 
 // --- With requests -------------------------------------------------------------------------------
@@ -264,12 +243,9 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   if (into.size() > wire::kMaxFileBytes - offset) {
     into = into.first(wire::kMaxFileBytes - offset);
   }
-  std::size_t done = read_now(file, offset, into);
-  if (done == into.size()) {
-    co_return done;
+  if (read_now(file, offset, into)) {
+    co_return into.size();
   }
-  offset += done;
-  into = into.subspan(done);
   Deadline by = backend_.data_deadline();
   std::optional<std::uint64_t> size;
   for (;;) {
@@ -282,7 +258,7 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
     }
     std::uint64_t end = offset + into.size();
     if (transfer.complete_end >= end) {
-      co_return done + into.size();
+      co_return into.size();
     }
     // Something was not stored: the end of the file, or a hole. Only the size tells. When it says
     // that bytes should be there, they may have been written since: look once more, and what is
@@ -297,7 +273,7 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
       co_return std::unexpected(*std::move(transfer.lost));
     }
     if (readable <= transfer.complete_end || looked_again) {
-      co_return done + (readable > offset ? readable - offset : 0);
+      co_return readable > offset ? readable - offset : 0;
     }
     into = into.first(readable - offset);
   }
@@ -318,7 +294,8 @@ rt::CoResult<std::size_t> DataIo::write_range(OpenFile& file,
   if (!transfer.error) {
     co_return from.size();
   }
-  if (is_full(*transfer.error) && transfer.failed_at > offset) {
+  bool is_full = transfer.error->is_posix(ENOSPC) || transfer.error->is_posix(EDQUOT);
+  if (is_full && transfer.failed_at > offset) {
     co_return transfer.failed_at - offset;
   }
   co_return std::unexpected(co_await open_files_.on_error(file, *std::move(transfer.error), by));
@@ -337,16 +314,10 @@ rt::CoResult<std::size_t> DataIo::write(OpenFile& file,
   if (offset > wire::kMaxFileBytes || from.size() > wire::kMaxFileBytes - offset) {
     co_return fail_errno(EFBIG);
   }
-  std::size_t done = write_now(file, offset, from);
-  if (done == from.size()) {
-    co_return done;
+  if (write_now(file, offset, from)) {
+    co_return from.size();
   }
-  Result<std::size_t> rest =
-      co_await write_range(file, offset + done, from.subspan(done), wire::kAnyTruncation);
-  if (!rest && done > 0 && is_full(rest.error())) {
-    co_return done;
-  }
-  co_return rest ? Result<std::size_t>(done + *rest) : std::move(rest);
+  co_return co_await write_range(file, offset, from, wire::kAnyTruncation);
 }
 
 rt::CoResult<std::size_t> DataIo::copy(OpenFile& from,

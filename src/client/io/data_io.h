@@ -8,7 +8,6 @@
 // Thread: the client's reactor. Buffers are borrowed until the task completes.
 #pragma once
 
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -29,11 +28,6 @@ struct Appended {
   std::size_t bytes = 0;
 };
 
-// The space ran out, so that what was written before counts.
-inline bool is_full(const Error& error) {
-  return error.is_posix(ENOSPC) || error.is_posix(EDQUOT);
-}
-
 class DataIo {
  public:
   DataIo(Backend& backend, OpenFiles& open_files)
@@ -41,12 +35,10 @@ class DataIo {
   DataIo(const DataIo&) = delete;
   DataIo& operator=(const DataIo&) = delete;
 
-  // What can be done without asking anybody, by this program's own copies: all bytes of the range,
-  // or 0, and it is left to the calls below. Suspends nowhere; see Driver::run_now().
-  std::size_t read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
-  std::size_t write_now(const OpenFile& file,
-                        std::uint64_t offset,
-                        std::span<const std::byte> from);
+  // Without asking anybody, by this program's own copies. False: it is left to the calls below; of
+  // a write, some bytes may be there. Suspends nowhere; see Driver::run_now().
+  bool read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
+  bool write_now(const OpenFile& file, std::uint64_t offset, std::span<const std::byte> from);
 
   // Bytes read; fewer than asked only at the end of the file. Holes read as zeros.
   rt::CoResult<std::size_t> read(OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
@@ -84,11 +76,19 @@ class DataIo {
   rt::CoResult<wire::AppendReply> ask_place(OpenFile& file,
                                             wire::AppendRequest request,
                                             Deadline by);
+  // Of a transfer: bytes of one chunk, and where they are in the buffer.
+  struct Part {
+    wire::ShardId shard;
+    wire::ChunkKey key;
+    std::uint32_t inside = 0;  // the chunk
+    std::size_t begin = 0;
+    std::size_t length = 0;
+  };
   template <typename Copy>
-  static std::size_t copy_by_chunk(const OpenFile& file,
-                                   std::uint64_t offset,
-                                   std::size_t length,
-                                   Copy copy);
+  static bool copy_by_chunk(const OpenFile& file,
+                            std::uint64_t offset,
+                            std::size_t length,
+                            Copy copy);
   [[nodiscard]] std::uint32_t max_transfer() const;
 
   Backend& backend_;

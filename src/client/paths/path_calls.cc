@@ -15,7 +15,7 @@ PathCall<Request, T>::PathCall(Paths& paths, PathView path)
     : paths_(paths),
       path_(path),
       began_(mono_now_coarse()),
-      deadline_(paths.deadline(began_)),
+      deadline_(paths.backend().metadata_deadline(began_)),
       walked_at_(boot_now()) {}
 
 template <typename Request, typename T>
@@ -122,7 +122,7 @@ bool OpenCall::prepare(wire::OpenRequest& request, const LastStep& step) {
     return false;
   }
   if ((flags_ & wire::kOpenCreate) != 0) {
-    std::optional<NewInode> inode = paths_.find_new_inode(step.directory, mode_, walked_at_);
+    std::optional<NewInode> inode = paths_.find_new_inode(step.directory, mode_, false, walked_at_);
     if (!inode) {
       return false;
     }

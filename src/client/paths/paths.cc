@@ -110,33 +110,34 @@ rt::MaybeTask<Result<NewInode>> Paths::new_inode(Attempt& attempt,
                                                  std::uint32_t mode,
                                                  bool is_directory) {
   wire::InodeId parent = walk.directory();
-  NewInode inode{.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
-  if (auto inherited = directories_.find_inheritance(parent, attempt.walked_at())) {
-    return inherit(inode, *inherited, is_directory);
+  if (auto inode = find_new_inode(parent, mode, is_directory, attempt.walked_at())) {
+    return *inode;
   }
-  return ask_and_inherit(attempt, parent, inode, is_directory);
+  return ask_and_inherit(attempt, parent, mode, is_directory);
 }
 
 std::optional<NewInode> Paths::find_new_inode(wire::InodeId parent,
                                               std::uint32_t mode,
+                                              bool is_directory,
                                               BootTime now) const {
   auto inherited = directories_.find_inheritance(parent, now);
   if (!inherited) {
     return std::nullopt;
   }
   NewInode inode{.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
-  return inherit(inode, *inherited, false);
+  return inherit(inode, *inherited, is_directory);
 }
 
 rt::CoResult<NewInode> Paths::ask_and_inherit(Attempt& attempt,
                                               wire::InodeId parent,
-                                              NewInode inode,
+                                              std::uint32_t mode,
                                               bool is_directory) {
   BootTime asked_at = boot_now();
   BENCHFS_CO_TRY(
       Found found,
       attempt.on_directory(parent, co_await inodes_.get_attr(parent, attempt.deadline())));
   directories_.put_inheritance(found.attr, asked_at, lease_of(parent.home()));
+  NewInode inode{.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
   co_return inherit(inode, {found.attr.gid, (found.attr.mode & S_ISGID) != 0}, is_directory);
 }
 

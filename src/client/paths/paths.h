@@ -78,14 +78,12 @@ class Paths {
   [[nodiscard]] Backend& backend() { return backend_; }
   [[nodiscard]] Inodes& inodes() { return inodes_; }
   [[nodiscard]] OpenFiles& open_files() { return open_files_; }
-  [[nodiscard]] Deadline deadline(MonoTime now) const {
-    return Deadline::at(now + backend_.config.timeouts.metadata);
-  }
   // Of a path that goes the way of the last one, to a connected shard.
   [[nodiscard]] std::optional<LastStep> find_last_step(const PathView& path, BootTime now) const;
-  // A new file in a directory of which is known what it hands on.
+  // A new inode in a directory of which is known what it hands on.
   [[nodiscard]] std::optional<NewInode> find_new_inode(wire::InodeId parent,
                                                        std::uint32_t mode,
+                                                       bool is_directory,
                                                        BootTime now) const;
   void remember(wire::InodeId parent,
                 std::string_view name,
@@ -163,7 +161,7 @@ class Paths {
                                             bool is_directory);
   rt::CoResult<NewInode> ask_and_inherit(Attempt& attempt,
                                          wire::InodeId parent,
-                                         NewInode inode,
+                                         std::uint32_t mode,
                                          bool is_directory);
   // Finds the inode that the path names.
   rt::CoResult<wire::Attr> resolve(Attempt& attempt, const Path& path, Follow follow);
