@@ -61,13 +61,9 @@ struct Create {
 // The same, and opens it. Also ENFILE, and EINVAL when the number is that of another open.
 struct CreateOpen {
   using Outcome = Result<wire::Attr>;
-  wire::InodeId parent;
-  std::string_view name;
-  NewInode inode;
+  Create create;
   OpenId open;
   std::uint32_t open_flags = 0;
-  std::int64_t now_ns = 0;
-  MonoTime mono_now;
 };
 
 // Makes a file without a name, in the directory only as far as that must exist, and opens it. With

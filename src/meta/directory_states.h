@@ -25,6 +25,7 @@ class DirectoryStates {
   bool freeze(wire::InodeId directory, std::uint64_t owner, MonoTime until, MonoTime now);
   // Ends the freeze if it is this owner's.
   void thaw(wire::InodeId directory, std::uint64_t owner);
+  [[nodiscard]] bool has_frozen() const { return !frozen_.empty(); }
   [[nodiscard]] bool is_frozen(wire::InodeId directory, MonoTime now) const;
 
   // Also ends any freeze.

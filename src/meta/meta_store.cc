@@ -54,6 +54,12 @@ Result<Entry> MetaStore::find(wire::InodeId parent, std::string_view name) const
 }
 
 Result<wire::Attr> MetaStore::carry_out(const Create& change) {
+  BENCHFS_TRY(wire::Attr attr, begin(change));
+  finish(change, attr);
+  return attr;
+}
+
+Result<wire::Attr> MetaStore::begin(const Create& change) {
   BENCHFS_DCHECK(wire::check_name(change.name) == 0);
   BENCHFS_TRY_VOID(check_new_entry(change.parent, change.mono_now));
   if (entries_.find(change.parent, change.name) != nullptr) {
@@ -64,10 +70,13 @@ Result<wire::Attr> MetaStore::carry_out(const Create& change) {
     return fail_errno(ENOSPC, "the shard's limit of directory entries is reached");
   }
   Inode& inode = inodes_.make();
-  wire::Attr attr = fill(inode, change.inode, change.parent, change.now_ns);
-  entries_.insert(change.parent, change.name, {attr.id(), attr.mode & S_IFMT});
-  touch_parent(change.parent, change.now_ns);
+  (void)fill(inode, change.inode, change.parent, change.now_ns);
   return shown(inode);
+}
+
+void MetaStore::finish(const Create& change, const wire::Attr& begun) {
+  entries_.insert(change.parent, change.name, {begun.id(), begun.mode & S_IFMT});
+  touch_parent(change.parent, change.now_ns);
 }
 
 Status MetaStore::carry_out(const PutEntry& change) {
@@ -197,12 +206,19 @@ Result<wire::Attr> MetaStore::carry_out(const CreateUnnamed& change) {
 }
 
 Result<wire::Attr> MetaStore::carry_out(const CreateOpen& change) {
-  BENCHFS_TRY_VOID(check_new_open(change.open));
-  BENCHFS_TRY(
-      wire::Attr attr,
-      carry_out(Create{change.parent, change.name, change.inode, change.now_ns, change.mono_now}));
-  opens_.add(change.open, {attr.id(), change.open_flags});
+  BENCHFS_TRY(wire::Attr attr, begin(change));
+  finish(change, attr);
   return attr;
+}
+
+Result<wire::Attr> MetaStore::begin(const CreateOpen& change) {
+  BENCHFS_TRY_VOID(check_new_open(change.open));
+  return begin(change.create);
+}
+
+void MetaStore::finish(const CreateOpen& change, const wire::Attr& begun) {
+  finish(change.create, begun);
+  opens_.add(change.open, {begun.id(), change.open_flags});
 }
 
 bool MetaStore::is_unused(wire::InodeId id) const {

@@ -56,6 +56,11 @@ class MetaStore {
     return carry_out(change);
   }
 
+  // CreateOpen in two steps, between which nothing else happens to the store: whoever asked can be
+  // answered after the first, in which all is that can fail.
+  Result<wire::Attr> begin(const CreateOpen& change);
+  void finish(const CreateOpen& change, const wire::Attr& begun);
+
   // --- entries; ESTALE and ENOTDIR as in meta/change.h ---
 
   // ENOENT.
@@ -85,6 +90,7 @@ class MetaStore {
   Status freeze(wire::InodeId directory, std::uint64_t owner, MonoTime until, MonoTime mono_now);
   // Allows entries again if `owner` froze it. Idempotent.
   void thaw(wire::InodeId directory, std::uint64_t owner) { directories_.thaw(directory, owner); }
+  [[nodiscard]] bool has_frozen() const { return directories_.has_frozen(); }
   [[nodiscard]] bool is_frozen(wire::InodeId directory, MonoTime mono_now) const {
     return directories_.is_frozen(directory, mono_now);
   }
@@ -124,6 +130,8 @@ class MetaStore {
  private:
   wire::Attr carry_out(const MakeRoot& change);
   Result<wire::Attr> carry_out(const Create& change);
+  Result<wire::Attr> begin(const Create& change);
+  void finish(const Create& change, const wire::Attr& begun);
   Result<wire::Attr> carry_out(const CreateOpen& change);
   Result<wire::Attr> carry_out(const CreateUnnamed& change);
   Status carry_out(const PutEntry& change);

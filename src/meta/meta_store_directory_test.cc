@@ -152,7 +152,8 @@ TEST_F(MetaStoreDirectoryTest, ChangesOfEntriesSetTheTimesOfADirectoryThatLivesH
   ASSERT_TRUE(store_.apply(RemoveEntry{directory.id(), "b", 53}).has_value());
   expect_times(53);
   ASSERT_TRUE(
-      store_.apply(CreateOpen{directory.id(), "c", new_file(), {1, 1}, wire::kOpenRead, 54, kStart})
+      store_
+          .apply(CreateOpen{{directory.id(), "c", new_file(), 54, kStart}, {1, 1}, wire::kOpenRead})
           .has_value());
   expect_times(54);
   // What fails changes nothing.

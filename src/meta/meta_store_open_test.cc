@@ -63,14 +63,14 @@ TEST_F(MetaStoreOpenTest, CloseCountsOnce) {
 
 TEST_F(MetaStoreOpenTest, CreateAndOpenAreOneChange) {
   auto made =
-      store_.apply(CreateOpen{wire::kRootInode, "c", new_file(), {kAlice, 7}, kWrite, 5, kStart});
+      store_.apply(CreateOpen{{wire::kRootInode, "c", new_file(), 5, kStart}, {kAlice, 7}, kWrite});
   ASSERT_TRUE(made.has_value());
   EXPECT_TRUE(store_.has_writers(made->id()));
   for (std::uint64_t number = 100; store_.stats().open_count < 10; ++number) {
     open(a_, kBob, number, kRead);
   }
   auto refused =
-      store_.apply(CreateOpen{wire::kRootInode, "e", new_file(), {kAlice, 8}, kWrite, 5, kStart});
+      store_.apply(CreateOpen{{wire::kRootInode, "e", new_file(), 5, kStart}, {kAlice, 8}, kWrite});
   EXPECT_EQ(errno_of(refused), ENFILE);
   EXPECT_EQ(errno_of(store_.find(wire::kRootInode, "e")), ENOENT);
 }

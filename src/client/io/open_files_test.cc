@@ -221,7 +221,7 @@ TEST_F(OpenFilesTest, LeavingAfterAnEvictionSaysGoodbyeWhereFilesAreOpen) {
     ASSERT_TRUE(loses_connection(*client));
     client.reset();
   }
-  EXPECT_EQ(shard_.count("goodbye"), 1U);
+  EXPECT_GE(shard_.count("goodbye"), 1U);  // that of the last attempt but one may come late
 }
 
 TEST_F(OpenFilesTest, AServerThatForgotTheClientOpensItsFilesAgainByNumber) {

@@ -91,7 +91,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   Result<wire::Attr> create_open(EntryRef entry,
                                  const meta::NewInode& inode,
                                  OpenKey key,
-                                 std::uint32_t flags) override;
+                                 std::uint32_t flags,
+                                 rpc::Request* asker) override;
   Result<wire::Attr> create_unnamed(wire::InodeId parent,
                                     const meta::NewInode& inode,
                                     OpenKey key,

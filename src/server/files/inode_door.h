@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "meta/meta_store.h"
+#include "rpc/request.h"
 #include "rt/maybe_task.h"
 #include "rt/task.h"
 #include "server/entry_key.h"
@@ -49,11 +50,12 @@ class InodeDoor {
   // The open with this number, when it is known: a repeated open is the same open.
   [[nodiscard]] virtual std::optional<meta::Open> find_open(OpenKey key) const = 0;
   // Makes an inode here with its entry, and opens it: one change, which happens whole or not at
-  // all. Errors of MetaStore::create().
+  // all. Errors of meta::CreateOpen. `asker`, unless null, is answered as soon as it is certain.
   virtual Result<wire::Attr> create_open(EntryRef entry,
                                          const meta::NewInode& inode,
                                          OpenKey key,
-                                         std::uint32_t flags) = 0;
+                                         std::uint32_t flags,
+                                         rpc::Request* asker) = 0;
   // Makes a file here that has no name, and opens it. Errors of meta::CreateUnnamed.
   virtual Result<wire::Attr> create_unnamed(wire::InodeId parent,
                                             const meta::NewInode& inode,

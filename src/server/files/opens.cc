@@ -92,10 +92,17 @@ void Files::undo_open(meta::OpenId id) {
 Result<wire::Attr> Files::create_open(EntryRef entry,
                                       const meta::NewInode& inode,
                                       OpenKey key,
-                                      std::uint32_t flags) {
+                                      std::uint32_t flags,
+                                      rpc::Request* asker) {
   BENCHFS_TRY_VOID(may_open(key));
-  return store_.apply(meta::CreateOpen{
-      entry.parent, entry.name, inode, key.id(), flags, wall_now_ns(), mono_now_coarse()});
+  meta::CreateOpen change{
+      {entry.parent, entry.name, inode, wall_now_ns(), mono_now_coarse()}, key.id(), flags};
+  BENCHFS_TRY(wire::Attr attr, store_.begin(change));
+  if (asker != nullptr) {  // nobody is served before the rest is done
+    asker->answer(wire::EntryReply{attr, wire::kEntryCreated, 0});
+  }
+  store_.finish(change, attr);
+  return attr;
 }
 
 Result<wire::Attr> Files::create_unnamed(wire::InodeId parent,

@@ -133,12 +133,7 @@ bool Entries::open_at_once(rpc::Request& request) {
         !shared_.may_change(*key, request.client_uid())) {
       return false;
     }
-    Result<wire::Attr> attr = create_file(*key, body, open);
-    if (!attr) {
-      return false;
-    }
-    request.answer(wire::EntryReply{*attr, wire::kEntryCreated, 0});
-    return true;
+    return create_file(*key, body, open, &request).has_value();
   }
   bool must_create = may_create && (body.flags & wire::kOpenExclusive) != 0;
   if (must_create || !S_ISREG(entry->type) || !shared_.peers.is_self(entry->inode.home())) {
@@ -169,8 +164,8 @@ bool Entries::unlink_at_once(rpc::Request& request) {
                       request.client_uid())) {
     return false;
   }
+  request.answer(wire::NoReply{});  // the shard serves nobody before the inode has ended, too
   shared_.inodes.drop(entry->inode);
-  request.answer(wire::NoReply{});
   return true;
 }
 
@@ -280,7 +275,7 @@ rt::CoResult<Entries::Found> Entries::try_open(EntryRef key,
         BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key.key(), open.client_uid, deadline));
         continue;
       }
-      BENCHFS_CO_TRY(wire::Attr attr, create_file(key, body, open));
+      BENCHFS_CO_TRY(wire::Attr attr, create_file(key, body, open, nullptr));
       co_return Found{attr, wire::kEntryCreated};
     }
     if ((body.flags & wire::kOpenCreate) != 0 && (body.flags & wire::kOpenExclusive) != 0) {
@@ -330,10 +325,13 @@ meta::NewInode Entries::file_inode(std::uint32_t mode,
       .target = {}};
 }
 
-Result<wire::Attr> Entries::create_file(EntryRef key, const wire::OpenRequest& body, OpenKey open) {
+Result<wire::Attr> Entries::create_file(EntryRef key,
+                                        const wire::OpenRequest& body,
+                                        OpenKey open,
+                                        rpc::Request* asker) {
   meta::NewInode inode = file_inode(body.mode, body.uid, body.gid, body.chunk_bytes);
-  Result<wire::Attr> attr =
-      shared_.explain_busy(key.parent, shared_.inodes.create_open(key, inode, open, body.flags));
+  Result<wire::Attr> attr = shared_.explain_busy(
+      key.parent, shared_.inodes.create_open(key, inode, open, body.flags, asker));
   if (attr) {
     shared_.changed(key, attr->ctime_ns, open.client_uid);
   }

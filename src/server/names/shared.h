@@ -52,8 +52,8 @@ struct NamesShared {
   // another one may already have its name, which the caller of a client with an old cache means.
   [[nodiscard]] Result<meta::Entry> find(EntryRef key) const {
     Result<meta::Entry> entry = store.find(key.parent, key.name);
-    if (!entry && entry.error().is_posix(ENOENT) && store.is_frozen(key.parent, mono_now_coarse()))
-        [[unlikely]] {
+    if (!entry && store.has_frozen() && entry.error().is_posix(ENOENT) &&
+        store.is_frozen(key.parent, mono_now_coarse())) [[unlikely]] {
       return being_removed(key.parent);
     }
     return entry;

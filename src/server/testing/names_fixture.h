@@ -45,8 +45,14 @@ class StoreDoor final : public InodeDoor {
   Result<wire::Attr> create_open(EntryRef entry,
                                  const meta::NewInode& inode,
                                  OpenKey /*key*/,
-                                 std::uint32_t /*flags*/) override {
-    return store_.apply(meta::Create{entry.parent, entry.name, inode, 1, mono_now()});
+                                 std::uint32_t /*flags*/,
+                                 rpc::Request* asker) override {
+    Result<wire::Attr> attr =
+        store_.apply(meta::Create{entry.parent, entry.name, inode, 1, mono_now()});
+    if (attr && asker != nullptr) {
+      asker->answer(wire::EntryReply{*attr, wire::kEntryCreated, 0});
+    }
+    return attr;
   }
   [[nodiscard]] std::optional<meta::Open> find_open(OpenKey /*key*/) const override {
     return std::nullopt;
