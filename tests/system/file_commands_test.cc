@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <map>
@@ -111,6 +112,38 @@ TEST_F(FileCommands, ATreeComesBackAsItWentIn) {
   // Lets them be removed without privileges.
   chmod((tree + "/read only").c_str(), 0755);
   chmod((path("back") + "/read only").c_str(), 0755);
+}
+
+// They are copied many at a time, those of up to 32 KiB.
+TEST_F(FileCommands, ManySmallFilesComeBackAsTheyWentIn) {
+  std::string tree = path("tree");
+  fs::create_directories(tree + "/below");
+  for (unsigned i = 0; i < 100; ++i) {
+    std::vector<std::byte> data = pattern(i % 2 == 0 ? 37 * i : 32'767 + i % 4, i);
+    std::string name = fmt::format("{}/{}{}", tree, i % 3 == 0 ? "below/" : "", i);
+    write_file(name, std::string(reinterpret_cast<const char*>(data.data()), data.size()));
+    chmod(name.c_str(), 0600 + i % 0100);
+    set_mtime(name, 1'000'000 + i);
+  }
+  fs::create_symlink("loop", tree + "/loop");
+  ok({"cp", "-r", tree, "bfs:/copy"});
+  ok({"cp", "-r", "-j", "2", "bfs:/copy", path("back")});
+  EXPECT_EQ(describe_tree(path("back")), describe_tree(tree));
+
+  // Those that fail are named and keep no other from it.
+  fs::remove(tree + "/1");
+  fs::create_directory(tree + "/1");
+  ok({"rm", "bfs:/copy/2"});
+  ok({"mkdir", "bfs:/copy/2"});
+  write_file(tree + "/3", "new");
+  fails({"cp", tree + "/1", tree + "/2", tree + "/3", "bfs:/copy"},
+        fmt::format("benchfs cp: {}/1: is a directory, left out (-r copies directories)\n"
+                    "benchfs cp: bfs:/copy/2: Is a directory\n",
+                    tree));
+  EXPECT_EQ(ok({"cat", "bfs:/copy/3"}), "new");
+  // Files in /proc have a size of 0 whatever is in them.
+  ok({"cp", "/proc/version", "bfs:/version"});
+  EXPECT_EQ(ok({"cat", "bfs:/version"}), read_file("/proc/version"));
 }
 
 TEST_F(FileCommands, WhatCannotBeCopiedIsNamedAndTheRestCopied) {
@@ -357,6 +390,33 @@ TEST_F(FileCommands, WithoutAClusterTheMessageNamesTheRegistry) {
   EXPECT_EQ(ended.exit_code, 1);
   EXPECT_TRUE(ended.err.starts_with("benchfs ls: ")) << ended.err;
   EXPECT_NE(ended.err.find(registry()), std::string::npos) << ended.err;
+}
+
+class SmallCluster : public SystemTest {
+ protected:
+  void SetUp() override { up({"--servers", "1", "--engine", "memory", "--memory", "8MiB"}); }
+};
+
+TEST_F(SmallCluster, ACopyThatFillsItStopsOnceAndLeavesCompleteFilesOnly) {
+  std::string tree = path("tree");
+  fs::create_directory(tree);
+  for (unsigned i = 0; i < 500; ++i) {
+    std::vector<std::byte> data = pattern(30'000, i);
+    write_file(fmt::format("{}/{}", tree, i),
+               std::string(reinterpret_cast<const char*>(data.data()), data.size()));
+  }
+  Ended ended = benchfs({"cp", "-r", tree, "bfs:/copy"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find(": No space left on device; stopped after "), std::string::npos)
+      << ended.err;
+  EXPECT_EQ(std::ranges::count(ended.err, '\n'), 1) << ended.err;
+  ok({"cp", "-r", "bfs:/copy", path("back")});
+  std::map<std::string, std::string> sent = describe_tree(tree);
+  std::map<std::string, std::string> back = describe_tree(path("back"));
+  EXPECT_GT(back.size(), 50U);
+  for (const auto& [name, described] : back) {
+    EXPECT_EQ(described, sent[name]) << name;
+  }
 }
 
 }  // namespace

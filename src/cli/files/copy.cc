@@ -157,6 +157,7 @@ void Copier::push(Job job, bool is_part) {
 }
 
 void Copier::finish() {
+  push_small();
   progress_.set_complete();
   {
     std::unique_lock lock(mutex_);
@@ -209,7 +210,11 @@ void Copier::copy_any(const Pair& pair) {
   } else if (S_ISREG(pair.info.mode) || !options_.recursive) {
     progress_.add_file(pair.info.size);
     note_links(pair);
-    push([this, pair](std::span<std::byte> buffer) { copy_file(pair, buffer); }, false);
+    if (is_small(pair)) {
+      add_small(pair);
+    } else {
+      push([this, pair](std::span<std::byte> buffer) { copy_file(pair, buffer); }, false);
+    }
   } else {
     fail(subject, "not a regular file, directory or symbolic link; left out");
   }
@@ -323,6 +328,77 @@ void Copier::copy_file(Pair pair, std::span<std::byte> buffer) {
   }
   help(transfer, buffer);
 }
+
+// --- Small files ---------------------------------------------------------------------------------
+
+bool Copier::is_small(const Pair& pair) {
+  bool keeps_holes = pair.info.may_have_holes && !pair.source.is_remote();
+  return S_ISREG(pair.info.mode) && pair.info.size <= kSmallBytes && !keeps_holes &&
+         pair.source.is_remote() != pair.target.is_remote();
+}
+
+void Copier::add_small(const Pair& pair) {
+  if (!small_files_.empty() && (&small_files_.front().source != &pair.source ||
+                                &small_files_.front().target != &pair.target)) {
+    push_small();
+  }
+  small_files_.push_back(pair);
+  if (small_files_.size() == kSmallFiles) {
+    push_small();
+  }
+}
+
+void Copier::push_small() {
+  if (!small_files_.empty()) {
+    push([this, pairs = std::exchange(small_files_, {})](
+             std::span<std::byte> buffer) { copy_small(pairs, buffer); },
+         false);
+  }
+}
+
+void Copier::copy_small(const std::vector<Pair>& pairs, std::span<std::byte> buffer) {
+  if (should_stop()) {
+    return;
+  }
+  FileTree& source = pairs.front().source;
+  FileTree& target = pairs.front().target;
+  std::vector<WholeFile> files;
+  for (const Pair& pair : pairs) {  // one byte more shows that a file has grown
+    files.push_back({.path = pair.from,
+                     .info = pair.info,
+                     .data = std::vector<std::byte>(pair.info.size + 1),
+                     .status = {}});
+  }
+  source.read_files(files);
+  std::vector<WholeFile> to_write;
+  std::vector<const Pair*> written;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    if (!files[i].status) {
+      fail(source.argument(pairs[i].from), files[i].status.error());
+    } else if (files[i].data.size() > pairs[i].info.size) {
+      copy_file(pairs[i], buffer);
+    } else {
+      files[i].path = pairs[i].to;
+      to_write.push_back(std::move(files[i]));
+      written.push_back(&pairs[i]);
+    }
+  }
+  target.write_files(to_write, options_.preserve ? std::optional(keep()) : std::nullopt);
+  for (std::size_t i = 0; i < to_write.size(); ++i) {
+    if (to_write[i].status) {
+      progress_.on_bytes(to_write[i].data.size());
+      progress_.on_file();
+    } else if (!to_write[i].is_created) {
+      copy_file(*written[i], buffer);  // which can make room for it, or says what is wrong
+    } else if (!note_full(target.argument(written[i]->to), to_write[i].status.error())) {
+      fail(target.argument(written[i]->to), to_write[i].status.error());
+    } else if (target.unlink(written[i]->to)) {
+      removed_files_ += 1;
+    }
+  }
+}
+
+// --- Large files ---------------------------------------------------------------------------------
 
 void Copier::help(const std::shared_ptr<Transfer>& transfer, std::span<std::byte> buffer) {
   while (!transfer->has_failed() && !should_stop()) {

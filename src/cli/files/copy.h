@@ -1,8 +1,9 @@
 // Copies trees of files, several files at a time and several parts of a large file at a time.
 //
 // The calling thread walks the source, makes directories and symlinks and hands files to worker
-// threads. Files that fail are reported and left out; the rest is copied, unless the target is
-// full: then the copy stops, removes the files it could not complete, and says so once.
+// threads, small ones many at a time. Files that fail are reported and left out; the rest is
+// copied, unless the target is full: then the copy stops, removes the files it could not complete,
+// and says so once.
 #pragma once
 
 #include <atomic>
@@ -53,7 +54,10 @@ class Copier {
  private:
   static constexpr std::size_t kPartBytes = std::size_t{4} << 20;
   static constexpr std::size_t kZeroBlockBytes = std::size_t{64} << 10;  // smallest hole made
-  static constexpr std::size_t kMaxWaiting = 1024;  // files found but not begun
+  static constexpr std::size_t kMaxWaiting = 1024;                       // jobs
+  // Files up to this size are read and written whole, so many of them together.
+  static constexpr std::size_t kSmallBytes = std::size_t{32} << 10;
+  static constexpr std::size_t kSmallFiles = 32;
 
   struct Pair {
     FileTree& source;
@@ -69,6 +73,10 @@ class Copier {
   void copy_directory(const Pair& pair);
   void copy_symlink(const Pair& pair);
   void copy_file(Pair pair, std::span<std::byte> buffer);
+  [[nodiscard]] static bool is_small(const Pair& pair);
+  void add_small(const Pair& pair);
+  void push_small();
+  void copy_small(const std::vector<Pair>& pairs, std::span<std::byte> buffer);
   Result<std::unique_ptr<File>> create_target(const Pair& pair);
   void help(const std::shared_ptr<Transfer>& transfer, std::span<std::byte> buffer);
   Status copy_part(Transfer& transfer, std::uint64_t offset, std::span<std::byte> buffer);
@@ -96,6 +104,7 @@ class Copier {
   Progress& progress_;
   ErrorHandler on_error_;
   std::vector<Pair> directories_;  // made or entered; parents first
+  std::vector<Pair> small_files_;  // found, but not given to a worker yet; of the same trees
   // Directories that were copied to. The walk must not enter them, or a copy into itself never
   // ends.
   std::vector<FileInfo> target_roots_;

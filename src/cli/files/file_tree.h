@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -47,6 +48,15 @@ class File {
   virtual Status close() = 0;
 };
 
+// A small file that is read or written at once.
+struct WholeFile {
+  std::string path;
+  FileInfo info;
+  std::vector<std::byte> data;
+  Status status;            // of reading or writing it
+  bool is_created = false;  // it was written, or is there incomplete
+};
+
 class FileTree {
  public:
   virtual ~FileTree() = default;
@@ -61,6 +71,11 @@ class FileTree {
   virtual Result<std::unique_ptr<File>> open(const std::string& path) = 0;
   // Creates or empties a file. `mode` is subject to the umask.
   virtual Result<std::unique_ptr<File>> create(const std::string& path, std::uint32_t mode) = 0;
+  // Many small files, several at a time where that pays. `data` is the room for what is in a file,
+  // and then what is in it, as far as there is room.
+  virtual void read_files(std::span<WholeFile> files);
+  // As create(), with the mode of `info`, of which the files get `keep`.
+  virtual void write_files(std::span<WholeFile> files, std::optional<Keep> keep);
   virtual Status mkdir(const std::string& path, std::uint32_t mode) = 0;
   virtual Status symlink(const std::string& target, const std::string& path) = 0;
   virtual Status unlink(const std::string& path) = 0;

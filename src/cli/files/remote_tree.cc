@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "cli/files/fan_out.h"
 #include "cli/files/remote_path.h"
 #include "cli/files/session.h"
 
@@ -47,6 +48,49 @@ template <typename T>
 Status drop_value(Result<T> result) {
   BENCHFS_TRY_VOID(std::move(result));
   return {};
+}
+
+constexpr std::uint32_t kCreateFlags = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenTruncate;
+
+// All the files of one call at a time.
+rt::Task<void> read_whole(client::FileSystem* fs, WholeFile* file) {
+  Result<std::shared_ptr<client::OpenFile>> in = co_await fs->open(file->path, wire::kOpenRead, 0);
+  if (!in) {
+    file->status = std::unexpected(std::move(in.error()));
+    co_return;
+  }
+  Result<std::size_t> count = co_await fs->read(**in, 0, file->data);
+  file->data.resize(count.value_or(0));
+  Status closed = co_await fs->close(std::move(*in));
+  file->status = count ? std::move(closed) : std::unexpected(std::move(count.error()));
+}
+
+rt::CoStatus fill(client::FileSystem* fs,
+                  client::OpenFile& out,
+                  const WholeFile& file,
+                  std::optional<Keep> keep) {
+  if (!file.data.empty()) {
+    BENCHFS_CO_TRY_VOID(co_await fs->write(out, 0, file.data));
+  }
+  if (keep) {
+    BENCHFS_CO_TRY_VOID(co_await fs->set_attr(out, to_request(file.info, *keep)));
+  }
+  co_return Status{};
+}
+
+rt::Task<void> write_whole(client::FileSystem* fs,
+                           WholeFile* file,
+                           std::uint32_t mode,
+                           std::optional<Keep> keep) {
+  Result<std::shared_ptr<client::OpenFile>> out = co_await fs->open(file->path, kCreateFlags, mode);
+  if (!out) {
+    file->status = std::unexpected(std::move(out.error()));
+    co_return;
+  }
+  file->is_created = true;
+  Status filled = co_await fill(fs, **out, *file, keep);
+  Status closed = co_await fs->close(std::move(*out));
+  file->status = filled ? std::move(closed) : std::move(filled);
 }
 
 class RemoteFile final : public File {
@@ -128,10 +172,23 @@ Result<std::unique_ptr<File>> RemoteTree::open(const std::string& path) {
 }
 
 Result<std::unique_ptr<File>> RemoteTree::create(const std::string& path, std::uint32_t mode) {
-  std::uint32_t flags = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenTruncate;
   BENCHFS_TRY(std::shared_ptr<client::OpenFile> file,
-              client_.run(client_.fs().open(path, flags, mode & 0777 & ~umask_)));
+              client_.run(client_.fs().open(path, kCreateFlags, mode & 0777 & ~umask_)));
   return std::make_unique<RemoteFile>(client_, std::move(file));
+}
+
+void RemoteTree::read_files(std::span<WholeFile> files) {
+  auto read = [fs = &client_.fs(), files](std::size_t index) {
+    return read_whole(fs, &files[index]);
+  };
+  (void)client_.run(fan_out(files.size(), files.size(), read));
+}
+
+void RemoteTree::write_files(std::span<WholeFile> files, std::optional<Keep> keep) {
+  auto write = [fs = &client_.fs(), files, keep, umask = umask_](std::size_t index) {
+    return write_whole(fs, &files[index], files[index].info.mode & 0777 & ~umask, keep);
+  };
+  (void)client_.run(fan_out(files.size(), files.size(), write));
 }
 
 Status RemoteTree::mkdir(const std::string& path, std::uint32_t mode) {

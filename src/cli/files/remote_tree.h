@@ -17,6 +17,8 @@ class RemoteTree final : public FileTree {
   Result<std::string> readlink(const std::string& path) override;
   Result<std::unique_ptr<File>> open(const std::string& path) override;
   Result<std::unique_ptr<File>> create(const std::string& path, std::uint32_t mode) override;
+  void read_files(std::span<WholeFile> files) override;
+  void write_files(std::span<WholeFile> files, std::optional<Keep> keep) override;
   Status mkdir(const std::string& path, std::uint32_t mode) override;
   Status symlink(const std::string& target, const std::string& path) override;
   Status unlink(const std::string& path) override;
