@@ -36,6 +36,7 @@ constexpr int kHelperIdlePasses = 4;
 
 // How long a follower looks at its job before it sleeps: first without giving its core away.
 constexpr int kLooks = 32;
+constexpr int kYields = 4;  // of who could do its work at once
 constexpr Nanos kLongestLook = std::chrono::microseconds(200);
 // A yield that takes longer than an empty one (rt/idle.h): others need this core, perhaps those
 // that the job waits for. Then it is left to them for longer than they need for a call.
@@ -136,6 +137,21 @@ void Driver::end_lead() {
     ::eventfd_write(wake_helper_fd_, 1);
   }
   hand_over();
+}
+
+bool Driver::begin_soon(std::uint32_t& lead) {
+  for (int i = 0; i < kLooks + kYields; ++i) {
+    if (i < kLooks) {
+      cpu_relax();
+    } else {
+      sched_yield();  // who drives may have no core
+    }
+    lead = lead_.load(std::memory_order_relaxed);
+    if (begin_now(lead)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 void Driver::end_now(std::uint32_t lead) {

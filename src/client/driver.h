@@ -78,12 +78,13 @@ class Driver {
     return call([&task] { return std::move(task); });
   }
 
-  // Calls work(), unless somebody drives or this is a child of fork. It uses what belongs to the
-  // reactor's thread, and neither suspends nor schedules anything.
+  // Calls work(), unless this is a child of fork or somebody drives, for longer than such work
+  // takes. It uses what belongs to the reactor's thread, and neither suspends nor schedules
+  // anything.
   template <typename Work>
   void run_now(Work work) {
     std::uint32_t lead = lead_.load(std::memory_order_relaxed);
-    if (!is_forked() && begin_now(lead)) [[likely]] {
+    if (!is_forked() && (begin_now(lead) || begin_soon(lead))) [[likely]] {
       struct End {
         Driver& driver;
         std::uint32_t lead;
@@ -155,6 +156,8 @@ class Driver {
            lead_.compare_exchange_strong(
                lead, lead | kDriven, std::memory_order_acquire, std::memory_order_relaxed);
   }
+  // Looks for a moment whether the lead becomes free; `lead` is what it was then.
+  [[nodiscard]] bool begin_soon(std::uint32_t& lead);
   void end_now(std::uint32_t lead);
   void on_done(Job& job);
   void help();
