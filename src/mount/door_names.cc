@@ -23,7 +23,9 @@ rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
   if (!attr && attr.error().is_posix(ENOENT) && timeout > 0) {
     co_return request.reply_missing(timeout);
   }
-  request.reply_entry(attr, timeout);
+  bool is_trusted = attr && pages_->is_trusted(inode);
+  request.reply_entry(
+      attr, timeout, is_trusted ? kernel_->attr_timeout(*attr, {name.parent, name.name}) : 0);
 }
 
 rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t handle) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <span>
@@ -38,6 +39,20 @@ std::vector<std::byte> finish(std::vector<std::byte> message) {
   auto length = static_cast<std::uint32_t>(message.size());
   std::memcpy(message.data(), &length, sizeof length);
   return message;
+}
+
+// Of each list: whether the kernel does not know what the last message is about.
+std::vector<bool> write_all(const Fd& fd,
+                            const std::vector<std::vector<std::vector<std::byte>>>& lists) {
+  std::vector<bool> unknown;
+  for (const auto& messages : lists) {
+    ssize_t written = 0;
+    for (const std::vector<std::byte>& message : messages) {
+      written = ::write(fd.get(), message.data(), message.size());
+    }
+    unknown.push_back(written < 0 && errno == ENOENT);
+  }
+  return unknown;
 }
 
 double seconds(Nanos time) {
@@ -81,6 +96,25 @@ double KernelCache::attr_timeout(const wire::Attr& attr) const {
   return is_same ? seconds(known->until - boot_now()) : 0;
 }
 
+double KernelCache::attr_timeout(const wire::Attr& attr, wire::EntryRef name) {
+  double timeout = attr_timeout(attr);
+  BootTime now = boot_now();
+  if (came_with_.size() >= kMaxCameWith && now - swept_at_ >= kShortTrust) {
+    swept_at_ = now;
+    std::erase_if(came_with_, [&](const auto& entry) { return entry.second.until <= now; });
+  }
+  if (timeout == 0 || came_with_.size() >= kMaxCameWith) {
+    return 0;
+  }
+  // With names in two directories it could be taken up under the lock of either.
+  CameWith& came = came_with_[attr.id()];
+  if (came.until > now && came.name.parent != name.parent) {
+    return 0;
+  }
+  came = {name.key(), fs_.nodes().cache().find_attr(attr.id())->until};
+  return timeout;
+}
+
 // --- Taking it back ------------------------------------------------------------------------------
 
 KernelCache::Message KernelCache::forget_name(wire::InodeId parent,
@@ -116,7 +150,7 @@ bool KernelCache::make_all_names_old() {
 void KernelCache::on_name_revoked(wire::InodeId parent,
                                   std::string_view name,
                                   const rpc::Revocation& revocation) {
-  add(names_, {.message = forget_name(parent, name, 0), .revocation = revocation});
+  add(names_, {.messages = {forget_name(parent, name, 0)}, .revocation = revocation});
 }
 
 void KernelCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) {
@@ -132,26 +166,32 @@ void KernelCache::forget_attr(wire::InodeId inode, const rpc::Revocation& revoca
     return;
   }
   bool with_pages = withdrawal.pages == Pages::kDropped;
-  add(with_pages ? pages_[mix64(inode.value) % pages_.size()] : attrs_,
-      {.message = forget_attr(inode, withdrawal.pages),
-       .revocation = revocation,
-       .not_before = withdrawal.not_before,
-       .dropped = with_pages ? inode : wire::InodeId{}});
+  Job job{.messages = {forget_attr(inode, withdrawal.pages)},
+          .is_of_name = false,
+          .revocation = revocation,
+          .not_before = withdrawal.not_before,
+          .dropped = with_pages ? inode : wire::InodeId{}};
+  if (auto came = came_with_.find(inode); came != came_with_.end()) {
+    const wire::EntryKey& name = came->second.name;
+    job.if_unknown = {forget_name(name.parent, name.name, kExpireOnly), job.messages.front()};
+    came_with_.erase(came);
+  }
+  add(with_pages ? pages_[mix64(inode.value) % pages_.size()] : attrs_, std::move(job));
 }
 
 rt::CoStatus KernelCache::drop_pages(wire::InodeId inode) {
   auto drop = std::make_shared<Drop>();
-  add(drops_, {.message = forget_attr(inode, Pages::kDropped), .drop = drop});
+  add(drops_, {.messages = {forget_attr(inode, Pages::kDropped)}, .drop = drop});
   (void)co_await drop->ended.wait(Deadline::never(), &scope_.cancel_source());
   co_return drop->is_done ? Status{} : fail(Errc::kCancelled, "dropping pages of the kernel");
 }
 
 void KernelCache::begin_drop_pages(wire::InodeId inode) {
-  add(drops_, {.message = forget_attr(inode, Pages::kDropped)});
+  add(drops_, {.messages = {forget_attr(inode, Pages::kDropped)}});
 }
 
 void KernelCache::expire_name(wire::InodeId parent, std::string_view name) {
-  add(names_, {.message = forget_name(parent, name, kExpireOnly)});
+  add(names_, {.messages = {forget_name(parent, name, kExpireOnly)}});
 }
 
 void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {
@@ -170,10 +210,16 @@ void KernelCache::add(Lane& lane, Job job) {
   }
 }
 
-void KernelCache::acknowledge(std::vector<Job>& jobs, MonoTime trusted_until) {
+void KernelCache::acknowledge(Job& job) {
+  if (job.revocation.session_id != 0) {
+    fs_.pool().acknowledge(std::exchange(job.revocation, {}));
+  }
+}
+
+void KernelCache::acknowledge_names(std::vector<Job>& jobs, MonoTime trusted_until) {
   for (Job& job : jobs) {
-    if (job.revocation.session_id != 0 && job.trusted_until <= trusted_until) {
-      fs_.pool().acknowledge(std::exchange(job.revocation, {}));
+    if (job.is_of_name && job.trusted_until <= trusted_until) {
+      acknowledge(job);
     }
   }
 }
@@ -193,22 +239,18 @@ void KernelCache::end_drops(const std::vector<Job>& jobs, bool is_done) {
 rt::Task<void> KernelCache::run(Lane* lane) {
   while (!lane->waiting.empty()) {
     std::vector<Job> jobs = std::exchange(lane->waiting, {});
-    std::vector<Message> messages;
+    std::vector<std::vector<Message>> messages;
     MonoTime not_before{};
     for (Job& job : jobs) {
       not_before = std::max(not_before, job.not_before);
-      messages.push_back(std::move(job.message));
+      messages.push_back(std::move(job.messages));
     }
     if (not_before > mono_now()) {
       (void)co_await rt::sleep_until(Deadline::at(not_before), &scope_.cancel_source());
     }
-    // An error says that the kernel has not got what it is to forget.
-    auto written = lane->thread.submit<bool>([fd = fd_, messages = std::move(messages)] {
-      for (const Message& message : messages) {
-        (void)::write(fd->get(), message.data(), message.size());
-      }
-      return Result<bool>(true);
-    });
+    // An error says that the kernel has not got what it is to forget: which of them.
+    auto written = lane->thread.submit<std::vector<bool>>(
+        [fd = fd_, messages = std::move(messages)] { return write_all(*fd, messages); });
     if (!written) {  // the leases run out
       end_drops(jobs, false);
       break;
@@ -223,16 +265,26 @@ rt::Task<void> KernelCache::run(Lane* lane) {
         co_return;
       }
       if (make_all_names_old()) {
-        acknowledge(jobs);
-        acknowledge(lane->waiting);
-        lane->waiting.clear();
+        acknowledge_names(jobs);
+        acknowledge_names(lane->waiting);
+        std::erase_if(lane->waiting, [](const Job& job) { return job.is_of_name; });
       } else {
-        acknowledge(jobs, mono_now());
-        acknowledge(lane->waiting, mono_now());
+        acknowledge_names(jobs, mono_now());
+        acknowledge_names(lane->waiting, mono_now());
       }
     }
     end_drops(jobs, true);
-    acknowledge(jobs);
+    std::vector<bool> unknown = (*written)->result().value_or(std::vector<bool>(jobs.size()));
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      if (unknown[i] && !jobs[i].if_unknown.empty()) {
+        add(names_,
+            {.messages = std::move(jobs[i].if_unknown),
+             .is_of_name = false,
+             .revocation = jobs[i].revocation});
+      } else {
+        acknowledge(jobs[i]);
+      }
+    }
   }
   lane->is_running = false;
 }

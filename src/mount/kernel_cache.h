@@ -9,6 +9,11 @@
 // old at once (FUSE_NOTIFY_INC_EPOCH, Linux 6.16), and are looked up again here. Older kernels are
 // told names for kShortTrust only, and that time is waited for.
 //
+// Attributes that come with a name may reach the kernel after it was told to forget them, because
+// it does not know the inode yet. While it takes up such an answer it holds the lock of the
+// directory: so if it does not know the inode, it is told that the name is old, too, which waits
+// for the lock, and then once more to forget the attributes.
+//
 // Pages of files: see kernel_pages.h. Where the kernel may have some that it trusts, they go with
 // the attributes, before the server is answered.
 //
@@ -21,6 +26,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/fd.h"
@@ -49,6 +55,8 @@ class KernelCache final : public client::NodeCache::Listener {
                                     std::string_view name,
                                     wire::InodeId inode);
   [[nodiscard]] double attr_timeout(const wire::Attr& attr) const;
+  // The same for attributes that come with a name.
+  [[nodiscard]] double attr_timeout(const wire::Attr& attr, wire::EntryRef name);
 
   // The kernel looks the name up again before it uses it: a request of this mount may have changed
   // it that failed.
@@ -84,7 +92,10 @@ class KernelCache final : public client::NodeCache::Listener {
     bool is_done = false;
   };
   struct Job {
-    Message message;
+    std::vector<Message> messages;
+    // Of attributes that came with a name: what is written if the kernel does not know the inode.
+    std::vector<Message> if_unknown{};
+    bool is_of_name = true;           // all of it is done when all names are old
     rpc::Revocation revocation{};     // of session 0: no server waits
     std::shared_ptr<Drop> drop = {};  // null: nobody here waits
     MonoTime not_before{};
@@ -112,11 +123,21 @@ class KernelCache final : public client::NodeCache::Listener {
   void add(Lane& lane, Job job);
   rt::Task<void> run(Lane* lane);
   void end_drops(const std::vector<Job>& jobs, bool is_done);
-  void acknowledge(std::vector<Job>& jobs, MonoTime trusted_until = MonoTime::max());
+  void acknowledge(Job& job);
+  void acknowledge_names(std::vector<Job>& jobs, MonoTime trusted_until = MonoTime::max());
   // False: this kernel cannot.
   bool make_all_names_old();
 
+  // The names that attributes came with which the kernel may trust.
+  struct CameWith {
+    wire::EntryKey name;
+    BootTime until{};
+  };
+  static constexpr std::size_t kMaxCameWith = 64 * 1024;
+
   client::FileSystem& fs_;
+  std::unordered_map<wire::InodeId, CameWith> came_with_;
+  BootTime swept_at_{};     // of those that the kernel trusts no longer
   std::shared_ptr<Fd> fd_;  // shared with helpers that outlive the mount
   bool is_probed_ = false;
   bool has_epochs_ = false;

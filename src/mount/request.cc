@@ -85,12 +85,15 @@ void Request::reply(const Status& status) {
   }
 }
 
-void Request::reply_entry(const Result<wire::Attr>& attr, double name_timeout) {
+void Request::reply_entry(const Result<wire::Attr>& attr,
+                          double name_timeout,
+                          double attr_timeout) {
   if (!attr) {
     return fail(attr.error());
   }
   if (fuse_req_t request = take()) {
     fuse_entry_param entry = to_entry(*attr, name_timeout);
+    entry.attr_timeout = attr_timeout;
     fuse_reply_entry(request, &entry);
   }
 }

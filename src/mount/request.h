@@ -40,7 +40,9 @@ class Request final : private rt::Timer {
   // done() or fail().
   void reply(const Status& status);
   // For how many seconds the kernel may use it: the name, the attributes.
-  void reply_entry(const Result<wire::Attr>& attr, double name_timeout = 0);
+  void reply_entry(const Result<wire::Attr>& attr,
+                   double name_timeout = 0,
+                   double attr_timeout = 0);
   void reply_missing(double name_timeout);
   void reply_attr(const Result<wire::Attr>& attr, double attr_timeout = 0);
   // For a read through the page cache, which asks by its handle (stat does not): the kernel drops

@@ -1,10 +1,12 @@
 // What the kernel caches for a mount under leases: warm calls ask nobody, and what another mount or
 // client changed is never seen as it was before.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -24,6 +26,9 @@ namespace {
 
 class MountCache : public MountTest {
  protected:
+  static constexpr std::uint32_t kCreateFlags =
+      wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive;
+
   // Requests about names, attributes and data that all daemons have served.
   std::uint64_t requests(client::Client& client) {
     std::uint64_t sum = 0;
@@ -75,6 +80,75 @@ TEST_F(MountCache, AWarmStatAsksNobody) {
   EXPECT_EQ(warm.wait_for(std::chrono::seconds(8)), std::future_status::ready);
   ASSERT_EQ(::kill(m.process, SIGCONT), 0);
   EXPECT_EQ(warm.get(), 4);
+}
+
+TEST_F(MountCache, AttributesComeWithTheName) {
+  Mounted m = mount();
+  put(m / "f", "text");
+  auto client = connect();
+  for (int i = 0; i < 10; ++i) {
+    auto file = client->run(client->fs().open(fmt::format("/{}", i), kCreateFlags, 0600));
+    ASSERT_TRUE(file) << message(file);
+    ASSERT_TRUE(client->run(client->fs().close(*file)));
+  }
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(stat_of(m / std::to_string(i)).st_mode & 07777U, 0600U);
+  }
+  ASSERT_EQ(::kill(m.process, SIGSTOP), 0);
+  auto again = std::async(std::launch::async, [&] {
+    for (int i = 0; i < 10; ++i) {
+      stat_of(m / std::to_string(i));
+    }
+  });
+  EXPECT_EQ(again.wait_for(std::chrono::seconds(8)), std::future_status::ready);
+  ASSERT_EQ(::kill(m.process, SIGCONT), 0);
+}
+
+// The first look-up and a change meet: the kernel may be told to forget what it has not taken up.
+TEST_F(MountCache, AttributesThatComeWithANameWhileTheyChangeAreNotOld) {
+  Mounted m = mount();
+  auto client = connect();
+  for (int i = 0; i < 300; ++i) {
+    std::string name = std::to_string(i);
+    auto file = client->run(client->fs().open("/" + name, kCreateFlags, 0600));
+    ASSERT_TRUE(file) << message(file);
+    ASSERT_TRUE(client->run(client->fs().close(*file)));
+    std::atomic<bool> begin{false};
+    auto look = std::async(std::launch::async, [&] {
+      begin = true;
+      stat_of(m / name);
+    });
+    while (!begin) {
+    }
+    for (volatile int wait = 0; wait < i * 200; wait = wait + 1) {
+    }
+    wire::SetAttrRequest request;
+    request.mask = wire::kSetMode;
+    request.mode = 0640;
+    ASSERT_TRUE(client->run(client->fs().set_attr("/" + name, request)));
+    look.get();
+    EXPECT_EQ(stat_of(m / name).st_mode & 07777U, 0640U) << i;
+  }
+}
+
+// The kernel has forgotten the inode, so that it cannot be told to forget its attributes.
+TEST_F(MountCache, AChangeDoesNotWaitForAKernelThatHasForgottenTheFile) {
+  Fd drop_caches(::open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC));
+  if (!drop_caches.is_open()) {
+    GTEST_SKIP() << "only root makes the kernel forget";
+  }
+  Mounted m = mount();
+  auto client = connect();
+  put(m / "f", "text");
+  stat_of(m / "f");
+  ASSERT_EQ(::write(drop_caches.get(), "2", 1), 1);
+  wire::SetAttrRequest request;
+  request.mask = wire::kSetMode;
+  request.mode = 0640;
+  MonoTime before = mono_now();
+  ASSERT_TRUE(client->run(client->fs().set_attr("/f", request)));
+  EXPECT_LT(mono_now() - before, std::chrono::seconds(8));  // the lease: 10
+  EXPECT_EQ(stat_of(m / "f").st_mode & 07777U, 0640U);
 }
 
 TEST_F(MountCache, AWarmLookupOfAMissingNameAsksNobody) {
