@@ -19,60 +19,11 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-BIN = pathlib.Path(os.environ.get("BENCHFS_BIN", ROOT / "build" / "release" / "bin"))
+from bench_common import BIN, ROOT, STEP_LIMIT_S, Cluster, Failed, Row, Series, run
+import bench_doors
+
 TCP = {"UCX_TLS": "tcp", "UCX_NET_DEVICES": "lo", "BENCHFS_TRANSPORT": "ucx"}
-STEP_LIMIT_S = 120
 DEPTHS = (1, 4, 16)
-
-
-class Failed(Exception):
-    pass
-
-
-def run(command, env=None, limit=STEP_LIMIT_S):
-    """Standard output of a command that must succeed."""
-    done = subprocess.run(command, env={**os.environ, **(env or {})}, timeout=limit,
-                          capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(map(str, command))}: exit status {done.returncode}\n"
-                     f"{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
-
-
-class Cluster:
-    """A local cluster; stopped by the exit stack it was entered into."""
-
-    def __init__(self, servers, engine="memory", data_dir=None, env=None):
-        self.command = ["--servers", str(servers), "--engine", engine]
-        if data_dir is not None:
-            self.command += ["--data-dir", str(data_dir)]
-        self.registry = tempfile.mkdtemp(prefix="benchfs-bench.")
-        self.env = {**(env or {}), "BENCHFS_REGISTRY_DIR": self.registry}
-
-    def __enter__(self):
-        try:
-            run([BIN / "benchfs", "up", *self.command], self.env)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        with contextlib.suppress(Failed, subprocess.TimeoutExpired):
-            run([BIN / "benchfs", "down"], self.env)
-        shutil.rmtree(self.registry, ignore_errors=True)
-
-    def requests(self):
-        """Requests that all servers have received, without pings and requests for statistics."""
-        servers = json.loads(run([BIN / "benchfs", "stats", "--json"], self.env))["servers"]
-        return sum(operation["requests"] for server in servers
-                   for operation in server["stats"]["operations"]
-                   if operation["operation"] not in ("ping", "stats"))
-
-    def bench(self, *arguments):
-        """The report of one benchmark."""
-        return json.loads(run([BIN / "benchfs", "bench", *arguments, "--json", "-"], self.env))
 
 
 class Perftest:
@@ -125,30 +76,6 @@ def fio(path, mode, direct):
               (["--create_on_open=1"] if mode == "write" else []))
     side = json.loads(out[out.index("{"):])["jobs"][0][mode]
     return side["bw_bytes"] / 2**20
-
-
-class Series:
-    """Values of the rounds, by name."""
-
-    def __init__(self):
-        self.values = {}
-
-    def add(self, name, value):
-        self.values.setdefault(name, []).append(value)
-
-    def median(self, name):
-        return statistics.median(self.values[name])
-
-    def text(self, name, digits=2):
-        values = self.values[name]
-        return (f"{self.median(name):.{digits}f} "
-                f"({min(values):.{digits}f} to {max(values):.{digits}f})")
-
-
-class Row:
-    def __init__(self, what, ours, reference, ratio=None, target=None, met=None):
-        self.what, self.ours, self.reference = what, ours, reference
-        self.ratio, self.target, self.met = ratio, target, met
 
 
 def measure_ping(stack, rounds, progress, tcp):
@@ -475,6 +402,7 @@ MEASUREMENTS = {
     "names": measure_names,
     "small": measure_small,
     "copy": measure_copy,
+    **bench_doors.MEASUREMENTS,
 }
 
 

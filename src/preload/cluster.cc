@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "preload/descriptions.h"
 #include "preload/mappings.h"
 #include "preload/real.h"
 #include "preload/settings.h"
@@ -144,6 +145,7 @@ benchfs_context_t* connect() {
   options.registry_dir = settings().registry[0] != '\0' ? settings().registry : nullptr;
   options.connect_timeout_ms = kConnectMs;
   options.mount_prefix = settings().prefix;
+  make_room_to_hide();  // connecting starts a thread
   benchfs_context_t* context = functions.connect(&options);
   if (context == nullptr) {
     complain("no cluster", functions.get_error());

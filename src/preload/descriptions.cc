@@ -278,6 +278,16 @@ int highest_descriptor() {
   return highest;
 }
 
+void make_room_to_hide() {
+  int fd = real().open("/", O_PATH | O_CLOEXEC);
+  int hidden = fd >= 0 ? real().fcntl(fd, F_DUPFD_CLOEXEC, home_floor()) : -1;
+  for (int opened : {fd, hidden}) {
+    if (opened >= 0) {
+      real().close(opened);
+    }
+  }
+}
+
 int hide(int fd) {
   int hidden = fd >= 0 ? real().fcntl(fd, F_DUPFD_CLOEXEC, home_floor()) : -1;
   if (hidden >= 0) {

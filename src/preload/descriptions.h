@@ -67,6 +67,9 @@ inline bool is_ours(int fd) {
 }
 // No descriptor above it was ever ours.
 int highest_descriptor();
+// To be called while the program has one thread: the kernel enlarges its table of descriptors for
+// hide() at once then. Once it has more, that waits for all processors, some 10 ms.
+void make_room_to_hide();
 // Moves a descriptor of the library out of the program's way. Returns its new number.
 int hide(int fd);
 // A descriptor that belongs to the library, which the program must not close.

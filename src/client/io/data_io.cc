@@ -40,6 +40,7 @@ struct DataIo::Transfer {
   cluster::ChunkSpans spans;
   cluster::ChunkSpans::Iterator next;
   std::span<std::byte> into;        // read
+  bool fills_holes = false;         // read: the file reaches to its end
   std::span<const std::byte> from;  // write
   bool is_write = false;
   std::uint64_t truncation = wire::kAnyTruncation;  // write
@@ -171,7 +172,9 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
     co_return std::unexpected(name_node(std::move(reply.error()), backend_, shard, "read"));
   }
   if (reply->data_bytes < span.length) {
-    std::memset(call.into.data() + reply->data_bytes, 0, span.length - reply->data_bytes);
+    if (transfer.fills_holes) {
+      std::memset(call.into.data() + reply->data_bytes, 0, span.length - reply->data_bytes);
+    }
     transfer.complete_end = std::min(transfer.complete_end, span.file_offset + reply->data_bytes);
   }
   co_return Status{};
@@ -251,6 +254,7 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   for (;;) {
     Transfer transfer(file, offset, into.size(), max_transfer());
     transfer.into = into;
+    transfer.fills_holes = size.has_value();
     co_await run(transfer);
     if (transfer.error) {
       co_return std::unexpected(

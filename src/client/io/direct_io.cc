@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <utility>
 
+#include "base/check.h"
 #include "wire/slot_state.h"
 
 namespace benchfs::client {
@@ -41,8 +43,9 @@ class DirectIo::Place {
 static_assert(wire::kMaxLoans <= 64);
 
 DirectIo::Known& DirectIo::known(const link::SharedSlots& slots, wire::ChunkKey key) {
-  if (known_.empty()) [[unlikely]] {
-    known_.resize(kEntries);
+  if (known_ == nullptr) [[unlikely]] {
+    known_.reset(static_cast<Known*>(std::calloc(kEntries, sizeof(Known))));
+    BENCHFS_CHECK(known_ != nullptr);
   }
   Known& entry = known_[entry_of(key)];
   if (entry.key != key || entry.session != slots.number()) [[unlikely]] {

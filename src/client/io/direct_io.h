@@ -14,6 +14,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -82,6 +84,9 @@ class DirectIo {
     std::uint8_t reads = 0;               // while its place is not known
     std::uint8_t writes = 0;              // since it was asked for
   };
+  struct FreeMemory {
+    void operator()(Known* memory) const { std::free(memory); }
+  };
   // One of the places for fills at a shard, while it lives.
   class Place;
   // The places for loans of a session.
@@ -117,7 +122,9 @@ class DirectIo {
                               wire::ChunkKey key);
 
   Backend& backend_;
-  std::vector<Known> known_;           // empty until a shard shares its memory
+  // By hash, zeroes first, which are nothing; null until a shard shares its memory. Most of it is
+  // never touched.
+  std::unique_ptr<Known[], FreeMemory> known_;
   std::vector<std::uint64_t> places_;  // that are taken, a bit each, by shard
   std::vector<Loans> loans_;           // by shard
   std::uint64_t fills_ = 0;
