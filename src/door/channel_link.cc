@@ -42,6 +42,12 @@ void ChannelLink::send_and_forget(std::uint16_t id, std::span<const std::byte> h
   }
 }
 
+void ChannelLink::send_ahead(std::uint16_t id, std::span<const std::byte> header) {
+  if (is_open()) {
+    carrier_->send_ahead_in(*this, id, header);
+  }
+}
+
 void ChannelLink::begin_receive(link::Operation& operation,
                                 const link::Held& held,
                                 std::span<std::byte> into,

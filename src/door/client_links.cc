@@ -159,9 +159,11 @@ void ClientLink::begin_flush(link::Operation& operation) {
 
 Errc ClientLink::transmit(const link::Message& message,
                           ChannelLink* channel,
+                          bool is_ahead,
                           std::uint32_t* used_lane) {
+  std::size_t lanes = used_.size() - (is_ahead ? 0 : used_.size() / kLanesToOneAhead);
   auto index = static_cast<std::uint32_t>(std::countr_one(in_use_));
-  if (index >= used_.size()) {
+  if (static_cast<std::size_t>(std::popcount(in_use_)) >= lanes) {
     return Errc::kBusy;
   }
   Used& used = used_[index];
@@ -265,6 +267,35 @@ void ClientLink::send_and_forget_in(ChannelLink& channel,
   }
 }
 
+void ClientLink::send_ahead(Waiting waiting) {
+  waiting.message.header = waiting.header;
+  if (state_ == State::kOpen && ahead_.empty() &&
+      transmit(waiting.message, waiting.channel, true) != Errc::kBusy) {
+    return;
+  }
+  if (ahead_.size() < kMostWaiting) {
+    ++(waiting.channel == nullptr ? operations_ : waiting.channel->operations_);
+    ahead_.push_back(std::move(waiting));
+  }
+}
+
+void ClientLink::send_ahead(std::uint16_t id, std::span<const std::byte> header) {
+  if (is_open()) {
+    send_ahead({.operation = nullptr,
+                .message = {.id = id, .header = {}, .data = {}},
+                .header = {header.begin(), header.end()}});
+  }
+}
+
+void ClientLink::send_ahead_in(ChannelLink& channel,
+                               std::uint16_t id,
+                               std::span<const std::byte> header) {
+  send_ahead({.operation = nullptr,
+              .message = {.id = id, .header = {}, .data = {}},
+              .header = {header.begin(), header.end()},
+              .channel = &channel});
+}
+
 // A message has gone, or will not go.
 void ClientLink::settle(const Waiting& waiting, const link::Outcome& outcome) {
   auto settle_at = [&](auto& link) {
@@ -283,6 +314,15 @@ void ClientLink::settle(const Waiting& waiting, const link::Outcome& outcome) {
 }
 
 void ClientLink::send_waiting() {
+  while (state_ == State::kOpen && !ahead_.empty()) {
+    Waiting& next = ahead_.front();
+    next.message.header = next.header;
+    if (transmit(next.message, next.channel, true) == Errc::kBusy) {
+      return;
+    }
+    --(next.channel == nullptr ? operations_ : next.channel->operations_);
+    ahead_.pop_front();
+  }
   for (auto next = waiting_.begin(); state_ == State::kOpen && next != waiting_.end();) {
     if (next->channel != nullptr && is_full(*next->channel)) {
       ++next;
@@ -304,6 +344,8 @@ void ClientLink::send_waiting() {
 
 // What waits will not go; the lanes of the rest are free when the shard has answered it.
 void ClientLink::give_up(ChannelLink& channel, const link::Outcome& why) {
+  channel.operations_ -= static_cast<std::uint32_t>(
+      std::erase_if(ahead_, [&](const Waiting& ahead) { return ahead.channel == &channel; }));
   std::erase_if(waiting_, [&](const Waiting& waiting) {
     bool is_of_it = waiting.channel == &channel;
     if (is_of_it) {
@@ -385,7 +427,7 @@ bool ClientLink::unwrap(const Used& used,
 // Takes a lane before the messages that wait for one.
 void ClientLink::listen() {
   std::uint32_t lane = kMaxLanes;
-  if (transmit({.id = kListenId, .header = {}, .data = {}}, nullptr, &lane) != Errc::kOk) {
+  if (transmit({.id = kListenId, .header = {}, .data = {}}, nullptr, true, &lane) != Errc::kOk) {
     return fail(kGone);
   }
   listener_ = lane;
@@ -610,6 +652,9 @@ void ClientLink::end_all(const link::Outcome& why) {
   }
   for (link::Operation* flush : std::exchange(flushes_, {})) {
     end(*flush, why);
+  }
+  for (const Waiting& ahead : std::exchange(ahead_, {})) {
+    --(ahead.channel == nullptr ? operations_ : ahead.channel->operations_);
   }
   for (const Waiting& waiting : std::exchange(waiting_, {})) {
     settle(waiting, why);

@@ -50,6 +50,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
                      const net::MemoryRegion* region) override;
   void begin_flush(link::Operation& operation) override;
   void send_and_forget(std::uint16_t id, std::span<const std::byte> header) override;
+  void send_ahead(std::uint16_t id, std::span<const std::byte> header) override;
   [[nodiscard]] bool is_attached() const { return state_ == State::kOpen; }
   [[nodiscard]] link::SharedSlots* shared_slots() override {
     return state_ == State::kOpen && session_->is_attached() ? session_->slots() : nullptr;
@@ -70,6 +71,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   void send_and_forget_in(ChannelLink& channel,
                           std::uint16_t id,
                           std::span<const std::byte> header);
+  void send_ahead_in(ChannelLink& channel, std::uint16_t id, std::span<const std::byte> header);
   void take_held(const link::Held& held, std::span<std::byte> into);
 
  private:
@@ -79,6 +81,9 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   static constexpr Nanos kFirstQuiet = std::chrono::milliseconds(1);
   static constexpr Nanos kLongestQuiet = std::chrono::milliseconds(100);
   enum class State : std::uint8_t { kAttaching, kOpen, kFailed, kClosed };
+
+  // Of so many lanes one is taken only by messages that go ahead of others.
+  static constexpr std::size_t kLanesToOneAhead = 16;
 
   // A lane, and what is in it when it is in use: a message, and its reply once it is there.
   struct Used {
@@ -109,9 +114,10 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   void stop_attaching();
   void use(std::unique_ptr<ClientSession> session);
   void fail_to_attach(const Error& error);
-  // With the lane that it took, if it went.
+  // With the lane that it took, if it went. kBusy: none is free for it.
   Errc transmit(const link::Message& message,
                 ChannelLink* channel = nullptr,
+                bool is_ahead = false,
                 std::uint32_t* lane = nullptr);
   static Status send_in(const ChannelLink& channel, ClientLane& lane, Message message);
   [[nodiscard]] bool may_go(const ChannelLink* channel) const;
@@ -119,6 +125,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   void give_up(ChannelLink& channel, const link::Outcome& why);
   void end_channel(ChannelLink& channel);
   void settle(const Waiting& waiting, const link::Outcome& outcome);
+  void send_ahead(Waiting waiting);
   void send_waiting();
   void listen();
   bool look_at_calls();
@@ -157,7 +164,8 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   std::uint32_t polls_ = 0;
   bool announces_ = false;  // lanes were told that we sleep
   Nanos ring_after_ = kFirstQuiet;
-  bool is_refused_ = false;  // the shard ends the session
+  bool is_refused_ = false;    // the shard ends the session
+  std::deque<Waiting> ahead_;  // of what waits
   std::deque<Waiting> waiting_;
   std::vector<link::Operation*> flushes_;
   std::vector<ChannelLink*> channels_;

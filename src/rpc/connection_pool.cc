@@ -424,8 +424,8 @@ void ConnectionPool::acknowledge(const Revocation& revocation) {
     }
     link::Link& link = *connection->link();
     if (link.operations() < kMaxQueuedAcks) {
-      link.send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),
-                           std::as_bytes(std::span(&ack, 1)));
+      link.send_ahead(static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck),
+                      std::as_bytes(std::span(&ack, 1)));
     }
   }
 }

@@ -75,8 +75,8 @@ void Connection::send_heartbeat() {
   ping.request_id = wire::RequestId::make(wire::kHeartbeatSlot, shard_, ++sequence_).value;
   ping.session_id = grant_.session_id;
   ping.deadline_ms = wire::kLongestDeadlineMs;
-  link_->send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kPing),
-                         std::as_bytes(std::span(&ping, 1)));
+  link_->send_ahead(static_cast<std::uint16_t>(wire::Opcode::kPing),
+                    std::as_bytes(std::span(&ping, 1)));
 }
 
 void Connection::on_silence() {

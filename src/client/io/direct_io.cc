@@ -47,11 +47,19 @@ DirectIo::Known& DirectIo::known(const link::SharedSlots& slots, wire::ChunkKey 
     known_.reset(static_cast<Known*>(std::calloc(kEntries, sizeof(Known))));
     BENCHFS_CHECK(known_ != nullptr);
   }
-  Known& entry = known_[entry_of(key)];
-  if (entry.key != key || entry.session != slots.number()) [[unlikely]] {
-    entry = {.key = key, .session = slots.number()};
+  // Chunks of one file follow each other.
+  std::size_t first = (mix64(key.inode.value) + key.index) * kWays % kEntries;
+  std::span ways(known_.get() + first, kWays);
+  auto entry = std::ranges::find_if(ways, [&](const Known& known) {
+    return known.key == key && known.session == slots.number();
+  });
+  if (entry == ways.end()) [[unlikely]] {
+    entry = std::ranges::max_element(
+        ways, {}, [&](const Known& known) { return uses_ - known.used_at; });
+    *entry = {.key = key, .session = slots.number()};
   }
-  return entry;
+  entry->used_at = ++uses_;
+  return *entry;
 }
 
 link::SlotCopy DirectIo::read_known(link::SharedSlots& slots,
@@ -177,7 +185,7 @@ std::uint32_t DirectIo::place_of_loan(wire::ShardId shard,
     loans.owners.resize(wire::kMaxWriteLoans, kEntries);
   }
   Known& entry = known(slots, key);
-  std::size_t index = entry_of(key);
+  std::size_t index = index_of(entry);
   if (entry.loan != wire::kNoPlace && loans.owners[entry.loan] == index) {
     return entry.loan;
   }
@@ -229,7 +237,7 @@ rt::CoResult<bool> DirectIo::write(wire::ShardId shard,
   if (room.loan_ms != 0) {
     Known& entry = known(*slots, key);
     // Meanwhile its place may have gone to another chunk, and its entry to another chunk, too.
-    if (loans_[shard.value].owners[begin.loan] == entry_of(key)) {
+    if (loans_[shard.value].owners[begin.loan] == index_of(entry)) {
       entry.slot = room.slot;
       entry.generation = room.generation;
       entry.loan = begin.loan;

@@ -71,8 +71,10 @@ class DirectIo {
   static constexpr std::uint8_t kReadsUntilAsked = 4;
   static constexpr std::uint8_t kWritesUntilAsked = 4;  // over what was written before
   static constexpr std::size_t kEntries = 4096;
+  static constexpr std::size_t kWays = 4;
 
-  // What is known of a chunk; another one with the same hash takes its entry.
+  // What is known of a chunk. Of chunks with the same hash kWays have an entry; another one takes
+  // that which was not used for longest.
   struct Known {
     wire::ChunkKey key;
     std::uint64_t session = 0;  // SharedSlots::number(); 0: nothing
@@ -81,6 +83,7 @@ class DirectIo {
     std::uint32_t slot = wire::kNoSlot;
     std::uint32_t loan = wire::kNoPlace;  // its place, also when it has ended
     std::uint32_t written_end = 0;        // of writes of this program
+    std::uint32_t used_at = 0;            // by uses_
     std::uint8_t reads = 0;               // while its place is not known
     std::uint8_t writes = 0;              // since it was asked for
   };
@@ -102,9 +105,8 @@ class DirectIo {
     bool is_ready = connection != nullptr && connection->state() == rpc::Connection::State::kReady;
     return is_ready ? connection->link()->shared_slots() : nullptr;
   }
-  // Chunks of one file never share an entry, unless it has very many.
-  [[nodiscard]] static std::size_t entry_of(wire::ChunkKey key) {
-    return (mix64(key.inode.value) + key.index) % kEntries;
+  [[nodiscard]] std::size_t index_of(const Known& entry) const {
+    return static_cast<std::size_t>(&entry - known_.get());
   }
   Known& known(const link::SharedSlots& slots, wire::ChunkKey key);
   link::SlotCopy read_known(link::SharedSlots& slots,
@@ -125,6 +127,7 @@ class DirectIo {
   // By hash, zeroes first, which are nothing; null until a shard shares its memory. Most of it is
   // never touched.
   std::unique_ptr<Known[], FreeMemory> known_;
+  std::uint32_t uses_ = 0;
   std::vector<std::uint64_t> places_;  // that are taken, a bit each, by shard
   std::vector<Loans> loans_;           // by shard
   std::uint64_t fills_ = 0;
