@@ -1,7 +1,11 @@
 // Servers that stop responding although their connection lives, and the heartbeats that tell.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <span>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "rpc/testing/rpc_fixture.h"
 
@@ -58,6 +62,47 @@ TEST(Heartbeats, AreAnsweredByAServerThatIsSlowWithOneOperation) {
   EXPECT_GE(server.stats().heartbeats, 2U);
   EXPECT_EQ(server.stats().malformed, 0U);
   EXPECT_EQ(server.service().handled, 1U) << "they are no requests";
+}
+
+// Calls that are answered when the test says so.
+class HoldingService final : public testing::EchoService {
+ public:
+  rt::Task<void> handle(Request& request) override {
+    ++held;
+    while (!released) {
+      (void)co_await rt::sleep_until(Deadline::after(milliseconds(1)));
+    }
+    co_await request.reply(wire::NoReply{});
+  }
+  std::atomic<int> held{0};
+  std::atomic<bool> released{false};
+};
+
+// They wait, for all the client can have under way, for something that it has to say.
+TEST(Heartbeats, AndAcknowledgementsDoNotWaitForTheCallsThatWait) {
+  HoldingService service;
+  ServerThread server({.service = &service});
+  Client client("client_1", {server.address()}, patient());
+  std::vector<Client::Pending> pending;
+  for (std::uint32_t i = 0; i < wire::kMaxWindow; ++i) {
+    pending.push_back(client.start(make_call(wire::FsyncChunksRequest{})));
+  }
+  ASSERT_TRUE(client.eventually([&] { return service.held > 0; }));
+  int held = 0;
+  ASSERT_TRUE(client.eventually([&] { return std::exchange(held, service.held.load()) == held; }));
+  EXPECT_TRUE(client.eventually([&] { return client.connection().stats().heartbeats >= 3; }))
+      << "only an answer lets the next one be sent";
+  server.run([&](Server& s, net::Worker&) {
+    wire::SessionId session = s.registry().oldest()->id;
+    wire::InvalidateHeader header{.sequence = 5, .session_id = session.value, .parent = 17};
+    EXPECT_TRUE(s.notify(session, wire::Opcode::kInvalidate, std::as_bytes(std::span(&header, 1))));
+  });
+  EXPECT_TRUE(client.eventually([&] { return service.last_ack == 5; }));
+  service.released = true;
+  for (const Client::Pending& call : pending) {
+    EXPECT_TRUE(client.eventually([&] { return call->has_value(); }));
+  }
+  EXPECT_EQ(client.connection().stats().connects, 1U);
 }
 
 TEST(Heartbeats, OfADrainingSessionAreAnsweredToo) {
