@@ -87,6 +87,14 @@ TEST_F(ChunkFilesTest, NoByteIsStoredBeforeTheHomeKnows) {
   EXPECT_EQ(query().end, sizeof(bytes_));
 }
 
+TEST_F(ChunkFilesTest, AWriteThatWaitsForTheHomeNamesIt) {
+  home().hold(wire::Opcode::kMark);
+  auto waits = write(kFile, 0, wire::kAnyTruncation, std::chrono::seconds(2));
+  ASSERT_FALSE(waits.has_value());
+  EXPECT_TRUE(waits.error().message().contains("waiting until node_1")) << waits.error().message();
+  home().release(wire::Opcode::kMark);
+}
+
 TEST_F(ChunkFilesTest, OneMarkServesAllWritesOfAFile) {
   for (std::uint64_t index = 0; index < 10; ++index) {
     ASSERT_TRUE(write(kFile, index).has_value());
