@@ -57,34 +57,37 @@ class OverlapsTest : public FilesTest {
 
 // --- Beside a truncation -------------------------------------------------------------------------
 
+// An append and a truncation wait for each other: each of them is first once.
 TEST_F(OverlapsTest, NothingIsSeenOfAFileAndNobodyIsAskedWhileItIsCut) {
-  wire::Attr file = create(name_, 1);
-  ASSERT_TRUE(mark(1, file, 5, wire::kMarkAppend).has_value());  // appends ask nobody
-  stores(1, 100);
-  shard_.peer(1).hold(Opcode::kTruncateChunks);
-  begin_truncation(file, 10);
-  ASSERT_EQ(cuts(1), 1U);
-  std::vector<Client::Pending> calls;
-  std::size_t before = queries(1);
-  wire::GetAttrRequest stat{.inode = file.inode};
-  wire::FsyncRequest fsync{.inode = file.inode};
-  wire::AppendRequest append{.inode = file.inode, .length = 10};
-  wire::SetAttrRequest other_cut{.inode = file.inode, .size = 20, .mask = wire::kSetSize};
-  wire::OpenInodeRequest open{.inode = file.inode, .flags = wire::kOpenRead, .open_number = 2};
-  calls.push_back(start(stat));
-  calls.push_back(start(fsync));
-  calls.push_back(start(append));
-  calls.push_back(start(other_cut));
-  calls.push_back(start(open));
-  for (const Client::Pending& call : calls) {
-    EXPECT_FALSE(call->has_value());
-  }
-  EXPECT_EQ(queries(1), before);
-  stores(1, 10);
-  shard_.peer(1).release(Opcode::kTruncateChunks);
-  for (const Client::Pending& call : calls) {
-    ASSERT_TRUE(ends(call));
-    EXPECT_TRUE((**call).has_value());
+  for (std::uint64_t number : {1U, 2U}) {
+    wire::Attr file = create(shard_.local_name("f" + std::to_string(number) + "_"), number);
+    ASSERT_TRUE(mark(1, file, 5, wire::kMarkAppend).has_value());  // appends ask nobody
+    stores(1, 100);
+    shard_.peer(1).hold(Opcode::kTruncateChunks);
+    begin_truncation(file, 10);
+    std::vector<Client::Pending> calls;
+    std::size_t before = queries(1);
+    wire::GetAttrRequest stat{.inode = file.inode};
+    wire::FsyncRequest fsync{.inode = file.inode};
+    wire::AppendRequest append{.inode = file.inode, .length = 10};
+    wire::SetAttrRequest other_cut{.inode = file.inode, .size = 20, .mask = wire::kSetSize};
+    wire::OpenInodeRequest open{
+        .inode = file.inode, .flags = wire::kOpenRead, .open_number = number + 10};
+    calls.push_back(start(stat));
+    calls.push_back(start(fsync));
+    calls.push_back(number == 1 ? start(append) : start(other_cut));
+    calls.push_back(number == 1 ? start(other_cut) : start(append));
+    calls.push_back(start(open));
+    for (const Client::Pending& call : calls) {
+      EXPECT_FALSE(call->has_value());
+    }
+    EXPECT_EQ(queries(1), before);
+    stores(1, 10);
+    shard_.peer(1).release(Opcode::kTruncateChunks);
+    for (const Client::Pending& call : calls) {
+      ASSERT_TRUE(ends(call));
+      EXPECT_TRUE((**call).has_value());
+    }
   }
 }
 
