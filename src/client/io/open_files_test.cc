@@ -322,6 +322,39 @@ TEST_F(OpenFilesTest, ReadingAFileThatARestartedServerLostIsEioNamingTheNode) {
   EXPECT_NE(read.error().message().find("node_0"), std::string::npos) << read.error().message();
 }
 
+// Has lost the chunks from this index on.
+Answer lost_from(std::uint64_t index) {
+  return [index](rpc::Request& request) -> rt::Task<void> {
+    wire::ReadChunkRequest read;
+    (void)request.reader().read(read);
+    if (read.index >= index) {
+      co_await request.reply_error(Error{Errc::kDataLost, 0, {}});
+    } else {
+      std::vector<std::byte> data(read.length, std::byte{1});
+      co_await request.reply(wire::ReadChunkReply{data.size()}, data);
+    }
+  };
+}
+
+// Beyond the end of the file nothing is lost: who knows nothing of a chunk cannot tell.
+TEST_F(OpenFilesTest, APartThatAServerLostIsAnErrorIfTheFileReachesSoFar) {
+  constexpr std::uint64_t kChunk = wire::kMinChunkBytes;
+  shard_.script(Opcode::kReadChunk, {lost_from(1)});
+  ClientUnderTest client({&shard_});
+  std::shared_ptr<OpenFile> file = open(client);
+  std::vector<std::byte> bytes(3 * kChunk);
+  shard_.script(Opcode::kGetAttr, {entry(file_attr(kFile, kChunk))});
+  Result<std::size_t> read = client.run(client.fs().read(*file, 0, bytes));
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(*read, kChunk);
+  EXPECT_EQ(bytes[kChunk - 1], std::byte{1});
+  shard_.script(Opcode::kGetAttr, {entry(file_attr(kFile, kChunk + 1))});
+  read = client.run(client.fs().read(*file, 0, bytes));
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().to_errno(), EIO);
+  EXPECT_NE(read.error().message().find("node_0"), std::string::npos) << read.error().message();
+}
+
 TEST_F(OpenFilesTest, ARemovedDirectoryThatIsOpenHasItsLastAttributes) {
   shard_.script(Opcode::kOpen, {entry(directory_attr(kDir, 0750))});
   shard_.script(Opcode::kGetAttr, {fail_with(ENOENT)});

@@ -209,6 +209,23 @@ TEST_F(LostChunksTest, TheAnswerOfAnEarlierLifeOfAHomeCountsForNothing) {
   EXPECT_EQ(read_error(shard_, 1, 5001), Errc::kOk);
 }
 
+// Nobody is told that a file is lost of which that is not known.
+TEST_F(LostChunksTest, AHomeThatDoesNotAnswerIsAskedAgain) {
+  shard_.peer(1).answer_error(Opcode::kInodeRange, Error{Errc::kInternal, 0, {}});
+  shard_.peer(1).release(Opcode::kInodeRange);
+  shard_.peer(2).release(Opcode::kInodeRange);
+  EXPECT_TRUE(shard_.eventually([&] { return shard_.peer(1).count(Opcode::kInodeRange) > 2; }));
+  auto waits = query(77);
+  ASSERT_FALSE(waits.has_value());
+  EXPECT_NE(waits.error().code, Errc::kDataLost) << waits.error().message();
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 0, .end = 1000});
+  know_homes();
+  shard_.peer(1).answer_error(Opcode::kInodeRange, Error{Errc::kInternal, 0, {}});
+  waits = query(std::uint64_t{1} << 40);
+  ASSERT_FALSE(waits.has_value());
+  EXPECT_NE(waits.error().code, Errc::kDataLost) << waits.error().message();
+}
+
 TEST_F(LostChunksTest, NeitherAreThoseThatTheShardMadeInItsEarlierLife) {
   know_homes();
   EXPECT_EQ(read_error(shard_, 0, 77), Errc::kDataLost);
