@@ -372,6 +372,19 @@ TEST_F(OverlapsTest, AFileOfWhichAShardLostItsPartStaysMarked) {
   EXPECT_EQ(lost.error().code, Errc::kDataLost);
 }
 
+// It may have been of any size.
+TEST_F(OverlapsTest, AFileOfWhichAShardLostItsPartIsNotSyncedAndIsCutToAnySize) {
+  wire::Attr file = make_marked(name_);
+  shard_.peer(1).answer_error(Opcode::kQueryChunks, Error{Errc::kDataLost, 0, {}});
+  auto synced = shard_.call(wire::FsyncRequest{.inode = file.inode});
+  ASSERT_FALSE(synced.has_value());
+  EXPECT_EQ(synced.error().code, Errc::kDataLost);
+  ASSERT_TRUE(truncate(file, 5000).has_value());
+  EXPECT_EQ(cuts(1), 1U);
+  stores(1, 0);
+  EXPECT_EQ(size(file), 5000U);
+}
+
 // --- Opens ---------------------------------------------------------------------------------------
 
 TEST_F(OverlapsTest, AnOpenWhoseSessionEndedDoesNotHappen) {
