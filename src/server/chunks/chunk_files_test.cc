@@ -182,6 +182,18 @@ TEST_F(ChunkFilesTest, AnAppendFromBeforeACutIsRefused) {
   EXPECT_TRUE(write(kFile, 0, 3).has_value());
 }
 
+// The home said what the cut leaves of it before this shard had heard of the cut.
+TEST_F(ChunkFilesTest, WhatACutHasLeftOfAnAppendMayComeBeforeTheCut) {
+  ASSERT_TRUE(write(kFile, 0, 0).has_value());
+  ASSERT_TRUE(write(kFile, 1, 0).has_value());
+  ASSERT_TRUE(write(kFile, 0, 1).has_value());
+  wire::TruncateChunksRequest body{
+      .inode = kFile.value, .size = sizeof(bytes_), .truncation = 1, .chunk_bytes = kChunk};
+  ASSERT_TRUE(shard_.call(body).has_value());
+  EXPECT_EQ(query().end, sizeof(bytes_));
+  EXPECT_TRUE(write(kFile, 1, 0).error().is_posix(EAGAIN));
+}
+
 TEST_F(ChunkFilesTest, AFileThatIsGoneTakesNoBytes) {
   ASSERT_TRUE(write().has_value());
   ASSERT_TRUE(cut(0, wire::kTruncateGone).has_value());
