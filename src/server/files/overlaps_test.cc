@@ -151,6 +151,22 @@ TEST_F(OverlapsTest, WhatIsLeftOfAnAppendIsNotGuessedWhenNobodyWrites) {
   EXPECT_EQ(left.error().code, Errc::kMalformed) << left.error().message();
 }
 
+// As a chunk shard that has forgotten what was cut, since nothing of the file is left there.
+TEST_F(OverlapsTest, TheHomeItselfRefusesAnAppendFromBeforeATruncation) {
+  wire::Attr file = create(name_, 1);
+  std::byte bytes[10] = {};
+  wire::AppendReply place = append(file, sizeof(bytes));
+  ASSERT_TRUE(truncate(file, 5).has_value());
+  wire::WriteChunkRequest write;
+  write.inode = file.inode;
+  write.length = sizeof(bytes);
+  write.truncation = place.truncation;
+  auto refused = shard_.call(write, {}, Deadline::after(std::chrono::seconds(10)), bytes);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_TRUE(refused.error().is_posix(EAGAIN)) << refused.error().message();
+  EXPECT_EQ(size(file), 5U);
+}
+
 TEST_F(OverlapsTest, AnAnswerFromBeforeATruncationIsNotTheSize) {
   wire::Attr file = make_marked(name_);
   wire::GetAttrRequest stat{.inode = file.inode};
