@@ -24,9 +24,9 @@ class SharedSlots : public FaultFixture {
   SharedSlots() : FaultFixture("auto") { ::setenv("BENCHFS_DOOR_DIR", path("").c_str(), 1); }
   ~SharedSlots() override { ::unsetenv("BENCHFS_DOOR_DIR"); }
 
-  void start_daemons() {
+  void start_daemons(std::size_t count = 1) {
     FaultFixture::start_daemons(
-        1, {"--set", "storage.engine=memory", "--set", "clients.grace_ms=100"});
+        count, {"--set", "storage.engine=memory", "--set", "clients.grace_ms=100"});
   }
   static std::int64_t ask(ClientProcess& client, const std::string& operation) {
     Answer answer = client.call(operation);
@@ -38,16 +38,19 @@ class SharedSlots : public FaultFixture {
     EXPECT_TRUE(answer.ok()) << answer.error;
     return answer.details;
   }
-  // How often the daemon served an operation.
+  // How often the daemons served an operation.
   std::int64_t requests(const std::string& operation) {
     auto all = nlohmann::json::parse(benchfs({"stats", "--json"}).out, nullptr, false);
     EXPECT_TRUE(all.is_object());
-    for (const nlohmann::json& one : all["servers"][0]["stats"]["operations"]) {
-      if (one["operation"] == operation) {
-        return one["requests"];
+    std::int64_t sum = 0;
+    for (const nlohmann::json& server : all["servers"]) {
+      for (const nlohmann::json& one : server["stats"]["operations"]) {
+        if (one["operation"] == operation) {
+          sum += one["requests"].get<std::int64_t>();
+        }
       }
     }
-    return 0;
+    return sum;
   }
 };
 
@@ -68,6 +71,18 @@ TEST_F(SharedSlots, WhatOneProgramWritesAnotherReadsWithoutAsking) {
     EXPECT_EQ(read(*reader, same, 100), fmt::format("{}*100", byte));
   }
   EXPECT_EQ(requests("read_chunk") + requests("locate_chunk"), asked);
+}
+
+// Else the home of the file would ask all that store parts of it before each further append.
+TEST_F(SharedSlots, AnAppendIsNoPlainWriteThoughItsProgramBringsTheBytes) {
+  start_daemons(2);
+  std::unique_ptr<ClientProcess> writer = client();
+  std::int64_t file = ask(*writer, "open /f bca");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(ask(*writer, fmt::format("append {} {} a", file, 4 * kChunk)), 4 * kChunk);
+  }
+  EXPECT_GT(requests("end_fill"), 0);
+  EXPECT_EQ(requests("query_chunks"), 0);
 }
 
 TEST_F(SharedSlots, AReaderThatKnowsAChunkSeesCutsRemovalsAndWhatComesAfter) {

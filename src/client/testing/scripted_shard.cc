@@ -79,9 +79,10 @@ Answer done() {
 
 // --- ScriptedShard -------------------------------------------------------------------------------
 
-ScriptedShard::ScriptedShard() {
-  server_ = std::make_unique<rpc::testing::ServerThread>(
-      rpc::testing::ServerThread::Options{.service = this});
+ScriptedShard::ScriptedShard(Nanos lease) {
+  rpc::testing::ServerThread::Options options{.service = this};
+  options.config.directory_lease = lease;
+  server_ = std::make_unique<rpc::testing::ServerThread>(std::move(options));
 }
 
 ScriptedShard::~ScriptedShard() {

@@ -52,7 +52,8 @@ Answer reply(const Body& body) {
 // Threads: any.
 class ScriptedShard final : private rpc::Service {
  public:
-  ScriptedShard();
+  // `lease`: how long its clients may use what it leases.
+  explicit ScriptedShard(Nanos lease = std::chrono::seconds(10));
   ScriptedShard(const ScriptedShard&) = delete;
   ScriptedShard& operator=(const ScriptedShard&) = delete;
   ~ScriptedShard() override;
@@ -65,7 +66,7 @@ class ScriptedShard final : private rpc::Service {
   // Ends every session as a broken connection does, or as an eviction.
   void cut();
   void evict();
-  // Tells the client to forget a cached name.
+  // Tells the client to forget a cached name; without a name: the attributes of the inode.
   void invalidate(wire::InodeId parent, std::string_view name);
   // Ends the session and forgets the client, as a restart does.
   void forget_client();
@@ -121,6 +122,7 @@ class ClientUnderTest {
   ~ClientUnderTest();
 
   [[nodiscard]] FileSystem& fs() { return *fs_; }
+  [[nodiscard]] rt::Reactor& reactor() { return rpc_.reactor(); }
   template <typename T>
   T run(rt::Task<T> task) {
     return rpc_.reactor().block_on(std::move(task));

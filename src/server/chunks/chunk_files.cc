@@ -376,7 +376,6 @@ rt::CoResult<wire::QueryChunksReply> ChunkFiles::query(wire::QueryChunksRequest 
     BENCHFS_CO_TRY_VOID(co_await older_.ask_again(inode.home()));
   }
   if ((body.flags & wire::kQuerySync) != 0) {
-    BENCHFS_CO_TRY_VOID(older_.check(inode));
     BENCHFS_CO_TRY_VOID(co_await store_.sync(inode));
   }
   co_return query_now(body);

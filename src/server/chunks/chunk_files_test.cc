@@ -87,6 +87,14 @@ TEST_F(ChunkFilesTest, NoByteIsStoredBeforeTheHomeKnows) {
   EXPECT_EQ(query().end, sizeof(bytes_));
 }
 
+TEST_F(ChunkFilesTest, AWriteThatWaitsForTheHomeNamesIt) {
+  home().hold(wire::Opcode::kMark);
+  auto waits = write(kFile, 0, wire::kAnyTruncation, std::chrono::seconds(2));
+  ASSERT_FALSE(waits.has_value());
+  EXPECT_TRUE(waits.error().message().contains("waiting until node_1")) << waits.error().message();
+  home().release(wire::Opcode::kMark);
+}
+
 TEST_F(ChunkFilesTest, OneMarkServesAllWritesOfAFile) {
   for (std::uint64_t index = 0; index < 10; ++index) {
     ASSERT_TRUE(write(kFile, index).has_value());
@@ -172,6 +180,18 @@ TEST_F(ChunkFilesTest, AnAppendFromBeforeACutIsRefused) {
   ASSERT_FALSE(refused.has_value());
   EXPECT_TRUE(refused.error().is_posix(EAGAIN)) << refused.error().message();
   EXPECT_TRUE(write(kFile, 0, 3).has_value());
+}
+
+// The home said what the cut leaves of it before this shard had heard of the cut.
+TEST_F(ChunkFilesTest, WhatACutHasLeftOfAnAppendMayComeBeforeTheCut) {
+  ASSERT_TRUE(write(kFile, 0, 0).has_value());
+  ASSERT_TRUE(write(kFile, 1, 0).has_value());
+  ASSERT_TRUE(write(kFile, 0, 1).has_value());
+  wire::TruncateChunksRequest body{
+      .inode = kFile.value, .size = sizeof(bytes_), .truncation = 1, .chunk_bytes = kChunk};
+  ASSERT_TRUE(shard_.call(body).has_value());
+  EXPECT_EQ(query().end, sizeof(bytes_));
+  EXPECT_TRUE(write(kFile, 1, 0).error().is_posix(EAGAIN));
 }
 
 TEST_F(ChunkFilesTest, AFileThatIsGoneTakesNoBytes) {

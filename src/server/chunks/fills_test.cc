@@ -63,6 +63,19 @@ TEST_F(FillsTest, ACutThatOvertookItWantsTheBytesAgain) {
   EXPECT_EQ(content(), "");
 }
 
+TEST_F(FillsTest, AnAppendThatACutOvertookIsRefused) {
+  fill(room(0, 5000, 1), 'x');
+  ASSERT_TRUE(end(1).value());
+  wire::BeginFillRequest append = room(5000, 1000, 2);
+  append.truncation = 0;
+  fill(append, 'a');
+  ASSERT_TRUE(truncate(file_, 100).has_value());
+  Result<bool> ended = end(2);
+  ASSERT_FALSE(ended);
+  EXPECT_TRUE(ended.error().is_posix(EAGAIN)) << ended.error().message();
+  EXPECT_EQ(content(), "x*100 ");
+}
+
 TEST_F(FillsTest, AFileThatIsGoneTakesNothing) {
   fill(room(0, 1000, 1), 'a');
   ASSERT_TRUE(unlink(name_).has_value());

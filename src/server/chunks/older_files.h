@@ -59,7 +59,6 @@ class OlderFiles {
   void excuse(wire::InodeId inode);
   // The inode is gone.
   void forget(wire::InodeId inode) { excused_.erase(inode); }
-  [[nodiscard]] std::size_t excused() const { return excused_.size(); }
 
  private:
   static constexpr std::uint64_t kAllCounters = std::uint64_t{1} << wire::InodeId::kCounterBits;

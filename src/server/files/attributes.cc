@@ -104,11 +104,7 @@ rt::CoResult<wire::Attr> Files::settled_attr(wire::InodeId inode, Deadline deadl
       wire::QueryChunksRequest query;
       query.inode = inode.value;
       query.chunk_bytes = attr->layout.chunk_bytes;
-      Result<wire::QueryChunksReply> answer = chunks_->query_now(query);
-      if (!answer && answer.error().code == Errc::kDataLost) {
-        co_return std::unexpected(lost_data(peers_.self));
-      }
-      BENCHFS_CO_TRY(wire::QueryChunksReply known, std::move(answer));
+      BENCHFS_CO_TRY(wire::QueryChunksReply known, chunks_->query_now(query));
       co_return store_.attr_if_settled(inode, known.end, known.mtime_ns);
     }
     std::shared_ptr<QueryRound> round = join_round(inode, *state, deadline);

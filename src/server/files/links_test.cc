@@ -72,6 +72,37 @@ class LinksOfInodes : public testing::FilesTest {
     return text;
   }
 
+  wire::Attr make_directory() {
+    std::string name = shard_.local_name("d");
+    wire::MkdirRequest body;
+    body.parent = wire::kRootInode.value;
+    body.mode = 0755;
+    body.name_bytes = static_cast<std::uint16_t>(name.size());
+    auto made = shard_.call(body, name);
+    EXPECT_TRUE(made.has_value()) << made.error().message();
+    return made.value_or(wire::EntryReply{}).attr;
+  }
+  // A name in the directory whose entry is on the shard.
+  static std::string name_in(wire::Attr directory) {
+    std::string name = "n";
+    while (cluster::entry_shard(directory.id(), name, 3) != wire::ShardId{0}) {
+      name += "x";
+    }
+    return name;
+  }
+  static wire::LinkRequest link_request_in(wire::Attr directory,
+                                           wire::Attr file,
+                                           const std::string& name) {
+    wire::LinkRequest body = link_request(file.inode, name);
+    body.parent = directory.inode;
+    return body;
+  }
+  // As the shard of its entry says.
+  bool is_removed(wire::Attr directory) {
+    return shard_.call(wire::ThawDirectoryRequest{.directory = directory.inode, .removed = 1})
+        .has_value();
+  }
+
   static constexpr std::uint64_t kLife = 100;
   static constexpr wire::InodeId kRemote = wire::InodeId::make(wire::ShardId{1}, 9);
 };
@@ -166,6 +197,76 @@ TEST_F(LinksOfInodes, ALinkThatIsTakenBackHasHappenedOnceOrDoesNotHappen) {
   EXPECT_EQ(links(file), 1U);
 }
 
+// The shard of the name asks to take it back when the answer was lost.
+TEST_F(LinksOfInodes, ALinkThatTheHomeRefusedIsNotTakenBackLater) {
+  wire::Attr directory = make_directory();
+  EXPECT_TRUE(add(directory, change(1)).error().is_posix(EPERM));
+  EXPECT_TRUE(forget(directory, change(1), wire::kForgetLink));
+  EXPECT_EQ(links(directory), directory.nlink);
+}
+
+// Each of them would leave somebody with a count that is not true any more.
+TEST_F(LinksOfInodes, NobodyHasTheLinkCountCachedWhenItChanges) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  std::string second = shard_.local_name("g");
+  wire::LinkRequest here = link_request(file.inode, second);
+  EXPECT_TRUE(waits_for_a_holder(file, rpc::make_call(here, second)));
+  wire::LinkInodeRequest elsewhere;
+  elsewhere.inode = file.inode;
+  elsewhere.change = change(1);
+  EXPECT_TRUE(waits_for_a_holder(file, rpc::make_call(elsewhere)));
+  wire::ForgetInodeRequest gone;
+  gone.inode = file.inode;
+  gone.change = change(2);
+  EXPECT_TRUE(waits_for_a_holder(file, rpc::make_call(gone)));
+  wire::UnlinkRequest unlink{.parent = wire::kRootInode.value, .name_bytes = here.name_bytes};
+  EXPECT_TRUE(waits_for_a_holder(file, rpc::make_call(unlink, second)));
+  ASSERT_TRUE(shard_.call(here, second).has_value());
+  std::string other = shard_.local_name("h");
+  create(other, 2);
+  wire::RenameRequest over = rename_request(other, second);
+  EXPECT_TRUE(waits_for_a_holder(file, rpc::make_call(over, other, second)));
+  EXPECT_EQ(links(file), 1U);
+  ASSERT_TRUE(add(file, change(3, 2)).has_value());
+  create(other, 3);
+  std::string there = remote_name(2, "i");
+  shard_.peer(2).answer<wire::InstallEntryRequest>(
+      {.replaced = file.inode, .life = kLife, .ticket = 9});
+  wire::RenameRequest over_there = rename_request(other, there);
+  EXPECT_TRUE(waits_for_a_holder(file, rpc::make_call(over_there, other, there)));
+  EXPECT_EQ(links(file), 1U);
+}
+
+// Somebody may have asked for the count while the name waited for its directory.
+TEST_F(LinksOfInodes, ANameThatCannotBeMadeIsDroppedWhenNobodyHasTheLinkCountCached) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  wire::Attr directory = make_directory();
+  rpc::testing::Client first("first", {shard_.address()});
+  auto of_directory =
+      std::make_unique<rpc::testing::Client>("of directory", std::vector{shard_.address()});
+  rpc::testing::Client second("second", {shard_.address()});
+  ASSERT_TRUE(takes_lease(first, file));
+  std::string name = name_in(directory);
+  wire::LinkRequest body = link_request_in(directory, file, name);
+  auto pending =
+      shard_.client().start(rpc::make_call(body, name), Deadline::after(std::chrono::hours(1)));
+  pass_time();
+  ASSERT_TRUE(takes_lease(*of_directory, directory));
+  ASSERT_TRUE(first.ping());
+  ASSERT_TRUE(shard_.eventually([&] {
+    (void)first.ping();
+    return links(file) == 2;
+  }));
+  ASSERT_TRUE(takes_lease(second, file));
+  ASSERT_TRUE(is_removed(directory));
+  of_directory.reset();
+  pass_time();
+  EXPECT_FALSE(pending->has_value());
+  ASSERT_TRUE(ends_with(pending, second));
+  EXPECT_TRUE((**pending).error().is_posix(ESTALE)) << (**pending).error().message();
+  EXPECT_EQ(links(file), 1U);
+}
+
 TEST_F(LinksOfInodes, WhatAnEarlierLifeOfAShardSaidLateCountsForNothing) {
   wire::Attr file = create(shard_.local_name("f"), 1);
   ASSERT_TRUE(add(file, change(1)).has_value());
@@ -221,6 +322,7 @@ TEST_F(LinksOfInodes, ALinkWithoutAnAnswerIsTakenBackUntilTheHomeAnswers) {
   EXPECT_EQ(taken_back[0].flags, wire::kForgetLink);
   EXPECT_EQ(taken_back[0].inode, kRemote.value);
   EXPECT_EQ(taken_back[0].change.ticket, added[0].change.ticket);
+  EXPECT_EQ(taken_back[0].change.settled, added[0].change.ticket);  // not answered yet
   shard_.peer(1).release(Opcode::kForgetInode);
   EXPECT_TRUE(shard_.eventually_in_stats("\"names\":0"));
   shard_.peer(1).release(Opcode::kLinkInode);
@@ -325,6 +427,24 @@ TEST_F(UnnamedFiles, OneThatHasLostItsNameOrIsExclusiveGetsNone) {
   EXPECT_EQ(links(file), 0U);
   EXPECT_EQ(link_here(file, name), ENOENT);
   EXPECT_EQ(link_here(made(2, wire::kOpenWrite | wire::kOpenExclusive), name), ENOENT);
+}
+
+TEST_F(UnnamedFiles, ANameThatCannotBeMadeLeavesItAsItWas) {
+  wire::Attr file = made(1);
+  wire::Attr directory = make_directory();
+  rpc::testing::Client holder("holder", {shard_.address()});
+  ASSERT_TRUE(takes_lease(holder, file));
+  std::string name = name_in(directory);
+  wire::LinkRequest body = link_request_in(directory, file, name);
+  auto pending =
+      shard_.client().start(rpc::make_call(body, name), Deadline::after(std::chrono::hours(1)));
+  pass_time();
+  ASSERT_FALSE(pending->has_value());
+  ASSERT_TRUE(is_removed(directory));
+  ASSERT_TRUE(ends_with(pending, holder));
+  EXPECT_TRUE((**pending).error().is_posix(ESTALE)) << (**pending).error().message();
+  EXPECT_EQ(links(file), 0U);
+  EXPECT_EQ(link_here(file, shard_.local_name("f")), 0);
 }
 
 TEST_F(UnnamedFiles, ALinkFromAnotherShardThatIsTakenBackLeavesItAsItWas) {

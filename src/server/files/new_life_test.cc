@@ -93,10 +93,45 @@ class LostChunksTest : public FilesTest {
     body.chunk_bytes = 64U << 10;
     return shard_.call(body, {}, Deadline::after(kShort));
   }
-  void know_homes() {
+  void know_homes(std::uint64_t later = 1000) {
     shard_.peer(1).release(Opcode::kInodeRange);
     shard_.peer(2).release(Opcode::kInodeRange);
-    EXPECT_TRUE(shard_.eventually([&] { return query(1000).has_value(); }));
+    EXPECT_TRUE(shard_.eventually([&] { return query(later).has_value(); }));
+  }
+  bool is_cut(std::uint64_t counter, std::uint64_t size, std::uint32_t flags = 0) {
+    wire::TruncateChunksRequest cut;
+    cut.inode = wire::InodeId::make(wire::ShardId{1}, counter).value;
+    cut.size = size;
+    cut.truncation = 1;
+    cut.chunk_bytes = 64U << 10;
+    cut.flags = flags;
+    return shard_.call(cut).has_value();
+  }
+  // Shard 1 says that it started again.
+  bool home_comes_back(std::uint64_t first_counter) {
+    return shard_.call(wire::NewLifeRequest{.life = 2, .first_counter = first_counter, .shard = 1})
+        .has_value();
+  }
+  // What may not take a file of shard 1 for empty, but for reads: the error of one such request.
+  static constexpr int kKinds = 5;
+  Errc error_of(int kind, std::uint64_t counter) {
+    std::uint64_t inode = wire::InodeId::make(wire::ShardId{1}, counter).value;
+    auto error = [&](const auto& body) {
+      auto reply = shard_.client().call(rpc::make_call(body));
+      return reply ? Errc::kOk : reply.error().code;
+    };
+    switch (kind) {
+      case 0:
+        return error(wire::QueryChunksRequest{.inode = inode, .chunk_bytes = 64U << 10});
+      case 1:
+        return error(wire::FsyncChunksRequest{.inode = inode});
+      case 2:
+        return error(wire::ListChunksRequest{.inode = inode, .max_count = 1});
+      case 3:
+        return error(wire::LocateChunkRequest{.inode = inode});
+      default:
+        return error(wire::PunchChunkRequest{.inode = inode, .length = 10});
+    }
   }
 };
 
@@ -127,6 +162,68 @@ TEST_F(LostChunksTest, NeitherAreFilesOfAnEarlierLifeOfTheirHome) {
   EXPECT_EQ(read_error(shard_, 1, std::uint64_t{1} << 40), Errc::kDataLost);
   EXPECT_EQ(read_error(shard_, 1, 777), Errc::kDataLost);
   EXPECT_EQ(read_error(shard_, 1, 1000), Errc::kOk);
+  ASSERT_TRUE(home_comes_back(500));  // late: of the same life
+  EXPECT_EQ(read_error(shard_, 1, 777), Errc::kDataLost);
+}
+
+TEST_F(LostChunksTest, NoOperationTakesAFileThatMayBeLostForEmpty) {
+  know_homes();
+  for (int kind = 0; kind < kKinds; ++kind) {
+    EXPECT_EQ(error_of(kind, 77), Errc::kDataLost) << kind;
+  }
+  std::byte bytes[10] = {};
+  wire::WriteChunkRequest write;
+  write.inode = wire::InodeId::make(wire::ShardId{1}, 77).value;
+  write.length = sizeof(bytes);
+  auto written = shard_.call(write, {}, Deadline::after(std::chrono::seconds(10)), bytes);
+  ASSERT_FALSE(written.has_value());
+  EXPECT_EQ(written.error().code, Errc::kDataLost) << written.error().message();
+  wire::BeginFillRequest fill{.inode = write.inode, .length = sizeof(bytes)};
+  auto filled = shard_.call(fill);
+  ASSERT_FALSE(filled.has_value());
+  EXPECT_EQ(filled.error().code, Errc::kDataLost) << filled.error().message();
+}
+
+// Its home has told since of all that it made: the answer was about another moment.
+TEST_F(LostChunksTest, WhatAHomeSaysCountsThoughItHasStartedAgainMeanwhile) {
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 5000, .end = 5010});
+  ASSERT_TRUE(home_comes_back(5000));
+  know_homes(5010);
+  EXPECT_EQ(read_error(shard_, 1, 5001), Errc::kDataLost);
+}
+
+TEST_F(LostChunksTest, TheAnswerOfAnEarlierLifeOfAHomeCountsForNothing) {
+  know_homes();
+  constexpr std::uint64_t kFar = std::uint64_t{1} << 40;
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 0, .end = kFar + 1});
+  std::size_t asked = shard_.peer(1).count(Opcode::kInodeRange);
+  shard_.peer(1).delay_next(Opcode::kInodeRange);
+  wire::FsyncChunksRequest fsync{.inode = wire::InodeId::make(wire::ShardId{1}, kFar).value};
+  auto pending = shard_.client().start(rpc::make_call(fsync));
+  ASSERT_TRUE(shard_.eventually([&] { return shard_.peer(1).count(Opcode::kInodeRange) > asked; }));
+  ASSERT_TRUE(home_comes_back(5000));
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 5000, .end = 5010});
+  shard_.peer(1).let_go(Opcode::kInodeRange);
+  ASSERT_TRUE(shard_.eventually([&] { return pending->has_value(); }));
+  EXPECT_EQ(read_error(shard_, 1, 77), Errc::kDataLost);
+  EXPECT_EQ(read_error(shard_, 1, 5001), Errc::kOk);
+}
+
+// Nobody is told that a file is lost of which that is not known.
+TEST_F(LostChunksTest, AHomeThatDoesNotAnswerIsAskedAgain) {
+  shard_.peer(1).answer_error(Opcode::kInodeRange, Error{Errc::kInternal, 0, {}});
+  shard_.peer(1).release(Opcode::kInodeRange);
+  shard_.peer(2).release(Opcode::kInodeRange);
+  EXPECT_TRUE(shard_.eventually([&] { return shard_.peer(1).count(Opcode::kInodeRange) > 2; }));
+  auto waits = query(77);
+  ASSERT_FALSE(waits.has_value());
+  EXPECT_NE(waits.error().code, Errc::kDataLost) << waits.error().message();
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 0, .end = 1000});
+  know_homes();
+  shard_.peer(1).answer_error(Opcode::kInodeRange, Error{Errc::kInternal, 0, {}});
+  waits = query(std::uint64_t{1} << 40);
+  ASSERT_FALSE(waits.has_value());
+  EXPECT_NE(waits.error().code, Errc::kDataLost) << waits.error().message();
 }
 
 TEST_F(LostChunksTest, NeitherAreThoseThatTheShardMadeInItsEarlierLife) {
@@ -144,6 +241,12 @@ TEST_F(LostChunksTest, AFileFarBehindThoseKnownIsAskedAbout) {
   shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 0, .end = kFar + 1});
   EXPECT_EQ(read_error(shard_, 1, kFar), Errc::kOk);
   EXPECT_EQ(read_error(shard_, 1, 77), Errc::kDataLost);
+  for (int kind = 0; kind < kKinds; ++kind) {
+    std::uint64_t farther = (static_cast<std::uint64_t>(kind) + 2) * kFar;
+    EXPECT_EQ(error_of(kind, farther), Errc::kDataLost) << kind;
+    shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 0, .end = farther + 1});
+    EXPECT_NE(error_of(kind, farther), Errc::kDataLost) << kind;
+  }
 }
 
 // The home started again and could not say so yet: this shard has lost nothing of its files.
@@ -167,14 +270,20 @@ TEST_F(LostChunksTest, AHomeThatDoesNotKnowTheFileRefusesTheWriteItself) {
 }
 
 TEST_F(LostChunksTest, AFileThatWasCutToNothingMissesNothing) {
+  ASSERT_TRUE(is_cut(76, 0));  // its home has not told yet which files are older
   know_homes();
-  wire::TruncateChunksRequest cut;
-  cut.inode = wire::InodeId::make(wire::ShardId{1}, 77).value;
-  cut.truncation = 1;
-  cut.chunk_bytes = 64U << 10;
-  ASSERT_TRUE(shard_.call(cut).has_value());
+  ASSERT_TRUE(is_cut(77, 0));
+  ASSERT_TRUE(is_cut(78, 1));
+  EXPECT_EQ(read_error(shard_, 1, 76), Errc::kOk);
   EXPECT_EQ(read_error(shard_, 1, 77), Errc::kOk);
   EXPECT_EQ(read_error(shard_, 1, 78), Errc::kDataLost);
+  EXPECT_EQ(read_error(shard_, 1, 79), Errc::kDataLost);
+  // Until the file is gone, or its home has lost it.
+  ASSERT_TRUE(is_cut(76, 0, wire::kTruncateGone));
+  EXPECT_EQ(read_error(shard_, 1, 76), Errc::kDataLost);
+  shard_.peer(1).answer<wire::InodeRangeRequest>({.begin = 5000, .end = 5010});
+  ASSERT_TRUE(home_comes_back(5000));
+  EXPECT_EQ(read_error(shard_, 1, 77), Errc::kDataLost);
 }
 
 // The shard itself has always been there.

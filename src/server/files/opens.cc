@@ -174,16 +174,14 @@ void Files::after_close(const meta::Open& open) {
   }
 }
 
-// An append that a truncation overtook has happened before it. Waits for nothing: a shard that has
-// not cut yet takes what is left under the new number all the same.
+// An append that a truncation overtook has happened before it. The file has not ended, but may be
+// cut: a shard that has not cut yet takes what is left under the new number all the same.
 Result<wire::AppendReply> Files::left_of(const wire::AppendRequest& body) {
   wire::InodeId inode{body.inode};
   BENCHFS_TRY(wire::Attr attr, store_.attr(inode));
   FileState* state = states_.find(inode);
   if (state != nullptr && state->phase == FileState::Phase::kCut) {
     attr.truncation = state->truncation;
-  } else if (state != nullptr && state->phase != FileState::Phase::kAlive) {
-    return fail_errno(ENOENT);
   }
   wire::AppendReply left{
       .offset = body.offset, .truncation = attr.truncation, .length = body.length};
@@ -211,6 +209,10 @@ rt::Task<void> Files::append(rpc::Request& request) {
   BENCHFS_SERVE_TRY(auto body, request, decode<wire::AppendRequest>(request));
   wire::InodeId inode{body.inode};
   if (body.truncation != wire::kAnyTruncation) {
+    FileState* state = states_.find(inode);
+    if (state == nullptr || state->phase != FileState::Phase::kCut) {
+      BENCHFS_SERVE_TRY_VOID(request, co_await wait_alive(inode, request.deadline()));
+    }
     BENCHFS_SERVE_TRY(wire::AppendReply left, request, left_of(body));
     co_await request.reply(left);
     co_return;

@@ -21,12 +21,6 @@ class OverlapsTest : public FilesTest {
     pass_time();
     return pending;
   }
-  // The shard does what it can do.
-  void pass_time() {
-    for (int i = 0; i < 10; ++i) {
-      shard_.stats();
-    }
-  }
   bool ends(const Client::Pending& pending) {
     return shard_.eventually([&] { return pending->has_value(); });
   }
@@ -63,34 +57,37 @@ class OverlapsTest : public FilesTest {
 
 // --- Beside a truncation -------------------------------------------------------------------------
 
+// An append and a truncation wait for each other: each of them is first once.
 TEST_F(OverlapsTest, NothingIsSeenOfAFileAndNobodyIsAskedWhileItIsCut) {
-  wire::Attr file = create(name_, 1);
-  ASSERT_TRUE(mark(1, file, 5, wire::kMarkAppend).has_value());  // appends ask nobody
-  stores(1, 100);
-  shard_.peer(1).hold(Opcode::kTruncateChunks);
-  begin_truncation(file, 10);
-  ASSERT_EQ(cuts(1), 1U);
-  std::vector<Client::Pending> calls;
-  std::size_t before = queries(1);
-  wire::GetAttrRequest stat{.inode = file.inode};
-  wire::FsyncRequest fsync{.inode = file.inode};
-  wire::AppendRequest append{.inode = file.inode, .length = 10};
-  wire::SetAttrRequest other_cut{.inode = file.inode, .size = 20, .mask = wire::kSetSize};
-  wire::OpenInodeRequest open{.inode = file.inode, .flags = wire::kOpenRead, .open_number = 2};
-  calls.push_back(start(stat));
-  calls.push_back(start(fsync));
-  calls.push_back(start(append));
-  calls.push_back(start(other_cut));
-  calls.push_back(start(open));
-  for (const Client::Pending& call : calls) {
-    EXPECT_FALSE(call->has_value());
-  }
-  EXPECT_EQ(queries(1), before);
-  stores(1, 10);
-  shard_.peer(1).release(Opcode::kTruncateChunks);
-  for (const Client::Pending& call : calls) {
-    ASSERT_TRUE(ends(call));
-    EXPECT_TRUE((**call).has_value());
+  for (std::uint64_t number : {1U, 2U}) {
+    wire::Attr file = create(shard_.local_name("f" + std::to_string(number) + "_"), number);
+    ASSERT_TRUE(mark(1, file, 5, wire::kMarkAppend).has_value());  // appends ask nobody
+    stores(1, 100);
+    shard_.peer(1).hold(Opcode::kTruncateChunks);
+    begin_truncation(file, 10);
+    std::vector<Client::Pending> calls;
+    std::size_t before = queries(1);
+    wire::GetAttrRequest stat{.inode = file.inode};
+    wire::FsyncRequest fsync{.inode = file.inode};
+    wire::AppendRequest append{.inode = file.inode, .length = 10};
+    wire::SetAttrRequest other_cut{.inode = file.inode, .size = 20, .mask = wire::kSetSize};
+    wire::OpenInodeRequest open{
+        .inode = file.inode, .flags = wire::kOpenRead, .open_number = number + 10};
+    calls.push_back(start(stat));
+    calls.push_back(start(fsync));
+    calls.push_back(number == 1 ? start(append) : start(other_cut));
+    calls.push_back(number == 1 ? start(other_cut) : start(append));
+    calls.push_back(start(open));
+    for (const Client::Pending& call : calls) {
+      EXPECT_FALSE(call->has_value());
+    }
+    EXPECT_EQ(queries(1), before);
+    stores(1, 10);
+    shard_.peer(1).release(Opcode::kTruncateChunks);
+    for (const Client::Pending& call : calls) {
+      ASSERT_TRUE(ends(call));
+      EXPECT_TRUE((**call).has_value());
+    }
   }
 }
 
@@ -129,6 +126,14 @@ TEST_F(OverlapsTest, WhatATruncationLeavesOfAnAppendIsSaidBeforeItHasEnded) {
   shard_.peer(1).release(Opcode::kTruncateChunks);
 }
 
+// The mark before its bytes would come too late: the range counts as soon as it is reserved.
+TEST_F(OverlapsTest, NobodyHasTheSizeCachedWhenAnAppendIsReserved) {
+  wire::Attr file = create(name_, 1);
+  wire::AppendRequest append{.inode = file.inode, .length = 10};
+  EXPECT_TRUE(waits_for_a_holder(file, rpc::make_call(append)));
+  EXPECT_EQ(size(file), 10U);
+}
+
 // Not known any more: a guess would lose bytes, or bring them back.
 TEST_F(OverlapsTest, WhatIsLeftOfAnAppendIsNotGuessedWhenNobodyWrites) {
   wire::Attr file = create(name_, 1);
@@ -140,6 +145,26 @@ TEST_F(OverlapsTest, WhatIsLeftOfAnAppendIsNotGuessedWhenNobodyWrites) {
   Result<wire::AppendReply> left = shard_.call(question(file, first));
   ASSERT_FALSE(left.has_value());
   EXPECT_TRUE(left.error().is_posix(EIO)) << left.error().message();
+  first.truncation = 3;  // which has not been
+  left = shard_.call(question(file, first));
+  ASSERT_FALSE(left.has_value());
+  EXPECT_EQ(left.error().code, Errc::kMalformed) << left.error().message();
+}
+
+// As a chunk shard that has forgotten what was cut, since nothing of the file is left there.
+TEST_F(OverlapsTest, TheHomeItselfRefusesAnAppendFromBeforeATruncation) {
+  wire::Attr file = create(name_, 1);
+  std::byte bytes[10] = {};
+  wire::AppendReply place = append(file, sizeof(bytes));
+  ASSERT_TRUE(truncate(file, 5).has_value());
+  wire::WriteChunkRequest write;
+  write.inode = file.inode;
+  write.length = sizeof(bytes);
+  write.truncation = place.truncation;
+  auto refused = shard_.call(write, {}, Deadline::after(std::chrono::seconds(10)), bytes);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_TRUE(refused.error().is_posix(EAGAIN)) << refused.error().message();
+  EXPECT_EQ(size(file), 5U);
 }
 
 TEST_F(OverlapsTest, AnAnswerFromBeforeATruncationIsNotTheSize) {
@@ -267,6 +292,53 @@ TEST_F(OverlapsTest, AWaitForATruncationOrAnAppendNamesWhoDoesNotAnswer) {
   ASSERT_TRUE(ends(first));
 }
 
+TEST_F(OverlapsTest, AWaitForAFileThatIsCutNamesWhoHasNotCut) {
+  wire::Attr file = make_marked(name_);
+  ASSERT_TRUE(mark(2, file, 5).has_value());
+  stores(1, 100);
+  stores(2, 200);
+  auto expect_named = [&](const auto& answer) {
+    ASSERT_FALSE(answer.has_value());
+    EXPECT_TRUE(answer.error().message().contains("waits for node_2")) << answer.error().message();
+    EXPECT_FALSE(answer.error().message().contains("node_1")) << answer.error().message();
+  };
+  shard_.peer(2).hold(Opcode::kTruncateChunks);
+  wire::SetAttrRequest cut{.inode = file.inode, .size = 150, .mask = wire::kSetSize};
+  auto truncation = start(cut);
+  ASSERT_TRUE(shard_.eventually([&] { return cuts(1) == 1 && cuts(2) == 1; }));
+  wire::AppendRequest append{.inode = file.inode, .length = 10};
+  expect_named(shard_.call(append, {}, Deadline::after(milliseconds(2000))));
+  expect_named(stat(file, milliseconds(2000)));
+  shard_.peer(2).release(Opcode::kTruncateChunks);
+  ASSERT_TRUE(ends(truncation));
+  shard_.peer(2).hold(Opcode::kTruncateChunks);
+  expect_named(truncate(file, 120, milliseconds(2000)));
+  shard_.peer(2).release(Opcode::kTruncateChunks);
+}
+
+TEST_F(OverlapsTest, AWaitForADirectoryThatIsRemovedNamesOnlyWhoHasNotAnswered) {
+  std::string name = shard_.local_name("d");
+  auto bytes = static_cast<std::uint16_t>(name.size());
+  wire::MkdirRequest make{.parent = wire::kRootInode.value, .mode = 0755, .name_bytes = bytes};
+  ASSERT_TRUE(shard_.call(make, name).has_value());
+  shard_.peer(2).hold(Opcode::kFreezeDirectory);
+  wire::RmdirRequest remove{.parent = wire::kRootInode.value, .name_bytes = bytes};
+  auto removal =
+      shard_.client().start(rpc::make_call(remove, name), Deadline::after(std::chrono::hours(1)));
+  ASSERT_TRUE(shard_.eventually([&] {
+    return shard_.peer(1).count(Opcode::kFreezeDirectory) == 1 &&
+           shard_.peer(2).count(Opcode::kFreezeDirectory) == 1;
+  }));
+  wire::LookupRequest lookup{.parent = wire::kRootInode.value, .name_bytes = bytes};
+  auto waits = shard_.call(lookup, name, Deadline::after(milliseconds(2000)));
+  ASSERT_FALSE(waits.has_value());
+  EXPECT_TRUE(waits.error().message().contains("waits for node_2")) << waits.error().message();
+  EXPECT_FALSE(waits.error().message().contains("node_1")) << waits.error().message();
+  shard_.peer(2).release(Opcode::kFreezeDirectory);
+  ASSERT_TRUE(ends(removal));
+  EXPECT_TRUE((**removal).has_value());
+}
+
 // --- Settling ------------------------------------------------------------------------------------
 
 TEST_F(OverlapsTest, AFileThatIsWrittenAgainIsSettledByItsLastClose) {
@@ -288,6 +360,23 @@ TEST_F(OverlapsTest, AFileThatIsWrittenAgainIsSettledByItsLastClose) {
   EXPECT_EQ(queries(1), 3U);
 }
 
+TEST_F(OverlapsTest, AFileThatIsClosedWhileItIsCutIsSettledWhenItHasBeen) {
+  wire::Attr file = make_marked(name_);
+  stores(1, 100, 5);
+  shard_.peer(1).hold(Opcode::kTruncateChunks);
+  begin_truncation(file, 10);
+  ASSERT_TRUE(close(1));
+  pass_time();
+  stores(1, 10, 5);
+  std::size_t asked = queries(1);
+  shard_.peer(1).release(Opcode::kTruncateChunks);
+  EXPECT_TRUE(shard_.eventually([&] { return queries(1) > asked; }));
+  EXPECT_TRUE(shard_.eventually_in_stats("\"sizes_to_settle\":0"));
+  asked = queries(1);
+  EXPECT_EQ(size(file), 10U);
+  EXPECT_EQ(queries(1), asked);
+}
+
 TEST_F(OverlapsTest, AFileOfWhichAShardLostItsPartStaysMarked) {
   wire::Attr file = make_marked(name_);
   shard_.peer(1).answer_error(Opcode::kQueryChunks, Error{Errc::kDataLost, 0, {}});
@@ -297,6 +386,19 @@ TEST_F(OverlapsTest, AFileOfWhichAShardLostItsPartStaysMarked) {
   auto lost = stat(file);
   ASSERT_FALSE(lost.has_value());
   EXPECT_EQ(lost.error().code, Errc::kDataLost);
+}
+
+// It may have been of any size.
+TEST_F(OverlapsTest, AFileOfWhichAShardLostItsPartIsNotSyncedAndIsCutToAnySize) {
+  wire::Attr file = make_marked(name_);
+  shard_.peer(1).answer_error(Opcode::kQueryChunks, Error{Errc::kDataLost, 0, {}});
+  auto synced = shard_.call(wire::FsyncRequest{.inode = file.inode});
+  ASSERT_FALSE(synced.has_value());
+  EXPECT_EQ(synced.error().code, Errc::kDataLost);
+  ASSERT_TRUE(truncate(file, 5000).has_value());
+  EXPECT_EQ(cuts(1), 1U);
+  stores(1, 0);
+  EXPECT_EQ(size(file), 5000U);
 }
 
 // --- Opens ---------------------------------------------------------------------------------------
@@ -362,6 +464,7 @@ TEST_F(OverlapsTest, ARepeatedOpenOfANameThatIsGoneIsTheSameOpen) {
 
 TEST_F(OverlapsTest, NobodyIsToldThatAFileIsGoneWhileAShardMayTrustItsMark) {
   wire::Attr file = make_marked(name_);
+  wire::AppendRequest overtaken = question(file, append(file, 10));
   stores(1, 100, 5);
   shard_.peer(1).hold(Opcode::kTruncateChunks);
   ASSERT_TRUE(unlink(name_).has_value());
@@ -371,13 +474,19 @@ TEST_F(OverlapsTest, NobodyIsToldThatAFileIsGoneWhileAShardMayTrustItsMark) {
   EXPECT_FALSE(waits.error().is_posix(ENOENT));
   wire::OpenInodeRequest open{.inode = file.inode, .flags = wire::kOpenRead, .open_number = 2};
   auto opened = start(open);
+  auto left = start(overtaken);
   EXPECT_TRUE(shard_.stats().contains("\"open\":0,"));
+  EXPECT_FALSE(opened->has_value());
+  EXPECT_FALSE(left->has_value());
   shard_.peer(1).release(Opcode::kTruncateChunks);
   auto gone = stat(file);
   ASSERT_FALSE(gone.has_value());
   EXPECT_TRUE(gone.error().is_posix(ENOENT)) << gone.error().message();
   ASSERT_TRUE(ends(opened));
   EXPECT_FALSE((**opened).has_value());
+  ASSERT_TRUE(ends(left));
+  ASSERT_FALSE((**left).has_value());
+  EXPECT_TRUE((**left).error().is_posix(ENOENT)) << (**left).error().message();
 }
 
 // --- What is owed --------------------------------------------------------------------------------

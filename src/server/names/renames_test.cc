@@ -343,6 +343,37 @@ TEST_F(DirectoryRenamesTest, TheStepThatMovesIsGivenUpBeforeTheLeaseEnds) {
   EXPECT_TRUE(is_done());
 }
 
+TEST_F(DirectoryRenamesTest, AWaitForTheOldNameNamesWhoDoesNotSayWhereTheNewPlaceIs) {
+  start();
+  put(from_, moved_, S_IFDIR);
+  parent_ = wire::InodeId::make(testing::kPeer, 77);
+  to_ = name_on(testing::kSelf, "new", parent_);
+  peer_.set(wire::Opcode::kGetAttr, ScriptedPeer::Answer::kNever);
+  request_ = rename_request(from_, to_, parent_);
+  pending_ = start_call(request_, from_, to_);
+  EXPECT_TRUE(peer_.eventually([&] { return peer_.unanswered_now(wire::Opcode::kGetAttr) == 1; }));
+  Result<wire::EntryReply> waits = lookup(from_, kPatient);
+  ASSERT_FALSE(waits);
+  EXPECT_TRUE(waits.error().message().contains("waits for node_1")) << waits.error().message();
+  peer_.set(wire::Opcode::kGetAttr, ScriptedPeer::Answer::kStale);
+  ASSERT_TRUE(NamesTest::is_done(pending_));
+  EXPECT_EQ(errno_of(**pending_), ESTALE);
+}
+
+TEST_F(DirectoryRenamesTest, AWaitForTheOldNameNamesTheHomeThatDoesNotKnowOfTheMove) {
+  start();
+  make_directories();
+  peer_.set(wire::Opcode::kSetParent, ScriptedPeer::Answer::kNever);
+  start_rename();
+  EXPECT_TRUE(
+      peer_.eventually([&] { return peer_.unanswered_now(wire::Opcode::kSetParent) == 1; }));
+  Result<wire::EntryReply> waits = lookup(from_, kPatient);
+  ASSERT_FALSE(waits);
+  EXPECT_TRUE(waits.error().message().contains("waits for node_1")) << waits.error().message();
+  peer_.set(wire::Opcode::kSetParent, ScriptedPeer::Answer::kOk);
+  EXPECT_TRUE(is_done());
+}
+
 TEST_F(DirectoryRenamesTest, ALateMessageAboutAnEarlierMoveDoesNotCount) {
   start();
   Result<wire::InodeId> directory = mkdir(name_on(testing::kSelf, "d"));

@@ -62,9 +62,43 @@ class FilesTest : public ::testing::Test {
   // A truncation of which shard 1 has heard, and whose caller gives up while it is held up. One
   // that is given up before it began has changed nothing.
   void begin_truncation(wire::Attr of, std::uint64_t size) {
+    std::size_t before = cuts(1);
     do {
       EXPECT_FALSE(truncate(of, size, std::chrono::milliseconds(300)).has_value());
-    } while (cuts(1) == 0 && !HasFailure());
+    } while (cuts(1) == before && !HasFailure());
+  }
+  // The shard does what it can do.
+  void pass_time() {
+    for (int i = 0; i < 10; ++i) {
+      shard_.stats();
+    }
+  }
+  // Whether the client may take the attributes for known from now on. Until it pings it hears of
+  // nothing.
+  static bool takes_lease(rpc::testing::Client& client, wire::Attr of) {
+    wire::GetAttrRequest body{.inode = of.inode, .flags = wire::kGetAttrLease};
+    Result<rpc::Reply> reply = client.call(rpc::make_call(body));
+    return reply && (reply->as<wire::EntryReply>()->flags & wire::kAttrLeased) != 0;
+  }
+  // Until the call has ended, with the client giving back what the shard wants back; false after
+  // five seconds, in which no lease ends.
+  bool ends_with(const rpc::testing::Client::Pending& pending, rpc::testing::Client& client) {
+    Deadline end = Deadline::after(std::chrono::seconds(5));
+    while (!pending->has_value() && !end.passed()) {
+      (void)client.ping();
+      shard_.stats();
+    }
+    return pending->has_value();
+  }
+  // Whether the call is answered only when a client that has the attributes cached has forgotten
+  // them.
+  bool waits_for_a_holder(wire::Attr of, const rpc::Call& call) {
+    rpc::testing::Client holder("holder", {shard_.address()});
+    bool is_leased = takes_lease(holder, of);
+    auto pending = shard_.client().start(call, Deadline::after(std::chrono::hours(1)));
+    pass_time();
+    bool waits = !pending->has_value();
+    return ends_with(pending, holder) && is_leased && waits && (**pending).has_value();
   }
   // What a chunk shard sends before it stores a byte.
   Result<wire::MarkReply> mark(std::uint32_t shard,
