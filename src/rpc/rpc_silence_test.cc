@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "rpc/testing/rpc_fixture.h"
+#include "rt/sync.h"
 
 namespace benchfs::rpc {
 namespace {
@@ -69,13 +70,11 @@ class HoldingService final : public testing::EchoService {
  public:
   rt::Task<void> handle(Request& request) override {
     ++held;
-    while (!released) {
-      (void)co_await rt::sleep_until(Deadline::after(milliseconds(1)));
-    }
+    (void)co_await released.wait(Deadline::never());
     co_await request.reply(wire::NoReply{});
   }
   std::atomic<int> held{0};
-  std::atomic<bool> released{false};
+  rt::Event released;  // the server's thread
 };
 
 // They wait, for all the client can have under way, for something that it has to say.
@@ -98,7 +97,7 @@ TEST(Heartbeats, AndAcknowledgementsDoNotWaitForTheCallsThatWait) {
     EXPECT_TRUE(s.notify(session, wire::Opcode::kInvalidate, std::as_bytes(std::span(&header, 1))));
   });
   EXPECT_TRUE(client.eventually([&] { return service.last_ack == 5; }));
-  service.released = true;
+  server.run([&](Server&, net::Worker&) { service.released.set(); });
   for (const Client::Pending& call : pending) {
     EXPECT_TRUE(client.eventually([&] { return call->has_value(); }));
   }
