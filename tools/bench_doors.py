@@ -17,6 +17,7 @@ from bench_common import BIN, Cluster, Row, Series, run
 PATH_BENCH = BIN.parent / "bench" / "path_bench"
 SHM = "/dev/shm"
 TREE_FILES, TREE_DIRECTORIES = 4000, 40
+THREADS = ("--files", "0", "--bytes", str(256 << 20), "--threads", "2,64")  # in as many bytes
 CATS = 1000
 
 
@@ -58,7 +59,7 @@ def measure_preload(stack, rounds, progress):
     run([BIN / "benchfs", "mkdir", "bfs:/d"], cluster.env)
     series = Series()
     for _ in progress(rounds):
-        for more in ((), ("--files", "0", "--threads", "2,64")):
+        for more in ((), THREADS):
             add_all(series, "C API", path_bench("/d", "--api", *more, env=cluster.env))
             add_all(series, "preload", path_bench("/bfs/d", *more, env=cluster.env,
                                                   launcher=(BIN / "benchfs", "run", "--")))
@@ -112,7 +113,7 @@ def measure_mount(stack, rounds, progress):
     series = Series()
     for _ in progress(rounds):
         with mounted(cluster) as ours, passed_through() as theirs:
-            for more in ((), ("--files", "0", "--threads", "2,64")):
+            for more in ((), THREADS):
                 add_all(series, "mount", path_bench(ours, *more))
                 if theirs:
                     add_all(series, "passthrough_ll", path_bench(theirs, *more))
