@@ -318,7 +318,7 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
   BENCHFS_TRY_VOID(pool->set_servers(list));
   if (is_back) {
     service->set_restarted();
-    older.begin(metadata->inodes().first_counter());
+    older.begin(metadata->inodes());
     files->close_gate();
   }
   open_door();

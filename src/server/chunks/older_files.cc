@@ -11,16 +11,15 @@ constexpr Nanos kOneCall = std::chrono::seconds(1);
 constexpr Nanos kFirstPause = std::chrono::milliseconds(5);
 constexpr Nanos kLongestPause = std::chrono::seconds(1);
 constexpr std::size_t kMaxExcused = std::size_t{1} << 20;  // later ones stay refused
-// The home is asked before the numbers behind these are taken. Two lives of a home come this close
-// to each other once in 131072 times.
-constexpr std::uint64_t kSpan = std::uint64_t{1} << 30;
 
 }  // namespace
 
-void OlderFiles::begin(std::uint64_t first_counter) {
+void OlderFiles::begin(const meta::InodeTable& own) {
+  own_ = &own;
   homes_.assign(peers_.shard_count, Home{.has_answered = false});
   // Its inodes went with the chunks.
-  homes_[peers_.self.value] = {.begin = first_counter, .end = first_counter, .span = kSpan};
+  homes_[peers_.self.value] = {
+      .begin = own.first_counter(), .end = own.first_counter(), .span = span_};
   unanswered_ = peers_.shard_count - 1;
 }
 
@@ -57,6 +56,7 @@ rt::CoStatus OlderFiles::check_or_ask(wire::InodeId inode) {
 rt::CoStatus OlderFiles::ask_again(wire::ShardId shard) {
   std::uint64_t begin = homes_[shard.value].begin;
   if (peers_.is_self(shard)) {
+    learn(shard, {own_->first_counter(), own_->next_counter()});
     co_return Status{};
   }
   Result<wire::InodeRangeReply> range =
@@ -77,13 +77,13 @@ void OlderFiles::learn(wire::ShardId shard, const wire::InodeRangeReply& range) 
     home.has_answered = true;
     home.begin = range.begin;
     home.end = home.came_back ? range.begin : range.end;
-    home.span = kSpan;
+    home.span = span_;
     --unanswered_;
     std::erase_if(excused_, [&](wire::InodeId inode) {
       return inode.home() == shard && !is_older(home, inode);
     });
   } else if (home.begin == range.begin) {
-    home.span = std::max(home.span, range.end - home.end + kSpan);
+    home.span = std::max(home.span, range.end - home.end + span_);
   } else {
     on_new_life(shard, range.begin);
   }
@@ -103,7 +103,7 @@ void OlderFiles::on_new_life(wire::ShardId shard, std::optional<std::uint64_t> f
   }
   std::erase_if(excused_, [&](wire::InodeId inode) { return inode.home() == shard; });
   if (first_counter) {
-    home = {.begin = *first_counter, .end = *first_counter, .span = kSpan};
+    home = {.begin = *first_counter, .end = *first_counter, .span = span_};
     return;
   }
   home = {.has_answered = false, .came_back = true};

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "meta/inode_table.h"
 #include "server/peers.h"
 #include "wire/ids.h"
 #include "wire/messages.h"
@@ -26,11 +27,16 @@ namespace benchfs::server {
 
 class OlderFiles {
  public:
-  explicit OlderFiles(const Peers& peers) : peers_(peers) {}
+  // The home is asked before the numbers behind these are taken. Two lives of a home come this
+  // close to each other once in 131072 times.
+  static constexpr std::uint64_t kSpan = std::uint64_t{1} << 30;
 
-  // This shard had its place in a complete file system before, and numbers its own inodes from
-  // `first_counter` on: until a home has answered, its files are kNotReady.
-  void begin(std::uint64_t first_counter);
+  explicit OlderFiles(const Peers& peers, std::uint64_t span = kSpan)
+      : peers_(peers), span_(span) {}
+
+  // This shard had its place in a complete file system before, and numbers its `own` inodes anew:
+  // until another home has answered, its files are kNotReady. Borrowed.
+  void begin(const meta::InodeTable& own);
   // Asks every home, again and again until it has answered or `cancel` says stop.
   rt::Task<void> ask_all(rt::CancelSource& cancel);
   [[nodiscard]] std::uint32_t unanswered() const { return unanswered_; }
@@ -87,6 +93,8 @@ class OlderFiles {
   rt::Task<void> ask(wire::ShardId shard, rt::CancelSource* cancel);
 
   const Peers& peers_;
+  std::uint64_t span_;
+  const meta::InodeTable* own_ = nullptr;
   std::unordered_set<wire::InodeId> excused_;
   std::vector<Home> homes_;  // empty until a shard starts again
   std::uint32_t unanswered_ = 0;
