@@ -333,15 +333,17 @@ Arguments parse(int count, char** values) {
     } else if (i + 1 < count && name == "--bytes") {
       arguments.bytes = std::strtoull(values[++i], nullptr, 10);
     } else if (i + 1 < count && name == "--threads") {
-      for (char* at = values[++i]; *at != '\0'; at += *at == ',' ? 1 : 0) {
+      char* at = values[++i];
+      do {
         arguments.threads.push_back(static_cast<unsigned>(std::strtoul(at, &at, 10)));
-      }
+      } while (*at++ == ',');
     } else {
       arguments.directory.clear();
       break;
     }
   }
-  bool is_possible = !arguments.directory.empty() && arguments.bytes % kLargest == 0 &&
+  bool is_possible = !arguments.directory.empty() && arguments.bytes > 0 &&
+                     arguments.bytes % kLargest == 0 &&
                      std::ranges::count(arguments.threads, 0U) == 0;
   if (!is_possible) {
     fmt::print(stderr,

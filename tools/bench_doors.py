@@ -147,7 +147,7 @@ def measure_trees(stack, rounds, progress):
     commands = {"tar x": f"tar xf {archive}", "ls -lR": "ls -lR tree",
                 "git add": "git init -q tree && git -C tree add -A",
                 "git status": "git -C tree status", "tar c": "tar cf - tree | cat",
-                "rm -r": "rm -r tree"}
+                "rm -r": "rm -rf tree"}
     cluster = stack.enter_context(Cluster(1))
     series = Series()
     for _ in progress(rounds):

@@ -144,7 +144,11 @@ bool Driver::begin_soon(std::uint32_t& lead) {
     if (i < kLooks) {
       cpu_relax();
     } else {
+      MonoTime before = mono_now();
       sched_yield();  // who drives may have no core
+      if (mono_now() - before > kLongYield) {
+        i = kLooks + kYields;  // the last look
+      }
     }
     lead = lead_.load(std::memory_order_relaxed);
     if (begin_now(lead)) {

@@ -12,7 +12,7 @@
 // hour delays no server.
 //
 // run_now() is for work that waits for nothing: it is done at once, in place of a leader, if there
-// is none.
+// is none, or only for a moment.
 //
 // After fork() the child's calls fail with Errc::kCancelled and touch nothing of the parent's.
 #pragma once

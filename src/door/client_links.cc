@@ -206,9 +206,12 @@ bool ClientLink::may_go(const ChannelLink* channel) const {
          (channel == nullptr ? waiting_.empty() : channel->in_queue_ == 0 && !is_full(*channel));
 }
 
+bool ClientLink::are_half_free() const {
+  return 2 * static_cast<std::uint32_t>(std::popcount(in_use_)) < shape_.lanes;
+}
+
 bool ClientLink::is_full(const ChannelLink& channel) const {
-  bool are_half_free = 2 * static_cast<std::uint32_t>(std::popcount(in_use_)) < shape_.lanes;
-  return channel.in_use_ >= (are_half_free ? ChannelLink::kWindow : 1);
+  return channel.in_use_ >= (are_half_free() ? ChannelLink::kWindow : 1);
 }
 
 void ClientLink::begin_send(link::Operation& operation, const link::Message& message) {
@@ -290,6 +293,11 @@ void ClientLink::send_ahead(std::uint16_t id, std::span<const std::byte> header)
 void ClientLink::send_ahead_in(ChannelLink& channel,
                                std::uint16_t id,
                                std::span<const std::byte> header) {
+  // Heartbeats keep their lane until the far shard answers: those of many that do not would leave
+  // none for the others.
+  if (id == static_cast<std::uint16_t>(wire::Opcode::kPing) && !are_half_free()) {
+    return send_and_forget_in(channel, id, header);
+  }
   send_ahead({.operation = nullptr,
               .message = {.id = id, .header = {}, .data = {}},
               .header = {header.begin(), header.end()},

@@ -121,6 +121,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
                 std::uint32_t* lane = nullptr);
   static Status send_in(const ChannelLink& channel, ClientLane& lane, Message message);
   [[nodiscard]] bool may_go(const ChannelLink* channel) const;
+  [[nodiscard]] bool are_half_free() const;
   [[nodiscard]] bool is_full(const ChannelLink& channel) const;
   void give_up(ChannelLink& channel, const link::Outcome& why);
   void end_channel(ChannelLink& channel);

@@ -23,7 +23,8 @@ rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
   if (!attr && attr.error().is_posix(ENOENT) && timeout > 0) {
     co_return request.reply_missing(timeout);
   }
-  bool is_trusted = attr && pages_->is_trusted(inode);
+  // Those of a directory change with the requests of this mount that the kernel has under way.
+  bool is_trusted = attr && !attr->is_directory() && pages_->is_trusted(inode);
   request.reply_entry(
       attr, timeout, is_trusted ? kernel_->attr_timeout(*attr, {name.parent, name.name}) : 0);
 }

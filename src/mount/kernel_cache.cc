@@ -111,7 +111,7 @@ double KernelCache::attr_timeout(const wire::Attr& attr, wire::EntryRef name) {
   if (came.until > now && came.name.parent != name.parent) {
     return 0;
   }
-  came = {name.key(), fs_.nodes().cache().find_attr(attr.id())->until};
+  came = {name.key(), fs_.nodes().cache().find_attr(attr.id())->until, ++answers_};
   return timeout;
 }
 
@@ -150,7 +150,8 @@ bool KernelCache::make_all_names_old() {
 void KernelCache::on_name_revoked(wire::InodeId parent,
                                   std::string_view name,
                                   const rpc::Revocation& revocation) {
-  add(names_, {.messages = {forget_name(parent, name, 0)}, .revocation = revocation});
+  add(names_,
+      {.messages = {forget_name(parent, name, 0)}, .directory = parent, .revocation = revocation});
 }
 
 void KernelCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) {
@@ -173,7 +174,10 @@ void KernelCache::forget_attr(wire::InodeId inode, const rpc::Revocation& revoca
           .dropped = with_pages ? inode : wire::InodeId{}};
   if (auto came = came_with_.find(inode); came != came_with_.end()) {
     const wire::EntryKey& name = came->second.name;
-    job.if_unknown = {forget_name(name.parent, name.name, kExpireOnly), job.messages.front()};
+    auto taken_up = taken_up_.find(name.parent);
+    if (taken_up == taken_up_.end() || taken_up->second < came->second.answer) {
+      job.if_unknown = {forget_name(name.parent, name.name, kExpireOnly), job.messages.front()};
+    }
     came_with_.erase(came);
   }
   add(with_pages ? pages_[mix64(inode.value) % pages_.size()] : attrs_, std::move(job));
@@ -191,7 +195,7 @@ void KernelCache::begin_drop_pages(wire::InodeId inode) {
 }
 
 void KernelCache::expire_name(wire::InodeId parent, std::string_view name) {
-  add(names_, {.messages = {forget_name(parent, name, kExpireOnly)}});
+  add(names_, {.messages = {forget_name(parent, name, kExpireOnly)}, .directory = parent});
 }
 
 void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {
@@ -200,6 +204,13 @@ void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {
 
 void KernelCache::on_attr_lost(wire::InodeId inode) {
   forget_attr(inode, {});
+}
+
+void KernelCache::note_taken_up(wire::InodeId directory, std::uint64_t answers) {
+  if (taken_up_.size() >= kMaxDirectories) {
+    taken_up_.clear();
+  }
+  taken_up_[directory] = std::max(taken_up_[directory], answers);
 }
 
 void KernelCache::add(Lane& lane, Job job) {
@@ -248,6 +259,7 @@ rt::Task<void> KernelCache::run(Lane* lane) {
     if (not_before > mono_now()) {
       (void)co_await rt::sleep_until(Deadline::at(not_before), &scope_.cancel_source());
     }
+    const std::uint64_t answers = answers_;
     // An error says that the kernel has not got what it is to forget: which of them.
     auto written = lane->thread.submit<std::vector<bool>>(
         [fd = fd_, messages = std::move(messages)] { return write_all(*fd, messages); });
@@ -276,6 +288,9 @@ rt::Task<void> KernelCache::run(Lane* lane) {
     end_drops(jobs, true);
     std::vector<bool> unknown = (*written)->result().value_or(std::vector<bool>(jobs.size()));
     for (std::size_t i = 0; i < jobs.size(); ++i) {
+      if (jobs[i].directory.is_valid()) {
+        note_taken_up(jobs[i].directory, answers);
+      }
       if (unknown[i] && !jobs[i].if_unknown.empty()) {
         add(names_,
             {.messages = std::move(jobs[i].if_unknown),

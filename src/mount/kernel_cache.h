@@ -12,7 +12,8 @@
 // Attributes that come with a name may reach the kernel after it was told to forget them, because
 // it does not know the inode yet. While it takes up such an answer it holds the lock of the
 // directory: so if it does not know the inode, it is told that the name is old, too, which waits
-// for the lock, and then once more to forget the attributes.
+// for the lock, and then once more to forget the attributes. Not if the lock was waited for since:
+// whoever holds it now may wait for what is being taken back.
 //
 // Pages of files: see kernel_pages.h. Where the kernel may have some that it trusts, they go with
 // the attributes, before the server is answered.
@@ -95,6 +96,7 @@ class KernelCache final : public client::NodeCache::Listener {
     std::vector<Message> messages;
     // Of attributes that came with a name: what is written if the kernel does not know the inode.
     std::vector<Message> if_unknown{};
+    wire::InodeId directory{};        // of names: whose lock it waits for
     bool is_of_name = true;           // all of it is done when all names are old
     rpc::Revocation revocation{};     // of session 0: no server waits
     std::shared_ptr<Drop> drop = {};  // null: nobody here waits
@@ -120,6 +122,7 @@ class KernelCache final : public client::NodeCache::Listener {
   static Message forget_name(wire::InodeId parent, std::string_view name, std::uint32_t flags);
   static Message forget_attr(wire::InodeId inode, Pages pages);
   void forget_attr(wire::InodeId inode, const rpc::Revocation& revocation);
+  void note_taken_up(wire::InodeId directory, std::uint64_t answers);
   void add(Lane& lane, Job job);
   rt::Task<void> run(Lane* lane);
   void end_drops(const std::vector<Job>& jobs, bool is_done);
@@ -132,12 +135,17 @@ class KernelCache final : public client::NodeCache::Listener {
   struct CameWith {
     wire::EntryKey name;
     BootTime until{};
+    std::uint64_t answer = 0;
   };
   static constexpr std::size_t kMaxCameWith = 64 * 1024;
+  static constexpr std::size_t kMaxDirectories = 64 * 1024;
 
   client::FileSystem& fs_;
   std::unordered_map<wire::InodeId, CameWith> came_with_;
-  BootTime swept_at_{};     // of those that the kernel trusts no longer
+  BootTime swept_at_{};  // of those that the kernel trusts no longer
+  std::uint64_t answers_ = 0;
+  // The answers that were taken up when a directory's lock was waited for last.
+  std::unordered_map<wire::InodeId, std::uint64_t> taken_up_;
   std::shared_ptr<Fd> fd_;  // shared with helpers that outlive the mount
   bool is_probed_ = false;
   bool has_epochs_ = false;

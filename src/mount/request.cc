@@ -16,8 +16,7 @@ namespace {
 // Behind the last time that a file can have, in 2262.
 constexpr time_t kNoFilesTime = 9'300'000'000;
 
-// The attributes are not cached: the kernel may not have the inode yet, and then could not be told
-// to forget them before it has taken up this answer.
+// The attributes are not cached unless the caller says so.
 fuse_entry_param to_entry(const wire::Attr& attr, double name_timeout = 0) {
   fuse_entry_param entry{};
   entry.entry_timeout = name_timeout;

@@ -63,6 +63,7 @@ int fill(Description& description, char* memory, std::size_t size, off_t offset)
     ssize_t bytes =
         handle->pread(handle.file, memory + done, size - done, offset + static_cast<off_t>(done));
     if (bytes <= 0) {
+      std::memset(memory + done, 0, size - done);  // a read may leave something beyond its end
       return static_cast<int>(bytes);
     }
     done += static_cast<std::size_t>(bytes);

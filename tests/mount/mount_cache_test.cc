@@ -131,6 +131,30 @@ TEST_F(MountCache, AttributesThatComeWithANameWhileTheyChangeAreNotOld) {
   }
 }
 
+// The kernel forgets the inode with its name, and holds the directory when the next program looks
+// the name up, which waits until it is replaced.
+TEST_F(MountCache, ANameThatIsReplacedWhileItIsLookedUpIsReplacedAtOnce) {
+  Mounted m = mount();
+  auto client = connect();
+  put(m / "f", "text");
+  std::atomic<bool> ends{false};
+  auto look = std::async(std::launch::async, [&] {
+    while (!ends) {
+      stat_of(m / "f");
+    }
+  });
+  for (int i = 0; i < 100; ++i) {
+    auto file = client->run(client->fs().open("/new", kCreateFlags, 0600));
+    ASSERT_TRUE(file) << message(file);
+    ASSERT_TRUE(client->run(client->fs().close(*file)));
+    MonoTime before = mono_now();
+    ASSERT_TRUE(client->run(client->fs().rename("/new", "/f")));
+    EXPECT_LT(mono_now() - before, std::chrono::seconds(8)) << i;  // the lease: 10
+  }
+  ends = true;
+  look.get();
+}
+
 // The kernel has forgotten the inode, so that it cannot be told to forget its attributes.
 TEST_F(MountCache, AChangeDoesNotWaitForAKernelThatHasForgottenTheFile) {
   Fd drop_caches(::open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC));

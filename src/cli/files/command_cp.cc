@@ -145,7 +145,9 @@ void add_cp_command(args::Command& app, Context& context) {
                     "Copy directories; keeps modes, times and symbolic links");
   command->add_flag("-p,--preserve", arguments->preserve, "Keep modes, times and owners");
   command->add_flag("-f,--force", arguments->force, "Remove a target that cannot be written");
-  command->add_option("-j,--jobs", arguments->jobs, "Concurrent transfers")
+  command
+      ->add_option(
+          "-j,--jobs", arguments->jobs, "Concurrent transfers; of small files, 32 at a time each")
       ->range(1U, 256U)
       ->capture_default_str();
   command->add_flag(

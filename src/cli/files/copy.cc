@@ -338,8 +338,12 @@ bool Copier::is_small(const Pair& pair) {
 }
 
 void Copier::add_small(const Pair& pair) {
-  if (!small_files_.empty() && (&small_files_.front().source != &pair.source ||
-                                &small_files_.front().target != &pair.target)) {
+  // Of two sources of one target the later one shall win where there is one worker.
+  bool is_apart = std::ranges::any_of(small_files_, [&](const Pair& waiting) {
+    return &waiting.source != &pair.source || &waiting.target != &pair.target ||
+           waiting.to == pair.to;
+  });
+  if (is_apart) {
     push_small();
   }
   small_files_.push_back(pair);
