@@ -7,6 +7,11 @@
 #include "base/log.h"
 
 namespace benchfs::chunk {
+namespace {
+
+constexpr Nanos kGather = std::chrono::milliseconds(2);
+
+}  // namespace
 
 void SlotPuncher::free_later(FileSlot& slot) {
   slot.is_dropped = true;
@@ -37,6 +42,9 @@ rt::Task<void> SlotPuncher::wait_for_io(FileSlot* slot, std::uint32_t counted) {
 
 rt::Task<void> SlotPuncher::punch_all() {
   while (!idle_.empty() && !is_stopped_) {
+    if (waiters_ == 0) {
+      (void)co_await hurry_.wait(Deadline::after(kGather));
+    }
     std::vector<FileSlot*> slots = std::exchange(idle_, {});
     std::ranges::sort(slots, {}, [](const FileSlot* slot) {
       return std::pair(slot->segment->number, slot->index);
@@ -89,9 +97,12 @@ rt::Task<bool> SlotPuncher::catch_up() {
   if (slots_freed_ == target || is_stopped_) {
     co_return false;
   }
+  ++waiters_;
+  hurry_.wake_all();
   while (slots_freed_ < target && !is_stopped_) {
     (void)co_await progress_.wait(Deadline::never());
   }
+  --waiters_;
   co_return true;
 }
 
@@ -136,6 +147,7 @@ rt::CoStatus SlotPuncher::punch(FileSlot& slot, std::uint32_t begin, std::uint32
 
 rt::Task<void> SlotPuncher::stop() {
   is_stopped_ = true;
+  hurry_.wake_all();
   progress_.wake_all();
   scope_.close();
   co_await scope_.join();

@@ -2,8 +2,10 @@
 //
 // A dropped slot is owed: the puncher waits for the I/O that is still under way in it, punches its
 // bytes out of the segment file, so that the disk has the space back and the slot reads as zeros,
-// and releases it. Neighbouring slots are punched together. Only a writer that finds the disk or
-// the segments full waits for this. The list is bounded by the number of slots that exist.
+// and releases it. It gathers slots for a moment, because neighbours are punched together, and what
+// frees many files is not disturbed by as many punches. Only a writer that finds the disk or the
+// segments full waits for this, and then nothing is gathered. The list is bounded by the number of
+// slots that exist.
 //
 // Thread: one reactor's. stop() before the segments close.
 #pragma once
@@ -61,7 +63,9 @@ class SlotPuncher {
   std::uint64_t owed_bytes_ = 0;
   std::uint64_t slots_idle_ = 0;   // added to idle_ since the start
   std::uint64_t slots_freed_ = 0;  // released, or lost
+  std::uint32_t waiters_ = 0;      // for progress
   rt::WaitQueue progress_;
+  rt::WaitQueue hurry_;  // ends the gathering
 };
 
 }  // namespace benchfs::chunk
