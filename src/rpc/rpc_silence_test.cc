@@ -82,9 +82,10 @@ TEST(Heartbeats, AndAcknowledgementsDoNotWaitForTheCallsThatWait) {
   HoldingService service;
   ServerThread server({.service = &service});
   Client client("client_1", {server.address()}, patient());
+  wire::FsyncChunksRequest request;
   std::vector<Client::Pending> pending;
   for (std::uint32_t i = 0; i < wire::kMaxWindow; ++i) {
-    pending.push_back(client.start(make_call(wire::FsyncChunksRequest{})));
+    pending.push_back(client.start(make_call(request)));
   }
   ASSERT_TRUE(client.eventually([&] { return service.held > 0; }));
   int held = 0;
