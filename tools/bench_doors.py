@@ -25,8 +25,8 @@ def path_bench(directory, *arguments, env=None, launcher=()):
     return json.loads(run([*launcher, PATH_BENCH, *arguments, directory], env))
 
 
-def row_of_rates(series, name, ours, reference, least, ratio=None):
-    ratio = ratio or series.median(f"{ours}, {name}") / series.median(f"{reference}, {name}")
+def row_of_rates(series, name, ours, reference, least):
+    ratio = series.median(f"{ours}, {name}") / series.median(f"{reference}, {name}")
     unit = "MiB/s" if "MiB" in name else "/s"
     return Row(f"{ours}: {name}, {unit}", series.text(f"{ours}, {name}", 0),
                f"{reference}: {series.text(f'{reference}, {name}', 0)}", f"{ratio:.2f}",

@@ -11,9 +11,7 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile

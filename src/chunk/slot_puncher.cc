@@ -9,6 +9,7 @@
 namespace benchfs::chunk {
 namespace {
 
+// A thousand times as long as an unlink takes. Writers that need the space end it.
 constexpr Nanos kGather = std::chrono::milliseconds(2);
 
 }  // namespace

@@ -140,19 +140,25 @@ void Driver::end_lead() {
 }
 
 bool Driver::begin_soon(std::uint32_t& lead) {
-  for (int i = 0; i < kLooks + kYields; ++i) {
-    if (i < kLooks) {
-      cpu_relax();
-    } else {
-      MonoTime before = mono_now();
-      sched_yield();  // who drives may have no core
-      if (mono_now() - before > kLongYield) {
-        i = kLooks + kYields;  // the last look
-      }
-    }
+  auto is_begun = [&] {
     lead = lead_.load(std::memory_order_relaxed);
-    if (begin_now(lead)) {
+    return begin_now(lead);
+  };
+  for (int i = 0; i < kLooks; ++i) {
+    cpu_relax();
+    if (is_begun()) {
       return true;
+    }
+  }
+  for (int i = 0; i < kYields; ++i) {  // who drives may have no core
+    MonoTime before = mono_now();
+    sched_yield();
+    bool is_contended = mono_now() - before > kLongYield;
+    if (is_begun()) {
+      return true;
+    }
+    if (is_contended) {
+      break;
     }
   }
   return false;

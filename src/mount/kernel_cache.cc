@@ -168,7 +168,6 @@ void KernelCache::forget_attr(wire::InodeId inode, const rpc::Revocation& revoca
   }
   bool with_pages = withdrawal.pages == Pages::kDropped;
   Job job{.messages = {forget_attr(inode, withdrawal.pages)},
-          .is_of_name = false,
           .revocation = revocation,
           .not_before = withdrawal.not_before,
           .dropped = with_pages ? inode : wire::InodeId{}};
@@ -229,7 +228,7 @@ void KernelCache::acknowledge(Job& job) {
 
 void KernelCache::acknowledge_names(std::vector<Job>& jobs, MonoTime trusted_until) {
   for (Job& job : jobs) {
-    if (job.is_of_name && job.trusted_until <= trusted_until) {
+    if (job.directory.is_valid() && job.trusted_until <= trusted_until) {
       acknowledge(job);
     }
   }
@@ -279,7 +278,7 @@ rt::Task<void> KernelCache::run(Lane* lane) {
       if (make_all_names_old()) {
         acknowledge_names(jobs);
         acknowledge_names(lane->waiting);
-        std::erase_if(lane->waiting, [](const Job& job) { return job.is_of_name; });
+        std::erase_if(lane->waiting, [](const Job& job) { return job.directory.is_valid(); });
       } else {
         acknowledge_names(jobs, mono_now());
         acknowledge_names(lane->waiting, mono_now());
@@ -292,10 +291,7 @@ rt::Task<void> KernelCache::run(Lane* lane) {
         note_taken_up(jobs[i].directory, answers);
       }
       if (unknown[i] && !jobs[i].if_unknown.empty()) {
-        add(names_,
-            {.messages = std::move(jobs[i].if_unknown),
-             .is_of_name = false,
-             .revocation = jobs[i].revocation});
+        add(names_, {.messages = std::move(jobs[i].if_unknown), .revocation = jobs[i].revocation});
       } else {
         acknowledge(jobs[i]);
       }

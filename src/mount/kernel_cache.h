@@ -96,8 +96,8 @@ class KernelCache final : public client::NodeCache::Listener {
     std::vector<Message> messages;
     // Of attributes that came with a name: what is written if the kernel does not know the inode.
     std::vector<Message> if_unknown{};
-    wire::InodeId directory{};        // of names: whose lock it waits for
-    bool is_of_name = true;           // all of it is done when all names are old
+    // Of names: whose lock it waits for. All of it is done when all names are old.
+    wire::InodeId directory{};
     rpc::Revocation revocation{};     // of session 0: no server waits
     std::shared_ptr<Drop> drop = {};  // null: nobody here waits
     MonoTime not_before{};

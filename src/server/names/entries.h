@@ -68,8 +68,7 @@ class Entries {
                      std::uint16_t flags,
                      EntryRef key,
                      const Error& why);
-  // A file whose entry may_change().
-  // As InodeDoor::create_open().
+  // A file whose entry may_change(); otherwise as InodeDoor::create_open().
   Result<wire::Attr> create_file(EntryRef key,
                                  const wire::OpenRequest& body,
                                  OpenKey open,
