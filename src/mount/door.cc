@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -89,6 +90,16 @@ struct Dispatch {
   }
   static void lookup(fuse_req_t req, fuse_ino_t parent, const char* text) {
     door(req).start(req, door(req).lookup(req, name(parent, text)));
+  }
+  static void forget(fuse_req_t req, fuse_ino_t inode, std::uint64_t answers) {
+    door(req).kernel_->inodes().note_forgotten(wire::InodeId{inode}, answers);
+    fuse_reply_none(req);
+  }
+  static void forget_multi(fuse_req_t req, size_t count, fuse_forget_data* forgets) {
+    for (const fuse_forget_data& each : std::span(forgets, count)) {
+      door(req).kernel_->inodes().note_forgotten(wire::InodeId{each.ino}, each.nlookup);
+    }
+    fuse_reply_none(req);
   }
   static void getattr(fuse_req_t req, fuse_ino_t inode, fuse_file_info* info) {
     door(req).start(req, door(req).get_attr(req, wire::InodeId{inode}, handle_of(info)));
@@ -289,6 +300,8 @@ const fuse_lowlevel_ops& Door::operations() {
     fuse_lowlevel_ops ops{};
     ops.init = Dispatch::init;
     ops.lookup = Dispatch::lookup;
+    ops.forget = Dispatch::forget;
+    ops.forget_multi = Dispatch::forget_multi;
     ops.getattr = Dispatch::getattr;
     ops.setattr = Dispatch::setattr;
     ops.readlink = Dispatch::readlink;

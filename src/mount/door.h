@@ -1,9 +1,9 @@
 // The operations of the kernel's file system interface, each one coroutine on the client core.
 //
-// A node of the kernel is an inode of ours under the same number, so nothing is remembered for
-// nodes: forget needs no work. Handles are open files and directories by number. No rule of the
-// file system lives here: what an operation means is the core's, whom it is allowed to is the
-// kernel's (default_permissions).
+// A node of the kernel is an inode of ours under the same number; what is remembered for nodes is
+// only that the kernel knows them (kernel_inodes.h). Handles are open files and directories by
+// number. No rule of the file system lives here: what an operation means is the core's, whom it is
+// allowed to is the kernel's (default_permissions).
 //
 // Thread: the reactor's.
 #pragma once
@@ -22,6 +22,7 @@
 #include "mount/buffers.h"
 #include "mount/channel.h"
 #include "mount/fuse.h"
+#include "mount/holds.h"
 #include "mount/kernel_cache.h"
 #include "mount/kernel_pages.h"
 #include "mount/request.h"
@@ -38,7 +39,7 @@ class Door {
     std::function<void()> on_ready;  // the kernel and the mount have agreed
   };
 
-  Door(client::FileSystem& fs, Config config) : fs_(fs), config_(std::move(config)) {}
+  Door(client::FileSystem& fs, Config config) : fs_(fs), config_(std::move(config)), holds_(fs) {}
   Door(const Door&) = delete;
   Door& operator=(const Door&) = delete;
 
@@ -54,6 +55,8 @@ class Door {
   }
   // The requests that are being served.
   [[nodiscard]] rt::Scope& requests() { return requests_; }
+  // What names led to that were replaced.
+  [[nodiscard]] Holds& holds() { return holds_; }
 
  private:
   friend struct Dispatch;
@@ -76,6 +79,10 @@ class Door {
 
   // door_names.cc
   void expire(const Name& name);
+  void reply_entry(Request& request,
+                   const Result<wire::Attr>& attr,
+                   double name_timeout = 0,
+                   double attr_timeout = 0);
   rt::Task<void> lookup(fuse_req_t req, Name name);
   rt::Task<void> get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t handle);
   rt::Task<void> set_attr(fuse_req_t req,
@@ -168,6 +175,7 @@ class Door {
   bool is_init_reply_next_ = false;
   bool may_cache_pages_ = false;
   bool is_direct_ = true;  // no page cache but for mappings, and what KernelPages allows
+  Holds holds_;
   rt::Scope requests_;
   Buffers read_buffers_;
   std::unordered_map<std::uint64_t, Handle> files_;

@@ -15,9 +15,21 @@ void Door::expire(const Name& name) {
   kernel_->expire_name(name.parent, name.name);
 }
 
+void Door::reply_entry(Request& request,
+                       const Result<wire::Attr>& attr,
+                       double name_timeout,
+                       double attr_timeout) {
+  if (request.reply_entry(attr, name_timeout, attr_timeout)) {
+    kernel_->inodes().note_told(attr->id());
+  }
+}
+
 rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
   Request request(req);
   Result<wire::Attr> attr = co_await fs_.nodes().lookup(name.parent, name.name);
+  if (attr && holds_.is_due(fuse_req_ctx(req)->pid)) [[unlikely]] {
+    attr = co_await holds_.hold(name.parent, name.name, *attr);
+  }
   wire::InodeId inode = attr ? attr->id() : wire::InodeId{};
   double timeout = kernel_->name_timeout(name.parent, name.name, inode);
   if (!attr && attr.error().is_posix(ENOENT) && timeout > 0) {
@@ -25,12 +37,11 @@ rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
   }
   // Those of a directory change with the requests of this mount that the kernel has under way.
   bool is_trusted = attr && !attr->is_directory() && pages_->is_trusted(inode);
-  request.reply_entry(
-      attr, timeout, is_trusted ? kernel_->attr_timeout(*attr, {name.parent, name.name}) : 0);
+  reply_entry(request, attr, timeout, is_trusted ? kernel_->attr_timeout(*attr) : 0);
 }
 
 rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t handle) {
-  Request request(req);
+  Request request(req, holds_);
   std::shared_ptr<client::OpenFile> open = file(handle);
   Status usable = open != nullptr ? fs_.open_files().check(*open) : Status{};
   if (!usable) {
@@ -41,6 +52,8 @@ rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t
   Result<wire::Attr> attr = co_await fs_.nodes().get_attr(inode);
   if (!attr && open != nullptr) {
     attr = co_await fs_.fstat(*open);  // knows what became of it
+  } else if (const Holds::Held* held = attr ? nullptr : holds_.find(inode)) {
+    attr = held->attr;
   }
   if (attr && !is_trusted) {
     co_return request.reply_attr_for_read(*attr);
@@ -52,7 +65,7 @@ rt::Task<void> Door::set_attr(fuse_req_t req,
                               wire::InodeId inode,
                               wire::SetAttrRequest wanted,
                               std::uint64_t handle) {
-  Request request(req);
+  Request request(req, holds_);
   if (std::shared_ptr<client::OpenFile> open = file(handle)) {
     request.reply_attr(co_await fs_.set_attr(*open, wanted));
   } else {
@@ -61,8 +74,11 @@ rt::Task<void> Door::set_attr(fuse_req_t req,
 }
 
 rt::Task<void> Door::readlink(fuse_req_t req, wire::InodeId inode) {
-  Request request(req);
+  Request request(req, holds_);
   Result<std::string> target = co_await fs_.nodes().readlink(inode);
+  if (const Holds::Held* held = target ? nullptr : holds_.find(inode)) {
+    target = held->target;
+  }
   if (target) {
     request.reply_text(target->c_str());
   } else {
@@ -79,7 +95,7 @@ rt::Task<void> Door::make_file(fuse_req_t req, Name name, std::uint32_t mode) {
     co_return request.fail(made.error());
   }
   (void)fs_.open_files().close(**made);
-  request.reply_entry((*made)->attr);
+  reply_entry(request, (*made)->attr);
 }
 
 rt::Task<void> Door::make_special(fuse_req_t req,
@@ -87,23 +103,25 @@ rt::Task<void> Door::make_special(fuse_req_t req,
                                   std::uint32_t mode,
                                   std::uint32_t device) {
   Request request(req, [&] { expire(name); });
-  request.reply_entry(
+  reply_entry(
+      request,
       co_await fs_.nodes().make_special(name.parent, name.name, mode, device, caller_of(req)));
 }
 
 rt::Task<void> Door::mkdir(fuse_req_t req, Name name, std::uint32_t mode) {
   Request request(req, [&] { expire(name); });
-  request.reply_entry(co_await fs_.nodes().mkdir(name.parent, name.name, mode, caller_of(req)));
+  reply_entry(request, co_await fs_.nodes().mkdir(name.parent, name.name, mode, caller_of(req)));
 }
 
 rt::Task<void> Door::symlink(fuse_req_t req, std::string target, Name name) {
   Request request(req, [&] { expire(name); });
-  request.reply_entry(co_await fs_.nodes().symlink(name.parent, name.name, target, caller_of(req)));
+  reply_entry(request,
+              co_await fs_.nodes().symlink(name.parent, name.name, target, caller_of(req)));
 }
 
 rt::Task<void> Door::link(fuse_req_t req, wire::InodeId inode, Name name) {
   Request request(req, [&] { expire(name); });
-  request.reply_entry(co_await fs_.nodes().link(inode, name.parent, name.name));
+  reply_entry(request, co_await fs_.nodes().link(inode, name.parent, name.name));
 }
 
 rt::Task<void> Door::unlink(fuse_req_t req, Name name) {

@@ -96,25 +96,6 @@ double KernelCache::attr_timeout(const wire::Attr& attr) const {
   return is_same ? seconds(known->until - boot_now()) : 0;
 }
 
-double KernelCache::attr_timeout(const wire::Attr& attr, wire::EntryRef name) {
-  double timeout = attr_timeout(attr);
-  BootTime now = boot_now();
-  if (came_with_.size() >= kMaxCameWith && now - swept_at_ >= kShortTrust) {
-    swept_at_ = now;
-    std::erase_if(came_with_, [&](const auto& entry) { return entry.second.until <= now; });
-  }
-  if (timeout == 0 || came_with_.size() >= kMaxCameWith) {
-    return 0;
-  }
-  // With names in two directories it could be taken up under the lock of either.
-  CameWith& came = came_with_[attr.id()];
-  if (came.until > now && came.name.parent != name.parent) {
-    return 0;
-  }
-  came = {name.key(), fs_.nodes().cache().find_attr(attr.id())->until, ++answers_};
-  return timeout;
-}
-
 // --- Taking it back ------------------------------------------------------------------------------
 
 KernelCache::Message KernelCache::forget_name(wire::InodeId parent,
@@ -151,7 +132,7 @@ void KernelCache::on_name_revoked(wire::InodeId parent,
                                   std::string_view name,
                                   const rpc::Revocation& revocation) {
   add(names_,
-      {.messages = {forget_name(parent, name, 0)}, .directory = parent, .revocation = revocation});
+      {.messages = {forget_name(parent, name, 0)}, .revocation = revocation, .is_name = true});
 }
 
 void KernelCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) {
@@ -166,20 +147,17 @@ void KernelCache::forget_attr(wire::InodeId inode, const rpc::Revocation& revoca
     }
     return;
   }
-  bool with_pages = withdrawal.pages == Pages::kDropped;
   Job job{.messages = {forget_attr(inode, withdrawal.pages)},
           .revocation = revocation,
           .not_before = withdrawal.not_before,
-          .dropped = with_pages ? inode : wire::InodeId{}};
-  if (auto came = came_with_.find(inode); came != came_with_.end()) {
-    const wire::EntryKey& name = came->second.name;
-    auto taken_up = taken_up_.find(name.parent);
-    if (taken_up == taken_up_.end() || taken_up->second < came->second.answer) {
-      job.if_unknown = {forget_name(name.parent, name.name, kExpireOnly), job.messages.front()};
-    }
-    came_with_.erase(came);
-  }
-  add(with_pages ? pages_[mix64(inode.value) % pages_.size()] : attrs_, std::move(job));
+          .inode = inode,
+          .with_pages = withdrawal.pages == Pages::kDropped,
+          .give_up_at = mono_now() + kLongestTrust};
+  add(lane_of(job), std::move(job));
+}
+
+KernelCache::Lane& KernelCache::lane_of(const Job& job) {
+  return job.with_pages ? pages_[mix64(job.inode.value) % pages_.size()] : attrs_;
 }
 
 rt::CoStatus KernelCache::drop_pages(wire::InodeId inode) {
@@ -194,7 +172,7 @@ void KernelCache::begin_drop_pages(wire::InodeId inode) {
 }
 
 void KernelCache::expire_name(wire::InodeId parent, std::string_view name) {
-  add(names_, {.messages = {forget_name(parent, name, kExpireOnly)}, .directory = parent});
+  add(names_, {.messages = {forget_name(parent, name, kExpireOnly)}, .is_name = true});
 }
 
 void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {
@@ -205,11 +183,19 @@ void KernelCache::on_attr_lost(wire::InodeId inode) {
   forget_attr(inode, {});
 }
 
-void KernelCache::note_taken_up(wire::InodeId directory, std::uint64_t answers) {
-  if (taken_up_.size() >= kMaxDirectories) {
-    taken_up_.clear();
+// The kernel does not know the inode now, but an answer about it is on the way.
+bool KernelCache::may_take_up(const Job& job) const {
+  return job.inode.is_valid() && inodes_.has(job.inode) && mono_now() < job.give_up_at;
+}
+
+rt::Task<void> KernelCache::tell_again(Job job) {
+  Nanos pause =
+      std::min<Nanos>(kTakeUpTime * (1 << std::min(job.times_unknown, 10)), kMaxTakeUpTime);
+  ++job.times_unknown;
+  if (co_await rt::sleep_for(pause, &scope_.cancel_source()) == rt::Wake::kDeadline) {
+    job.messages = {forget_attr(job.inode, job.with_pages ? Pages::kDropped : Pages::kKept)};
+    add(lane_of(job), std::move(job));
   }
-  taken_up_[directory] = std::max(taken_up_[directory], answers);
 }
 
 void KernelCache::add(Lane& lane, Job job) {
@@ -228,21 +214,22 @@ void KernelCache::acknowledge(Job& job) {
 
 void KernelCache::acknowledge_names(std::vector<Job>& jobs, MonoTime trusted_until) {
   for (Job& job : jobs) {
-    if (job.directory.is_valid() && job.trusted_until <= trusted_until) {
+    if (job.is_name && job.trusted_until <= trusted_until) {
       acknowledge(job);
     }
   }
 }
 
-void KernelCache::end_drops(const std::vector<Job>& jobs, bool is_done) {
-  for (const Job& job : jobs) {
-    if (job.dropped.is_valid() && is_done) {
-      on_dropped_(job.dropped);
-    }
-    if (job.drop != nullptr) {
-      job.drop->is_done = is_done;
-      job.drop->ended.set();
-    }
+void KernelCache::end(Job& job, bool is_done) {
+  if (job.with_pages && is_done) {
+    on_dropped_(job.inode);
+  }
+  if (job.drop != nullptr) {
+    job.drop->is_done = is_done;
+    job.drop->ended.set();
+  }
+  if (is_done) {
+    acknowledge(job);
   }
 }
 
@@ -258,12 +245,13 @@ rt::Task<void> KernelCache::run(Lane* lane) {
     if (not_before > mono_now()) {
       (void)co_await rt::sleep_until(Deadline::at(not_before), &scope_.cancel_source());
     }
-    const std::uint64_t answers = answers_;
     // An error says that the kernel has not got what it is to forget: which of them.
     auto written = lane->thread.submit<std::vector<bool>>(
         [fd = fd_, messages = std::move(messages)] { return write_all(*fd, messages); });
     if (!written) {  // the leases run out
-      end_drops(jobs, false);
+      for (Job& job : jobs) {
+        end(job, false);
+      }
       break;
     }
     bool is_patient = lane != &names_;
@@ -278,22 +266,18 @@ rt::Task<void> KernelCache::run(Lane* lane) {
       if (make_all_names_old()) {
         acknowledge_names(jobs);
         acknowledge_names(lane->waiting);
-        std::erase_if(lane->waiting, [](const Job& job) { return job.directory.is_valid(); });
+        std::erase_if(lane->waiting, [](const Job& job) { return job.is_name; });
       } else {
         acknowledge_names(jobs, mono_now());
         acknowledge_names(lane->waiting, mono_now());
       }
     }
-    end_drops(jobs, true);
     std::vector<bool> unknown = (*written)->result().value_or(std::vector<bool>(jobs.size()));
     for (std::size_t i = 0; i < jobs.size(); ++i) {
-      if (jobs[i].directory.is_valid()) {
-        note_taken_up(jobs[i].directory, answers);
-      }
-      if (unknown[i] && !jobs[i].if_unknown.empty()) {
-        add(names_, {.messages = std::move(jobs[i].if_unknown), .revocation = jobs[i].revocation});
+      if (unknown[i] && may_take_up(jobs[i])) {
+        scope_.spawn(tell_again(std::move(jobs[i])));
       } else {
-        acknowledge(jobs[i]);
+        end(jobs[i], true);
       }
     }
   }

@@ -10,10 +10,8 @@
 // told names for kShortTrust only, and that time is waited for.
 //
 // Attributes that come with a name may reach the kernel after it was told to forget them, because
-// it does not know the inode yet. While it takes up such an answer it holds the lock of the
-// directory: so if it does not know the inode, it is told that the name is old, too, which waits
-// for the lock, and then once more to forget the attributes. Not if the lock was waited for since:
-// whoever holds it now may wait for what is being taken back.
+// it does not know the inode yet. So while it says so, although it was told of the inode and has
+// not forgotten that again, it is told once more, soon.
 //
 // Pages of files: see kernel_pages.h. Where the kernel may have some that it trusts, they go with
 // the attributes, before the server is answered.
@@ -32,6 +30,7 @@
 
 #include "base/fd.h"
 #include "client/file_system.h"
+#include "mount/kernel_inodes.h"
 #include "rt/blocking_pool.h"
 #include "rt/scope.h"
 #include "rt/sync.h"
@@ -42,6 +41,11 @@ class KernelCache final : public client::NodeCache::Listener {
  public:
   static constexpr Nanos kPatience = std::chrono::milliseconds(2);
   static constexpr Nanos kShortTrust = std::chrono::seconds(1);
+  // Between the first two times that the kernel is told to forget what it does not know yet, and
+  // at most; until no lease can hold.
+  static constexpr Nanos kTakeUpTime = std::chrono::microseconds(50);
+  static constexpr Nanos kMaxTakeUpTime = std::chrono::milliseconds(5);
+  static constexpr Nanos kLongestTrust = std::chrono::milliseconds(wire::kMaxExactLeaseMs);
 
   // `fd`: of the session, which is mounted; borrowed until it returns. From now on the client core
   // takes leases, until close().
@@ -56,8 +60,8 @@ class KernelCache final : public client::NodeCache::Listener {
                                     std::string_view name,
                                     wire::InodeId inode);
   [[nodiscard]] double attr_timeout(const wire::Attr& attr) const;
-  // The same for attributes that come with a name.
-  [[nodiscard]] double attr_timeout(const wire::Attr& attr, wire::EntryRef name);
+  // What the kernel knows, to be kept up by who answers it.
+  [[nodiscard]] KernelInodes& inodes() { return inodes_; }
 
   // The kernel looks the name up again before it uses it: a request of this mount may have changed
   // it that failed.
@@ -94,15 +98,17 @@ class KernelCache final : public client::NodeCache::Listener {
   };
   struct Job {
     std::vector<Message> messages;
-    // Of attributes that came with a name: what is written if the kernel does not know the inode.
-    std::vector<Message> if_unknown{};
-    // Of names: whose lock it waits for. All of it is done when all names are old.
-    wire::InodeId directory{};
     rpc::Revocation revocation{};     // of session 0: no server waits
     std::shared_ptr<Drop> drop = {};  // null: nobody here waits
     MonoTime not_before{};
-    wire::InodeId dropped{};   // whose pages are dropped because a lease is taken back
+    bool is_name = false;      // done when all names are old
     MonoTime trusted_until{};  // by a kernel that was told names for kShortTrust
+    // Whose attributes are taken back, with pages or without, and how often the kernel did not know
+    // the inode.
+    wire::InodeId inode{};
+    bool with_pages = false;
+    int times_unknown = 0;
+    MonoTime give_up_at{};
   };
   // Messages of one kind, written in order by one thread.
   struct Lane {
@@ -122,30 +128,19 @@ class KernelCache final : public client::NodeCache::Listener {
   static Message forget_name(wire::InodeId parent, std::string_view name, std::uint32_t flags);
   static Message forget_attr(wire::InodeId inode, Pages pages);
   void forget_attr(wire::InodeId inode, const rpc::Revocation& revocation);
-  void note_taken_up(wire::InodeId directory, std::uint64_t answers);
   void add(Lane& lane, Job job);
+  Lane& lane_of(const Job& job);
+  [[nodiscard]] bool may_take_up(const Job& job) const;
+  rt::Task<void> tell_again(Job job);
   rt::Task<void> run(Lane* lane);
-  void end_drops(const std::vector<Job>& jobs, bool is_done);
+  void end(Job& job, bool is_done);
   void acknowledge(Job& job);
   void acknowledge_names(std::vector<Job>& jobs, MonoTime trusted_until = MonoTime::max());
   // False: this kernel cannot.
   bool make_all_names_old();
 
-  // The names that attributes came with which the kernel may trust.
-  struct CameWith {
-    wire::EntryKey name;
-    BootTime until{};
-    std::uint64_t answer = 0;
-  };
-  static constexpr std::size_t kMaxCameWith = 64 * 1024;
-  static constexpr std::size_t kMaxDirectories = 64 * 1024;
-
   client::FileSystem& fs_;
-  std::unordered_map<wire::InodeId, CameWith> came_with_;
-  BootTime swept_at_{};  // of those that the kernel trusts no longer
-  std::uint64_t answers_ = 0;
-  // The answers that were taken up when a directory's lock was waited for last.
-  std::unordered_map<wire::InodeId, std::uint64_t> taken_up_;
+  KernelInodes inodes_;
   std::shared_ptr<Fd> fd_;  // shared with helpers that outlive the mount
   bool is_probed_ = false;
   bool has_epochs_ = false;

@@ -41,6 +41,10 @@ Request::Request(fuse_req_t request, std::function<void()> on_failed)
   fuse_req_interrupt_func(request_, &Request::on_interrupt, this);
 }
 
+Request::Request(fuse_req_t request, Holds& holds) : Request(request) {
+  holds_ = &holds;
+}
+
 Request::~Request() {
   fail(EIO);
 }
@@ -62,6 +66,9 @@ fuse_req_t Request::take() {
 
 void Request::fail(int error_number) {
   if (fuse_req_t request = take()) {
+    if (error_number == ESTALE && holds_ != nullptr) {
+      holds_->note_stale(fuse_req_ctx(request)->pid);
+    }
     fuse_reply_err(request, error_number);
     if (error_number != 0 && on_failed_) {
       on_failed_();
@@ -84,17 +91,17 @@ void Request::reply(const Status& status) {
   }
 }
 
-void Request::reply_entry(const Result<wire::Attr>& attr,
+bool Request::reply_entry(const Result<wire::Attr>& attr,
                           double name_timeout,
                           double attr_timeout) {
   if (!attr) {
-    return fail(attr.error());
+    fail(attr.error());
+    return false;
   }
-  if (fuse_req_t request = take()) {
-    fuse_entry_param entry = to_entry(*attr, name_timeout);
-    entry.attr_timeout = attr_timeout;
-    fuse_reply_entry(request, &entry);
-  }
+  fuse_req_t request = take();
+  fuse_entry_param entry = to_entry(*attr, name_timeout);
+  entry.attr_timeout = attr_timeout;
+  return request != nullptr && fuse_reply_entry(request, &entry) == 0;
 }
 
 void Request::reply_missing(double name_timeout) {

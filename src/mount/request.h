@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "mount/fuse.h"
+#include "mount/holds.h"
 #include "rt/timer.h"
 #include "wire/attr.h"
 
@@ -30,6 +31,8 @@ class Request final : private rt::Timer {
 
   // `on_failed` is called when it has been answered with an error.
   explicit Request(fuse_req_t request, std::function<void()> on_failed = {});
+  // A request about an inode that a path may have led to.
+  Request(fuse_req_t request, Holds& holds);
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
   ~Request() override;
@@ -39,10 +42,11 @@ class Request final : private rt::Timer {
   void fail(const Error& error);
   // done() or fail().
   void reply(const Status& status);
-  // For how many seconds the kernel may use it: the name, the attributes.
-  void reply_entry(const Result<wire::Attr>& attr,
-                   double name_timeout = 0,
-                   double attr_timeout = 0);
+  // For how many seconds the kernel may use it: the name, the attributes. False: the kernel does
+  // not get to know the inode.
+  [[nodiscard]] bool reply_entry(const Result<wire::Attr>& attr,
+                                 double name_timeout = 0,
+                                 double attr_timeout = 0);
   void reply_missing(double name_timeout);
   void reply_attr(const Result<wire::Attr>& attr, double attr_timeout = 0);
   // For a read through the page cache, which asks by its handle (stat does not): the kernel drops
@@ -70,6 +74,7 @@ class Request final : private rt::Timer {
 
   fuse_req_t request_;
   std::function<void()> on_failed_;
+  Holds* holds_ = nullptr;
   bool is_interrupted_ = false;
 };
 

@@ -74,6 +74,7 @@ rt::CoStatus serve_until_ended(Service* service) {
   // Ends what still waits for servers.
   co_await service->client.fs().leave();
   co_await service->door.requests().join();
+  service->door.holds().close();
   co_await pages.close();
   co_await kernel.close();
   co_await watchers.join();

@@ -131,28 +131,75 @@ TEST_F(MountCache, AttributesThatComeWithANameWhileTheyChangeAreNotOld) {
   }
 }
 
-// The kernel forgets the inode with its name, and holds the directory when the next program looks
-// the name up, which waits until it is replaced.
-TEST_F(MountCache, ANameThatIsReplacedWhileItIsLookedUpIsReplacedAtOnce) {
+// The kernel tries a path twice, and both times the file may be replaced between look-up and use.
+TEST_F(MountCache, ANameThatIsReplacedAllTheTimeIsNeverStale) {
   Mounted m = mount();
   auto client = connect();
   put(m / "f", "text");
+  ASSERT_EQ(::symlink("f", (m / "link").c_str()), 0);
   std::atomic<bool> ends{false};
-  auto look = std::async(std::launch::async, [&] {
-    while (!ends) {
-      stat_of(m / "f");
-    }
-  });
-  for (int i = 0; i < 100; ++i) {
+  auto repeat = [&](auto call) {
+    return std::async(std::launch::async, [&ends, call] {
+      while (!ends) {
+        call();
+      }
+    });
+  };
+  std::vector<std::future<void>> readers;
+  readers.push_back(repeat([&] { stat_of(m / "f"); }));
+  readers.push_back(repeat([&] { stat_of(m / "link"); }));
+  readers.push_back(repeat([&] {
+    Fd file(::open((m / "link").c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_TRUE(file.is_open()) << std::strerror(errno);
+  }));
+  readers.push_back(repeat([&] {
+    std::string target(8, 0);
+    EXPECT_EQ(::readlink((m / "link").c_str(), target.data(), target.size()), 1)
+        << std::strerror(errno);
+  }));
+  readers.push_back(
+      repeat([&] { EXPECT_EQ(::chmod((m / "f").c_str(), 0640), 0) << std::strerror(errno); }));
+  for (int i = 0; i < 300; ++i) {
+    MonoTime before = mono_now();
     auto file = client->run(client->fs().open("/new", kCreateFlags, 0600));
     ASSERT_TRUE(file) << message(file);
     ASSERT_TRUE(client->run(client->fs().close(*file)));
-    MonoTime before = mono_now();
     ASSERT_TRUE(client->run(client->fs().rename("/new", "/f")));
+    ASSERT_TRUE(client->run(client->fs().symlink("f", "/new link")));
+    ASSERT_TRUE(client->run(client->fs().rename("/new link", "/link")));
     EXPECT_LT(mono_now() - before, std::chrono::seconds(8)) << i;  // the lease: 10
   }
   ends = true;
-  look.get();
+  for (std::future<void>& reader : readers) {
+    reader.get();
+  }
+}
+
+// The new name is looked up while the attributes are taken back that came with the old one.
+TEST_F(MountCache, ANewLinkOfAFileThatIsLookedUpIsThereAtOnce) {
+  Mounted m = mount();
+  auto client = connect();
+  std::atomic<bool> ends{false};
+  std::vector<std::future<void>> readers;
+  for (const char* name : {"f", "link", "link"}) {
+    readers.push_back(std::async(std::launch::async, [&ends, path = m / name] {
+      while (!ends) {
+        (void)exists(path);
+      }
+    }));
+  }
+  for (int i = 0; i < 300; ++i) {
+    MonoTime before = mono_now();
+    ASSERT_TRUE(client->run(client->fs().symlink("target", "/f")));
+    ASSERT_TRUE(client->run(client->fs().link("/f", "/link")));
+    ASSERT_TRUE(client->run(client->fs().unlink("/f")));
+    ASSERT_TRUE(client->run(client->fs().unlink("/link")));
+    EXPECT_LT(mono_now() - before, std::chrono::seconds(8)) << i;  // the lease: 10
+  }
+  ends = true;
+  for (std::future<void>& reader : readers) {
+    reader.get();
+  }
 }
 
 // The kernel has forgotten the inode, so that it cannot be told to forget its attributes.

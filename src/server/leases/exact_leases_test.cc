@@ -207,6 +207,33 @@ TEST_F(MissingNamesTest, AChangeThatEndsAtItsDeadlineNamesWhoHasTheNameCached) {
 }
 
 // There is no end of them: they leave room for what is there.
+// Programs do not wait because a client does not answer.
+TEST_F(MissingNamesTest, ANameIsFoundWhileItsReplacementWaitsForAClient) {
+  constexpr std::uint64_t kSilent = 999;
+  make_old(old_);
+  make_old(name_);
+  wire::InodeId replaced = lookup(name_).value().attr.id();
+  wire::InodeId installed = lookup(old_).value().attr.id();
+  const EntryRef attributes = ExactLeases::attributes(replaced);
+  run([&](net::Worker&) {
+    ASSERT_TRUE(service_.names->exact_leases().grant(attributes, kSilent, mono_now()));
+  });
+  auto pending = start_call(rename_request(old_, name_), old_, name_);
+  EXPECT_EQ(flags_of(*client_, name_), 0U) << "it would be called back next";
+  Result<wire::EntryReply> found = lookup(name_);
+  ASSERT_TRUE(found) << found.error().message();
+  EXPECT_EQ(found->attr.id(), replaced);
+  EXPECT_FALSE(pending->has_value());
+  run([&](net::Worker&) { service_.names->exact_leases().give_back(attributes, kSilent); });
+  Deadline end = Deadline::after(std::chrono::seconds(5));
+  while (!pending->has_value() && !end.passed()) {
+    (void)client_->ping();
+  }
+  ASSERT_TRUE(pending->has_value());
+  EXPECT_TRUE(pending->value()) << pending->value().error().message();
+  EXPECT_EQ(lookup(name_).value().attr.id(), installed);
+}
+
 TEST(ExactLeasesTest, MissingNamesGetHalfOfTheTable) {
   ExactLeases leases({.max_leases = 4});
   MonoTime now = mono_now();

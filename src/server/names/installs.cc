@@ -162,69 +162,100 @@ rt::Task<void> Installs::settle_install(rpc::Request& request) {
   }
 }
 
+// What the new name leads to now, and whether POSIX allows the entry to replace it.
+Result<Installs::Target> Installs::look_at(const EntryKey& key, const New& what) const {
+  bool exchanges = (what.flags & wire::kRenameExchange) != 0;
+  Result<meta::Entry> old = shared_.find(key);
+  if (!old) {
+    if (!old.error().is_posix(ENOENT) || exchanges) {
+      return std::unexpected(std::move(old.error()));
+    }
+    return Target{};
+  }
+  if ((what.flags & wire::kRenameNoReplace) != 0) {
+    return fail_errno(EEXIST);
+  }
+  if (old->inode == what.entry.inode) {
+    return Target{.old = *old, .done = Installed{.is_same = true}};
+  }
+  if (exchanges && old->inode != what.expected) {
+    return Target{.old = *old, .done = Installed{.other = *old}};
+  }
+  if (!exchanges && S_ISDIR(what.entry.type) != S_ISDIR(old->type)) {
+    return fail_errno(S_ISDIR(old->type) ? EISDIR : ENOTDIR);
+  }
+  bool drops = !exchanges && !S_ISDIR(old->type);
+  return Target{.old = *old, .dropped = drops ? old->inode : wire::InodeId{}};
+}
+
 // Does not wait for the home of what it replaces: the sender of the request does, because a window
 // full of such requests would keep the message to the home behind it.
-// Replaces what POSIX allows to be replaced. Nothing has changed after an error.
+// Nothing has changed after an error.
 rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Deadline deadline) {
-  meta::Entry entry = what.entry;
-  bool exchanges = (what.flags & wire::kRenameExchange) != 0;
-  if (shared_.locks.is_locked(key)) {
-    co_return shared_.being_changed(key);
-  }
-  // Before the lock, for which look-ups of clients wait that have to forget the name.
-  BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, what.client_uid, deadline));
-  if (shared_.locks.is_locked(key)) {
-    co_return shared_.being_changed(key);
-  }
-  BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key, deadline));
-  Result<meta::Entry> old = shared_.find(key);
-  if (!old && !old.error().is_posix(ENOENT)) {
-    co_return std::unexpected(std::move(old.error()));
-  }
-  if (old) {
-    if ((what.flags & wire::kRenameNoReplace) != 0) {
-      co_return fail_errno(EEXIST);
-    }
-    if (old->inode == entry.inode) {
-      co_return Installed{.is_same = true};
-    }
-    if (exchanges && old->inode != what.expected) {
-      co_return Installed{.other = *old};
-    }
-    if (!exchanges && S_ISDIR(entry.type) != S_ISDIR(old->type)) {
-      co_return fail_errno(S_ISDIR(old->type) ? EISDIR : ENOTDIR);
-    }
-    if (!exchanges && S_ISDIR(old->type)) {
-      BENCHFS_CO_TRY(Dropped replaced,
-                     co_await removal_.remove(key, *old, entry, what.client_uid, deadline));
-      lease(key, what.flags, what.client_uid);
-      co_return Installed{.replaced = replaced};
+  Target target;
+  {
+    // Without the lock, for which look-ups wait: of clients that have to forget the name, and of
+    // others while a client does not answer.
+    ExactLeases::Withheld name(shared_.leases, key);
+    for (;;) {
+      if (shared_.locks.is_locked(key)) {
+        co_return shared_.being_changed(key);
+      }
+      BENCHFS_CO_TRY(target, look_at(key, what));
+      if (target.done) {
+        co_return *target.done;
+      }
+      bool drops = target.dropped.is_valid();
+      if (shared_.may_change(key, what.client_uid) &&
+          (!drops || shared_.may_drop(target.dropped))) {
+        break;
+      }
+      ExactLeases::Withheld attributes(shared_.leases,
+                                       ExactLeases::attributes(target.dropped).key());
+      BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, what.client_uid, deadline));
+      if (drops) {
+        BENCHFS_CO_TRY_VOID(co_await shared_.prepare_drop(target.dropped, deadline));
+      }
     }
   }
-  if (!old && exchanges) {
-    co_return fail_errno(ENOENT);
-  }
-  bool drops = old && !exchanges;
-  while (!shared_.may_change(key, what.client_uid) || (drops && !shared_.may_drop(old->inode))) {
-    BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, what.client_uid, deadline));
-    if (drops) {
-      BENCHFS_CO_TRY_VOID(co_await shared_.prepare_drop(old->inode, deadline));
-    }
+  if (target.old && !target.dropped.is_valid()) {
+    co_return co_await install_under_lock(key, what, *target.old, deadline);
   }
   if (deadline.passed()) {
     co_return fail(Errc::kDeadline, "installing the new name");  // nobody waits for it any more
   }
-  BENCHFS_CO_TRY_VOID(shared_.change(
-      meta::PutEntry{key.parent, key.name, entry, wall_now_ns(), mono_now()}, what.client_uid));
-  if (exchanges) {
-    // It has happened. Look-ups of the name wait until all clients forgot what it led to.
-    if (S_ISDIR(old->type)) {
-      co_await leases_.revoke(key);
-    }
-    co_return Installed{};
-  }
+  BENCHFS_CO_TRY_VOID(put(key, what));
   lease(key, what.flags, what.client_uid);
-  co_return Installed{.replaced = old ? shared_.inodes.drop(old->inode) : Dropped{}};
+  co_return Installed{.replaced = target.old ? shared_.inodes.drop(target.dropped) : Dropped{}};
+}
+
+// Replaces a directory, or exchanges. The lock is free, and `old` is what the name leads to.
+rt::CoResult<Installs::Installed> Installs::install_under_lock(EntryKey key,
+                                                               New what,
+                                                               meta::Entry old,
+                                                               Deadline deadline) {
+  BENCHFS_CO_TRY(EntryLocks::Guard guard, co_await shared_.locks.lock(key, deadline));
+  if ((what.flags & wire::kRenameExchange) == 0) {
+    BENCHFS_CO_TRY(Dropped replaced,
+                   co_await removal_.remove(key, old, what.entry, what.client_uid, deadline));
+    lease(key, what.flags, what.client_uid);
+    co_return Installed{.replaced = replaced};
+  }
+  BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, what.client_uid, deadline));
+  if (deadline.passed()) {
+    co_return fail(Errc::kDeadline, "installing the new name");
+  }
+  BENCHFS_CO_TRY_VOID(put(key, what));
+  // It has happened. Look-ups of the name wait until all clients forgot what it led to.
+  if (S_ISDIR(old.type)) {
+    co_await leases_.revoke(key);
+  }
+  co_return Installed{};
+}
+
+Status Installs::put(const EntryKey& key, const New& what) {
+  return shared_.change(meta::PutEntry{key.parent, key.name, what.entry, wall_now_ns(), mono_now()},
+                        what.client_uid);
 }
 
 // The client may still have cached, under the new name, what it knew under the old one.

@@ -61,7 +61,18 @@ class Installs {
                                              const New& what,
                                              const Tickets::Ticket& ticket,
                                              Deadline step);
+  struct Target {
+    std::optional<meta::Entry> old{};
+    wire::InodeId dropped{};          // loses the name
+    std::optional<Installed> done{};  // nothing is to be done
+  };
+  [[nodiscard]] Result<Target> look_at(const EntryKey& key, const New& what) const;
   rt::CoResult<Installed> install(EntryKey key, New what, Deadline deadline);
+  rt::CoResult<Installed> install_under_lock(EntryKey key,
+                                             New what,
+                                             meta::Entry old,
+                                             Deadline deadline);
+  Status put(const EntryKey& key, const New& what);
   void lease(const EntryKey& key, std::uint32_t flags, std::uint64_t client_uid);
 
   NamesShared& shared_;
