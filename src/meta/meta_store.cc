@@ -226,6 +226,11 @@ bool MetaStore::is_unused(wire::InodeId id) const {
   return inode != nullptr && inode->attr.nlink == 0 && !opens_.counts(id).any();
 }
 
+bool MetaStore::ends_with_its_name(wire::InodeId id) const {
+  const Inode* inode = inodes_.find(id);
+  return inode != nullptr && inode->attr.nlink == 1 && !opens_.counts(id).any();
+}
+
 bool MetaStore::has_writers(wire::InodeId id) const {
   return opens_.counts(id).writers() > 0;
 }

@@ -114,6 +114,8 @@ class MetaStore {
   [[nodiscard]] std::optional<Open> find_open(OpenId open) const { return opens_.find(open); }
   // It exists, has no name, and nobody has it open.
   [[nodiscard]] bool is_unused(wire::InodeId id) const;
+  // It has one name, and nobody has it open: it ends with that name.
+  [[nodiscard]] bool ends_with_its_name(wire::InodeId id) const;
   // Open for writing by anybody.
   [[nodiscard]] bool has_writers(wire::InodeId id) const;
 

@@ -106,6 +106,16 @@ TEST_F(MetaStoreOpenTest, AnUnlinkedFileLivesUntilItsLastClose) {
   EXPECT_EQ(store_.stats().inode_count, 2U);
 }
 
+TEST_F(MetaStoreOpenTest, AFileEndsWithItsNameIfThatIsTheLastAndNobodyHasItOpen) {
+  EXPECT_TRUE(store_.ends_with_its_name(a_));
+  open(a_, kAlice, 1, kRead);
+  EXPECT_FALSE(store_.ends_with_its_name(a_));
+  EXPECT_TRUE(close(kAlice, 1));
+  EXPECT_TRUE(store_.ends_with_its_name(a_));
+  EXPECT_TRUE(store_.apply(Link{a_, 90}));
+  EXPECT_FALSE(store_.ends_with_its_name(a_));
+}
+
 TEST_F(MetaStoreOpenTest, AnOpenDirectoryThatWasRemovedTakesNoEntries) {
   wire::InodeId directory = create(wire::kRootInode, "d", new_directory()).id();
   open(directory, kAlice, 1, kRead);

@@ -46,7 +46,7 @@ class Page {
 }  // namespace
 
 rt::Task<void> Door::open_directory(fuse_req_t req, wire::InodeId inode, fuse_file_info info) {
-  Request request(req, holds_);
+  Request request(req, &holds_);
   constexpr std::uint32_t kFlags = wire::kOpenRead | wire::kOpenDirectory;
   Result<std::shared_ptr<client::OpenFile>> opened = co_await fs_.nodes().open(inode, kFlags);
   if (!opened) {

@@ -46,7 +46,7 @@ void Door::drop(std::uint64_t handle) {
 }
 
 rt::Task<void> Door::open(fuse_req_t req, wire::InodeId inode, fuse_file_info info) {
-  Request request(req, holds_);
+  Request request(req, &holds_);
   Result<std::shared_ptr<client::OpenFile>> opened =
       co_await fs_.nodes().open(inode, to_open_flags(info.flags));
   if (!opened) {
@@ -74,7 +74,9 @@ rt::Task<void> Door::create(fuse_req_t req, Name name, std::uint32_t mode, fuse_
   }
   wire::Attr attr = (*opened)->attr;
   co_await keep(*std::move(opened), info);
-  if (request.reply_create(attr, info)) {
+  double name_timeout = kernel_->name_timeout(name.parent, name.name, attr.id());
+  double attr_timeout = pages_->is_trusted(attr.id()) ? kernel_->attr_timeout(attr) : 0;
+  if (request.reply_create(attr, info, name_timeout, attr_timeout)) {
     kernel_->inodes().note_told(attr.id());
   } else {
     drop(info.fh);

@@ -8,6 +8,14 @@
 #include "mount/door.h"
 
 namespace benchfs::mount {
+namespace {
+
+template <typename T>
+bool is_stale(const Result<T>& result) {
+  return !result && result.error().is_posix(ESTALE);
+}
+
+}  // namespace
 
 // The failed request may have changed it, now or later, without a server telling us: the kernel and
 // the client core do so by themselves when a change succeeds.
@@ -26,8 +34,9 @@ void Door::reply_entry(Request& request,
 
 rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
   Request request(req);
+  pid_t thread = fuse_req_ctx(req)->pid;
   Result<wire::Attr> attr = co_await fs_.nodes().lookup(name.parent, name.name);
-  if (attr && holds_.is_due(fuse_req_ctx(req)->pid)) [[unlikely]] {
+  if (attr && holds_.is_due(thread)) [[unlikely]] {
     attr = co_await holds_.hold(name.parent, name.name, *attr);
   }
   wire::InodeId inode = attr ? attr->id() : wire::InodeId{};
@@ -37,12 +46,12 @@ rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
   }
   // Those of a directory change with the requests of this mount that the kernel has under way.
   bool is_trusted = attr && !attr->is_directory() && pages_->is_trusted(inode);
-  reply_entry(request, attr, timeout, is_trusted ? kernel_->attr_timeout(*attr) : 0);
+  reply_entry(request, attr, timeout, is_trusted ? kernel_->attr_timeout_with_name(*attr) : 0);
 }
 
 rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t handle) {
-  Request request(req, holds_);
   std::shared_ptr<client::OpenFile> open = file(handle);
+  Request request(req, open == nullptr ? &holds_ : nullptr);
   Status usable = open != nullptr ? fs_.open_files().check(*open) : Status{};
   if (!usable) {
     co_return request.fail(usable.error());
@@ -52,7 +61,7 @@ rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t
   Result<wire::Attr> attr = co_await fs_.nodes().get_attr(inode);
   if (!attr && open != nullptr) {
     attr = co_await fs_.fstat(*open);  // knows what became of it
-  } else if (const Holds::Held* held = attr ? nullptr : holds_.find(inode)) {
+  } else if (const Holds::Held* held = is_stale(attr) ? holds_.find(inode) : nullptr) {
     attr = held->attr;
   }
   if (attr && !is_trusted) {
@@ -65,18 +74,22 @@ rt::Task<void> Door::set_attr(fuse_req_t req,
                               wire::InodeId inode,
                               wire::SetAttrRequest wanted,
                               std::uint64_t handle) {
-  Request request(req, holds_);
-  if (std::shared_ptr<client::OpenFile> open = file(handle)) {
-    request.reply_attr(co_await fs_.set_attr(*open, wanted));
-  } else {
-    request.reply_attr(co_await fs_.nodes().set_attr(inode, wanted));
+  std::shared_ptr<client::OpenFile> open = file(handle);
+  Request request(req, open == nullptr ? &holds_ : nullptr);
+  if (open != nullptr) {
+    co_return request.reply_attr(co_await fs_.set_attr(*open, wanted));
   }
+  Result<wire::Attr> attr = co_await fs_.nodes().set_attr(inode, wanted);
+  if (const Holds::Held* held = is_stale(attr) ? holds_.find(inode) : nullptr) {
+    attr = held->attr;  // as if it had been changed before it lost its name
+  }
+  request.reply_attr(attr);
 }
 
 rt::Task<void> Door::readlink(fuse_req_t req, wire::InodeId inode) {
-  Request request(req, holds_);
+  Request request(req, &holds_);
   Result<std::string> target = co_await fs_.nodes().readlink(inode);
-  if (const Holds::Held* held = target ? nullptr : holds_.find(inode)) {
+  if (const Holds::Held* held = is_stale(target) ? holds_.find(inode) : nullptr) {
     target = held->target;
   }
   if (target) {

@@ -14,7 +14,7 @@ rt::Task<void> Door::get_xattr(fuse_req_t req,
                                wire::InodeId inode,
                                std::string name,
                                std::size_t room) {
-  Request request(req, holds_);
+  Request request(req, &holds_);
   Result<std::string> value = co_await fs_.nodes().get_xattr(inode, name);
   if (!value) {
     co_return request.fail(value.error());
@@ -30,7 +30,7 @@ rt::Task<void> Door::get_xattr(fuse_req_t req,
 
 rt::Task<void> Door::set_xattr(
     fuse_req_t req, wire::InodeId inode, std::string name, std::string value, std::uint32_t flags) {
-  Request request(req, holds_);
+  Request request(req, &holds_);
   request.reply(co_await fs_.nodes().set_xattr(inode, name, value, flags));
 }
 

@@ -7,12 +7,6 @@
 #include "rt/reactor.h"
 
 namespace benchfs::mount {
-namespace {
-
-// A name that is replaced faster than it can be followed is given up.
-constexpr int kMaxReplacements = 1000;
-
-}  // namespace
 
 void Holds::note_stale(pid_t thread) {
   std::erase_if(threads_, [&](const Thread& noted) { return noted.id == thread; });
@@ -32,9 +26,12 @@ bool Holds::is_due(pid_t thread) const {
 rt::CoResult<wire::Attr> Holds::hold(wire::InodeId parent,
                                      const std::string& name,
                                      wire::Attr found) {
-  for (int replaced = 0; replaced < kMaxReplacements; ++replaced) {
-    if (found.is_directory()) {
-      co_return found;
+  Deadline end = Deadline::after(kTime);
+  while (!end.passed()) {
+    bool is_held =
+        std::ranges::any_of(held_, [&](const Held& held) { return held.attr.id() == found.id(); });
+    if (found.is_directory() || is_held) {
+      break;
     }
     Status held;
     if (found.is_regular()) {
@@ -55,11 +52,8 @@ rt::CoResult<wire::Attr> Holds::hold(wire::InodeId parent,
     } else {
       keep({.attr = found});
     }
-    if (held) {
+    if (held || !held.error().is_posix(ESTALE)) {
       break;
-    }
-    if (!held.error().is_posix(ESTALE)) {
-      co_return std::unexpected(std::move(held.error()));
     }
     BENCHFS_CO_TRY(found, co_await fs_.nodes().lookup(parent, name));
   }

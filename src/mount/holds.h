@@ -25,8 +25,8 @@ namespace benchfs::mount {
 
 class Holds final : private rt::Timer {
  public:
-  static constexpr std::size_t kMaxHeld = 64;  // then the oldest goes
-  static constexpr std::size_t kMaxThreads = 64;
+  static constexpr std::size_t kMaxHeld = 1024;  // then the oldest goes
+  static constexpr std::size_t kMaxThreads = 1024;
   static constexpr Nanos kTime = std::chrono::seconds(1);
 
   struct Held {
@@ -45,7 +45,8 @@ class Holds final : private rt::Timer {
   // Whether what this thread looks up is to be held.
   [[nodiscard]] bool is_due(pid_t thread) const;
 
-  // Holds what the name leads to now; `found` is what it led to a moment ago.
+  // Holds what the name leads to now; `found` is what it led to a moment ago. What cannot be held
+  // is what it leads to all the same.
   rt::CoResult<wire::Attr> hold(wire::InodeId parent, const std::string& name, wire::Attr found);
   // Null: none that is not open. Until the next call.
   [[nodiscard]] const Held* find(wire::InodeId inode) const;

@@ -96,6 +96,12 @@ double KernelCache::attr_timeout(const wire::Attr& attr) const {
   return is_same ? seconds(known->until - boot_now()) : 0;
 }
 
+// An older kernel that is told to forget an inode it knows, and then drops that inode, takes what
+// comes with another name of it for new.
+double KernelCache::attr_timeout_with_name(const wire::Attr& attr) const {
+  return has_epochs_ || !inodes_.has(attr.id()) ? attr_timeout(attr) : 0;
+}
+
 // --- Taking it back ------------------------------------------------------------------------------
 
 KernelCache::Message KernelCache::forget_name(wire::InodeId parent,

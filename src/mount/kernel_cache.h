@@ -60,6 +60,8 @@ class KernelCache final : public client::NodeCache::Listener {
                                     std::string_view name,
                                     wire::InodeId inode);
   [[nodiscard]] double attr_timeout(const wire::Attr& attr) const;
+  // The same for attributes that come with a name.
+  [[nodiscard]] double attr_timeout_with_name(const wire::Attr& attr) const;
   // What the kernel knows, to be kept up by who answers it.
   [[nodiscard]] KernelInodes& inodes() { return inodes_; }
 

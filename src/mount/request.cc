@@ -41,8 +41,8 @@ Request::Request(fuse_req_t request, std::function<void()> on_failed)
   fuse_req_interrupt_func(request_, &Request::on_interrupt, this);
 }
 
-Request::Request(fuse_req_t request, Holds& holds) : Request(request) {
-  holds_ = &holds;
+Request::Request(fuse_req_t request, Holds* holds) : Request(request) {
+  holds_ = holds;
 }
 
 Request::~Request() {
@@ -179,9 +179,13 @@ bool Request::reply_open(const fuse_file_info& info) {
   return request != nullptr && fuse_reply_open(request, &info) == 0;
 }
 
-bool Request::reply_create(const wire::Attr& attr, const fuse_file_info& info) {
+bool Request::reply_create(const wire::Attr& attr,
+                           const fuse_file_info& info,
+                           double name_timeout,
+                           double attr_timeout) {
   fuse_req_t request = take();
-  fuse_entry_param entry = to_entry(attr);
+  fuse_entry_param entry = to_entry(attr, name_timeout);
+  entry.attr_timeout = attr_timeout;
   return request != nullptr && fuse_reply_create(request, &entry, &info) == 0;
 }
 

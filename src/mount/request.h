@@ -31,8 +31,8 @@ class Request final : private rt::Timer {
 
   // `on_failed` is called when it has been answered with an error.
   explicit Request(fuse_req_t request, std::function<void()> on_failed = {});
-  // A request about an inode that a path may have led to.
-  Request(fuse_req_t request, Holds& holds);
+  // `holds` is told of ESTALE; null unless the request is about an inode that a path led to.
+  Request(fuse_req_t request, Holds* holds);
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
   ~Request() override;
@@ -64,7 +64,10 @@ class Request final : private rt::Timer {
   [[nodiscard]] bool is_interrupted() const { return is_interrupted_; }
   // False when nobody takes what was opened: it must be closed.
   [[nodiscard]] bool reply_open(const fuse_file_info& info);
-  [[nodiscard]] bool reply_create(const wire::Attr& attr, const fuse_file_info& info);
+  [[nodiscard]] bool reply_create(const wire::Attr& attr,
+                                  const fuse_file_info& info,
+                                  double name_timeout,
+                                  double attr_timeout);
 
  private:
   static void on_interrupt(fuse_req_t request, void* self);

@@ -233,6 +233,8 @@ enum OpenFlags : std::uint32_t {
   kOpenNoFollow = 1U << 6,
   kOpenDirectory = 1U << 7,
   kOpenUnlinked = 1U << 8,  // OpenInode: also a file without a name that somebody has open
+  kOpenLease =
+      1U << 9,  // Open: the client takes leases of a file that is made, as with kLookupLease
 };
 
 // Opens or creates. A regular file whose inode is here is registered as open by this client; a

@@ -92,7 +92,7 @@ class Doors : public MountTest {
     EXPECT_TRUE(model.run(steps)) << "BENCHFS_SEED=" << fmt::format("{:#x}", seed) << "\n"
                                   << model.failure();
     EXPECT_GT(pair.counts()[0], steps / 3);
-    EXPECT_GT(pair.counts()[1], steps / (with_commands ? 10 : 3));
+    EXPECT_GT(pair.counts()[1], steps / (with_commands ? 40 : 3));
   }
 
  private:

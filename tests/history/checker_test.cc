@@ -249,6 +249,15 @@ TEST_F(Checker, AcceptsAPathThatIsUsedWhileItsDirectoryIsRenamed) {
   accepted();
 }
 
+TEST_F(Checker, AcceptsARenameOfANameToItselfWhileItsDirectoryIsRenamed) {
+  on("p", Kind::kMakeDirectory, 1, 2);
+  create("p/x", kInode, 3, 4);
+  rename("p", "q", 5, kNever);
+  rename("p/x", "q/x", 6, 7);
+  on("q/x", Kind::kUnlink, 8, 9);
+  accepted();
+}
+
 TEST_F(Checker, RejectsAListingWithoutAnEntryThatIsThere) {
   on("a", Kind::kMakeDirectory, 1, 2);
   create("a/x", kInode, 3, 4);

@@ -338,6 +338,9 @@ Effect Names::rename(State& state, Entry& from, Entry& to, std::size_t index) co
                 ((operation.result == -ENOTEMPTY || operation.result == -EEXIST) && is_full(to));
     return fits ? Effect::kSeen : Effect::kRefused;
   }
+  if (&from == &to && from != kNothing) {
+    return Effect::kSeen;  // its directory was renamed between the two look-ups
+  }
   if (from == kNothing || is_full(to)) {
     return Effect::kRefused;
   }

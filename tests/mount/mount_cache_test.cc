@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "cluster/placement.h"
 #include "mount/mount_fixture.h"
 
 namespace benchfs::test {
@@ -29,7 +30,8 @@ class MountCache : public MountTest {
   static constexpr std::uint32_t kCreateFlags =
       wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive;
 
-  // Requests about names, attributes and data that all daemons have served.
+  // Requests about names, attributes and data that all daemons have served, but for closes, which
+  // come later.
   std::uint64_t requests(client::Client& client) {
     std::uint64_t sum = 0;
     for (std::uint32_t shard = 0; shard < client.fs().shard_count(); ++shard) {
@@ -38,10 +40,31 @@ class MountCache : public MountTest {
       nlohmann::json stats = nlohmann::json::parse(text.value_or("{}"), nullptr, false);
       for (const auto& operation : stats["operations"]) {
         std::string name = operation["operation"];
-        if (name != "stats" && name != "ping") {
+        if (name != "stats" && name != "ping" && name != "close_notice") {
           sum += operation["requests"].get<std::uint64_t>();
         }
       }
+    }
+    return sum;
+  }
+  // A name in the root whose shard is that of the root: its changes call no attributes of the root
+  // back from who makes them.
+  std::string name_beside_root() {
+    for (;;) {
+      std::string name = std::to_string(++names_);
+      if (cluster::entry_shard(wire::kRootInode, name, 2) == wire::kRootInode.home()) {
+        return name;
+      }
+    }
+  }
+  // How often a client was told to forget attributes.
+  std::uint64_t recalled(client::Client& client) {
+    std::uint64_t sum = 0;
+    for (std::uint32_t shard = 0; shard < client.fs().shard_count(); ++shard) {
+      Result<std::string> text = client.run(client.fs().shard_stats(wire::ShardId{shard}));
+      EXPECT_TRUE(text) << message(text);
+      nlohmann::json stats = nlohmann::json::parse(text.value_or("{}"), nullptr, false);
+      sum += stats["leases"]["attributes"]["recalled"].get<std::uint64_t>();
     }
     return sum;
   }
@@ -60,6 +83,8 @@ class MountCache : public MountTest {
     return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE);
   }
   static int exists(const std::string& path) { return error_of(::access(path.c_str(), F_OK)); }
+
+  int names_ = 0;
 };
 
 TEST_F(MountCache, AWarmStatAsksNobody) {
@@ -80,6 +105,57 @@ TEST_F(MountCache, AWarmStatAsksNobody) {
   EXPECT_EQ(warm.wait_for(std::chrono::seconds(8)), std::future_status::ready);
   ASSERT_EQ(::kill(m.process, SIGCONT), 0);
   EXPECT_EQ(warm.get(), 4);
+}
+
+TEST_F(MountCache, AStatOfAFileThatTheMountHasJustMadeAsksNobody) {
+  Mounted m = mount();
+  auto client = connect();
+  ASSERT_EQ(::mkdir((m / "d").c_str(), 0755), 0);
+  put(m / "d/f", "");
+  ASSERT_TRUE(is_warm(*client, [&] { stat_of(m / "d"); }));
+  std::uint64_t before = requests(*client);
+  EXPECT_EQ(stat_of(m / "d/f").st_size, 0);
+  EXPECT_EQ(requests(*client), before);
+  // It is told of what others and the mount itself do with the file.
+  wire::SetAttrRequest request;
+  request.mask = wire::kSetMode;
+  request.mode = 0640;
+  ASSERT_TRUE(client->run(client->fs().set_attr("/d/f", request)));
+  EXPECT_EQ(stat_of(m / "d/f").st_mode & 07777U, 0640U);
+  put(m / "d/g", "text");
+  EXPECT_EQ(stat_of(m / "d/g").st_size, 4);
+  ASSERT_TRUE(client->run(client->fs().unlink("/d/f")));
+  EXPECT_EQ(exists(m / "d/f"), ENOENT);
+}
+
+TEST_F(MountCache, TheAttributesOfAFileThatEndsAreNotTakenBackFromWhoEndsIt) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  auto client = connect();
+  std::string f = name_beside_root();
+  for (const std::string& name : {f, std::string("g"), std::string("h")}) {
+    put(a / name, "text");
+    stat_of(a / name);
+  }
+  std::uint64_t before = recalled(*client);
+  ASSERT_EQ(::unlink((a / f).c_str()), 0);
+  EXPECT_EQ(recalled(*client), before);
+  // But from others, and while it has another name or is open.
+  stat_of(b / "g");
+  ASSERT_EQ(::link((a / "g").c_str(), (a / "other").c_str()), 0);
+  EXPECT_EQ(stat_of(b / "g").st_nlink, 2U);
+  EXPECT_EQ(stat_of(a / "other").st_nlink, 2U);
+  ASSERT_EQ(::unlink((a / "g").c_str()), 0);
+  EXPECT_EQ(stat_of(a / "other").st_nlink, 1U);
+  EXPECT_EQ(stat_of(b / "other").st_nlink, 1U);
+  Fd open(::open((a / "h").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(open.is_open());
+  stat_of(a / "h");
+  ASSERT_EQ(::unlink((a / "h").c_str()), 0);
+  struct stat attr{};
+  ASSERT_EQ(::fstat(open.get(), &attr), 0);
+  EXPECT_EQ(attr.st_nlink, 0U);
+  EXPECT_GT(recalled(*client), before);
 }
 
 TEST_F(MountCache, AttributesComeWithTheName) {

@@ -71,7 +71,7 @@ Result<OpenedEntry> OpenFiles::finish(wire::ShardId shard,
   if (!found) {
     return std::unexpected(std::move(found.error()));
   }
-  OpenedEntry opened;
+  OpenedEntry opened{.file = {}, .link_target = {}, .remote = {}, .flags = found->flags};
   if (found->is_remote()) {
     opened.remote = found->attr.id();
     return opened;
@@ -351,7 +351,8 @@ rt::CoStatus OpenFiles::reopen_files(wire::ShardId shard) {
 }
 
 rt::Task<void> OpenFiles::reopen(std::shared_ptr<OpenFile> file, Status* failed) {
-  constexpr std::uint32_t kOnce = wire::kOpenCreate | wire::kOpenExclusive | wire::kOpenTruncate;
+  constexpr std::uint32_t kOnce =
+      wire::kOpenCreate | wire::kOpenExclusive | wire::kOpenTruncate | wire::kOpenLease;
   Deadline by = backend_.metadata_deadline();
   Result<Found> found = co_await inodes_.open(file->id(), file->flags & ~kOnce, file->number, by);
   if (!file->is_open) {  // closed meanwhile: the notice may have been faster

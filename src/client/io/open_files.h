@@ -37,6 +37,7 @@ struct OpenedEntry {
   std::shared_ptr<OpenFile> file;
   std::string link_target;
   wire::InodeId remote;
+  std::uint32_t flags = 0;  // wire::EntryFlags
 };
 
 class OpenFiles {

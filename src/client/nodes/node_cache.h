@@ -21,6 +21,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -105,17 +106,28 @@ class NodeCache {
         : cache_(cache), changed_{parent, name} {
       cache_.changes_.push_back(changed_);
       cache_.forget_changed(changed_);
+      begun_ = cache_.ask();
     }
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
-    ~Change() {
-      cache_.forget_changed(changed_);
-      cache_.end_change(changed_);
+    ~Change() { end(); }
+    // Ends it before its time. The question to keep the answer by; one that keeps nothing when
+    // something else was forgotten meanwhile.
+    Question end() {
+      if (!std::exchange(is_over_, true)) {
+        bool is_alone = cache_.version_ == begun_.version;
+        cache_.forget_changed(changed_);
+        cache_.end_change(changed_);
+        begun_.version = is_alone ? cache_.version_ : 0;
+      }
+      return begun_;
     }
 
    private:
     NodeCache& cache_;
     wire::EntryRef changed_;
+    Question begun_;
+    bool is_over_ = false;
   };
 
   // From the servers. True: it is forgotten; false: the listener acknowledges.

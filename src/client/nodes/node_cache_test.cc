@@ -137,6 +137,19 @@ TEST_F(NodeCacheTest, AChangeOfThisClientForgetsTheNameTheInodeAndTheDirectory) 
   EXPECT_NE(cache_.find_attr(kParent), nullptr);
 }
 
+TEST_F(NodeCacheTest, TheAnswerOfAChangeIsKeptUnlessSomethingElseWasForgottenMeanwhile) {
+  NodeCache::Change made(cache_, kParent, "f");
+  put(made.end());
+  EXPECT_TRUE(knows_name());
+  EXPECT_TRUE(knows_attr());
+  NodeCache::Change disturbed(cache_, kParent, "f");
+  EXPECT_FALSE(knows_name());
+  cache_.on_attr_revoked(kOther, {});
+  put(disturbed.end());
+  EXPECT_FALSE(knows_name());
+  EXPECT_FALSE(knows_attr());
+}
+
 TEST_F(NodeCacheTest, OfADirectoryNothingIsKeptUntilTheLastChangeInItIsAnswered) {
   std::optional<NodeCache::Change> first;
   std::optional<NodeCache::Change> second;

@@ -216,6 +216,21 @@ rt::CoResult<NewInode> Nodes::new_inode(
   co_return inode;
 }
 
+void Nodes::keep_made(const OpenedEntry& made, wire::EntryRef name, NodeCache::Change& change) {
+  if ((made.flags & (wire::kEntryLeased | wire::kAttrLeased)) == 0) {
+    return;
+  }
+  NodeCache::Question question = change.end();
+  const wire::Attr& attr = made.file->attr;
+  if ((made.flags & wire::kEntryLeased) != 0) {
+    wire::ShardId shard = inodes_.shard_of(name.parent, name.name);
+    cache_.put_name(name.parent, name.name, attr.id(), shard, question, lease_of(shard));
+  }
+  if ((made.flags & wire::kAttrLeased) != 0) {
+    cache_.put_attr(attr, {}, question, lease_of(attr.id().home()));
+  }
+}
+
 rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open_entry(wire::InodeId parent,
                                                           std::string_view name,
                                                           std::uint32_t flags,
@@ -224,17 +239,20 @@ rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open_entry(wire::InodeId parent,
   BENCHFS_CO_TRY_VOID(check_name(name));
   Deadline by = backend_.metadata_deadline();
   NewInode new_file;
+  std::uint32_t lease = 0;
   std::optional<NodeCache::Change> change;
   if ((flags & wire::kOpenCreate) != 0) {
     change.emplace(cache_, parent, name);
     BENCHFS_CO_TRY(new_file, co_await new_inode(parent, mode, false, caller, by));
+    lease = cache_.is_enabled() ? std::uint32_t{wire::kOpenLease} : 0U;
   }
   wire::InodeId gone;
   for (;;) {
-    BENCHFS_CO_TRY(
-        OpenedEntry opened,
-        co_await in_directory(
-            parent, co_await open_files_.open_entry(parent, name, flags, new_file, by), by));
+    BENCHFS_CO_TRY(OpenedEntry opened,
+                   co_await in_directory(
+                       parent,
+                       co_await open_files_.open_entry(parent, name, flags | lease, new_file, by),
+                       by));
     wire::InodeId inode = opened.remote;
     if (inode.is_valid()) {
       Result<OpenedEntry> at_home = co_await open_files_.open(inode, flags, by);
@@ -246,6 +264,9 @@ rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open_entry(wire::InodeId parent,
     }
     if (opened.file == nullptr) {
       co_return fail_errno(ESTALE);
+    }
+    if (change) {
+      keep_made(opened, {parent, name}, *change);
     }
     co_return std::move(opened.file);
   }

@@ -106,6 +106,8 @@ class Nodes {
   // The owner of a new inode, and what a set-gid directory hands on.
   rt::CoResult<NewInode> new_inode(
       wire::InodeId parent, std::uint32_t mode, bool is_directory, Caller caller, Deadline by);
+  // The answer that the entry was made by `change`.
+  void keep_made(const OpenedEntry& made, wire::EntryRef name, NodeCache::Change& change);
   void remember(const wire::Attr& attr, BootTime asked_at);
   // How long the shard lets answers be used.
   [[nodiscard]] Nanos lease_of(wire::ShardId shard) const;

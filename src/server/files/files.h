@@ -92,7 +92,8 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                                  const meta::NewInode& inode,
                                  OpenKey key,
                                  std::uint32_t flags,
-                                 rpc::Request* asker) override;
+                                 rpc::Request* asker,
+                                 std::uint32_t& leased) override;
   Result<wire::Attr> create_unnamed(wire::InodeId parent,
                                     const meta::NewInode& inode,
                                     OpenKey key,

@@ -50,12 +50,15 @@ class InodeDoor {
   // The open with this number, when it is known: a repeated open is the same open.
   [[nodiscard]] virtual std::optional<meta::Open> find_open(OpenKey key) const = 0;
   // Makes an inode here with its entry, and opens it: one change, which happens whole or not at
-  // all. Errors of meta::CreateOpen. `asker`, unless null, is answered as soon as it is certain.
+  // all. Errors of meta::CreateOpen. `leased`: what the client may keep (wire::EntryFlags); its
+  // lease of the attributes is added if `flags` ask for one. `asker`, unless null, is answered as
+  // soon as all that is certain.
   virtual Result<wire::Attr> create_open(EntryRef entry,
                                          const meta::NewInode& inode,
                                          OpenKey key,
                                          std::uint32_t flags,
-                                         rpc::Request* asker) = 0;
+                                         rpc::Request* asker,
+                                         std::uint32_t& leased) = 0;
   // Makes a file here that has no name, and opens it. Errors of meta::CreateUnnamed.
   virtual Result<wire::Attr> create_unnamed(wire::InodeId parent,
                                             const meta::NewInode& inode,

@@ -93,13 +93,19 @@ Result<wire::Attr> Files::create_open(EntryRef entry,
                                       const meta::NewInode& inode,
                                       OpenKey key,
                                       std::uint32_t flags,
-                                      rpc::Request* asker) {
+                                      rpc::Request* asker,
+                                      std::uint32_t& leased) {
   BENCHFS_TRY_VOID(may_open(key));
-  meta::CreateOpen change{
-      {entry.parent, entry.name, inode, wall_now_ns(), mono_now_coarse()}, key.id(), flags};
+  meta::CreateOpen change{{entry.parent, entry.name, inode, wall_now_ns(), mono_now_coarse()},
+                          key.id(),
+                          flags & ~wire::kOpenLease};
   BENCHFS_TRY(wire::Attr attr, store_.begin(change));
+  if ((flags & wire::kOpenLease) != 0 && leases_ != nullptr &&
+      leases_->grant(ExactLeases::attributes(attr.id()), key.client_uid, mono_now())) {
+    leased |= wire::kAttrLeased;
+  }
   if (asker != nullptr) {  // nobody is served before the rest is done
-    asker->answer(wire::EntryReply{attr, wire::kEntryCreated, 0});
+    asker->answer(wire::EntryReply{attr, wire::kEntryCreated | leased, 0});
   }
   store_.finish(change, attr);
   return attr;

@@ -206,7 +206,6 @@ TEST_F(MissingNamesTest, AChangeThatEndsAtItsDeadlineNamesWhoHasTheNameCached) {
   });
 }
 
-// There is no end of them: they leave room for what is there.
 // Programs do not wait because a client does not answer.
 TEST_F(MissingNamesTest, ANameIsFoundWhileItsReplacementWaitsForAClient) {
   constexpr std::uint64_t kSilent = 999;
@@ -234,6 +233,59 @@ TEST_F(MissingNamesTest, ANameIsFoundWhileItsReplacementWaitsForAClient) {
   EXPECT_EQ(lookup(name_).value().attr.id(), installed);
 }
 
+// What is told with the creation is called back like everything that clients cache.
+TEST_F(MissingNamesTest, AFileIsLeasedToWhoMakesItAndTheNameIsCalledBack) {
+  rpc::testing::Client maker("maker", addresses());
+  ASSERT_EQ(flags_of(maker, name_), kMissing);
+  wire::OpenRequest body{
+      .parent = wire::kRootInode.value,
+      .flags = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive | wire::kOpenLease,
+      .mode = 0644,
+      .name_bytes = static_cast<std::uint16_t>(name_.size()),
+      .open_number = 5};
+  Result<rpc::Reply> made = maker.call(rpc::make_call(body, name_));
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_EQ(made->as<wire::EntryReply>()->flags, wire::kEntryCreated | wire::kEntryLeased);
+  EXPECT_EQ(leases(), 1U);
+  wire::UnlinkRequest unlink{.parent = wire::kRootInode.value,
+                             .name_bytes = static_cast<std::uint16_t>(name_.size())};
+  auto pending = start_call(unlink, name_);
+  EXPECT_TRUE(lookup(name_));
+  EXPECT_FALSE(pending->has_value());
+  Deadline end = Deadline::after(std::chrono::seconds(5));
+  while (!pending->has_value() && !end.passed()) {
+    (void)maker.ping();
+    (void)client_->ping();
+  }
+  ASSERT_TRUE(pending->has_value());
+  EXPECT_TRUE(pending->value()) << pending->value().error().message();
+}
+
+TEST_F(MissingNamesTest, AFileThatCouldNotBeMadeIsLeasedToNobody) {
+  make_old(name_);
+  wire::OpenRequest body{
+      .parent = wire::kRootInode.value,
+      .flags = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive | wire::kOpenLease,
+      .mode = 0644,
+      .name_bytes = static_cast<std::uint16_t>(name_.size()),
+      .open_number = 5};
+  EXPECT_EQ(errno_of(call(body, name_)), EEXIST);
+  EXPECT_EQ(leases(), 0U);
+}
+
+// Whoever ends a file has no use for its attributes any more.
+TEST_F(MissingNamesTest, TheAttributesOfAFileThatEndsAreNotCalledBackFromWhoEndsIt) {
+  make_old(name_);
+  constexpr std::uint32_t kBoth = wire::kEntryLeased | wire::kAttrLeased;
+  ASSERT_EQ(flags_of(*client_, name_), kBoth);
+  EXPECT_EQ(unlink(name_), 0);
+  EXPECT_EQ(leases(), 0U);
+  run([&](net::Worker&) {
+    EXPECT_EQ(service_.names->exact_leases().stats(LeaseKind::kAttributes).recalled, 0U);
+  });
+}
+
+// There is no end of them: they leave room for what is there.
 TEST(ExactLeasesTest, MissingNamesGetHalfOfTheTable) {
   ExactLeases leases({.max_leases = 4});
   MonoTime now = mono_now();

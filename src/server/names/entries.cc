@@ -159,13 +159,14 @@ bool Entries::unlink_at_once(rpc::Request& request) {
   }
   Result<meta::Entry> entry = shared_.find(*key);
   if (!entry || S_ISDIR(entry->type) || !shared_.peers.is_self(entry->inode.home()) ||
-      !shared_.may_change(*key, request.client_uid()) || !shared_.may_drop(entry->inode) ||
+      !shared_.may_change(*key, request.client_uid()) ||
+      !shared_.may_drop(entry->inode, request.client_uid()) ||
       !shared_.change(meta::RemoveEntry{key->parent, key->name, wall_now_ns()},
                       request.client_uid())) {
     return false;
   }
   request.answer(wire::NoReply{});  // the shard serves nobody before the inode has ended, too
-  shared_.inodes.drop(entry->inode);
+  shared_.drop(entry->inode, request.client_uid());
   return true;
 }
 
@@ -275,8 +276,7 @@ rt::CoResult<Entries::Found> Entries::try_open(EntryRef key,
         BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key.key(), open.client_uid, deadline));
         continue;
       }
-      BENCHFS_CO_TRY(wire::Attr attr, create_file(key, body, open, nullptr));
-      co_return Found{attr, wire::kEntryCreated};
+      co_return create_file(key, body, open, nullptr);
     }
     if ((body.flags & wire::kOpenCreate) != 0 && (body.flags & wire::kOpenExclusive) != 0) {
       co_return fail_errno(EEXIST);
@@ -325,17 +325,22 @@ meta::NewInode Entries::file_inode(std::uint32_t mode,
       .target = {}};
 }
 
-Result<wire::Attr> Entries::create_file(EntryRef key,
-                                        const wire::OpenRequest& body,
-                                        OpenKey open,
-                                        rpc::Request* asker) {
+Result<Entries::Found> Entries::create_file(EntryRef key,
+                                            const wire::OpenRequest& body,
+                                            OpenKey open,
+                                            rpc::Request* asker) {
   meta::NewInode inode = file_inode(body.mode, body.uid, body.gid, body.chunk_bytes);
+  bool is_leased = (body.flags & wire::kOpenLease) != 0 &&
+                   shared_.leases.grant(key, open.client_uid, mono_now());
+  std::uint32_t leased = is_leased ? std::uint32_t{wire::kEntryLeased} : 0U;
   Result<wire::Attr> attr = shared_.explain_busy(
-      key.parent, shared_.inodes.create_open(key, inode, open, body.flags, asker));
-  if (attr) {
-    shared_.changed(key, attr->ctime_ns, open.client_uid);
+      key.parent, shared_.inodes.create_open(key, inode, open, body.flags, asker, leased));
+  if (!attr) {
+    shared_.leases.give_back(key, open.client_uid);
+    return std::unexpected(std::move(attr.error()));
   }
-  return attr;
+  shared_.changed(key, attr->ctime_ns, open.client_uid, is_leased);
+  return Found{*attr, wire::kEntryCreated | leased};
 }
 
 rt::MaybeTask<Result<wire::Attr>> Entries::open_existing(meta::Entry entry,
@@ -501,9 +506,10 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
   BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, deadline));
   std::uint64_t client_uid = request.client_uid();
   while (!S_ISDIR(entry.type) &&
-         !(shared_.may_change(key, client_uid) && shared_.may_drop(entry.inode))) {
+         !(shared_.may_change(key, client_uid) && shared_.may_drop(entry.inode, client_uid))) {
     BENCHFS_SERVE_TRY_VOID(request, co_await shared_.prepare(key.key(), client_uid, deadline));
-    BENCHFS_SERVE_TRY_VOID(request, co_await shared_.prepare_drop(entry.inode, deadline));
+    BENCHFS_SERVE_TRY_VOID(request,
+                           co_await shared_.prepare_drop(entry.inode, deadline, client_uid));
     BENCHFS_SERVE_TRY(entry, request, co_await find(key, deadline));
   }
   if (S_ISDIR(entry.type)) {
@@ -512,7 +518,7 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY_VOID(
       request, shared_.change(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}, client_uid));
-  Dropped dropped = shared_.inodes.drop(entry.inode);
+  Dropped dropped = shared_.drop(entry.inode, client_uid);
   if (dropped.inode.is_valid()) {
     co_await shared_.inodes.wait_dropped(dropped, request.deadline());
   }

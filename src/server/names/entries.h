@@ -69,10 +69,10 @@ class Entries {
                      EntryRef key,
                      const Error& why);
   // A file whose entry may_change(); otherwise as InodeDoor::create_open().
-  Result<wire::Attr> create_file(EntryRef key,
-                                 const wire::OpenRequest& body,
-                                 OpenKey open,
-                                 rpc::Request* asker);
+  Result<Found> create_file(EntryRef key,
+                            const wire::OpenRequest& body,
+                            OpenKey open,
+                            rpc::Request* asker);
   // An entry whose inode lives on this shard.
   rt::MaybeTask<Result<wire::Attr>> open_existing(meta::Entry entry,
                                                   std::uint32_t flags,

@@ -1,5 +1,7 @@
 #include "server/names/installs.h"
 
+#include <utility>
+
 #include "base/clock.h"
 #include "server/decode.h"
 
@@ -193,6 +195,8 @@ Result<Installs::Target> Installs::look_at(const EntryKey& key, const New& what)
 // Nothing has changed after an error.
 rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Deadline deadline) {
   Target target;
+  EntryLocks::Guard turn;  // of those that wait: many would fill the window of who sends them
+  bool waits = false;
   {
     // Without the lock, for which look-ups wait: of clients that have to forget the name, and of
     // others while a client does not answer.
@@ -207,14 +211,21 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Dead
       }
       bool drops = target.dropped.is_valid();
       if (shared_.may_change(key, what.client_uid) &&
-          (!drops || shared_.may_drop(target.dropped))) {
+          (!drops || shared_.may_drop(target.dropped, what.client_uid))) {
         break;
+      }
+      if (!std::exchange(waits, true)) {
+        if (waiting_.is_locked(key)) {
+          co_return shared_.peers.busy("the entry is being changed", {});
+        }
+        BENCHFS_CO_TRY(turn, co_await waiting_.lock(key, deadline));
       }
       ExactLeases::Withheld attributes(shared_.leases,
                                        ExactLeases::attributes(target.dropped).key());
       BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, what.client_uid, deadline));
       if (drops) {
-        BENCHFS_CO_TRY_VOID(co_await shared_.prepare_drop(target.dropped, deadline));
+        BENCHFS_CO_TRY_VOID(
+            co_await shared_.prepare_drop(target.dropped, deadline, what.client_uid));
       }
     }
   }
@@ -226,7 +237,8 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Dead
   }
   BENCHFS_CO_TRY_VOID(put(key, what));
   lease(key, what.flags, what.client_uid);
-  co_return Installed{.replaced = target.old ? shared_.inodes.drop(target.dropped) : Dropped{}};
+  co_return Installed{.replaced =
+                          target.old ? shared_.drop(target.dropped, what.client_uid) : Dropped{}};
 }
 
 // Replaces a directory, or exchanges. The lock is free, and `old` is what the name leads to.
@@ -261,7 +273,7 @@ Status Installs::put(const EntryKey& key, const New& what) {
 // The client may still have cached, under the new name, what it knew under the old one.
 void Installs::lease(const EntryKey& key, std::uint32_t flags, std::uint64_t client_uid) {
   if ((flags & wire::kRenameLease) != 0) {
-    (void)shared_.leases.grant(key, client_uid, mono_now());
+    (void)shared_.leases.grant_to_maker(key, client_uid, mono_now());
   }
 }
 

@@ -20,7 +20,7 @@ namespace benchfs::server {
 class Installs {
  public:
   Installs(NamesShared& shared, DirectoryRemoval& removal, DirectoryLeases& leases)
-      : shared_(shared), removal_(removal), leases_(leases) {}
+      : shared_(shared), removal_(removal), leases_(leases), waiting_(shared.peers) {}
 
   // --- the shard of the old name ---
 
@@ -78,6 +78,7 @@ class Installs {
   NamesShared& shared_;
   DirectoryRemoval& removal_;
   DirectoryLeases& leases_;
+  EntryLocks waiting_;  // installations that wait for clients; nobody waits for these
   Tickets tickets_;
   TicketLog log_;
   rt::WaitQueue ended_;

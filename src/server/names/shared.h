@@ -87,20 +87,32 @@ struct NamesShared {
     }
     co_return Status{};
   }
-  // The same for an inode that may lose a name; what its home must do when it lives elsewhere, the
-  // home does.
-  [[nodiscard]] bool may_drop(wire::InodeId inode) const {
-    return !peers.is_self(inode.home()) || !leases.is_held(ExactLeases::attributes(inode));
+  // The same for an inode that may lose a name, on behalf of this client; what its home must do
+  // when it lives elsewhere, the home does. The attributes of an inode that ends are not called
+  // back from who ends it.
+  [[nodiscard]] bool may_drop(wire::InodeId inode, std::uint64_t client_uid = 0) const {
+    return !peers.is_self(inode.home()) ||
+           !leases.is_held(ExactLeases::attributes(inode), spared(inode, client_uid));
   }
-  rt::CoStatus prepare_drop(wire::InodeId inode, Deadline deadline) {
-    while (!may_drop(inode)) {
-      BENCHFS_CO_TRY_VOID(
-          co_await leases.call_back(ExactLeases::attributes(inode).key(), deadline));
+  rt::CoStatus prepare_drop(wire::InodeId inode, Deadline deadline, std::uint64_t client_uid = 0) {
+    while (!may_drop(inode, client_uid)) {
+      BENCHFS_CO_TRY_VOID(co_await leases.call_back(
+          ExactLeases::attributes(inode).key(), deadline, spared(inode, client_uid)));
       if (peers.stopping->is_cancelled()) {
         co_return fail(Errc::kNotReady, "the server is stopping");
       }
     }
     co_return Status{};
+  }
+
+  // Who may keep the attributes of an inode that loses a name: 0 is nobody.
+  [[nodiscard]] std::uint64_t spared(wire::InodeId inode, std::uint64_t client_uid) const {
+    return leases.size() != 0 && store.ends_with_its_name(inode) ? client_uid : 0;
+  }
+  // A name that may_drop() its inode has gone.
+  Dropped drop(wire::InodeId inode, std::uint64_t client_uid) {
+    leases.give_back(ExactLeases::attributes(inode), client_uid);
+    return inodes.drop(inode);
   }
 
   // Carries out a change of an entry that may_change(), on behalf of this client.
@@ -113,10 +125,16 @@ struct NamesShared {
     return explain_busy(what.parent, std::move(outcome));
   }
 
-  // An entry has been changed, on behalf of this client.
-  void changed(EntryRef key, std::int64_t now_ns, std::uint64_t client_uid) {
+  // An entry has been changed, on behalf of this client, whose lease of it ends unless it is told
+  // that it has one of what is there now.
+  void changed(EntryRef key,
+               std::int64_t now_ns,
+               std::uint64_t client_uid,
+               bool is_leased = false) {
     marks.note(key.parent, now_ns);
-    leases.give_back(key, client_uid);
+    if (!is_leased) {
+      leases.give_back(key, client_uid);
+    }
   }
 
   meta::MetaStore& store;

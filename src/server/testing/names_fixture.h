@@ -46,11 +46,12 @@ class StoreDoor final : public InodeDoor {
                                  const meta::NewInode& inode,
                                  OpenKey /*key*/,
                                  std::uint32_t /*flags*/,
-                                 rpc::Request* asker) override {
+                                 rpc::Request* asker,
+                                 std::uint32_t& leased) override {
     Result<wire::Attr> attr =
         store_.apply(meta::Create{entry.parent, entry.name, inode, 1, mono_now()});
     if (attr && asker != nullptr) {
-      asker->answer(wire::EntryReply{*attr, wire::kEntryCreated, 0});
+      asker->answer(wire::EntryReply{*attr, wire::kEntryCreated | leased, 0});
     }
     return attr;
   }
