@@ -75,7 +75,7 @@ rt::Task<void> Door::create(fuse_req_t req, Name name, std::uint32_t mode, fuse_
   wire::Attr attr = (*opened)->attr;
   co_await keep(*std::move(opened), info);
   double name_timeout = kernel_->name_timeout(name.parent, name.name, attr.id());
-  double attr_timeout = pages_->is_trusted(attr.id()) ? kernel_->attr_timeout(attr) : 0;
+  double attr_timeout = pages_->is_trusted(attr.id()) ? kernel_->attr_timeout_with_name(attr) : 0;
   if (request.reply_create(attr, info, name_timeout, attr_timeout)) {
     kernel_->inodes().note_told(attr.id());
   } else {

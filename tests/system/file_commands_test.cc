@@ -419,5 +419,33 @@ TEST_F(SmallCluster, ACopyThatFillsItStopsOnceAndLeavesCompleteFilesOnly) {
   }
 }
 
+TEST_F(SmallCluster, ACopyThatFillsItLeavesOlderFilesThatItDidNotReach) {
+  constexpr unsigned kFiles = 300;
+  std::string older = path("older");
+  std::string tree = path("tree");
+  fs::create_directory(older);
+  fs::create_directory(tree);
+  for (unsigned i = 0; i < kFiles; ++i) {
+    write_file(fmt::format("{}/{}", older, i), "older");
+    write_file(fmt::format("{}/{}", tree, i), std::string(30'000, 'n'));
+  }
+  ok({"cp", "-r", older, "bfs:/copy"});
+  Ended ended = benchfs({"cp", "-r", "-j", "2", tree + "/.", "bfs:/copy"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_NE(ended.err.find(": No space left on device"), std::string::npos) << ended.err;
+  ok({"cp", "-r", "bfs:/copy", path("back")});
+  std::map<std::string, std::string> before = describe_tree(older);
+  std::map<std::string, std::string> sent = describe_tree(tree);
+  std::map<std::string, std::string> back = describe_tree(path("back"));
+  std::size_t lost = 0;
+  std::size_t kept = 0;
+  for (const auto& [name, described] : before) {
+    lost += back[name] != described && back[name] != sent[name];
+    kept += back[name] == described;
+  }
+  EXPECT_LE(lost, 2U) << "one for each worker";
+  EXPECT_GT(kept, 20U);
+}
+
 }  // namespace
 }  // namespace benchfs::test

@@ -82,7 +82,8 @@ rt::Task<void> write_whole(client::FileSystem* fs,
                            WholeFile* file,
                            std::uint32_t mode,
                            std::optional<Keep> keep) {
-  Result<std::shared_ptr<client::OpenFile>> out = co_await fs->open(file->path, kCreateFlags, mode);
+  Result<std::shared_ptr<client::OpenFile>> out =
+      co_await fs->open(file->path, kCreateFlags | wire::kOpenExclusive, mode);
   if (!out) {
     file->status = std::unexpected(std::move(out.error()));
     co_return;
