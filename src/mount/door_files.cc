@@ -20,7 +20,11 @@ constexpr std::size_t kReadBytes = 1U << 20;  // the most that the kernel asks f
 
 std::shared_ptr<client::OpenFile> Door::file(std::uint64_t handle) const {
   auto found = files_.find(handle);
-  return found != files_.end() ? found->second.file : nullptr;
+  if (found == files_.end()) {
+    return nullptr;
+  }
+  kernel_->note_made_is_known(found->second.file->id());
+  return found->second.file;
 }
 
 rt::Task<void> Door::keep(std::shared_ptr<client::OpenFile> file, fuse_file_info& info) {
@@ -39,6 +43,7 @@ void Door::drop(std::uint64_t handle) {
   release_locks(handle);
   auto found = files_.find(handle);
   if (found != files_.end()) {
+    kernel_->note_made_is_known(found->second.file->id());
     pages_->closed(found->second.file->id(), found->second.use);
     (void)fs_.open_files().close(*found->second.file);
     files_.erase(found);
@@ -75,9 +80,15 @@ rt::Task<void> Door::create(fuse_req_t req, Name name, std::uint32_t mode, fuse_
   wire::Attr attr = (*opened)->attr;
   co_await keep(*std::move(opened), info);
   double name_timeout = kernel_->name_timeout(name.parent, name.name, attr.id());
-  double attr_timeout = pages_->is_trusted(attr.id()) ? kernel_->attr_timeout_with_name(attr) : 0;
+  double attr_timeout = 0;
+  if (!kernel_->inodes().has(attr.id()) && pages_->is_trusted(attr.id())) {
+    attr_timeout = kernel_->attr_timeout_with_name(attr);
+  }
   if (request.reply_create(attr, info, name_timeout, attr_timeout)) {
     kernel_->inodes().note_told(attr.id());
+    if (attr_timeout > 0) {
+      kernel_->note_made(attr.id());
+    }
   } else {
     drop(info.fh);
   }

@@ -28,9 +28,15 @@ rt::CoResult<wire::Attr> Holds::hold(wire::InodeId parent,
                                      wire::Attr found) {
   Deadline end = Deadline::after(kTime);
   while (!end.passed()) {
-    bool is_held =
-        std::ranges::any_of(held_, [&](const Held& held) { return held.attr.id() == found.id(); });
-    if (found.is_directory() || is_held) {
+    auto known =
+        std::ranges::find_if(held_, [&](const Held& held) { return held.attr.id() == found.id(); });
+    if (known != held_.end()) {
+      Held again = std::move(*known);
+      held_.erase(known);
+      keep(std::move(again));
+      break;
+    }
+    if (found.is_directory()) {
       break;
     }
     Status held;

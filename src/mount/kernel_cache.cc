@@ -153,6 +153,10 @@ void KernelCache::forget_attr(wire::InodeId inode, const rpc::Revocation& revoca
     }
     return;
   }
+  if (auto made = made_.find(inode); made != made_.end()) {
+    withdrawal.not_before = std::max(withdrawal.not_before, made->second + kMadeTime);
+    made_.erase(made);
+  }
   Job job{.messages = {forget_attr(inode, withdrawal.pages)},
           .revocation = revocation,
           .not_before = withdrawal.not_before,
@@ -179,6 +183,15 @@ void KernelCache::begin_drop_pages(wire::InodeId inode) {
 
 void KernelCache::expire_name(wire::InodeId parent, std::string_view name) {
   add(names_, {.messages = {forget_name(parent, name, kExpireOnly)}, .is_name = true});
+}
+
+// Waits for nothing, so the reactor may write it.
+bool KernelCache::forget_attr_now(wire::InodeId inode) {
+  Message message = forget_attr(inode, Pages::kKept);
+  if (::write(fd_->get(), message.data(), message.size()) >= 0) {
+    return !made_.contains(inode);
+  }
+  return errno == ENOENT && !inodes_.has(inode);
 }
 
 void KernelCache::on_name_lost(wire::InodeId parent, std::string_view name) {

@@ -45,6 +45,7 @@ class KernelCache final : public client::NodeCache::Listener {
   // at most; until no lease can hold.
   static constexpr Nanos kTakeUpTime = std::chrono::microseconds(50);
   static constexpr Nanos kMaxTakeUpTime = std::chrono::milliseconds(5);
+  static constexpr Nanos kMadeTime = std::chrono::milliseconds(1);  // for it to take up a creation
   static constexpr Nanos kLongestTrust = std::chrono::milliseconds(wire::kMaxExactLeaseMs);
 
   // `fd`: of the session, which is mounted; borrowed until it returns. From now on the client core
@@ -64,6 +65,14 @@ class KernelCache final : public client::NodeCache::Listener {
   [[nodiscard]] double attr_timeout_with_name(const wire::Attr& attr) const;
   // What the kernel knows, to be kept up by who answers it.
   [[nodiscard]] KernelInodes& inodes() { return inodes_; }
+  // The kernel has been told of an inode with the answer to a creation, which it takes up whatever
+  // it was told to forget meanwhile; and it has taken it up.
+  void note_made(wire::InodeId inode) { made_[inode] = mono_now(); }
+  void note_made_is_known(wire::InodeId inode) {
+    if (!made_.empty()) {
+      made_.erase(inode);
+    }
+  }
 
   // The kernel looks the name up again before it uses it: a request of this mount may have changed
   // it that failed.
@@ -124,6 +133,7 @@ class KernelCache final : public client::NodeCache::Listener {
                        std::string_view name,
                        const rpc::Revocation& revocation) override;
   void on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) override;
+  bool forget_attr_now(wire::InodeId inode) override;
   void on_name_lost(wire::InodeId parent, std::string_view name) override;
   void on_attr_lost(wire::InodeId inode) override;
 
@@ -143,7 +153,8 @@ class KernelCache final : public client::NodeCache::Listener {
 
   client::FileSystem& fs_;
   KernelInodes inodes_;
-  std::shared_ptr<Fd> fd_;  // shared with helpers that outlive the mount
+  std::unordered_map<wire::InodeId, MonoTime> made_;  // that the kernel may not have taken up yet
+  std::shared_ptr<Fd> fd_;                            // shared with helpers that outlive the mount
   bool is_probed_ = false;
   bool has_epochs_ = false;
   Lane names_;

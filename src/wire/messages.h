@@ -335,6 +335,9 @@ struct MakeSpecialRequest : Message<Opcode::kMakeSpecial, EntryReply> {
 
 struct UnlinkRequest : Message<Opcode::kUnlink, NoReply> {
   std::uint64_t parent = 0;
+  // The inode that the name leads to, as the client knows: it uses nothing of its attributes any
+  // more, so that they need not be called back from it if the inode ends. 0: it does not know.
+  std::uint64_t forgotten = 0;
   std::uint16_t name_bytes = 0;
   std::uint16_t padding[3] = {};
 };

@@ -297,9 +297,11 @@ EntryCall<wire::MakeSpecialRequest> Inodes::make_special(wire::InodeId parent,
 
 PlainCall<wire::UnlinkRequest> Inodes::unlink(wire::InodeId parent,
                                               std::string_view name,
-                                              Deadline by) {
+                                              Deadline by,
+                                              wire::InodeId forgotten) {
   wire::UnlinkRequest request;
   request.parent = parent.value;
+  request.forgotten = forgotten.value;
   request.name_bytes = length(name);
   return {backend_, shard_of(parent, name), request, by, name};
 }

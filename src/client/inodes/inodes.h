@@ -176,7 +176,11 @@ class Inodes {
                                                    std::string_view name,
                                                    const NewInode& special,
                                                    Deadline by);
-  PlainCall<wire::UnlinkRequest> unlink(wire::InodeId parent, std::string_view name, Deadline by);
+  // `forgotten`: wire::UnlinkRequest.
+  PlainCall<wire::UnlinkRequest> unlink(wire::InodeId parent,
+                                        std::string_view name,
+                                        Deadline by,
+                                        wire::InodeId forgotten = {});
   PlainCall<wire::RmdirRequest> rmdir(wire::InodeId parent, std::string_view name, Deadline by);
   // `flags`: wire::RenameFlags.
   PlainCall<wire::RenameRequest> rename(wire::InodeId old_parent,

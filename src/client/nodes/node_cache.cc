@@ -73,30 +73,41 @@ void NodeCache::forget_name(wire::InodeId parent, std::string_view name) {
   }
 }
 
-void NodeCache::end_change(wire::EntryRef name) {
-  auto change = std::ranges::find_if(
-      changes_, [&](wire::EntryRef other) { return wire::EntryKeyEqual()(other, name); });
-  *change = changes_.back();
-  changes_.pop_back();
+NodeCache::Question NodeCache::Change::end(wire::InodeId made) {
+  if (!std::exchange(is_over_, true)) {
+    std::erase(cache_.changes_, this);
+    cache_.forget_changed(changed_, inode_);
+  }
+  bool is_good = !is_overtaken_ && std::ranges::find(revoked_, made) == revoked_.end();
+  return {asked_at_, is_good ? cache_.version_ : 0};
+}
+
+wire::InodeId NodeCache::Change::forget_inode() {
+  bool is_forgotten =
+      inode_.is_valid() && cache_.listener_ != nullptr && cache_.listener_->forget_attr_now(inode_);
+  return is_forgotten ? inode_ : wire::InodeId{};
 }
 
 bool NodeCache::is_changing(wire::EntryRef name) const {
-  return std::ranges::any_of(
-      changes_, [&](wire::EntryRef other) { return wire::EntryKeyEqual()(other, name); });
+  return std::ranges::any_of(changes_, [&](const Change* change) {
+    return wire::EntryKeyEqual()(change->changed_, name);
+  });
 }
 
-bool NodeCache::is_changing(wire::InodeId directory) const {
-  return std::ranges::any_of(changes_,
-                             [&](wire::EntryRef other) { return other.parent == directory; });
+bool NodeCache::is_changing(wire::InodeId inode) const {
+  return std::ranges::any_of(changes_, [&](const Change* change) {
+    return change->changed_.parent == inode || change->inode_ == inode;
+  });
 }
 
 // The attributes of the directory change with its entries, those of the inode with its names.
-void NodeCache::forget_changed(wire::EntryRef name) {
+void NodeCache::forget_changed(wire::EntryRef name, wire::InodeId inode) {
   ++version_;
   if (!is_enabled_) {
     return;
   }
   attrs_.map.erase(name.parent);
+  attrs_.map.erase(inode);
   if (auto found = names_.map.find(name); found != names_.map.end()) {
     attrs_.map.erase(found->second.inode);
     names_.map.erase(found);
@@ -107,6 +118,9 @@ bool NodeCache::on_name_revoked(wire::InodeId parent,
                                 std::string_view name,
                                 const rpc::Revocation& revocation) {
   forget_name(parent, name);
+  for (Change* change : changes_) {
+    change->is_overtaken_ |= wire::EntryKeyEqual()(change->changed_, wire::EntryRef{parent, name});
+  }
   if (listener_ == nullptr) {
     return true;
   }
@@ -117,6 +131,9 @@ bool NodeCache::on_name_revoked(wire::InodeId parent,
 bool NodeCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) {
   ++version_;
   attrs_.map.erase(inode);
+  for (Change* change : changes_) {
+    change->revoked_.push_back(inode);
+  }
   if (listener_ == nullptr) {
     return true;
   }
@@ -126,6 +143,9 @@ bool NodeCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revo
 
 void NodeCache::on_connection_lost(wire::ShardId shard) {
   ++version_;
+  for (Change* change : changes_) {
+    change->is_overtaken_ = true;
+  }
   std::erase_if(names_.map, [&](const auto& entry) {
     if (entry.second.shard != shard) {
       return false;

@@ -21,7 +21,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -46,6 +45,8 @@ class NodeCache {
                                  std::string_view name,
                                  const rpc::Revocation& revocation) = 0;
     virtual void on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revocation) = 0;
+    // At once, without a server that waits: nobody uses them any more. False: somebody may.
+    virtual bool forget_attr_now(wire::InodeId inode) = 0;
     // The shard cannot say any more when it is to be taken back.
     virtual void on_name_lost(wire::InodeId parent, std::string_view name) = 0;
     virtual void on_attr_lost(wire::InodeId inode) = 0;
@@ -104,30 +105,32 @@ class NodeCache {
    public:
     Change(NodeCache& cache, wire::InodeId parent, std::string_view name)
         : cache_(cache), changed_{parent, name} {
-      cache_.changes_.push_back(changed_);
-      cache_.forget_changed(changed_);
-      begun_ = cache_.ask();
+      if (const KnownName* known = cache.find_name(parent, name)) {
+        inode_ = known->inode;
+      }
+      cache_.changes_.push_back(this);
+      cache_.forget_changed(changed_, inode_);
+      asked_at_ = boot_now();
     }
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
     ~Change() { end(); }
-    // Ends it before its time. The question to keep the answer by; one that keeps nothing when
-    // something else was forgotten meanwhile.
-    Question end() {
-      if (!std::exchange(is_over_, true)) {
-        bool is_alone = cache_.version_ == begun_.version;
-        cache_.forget_changed(changed_);
-        cache_.end_change(changed_);
-        begun_.version = is_alone ? cache_.version_ : 0;
-      }
-      return begun_;
-    }
+    // Ends it before its time: the answer is that the name leads to `made`. The question to keep
+    // that by; one that keeps nothing when the name or the inode was taken back meanwhile.
+    Question end(wire::InodeId made = {});
+    // Before the name is taken off its inode: nobody here uses the inode's attributes until the
+    // change ends. The inode; none when it is not known, or somebody may.
+    [[nodiscard]] wire::InodeId forget_inode();
 
    private:
+    friend class NodeCache;
     NodeCache& cache_;
     wire::EntryRef changed_;
-    Question begun_;
+    wire::InodeId inode_;  // that the name led to, if it was known
+    BootTime asked_at_{};
     bool is_over_ = false;
+    bool is_overtaken_ = false;
+    std::vector<wire::InodeId> revoked_;  // attributes, since it began
   };
 
   // From the servers. True: it is forgotten; false: the listener acknowledges.
@@ -148,9 +151,9 @@ class NodeCache {
   static bool has_room(Kept<Map>& kept, std::size_t room = kMaxKept);
 
   [[nodiscard]] bool is_changing(wire::EntryRef name) const;
-  [[nodiscard]] bool is_changing(wire::InodeId directory) const;
-  void forget_changed(wire::EntryRef name);
-  void end_change(wire::EntryRef name);
+  // A directory with its entries, any inode with its name.
+  [[nodiscard]] bool is_changing(wire::InodeId inode) const;
+  void forget_changed(wire::EntryRef name, wire::InodeId inode);
   void forget_name(wire::InodeId parent, std::string_view name);
 
   bool is_enabled_ = false;
@@ -159,7 +162,7 @@ class NodeCache {
   Kept<std::unordered_map<wire::EntryKey, KnownName, wire::EntryKeyHash, wire::EntryKeyEqual>>
       names_;
   Kept<std::unordered_map<wire::InodeId, KnownAttr>> attrs_;
-  std::vector<wire::EntryRef> changes_;  // under way: few
+  std::vector<Change*> changes_;  // under way: few
 };
 
 }  // namespace benchfs::client

@@ -29,6 +29,7 @@ struct Told final : NodeCache::Listener {
   void on_name_lost(wire::InodeId, std::string_view name) override {
     what.push_back("lost name " + std::string(name));
   }
+  bool forget_attr_now(wire::InodeId) override { return true; }
   void on_attr_lost(wire::InodeId inode) override {
     what.push_back("lost attr " + std::to_string(inode.value));
   }
@@ -137,17 +138,27 @@ TEST_F(NodeCacheTest, AChangeOfThisClientForgetsTheNameTheInodeAndTheDirectory) 
   EXPECT_NE(cache_.find_attr(kParent), nullptr);
 }
 
-TEST_F(NodeCacheTest, TheAnswerOfAChangeIsKeptUnlessSomethingElseWasForgottenMeanwhile) {
-  NodeCache::Change made(cache_, kParent, "f");
-  put(made.end());
+TEST_F(NodeCacheTest, TheAnswerOfAChangeIsKeptUnlessItWasTakenBackBeforeItCame) {
+  std::optional<NodeCache::Change> made;
+  made.emplace(cache_, kParent, "f");
+  cache_.on_attr_revoked(kParent, {});
+  cache_.on_name_revoked(kParent, "other", {});
+  put(made->end(kFile));
   EXPECT_TRUE(knows_name());
   EXPECT_TRUE(knows_attr());
-  NodeCache::Change disturbed(cache_, kParent, "f");
-  EXPECT_FALSE(knows_name());
-  cache_.on_attr_revoked(kOther, {});
-  put(disturbed.end());
-  EXPECT_FALSE(knows_name());
-  EXPECT_FALSE(knows_attr());
+  std::vector<std::function<void()>> events = {
+      [this] { cache_.on_name_revoked(kParent, "f", {}); },
+      [this] { cache_.on_attr_revoked(kFile, {}); },
+      [this] { cache_.on_connection_lost(wire::ShardId{1}); },
+  };
+  for (const auto& happens : events) {
+    made.emplace(cache_, kParent, "f");
+    EXPECT_FALSE(knows_name());
+    happens();
+    put(made->end(kFile));
+    EXPECT_FALSE(knows_name());
+    EXPECT_FALSE(knows_attr());
+  }
 }
 
 TEST_F(NodeCacheTest, OfADirectoryNothingIsKeptUntilTheLastChangeInItIsAnswered) {

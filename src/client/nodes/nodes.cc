@@ -220,8 +220,8 @@ void Nodes::keep_made(const OpenedEntry& made, wire::EntryRef name, NodeCache::C
   if ((made.flags & (wire::kEntryLeased | wire::kAttrLeased)) == 0) {
     return;
   }
-  NodeCache::Question question = change.end();
   const wire::Attr& attr = made.file->attr;
+  NodeCache::Question question = change.end(attr.id());
   if ((made.flags & wire::kEntryLeased) != 0) {
     wire::ShardId shard = inodes_.shard_of(name.parent, name.name);
     cache_.put_name(name.parent, name.name, attr.id(), shard, question, lease_of(shard));
@@ -357,7 +357,8 @@ rt::CoStatus Nodes::unlink(wire::InodeId parent, std::string_view name) {
   BENCHFS_CO_TRY_VOID(check_name(name));
   NodeCache::Change change(cache_, parent, name);
   Deadline by = backend_.metadata_deadline();
-  co_return co_await in_directory(parent, co_await inodes_.unlink(parent, name, by), by);
+  wire::InodeId forgotten = change.forget_inode();
+  co_return co_await in_directory(parent, co_await inodes_.unlink(parent, name, by, forgotten), by);
 }
 
 rt::CoStatus Nodes::rmdir(wire::InodeId parent, std::string_view name) {

@@ -34,9 +34,9 @@ bool ExactLeases::grant(EntryRef key, std::uint64_t client_uid, LeaseKind kind, 
   return table_.grant(key, client_uid, kind, now + config_.lease);
 }
 
-bool ExactLeases::grant_to_maker(EntryRef key, std::uint64_t client_uid, MonoTime now) {
+void ExactLeases::grant_to_maker(EntryRef key, std::uint64_t client_uid, MonoTime now) {
   table_.expire(now);
-  return table_.grant(key, client_uid, LeaseKind::kName, now + config_.lease);
+  (void)table_.grant(key, client_uid, LeaseKind::kName, now + config_.lease, true);
 }
 
 // --- Calling back --------------------------------------------------------------------------------

@@ -50,8 +50,9 @@ class ExactLeases : public RevocableLeases {
   bool grant(EntryRef key, std::uint64_t client_uid, MonoTime now);
   // The same for the answer that there is no such name.
   bool grant_missing(EntryRef key, std::uint64_t client_uid, MonoTime now);
-  // The client has made the entry, and uses it in any case: also of a key that others call back.
-  bool grant_to_maker(EntryRef key, std::uint64_t client_uid, MonoTime now);
+  // The client has made the entry, and uses it in any case: also of a key that others call back,
+  // and when the table is full.
+  void grant_to_maker(EntryRef key, std::uint64_t client_uid, MonoTime now);
   // The client has changed what it had a lease of.
   void give_back(EntryRef key, std::uint64_t client_uid) {
     if (table_.size() != 0) {

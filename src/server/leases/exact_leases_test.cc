@@ -278,7 +278,10 @@ TEST_F(MissingNamesTest, TheAttributesOfAFileThatEndsAreNotCalledBackFromWhoEnds
   make_old(name_);
   constexpr std::uint32_t kBoth = wire::kEntryLeased | wire::kAttrLeased;
   ASSERT_EQ(flags_of(*client_, name_), kBoth);
-  EXPECT_EQ(unlink(name_), 0);
+  wire::UnlinkRequest body{.parent = wire::kRootInode.value,
+                           .forgotten = lookup(name_).value().attr.inode,
+                           .name_bytes = static_cast<std::uint16_t>(name_.size())};
+  EXPECT_EQ(errno_of(call(body, name_)), 0);
   EXPECT_EQ(leases(), 0U);
   run([&](net::Worker&) {
     EXPECT_EQ(service_.names->exact_leases().stats(LeaseKind::kAttributes).recalled, 0U);

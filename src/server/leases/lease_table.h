@@ -64,8 +64,10 @@ class LeaseTable {
   LeaseTable(const LeaseTable&) = delete;
   LeaseTable& operator=(const LeaseTable&) = delete;
 
-  // Grants or renews. A renewed lease is no longer being revoked. False when the table is full.
-  bool grant(EntryRef key, std::uint64_t holder, LeaseKind kind, MonoTime until);
+  // Grants or renews. A renewed lease is no longer being revoked. False when the table is full,
+  // unless it is to take the lease in any case.
+  bool grant(
+      EntryRef key, std::uint64_t holder, LeaseKind kind, MonoTime until, bool in_any_case = false);
   // Begins to revoke the lease: returns its new sequence number.
   std::uint64_t revoke(Lease& lease);
   // The lease that is being revoked with this number; nullptr when it has ended or was renewed.

@@ -25,6 +25,13 @@ wire::Attr remote_attr(const meta::Entry& entry) {
   return attr;
 }
 
+// The client, if it uses nothing of the inode's attributes any more.
+std::uint64_t forgetting(const rpc::Request& request,
+                         const wire::UnlinkRequest& body,
+                         const meta::Entry& entry) {
+  return body.forgotten == entry.inode.value ? request.client_uid() : 0;
+}
+
 bool is_gone(const Error& error) {
   return error.is_posix(ENOENT) || error.is_posix(ESTALE);
 }
@@ -160,13 +167,13 @@ bool Entries::unlink_at_once(rpc::Request& request) {
   Result<meta::Entry> entry = shared_.find(*key);
   if (!entry || S_ISDIR(entry->type) || !shared_.peers.is_self(entry->inode.home()) ||
       !shared_.may_change(*key, request.client_uid()) ||
-      !shared_.may_drop(entry->inode, request.client_uid()) ||
+      !shared_.may_drop(entry->inode, forgetting(request, body, *entry)) ||
       !shared_.change(meta::RemoveEntry{key->parent, key->name, wall_now_ns()},
                       request.client_uid())) {
     return false;
   }
   request.answer(wire::NoReply{});  // the shard serves nobody before the inode has ended, too
-  shared_.drop(entry->inode, request.client_uid());
+  shared_.drop(entry->inode, forgetting(request, body, *entry));
   return true;
 }
 
@@ -335,8 +342,7 @@ Result<Entries::Found> Entries::create_file(EntryRef key,
   std::uint32_t leased = is_leased ? std::uint32_t{wire::kEntryLeased} : 0U;
   Result<wire::Attr> attr = shared_.explain_busy(
       key.parent, shared_.inodes.create_open(key, inode, open, body.flags, asker, leased));
-  if (!attr) {
-    shared_.leases.give_back(key, open.client_uid);
+  if (!attr) {  // a lease stays: that the name is missing may be what the client uses
     return std::unexpected(std::move(attr.error()));
   }
   shared_.changed(key, attr->ctime_ns, open.client_uid, is_leased);
@@ -506,10 +512,12 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
   BENCHFS_SERVE_TRY(meta::Entry entry, request, co_await find(key, deadline));
   std::uint64_t client_uid = request.client_uid();
   while (!S_ISDIR(entry.type) &&
-         !(shared_.may_change(key, client_uid) && shared_.may_drop(entry.inode, client_uid))) {
+         !(shared_.may_change(key, client_uid) &&
+           shared_.may_drop(entry.inode, forgetting(request, body, entry)))) {
     BENCHFS_SERVE_TRY_VOID(request, co_await shared_.prepare(key.key(), client_uid, deadline));
-    BENCHFS_SERVE_TRY_VOID(request,
-                           co_await shared_.prepare_drop(entry.inode, deadline, client_uid));
+    BENCHFS_SERVE_TRY_VOID(
+        request,
+        co_await shared_.prepare_drop(entry.inode, deadline, forgetting(request, body, entry)));
     BENCHFS_SERVE_TRY(entry, request, co_await find(key, deadline));
   }
   if (S_ISDIR(entry.type)) {
@@ -518,7 +526,7 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
   }
   BENCHFS_SERVE_TRY_VOID(
       request, shared_.change(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}, client_uid));
-  Dropped dropped = shared_.drop(entry.inode, client_uid);
+  Dropped dropped = shared_.drop(entry.inode, forgetting(request, body, entry));
   if (dropped.inode.is_valid()) {
     co_await shared_.inodes.wait_dropped(dropped, request.deadline());
   }

@@ -211,7 +211,7 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Dead
       }
       bool drops = target.dropped.is_valid();
       if (shared_.may_change(key, what.client_uid) &&
-          (!drops || shared_.may_drop(target.dropped, what.client_uid))) {
+          (!drops || shared_.may_drop(target.dropped))) {
         break;
       }
       if (!std::exchange(waits, true)) {
@@ -224,8 +224,7 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Dead
                                        ExactLeases::attributes(target.dropped).key());
       BENCHFS_CO_TRY_VOID(co_await shared_.prepare(key, what.client_uid, deadline));
       if (drops) {
-        BENCHFS_CO_TRY_VOID(
-            co_await shared_.prepare_drop(target.dropped, deadline, what.client_uid));
+        BENCHFS_CO_TRY_VOID(co_await shared_.prepare_drop(target.dropped, deadline));
       }
     }
   }
@@ -237,8 +236,7 @@ rt::CoResult<Installs::Installed> Installs::install(EntryKey key, New what, Dead
   }
   BENCHFS_CO_TRY_VOID(put(key, what));
   lease(key, what.flags, what.client_uid);
-  co_return Installed{.replaced =
-                          target.old ? shared_.drop(target.dropped, what.client_uid) : Dropped{}};
+  co_return Installed{.replaced = target.old ? shared_.inodes.drop(target.dropped) : Dropped{}};
 }
 
 // Replaces a directory, or exchanges. The lock is free, and `old` is what the name leads to.
@@ -273,7 +271,7 @@ Status Installs::put(const EntryKey& key, const New& what) {
 // The client may still have cached, under the new name, what it knew under the old one.
 void Installs::lease(const EntryKey& key, std::uint32_t flags, std::uint64_t client_uid) {
   if ((flags & wire::kRenameLease) != 0) {
-    (void)shared_.leases.grant_to_maker(key, client_uid, mono_now());
+    shared_.leases.grant_to_maker(key, client_uid, mono_now());
   }
 }
 

@@ -87,9 +87,9 @@ struct NamesShared {
     }
     co_return Status{};
   }
-  // The same for an inode that may lose a name, on behalf of this client; what its home must do
-  // when it lives elsewhere, the home does. The attributes of an inode that ends are not called
-  // back from who ends it.
+  // The same for an inode that may lose a name, and `client_uid` uses its attributes no more; what
+  // its home must do when it lives elsewhere, the home does. If it ends with that name, they are
+  // not called back from that client.
   [[nodiscard]] bool may_drop(wire::InodeId inode, std::uint64_t client_uid = 0) const {
     return !peers.is_self(inode.home()) ||
            !leases.is_held(ExactLeases::attributes(inode), spared(inode, client_uid));
@@ -105,7 +105,7 @@ struct NamesShared {
     co_return Status{};
   }
 
-  // Who may keep the attributes of an inode that loses a name: 0 is nobody.
+  // Who is not told that an inode loses a name; 0 is nobody.
   [[nodiscard]] std::uint64_t spared(wire::InodeId inode, std::uint64_t client_uid) const {
     return leases.size() != 0 && store.ends_with_its_name(inode) ? client_uid : 0;
   }
