@@ -74,8 +74,8 @@ class FileTree {
   // Many small files, several at a time where that pays. `data` is the room for what is in a file,
   // and then what is in it, as far as there is room.
   virtual void read_files(std::span<WholeFile> files);
-  // As create(), with the mode of `info`, of which the files get `keep`. Files that are there already
-  // may be left as they are, so that many are not emptied before the first is known to fit.
+  // As create(), with the mode of `info`, of which the files get `keep`. Files that are there
+  // already may be left as they are, so that not many are emptied before one is known to fit.
   virtual void write_files(std::span<WholeFile> files, std::optional<Keep> keep);
   virtual Status mkdir(const std::string& path, std::uint32_t mode) = 0;
   virtual Status symlink(const std::string& target, const std::string& path) = 0;
