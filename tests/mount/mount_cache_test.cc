@@ -158,6 +158,42 @@ TEST_F(MountCache, TheAttributesOfAFileThatEndsAreNotTakenBackFromWhoEndsIt) {
   EXPECT_GT(recalled(*client), before);
 }
 
+// The old name goes when everybody has forgotten the attributes of its directory: the rename is
+// answered long after the replacement is there.
+TEST_F(MountCache, AReplacedFileIsNotSeenThroughTheMountThatReplacesItEither) {
+  Mounted a = mount("a");
+  Mounted b = mount("b");
+  Mounted stopped = mount("c");
+  ASSERT_EQ(::mkdir((a / "d").c_str(), 0755), 0);
+  wire::InodeId directory{stat_of(a / "d").st_ino};
+  auto name_on = [&](bool is_home) {
+    for (int i = 0;; ++i) {
+      std::string name = std::to_string(i);
+      if ((cluster::entry_shard(directory, name, 2) == directory.home()) == is_home) {
+        return "d/" + name;
+      }
+    }
+  };
+  std::string from = name_on(true);
+  std::string to = name_on(false);
+  put(a / from, "new");
+  put(a / to, "older");
+  ino_t installed = stat_of(a / from).st_ino;
+  auto client = connect();
+  ASSERT_TRUE(is_warm(*client, [&] { stat_of(stopped / "d"); }));
+  ASSERT_TRUE(is_warm(*client, [&] { stat_of(a / to); }));
+  ASSERT_EQ(::kill(stopped.process, SIGSTOP), 0);
+  auto renamed = std::async(std::launch::async,
+                            [&] { return ::rename((a / from).c_str(), (a / to).c_str()); });
+  Deadline end = Deadline::after(std::chrono::seconds(8));
+  while (stat_of(b / to).st_ino != installed && !end.passed()) {
+  }
+  ASSERT_FALSE(end.passed());
+  EXPECT_EQ(stat_of(a / to).st_ino, installed);
+  ASSERT_EQ(::kill(stopped.process, SIGCONT), 0);
+  EXPECT_EQ(renamed.get(), 0);
+}
+
 TEST_F(MountCache, AttributesComeWithTheName) {
   Mounted m = mount();
   put(m / "f", "text");
