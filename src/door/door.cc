@@ -90,15 +90,22 @@ rt::Task<void> Door::close() {
   unwatch(listener_);
   directory_->remove(config_.shard);
   bell_.reset();  // sets the word that says "closed"
+  for (const Member& member : sessions_) {
+    if (member.session->is_mapped()) {
+      cool(*member.session);  // nothing is taken any more while proofs end
+    }
+  }
   scope_.close();
   co_await scope_.join();
   while (!sessions_.empty()) {
     ServerSession& session = *sessions_.front().session;
     if (session.is_mapped()) {
       for (ServerLane& lane : session.lanes_) {
+        if (lane.in_service_) {
+          lane.refuse(Errc::kDisconnected);
+        }
         futex_wake(lane.memory_->reply.sequence);
       }
-      cool(session);
     }
     end(sessions_.front());
   }

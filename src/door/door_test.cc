@@ -300,6 +300,23 @@ TEST_F(DoorTest, ClosingTellsWhoWaits) {
   EXPECT_EQ(code, Errc::kDisconnected);
 }
 
+TEST_F(DoorTest, ClosingRefusesWhatIsInService) {
+  open();
+  std::thread client([&] {
+    auto session = ClientSession::attach(options(), soon());
+    ASSERT_TRUE(session.has_value()) << session.error().message();
+    auto lane = (*session)->take_lane();
+    ASSERT_TRUE(lane.has_value());
+    ASSERT_TRUE(lane->send({.id = kHold, .header = {}, .data = {}}).has_value());
+    EXPECT_EQ(lane->receive({}, {}, soon()).error().code, Errc::kDisconnected);
+  });
+  EXPECT_TRUE(serve_until([&] { return handler.held.size() == 1; }));
+  reactor->block_on(door->close());
+  EXPECT_EQ(handler.ended, 1U);
+  door.reset();
+  client.join();
+}
+
 // A lane and the area are filled with noise while they are served, by a thread that does not care
 // what anybody does. Nobody else notices.
 TEST_F(DoorTest, AScribblerHarmsItselfOnly) {

@@ -37,7 +37,7 @@ void ServerLink::on_call(ServerLane& lane) {
   if (!is_open_ && (lane.id() != kListenId || to_tell_.empty())) {
     return lane.refuse(Errc::kDisconnected);
   }
-  if (lane.order() != next_order_ && early_.size() < kMaxLanes) {
+  if (is_open_ && lane.order() != next_order_ && early_.size() < kMaxLanes) {
     early_.push_back({&lane, {lane.header().begin(), lane.header().end()}});
     return;
   }
@@ -274,6 +274,7 @@ void ServerLinks::on_session_end(ServerSession& session) {
   link->calls_.clear();
   link->registering_ = nullptr;
   link->listener_ = nullptr;
+  link->early_.clear();
   if (link->is_open_) {
     owner_.on_link_failed(*link, session.has_died() ? kDied : kGone);
   }
