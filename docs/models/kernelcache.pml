@@ -7,8 +7,8 @@
  *   Mount: core (what it may use itself, 0: nothing), cver (grows when something is forgotten), told (answers that the kernel has not forgotten).
  * Property: what the kernel may use without asking is what the server has.
  * Variants that fail: -DNO_AGAIN (acknowledges when the kernel does not know the inode), -DNO_FORGETS (what the kernel forgets is not counted: the change
- *  never happens), -DNO_GATE (the core keeps an answer that a revocation overtook), -DOLD_KERNEL (before evict_ctr, Linux 6.14).
- * That do not: -DOLD_KERNEL -DONLY_UNKNOWN (the mount lets such a kernel use attributes only of an inode that it does not have). */
+ *  never happens), -DNO_GATE (the core keeps an answer that a revocation overtook), -DOLD_KERNEL (a kernel without evict_ctr), also with
+ *  -DONLY_UNKNOWN (such a kernel may use only what comes with the first name of an inode). So those get no time with a name. */
 #ifndef THREADS
 #define THREADS 2
 #endif

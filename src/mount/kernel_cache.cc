@@ -96,8 +96,8 @@ double KernelCache::attr_timeout(const wire::Attr& attr) const {
   return is_same ? seconds(known->until - boot_now()) : 0;
 }
 
-// A kernel before Linux 6.14 that is told to forget an inode it knows, and then drops that inode,
-// takes what is on its way for new (docs/models/kernelcache.pml).
+// An older kernel that is told to forget an inode it knows, and then drops that inode, takes what
+// is on its way for new (docs/models/kernelcache.pml). Those with epochs do not.
 double KernelCache::attr_timeout_with_name(const wire::Attr& attr) const {
   return has_epochs_ ? attr_timeout(attr) : 0;
 }

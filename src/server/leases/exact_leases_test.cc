@@ -50,6 +50,14 @@ class MissingNamesTest : public NamesTest {
                              .name_bytes = static_cast<std::uint16_t>(name.size())};
     return errno_of(call(body, name));
   }
+  // Makes name_, of which the client takes leases.
+  [[nodiscard]] wire::OpenRequest leased_creation() const {
+    return {.parent = wire::kRootInode.value,
+            .flags = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive | wire::kOpenLease,
+            .mode = 0644,
+            .name_bytes = static_cast<std::uint16_t>(name_.size()),
+            .open_number = 5};
+  }
   template <typename Request>
   void expect_wait(const Request& body,
                    const std::string& name,
@@ -237,13 +245,7 @@ TEST_F(MissingNamesTest, ANameIsFoundWhileItsReplacementWaitsForAClient) {
 TEST_F(MissingNamesTest, AFileIsLeasedToWhoMakesItAndTheNameIsCalledBack) {
   rpc::testing::Client maker("maker", addresses());
   ASSERT_EQ(flags_of(maker, name_), kMissing);
-  wire::OpenRequest body{
-      .parent = wire::kRootInode.value,
-      .flags = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive | wire::kOpenLease,
-      .mode = 0644,
-      .name_bytes = static_cast<std::uint16_t>(name_.size()),
-      .open_number = 5};
-  Result<rpc::Reply> made = maker.call(rpc::make_call(body, name_));
+  Result<rpc::Reply> made = maker.call(rpc::make_call(leased_creation(), name_));
   ASSERT_TRUE(made) << made.error().message();
   EXPECT_EQ(made->as<wire::EntryReply>()->flags, wire::kEntryCreated | wire::kEntryLeased);
   EXPECT_EQ(leases(), 1U);
@@ -261,15 +263,9 @@ TEST_F(MissingNamesTest, AFileIsLeasedToWhoMakesItAndTheNameIsCalledBack) {
   EXPECT_TRUE(pending->value()) << pending->value().error().message();
 }
 
-TEST_F(MissingNamesTest, AFileThatCouldNotBeMadeIsLeasedToNobody) {
+TEST_F(MissingNamesTest, ANameThatIsThereAlreadyIsNotLeasedByItsCreation) {
   make_old(name_);
-  wire::OpenRequest body{
-      .parent = wire::kRootInode.value,
-      .flags = wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive | wire::kOpenLease,
-      .mode = 0644,
-      .name_bytes = static_cast<std::uint16_t>(name_.size()),
-      .open_number = 5};
-  EXPECT_EQ(errno_of(call(body, name_)), EEXIST);
+  EXPECT_EQ(errno_of(call(leased_creation(), name_)), EEXIST);
   EXPECT_EQ(leases(), 0U);
 }
 
