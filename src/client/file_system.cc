@@ -102,6 +102,7 @@ bool FileSystem::on_invalidate(wire::InodeId parent,
 }
 
 void FileSystem::on_registered(wire::ShardId shard, rpc::Registered how) {
+  paths_.cache().on_connected(shard, backend_.pool.at(shard).link()->validity_words());
   open_files_.on_registered(shard, how);
   if (how == rpc::Registered::kForgotten) {
     Error why = Error::from_errno(

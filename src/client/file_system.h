@@ -163,6 +163,7 @@ class FileSystem final : private rpc::NoticeHandler {
   bool on_invalidate(wire::InodeId parent,
                      std::string_view name,
                      const rpc::Revocation& revocation) override;
+  [[nodiscard]] bool looks_at_words() const override { return true; }
   void on_registered(wire::ShardId shard, rpc::Registered how) override;
   void on_connection_lost(wire::ShardId shard) override;
 

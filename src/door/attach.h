@@ -19,7 +19,7 @@
 namespace benchfs::door {
 
 inline constexpr std::uint32_t kDoorMagic = 0x6B726442;  // "Bdrk"
-inline constexpr std::uint32_t kDoorVersion = 4;
+inline constexpr std::uint32_t kDoorVersion = 5;
 
 enum AttachFlags : std::uint32_t {
   kWantsSlots = 1U << 0,  // to read and fill the shard's chunks by itself

@@ -70,6 +70,10 @@ void ChannelLink::begin_flush(link::Operation& operation) {
   end(operation, is_open() ? link::Outcome{} : why_not_open());
 }
 
+std::shared_ptr<const wire::ValidityWords> ChannelLink::validity_words() const {
+  return is_open() ? carrier_->validity_words() : nullptr;
+}
+
 void ChannelLink::end_flushes(const link::Outcome& outcome) {
   for (link::Operation* flush : std::exchange(flushes_, {})) {
     end(*flush, outcome);

@@ -55,6 +55,9 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   [[nodiscard]] link::SharedSlots* shared_slots() override {
     return state_ == State::kOpen && session_->is_attached() ? session_->slots() : nullptr;
   }
+  [[nodiscard]] std::shared_ptr<const wire::ValidityWords> validity_words() const override {
+    return state_ == State::kOpen ? session_->validity_words() : nullptr;
+  }
   using link::Link::close;
   // What waits for a lane is dropped; what has one arrives, whatever `flush` is.
   void close(Nanos flush) override;

@@ -44,6 +44,19 @@ std::unexpected<Error> gone() {
 
 }  // namespace
 
+Result<std::shared_ptr<const SharedPage>> SharedPage::map(int fd) {
+  auto page = std::make_shared<SharedPage>();
+  BENCHFS_TRY(page->mark_, ForkMark::create());
+  BENCHFS_TRY(page->mapping_, map_received(fd, sizeof(ShardPage), Mapping::Access::kRead));
+  return page;
+}
+
+SharedPage::~SharedPage() {
+  if (!mark_.is_set()) {
+    mapping_.abandon();
+  }
+}
+
 // --- Session -------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<ClientSession>> ClientSession::attach(const AttachOptions& options,
@@ -79,8 +92,7 @@ Result<std::unique_ptr<ClientSession>> Attachment::finish() {
   SessionShape shape{.lanes = answer.reply.lanes,
                      .area_bytes = answer.reply.area_bytes,
                      .loans = answer.reply.slot_bytes != 0 ? wire::kMaxWriteLoans : 0};
-  BENCHFS_TRY(session->mark_, ForkMark::create());
-  BENCHFS_TRY(session->page_, map_received(answer.page.get(), kPage, Mapping::Access::kRead));
+  BENCHFS_TRY(session->page_, SharedPage::map(answer.page.get()));
   BENCHFS_TRY(session->memory_,
               map_received(answer.memory.get(), shape.bytes(), Mapping::Access::kReadWrite));
   session->view_ = SessionView(session->memory_.data(), shape);
@@ -100,7 +112,10 @@ Result<std::unique_ptr<ClientSession>> Attachment::finish() {
 }
 
 ClientSession::~ClientSession() {
-  if (mark_.is_set()) {
+  if (page_ == nullptr) {  // it was not made
+    return;
+  }
+  if (page_->is_there()) {
     BENCHFS_CHECK((taken_.load() & ~left_.load()) == 0);
     slots_.reset();       // while the memory is mapped nobody else gets what is filled here
     memory_ = Mapping();  // before the socket tells the shard to look
@@ -108,7 +123,6 @@ ClientSession::~ClientSession() {
     if (slots_ != nullptr) {
       slots_->abandon();
     }
-    page_.abandon();
     memory_.abandon();
   }
 }
@@ -263,7 +277,7 @@ Result<Reply> ClientLane::receive(std::span<std::byte> header,
                                   std::span<std::byte> data,
                                   Deadline deadline) {
   BENCHFS_CHECK(is_outstanding());
-  if (!session_->mark_.is_set()) {
+  if (!session_->page_->is_there()) {
     return gone();
   }
   BENCHFS_TRY_VOID(wait(deadline));

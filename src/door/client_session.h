@@ -40,6 +40,28 @@ struct Reply {
 
 class ClientSession;
 
+// The page of a shard in this process. In a child of fork it is not there, and not touched.
+class SharedPage {
+ public:
+  // Errors: kMalformed, kSystem.
+  static Result<std::shared_ptr<const SharedPage>> map(int fd);
+  SharedPage() = default;
+  SharedPage(const SharedPage&) = delete;
+  SharedPage& operator=(const SharedPage&) = delete;
+  ~SharedPage();
+
+  [[nodiscard]] bool is_there() const { return mark_.is_set(); }
+  [[nodiscard]] const ShardPage& operator*() const { return *data(); }
+  [[nodiscard]] const ShardPage* operator->() const { return data(); }
+
+ private:
+  [[nodiscard]] const ShardPage* data() const {
+    return reinterpret_cast<const ShardPage*>(mapping_.data());
+  }
+  ForkMark mark_;
+  Mapping mapping_;
+};
+
 // A lane that this thread has. Destroyed with a call outstanding, the lane stays with the shard
 // until its reply is there.
 class ClientLane {
@@ -128,7 +150,7 @@ class ClientSession {
   Result<ClientLane> take_lane();
   // False in a child of fork, and once the shard is known to be gone.
   [[nodiscard]] bool is_attached() const {
-    return mark_.is_set() && !is_gone_.load(std::memory_order_relaxed);
+    return page_->is_there() && !is_gone_.load(std::memory_order_relaxed);
   }
   // Looks whether the shard is there. Costs a system call or two.
   enum class Life : std::uint8_t {
@@ -144,6 +166,10 @@ class ClientSession {
   // Reads announcements. False: the shard is gone.
   bool drain_socket();
 
+  // They may be kept for longer than the session.
+  [[nodiscard]] std::shared_ptr<const wire::ValidityWords> validity_words() const {
+    return {page_, &page().validity};
+  }
   // Null where the shard shares none.
   [[nodiscard]] ClientSlots* slots() const { return slots_.get(); }
   // What the shard looks at of this program's own copies. By one thread at a time.
@@ -167,14 +193,11 @@ class ClientSession {
   };
 
   ClientSession() = default;
-  [[nodiscard]] const ShardPage& page() const {
-    return *reinterpret_cast<const ShardPage*>(page_.data());
-  }
+  [[nodiscard]] const ShardPage& page() const { return **page_; }
   bool claim(std::uint32_t index);
   void give_back(ClientLane& lane);
 
-  ForkMark mark_;
-  Mapping page_;
+  std::shared_ptr<const SharedPage> page_;
   Mapping memory_;
   SessionView view_;
   std::unique_ptr<ClientSlots> slots_;

@@ -62,7 +62,7 @@ Result<std::unique_ptr<Door>> Door::open(rt::Reactor& reactor,
 
 Status Door::start() {
   BENCHFS_CHECK(config_.most.is_valid());
-  BENCHFS_TRY(page_memory_, create_published_memory(kPage));
+  BENCHFS_TRY(page_memory_, create_published_memory(sizeof(ShardPage)));
   page_ = reinterpret_cast<ShardPage*>(page_memory_.mapping.data());
   events_ = Fd(epoll_create1(EPOLL_CLOEXEC));
   if (!events_.is_open()) {
@@ -76,12 +76,14 @@ Status Door::start() {
   }
   BENCHFS_TRY(bell_, rt::FutexWatch::start(reactor_, page_->bell));
   reactor_.add_poller(*this);
+  handler_.on_page(page_);
   is_open_ = true;
   return {};
 }
 
 Door::~Door() {
   BENCHFS_CHECK(!is_open_ && sessions_.empty());
+  handler_.on_page(nullptr);
 }
 
 rt::Task<void> Door::close() {

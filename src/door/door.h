@@ -32,6 +32,8 @@ namespace benchfs::door {
 class CallHandler {
  public:
   virtual ~CallHandler() = default;
+  // Programs will see what is written to this page; null: no more, the door is gone.
+  virtual void on_page(ShardPage* /*page*/) {}
   // A call arrived; it is answered once, now or later.
   virtual void on_call(ServerLane& lane) = 0;
   // The client may have ended; the proof needs a session without calls in service. Calls that wait

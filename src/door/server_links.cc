@@ -187,6 +187,11 @@ void ServerLink::send_and_forget(std::uint16_t id, std::span<const std::byte> he
   (void)answer(id, header, {});
 }
 
+bool ServerLink::invalidate(std::uint32_t word) {
+  links_.invalidate(word);
+  return true;
+}
+
 // --- The end -------------------------------------------------------------------------------------
 
 void ServerLink::close(Nanos flush) {

@@ -46,6 +46,7 @@ class ServerLink final : public link::Link {
   [[nodiscard]] link::Borrower* borrower() override {
     return session_ == nullptr ? nullptr : session_->borrower();
   }
+  bool invalidate(std::uint32_t word) override;
   using link::Link::close;
   void close(Nanos flush) override;
 
@@ -97,6 +98,15 @@ class ServerLinks final : public CallHandler, private link::Keeper {
   // Those that are not closed and forgotten.
   [[nodiscard]] std::size_t size() const { return links_.size(); }
 
+  // Shows all programs of this node that have ever come in that what they know under the word of
+  // this number may have changed.
+  void invalidate(std::uint32_t word) {
+    if (page_ != nullptr) {
+      page_->validity.invalidate(word);
+    }
+  }
+
+  void on_page(ShardPage* page) override { page_ = page; }
   void on_call(ServerLane& lane) override;
   void on_trigger(ServerSession& session) override;
   void on_death(ServerSession& session) override;
@@ -111,6 +121,7 @@ class ServerLinks final : public CallHandler, private link::Keeper {
   link::Handler& handler_;
   link::Owner& owner_;
   Acceptor acceptor_;
+  ShardPage* page_ = nullptr;  // while there is a door
   std::vector<std::unique_ptr<ServerLink>> links_;
   std::array<std::byte, wire::kMaxHeaderBytes> small_data_{};
 };

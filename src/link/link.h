@@ -24,6 +24,9 @@
 namespace benchfs::net {
 class MemoryRegion;
 }
+namespace benchfs::wire {
+struct ValidityWords;
+}
 
 namespace benchfs::link {
 
@@ -268,6 +271,14 @@ class Link {
   // Null unless the peer is a program of this node that has our slots. What is left with it ends
   // when the program can no longer write to memory of ours, and not before.
   [[nodiscard]] virtual Borrower* borrower() { return nullptr; }
+
+  // In which the peer, or the shard of this node that passes its messages on, shows what it calls
+  // back; they may be kept for longer than the link. Null: it can only tell.
+  [[nodiscard]] virtual std::shared_ptr<const wire::ValidityWords> validity_words() const {
+    return nullptr;
+  }
+  // Shows it to the peer in the word of this number. False: the peer has none of ours.
+  virtual bool invalidate(std::uint32_t /*word*/) { return false; }
 
   // Gives the link back. The owner hears nothing more of it and must forget the pointer; every
   // operation in flight ends. With `flush` > 0 what was sent is delivered first, for at most that

@@ -55,6 +55,7 @@ struct Session {
   bool is_draining = false;         // leaves when they are answered; further ones are not begun
   ReplyHistory* history = nullptr;  // of the client; not ours
   bool is_forwarded = false;        // has a place of that kind
+  bool looks_at_words = false;      // wire::kRegisterLooksAtWords
   bool is_remembered = false;       // the history was there before the session
   bool overrun = false;             // left too much unread; the server ends it soon
   boost::intrusive::list_member_hook<> use_hook;          // among the idle or the busy

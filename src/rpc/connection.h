@@ -64,6 +64,8 @@ class ConnectionObserver {
   virtual ~ConnectionObserver() = default;
   // Called before anything but the registration is sent.
   virtual void on_registered(Connection& connection, Registered how) = 0;
+  // Whether what the server calls back is looked for in the link's validity words.
+  [[nodiscard]] virtual bool looks_at_words() const { return false; }
   // A registered connection ended, for whatever reason but Connection::close().
   virtual void on_connection_lost(Connection& connection) = 0;
 };

@@ -45,6 +45,9 @@ class NoticeHandler {
   virtual bool on_invalidate(wire::InodeId parent,
                              std::string_view name,
                              const Revocation& revocation) = 0;
+  // Whether it looks at the validity words of links, in on_registered() and from then on, so that
+  // it need not be told of directory entries.
+  [[nodiscard]] virtual bool looks_at_words() const { return false; }
   // The client is registered with this server (again). Called before any waiting call is sent; it
   // may call ConnectionPool::notify().
   virtual void on_registered(wire::ShardId /*shard*/, Registered /*how*/) {}
@@ -157,6 +160,9 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   link::Disposition on_message(const link::Incoming& message) override;
   void on_registered(Connection& connection, Registered how) override;
   void on_connection_lost(Connection& connection) override;
+  [[nodiscard]] bool looks_at_words() const override {
+    return notices_ != nullptr && notices_->looks_at_words();
+  }
   void on_invalidate(const link::Incoming& message);
   rt::Task<void> read_list(Deadline deadline);
   void refresh_address(Connection& connection);

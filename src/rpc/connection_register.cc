@@ -59,6 +59,9 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   link::Outcome sent = co_await link_->flush();  // connected
   if (sent.ok() && epoch_ == epoch) {
     state_ = State::kRegistering;
+    if (observer_.looks_at_words() && link_->validity_words() != nullptr) {
+      header.flags |= wire::kRegisterLooksAtWords;
+    }
     sent = co_await send_register(header);
   }
   while (sent.ok() && epoch_ == epoch && state_ == State::kRegistering) {

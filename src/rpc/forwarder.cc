@@ -7,6 +7,7 @@
 #include "base/backoff.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "wire/validity.h"
 
 namespace benchfs::rpc {
 namespace {
@@ -310,6 +311,9 @@ link::Disposition Forwarder::on_forwarded(const link::Incoming& message) {
   }
   if (message.id == kForwardNotice) {
     ++stats_.notices;
+    if (invalidate(found, outer.id, header)) {
+      return link::Disposition::kDone;
+    }
     if (channel.program->operations() >= kMostUnread) {
       drop(*channel.program, false);
       return link::Disposition::kDone;
@@ -338,6 +342,24 @@ link::Disposition Forwarder::on_forwarded(const link::Incoming& message) {
            {static_cast<const std::byte*>(message.data), message.length});
   }
   return link::Disposition::kDone;
+}
+
+// The program may stand still, and need not do anything.
+bool Forwarder::invalidate(const Channels::iterator& channel, std::uint16_t id, Header header) {
+  wire::InvalidateHeader what;
+  if (id != static_cast<std::uint16_t>(wire::Opcode::kInvalidate) ||
+      !wire::Reader(header).read(what) || (what.flags & wire::kInvalidateByWord) == 0 ||
+      what.word >= wire::kValidityWords || !channel->second.program->invalidate(what.word)) {
+    return false;
+  }
+  wire::InvalidateAckHeader ack{what.sequence, what.session_id};
+  send(channel->second.shard,
+       {.channel = channel->first,
+        .shard = channel->second.shard.value,
+        .id = static_cast<std::uint16_t>(wire::Opcode::kInvalidateAck)},
+       std::as_bytes(std::span(&ack, 1)),
+       {});
+  return true;
 }
 
 // The channel may end meanwhile, and the call be given up.

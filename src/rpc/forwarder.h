@@ -98,6 +98,8 @@ class Forwarder final : public ForwardedHandler, private rt::Timer {
   using Header = std::span<const std::byte>;
   static Data copy_data(const link::Incoming& message);
   Channels::iterator find_or_open(link::Link& program, const wire::ForwardHeader& outer);
+  // True: the message of a far shard calls something back that this shard shows its program.
+  bool invalidate(const Channels::iterator& channel, std::uint16_t id, Header header);
   void pass_on(const Channels::iterator& channel,
                std::uint16_t id,
                Header header,

@@ -126,6 +126,9 @@ class Server final : private link::Handler, private link::Owner {
   // gone. When the client has left too many unread, its session ends soon.
   bool notify(wire::SessionId session, wire::Opcode opcode, std::span<const std::byte> header);
 
+  // Shows programs of this node that what they know under this validity word may have changed.
+  void invalidate(std::uint32_t word) { node_links_.invalidate(word); }
+
   // What the client did before is forgotten: if it comes back it is told so. False, and nothing
   // happens, while it has a session or requests that still run.
   bool forget_client(std::uint64_t client_uid) { return histories_.forget(client_uid); }

@@ -64,6 +64,11 @@ static_assert(sizeof(RegisterClientRequestHeader) == 88);
 inline constexpr std::size_t kRegisterFixedBytes = offsetof(RegisterClientRequestHeader, nonce);
 static_assert(kRegisterFixedBytes == 40);
 
+enum RegisterFlags : std::uint32_t {
+  // The client looks at the validity words of its link: it need not be told what they show.
+  kRegisterLooksAtWords = 1U << 0,
+};
+
 using Challenge = std::array<std::byte, 32>;
 
 enum class RegisterStatus : std::uint32_t {
@@ -128,12 +133,20 @@ struct GoodbyeHeader {
 
 // A server asks a client to forget the cached entry `name` (follows) of directory `parent`, or
 // every cached entry when parent is 0. The client answers with the same sequence.
+//
+// With kInvalidateByWord no name follows, and the client is not told: the shard that passes the
+// message on shows it in the word of this number, and answers.
+enum InvalidateFlags : std::uint16_t {
+  kInvalidateByWord = 1U << 0,
+};
 struct InvalidateHeader {
   std::uint64_t sequence = 0;
   std::uint64_t session_id = 0;
   std::uint64_t parent = 0;
   std::uint16_t name_bytes = 0;
-  std::uint16_t padding[3] = {};
+  std::uint16_t flags = 0;  // InvalidateFlags
+  std::uint16_t word = 0;
+  std::uint16_t padding = 0;
 };
 static_assert(sizeof(InvalidateHeader) == 32);
 

@@ -97,6 +97,11 @@ std::unique_ptr<ClientProcess> FaultFixture::client(Nanos timeout) {
   return client;
 }
 
+std::unique_ptr<ClientProcess> FaultFixture::client_over_network() {
+  Variable ucx("BENCHFS_TRANSPORT", "ucx");
+  return client();
+}
+
 void FaultFixture::stop_daemon(std::size_t index) {
   daemon(index).signal(SIGSTOP);
   int status = 0;

@@ -48,6 +48,8 @@ class FaultFixture : public DaemonFixture {
   void stand_on_node(std::size_t index);
   [[nodiscard]] Process& daemon(std::size_t index) { return *daemons_[index]; }
   std::unique_ptr<ClientProcess> client(Nanos timeout = kPatience);
+  // It looks at no validity words.
+  std::unique_ptr<ClientProcess> client_over_network();
   void stop_daemon(std::size_t index);
   void let_daemon_go_on(std::size_t index) { daemon(index).signal(SIGCONT); }
 

@@ -72,6 +72,27 @@ TEST_F(Forwarding, ProgramsOfDifferentNodesSeeTheSameFiles) {
   EXPECT_TRUE(first->call("access /g").ok());
 }
 
+// Its directories are on all nodes, and may be used by their names for a day.
+TEST_F(Forwarding, AProgramThatStandsStillDelaysNoRenameOfADirectory) {
+  std::unique_ptr<ClientProcess> stopped = client();
+  for (int i = 0; i < 6; ++i) {
+    ask(*stopped, fmt::format("mkdir /d{}", i));
+    ask(*stopped, fmt::format("open /d{}/f bc", i));
+  }
+  stand_on_node(1);
+  std::unique_ptr<ClientProcess> other = client(std::chrono::seconds(10));
+  stopped->stop();
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(ask(*other, fmt::format("rename /d{0} /e{0}", i)), 0);
+    EXPECT_EQ(ask(*other, fmt::format("mkdir /d{}", i)), 0);
+  }
+  stopped->go_on();
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(stopped->call(fmt::format("stat /d{}/f", i)).result, -ENOENT);
+    EXPECT_TRUE(stopped->call(fmt::format("stat /e{}/f", i)).ok());
+  }
+}
+
 TEST_F(Forwarding, ADeadProgramLeavesNothingAtFarShards) {
   std::unique_ptr<ClientProcess> witness = client();
   for (int i = 0; i < 6; ++i) {
@@ -99,7 +120,7 @@ TEST_F(Forwarding, TheLocksOfAKilledProgramEndThoughARequestOfItIsServed) {
   for (const std::string& name : files) {
     wanted.push_back(ask(*other, fmt::format("open {} bc", name)));
   }
-  std::unique_ptr<ClientProcess> stopped = client();
+  std::unique_ptr<ClientProcess> stopped = client_over_network();
   ask(*stopped, "open /d/f bc");
   stopped->stop();
   std::unique_ptr<ClientProcess> killed = client(std::chrono::minutes(1));

@@ -86,12 +86,32 @@ TEST_F(NodeDoor, AKilledProgramDelaysNoRenameOfADirectory) {
   EXPECT_EQ(ask(*other, "mkdir /d"), 0);
 }
 
+TEST_F(NodeDoor, NorDoesOneThatStandsStillAndItUsesNoOldName) {
+  start_daemons(2, {"--set", "clients.directory_lease_ms=86400000"});
+  std::unique_ptr<ClientProcess> other = client(std::chrono::seconds(10));
+  std::unique_ptr<ClientProcess> stopped = client();
+  for (int i = 0; i < 4; ++i) {  // on both servers
+    ask(*other, fmt::format("mkdir /d{}", i));
+    ask(*stopped, fmt::format("open /d{}/f bc", i));  // may use its name for a day
+  }
+  stopped->stop();
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(ask(*other, fmt::format("rename /d{0} /e{0}", i)), 0);
+    EXPECT_EQ(ask(*other, fmt::format("mkdir /d{}", i)), 0);
+  }
+  stopped->go_on();
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(stopped->call(fmt::format("stat /d{}/f", i)).result, -ENOENT);
+    EXPECT_TRUE(stopped->call(fmt::format("stat /e{}/f", i)).ok());
+  }
+}
+
 TEST_F(NodeDoor, TheLocksOfAKilledProgramEndThoughARequestOfItIsServed) {
   start_daemons(1, {"--set", "clients.directory_lease_ms=86400000"});
   std::unique_ptr<ClientProcess> other = client();
   ask(*other, "mkdir /d");
   std::int64_t wanted = ask(*other, "open /l bc");
-  std::unique_ptr<ClientProcess> stopped = client();
+  std::unique_ptr<ClientProcess> stopped = client_over_network();
   ask(*stopped, "open /d/f bc");
   stopped->stop();
   std::unique_ptr<ClientProcess> killed = client(std::chrono::minutes(1));

@@ -3,24 +3,30 @@
 //
 // An entry may be used while the lease lasts that the entry's shard granted with the lookup. The
 // lease is counted from before the request was sent, so that it ends here before it ends there.
-// Renames are pushed by that shard; so what a shard granted may not be used any more once the
-// connection to it is gone, until the shard was asked again. Removed directories are found out by
+// Renames are pushed by that shard, or show in a validity word (wire/validity.h), which each use
+// looks at; so what a shard granted may not be used any more once the connection to it is gone,
+// until the shard was asked again. Removed directories are found out by
 // ESTALE. Missing names are never cached. Bounded: when full it is emptied.
 #pragma once
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "wire/attr.h"
 #include "wire/entry_key.h"
 #include "wire/ids.h"
+#include "wire/validity.h"
 
 namespace benchfs::client {
 
@@ -37,24 +43,35 @@ class DirectoryCache {
     BootTime asked_at;
     std::uint64_t version = 0;
   };
-  [[nodiscard]] Question ask(wire::ShardId shard, BootTime now = boot_now()) const {
-    return {shard, now, version_};
+  [[nodiscard]] Question ask(wire::ShardId shard, BootTime now = boot_now()) {
+    return {shard, now, version()};
   }
-  // Keeps the answer for the time `granted`, unless something was forgotten meanwhile: that may
-  // have been about it.
+  // Keeps the answer for the time `granted`, unless something was forgotten or called back
+  // meanwhile: that may have been about it.
   void put(wire::InodeId parent,
            std::string_view name,
            wire::InodeId inode,
            const Question& question,
            Nanos granted) {
-    if (question.version != version_) {
+    const Connection& connection = connection_to(question.shard);
+    std::uint32_t word = 0;
+    std::uint32_t was = 0;
+    if (connection.words != nullptr) {
+      word = wire::validity_word_of({parent, name});
+      was = connection.words->words[word].load(std::memory_order_acquire);
+    }
+    if (question.version != version()) {  // looks at the epoch after the word
       return;
     }
     if (entries_.size() >= kMaxEntries) {
       entries_.clear();
     }
-    Value value{
-        inode, question.asked_at + usable(granted), question.shard, connection_of(question.shard)};
+    Value value{inode,
+                question.asked_at + usable(granted),
+                question.shard,
+                connection.number,
+                word,
+                was};
     auto [at, is_new] = entries_.try_emplace(wire::EntryKey{parent, std::string(name)}, value);
     if (!is_new) {
       version_ += at->second.inode == inode ? 0 : 1;
@@ -69,15 +86,22 @@ class DirectoryCache {
                            std::string_view name,
                            BootTime now = boot_now()) const {
     auto found = entries_.find(wire::EntryRef{parent, name});
-    if (found == entries_.end() || found->second.until <= now ||
-        found->second.connection != connection_of(found->second.shard)) {
+    if (found == entries_.end() || found->second.until <= now || !is_valid(found->second)) {
       return {};
     }
     return {found->second.inode, found->second.until};
   }
 
-  // Grows whenever something is forgotten or replaced: what was found before may be wrong.
-  [[nodiscard]] std::uint64_t version() const { return version_; }
+  // Grows whenever something is forgotten, replaced or called back: what was found before that may
+  // be wrong. So it is read before something is found that is to be used as long as it stays.
+  [[nodiscard]] std::uint64_t version() {
+    for (Seen& seen : seen_) {
+      std::uint64_t epoch = seen.words->epoch.load(std::memory_order_acquire);
+      version_ += epoch == seen.epoch ? 0 : 1;
+      seen.epoch = epoch;
+    }
+    return version_;
+  }
 
   // What new entries inherit: the group, if the directory hands it on.
   struct Inheritance {
@@ -109,12 +133,20 @@ class DirectoryCache {
     }
     ++version_;
   }
+  // The shard is connected, and what it calls back shows in these words. Null: it says so.
+  void on_connected(wire::ShardId shard, std::shared_ptr<const wire::ValidityWords> words) {
+    if (words == nullptr) {
+      return;
+    }
+    keep_connection(shard).words = std::move(words);
+    watch_words();
+  }
   // The shard cannot reach this client any more: forgets everything the shard granted.
   void on_connection_lost(wire::ShardId shard) {
-    if (connections_.size() <= shard.value) {
-      connections_.resize(shard.value + 1);
-    }
-    ++connections_[shard.value];
+    Connection& connection = keep_connection(shard);
+    ++connection.number;
+    connection.words.reset();
+    watch_words();
     ++version_;
   }
   void clear() {
@@ -128,19 +160,57 @@ class DirectoryCache {
     BootTime until;
     wire::ShardId shard;       // that granted it
     std::uint32_t connection;  // number of the connection over which it was granted
+    std::uint32_t word;        // its number, and what it was; 0 where there are none
+    std::uint32_t was;
   };
   struct Inherited {
     Inheritance what;
     BootTime until;
   };
-  // How many connections to the shard were lost before the present one.
-  [[nodiscard]] std::uint32_t connection_of(wire::ShardId shard) const {
-    return shard.value < connections_.size() ? connections_[shard.value] : 0;
+  struct Connection {
+    std::uint32_t number = 0;  // how many were lost before it
+    std::shared_ptr<const wire::ValidityWords> words;
+  };
+  struct Seen {
+    std::shared_ptr<const wire::ValidityWords> words;
+    std::uint64_t epoch;
+  };
+  [[nodiscard]] const Connection& connection_to(wire::ShardId shard) const {
+    static const Connection kFirst;
+    return shard.value < connections_.size() ? connections_[shard.value] : kFirst;
+  }
+  Connection& keep_connection(wire::ShardId shard) {
+    if (connections_.size() <= shard.value) {
+      connections_.resize(shard.value + 1);
+    }
+    return connections_[shard.value];
+  }
+  [[nodiscard]] bool is_valid(const Value& value) const {
+    const Connection& connection = connection_to(value.shard);
+    return value.connection == connection.number &&
+           (connection.words == nullptr ||
+            connection.words->words[value.word].load(std::memory_order_acquire) == value.was);
+  }
+  // What has not been seen yet of words that stay is not lost.
+  void watch_words() {
+    std::vector<Seen> before = std::exchange(seen_, {});
+    for (const Connection& connection : connections_) {
+      if (connection.words == nullptr ||
+          std::ranges::find(seen_, connection.words, &Seen::words) != seen_.end()) {
+        continue;
+      }
+      auto known = std::ranges::find(before, connection.words, &Seen::words);
+      seen_.push_back(known != before.end()
+                          ? *known
+                          : Seen{connection.words,
+                                 connection.words->epoch.load(std::memory_order_acquire)});
+    }
   }
 
   std::unordered_map<wire::EntryKey, Value, wire::EntryKeyHash, wire::EntryKeyEqual> entries_;
   std::unordered_map<wire::InodeId, Inherited> inheritance_;
-  std::vector<std::uint32_t> connections_;  // by shard
+  std::vector<Connection> connections_;  // by shard
+  std::vector<Seen> seen_;               // their words, each once
   std::uint64_t version_ = 0;
 };
 

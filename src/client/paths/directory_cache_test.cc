@@ -22,8 +22,15 @@ class DirectoryCacheTest : public ::testing::Test {
   }
   [[nodiscard]] bool knows(std::string_view name) const { return knows(name, asked_); }
 
+  // The shard shows what it calls back.
+  void connect(wire::ShardId shard = kShard) { cache_.on_connected(shard, words_); }
+  void call_back(std::string_view name) {
+    words_->invalidate(wire::validity_word_of({kParent, name}));
+  }
+
   DirectoryCache cache_;
   BootTime asked_ = boot_now();
+  std::shared_ptr<wire::ValidityWords> words_ = std::make_shared<wire::ValidityWords>();
 };
 
 TEST_F(DirectoryCacheTest, AnEntryIsGoodForItsLeaseFromTheQuestion) {
@@ -85,6 +92,71 @@ TEST_F(DirectoryCacheTest, IsBounded) {
   }
   EXPECT_FALSE(knows("0"));
   EXPECT_TRUE(knows(std::to_string(DirectoryCache::kMaxEntries)));
+}
+
+TEST_F(DirectoryCacheTest, AnEntryIsNotUsedOnceItsWordHasChanged) {
+  connect();
+  put("d");
+  put("e");
+  EXPECT_TRUE(knows("d"));
+  call_back("d");
+  EXPECT_FALSE(knows("d"));
+  EXPECT_TRUE(knows("e"));
+  put("d");  // asked again
+  EXPECT_TRUE(knows("d"));
+}
+
+TEST_F(DirectoryCacheTest, WhatIsCalledBackBeforeTheAnswerIsThereIsNotCached) {
+  connect();
+  DirectoryCache::Question question = cache_.ask(kShard, asked_);
+  call_back("d");
+  cache_.put(kParent, "d", kChild, question, kGranted);
+  EXPECT_FALSE(knows("d"));
+}
+
+// The word has changed already, and the shard has not gone on yet.
+TEST_F(DirectoryCacheTest, NorIsWhatIsBeingCalledBack) {
+  connect();
+  DirectoryCache::Question question = cache_.ask(kShard, asked_);
+  ++words_->epoch;
+  ++words_->words[wire::validity_word_of({kParent, "d"})];
+  cache_.put(kParent, "d", kChild, question, kGranted);
+  EXPECT_FALSE(knows("d"));
+}
+
+TEST_F(DirectoryCacheTest, TheFirstAnswerOfAShardIsCachedThoughItWasNotConnectedBefore) {
+  DirectoryCache::Question question = cache_.ask(kShard, asked_);
+  connect();
+  cache_.put(kParent, "d", kChild, question, kGranted);
+  EXPECT_TRUE(knows("d"));
+  call_back("d");
+  EXPECT_FALSE(knows("d"));
+}
+
+TEST_F(DirectoryCacheTest, TheVersionGrowsWithWhatIsCalledBack) {
+  connect();
+  std::uint64_t before = cache_.version();
+  EXPECT_EQ(cache_.version(), before);
+  call_back("d");
+  std::uint64_t called_back = cache_.version();
+  EXPECT_GT(called_back, before);
+  call_back("d");
+  cache_.on_connected(kOtherShard, words_);
+  cache_.on_connected(kOtherShard, std::make_shared<wire::ValidityWords>());
+  EXPECT_GT(cache_.version(), called_back) << "seen, though another shard connected meanwhile";
+}
+
+TEST_F(DirectoryCacheTest, AfterTheConnectionItsWordsSayNothing) {
+  connect();
+  put("d");
+  cache_.on_connected(kOtherShard, words_);
+  put("e", kOtherShard);
+  cache_.on_connection_lost(kShard);
+  EXPECT_FALSE(knows("d"));
+  EXPECT_TRUE(knows("e"));
+  put("d");  // asked over a connection without words
+  call_back("d");
+  EXPECT_TRUE(knows("d"));
 }
 
 }  // namespace

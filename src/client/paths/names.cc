@@ -35,8 +35,7 @@ rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt, const Path& path, std
   }
   wire::InodeId parent = walk.directory();
   BENCHFS_CO_TRY(NewInode directory, co_await new_inode(attempt, walk, mode, true));
-  DirectoryCache::Question question =
-      directories_.ask(inodes_.shard_of(parent, walk.name()), attempt.walked_at());
+  DirectoryCache::Question question = ask(attempt, walk);
   BENCHFS_CO_TRY(
       Found found,
       attempt.in_directory(

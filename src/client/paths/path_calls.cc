@@ -91,8 +91,8 @@ template class PathCall<wire::UnlinkRequest, void>;
 
 // --- Attributes ----------------------------------------------------------------------------------
 
-bool StatCall::prepare(wire::LookupRequest& /*request*/, const LastStep& /*step*/) {
-  version_ = paths_.cache().version();
+bool StatCall::prepare(wire::LookupRequest& /*request*/, const LastStep& step) {
+  question_ = paths_.cache().ask(step.shard, walked_at_);
   return true;
 }
 
@@ -105,7 +105,7 @@ Result<wire::Attr> StatCall::result_of(const wire::EntryReply& reply) {
     paths_.remember(step_.directory,
                     step_.name,
                     {reply.attr, {}, reply.flags},
-                    {step_.shard, walked_at_, version_});
+                    question_);
   }
   return reply.attr;
 }

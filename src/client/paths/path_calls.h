@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "client/io/open_file.h"
+#include "client/paths/directory_cache.h"
 #include "client/paths/path.h"
 #include "rpc/pooled_call.h"
 #include "rt/task.h"
@@ -86,7 +87,7 @@ class StatCall final : public PathCall<wire::LookupRequest, wire::Attr> {
   rt::CoResult<wire::Attr> call_slowly() override;
 
   bool follows_;
-  std::uint64_t version_ = 0;  // of the directory cache
+  DirectoryCache::Question question_;
 };
 
 class OpenCall final : public PathCall<wire::OpenRequest, std::shared_ptr<OpenFile>> {

@@ -66,7 +66,7 @@ void Paths::remember(wire::InodeId parent,
   }
 }
 
-std::optional<LastStep> Paths::find_last_step(const PathView& path, BootTime now) const {
+std::optional<LastStep> Paths::find_last_step(const PathView& path, BootTime now) {
   if (path.begin != wire::kRootInode || path.is_begin) {
     return std::nullopt;
   }
@@ -183,13 +183,14 @@ Status Paths::left() {
 
 rt::MaybeTask<Status> Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
   if (!walk.is_at_last()) {
+    std::uint64_t version = directories_.version();
     BootTime until = enter_cached(attempt, walk);
     if (walk.has_left()) [[unlikely]] {
       return left();
     }
     bool is_known = attempt.uses_cache() || walk.directories().size() == 1;
     if (is_known && walk.is_last() && !walk.way().empty()) {
-      way_.remember(walk, directories_.version(), until);
+      way_.remember(walk, version, until);
     }
   }
   bool is_there = walk.is_last() && !walk.is_climbing() &&

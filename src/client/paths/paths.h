@@ -79,7 +79,7 @@ class Paths {
   [[nodiscard]] Inodes& inodes() { return inodes_; }
   [[nodiscard]] OpenFiles& open_files() { return open_files_; }
   // Of a path that goes the way of the last one, to a connected shard.
-  [[nodiscard]] std::optional<LastStep> find_last_step(const PathView& path, BootTime now) const;
+  [[nodiscard]] std::optional<LastStep> find_last_step(const PathView& path, BootTime now);
   // A new inode in a directory of which is known what it hands on.
   [[nodiscard]] std::optional<NewInode> find_new_inode(wire::InodeId parent,
                                                        std::uint32_t mode,
@@ -120,7 +120,7 @@ class Paths {
   // Why a directory that the caller named by inode is gone: ENOENT when it was removed.
   rt::Task<Error> explain_begin(wire::InodeId directory, Error error, Deadline by);
   // walk_to_last() follows at once.
-  [[nodiscard]] Result<PathWalk> start_walk(Attempt& attempt, const Path& path) const {
+  [[nodiscard]] Result<PathWalk> start_walk(Attempt& attempt, const Path& path) {
     attempt.set_walked_at(boot_now());
     if (path.begin != wire::kRootInode) [[unlikely]] {
       attempt.set_begin(path.begin);
@@ -146,7 +146,7 @@ class Paths {
   // that lives. Remembers directories.
   enum class Wanted : std::uint8_t { kEntry, kInode };
   rt::CoResult<Found> look_up(Attempt& attempt, const PathWalk& walk, Wanted wanted);
-  [[nodiscard]] DirectoryCache::Question ask(const Attempt& attempt, const PathWalk& walk) const {
+  [[nodiscard]] DirectoryCache::Question ask(const Attempt& attempt, const PathWalk& walk) {
     return directories_.ask(inodes_.shard_of(walk.directory(), walk.name()), attempt.walked_at());
   }
   // What was found by name; a directory is remembered.

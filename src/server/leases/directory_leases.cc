@@ -10,7 +10,7 @@ constexpr std::size_t kBuckets = 1024;
 }  // namespace
 
 DirectoryLeases::DirectoryLeases(Config config)
-    : RevocableLeases(config.max_leases), config_(config), unknown_until_(kBuckets) {}
+    : RevocableLeases(Shown::kAll, config.max_leases), config_(config), unknown_until_(kBuckets) {}
 
 MonoTime& DirectoryLeases::unknown_until(const EntryKey& key) {
   return unknown_until_[EntryKeyHash()(key) % kBuckets];
@@ -21,6 +21,9 @@ void DirectoryLeases::assume_all_granted(MonoTime now) {
 }
 
 void DirectoryLeases::grant(const EntryKey& key, std::uint64_t client_uid, MonoTime now) {
+  if (sees_what_is_shown(client_uid)) {
+    return;
+  }
   if (table_.is_full()) {
     table_.expire(now);
   }
@@ -34,6 +37,7 @@ void DirectoryLeases::grant(const EntryKey& key, std::uint64_t client_uid, MonoT
 
 rt::Task<void> DirectoryLeases::revoke(EntryKey key) {
   Deadline unknown = Deadline::at(unknown_until(key));
+  show(key);
   for (;;) {
     table_.expire(mono_now());
     tell_holders(key);

@@ -5,6 +5,9 @@
 // are told at once and waited for: each until its acknowledgement, its goodbye, or the end of its
 // lease, whichever comes first.
 //
+// Programs of this node need neither be told nor waited for: they look at a word that changes with
+// the entry (wire/validity.h), and no lease of theirs is kept.
+//
 // When the table is full, a further lease is not kept by client: a bucket of entries remembers
 // until when somebody may use one of them, and a revocation of an entry in it waits that long. The
 // same covers what an earlier life of the shard granted.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "rpc/testing/rpc_fixture.h"
 #include "rpc/testing/server_test_peer.h"
 #include "server/decode.h"
+#include "wire/validity.h"
 
 namespace benchfs::server {
 namespace {
@@ -84,6 +87,50 @@ class Holder final : private rpc::NoticeHandler {
   }
 };
 
+// A program that looks at validity words, and does nothing by itself.
+class Program final : private rpc::NoticeHandler {
+ public:
+  Program(const ServerThread& server, const rpc::ConnectionPool::Config& config)
+      : client_("program", {server.address()}, config) {
+    client_.pool().set_notice_handler(this);
+  }
+  ~Program() override { client_.pool().set_notice_handler(nullptr); }
+
+  void lookup(std::string_view name) {
+    wire::LookupRequest body{.parent = 1, .name_bytes = static_cast<std::uint16_t>(name.size())};
+    ASSERT_TRUE(client_.call(rpc::make_call(body, name)));
+    seen_ = word_of(name);
+  }
+  // Since the last look-up.
+  [[nodiscard]] bool is_shown(std::string_view name) const { return word_of(name) != seen_; }
+  // Once it has been driven.
+  int told() {
+    EXPECT_TRUE(client_.ping());
+    return told_;
+  }
+  Client& client() { return client_; }
+
+ private:
+  [[nodiscard]] bool looks_at_words() const override { return true; }
+  void on_registered(wire::ShardId shard, rpc::Registered) override {
+    words_ = client_.pool().at(shard).link()->validity_words();
+  }
+  bool on_invalidate(wire::InodeId parent, std::string_view, const rpc::Revocation&) override {
+    told_ += parent.is_valid() ? 1 : 0;
+    return true;
+  }
+  [[nodiscard]] std::uint32_t word_of(std::string_view name) const {
+    return words_ == nullptr
+               ? 0
+               : words_->words[wire::validity_word_of({wire::InodeId{1}, name})].load();
+  }
+
+  Client client_;
+  std::shared_ptr<const wire::ValidityWords> words_;
+  std::uint32_t seen_ = 0;
+  int told_ = 0;
+};
+
 // Asks for a revocation, which goes on while the revoker is not driven.
 class Revoker {
  public:
@@ -117,10 +164,20 @@ class DirectoryLeasesTest : public testing::Test {
   void start(DirectoryLeases::Config config = {.lease = kDay}) {
     server_.reset();
     service_ = std::make_unique<LeaseService>(config);
-    server_ = std::make_unique<ServerThread>(ServerThread::Options{.service = service_.get()});
+    server_ = std::make_unique<ServerThread>(
+        ServerThread::Options{.service = service_.get(), .door_base = doors_});
     server_->run([&](rpc::Server& server, net::Worker&) {
       service_->leases.attach(server, service_->stopping);
     });
+  }
+  // The door is there as well.
+  void start_with_door() {
+    doors_ = ::testing::TempDir() + "doors_XXXXXX";
+    ASSERT_NE(::mkdtemp(doors_.data()), nullptr);
+    start();
+  }
+  rpc::ConnectionPool::Config through_the_door() const {
+    return {.transport = rpc::Transport::kNode, .door_base = doors_};
   }
   static EntryKey key(const char* name) { return {wire::InodeId{1}, name}; }
   std::size_t leases() {
@@ -140,8 +197,12 @@ class DirectoryLeasesTest : public testing::Test {
   void TearDown() override {
     stop_waiting();
     server_->stop();
+    if (!doors_.empty()) {
+      std::filesystem::remove_all(doors_);
+    }
   }
 
+  std::string doors_;
   std::unique_ptr<LeaseService> service_;
   std::unique_ptr<ServerThread> server_;
 };
@@ -320,6 +381,74 @@ TEST_F(DirectoryLeasesTest, BeyondTheBoundARevocationWaitsUntilNobodyCanUseTheEn
   // What has expired makes room.
   holder.lookup("d");
   EXPECT_EQ(leases(), 1U);
+}
+
+TEST_F(DirectoryLeasesTest, AProgramOfThisNodeSeesItAndIsNeitherToldNorWaitedFor) {
+  start_with_door();
+  Program program(*server_, through_the_door());
+  program.lookup("d");
+  EXPECT_EQ(leases(), 0U);
+  EXPECT_FALSE(program.is_shown("d"));
+  Revoker revoker(*server_, "d");
+  EXPECT_TRUE(revoker.is_done());
+  EXPECT_TRUE(program.is_shown("d"));
+  EXPECT_FALSE(program.is_shown("e"));
+  EXPECT_EQ(program.told(), 0);
+}
+
+TEST_F(DirectoryLeasesTest, AProgramOfAnotherNodeSeesItAndTheShardThereIsWaitedFor) {
+  start();
+  rpc::testing::NearShard near({server_->address()});
+  rpc::ConnectionPool::Config config{.silence_limit = kDay};
+  near.use_in(config);
+  Program program(*server_, config);
+  program.lookup("d");
+  EXPECT_EQ(leases(), 1U);
+  near.thread().freeze();
+  Revoker revoker(*server_, "d");
+  EXPECT_FALSE(revoker.is_done_yet());
+  near.thread().thaw();
+  EXPECT_TRUE(revoker.is_done());
+  EXPECT_TRUE(program.is_shown("d"));
+  EXPECT_FALSE(program.is_shown("e"));
+  EXPECT_EQ(leases(), 0U);
+  EXPECT_EQ(program.told(), 0);
+}
+
+// Granted while it had no session; it may get the reply in the one that it has now.
+TEST_F(DirectoryLeasesTest, AProgramThatComesBackIsShownWhatWasRevokedMeanwhile) {
+  start_with_door();
+  Program program(*server_, through_the_door());
+  program.lookup("d");
+  disconnect("program");
+  server_->run([&](rpc::Server&, net::Worker&) {
+    service_->leases.grant(key("d"), program.client().pool().identity().uid, mono_now());
+  });
+  EXPECT_EQ(leases(), 1U);
+  Revoker revoker(*server_, "d");
+  EXPECT_FALSE(revoker.is_done_yet());
+  EXPECT_TRUE(program.client().ping());
+  EXPECT_TRUE(revoker.is_done());
+  EXPECT_EQ(program.told(), 0);
+}
+
+TEST_F(DirectoryLeasesTest, AClientWithoutWordsIsToldWhateverItSays) {
+  if (rpc::testing::is_through_door() || rpc::testing::is_forwarded()) {
+    GTEST_SKIP() << "clients have words";
+  }
+  start();
+  Holder silent("silent", *server_);
+  ASSERT_TRUE(silent.client.ping());
+  server_->run([&](rpc::Server& server, net::Worker&) {
+    rpc::Session* session = server.registry().find("silent");
+    session->looks_at_words = true;
+    service_->leases.on_client_registered(session->id, session->client_uid);
+  });
+  silent.lookup("d");
+  Revoker revoker(*server_, "d");
+  EXPECT_FALSE(revoker.is_done_yet());
+  EXPECT_TRUE(silent.is_told());
+  EXPECT_TRUE(revoker.is_done());
 }
 
 TEST_F(DirectoryLeasesTest, NobodyIsWaitedForWhenTheServerStops) {

@@ -41,7 +41,7 @@ class ExactLeases : public RevocableLeases {
   static constexpr std::uint64_t kFirstSequence = std::uint64_t{1} << 63U;
 
   explicit ExactLeases(Config config)
-      : RevocableLeases(config.max_leases, kFirstSequence), config_(config) {}
+      : RevocableLeases(Shown::kNothing, config.max_leases, kFirstSequence), config_(config) {}
 
   // The key of an inode's attributes; the others are names.
   [[nodiscard]] static EntryRef attributes(wire::InodeId inode) { return {inode, {}}; }

@@ -6,6 +6,10 @@
 // lease ends with the client's acknowledgement over the session it has now, with its goodbye, or by
 // itself.
 //
+// Programs that came through a node door are told nothing of what validity words show
+// (wire/validity.h): those of this node see it at once, those of another node once the shard there
+// has shown and acknowledged it.
+//
 // Thread: the shard's.
 #pragma once
 
@@ -18,6 +22,7 @@
 #include "rt/sync.h"
 #include "server/leases/lease_table.h"
 #include "wire/ids.h"
+#include "wire/validity.h"
 
 namespace benchfs::server {
 
@@ -45,9 +50,12 @@ class RevocableLeases {
   [[nodiscard]] const LeaseTable::Stats& stats(LeaseKind kind) const { return table_.stats(kind); }
 
  protected:
-  // As those of LeaseTable.
-  explicit RevocableLeases(std::size_t max_leases, std::uint64_t last_sequence = 0)
-      : table_(max_leases, last_sequence) {}
+  // What validity words show.
+  enum class Shown : std::uint8_t { kNothing, kAll };
+
+  // The last two as those of LeaseTable.
+  explicit RevocableLeases(Shown shown, std::size_t max_leases, std::uint64_t last_sequence = 0)
+      : table_(max_leases, last_sequence), shown_(shown) {}
   ~RevocableLeases() = default;
 
   // Revokes the leases on the key, but for those of the client `except`, and tells their holders if
@@ -58,18 +66,35 @@ class RevocableLeases {
   // host and process.
   [[nodiscard]] std::string holders_of(EntryRef key, std::uint64_t except = 0) const;
 
+  // For kAll: shows programs of this node that the entry may have changed.
+  void show(EntryRef key) { server_->invalidate(wire::validity_word_of(key)); }
+  // The client sees what is shown: it needs no lease.
+  [[nodiscard]] bool sees_what_is_shown(std::uint64_t client_uid) const;
+
   LeaseTable table_;
   rt::CancelSource* stopping_ = nullptr;
 
  private:
-  void tell(wire::SessionId session, const EntryKey& key, std::uint64_t sequence);
-
-  rpc::Server* server_ = nullptr;
-  struct Client {
+  enum class Learns : std::uint8_t {
+    kByMessage,
+    kFromOurWords,
+    kFromFarWords,  // those of the shard that forwards for it
+  };
+  // How to reach a client in its session.
+  struct Reached {
     wire::SessionId session;
+    Learns learns = Learns::kByMessage;
+  };
+  struct Client {
+    Reached reached;
     std::string id;
     bool is_away = false;  // has no session
   };
+  [[nodiscard]] Learns way_of(const rpc::Session& session) const;
+  void tell(Reached client, const EntryKey& key, std::uint64_t sequence);
+
+  Shown shown_;
+  rpc::Server* server_ = nullptr;
   std::unordered_map<std::uint64_t, Client> clients_;  // by uid: with a session, or leases
   std::size_t away_ = 0;
 };
