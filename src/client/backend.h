@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "client/timeouts.h"
 #include "rpc/connection_pool.h"
@@ -31,6 +33,20 @@ struct Backend {
   rpc::ConnectionPool& pool;
   FileSystemConfig config;
   rt::Scope scope;
+  // Called once, when something is to go on, or to be heard, though nobody calls.
+  std::function<void()> on_kept_driven = {};
+  bool is_kept_driven = false;
+
+  void keep_driven() {
+    if (!std::exchange(is_kept_driven, true) && on_kept_driven) {
+      on_kept_driven();
+    }
+  }
+  // Goes on though nobody calls. False: the client ends.
+  bool spawn(rt::Task<void> task) {
+    keep_driven();
+    return scope.spawn(std::move(task));
+  }
 
   [[nodiscard]] Deadline metadata_deadline(MonoTime now = mono_now_coarse()) const {
     return Deadline::at(now + config.timeouts.metadata);

@@ -86,6 +86,7 @@ Root current_root() {
 
 Result<std::unique_ptr<Client>> Client::connect(Options options) {
   std::unique_ptr<Client> client(new Client());  // lint: allow new private constructor
+  client->has_helper_ = options.helper_thread;
   client->id_ = options.client_id.empty() ? make_client_id() : options.client_id;
   BENCHFS_TRY(client->servers_, find_servers(options));
   const cluster::ServerList& list = client->servers_;
@@ -124,7 +125,7 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   BENCHFS_TRY_VOID(client->pool_->set_servers(list));
   client->file_system_ = std::make_unique<FileSystem>(*client->pool_, options.file_system);
   if (options.helper_thread) {
-    BENCHFS_TRY_VOID(client->driver_->start_helper());
+    client->file_system_->on_kept_driven([client = client.get()] { client->keep_driven(); });
   }
 
   wire::ShardId first = cluster::select_server_by_hash(client->id_, list);
@@ -135,6 +136,13 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
         std::move(connected.error()).with_prefix("connecting to the file system"));
   }
   return client;
+}
+
+// What comes over the network, and what goes on by itself, waits for the next call otherwise.
+void Client::keep_driven() {
+  if (Status started = driver_->start_helper(); !started) {
+    BENCHFS_LOG(kWarn, "between its calls the program hears nothing: {}", started.error().message());
+  }
 }
 
 Result<net::Worker*> Client::open_network(net::ContextConfig config,
@@ -150,6 +158,9 @@ Result<net::Worker*> Client::open_network(net::ContextConfig config,
               net::open_transport(config, driver_->reactor(), net::Worker::Threads::kSerialized));
   context_ = std::move(transport.context);
   worker_ = std::move(transport.worker);
+  if (has_helper_) {
+    keep_driven();
+  }
   return worker_.get();
 }
 

@@ -23,7 +23,7 @@ struct Options {
   std::uint64_t run_id = 0;  // the run the caller expects; 0 = any
   Nanos list_timeout = std::chrono::seconds(10);     // for the server list to be complete
   Nanos connect_timeout = std::chrono::seconds(10);  // to be registered with the first server
-  bool helper_thread = true;
+  bool helper_thread = true;  // once it is needed (client/driver.h)
   // Devices empty: "lo" when all servers are on loopback, else all. Not over UCX's shared memory: a
   // program that is killed while it sends there may stop the daemon.
   net::ContextConfig network{.sharing = net::Sharing::kNothing};
@@ -68,8 +68,10 @@ class Client {
 
  private:
   Client() = default;
+  void keep_driven();
   Result<net::Worker*> open_network(net::ContextConfig config, const std::string& registry_dir);
 
+  bool has_helper_ = false;  // may have
   std::string id_;
   cluster::ServerList servers_;
   std::unique_ptr<Driver> driver_;

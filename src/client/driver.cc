@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <system_error>
 
 #include "base/check.h"
 #include "base/cpu_relax.h"
@@ -55,12 +56,20 @@ Driver::~Driver() {
 }
 
 Status Driver::start_helper() {
+  if (helper_.joinable()) {
+    return {};
+  }
   wake_helper_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_helper_fd_ < 0) {
     return fail_system(errno, "making a descriptor for the client's thread");
   }
   SignalBlock block;  // the helper takes no signal that is meant for the program
-  helper_ = std::thread([this] { help(); });
+  try {
+    helper_ = std::thread([this] { help(); });
+  } catch (const std::system_error& error) {
+    ::close(wake_helper_fd_);
+    return fail_system(error.code().value(), "starting the client's thread");
+  }
   return {};
 }
 

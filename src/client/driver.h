@@ -9,7 +9,9 @@
 //
 // While no caller is inside, one helper thread sleeps on the reactor's descriptors and serves what
 // arrives (eviction notices, invalidations, late replies), so that a client that computes for an
-// hour delays no server.
+// hour delays no server. It is started when there is something that cannot wait for the next call
+// (Backend::keep_driven()): a program that reaches its servers through the node door alone, and has
+// neither locks nor files of other nodes open, has no thread of ours.
 //
 // run_now() is for work that waits for nothing: it is done at once, in place of a leader, if there
 // is none, or only for a moment.
@@ -42,8 +44,8 @@ class Driver {
   // No call may be under way. Never in a child of fork(): leak it there.
   ~Driver();
 
-  // The helper thread runs between these two; before and after, only callers drive.
-  // Errors: kSystem.
+  // The helper thread runs between these two; before and after, only callers drive. Called by who
+  // drives, or when nobody does; does nothing when it runs. Errors: kSystem.
   Status start_helper();
   void stop_helper();
 

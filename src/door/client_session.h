@@ -183,6 +183,7 @@ class ClientSession {
 
  private:
   friend class ClientLane;
+  friend class ClientLaneTestPeer;
   friend class Attachment;
 
   // What no other process sees of a lane.

@@ -36,6 +36,10 @@ constexpr std::size_t kFewLanes = 4;
 constexpr std::size_t kSpareDescriptors = 40;
 constexpr Nanos kPauseWithoutDescriptors = milliseconds(10);
 // A session ends within this, unless its program lives on without its descriptors.
+// After a ring all bells are looked at again, this long after it, then after eight times as long.
+constexpr Nanos kFirstLookAgain = milliseconds(1);
+constexpr Nanos kLastLookAgain = milliseconds(512);
+constexpr int kLookAgainFactor = 8;
 constexpr Nanos kSoonOver = std::chrono::seconds(1);
 constexpr Nanos kFirstProof = milliseconds(1);
 constexpr Nanos kLongestProof = std::chrono::seconds(1);  // pause between two
@@ -48,6 +52,7 @@ constexpr Nanos kProofDeadline = std::chrono::seconds(10);
 Door::Door(rt::Reactor& reactor, rt::BlockingPool& pool, CallHandler& handler, DoorConfig config)
     : reactor_(reactor), pool_(pool), handler_(handler), config_(std::move(config)) {
   pause_.door = this;
+  look_again_.door = this;
 }
 
 Result<std::unique_ptr<Door>> Door::open(rt::Reactor& reactor,
@@ -89,6 +94,7 @@ Door::~Door() {
 rt::Task<void> Door::close() {
   is_open_ = false;
   pause_.disarm();
+  look_again_.disarm();
   unwatch(listener_);
   directory_->remove(config_.shard);
   bell_.reset();  // sets the word that says "closed"
@@ -307,6 +313,10 @@ bool Door::poll() {
   bool worked = false;
   if (is_open_ && bell_->take_rung()) {
     ++stats_.rings;
+    look_again_.after = kFirstLookAgain;
+    if (!look_again_.is_armed()) {
+      reactor_.arm(look_again_, mono_now_coarse() + look_again_.after);
+    }
     worked |= answer_rings();
   }
   worked |= look_at_hot();
@@ -401,6 +411,14 @@ void Door::make_cold(ServerLane& lane) {
   auto place = std::ranges::find(hot_, &lane);
   *place = hot_.back();
   hot_.pop_back();
+}
+
+void Door::LookAgain::on_timer() {
+  door->answer_rings();
+  after *= kLookAgainFactor;
+  if (after <= kLastLookAgain) {
+    door->reactor_.arm(*this, mono_now() + after);
+  }
 }
 
 bool Door::answer_rings() {

@@ -111,6 +111,13 @@ class Door final : public rt::Poller {
     Door* door = nullptr;
     void on_timer() override;
   };
+  // Looks at all bells again: a ring that came before the watch was back in its wait was lost, and
+  // its program may have nothing more to say.
+  struct LookAgain final : rt::Timer {
+    Door* door = nullptr;
+    Nanos after{};
+    void on_timer() override;
+  };
   // Connected, and has not yet asked to attach.
   struct Guest final : rt::Timer {
     Source socket;
@@ -176,6 +183,7 @@ class Door final : public rt::Poller {
   Fd events_;
   Source listener_;
   Pause pause_;
+  LookAgain look_again_;
   bool is_open_ = false;
 
   std::list<Guest> guests_;

@@ -3,7 +3,10 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <optional>
 #include <thread>
+#include <vector>
 
 #include "base/futex.h"
 #include "door/testing/door_fixture.h"
@@ -13,6 +16,9 @@ namespace benchfs::door {
 class ClientLaneTestPeer {
  public:
   static LaneMemory& memory(const ClientLane& lane) { return lane.memory(); }
+  static std::atomic<std::uint32_t>& bell(const ClientLane& lane) {
+    return lane.session_->view_.head().bell;
+  }
 };
 
 namespace {
@@ -22,6 +28,7 @@ using testing::DoorFixture;
 using testing::echo;
 using testing::echo_some;
 using testing::exited_well;
+using testing::kEcho;
 using testing::kHold;
 using testing::kRun;
 using testing::soon;
@@ -256,6 +263,45 @@ TEST_F(DoorTest, AShardThatDidNotHearTheRingIsRungAgain) {
   step_hook = nullptr;
   EXPECT_TRUE(everybody_left());
   EXPECT_GE(door->stats().rings, 1U);
+}
+
+// A program that rings and then calls no more does not ring again.
+TEST_F(DoorTest, ARingThatTheShardDidNotHearIsSeenAfterAnother) {
+  static thread_local LaneMemory* lost = nullptr;
+  open();
+  step_hook = [](Step step) {
+    if (lost != nullptr && step == Step::kFenced) {
+      lost->ssleep.store(0);  // the client does not ring
+    }
+  };
+  std::unique_ptr<ClientSession> session;
+  std::optional<ClientLane> lane;
+  serve_thread([&] {
+    session = ClientSession::attach(options(), soon()).value();
+    lane.emplace(session->take_lane().value());
+    ASSERT_TRUE(echo(*lane, 10, 0, 1));
+  });
+  ASSERT_TRUE(serve_until([&] { return door->hot_lanes() == 0; }));
+  lost = &ClientLaneTestPeer::memory(*lane);
+  ++ClientLaneTestPeer::bell(*lane);
+  serve_thread([&] {
+    auto other = ClientSession::attach(options(), soon());
+    auto ringing = (*other)->take_lane();
+    EXPECT_TRUE(echo(*ringing, 10, 0, 1));
+  });
+  std::uint64_t rings = door->stats().rings;
+  EXPECT_GE(rings, 1U);
+  std::vector<std::byte> header(8);
+  ASSERT_TRUE(lane->send({.id = kEcho, .header = header, .data = {}}));
+  ++ClientLaneTestPeer::bell(*lane);  // and nobody was woken
+  EXPECT_TRUE(serve_until([&] { return lane->has_reply(); }));
+  EXPECT_EQ(door->stats().rings, rings);
+  lost = nullptr;
+  step_hook = nullptr;
+  lane->finish();
+  lane.reset();
+  session.reset();
+  EXPECT_TRUE(everybody_left());
 }
 
 TEST_F(DoorTest, AnIdleDoorSleeps) {

@@ -221,11 +221,11 @@ class Borrower {
   ~Borrower() = default;
 };
 
-// How the peer came.
+// How the peer came, or is reached.
 enum class Way : std::uint8_t {
   kNetwork,
-  kDoor,       // it is a program of this node, or a shard
-  kForwarded,  // it is a program of another node, through a shard there
+  kDoor,       // it is on this node
+  kForwarded,  // between it and us is a shard of the program's node
 };
 
 class Send;

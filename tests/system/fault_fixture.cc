@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string_view>
@@ -95,6 +96,11 @@ std::unique_ptr<ClientProcess> FaultFixture::client(Nanos timeout) {
   auto client = std::make_unique<ClientProcess>(TEST_CLIENT_PROGRAM, registry(), timeout);
   EXPECT_TRUE(client->connected().ok()) << client->connected().error;
   return client;
+}
+
+std::ptrdiff_t FaultFixture::threads_of(pid_t process) {
+  std::filesystem::directory_iterator tasks(fmt::format("/proc/{}/task", process));
+  return std::distance(begin(tasks), end(tasks));
 }
 
 std::unique_ptr<ClientProcess> FaultFixture::client_over_network() {

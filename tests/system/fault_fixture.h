@@ -61,6 +61,8 @@ class FaultFixture : public DaemonFixture {
   // True when `condition` holds in time.
   static bool wait_until(const std::function<bool()>& condition, Deadline deadline = patience());
 
+  static std::ptrdiff_t threads_of(pid_t process);
+
   // Numbered names in a directory, whose inodes are spread over the daemons.
   static std::vector<std::string> names(const std::string& stem, int count);
 

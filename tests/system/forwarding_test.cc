@@ -72,6 +72,20 @@ TEST_F(Forwarding, ProgramsOfDifferentNodesSeeTheSameFiles) {
   EXPECT_TRUE(first->call("access /g").ok());
 }
 
+// Their home keeps them for a while only when the way to it is lost, while the program computes.
+TEST_F(Forwarding, AProgramHasAThreadOfOursOnceFilesOfOtherNodesAreOpen) {
+  std::unique_ptr<ClientProcess> program = client();
+  std::vector<std::string> all = names("/f", 6);
+  for (const std::string& name : all) {
+    EXPECT_EQ(program->call("stat " + name).result, -ENOENT);
+  }
+  EXPECT_EQ(threads_of(program->pid()), 1);
+  for (const std::string& name : all) {
+    ask(*program, fmt::format("open {} bc", name));
+  }
+  EXPECT_EQ(threads_of(program->pid()), 2);
+}
+
 // Its directories are on all nodes, and may be used by their names for a day.
 TEST_F(Forwarding, AProgramThatStandsStillDelaysNoRenameOfADirectory) {
   std::unique_ptr<ClientProcess> stopped = client();

@@ -75,6 +75,19 @@ TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
   EXPECT_NE(status.out.find("BY DOOR"), std::string::npos) << status.out;
 }
 
+TEST_F(NodeDoor, AProgramHasNoThreadOfOursUntilItNeedsOne) {
+  start_daemons(2);
+  std::unique_ptr<ClientProcess> program = client();
+  ask(*program, "mkdir /d");
+  std::int64_t file = ask(*program, "open /d/f bc");
+  ask(*program, fmt::format("pwrite {} 0 3000000 a", file));
+  EXPECT_EQ(program->call(fmt::format("pread {} 0 300000", file)).details, "a*300000");
+  ask(*program, "rename /d /e");
+  EXPECT_EQ(threads_of(program->pid()), 1);
+  ask(*program, fmt::format("lock {}", file));  // it ends unless a lost connection is made again
+  EXPECT_EQ(threads_of(program->pid()), 2);
+}
+
 TEST_F(NodeDoor, AKilledProgramDelaysNoRenameOfADirectory) {
   start_daemons(2, {"--set", "clients.directory_lease_ms=86400000"});
   std::unique_ptr<ClientProcess> other = client(std::chrono::seconds(10));

@@ -82,6 +82,7 @@ rt::CoResult<wire::LockReply> FileLocks::lock(wire::InodeId inode,
   if (wanted.mode != wire::LockMode::kNone) {
     // After an error it may have been locked.
     held->second.may_have |= !reply || is_done(*reply);
+    backend_.keep_driven();  // when the connection is lost, locks are kept for a while only
   } else if (reply && wanted.begin == 0 && wanted.end == wire::kLockToEnd) {
     held->second.may_have = false;
   }
@@ -101,7 +102,7 @@ rt::Task<void> FileLocks::release(wire::InodeId inode, LockOwner owner) {
   // What a request that is under way locks from now on is the owner's again.
   held->second.may_have = false;
   Result<wire::LockReply> done = co_await ask(inode, owner, {}, 0, backend_.metadata_deadline());
-  if (is_answered(done) || !backend_.scope.spawn(release_until_done(key))) {
+  if (is_answered(done) || !backend_.spawn(release_until_done(key))) {
     released(key);
   }
 }
@@ -134,7 +135,7 @@ void FileLocks::drop_if_unused(std::unordered_map<Key, Held, Hash>::iterator hel
 
 void FileLocks::on_connection_lost(wire::ShardId shard) {
   if (may_hold_any(shard)) {
-    (void)backend_.scope.spawn(come_back(shard));
+    (void)backend_.spawn(come_back(shard));
   }
 }
 

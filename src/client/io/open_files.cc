@@ -101,6 +101,9 @@ Status OpenFiles::finish_open(wire::ShardId shard, OpenFile& file, const wire::A
   }
   if (!usable) {
     (void)close(file);
+  } else if (!backend_.is_kept_driven &&
+             backend_.pool.at(shard).link()->way() == link::Way::kForwarded) {
+    backend_.keep_driven();  // the way to its home may break, which then keeps it for a while only
   }
   return usable;
 }
@@ -256,7 +259,12 @@ OpenFiles::Home& OpenFiles::home(wire::ShardId shard) {
 
 // Lost with the connection; then the statement after the next registration closes it.
 void OpenFiles::tell_closed(wire::ShardId shard, const wire::CloseNotice& notice) {
-  if (!backend_.pool.notify(shard, notice) && backend_.pool.at(shard).was_registered()) {
+  rpc::Connection& connection = backend_.pool.at(shard);
+  if (backend_.pool.notify(shard, notice)) {
+    if (!backend_.is_kept_driven && connection.link()->operations() > 0) [[unlikely]] {
+      backend_.keep_driven();  // it waits to be sent
+    }
+  } else if (connection.was_registered()) {
     home(shard).misses_closes = true;
     keep(shard);
   }
@@ -292,7 +300,7 @@ void OpenFiles::on_connection_lost(wire::ShardId shard) {
 
 void OpenFiles::keep(wire::ShardId shard) {
   if (!home(shard).is_kept) {
-    home(shard).is_kept = backend_.scope.spawn(keep_until_done(shard));
+    home(shard).is_kept = backend_.spawn(keep_until_done(shard));
   }
 }
 
