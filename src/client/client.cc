@@ -141,7 +141,8 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
 // What comes over the network, and what goes on by itself, waits for the next call otherwise.
 void Client::keep_driven() {
   if (Status started = driver_->start_helper(); !started) {
-    BENCHFS_LOG(kWarn, "between its calls the program hears nothing: {}", started.error().message());
+    BENCHFS_LOG(
+        kWarn, "between its calls the program hears nothing: {}", started.error().message());
   }
 }
 

@@ -23,7 +23,7 @@ struct Options {
   std::uint64_t run_id = 0;  // the run the caller expects; 0 = any
   Nanos list_timeout = std::chrono::seconds(10);     // for the server list to be complete
   Nanos connect_timeout = std::chrono::seconds(10);  // to be registered with the first server
-  bool helper_thread = true;  // once it is needed (client/driver.h)
+  bool helper_thread = true;                         // once it is needed (client/driver.h)
   // Devices empty: "lo" when all servers are on loopback, else all. Not over UCX's shared memory: a
   // program that is killed while it sends there may stop the daemon.
   net::ContextConfig network{.sharing = net::Sharing::kNothing};

@@ -90,8 +90,7 @@ void Server::add_session(const Registration& registration, MonoTime now) {
                                    registration.address,
                                    now,
                                    registration.link->way() == link::Way::kForwarded);
-  session.looks_at_words =
-      (registration.header.flags & wire::kRegisterLooksAtWords) != 0;
+  session.looks_at_words = (registration.header.flags & wire::kRegisterLooksAtWords) != 0;
   ReplyHistories::Joined joined = histories_.join(session.client_uid, now);
   session.history = joined.history;
   session.is_remembered = joined.is_known;

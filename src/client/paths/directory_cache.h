@@ -66,12 +66,8 @@ class DirectoryCache {
     if (entries_.size() >= kMaxEntries) {
       entries_.clear();
     }
-    Value value{inode,
-                question.asked_at + usable(granted),
-                question.shard,
-                connection.number,
-                word,
-                was};
+    Value value{
+        inode, question.asked_at + usable(granted), question.shard, connection.number, word, was};
     auto [at, is_new] = entries_.try_emplace(wire::EntryKey{parent, std::string(name)}, value);
     if (!is_new) {
       version_ += at->second.inode == inode ? 0 : 1;
@@ -200,10 +196,10 @@ class DirectoryCache {
         continue;
       }
       auto known = std::ranges::find(before, connection.words, &Seen::words);
-      seen_.push_back(known != before.end()
-                          ? *known
-                          : Seen{connection.words,
-                                 connection.words->epoch.load(std::memory_order_acquire)});
+      seen_.push_back(
+          known != before.end()
+              ? *known
+              : Seen{connection.words, connection.words->epoch.load(std::memory_order_acquire)});
     }
   }
 

@@ -102,10 +102,7 @@ bool StatCall::is_result(const wire::EntryReply& reply) const {
 
 Result<wire::Attr> StatCall::result_of(const wire::EntryReply& reply) {
   if (reply.attr.is_directory()) [[unlikely]] {
-    paths_.remember(step_.directory,
-                    step_.name,
-                    {reply.attr, {}, reply.flags},
-                    question_);
+    paths_.remember(step_.directory, step_.name, {reply.attr, {}, reply.flags}, question_);
   }
   return reply.attr;
 }

@@ -46,8 +46,7 @@ void RevocableLeases::tell(Reached client, const EntryKey& key, std::uint64_t se
     message.append_text(key.name);
   }
   // When there is no such session any more, the next one is told.
-  (void)server_->notify(
-      client.session, wire::Opcode::kInvalidate, std::as_const(message).bytes());
+  (void)server_->notify(client.session, wire::Opcode::kInvalidate, std::as_const(message).bytes());
 }
 
 void RevocableLeases::tell_holders(const EntryKey& key, std::uint64_t except) {
