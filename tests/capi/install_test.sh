@@ -24,6 +24,13 @@ if leaked=$(nm -D --defined-only --format=posix "$lib/libbenchfs.so" |
   echo "exported beside the API:"; echo "$leaked"; exit 1
 fi
 
+# What it loads takes every program that uses it time to start. Sanitizers want to see libstdc++.
+if [[ $flags != *sanitize* ]] &&
+  needed=$(readelf -d "$lib/libbenchfs.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+    grep -v -e '^libc\.' -e '^libm\.' -e '^libgcc_s\.' -e '^ld-linux'); then
+  echo "needed beside the system's libraries: $needed"; exit 1
+fi
+
 # The header alone, as strict C11 and as C++.
 strict="-Wall -Wextra -Wpedantic -Werror"
 # shellcheck disable=SC2046,SC2086  # lists of flags
