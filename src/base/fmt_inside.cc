@@ -1,5 +1,5 @@
-// What {fmt} has in its library and not in its headers, for a library of ours that does not load it:
-// libfmt.so loads libstdc++.so (docs/adr/0078-run-times-inside.md).
+// What {fmt} has in its library and not in its headers, for who does not load that: libfmt.so loads
+// libstdc++.so (docs/adr/0078-run-times-inside.md).
 #include <fmt/format-inl.h>
 
 #include <locale>
