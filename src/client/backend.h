@@ -33,18 +33,22 @@ struct Backend {
   rpc::ConnectionPool& pool;
   FileSystemConfig config;
   rt::Scope scope;
-  // Called once, when something is to go on, or to be heard, though nobody calls.
-  std::function<void()> on_kept_driven = {};
+  // Called when something is to go on, or to be heard, though nobody calls, until it succeeds.
+  std::function<Status()> on_kept_driven = {};
   bool is_kept_driven = false;
 
-  void keep_driven() {
-    if (!std::exchange(is_kept_driven, true) && on_kept_driven) {
-      on_kept_driven();
+  // Errors: kSystem (no thread), after which it can be tried again.
+  Status keep_driven() {
+    if (is_kept_driven || !on_kept_driven) {
+      return {};
     }
+    BENCHFS_TRY_VOID(on_kept_driven());
+    is_kept_driven = true;
+    return {};
   }
-  // Goes on though nobody calls. False: the client ends.
+  // Goes on though nobody calls, or else when somebody does. False: the client ends.
   bool spawn(rt::Task<void> task) {
-    keep_driven();
+    (void)keep_driven();
     return scope.spawn(std::move(task));
   }
 

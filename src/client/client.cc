@@ -86,7 +86,6 @@ Root current_root() {
 
 Result<std::unique_ptr<Client>> Client::connect(Options options) {
   std::unique_ptr<Client> client(new Client());  // lint: allow new private constructor
-  client->has_helper_ = options.helper_thread;
   client->id_ = options.client_id.empty() ? make_client_id() : options.client_id;
   BENCHFS_TRY(client->servers_, find_servers(options));
   const cluster::ServerList& list = client->servers_;
@@ -125,7 +124,11 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   BENCHFS_TRY_VOID(client->pool_->set_servers(list));
   client->file_system_ = std::make_unique<FileSystem>(*client->pool_, options.file_system);
   if (options.helper_thread) {
-    client->file_system_->on_kept_driven([client = client.get()] { client->keep_driven(); });
+    BENCHFS_TRY_VOID(client->driver_->allow_helper());
+    client->file_system_->on_kept_driven([client = client.get()] { return client->keep_driven(); });
+    if (client->worker_ != nullptr) {
+      (void)client->keep_driven();
+    }
   }
 
   wire::ShardId first = cluster::select_server_by_hash(client->id_, list);
@@ -139,11 +142,13 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
 }
 
 // What comes over the network, and what goes on by itself, waits for the next call otherwise.
-void Client::keep_driven() {
-  if (Status started = driver_->start_helper(); !started) {
+Status Client::keep_driven() {
+  Status started = driver_->start_helper();
+  if (!started && !std::exchange(has_warned_, true)) {
     BENCHFS_LOG(
         kWarn, "between its calls the program hears nothing: {}", started.error().message());
   }
+  return started;
 }
 
 Result<net::Worker*> Client::open_network(net::ContextConfig config,
@@ -159,9 +164,7 @@ Result<net::Worker*> Client::open_network(net::ContextConfig config,
               net::open_transport(config, driver_->reactor(), net::Worker::Threads::kSerialized));
   context_ = std::move(transport.context);
   worker_ = std::move(transport.worker);
-  if (has_helper_) {
-    keep_driven();
-  }
+  (void)keep_driven();
   return worker_.get();
 }
 

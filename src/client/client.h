@@ -68,10 +68,10 @@ class Client {
 
  private:
   Client() = default;
-  void keep_driven();
+  Status keep_driven();
   Result<net::Worker*> open_network(net::ContextConfig config, const std::string& registry_dir);
 
-  bool has_helper_ = false;  // may have
+  bool has_warned_ = false;  // that there is no thread
   std::string id_;
   cluster::ServerList servers_;
   std::unique_ptr<Driver> driver_;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <new>
 #include <system_error>
 
 #include "base/check.h"
@@ -53,22 +54,30 @@ Driver::Driver(std::unique_ptr<rt::Reactor> reactor) : reactor_(std::move(reacto
 
 Driver::~Driver() {
   stop_helper();
+  if (wake_helper_fd_ >= 0) {
+    ::close(wake_helper_fd_);
+  }
 }
 
-Status Driver::start_helper() {
-  if (helper_.joinable()) {
-    return {};
-  }
+Status Driver::allow_helper() {
   wake_helper_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_helper_fd_ < 0) {
     return fail_system(errno, "making a descriptor for the client's thread");
+  }
+  return {};
+}
+
+Status Driver::start_helper() {
+  if (wake_helper_fd_ < 0 || helper_.joinable()) {
+    return {};
   }
   SignalBlock block;  // the helper takes no signal that is meant for the program
   try {
     helper_ = std::thread([this] { help(); });
   } catch (const std::system_error& error) {
-    ::close(wake_helper_fd_);
     return fail_system(error.code().value(), "starting the client's thread");
+  } catch (const std::bad_alloc&) {
+    return fail_system(ENOMEM, "starting the client's thread");
   }
   return {};
 }
@@ -85,7 +94,6 @@ void Driver::stop_helper() {
   }
   helper_wake_.notify_one();
   helper_.join();
-  ::close(wake_helper_fd_);
 }
 
 bool Driver::is_forked() const {

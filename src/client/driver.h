@@ -44,8 +44,10 @@ class Driver {
   // No call may be under way. Never in a child of fork(): leak it there.
   ~Driver();
 
-  // The helper thread runs between these two; before and after, only callers drive. Called by who
-  // drives, or when nobody does; does nothing when it runs. Errors: kSystem.
+  // Before the first call, or there is no helper. Errors: kSystem.
+  Status allow_helper();
+  // The helper thread runs between these two; before and after, only callers drive. Started by who
+  // drives, or when nobody does; does nothing when it runs, or is not allowed. Errors: kSystem.
   Status start_helper();
   void stop_helper();
 

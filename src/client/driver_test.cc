@@ -129,6 +129,7 @@ TEST_F(DriverTest, WorkThatWaitsForNothingIsDoneUnlessSomebodyDrives) {
 TEST_F(DriverTest, ManyThreadsGetWhatTheyAskedFor) {
   constexpr int kThreads = 4;
   constexpr int kCalls = 2000;
+  ASSERT_TRUE(driver_.allow_helper());
   ASSERT_TRUE(driver_.start_helper());
   int worked = 0;  // by one thread at a time
   std::vector<std::thread> threads;

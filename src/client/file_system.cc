@@ -76,6 +76,7 @@ rt::Task<void> FileSystem::come_back() {
   rt::Group group(backend_.scope);
   for (std::uint32_t i = 0; i < backend_.pool.size(); ++i) {
     wire::ShardId shard{i};
+    backend_.pool.at(shard).look();  // nobody has, if the program did something else
     if (open_files_.has_left_behind(shard) || locks_.has_left_behind(shard)) {
       group.add(connect(shard, by));
     }
@@ -102,7 +103,7 @@ bool FileSystem::on_invalidate(wire::InodeId parent,
 }
 
 void FileSystem::on_registered(wire::ShardId shard, rpc::Registered how) {
-  paths_.cache().on_connected(shard, backend_.pool.at(shard).link()->validity_words());
+  paths_.cache().on_connected(shard, backend_.pool.at(shard).validity_words());
   open_files_.on_registered(shard, how);
   if (how == rpc::Registered::kForgotten) {
     Error why = Error::from_errno(

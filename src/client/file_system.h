@@ -39,8 +39,8 @@ class FileSystem final : private rpc::NoticeHandler {
   FileSystem& operator=(const FileSystem&) = delete;
   ~FileSystem() override;
 
-  // Called once, by who drives, when somebody is to drive though nobody calls.
-  void on_kept_driven(std::function<void()> call) { backend_.on_kept_driven = std::move(call); }
+  // Called by who drives, until it succeeds, when somebody is to drive though nobody calls.
+  void on_kept_driven(std::function<Status()> call) { backend_.on_kept_driven = std::move(call); }
 
   // --- names (paths/paths.h) ---
   StatCall stat(PathView path) { return paths_.stat(path); }

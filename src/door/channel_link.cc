@@ -70,6 +70,12 @@ void ChannelLink::begin_flush(link::Operation& operation) {
   end(operation, is_open() ? link::Outcome{} : why_not_open());
 }
 
+void ChannelLink::look() {
+  if (is_open()) {
+    carrier_->look();
+  }
+}
+
 std::shared_ptr<const wire::ValidityWords> ChannelLink::validity_words() const {
   return is_open() ? carrier_->validity_words() : nullptr;
 }

@@ -41,6 +41,7 @@ class ChannelLink final : public link::Link, private rt::Timer {
   void begin_flush(link::Operation& operation) override;
   void send_and_forget(std::uint16_t id, std::span<const std::byte> header) override;
   void send_ahead(std::uint16_t id, std::span<const std::byte> header) override;
+  void look() override;
   [[nodiscard]] link::Way way() const override { return link::Way::kForwarded; }
   [[nodiscard]] std::shared_ptr<const wire::ValidityWords> validity_words() const override;
   using link::Link::close;

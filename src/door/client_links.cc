@@ -477,6 +477,16 @@ bool ClientLink::poll() {
   return worked || is_gone;
 }
 
+void ClientLink::look() {
+  if (state_ == State::kOpen && session_->is_attached()) {
+    look_at_all();
+    if (is_refused_ && state_ == State::kOpen) {
+      look_at_all();
+      fail(kRefused);
+    }
+  }
+}
+
 bool ClientLink::look_at_calls() {
   bool worked = false;
   for (std::uint64_t left = in_use_; left != 0 && state_ == State::kOpen; left &= left - 1) {

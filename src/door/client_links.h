@@ -55,6 +55,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   [[nodiscard]] link::SharedSlots* shared_slots() override {
     return state_ == State::kOpen && session_->is_attached() ? session_->slots() : nullptr;
   }
+  void look() override;
   [[nodiscard]] link::Way way() const override { return link::Way::kDoor; }
   [[nodiscard]] std::shared_ptr<const wire::ValidityWords> validity_words() const override {
     return state_ == State::kOpen ? session_->validity_words() : nullptr;

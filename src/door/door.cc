@@ -314,9 +314,7 @@ bool Door::poll() {
   if (is_open_ && bell_->take_rung()) {
     ++stats_.rings;
     look_again_.after = kFirstLookAgain;
-    if (!look_again_.is_armed()) {
-      reactor_.arm(look_again_, mono_now_coarse() + look_again_.after);
-    }
+    reactor_.arm(look_again_, mono_now_coarse() + look_again_.after);
     worked |= answer_rings();
   }
   worked |= look_at_hot();

@@ -263,6 +263,10 @@ class Link {
     send_and_forget(id, header);
   }
 
+  // Takes up what has come. Who drives the link does so anyway; who is about to send something that
+  // nobody waits for sees first whether the peer has ended the session.
+  virtual void look() {}
+
   [[nodiscard]] virtual Way way() const { return Way::kNetwork; }
   // The process that is the peer; 0: on another node, or not known.
   [[nodiscard]] virtual pid_t peer_process() const { return 0; }

@@ -26,6 +26,7 @@
 #include <array>
 #include <coroutine>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -141,6 +142,20 @@ class Connection final : private link::Owner, private rt::Timer {
     return state_ == State::kRegistering && attempt_ == attempt;
   }
   [[nodiscard]] link::Link* link() { return link_; }
+  // Of a registered connection: where the server shows what it calls back; null: it tells.
+  [[nodiscard]] const std::shared_ptr<const wire::ValidityWords>& validity_words() const {
+    return words_;
+  }
+  // The server is on this node, and reached through its door.
+  [[nodiscard]] bool is_near() const {
+    return link_ != nullptr && link_->way() == link::Way::kDoor;
+  }
+  // Takes up what has come: the server may have ended the session.
+  void look() {
+    if (link_ != nullptr) {
+      link_->look();
+    }
+  }
 
  private:
   friend class rpc::Exchange;
@@ -202,6 +217,7 @@ class Connection final : private link::Owner, private rt::Timer {
   std::uint64_t epoch_ = 0;  // grows with every connection made or lost
   link::Link* link_ = nullptr;
   wire::RegisterClientResponseHeader grant_;
+  std::shared_ptr<const wire::ValidityWords> words_;
   std::uint64_t attempt_ = 0;
   MonoTime attempt_began_;
   bool was_registered_ = false;

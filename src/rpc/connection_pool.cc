@@ -409,6 +409,10 @@ void ConnectionPool::on_invalidate(const link::Incoming& message) {
       connection->on_notice();
     }
   }
+  if ((header.flags & wire::kInvalidateByWord) != 0) {  // nobody has shown it
+    header.parent = 0;
+    name = {};
+  }
   Revocation revocation{header.sequence, header.session_id};
   if (notices_ == nullptr ||
       notices_->on_invalidate(wire::InodeId{header.parent}, name, revocation)) {

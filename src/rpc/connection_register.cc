@@ -59,9 +59,8 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   link::Outcome sent = co_await link_->flush();  // connected
   if (sent.ok() && epoch_ == epoch) {
     state_ = State::kRegistering;
-    if (observer_.looks_at_words() && link_->validity_words() != nullptr) {
-      header.flags |= wire::kRegisterLooksAtWords;
-    }
+    words_ = observer_.looks_at_words() ? link_->validity_words() : nullptr;
+    header.flags = words_ != nullptr ? wire::kRegisterLooksAtWords : 0U;
     sent = co_await send_register(header);
   }
   while (sent.ok() && epoch_ == epoch && state_ == State::kRegistering) {

@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/client_process.h"
@@ -136,6 +137,38 @@ TEST_F(NodeDoor, TheLocksOfAKilledProgramEndThoughARequestOfItIsServed) {
   killed->kill();
   EXPECT_TRUE(wait_until([&] { return other->call(fmt::format("lock {}", wanted)).ok(); },
                          Deadline::after(std::chrono::seconds(20))));
+}
+
+// It has no thread that would hear of it, and calls nothing but close.
+TEST_F(NodeDoor, WhatAnEvictedProgramClosesIsClosed) {
+  start_daemons(1,
+                {"--set",
+                 "clients.grace_ms=86400000",
+                 "--set",
+                 "clients.max_clients=1",
+                 "--set",
+                 "clients.turn_ms=0"});
+  std::unique_ptr<ClientProcess> evicted = client();
+  std::int64_t file = ask(*evicted, "open /f bc");
+  ask(*evicted, "unlink /f");
+  EXPECT_EQ(held().orphans, 1);  // asked by a program that takes the place
+  ask(*evicted, fmt::format("close {}", file));
+  EXPECT_TRUE(wait_until([&] { return held().orphans == 0; }));
+}
+
+// The eviction comes with the answer to the last request.
+TEST_F(NodeDoor, ProgramsThatTakeTurnsOpenFilesAllTheTime) {
+  start_daemons(1, {"--set", "clients.max_clients=1", "--set", "clients.turn_ms=0"});
+  auto work = [&](const std::string& name) {
+    std::unique_ptr<ClientProcess> program = client();
+    for (int i = 0; i < 200; ++i) {
+      std::int64_t file = ask(*program, fmt::format("open /{}{} bc", name, i));
+      ask(*program, fmt::format("close {}", file));
+    }
+  };
+  std::thread other(work, "a");
+  work("b");
+  other.join();
 }
 
 #if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)  // they need some

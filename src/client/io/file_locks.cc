@@ -65,6 +65,13 @@ rt::CoResult<wire::LockReply> FileLocks::lock(wire::InodeId inode,
   if (wanted.mode == wire::LockMode::kNone && !held_.contains(key)) {
     co_return wire::LockReply{};
   }
+  if (wanted.mode != wire::LockMode::kNone) {
+    // When the connection is lost, locks are kept for a while only.
+    Status kept = backend_.keep_driven();
+    if (!kept) {
+      co_return fail_errno(ENOLCK, kept.error().message());
+    }
+  }
   // A number that is used again must not lose what it locks now.
   while (held_.contains(key) && held_[key].is_releasing) {
     rt::Wake wake = co_await released_.wait(by, &backend_.scope.cancel_source());
@@ -82,7 +89,6 @@ rt::CoResult<wire::LockReply> FileLocks::lock(wire::InodeId inode,
   if (wanted.mode != wire::LockMode::kNone) {
     // After an error it may have been locked.
     held->second.may_have |= !reply || is_done(*reply);
-    backend_.keep_driven();  // when the connection is lost, locks are kept for a while only
   } else if (reply && wanted.begin == 0 && wanted.end == wire::kLockToEnd) {
     held->second.may_have = false;
   }

@@ -67,6 +67,21 @@ TEST_F(FileLocksTest, AReleaseUnlocksEverythingOnce) {
   EXPECT_FALSE(client.fs().locks().may_hold(kFile, kOwner));
 }
 
+// It would end while the program computes, and another client would get it.
+TEST_F(FileLocksTest, NothingIsLockedThatNobodyCanKeep) {
+  shard_.script(Opcode::kLock, {reply(kDone)});
+  ClientUnderTest client({&shard_});
+  int attempts = 0;
+  client.fs().on_kept_driven(
+      [&]() -> Status { return ++attempts == 1 ? fail_system(EAGAIN, "no thread") : Status{}; });
+  auto refused = client.run(client.fs().locks().lock(kFile, kOwner, kExclusive, false));
+  EXPECT_TRUE(refused.error().is_posix(ENOLCK)) << refused.error().message();
+  EXPECT_EQ(requests(), 0U);
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kNone);
+  EXPECT_EQ(lock(client, kExclusive), LockMode::kNone);
+  EXPECT_EQ(attempts, 2);
+}
+
 TEST_F(FileLocksTest, ALockThatIsInTheWayLeavesNothingBehind) {
   shard_.script(Opcode::kLock, {reply(kInTheWay)});
   ClientUnderTest client({&shard_});

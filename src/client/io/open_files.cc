@@ -101,9 +101,9 @@ Status OpenFiles::finish_open(wire::ShardId shard, OpenFile& file, const wire::A
   }
   if (!usable) {
     (void)close(file);
-  } else if (!backend_.is_kept_driven &&
-             backend_.pool.at(shard).link()->way() == link::Way::kForwarded) {
-    backend_.keep_driven();  // the way to its home may break, which then keeps it for a while only
+  } else if (!backend_.is_kept_driven && !backend_.pool.at(shard).is_near()) {
+    // The way to its home may break, which then keeps it for a while only.
+    (void)backend_.keep_driven();
   }
   return usable;
 }
@@ -260,9 +260,10 @@ OpenFiles::Home& OpenFiles::home(wire::ShardId shard) {
 // Lost with the connection; then the statement after the next registration closes it.
 void OpenFiles::tell_closed(wire::ShardId shard, const wire::CloseNotice& notice) {
   rpc::Connection& connection = backend_.pool.at(shard);
+  connection.look();
   if (backend_.pool.notify(shard, notice)) {
     if (!backend_.is_kept_driven && connection.link()->operations() > 0) [[unlikely]] {
-      backend_.keep_driven();  // it waits to be sent
+      (void)backend_.keep_driven();  // it waits to be sent
     }
   } else if (connection.was_registered()) {
     home(shard).misses_closes = true;
@@ -278,6 +279,9 @@ bool OpenFiles::has_left_behind(wire::ShardId shard) const {
 
 void OpenFiles::on_registered(wire::ShardId shard, rpc::Registered how) {
   home(shard).misses_closes = false;
+  if (table_.has_files(shard) && !backend_.pool.at(shard).is_near()) {
+    (void)backend_.keep_driven();
+  }
   if (how != rpc::Registered::kFirst && table_.knows(shard)) {
     table_.state(shard, [&](const wire::OpensNotice& notice, std::span<const std::uint64_t> kept) {
       backend_.pool.notify(shard, notice, std::as_bytes(kept));
