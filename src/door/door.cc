@@ -35,11 +35,11 @@ constexpr std::size_t kFewLanes = 4;
 // Kept back when a program comes in: it needs 4, UCX aborts the process when it finds none.
 constexpr std::size_t kSpareDescriptors = 40;
 constexpr Nanos kPauseWithoutDescriptors = milliseconds(10);
-// A session ends within this, unless its program lives on without its descriptors.
 // After a ring all bells are looked at again, this long after it, then after eight times as long.
 constexpr Nanos kFirstLookAgain = milliseconds(1);
 constexpr Nanos kLastLookAgain = milliseconds(512);
 constexpr int kLookAgainFactor = 8;
+// A session ends within this, unless its program lives on without its descriptors.
 constexpr Nanos kSoonOver = std::chrono::seconds(1);
 constexpr Nanos kFirstProof = milliseconds(1);
 constexpr Nanos kLongestProof = std::chrono::seconds(1);  // pause between two
