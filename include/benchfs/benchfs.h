@@ -230,7 +230,8 @@ typedef struct benchfs_lock {
 
 /* What the owner has locked in the range becomes of the lock's mode. While another owner has a lock
    in the way it waits for up to `timeout_ms` (0: not at all; -1: for ever), then -EAGAIN. -ENOLCK:
-   the server has too many locks. `flags`: 0 or BENCHFS_LOCK_FLOCK. */
+   the server has too many locks, or this process may start no thread, which makes a lost connection
+   again before the lock ends. `flags`: 0 or BENCHFS_LOCK_FLOCK. */
 int benchfs_lock(benchfs_file_t* file,
                  uint64_t owner,
                  int flags,
