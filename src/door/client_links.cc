@@ -398,6 +398,9 @@ void ClientLink::on_channel_told(std::uint16_t id, std::span<const std::byte> he
   }
   ChannelLink& channel = **found;
   if (outer.id == wire::kChannelEnd) {
+    if ((outer.flags & wire::kForwardNoRoom) != 0) {
+      links_.note_failure(channel.shard_);
+    }
     end_channel(channel);
   } else {
     channel.has_heard_ = true;

@@ -129,12 +129,11 @@ struct SessionShape {
 // Of a program. A lane has room for a ping of the longest size; memory is used once it is touched,
 // and who makes one call at a time touches one lane.
 inline constexpr SessionShape kProgramShape{.lanes = 16, .area_bytes = (64U << 20) + (1U << 20)};
-// Of a program that reaches shards of other nodes through this one: each of them gets a part of the
-// lanes, so that those of one that does not answer leave room for the others.
+// Of who speaks for others, and sends what each of them might: a program that reaches shards of
+// other nodes through this one, and another shard of the node. Each of a program's shards gets a
+// part of the lanes, so that those of one that does not answer leave room for the others.
 inline constexpr SessionShape kForwardShape{.lanes = kMaxLanes,
                                             .area_bytes = 4 * kProgramShape.area_bytes};
-// Of another shard of the node, which sends and receives what is small.
-inline constexpr SessionShape kPeerShape{.lanes = kMaxLanes, .area_bytes = 8U << 20};
 
 // Where things are in a mapping of a session's memory.
 class SessionView {

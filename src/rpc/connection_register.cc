@@ -145,6 +145,11 @@ void Connection::on_register_reply(const wire::RegisterReply& reply) {
     shut(refusal(reply), Nanos::zero());
     return;
   }
+  if (dialer_.has_shorter_way(shard_)) {
+    shut(Error{Errc::kBusy, 0, fmt::format("the door of {} has opened meanwhile", name_)},
+         Nanos::zero());
+    return;
+  }
   grant_ = reply;
   grant_.window = std::clamp<std::uint32_t>(grant_.window, 1, wire::kMaxWindow);
   Registered how = !was_registered_                                 ? Registered::kFirst

@@ -39,8 +39,12 @@ Result<link::Link*> NodeDialer::connect(wire::ShardId shard,
                                         const net::SocketAddress& address,
                                         link::Owner& owner) {
   bool may_enter = !links_.take_failure(shard.value) || ways_.only_node;
+  without_door_.erase(shard.value);
   if (may_enter && links_.has_door(shard.value)) {
     return links_.connect(shard.value, owner, ways_.only_node);
+  }
+  if (may_enter) {
+    without_door_.insert(shard.value);
   }
   if (may_enter && ways_.forwarded) {
     if (std::optional<std::uint32_t> near = links_.nearest(shard.value)) {

@@ -1,7 +1,9 @@
 // How a client makes a link to a server.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
@@ -20,6 +22,8 @@ class Dialer {
   virtual Result<link::Link*> connect(wire::ShardId shard,
                                       const net::SocketAddress& address,
                                       link::Owner& owner) = 0;
+  // A shorter way to it than the one of the last connect() has opened since.
+  [[nodiscard]] virtual bool has_shorter_way(wire::ShardId /*shard*/) const { return false; }
 };
 
 // Over the network.
@@ -46,7 +50,8 @@ class UcxDialer final : public Dialer {
 // Through the door of the shard when it has one on this node; through a shard of this node that
 // forwards, if there is one; else as `other` does. After an attempt that did not get through, the
 // next one goes the other way: the door may be that of another node, on a file system that both
-// use, or not ours to enter.
+// use, or not ours to enter. A server that is just starting takes connections a moment before its
+// door is open.
 class NodeDialer final : public Dialer {
  public:
   struct Ways {
@@ -58,11 +63,15 @@ class NodeDialer final : public Dialer {
   Result<link::Link*> connect(wire::ShardId shard,
                               const net::SocketAddress& address,
                               link::Owner& owner) override;
+  [[nodiscard]] bool has_shorter_way(wire::ShardId shard) const override {
+    return without_door_.contains(shard.value) && links_.has_door(shard.value);
+  }
 
  private:
   door::ClientLinks& links_;
   Dialer& other_;
   Ways ways_;
+  std::unordered_set<std::uint32_t> without_door_;  // when they were last connected to
 };
 
 }  // namespace benchfs::rpc

@@ -58,8 +58,8 @@ void give_up(link::Link& program, std::uint64_t call) {
   program.send_and_forget(kForwardReply, as_header({.call = call}));
 }
 
-void tell_end(link::Link& program, std::uint64_t channel) {
-  program.send_and_forget(kForwardNotice, as_header({.channel = channel}));
+void tell_end(link::Link& program, std::uint64_t channel, std::uint16_t flags = 0) {
+  program.send_and_forget(kForwardNotice, as_header({.channel = channel, .flags = flags}));
 }
 
 // A link of a program takes what it is given at once.
@@ -231,17 +231,24 @@ void Forwarder::send(wire::ShardId shard,
   }
 }
 
-// That it fails is told by the connection.
+// A connection that failed has ended its channels. One that goes on may have no room for a message,
+// which ends its channel: nothing in it gets lost.
 rt::DetachedTask Forwarder::transmit(Connection& far, Outgoing message) {
   ++tasks_;
   message.outer.session_id = far.grant().session_id;
   const wire::ForwardedHeader whole = wire::forwarded(message.outer, message.header);
   bool is_small = message.data.size <= wire::kMaxClientIdBytes;
-  (void)co_await far.link()->send(
+  link::Outcome sent = co_await far.link()->send(
       {.id = kForward,
        .header = whole.bytes(),
        .data = message.data.span(),
        .protocol = is_small ? link::Protocol::kEager : link::Protocol::kAuto});
+  auto channel = sent.ok() ? channels_.end() : channels_.find(message.outer.channel);
+  if (channel != channels_.end()) {
+    BENCHFS_LOG(kInfo, "{}: nothing can be forwarded: {}", far.name(), sent.text);
+    ++stats_.ended;
+    end(channel, Knows::kNobody, wire::kForwardNoRoom);
+  }
   end_task();
 }
 
@@ -399,9 +406,10 @@ void Forwarder::end(const Channels::iterator& channel, Knows knows, std::uint16_
   for (const Call& call : ended.calls) {
     give_up(*ended.program, call.id);
   }
-  if (knows == Knows::kFar) {
-    tell_end(*ended.program, ended.number);
-  } else if (pool_.at(ended.shard).state() == Connection::State::kReady) {
+  if (knows != Knows::kProgram) {
+    tell_end(*ended.program, ended.number, flags);
+  }
+  if (knows != Knows::kFar && pool_.at(ended.shard).state() == Connection::State::kReady) {
     send(ended.shard, {.channel = number, .shard = ended.shard.value, .flags = flags}, {}, {});
   }
 }

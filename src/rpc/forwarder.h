@@ -114,8 +114,8 @@ class Forwarder final : public ForwardedHandler, private rt::Timer {
                          wire::ForwardHeader outer,
                          std::vector<std::byte> header);
   static bool take_call(Channel& channel, std::uint64_t call);
-  enum class Knows : std::uint8_t { kProgram, kFar };
-  // The other side is told.
+  enum class Knows : std::uint8_t { kProgram, kFar, kNobody };
+  // Those who do not know are told.
   void end(const Channels::iterator& channel, Knows knows, std::uint16_t flags = 0);
   void end_all_of(wire::ShardId shard);
   void on_timer() override;  // gives up late calls

@@ -6,7 +6,9 @@
 #include <atomic>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 
 #include "door/attach.h"
 #include "rpc/testing/rpc_fixture.h"
@@ -92,6 +94,48 @@ TEST(OnlyTheDoor, ADaemonOfAnotherVersionEndsTheCallAtOnce) {
   ASSERT_FALSE(reply.has_value());
   EXPECT_EQ(reply.error().code, Errc::kVersion);
   EXPECT_EQ(door.asked(), 1);
+}
+
+// Opens the door when the client is connected, and has not registered yet.
+class OpensTheDoor final : public NoticeHandler {
+ public:
+  OpensTheDoor(std::string closed, std::string open)
+      : closed_(std::move(closed)), open_(std::move(open)) {}
+  bool on_invalidate(wire::InodeId, std::string_view, const Revocation&) override { return true; }
+  [[nodiscard]] bool looks_at_words() const override {
+    if (!std::exchange(is_open_, true)) {
+      std::filesystem::rename(closed_, open_);
+    }
+    return false;
+  }
+
+ private:
+  std::string closed_;
+  std::string open_;
+  mutable bool is_open_ = false;
+};
+
+TEST(Dialers, AServerWhoseDoorOpensMeanwhileIsReachedThroughIt) {
+  std::string base = ::testing::TempDir() + "door_XXXXXX";
+  ASSERT_NE(::mkdtemp(base.data()), nullptr);
+  {
+    std::filesystem::create_directory(base + "/closed");
+    std::filesystem::permissions(base + "/closed", std::filesystem::perms::owner_all);
+    ServerThread server({.door_base = base + "/closed"});
+    ConnectionPool::Config config;
+    config.transport = Transport::kAuto;
+    config.door_base = base + "/open";
+    Client client("client_1", {server.address()}, config);
+    OpensTheDoor opens(base + "/closed", base + "/open");
+    client.pool().set_notice_handler(&opens);
+    EXPECT_TRUE(client.ping());
+    EXPECT_TRUE(client.connection().is_near());
+    EXPECT_EQ(client.worker().endpoint_count(), 0U);
+    EXPECT_EQ(server.clients(), 1U);
+    client.pool().set_notice_handler(nullptr);
+    std::filesystem::rename(base + "/open", base + "/closed");
+  }
+  std::filesystem::remove_all(base);
 }
 
 }  // namespace

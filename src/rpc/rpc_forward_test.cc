@@ -58,11 +58,13 @@ TEST(Forwarded, AlsoThroughTwoDoors) {
     NearShard near({far.address()}, base);
     Client client("client_1", {far.address()}, through(near));
     ASSERT_TRUE(client.ping());
-    std::vector<std::byte> data(50'000);
-    std::vector<std::byte> into(data.size());
-    fill_pattern(data, 1);
-    ASSERT_TRUE(client.echo(data, into));
-    EXPECT_TRUE(has_pattern(into, 1));
+    for (std::size_t bytes : {50'000UL, 300'000UL, 4UL << 20}) {
+      std::vector<std::byte> data(bytes);
+      std::vector<std::byte> into(bytes);
+      fill_pattern(data, bytes);
+      ASSERT_TRUE(client.echo(data, into)) << bytes;
+      EXPECT_TRUE(has_pattern(into, bytes)) << bytes;
+    }
     far.run([](Server& server, net::Worker& worker) {
       EXPECT_EQ(worker.endpoint_count(), 0U);
       wire::InvalidateHeader header{.sequence = 7,
@@ -72,6 +74,31 @@ TEST(Forwarded, AlsoThroughTwoDoors) {
                     std::as_bytes(std::span(&header, 1)));
     });
     EXPECT_TRUE(client.eventually([&] { return far.service().last_ack == 7; }));
+  }
+  std::filesystem::remove_all(base);
+}
+
+// The channel ends, and the program takes another way.
+TEST(Forwarded, WhatTheWayHasNoRoomForIsNotLost) {
+  std::string base = ::testing::TempDir() + "far_XXXXXX";
+  ASSERT_NE(::mkdtemp(base.data()), nullptr);
+  {
+    ServerThread far({.door_base = base});
+    NearShard near({far.address()}, base, door::SessionShape{.lanes = 4, .area_bytes = 4U << 16});
+    ConnectionPool::Config config = through(near);
+    config.transport = Transport::kAuto;
+    Client client("client_1", {far.address()}, config);
+    ASSERT_TRUE(client.ping());
+    EXPECT_EQ(client.worker().endpoint_count(), 0U);
+    std::vector<std::byte> data(300'000);
+    std::vector<std::byte> into(data.size());
+    fill_pattern(data, 1);
+    ASSERT_TRUE(client.echo(data, into));
+    EXPECT_TRUE(has_pattern(into, 1));
+    EXPECT_EQ(near.stats().ended, 1U);
+    EXPECT_EQ(client.worker().endpoint_count(), 1U);
+    EXPECT_TRUE(near.thread().eventually(
+        [](Server& server, net::Worker&) { return server.forwarder()->channels() == 0; }));
   }
   std::filesystem::remove_all(base);
 }

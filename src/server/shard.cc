@@ -214,7 +214,7 @@ Status Shard::Parts::open_network() {
   }
   rpc::ConnectionPool::Config to_peers;
   to_peers.transport = config.to_peers;
-  to_peers.door_shape = door::kPeerShape;
+  to_peers.door_shape = door::kForwardShape;
   to_peers.read_list = rpc::ConnectionPool::list_reader(config.registry_dir);
   BENCHFS_TRY(pool, rpc::ConnectionPool::create(*worker, identity, std::move(to_peers)));
   peers.pool = pool.get();

@@ -13,7 +13,8 @@
 namespace benchfs::wire {
 
 enum ForwardFlags : std::uint16_t {
-  kForwardDied = 1U << 0,  // with id 0: the program's process has ended, for certain
+  kForwardDied = 1U << 0,    // with id 0: the program's process has ended, for certain
+  kForwardNoRoom = 1U << 1,  // with id 0, to a program: a message was too much for this way
 };
 
 // The end of a channel.

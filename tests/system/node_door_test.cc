@@ -76,6 +76,31 @@ TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
   EXPECT_NE(status.out.find("BY DOOR"), std::string::npos) << status.out;
 }
 
+// What it sends is as long as what any program sends.
+TEST_F(NodeDoor, AProgramThatSeesOneDoorOfTheNodeReachesTheOtherShardThroughIt) {
+  start_daemons(2, {"--set", "storage.chunk_bytes=4MiB"});
+  for (const fs::directory_entry& there : fs::recursive_directory_iterator(path("doors"))) {
+    fs::path seen = path("seen") / fs::relative(there.path(), path("doors"));
+    if (there.is_directory()) {
+      fs::create_directories(seen);
+      fs::permissions(seen, fs::perms::owner_all);
+    } else if (there.path().filename() == "0") {
+      fs::create_hard_link(there.path(), seen);
+    }
+  }
+  ::setenv("BENCHFS_DOOR_DIR", path("seen").c_str(), 1);
+  std::unique_ptr<ClientProcess> program = client();
+  for (int i = 0; i < 8; ++i) {
+    std::int64_t file = ask(*program, fmt::format("open /f{} bc", i));
+    EXPECT_EQ(ask(*program, fmt::format("pwrite {} 0 4194304 a", file)), 4194304);
+    EXPECT_EQ(program->call(fmt::format("pread {} 0 4194304", file)).details, "a*4194304");
+    ask(*program, fmt::format("close {}", file));
+  }
+  EXPECT_FALSE(has_loaded_ucx(*program));
+  EXPECT_GE(stats(0)["forwarding"]["bytes_in"], 4194304);
+  EXPECT_GE(stats(1)["registry"]["forwarded"], 1);
+}
+
 TEST_F(NodeDoor, AProgramHasNoThreadOfOursUntilItNeedsOne) {
   start_daemons(2);
   std::unique_ptr<ClientProcess> program = client();

@@ -50,6 +50,7 @@ std::unique_ptr<ConnectionPool> pool_to(net::Worker& worker, const ServerThread:
   if (!options.far_door_base.empty()) {
     config.transport = Transport::kNode;
     config.door_base = options.far_door_base;
+    config.door_shape = options.far_door_shape;
   }
   auto pool = ConnectionPool::create(worker, std::move(identity), std::move(config)).value();
   BENCHFS_CHECK(pool->set_servers(list_of(options.forwards_to, options.config.run_id)).has_value());
@@ -187,8 +188,12 @@ NearShard::NearShard(std::vector<net::SocketAddress> servers,
                  .secret = std::move(secret),
                  .read_list = std::move(read_list)}) {}
 
-NearShard::NearShard(std::vector<net::SocketAddress> servers, std::string far_door_base)
-    : NearShard({.forwards_to = std::move(servers), .far_door_base = std::move(far_door_base)}) {}
+NearShard::NearShard(std::vector<net::SocketAddress> servers,
+                     std::string far_door_base,
+                     door::SessionShape far_door_shape)
+    : NearShard({.forwards_to = std::move(servers),
+                 .far_door_base = std::move(far_door_base),
+                 .far_door_shape = far_door_shape}) {}
 
 NearShard::NearShard(ServerThread::Options options) : options_(std::move(options)) {
   options_.door_base = "/tmp/benchfs-near-XXXXXX";

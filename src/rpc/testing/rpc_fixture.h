@@ -75,7 +75,8 @@ class ServerThread {
     std::string door_base = {};                            // of its door; empty: as door_base()
     std::uint32_t door_shard = 0;
     std::string far_door_base = {};  // to the others through their doors, which are there
-    std::function<void()> at_end;    // on the server's thread, before its worker is destroyed
+    door::SessionShape far_door_shape = door::kForwardShape;
+    std::function<void()> at_end;  // on the server's thread, before its worker is destroyed
   };
   ServerThread() : ServerThread(Options()) {}
   explicit ServerThread(Options options);
@@ -135,7 +136,9 @@ class NearShard {
   ~NearShard();
 
   // To servers with their doors there.
-  NearShard(std::vector<net::SocketAddress> servers, std::string far_door_base);
+  NearShard(std::vector<net::SocketAddress> servers,
+            std::string far_door_base,
+            door::SessionShape far_door_shape = door::kForwardShape);
   // For a pool that reaches the servers through this shard, and in no other way.
   void use_in(ConnectionPool::Config& config) const;
   [[nodiscard]] ServerThread& thread() { return *thread_; }
