@@ -58,7 +58,7 @@ FaultFixture::~FaultFixture() = default;
 
 void FaultFixture::start_daemons(std::size_t count, std::vector<std::string> arguments) {
   arguments_ = std::move(arguments);
-  arguments_.insert(arguments_.end(),
+  arguments_.insert(arguments_.begin(),
                     {"--set",
                      "storage.chunk_bytes=64KiB",
                      "--set",

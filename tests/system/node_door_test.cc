@@ -78,7 +78,7 @@ TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
 
 // What it sends is as long as what any program sends.
 TEST_F(NodeDoor, AProgramThatSeesOneDoorOfTheNodeReachesTheOtherShardThroughIt) {
-  start_daemons(2, {"--set", "storage.chunk_bytes=4MiB"});
+  start_daemons(2, {"--set", "storage.chunk_bytes=4MiB", "--set", "storage.buffer_bytes=4MiB"});
   for (const fs::directory_entry& there : fs::recursive_directory_iterator(path("doors"))) {
     fs::path seen = path("seen") / fs::relative(there.path(), path("doors"));
     if (there.is_directory()) {
