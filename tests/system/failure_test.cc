@@ -67,7 +67,7 @@ class Failure : public FailureTest {
 
 TEST_F(Failure, AKilledClientIsForgottenAtOnceWithAllItHeld) {
   ASSERT_TRUE(ping());
-  Held before = held(*client_);
+  Held before = held_at_rest(*client_);
   std::vector<std::string> writers = {"io", "--clients", "2", "--size", "64G", "--depth", "16"};
   std::vector<std::string> pings = {
       "rpc", "--clients", "2", "--seconds", "600", "--depth", "16", "--payload", "256K"};
@@ -106,7 +106,7 @@ TEST_F(Failure, AKilledServerIsNoticedAtOnce) {
 
 TEST_F(Failure, AFrozenServerIsNoticedInTwoSecondsAndServesAgainWhenItContinues) {
   ASSERT_TRUE(ping());
-  Held before = held(*client_);
+  Held before = held_at_rest(*client_);
   std::ptrdiff_t descriptors_before = descriptors();
   freeze_server();
   MonoTime frozen = mono_now();
@@ -164,7 +164,7 @@ TEST_F(Failure, AClientThatWasStoppedItselfDoesNotBlameTheServer) {
 // Each of four clients leaves up to a window of replies unread.
 TEST_F(Failure, ClientsThatReadNothingLeaveTheServerAsleep) {
   ASSERT_TRUE(ping());
-  Held before = held(*client_);
+  Held before = held_at_rest(*client_);
   Process bench = start_bench({"rpc", "--clients", "4", "--seconds", "4", "--depth", "64"});
   ASSERT_TRUE(has_clients(before.clients + 4)) << bench.err();
   std::vector<pid_t> clients = workers(bench.pid());

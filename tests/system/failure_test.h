@@ -62,6 +62,22 @@ class FailureTest : public SystemTest {
             .buffers_free = stats["buffers"]["free"],
             .frames = stats["reactor"]["frames"]};
   }
+  // Once the command that started the daemons has left, too: whoever is connected is registered.
+  static Held held_at_rest(client::Client& client) {
+    Deadline deadline = Deadline::after(std::chrono::seconds(2));
+    for (;;) {
+      nlohmann::json stats =
+          nlohmann::json::parse(client.run(client.fs().shard_stats(kFirst)).value_or("{}"));
+      std::int64_t links =
+          stats["net"]["endpoints"].get<std::int64_t>() +
+          stats.value("door", nlohmann::json::object()).value("programs", std::int64_t{0});
+      if (links == stats["registry"]["clients"].get<std::int64_t>() || deadline.passed()) {
+        return held(client);
+      }
+      std::this_thread::sleep_for(  // lint: allow sleep counters of another process
+          std::chrono::milliseconds(10));
+    }
+  }
   // Waits until the daemon holds what it held; true in time.
   static bool holds_again(client::Client& client, const Held& before) {
     Deadline deadline = patience();

@@ -25,7 +25,7 @@ class GarbageAtADaemon : public FailureTest {
     ASSERT_NE(client, nullptr);
     ports = net::testing::listening_addresses(daemon);
     ASSERT_GE(ports.size(), 2U) << "the listener and a transport";
-    before = held(*client);
+    before = held_at_rest(*client);
   }
   void TearDown() override {
     EXPECT_TRUE(runs(daemon));

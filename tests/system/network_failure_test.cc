@@ -78,7 +78,7 @@ class NetworkFailure : public FailureTest {
 
 TEST_F(NetworkFailure, AResetIsNoticedAtOnceAndTheNextCallGoesThrough) {
   ASSERT_NO_FATAL_FAILURE(connect_client(impatient()));
-  Held before = held(*client_);
+  Held before = held_at_rest(*client_);
   std::ptrdiff_t descriptors_before = descriptors();
   ASSERT_TRUE(network_->filter_server("meta l4proto tcp reject with tcp reset"));
   MonoTime reset = mono_now();
@@ -95,7 +95,7 @@ TEST_F(NetworkFailure, AResetIsNoticedAtOnceAndTheNextCallGoesThrough) {
 
 TEST_F(NetworkFailure, ACutIsNoticedInTwoSecondsAndHealed) {
   ASSERT_NO_FATAL_FAILURE(connect_client(impatient()));
-  Held before = held(*client_);
+  Held before = held_at_rest(*client_);
   std::ptrdiff_t descriptors_before = descriptors();
   std::vector<std::byte> data = pattern(16U << 20, 5);
   for (int round = 0; round < 2; ++round) {
@@ -139,7 +139,7 @@ TEST_F(NetworkFailure, ReadsUnderWayOutliveACutOfAFewSeconds) {
 
 TEST_F(NetworkFailure, LossSlowsButBreaksNothing) {
   ASSERT_NO_FATAL_FAILURE(connect_client(client_options()));
-  Held before = held(*client_);
+  Held before = held_at_rest(*client_);
   ASSERT_TRUE(network_->filter_server("numgen random mod 100 < 3 drop"));
   ASSERT_TRUE(network_->filter_client("numgen random mod 100 < 3 drop"));
   std::vector<std::byte> data = pattern(4U << 20, 7);
@@ -191,7 +191,7 @@ TEST_F(SlowNetwork, ServesAllTheSame) {
   options.pool.heartbeat_after = milliseconds(20);
   options.pool.silence_limit = std::chrono::hours(1);
   ASSERT_NO_FATAL_FAILURE(connect_client(options));
-  Held before = held(*client_);
+  Held before = held_at_rest(*client_);
   MonoTime begin = mono_now();
   ASSERT_TRUE(ping());
   EXPECT_GE(mono_now() - begin, 2 * delay_) << "the delay is real";

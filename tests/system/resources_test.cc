@@ -150,7 +150,7 @@ TEST_F(Buffers, ClientsFrozenInTheMiddleOfTheirWritesDoNotStopOthers) {
   up({"--servers", "1", "--engine", "file", "--chunk", "1MiB"});
   std::unique_ptr<client::Client> client = connect();
   ASSERT_NE(client, nullptr);
-  Held before = held(*client);
+  Held before = held_at_rest(*client);
   Process bench({BENCHFS_PROGRAM,
                  "--registry-dir",
                  registry(),
