@@ -14,4 +14,8 @@ std::uint64_t random_id() {
   return value;
 }
 
+void fill_random(std::span<std::byte> out) {
+  BENCHFS_CHECK(getrandom(out.data(), out.size(), 0) == static_cast<ssize_t>(out.size()));
+}
+
 }  // namespace benchfs

@@ -1,7 +1,9 @@
 // Random numbers: seeded ones for tests and workloads, unpredictable ones for identities.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/hash.h"
 
@@ -25,5 +27,7 @@ class Random {
 
 // Comes from the kernel's random source; never 0.
 std::uint64_t random_id();
+// At most 256 bytes; from there, too.
+void fill_random(std::span<std::byte> out);
 
 }  // namespace benchfs

@@ -1,6 +1,9 @@
 // Notices when a signal handler calls us although it has interrupted one of our functions in the
-// same thread: that call must not wait for locks that its own thread holds.
+// same thread: that call must not wait for locks that its own thread holds. And keeps a thread that
+// is cancelled (pthread_cancel(3)) from ending in the middle of one.
 #pragma once
+
+#include <pthread.h>
 
 #include <atomic>
 #include <csignal>
@@ -17,6 +20,9 @@ class Entry {
   Entry() : is_first_(internal::is_inside == 0) {
     internal::is_inside = 1;
     std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (is_first_) {
+      ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_);
+    }
   }
   Entry(const Entry&) = delete;
   Entry& operator=(const Entry&) = delete;
@@ -24,6 +30,7 @@ class Entry {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     if (is_first_) {
       internal::is_inside = 0;
+      ::pthread_setcancelstate(cancel_state_, nullptr);
     }
   }
   // False: the thread was inside already, so this call comes from a signal handler.
@@ -31,6 +38,7 @@ class Entry {
 
  private:
   bool is_first_;
+  int cancel_state_ = PTHREAD_CANCEL_ENABLE;
 };
 
 // Exists while one of our functions calls back into the program, which may call us.

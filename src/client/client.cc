@@ -89,7 +89,10 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   client->id_ = options.client_id.empty() ? make_client_id() : options.client_id;
   BENCHFS_TRY(client->servers_, find_servers(options));
   const cluster::ServerList& list = client->servers_;
-  BENCHFS_TRY(auto own_reactor, rt::Reactor::create(options.idle));
+  BENCHFS_TRY(
+      auto own_reactor,
+      rt::Reactor::create(
+          {.spin = options.idle.spin, .yield = options.idle.yield, .begins_contended = true}));
   client->driver_ = std::make_unique<Driver>(std::move(own_reactor));
   rt::Reactor& reactor = client->driver_->reactor();
   // Programs that reach all their servers through the node door do not need UCX. It does not start

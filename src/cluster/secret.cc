@@ -88,7 +88,7 @@ Status read_key(const SafeDir& dir, std::span<unsigned char> key) {
 // Creates the file unless it exists. It is linked into place complete, so only one process wins.
 Status make_file(const SafeDir& dir) {
   std::array<unsigned char, Secret::kBytes> key;
-  randombytes_buf(key.data(), key.size());
+  fill_random(std::as_writable_bytes(std::span(key)));
   std::string temporary = fmt::format("{}.{:016x}", kName, random_id());
   BENCHFS_TRY(Fd fd, dir.open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0600));
   ssize_t put = ::write(fd.get(), key.data(), key.size());
@@ -117,7 +117,6 @@ Result<SafeDir> open_directory(const fs::path& path) {
 }  // namespace
 
 Result<Secret> Secret::read(const fs::path& path) {
-  start_sodium();
   BENCHFS_TRY(SafeDir dir, open_directory(path));
   Secret secret(dir.path_of(kName));
   BENCHFS_TRY_VOID(read_key(dir, secret.key_));
@@ -125,7 +124,6 @@ Result<Secret> Secret::read(const fs::path& path) {
 }
 
 Result<Secret> Secret::read_or_make(const fs::path& path) {
-  start_sodium();
   BENCHFS_TRY(SafeDir dir, open_directory(path));
   if (!dir.exists(kName)) {
     BENCHFS_TRY_VOID(make_file(dir));
@@ -134,6 +132,7 @@ Result<Secret> Secret::read_or_make(const fs::path& path) {
 }
 
 Secret::Proof Secret::prove(std::span<const std::byte> message) const {
+  start_sodium();
   Proof proof;
   crypto_auth(reinterpret_cast<unsigned char*>(proof.data()),
               bytes_of(message),
@@ -143,15 +142,11 @@ Secret::Proof Secret::prove(std::span<const std::byte> message) const {
 }
 
 bool Secret::verify(const Proof& proof, std::span<const std::byte> message) const {
+  start_sodium();
   return crypto_auth_verify(reinterpret_cast<const unsigned char*>(proof.data()),
                             bytes_of(message),
                             message.size(),
                             key_.data()) == 0;
-}
-
-void fill_random(std::span<std::byte> out) {
-  start_sodium();
-  randombytes_buf(out.data(), out.size());
 }
 
 }  // namespace benchfs::cluster

@@ -42,7 +42,4 @@ class Secret {
   std::array<unsigned char, kBytes> key_{};
 };
 
-// Unpredictable bytes.
-void fill_random(std::span<std::byte> out);
-
 }  // namespace benchfs::cluster

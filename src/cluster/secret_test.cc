@@ -164,14 +164,5 @@ TEST_F(SecretFile, ProvesOneMessageAndNoOther) {
   EXPECT_FALSE(other.verify(proof, bytes("message")));
 }
 
-TEST(FillRandom, DoesNotRepeat) {
-  std::set<std::array<std::byte, 16>> seen;
-  for (int i = 0; i < 100; ++i) {
-    std::array<std::byte, 16> bytes{};
-    fill_random(bytes);
-    EXPECT_TRUE(seen.insert(bytes).second);
-  }
-}
-
 }  // namespace
 }  // namespace benchfs::cluster

@@ -162,6 +162,11 @@ Result<DoorDirectory> DoorDirectory::create(std::uint64_t run_id, const std::str
   return made;
 }
 
+bool DoorDirectory::is_there() const {
+  struct stat info{};
+  return ::fstat(run_.fd(), &info) == 0 && info.st_nlink > 0;
+}
+
 Result<Fd> DoorDirectory::listen(std::uint32_t shard) const {
   std::string name = std::to_string(shard);
   BENCHFS_TRY(sockaddr_un address, address_in(run_, name));

@@ -59,6 +59,8 @@ class DoorDirectory {
   static Result<DoorDirectory> open(std::uint64_t run_id, const std::string& base = {});
   static Result<DoorDirectory> create(std::uint64_t run_id, const std::string& base = {});
 
+  // Nobody has removed it.
+  [[nodiscard]] bool is_there() const;
   // A socket that listens, in place of one that a killed daemon left. Errors: kConfig, kSystem.
   [[nodiscard]] Result<Fd> listen(std::uint32_t shard) const;
   // Connected to this user's daemon, or root's; the socket does not block. Errors: kBusy (too many

@@ -79,13 +79,13 @@ ClientLink::~ClientLink() {
 
 // Also a frozen shard lets a program come to its door and say what it wants.
 void ClientLink::attach() {
-  Result<DoorDirectory> directory = links_.directory();
+  Result<const DoorDirectory*> directory = links_.directory();
   if (!directory) {
     return fail_to_attach(directory.error());
   }
   bool wants_slots = links_.config_.wants_slots && !is_carrier_;
   Result<Attachment> begun = Attachment::begin(
-      *directory, {links_.config_.run_id, shard_, links_.config_.base, shape_, wants_slots});
+      **directory, {links_.config_.run_id, shard_, links_.config_.base, shape_, wants_slots});
   if (begun) {
     attachment_.emplace(*std::move(begun));
     reactor_.add_poller(*this);
@@ -702,9 +702,7 @@ void ClientLink::close(Nanos /*flush*/) {
 
 ClientLinks::ClientLinks(rt::Reactor& reactor, link::Handler& handler, Config config)
     : reactor_(reactor), handler_(handler), config_(std::move(config)) {
-  if (auto first = DoorDirectory::open(config_.run_id, config_.base)) {
-    first_directory_.emplace(*std::move(first));
-  }
+  (void)directory();
 }
 
 ClientLinks::~ClientLinks() {
@@ -713,14 +711,18 @@ ClientLinks::~ClientLinks() {
   BENCHFS_CHECK(links_.empty() && channels_.empty());
 }
 
-Result<DoorDirectory> ClientLinks::directory() const {
-  Result<DoorDirectory> now = DoorDirectory::open(config_.run_id, config_.base);
-  return !now && first_directory_ ? *first_directory_ : std::move(now);
+Result<const DoorDirectory*> ClientLinks::directory() const {
+  if (!directory_ || !directory_->is_there()) {
+    directory_.reset();
+    BENCHFS_TRY(DoorDirectory now, DoorDirectory::open(config_.run_id, config_.base));
+    directory_.emplace(std::move(now));
+  }
+  return &*directory_;
 }
 
 bool ClientLinks::has_door(std::uint32_t shard) const {
-  Result<DoorDirectory> now = directory();
-  return now.has_value() && now->has(shard);
+  Result<const DoorDirectory*> now = directory();
+  return now.has_value() && (*now)->has(shard);
 }
 
 void* ClientLinks::hold(const ClientLink& link, std::uint32_t lane) {
@@ -778,8 +780,8 @@ link::Link* ClientLinks::connect_through(std::uint32_t near,
 }
 
 std::optional<std::uint32_t> ClientLinks::nearest(std::uint32_t shard) const {
-  Result<DoorDirectory> now = directory();
-  std::vector<std::uint32_t> here = now ? now->shards() : std::vector<std::uint32_t>{};
+  Result<const DoorDirectory*> now = directory();
+  std::vector<std::uint32_t> here = now ? (*now)->shards() : std::vector<std::uint32_t>{};
   if (here.empty()) {
     return std::nullopt;
   }

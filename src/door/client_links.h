@@ -223,7 +223,7 @@ class ClientLinks final : private rt::Timer, private link::Keeper, private link:
     failed_.insert(shard);
     ++failures_;
   }
-  [[nodiscard]] Result<DoorDirectory> directory() const;
+  [[nodiscard]] Result<const DoorDirectory*> directory() const;
   void on_timer() override;  // frees closed links
   void bury();
   // What a handler keeps of a reply whose data is still in its lane.
@@ -234,8 +234,8 @@ class ClientLinks final : private rt::Timer, private link::Keeper, private link:
   rt::Reactor& reactor_;
   link::Handler& handler_;
   Config config_;
-  // As it was in the beginning, for a program that changes its root directory.
-  std::optional<DoorDirectory> first_directory_;
+  // Kept while it is there, also for a program that changes its root directory.
+  mutable std::optional<DoorDirectory> directory_;
   std::vector<std::unique_ptr<ClientLink>> links_;
   std::vector<std::unique_ptr<ChannelLink>> channels_;
   std::uint64_t numbers_ = 0;                 // given to links and channels

@@ -334,6 +334,9 @@ int extend(Description& description, off_t offset, off_t length) {
 // The usual shape: the open file, what it does with it, and libc's function for other descriptors.
 #define ON_OPEN(name, ours, theirs) \
   COUNTER(name);                    \
+  if (is_ours(fd)) {                \
+    pthread_testcancel();           \
+  }                                 \
   OpenRef open(fd);                 \
   if (!open) {                      \
     return theirs;                  \

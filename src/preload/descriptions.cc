@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -65,12 +66,15 @@ void init_shared(SharedState& shared) {
   shared.magic = kMagic;
 }
 
-// Where descriptors that the program does not know are out of its way.
+constexpr rlim_t kHighestFloor = 960;
+
+// Where descriptors that the program does not know are out of its way. Not far beyond: the kernel's
+// table of descriptors grows up to the highest, and each fork copies it.
 int home_floor() {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
   rlim_t soft = limit.rlim_cur < kMaxDescriptors ? limit.rlim_cur : kMaxDescriptors;
-  return static_cast<int>(soft - soft / 4);
+  return static_cast<int>(std::min<rlim_t>(soft - soft / 4, kHighestFloor));
 }
 
 Description* new_description() {
@@ -89,7 +93,7 @@ void close_page(Description& description) {
   }
   if (description.home >= 0) {
     homes[description.home] = false;
-    real().close(description.home);
+    close_own(description.home);
     description.home = -1;
   }
 }
@@ -137,9 +141,9 @@ bool make_page(Description& description) {
   bool is_mapped = make_long(memory_file) && map_page(description, memory_file);
   char link[64];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", memory_file);
-  int path_fd = is_mapped ? real().open(link, O_PATH | O_CLOEXEC) : -1;
+  int path_fd = is_mapped ? open_own(link, O_PATH | O_CLOEXEC) : -1;
   int error = errno;
-  real().close(memory_file);
+  close_own(memory_file);
   if (path_fd < 0) {
     close_page(description);
     errno = error;
@@ -208,7 +212,7 @@ void recycle(Description& description) {
 void adopt(int fd) {
   char link[64];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  int memory_file = real().open(link, O_RDWR | O_CLOEXEC);
+  int memory_file = open_own(link, O_RDWR | O_CLOEXEC);
   if (memory_file < 0) {
     return;
   }
@@ -218,7 +222,7 @@ void adopt(int fd) {
     Description* known = internal::table[other];
     if (known != nullptr && known->number == info.st_ino && known->device == info.st_dev) {
       put(fd, known);
-      real().close(memory_file);
+      close_own(memory_file);
       return;
     }
   }
@@ -229,7 +233,7 @@ void adopt(int fd) {
     description->references = 0;
     put(fd, description);
   }
-  real().close(memory_file);
+  close_own(memory_file);
 }
 
 }  // namespace
@@ -279,11 +283,11 @@ int highest_descriptor() {
 }
 
 void make_room_to_hide() {
-  int fd = real().open("/", O_PATH | O_CLOEXEC);
+  int fd = open_own("/", O_PATH | O_CLOEXEC);
   int hidden = fd >= 0 ? real().fcntl(fd, F_DUPFD_CLOEXEC, home_floor()) : -1;
   for (int opened : {fd, hidden}) {
     if (opened >= 0) {
-      real().close(opened);
+      close_own(opened);
     }
   }
 }
@@ -291,12 +295,12 @@ void make_room_to_hide() {
 int hide(int fd) {
   int hidden = fd >= 0 ? real().fcntl(fd, F_DUPFD_CLOEXEC, home_floor()) : -1;
   if (hidden >= 0) {
-    real().close(fd);
+    close_own(fd);
   } else {
     hidden = fd;  // no room above: it stays below
   }
   if (hidden >= kMaxDescriptors) {
-    real().close(hidden);
+    close_own(hidden);
     return -1;
   }
   if (hidden >= 0) {
@@ -369,7 +373,7 @@ int install(const Cluster& cluster,
   if (description != nullptr) {
     fd = real().fcntl(description->home, (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
     if (fd >= kMaxDescriptors) {
-      real().close(fd);
+      close_own(fd);
       fd = -1;
       errno = EMFILE;
     }
@@ -417,7 +421,7 @@ void put(int fd, Description* description) {
 }
 
 void adopt_inherited() {
-  int directory = real().open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int directory = open_own("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory < 0) {
     return;
   }
@@ -439,7 +443,7 @@ void adopt_inherited() {
       }
     }
   }
-  real().close(directory);
+  close_own(directory);
 }
 
 void note_spawn() {

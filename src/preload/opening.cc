@@ -109,7 +109,9 @@ long open_again(Description& description, int flags) {
   return fd;
 }
 
+// These end a thread that is cancelled before they begin, as libc's do; in the middle nothing may.
 int open_any(Counter& counter, int directory, const char* path, int flags, mode_t mode) {
+  pthread_testcancel();
   if ((flags & O_NOFOLLOW) == 0) {
     if (OpenRef open{own_descriptor(path)}) {
       Errno keep;
@@ -138,7 +140,7 @@ int close_any(int fd) {
     return fail_with(EBADF);
   }
   Description* description = take_away(fd);
-  int result = real().close(fd);
+  int result = close_own(fd);
   if (description != nullptr) {
     drop(description);
     sync_streams(fd);
@@ -184,7 +186,7 @@ int duplicate(Counter& counter, int from, int known_target, Make make) {
   }
   int made = make();
   if (made >= kMaxDescriptors) {
-    real().close(made);
+    close_own(made);
     made = fail_with(EMFILE);
   }
   if (made >= 0 && source && made != from) {
@@ -263,6 +265,7 @@ ENTRY(int, close, int fd) {
     return real().close(fd);
   }
   COUNTER(close);
+  pthread_testcancel();
   counter.served();
   return close_any(fd);
 }

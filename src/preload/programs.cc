@@ -149,7 +149,7 @@ int copy_to_memory(int fd) {
   }
   if (bytes < 0) {
     int before = errno;
-    real().close(memory_file);
+    close_own(memory_file);
     errno = before;
     return -1;
   }
@@ -274,7 +274,7 @@ int execute(Counter& counter,
           real().syscall(
               SYS_execveat, program.memory_file, "", arguments, own.get(), AT_EMPTY_PATH);
           int error = errno;
-          real().close(program.memory_file);
+          close_own(program.memory_file);
           return -error;
         }
         if (depth >= kMaxInterpreters) {
@@ -385,7 +385,7 @@ int spawn(Counter& counter,
     char path[64];
     std::snprintf(path, sizeof path, "/proc/self/fd/%d", program.memory_file);
     int error = real().posix_spawn(pid, path, actions, attributes, arguments, own.get());
-    real().close(program.memory_file);
+    close_own(program.memory_file);
     return error;
   }
   auto** all = static_cast<char**>(alloca((count_of(arguments) + 4) * sizeof(char*)));

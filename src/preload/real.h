@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -78,6 +79,15 @@ inline const Real& real() {
     internal::find_real_functions();
   }
   return internal::real_functions;
+}
+
+// For descriptors of ours. No thread is cancelled in these, as it may be in libc's: what it has
+// taken it gives back.
+inline int open_own(const char* path, int flags) {
+  return static_cast<int>(real().syscall(SYS_openat, AT_FDCWD, path, flags));
+}
+inline int close_own(int fd) {
+  return static_cast<int>(real().syscall(SYS_close, fd));
 }
 
 }  // namespace benchfs::preload

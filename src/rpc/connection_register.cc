@@ -54,7 +54,7 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   header.run_id = identity_.run_id;
   header.client_uid = identity_.uid;
   header.attempt = attempt_;
-  cluster::fill_random(std::as_writable_bytes(std::span(header.nonce)));
+  fill_random(std::as_writable_bytes(std::span(header.nonce)));
   RegistrationGuard guard(*this, deadline);
   link::Outcome sent = co_await link_->flush();  // connected
   if (sent.ok() && epoch_ == epoch) {

@@ -24,11 +24,22 @@ using Response = wire::RegisterReply;
 
 constexpr std::string_view kId = "client_1";
 
-// The secrets of two clusters, in separate directories.
+// The secrets of two clusters, in separate directories. Over the network, also where other tests
+// use the door.
 class Auth : public ::testing::Test {
  protected:
-  Auth() : ours_(make("ours")), theirs_(make("theirs")) {}
-  ~Auth() override { fs::remove_all(root_); }
+  Auth() : ours_(make("ours")), theirs_(make("theirs")) {
+    if (const char* transport = std::getenv("BENCHFS_TRANSPORT")) {
+      transport_ = transport;
+      ::unsetenv("BENCHFS_TRANSPORT");
+    }
+  }
+  ~Auth() override {
+    if (!transport_.empty()) {
+      ::setenv("BENCHFS_TRANSPORT", transport_.c_str(), 1);
+    }
+    fs::remove_all(root_);
+  }
 
   Secret make(const char* name) {
     if (root_.empty()) {
@@ -109,6 +120,7 @@ class Auth : public ::testing::Test {
   fs::path root_;
   Secret ours_;
   Secret theirs_;
+  std::string transport_;
 };
 
 // --- BenchFS clients -----------------------------------------------------------------------------
@@ -168,6 +180,20 @@ TEST_F(Auth, AMissingSecretIsAnErrorThatSaysWhy) {
     server.run([&](Server& s, net::Worker&) { left = s.admission().size() + s.link_count(); });
     return left == 0;
   }));
+}
+
+// Its credentials are the proof.
+TEST_F(Auth, WhoIsLetInAtTheNodeDoorIsNotAsked) {
+  ServerThread::Options at_the_door = options(ours_);
+  at_the_door.door_base = root_;
+  ServerThread server(std::move(at_the_door));
+  ConnectionPool::Config config;
+  config.transport = Transport::kNode;
+  config.door_base = root_;
+  Client client("client_1", {server.address()}, std::move(config));
+  EXPECT_TRUE(client.ping());
+  EXPECT_TRUE(client.connection().is_near());
+  EXPECT_EQ(stats(server).challenged, 0U);
 }
 
 // --- Others --------------------------------------------------------------------------------------

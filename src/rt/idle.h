@@ -23,11 +23,16 @@ namespace benchfs::rt {
 struct IdleConfig {
   Nanos spin = std::chrono::microseconds(20);    // poll without giving up the core
   Nanos yield = std::chrono::microseconds(100);  // then poll with yields, measured from idle start
+  // Until yields show that it is not: who is woken runs on the core of who woke it, for a while.
+  bool begins_contended = false;
 };
 
 class IdleStrategy {
  public:
-  explicit IdleStrategy(IdleConfig config) : config_(config), patience_(config.yield) {}
+  explicit IdleStrategy(IdleConfig config)
+      : config_(config),
+        contended_(config.begins_contended ? kContendedYields : 0),
+        patience_(config.yield) {}
 
   // Work was found: the next idle phase starts anew.
   void on_work() { idle_passes_ = 0; }
@@ -68,7 +73,7 @@ class IdleStrategy {
   MonoTime now_{};  // while yielding: when the last yield ended
   std::uint32_t idle_passes_ = 0;
   bool yielding_ = false;
-  int contended_ = 0;
+  int contended_;
   std::uint32_t vain_phases_ = 0;  // on a contended core, since the last phase that brought work
   Nanos patience_;
 };

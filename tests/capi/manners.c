@@ -1,6 +1,7 @@
 // manners: what the library does to the process it lives in: signals, handlers, children.
 #include <benchfs/benchfs.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +121,33 @@ static void forks(void) {
   CHECK(benchfs_stat(fs, "/manners", &attributes) == 0);
 }
 
+static void* look_for_ever(void* unused) {
+  (void)unused;
+  for (;;) {
+    benchfs_stat_t attributes;
+    benchfs_file_t* own = benchfs_open(fs, "/manners", O_RDWR, 0);
+    CHECK(own != NULL);
+    CHECK(benchfs_pwrite(own, "abc", 3, 0) == 3);
+    CHECK(benchfs_fstat(own, &attributes) == 0);
+    CHECK(benchfs_close(own) == 0);
+    pthread_testcancel();
+  }
+}
+
+// A thread that is cancelled does not end in the middle of one of our functions.
+static void cancels_threads(void) {
+  for (int i = 0; i < 40; ++i) {
+    pthread_t thread;
+    void* result = NULL;
+    CHECK(pthread_create(&thread, NULL, look_for_ever, NULL) == 0);
+    struct timespec moment = {0, 200000 + 37000 * i};
+    nanosleep(&moment, NULL);
+    CHECK(pthread_cancel(thread) == 0);
+    CHECK(pthread_join(thread, &result) == 0);
+    CHECK(result == PTHREAD_CANCELED);
+  }
+}
+
 int main(void) {
   fs = benchfs_init(NULL, NULL, NULL, 0, 0);
   if (fs == NULL) {
@@ -131,6 +159,7 @@ int main(void) {
   waits_for_a_signal();
   interrupts_itself();
   calls_from_a_callback();
+  cancels_threads();
   forks();
   CHECK(benchfs_close(file) == 0);
   CHECK(benchfs_unlink(fs, "/manners") == 0);

@@ -13,6 +13,7 @@
 #include <glob.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -1293,6 +1294,36 @@ static void asynchronous(void) {
   show("aio");
 }
 
+static void* use_files_for_ever(void* path) {
+  for (;;) {
+    char bytes[16] = "abc";
+    int fd = open(path, O_CREAT | O_RDWR, 0644);
+    if (write(fd, bytes, 3) != 3 || pread(fd, bytes, sizeof bytes, 0) < 3 || fsync(fd) != 0) {
+      printf("a call failed in a thread\n");
+    }
+    close(fd);
+  }
+}
+
+/* A thread that is cancelled ends at one of its calls, and in none of them. */
+static void cancellation(void) {
+  int ended = 0;
+  for (int i = 0; i < 40; ++i) {
+    pthread_t thread;
+    void* result = NULL;
+    pthread_create(&thread, NULL, use_files_for_ever, (void*)in("cancelled"));
+    struct timespec moment = {0, 200000 + 37000 * i};
+    nanosleep(&moment, NULL);
+    pthread_cancel(thread);
+    pthread_join(thread, &result);
+    ended += result == PTHREAD_CANCELED;
+  }
+  printf("%d threads ended\n", ended);
+  struct stat attributes;
+  printf("stat %d\n", stat(in("cancelled"), &attributes));
+  printf("unlink %d\n", unlink(in("cancelled")));
+}
+
 int main(int count, char** arguments) {
   static const struct {
     const char* name;
@@ -1317,6 +1348,7 @@ int main(int count, char** arguments) {
       {"readiness", readiness},
       {"signals", signals},
       {"asynchronous", asynchronous},
+      {"cancellation", cancellation},
   };
   if (count != 2) {
     fprintf(stderr, "usage: calls DIRECTORY\n");

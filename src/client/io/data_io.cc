@@ -249,6 +249,22 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   if (read_now(file, offset, into)) {
     co_return into.size();
   }
+  // A buffer may be much longer than the file, whose size may be another one by now.
+  std::size_t most = max_transfer();
+  std::uint64_t expected = file.attr.size > offset ? file.attr.size - offset : 0;
+  std::size_t first = std::min<std::uint64_t>(into.size(), std::max<std::uint64_t>(most, expected));
+  BENCHFS_CO_TRY(std::size_t got, co_await read_range(file, offset, into.first(first)));
+  if (got == first && first < into.size()) {
+    BENCHFS_CO_TRY(std::size_t more,
+                   co_await read_range(file, offset + first, into.subspan(first)));
+    got += more;
+  }
+  co_return got;
+}
+
+rt::CoResult<std::size_t> DataIo::read_range(OpenFile& file,
+                                             std::uint64_t offset,
+                                             std::span<std::byte> into) {
   Deadline by = backend_.data_deadline();
   std::optional<std::uint64_t> size;
   for (;;) {

@@ -67,6 +67,9 @@ class DataIo {
   rt::CoStatus transfer_span(Transfer& transfer, cluster::ChunkSpan span);
   rt::CoStatus read_span(Transfer& transfer, cluster::ChunkSpan span);
   rt::CoStatus write_span(Transfer& transfer, cluster::ChunkSpan span);
+  rt::CoResult<std::size_t> read_range(OpenFile& file,
+                                       std::uint64_t offset,
+                                       std::span<std::byte> into);
   rt::CoResult<std::size_t> write_range(OpenFile& file,
                                         std::uint64_t offset,
                                         std::span<const std::byte> from,
