@@ -38,6 +38,9 @@
  * threads. A signal handler may call BenchFS, unless it interrupted a function of BenchFS in the
  * same thread; the call then fails with -EDEADLK.
  *
+ * Cancellation. A thread is not cancelled inside a function of BenchFS (pthread_cancel(3)), but at
+ * its next cancellation point.
+ *
  * Processes. After fork() a context works in the parent only; in the child every call on it fails
  * with -ECANCELED. The child may make a context of its own, unless a server of another node was
  * reached before fork(): then UCX was in use, and an attempt that needs it fails at once with

@@ -140,6 +140,25 @@ TEST_F(ManyClients, ALargeTransferMayTakeLongerThanOneOperation) {
   EXPECT_TRUE(at(1).run(fs(1).close(file)));
 }
 
+// Its size was another one when it was opened.
+TEST_F(ManyClients, AFileThatHasGrownIsReadWholeIntoALongBuffer) {
+  start({.servers = 2}, 2);
+  auto reader = open(0, "/f", kReadWriteCreate);
+  auto writer = open(1, "/f", wire::kOpenWrite);
+  ASSERT_TRUE(reader != nullptr && writer != nullptr);
+  std::vector<std::byte> written(std::size_t{20} << 20);
+  for (std::size_t i = 0; i < written.size(); i += 4096) {
+    written[i] = std::byte(i >> 12);
+  }
+  EXPECT_TRUE(at(1).run(fs(1).write(*writer, 0, written)));
+  std::vector<std::byte> read(written.size() + (std::size_t{8} << 20));
+  EXPECT_EQ(at(0).run(fs(0).read(*reader, 0, read)).value_or(0), written.size());
+  read.resize(written.size());
+  EXPECT_TRUE(read == written);
+  EXPECT_TRUE(at(0).run(fs(0).close(reader)));
+  EXPECT_TRUE(at(1).run(fs(1).close(writer)));
+}
+
 TEST_F(ManyClients, AnOpenThatFailsLeavesNothingOpen) {
   start({.servers = 2}, 1);
   add_client(std::chrono::milliseconds(500));

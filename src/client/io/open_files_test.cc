@@ -355,6 +355,16 @@ TEST_F(OpenFilesTest, APartThatAServerLostIsAnErrorIfTheFileReachesSoFar) {
   EXPECT_NE(read.error().message().find("node_0"), std::string::npos) << read.error().message();
 }
 
+// Programs read small files into large buffers.
+TEST_F(OpenFilesTest, ABufferMuchLongerThanTheFileIsNotAskedForWhole) {
+  ClientUnderTest client({&shard_});
+  std::shared_ptr<OpenFile> file = open(client);
+  std::vector<std::byte> bytes(std::size_t{64} << 20);
+  EXPECT_EQ(client.run(client.fs().read(*file, 0, bytes)).value_or(1), 0U);
+  EXPECT_GE(shard_.count("read chunk"), 1U);
+  EXPECT_LE(shard_.count("read chunk") * file->layout().chunk_bytes, 4U << 20);
+}
+
 TEST_F(OpenFilesTest, ARemovedDirectoryThatIsOpenHasItsLastAttributes) {
   shard_.script(Opcode::kOpen, {entry(directory_attr(kDir, 0750))});
   shard_.script(Opcode::kGetAttr, {fail_with(ENOENT)});
