@@ -1305,13 +1305,26 @@ static void* use_files_for_ever(void* path) {
   }
 }
 
+static void* read_for_ever(void* path) {
+  int fd = open(path, O_RDONLY);
+  for (char byte;;) {
+    if (pread(fd, &byte, 1, 0) != 1) {
+      printf("a read failed in a thread\n");
+    }
+  }
+}
+
 /* A thread that is cancelled ends at one of its calls, and in none of them. */
 static void cancellation(void) {
   int ended = 0;
+  int fd = open(in("cancelled"), O_CREAT | O_WRONLY, 0644);
+  SAY(write(fd, "abc", 3));
+  SAY(close(fd));
   for (int i = 0; i < 40; ++i) {
     pthread_t thread;
     void* result = NULL;
-    pthread_create(&thread, NULL, use_files_for_ever, (void*)in("cancelled"));
+    pthread_create(
+        &thread, NULL, i % 2 == 0 ? use_files_for_ever : read_for_ever, (void*)in("cancelled"));
     struct timespec moment = {0, 200000 + 37000 * i};
     nanosleep(&moment, NULL);  // lint: allow sleep to be somewhere in a call
     pthread_cancel(thread);
