@@ -250,9 +250,11 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
     co_return into.size();
   }
   // A buffer may be much longer than the file, whose size may be another one by now.
-  std::size_t most = max_transfer();
   std::uint64_t expected = file.attr.size > offset ? file.attr.size - offset : 0;
-  std::size_t first = std::min<std::uint64_t>(into.size(), std::max<std::uint64_t>(most, expected));
+  std::size_t first = into.size();
+  if (first > expected) {
+    first = std::min<std::uint64_t>(first, std::max<std::uint64_t>(max_transfer(), expected));
+  }
   BENCHFS_CO_TRY(std::size_t got, co_await read_range(file, offset, into.first(first)));
   if (got == first && first < into.size()) {
     BENCHFS_CO_TRY(std::size_t more,
