@@ -116,6 +116,7 @@ class Door final : public rt::Poller {
   struct LookAgain final : rt::Timer {
     Door* door = nullptr;
     Nanos after{};
+    void begin();
     void on_timer() override;
   };
   // Connected, and has not yet asked to attach.

@@ -304,6 +304,35 @@ TEST_F(DoorTest, ARingThatTheShardDidNotHearIsSeenAfterAnother) {
   EXPECT_TRUE(everybody_left());
 }
 
+// Nor does one that has just come in.
+TEST_F(DoorTest, TheFirstRingOfAProgramIsSeenThoughNobodyHearsIt) {
+  static thread_local LaneMemory* lost = nullptr;
+  open();
+  step_hook = [](Step step) {
+    if (lost != nullptr && step == Step::kFenced) {
+      lost->ssleep.store(0);  // the client does not ring
+    }
+  };
+  std::unique_ptr<ClientSession> session;
+  std::optional<ClientLane> lane;
+  serve_thread([&] {
+    session = ClientSession::attach(options(), soon()).value();
+    lane.emplace(session->take_lane().value());
+    lost = &ClientLaneTestPeer::memory(*lane);
+    std::vector<std::byte> header(8);
+    ASSERT_TRUE(lane->send({.id = kEcho, .header = header, .data = {}}));
+    ++ClientLaneTestPeer::bell(*lane);  // and nobody was woken
+    lost = nullptr;
+  });
+  EXPECT_TRUE(serve_until([&] { return lane->has_reply(); }));
+  EXPECT_EQ(door->stats().rings, 0U);
+  step_hook = nullptr;
+  lane->finish();
+  lane.reset();
+  session.reset();
+  EXPECT_TRUE(everybody_left());
+}
+
 TEST_F(DoorTest, AnIdleDoorSleeps) {
   open();
   constexpr int kPrograms = 150;

@@ -2,6 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "door/client_links.h"
 #include "rpc/testing/rpc_fixture.h"
@@ -45,6 +50,18 @@ class Stranger final : private link::Handler, private link::Owner {
   void send(const wire::ForwardHeader& outer, std::span<const std::byte> inner = {}) {
     const wire::ForwardedHeader header = wire::forwarded(outer, inner);
     send(static_cast<std::uint16_t>(wire::Opcode::kForward), header.bytes());
+  }
+  void send(const wire::ForwardHeader& outer,
+            std::span<const std::byte> inner,
+            std::span<const std::byte> data) {
+    rt::Reactor::Binding binding(*reactor_);
+    const wire::ForwardedHeader header = wire::forwarded(outer, inner);
+    link::Operation sending;
+    link_->begin_send(sending,
+                      {.id = static_cast<std::uint16_t>(wire::Opcode::kForward),
+                       .header = header.bytes(),
+                       .data = data});
+    EXPECT_TRUE(eventually([&] { return !sending.is_pending(); }));
   }
   // With the shard itself.
   void register_as(std::string_view id) {
@@ -150,6 +167,36 @@ TEST_F(HostileAtTheDoor, MessagesInUnknownChannelsAreAnswered) {
   EXPECT_TRUE(stranger.eventually([&] { return stranger.has_sent_all(); }));
   EXPECT_EQ(near_.channels(), 0U);
   expect_no_harm();
+}
+
+// The far shard keeps nothing of it.
+TEST(AtTheDoor, AMessageThatIsTooLongForTheWayEndsItsChannelOnBothSides) {
+  std::string base = ::testing::TempDir() + "far_XXXXXX";
+  ASSERT_NE(::mkdtemp(base.data()), nullptr);
+  {
+    ServerThread far({.door_base = base});
+    NearShard near({far.address()}, base, door::SessionShape{.lanes = 4, .area_bytes = 4U << 16});
+    Stranger stranger(near);
+    constexpr std::string_view kId = "stranger";
+    wire::RegisterClientRequestHeader registration{
+        .client_id_len = kId.size(), .client_uid = 1, .attempt = 1};
+    stranger.send(
+        {.call = 1, .channel = 1, .id = static_cast<std::uint16_t>(wire::Opcode::kRegister)},
+        std::as_bytes(std::span(&registration, 1)),
+        std::as_bytes(std::span(kId)));
+    auto links = [](std::size_t count) {
+      return [count](Server& server, net::Worker&) { return server.link_count() == count; };
+    };
+    EXPECT_TRUE(far.eventually(links(2)));  // the shard between, and the stranger
+    wire::RequestHeader request{.request_id = 2};
+    std::vector<std::byte> data(300'000);
+    stranger.send({.call = 2, .channel = 1, .id = static_cast<std::uint16_t>(wire::Opcode::kPing)},
+                  std::as_bytes(std::span(&request, 1)),
+                  data);
+    EXPECT_TRUE(far.eventually(links(1)));
+    EXPECT_EQ(near.channels(), 0U);
+  }
+  std::filesystem::remove_all(base);
 }
 
 TEST_F(HostileAtTheDoor, AShardThatDoesNotExistIsTheEndOfTheChannel) {
