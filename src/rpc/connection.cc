@@ -43,6 +43,16 @@ Connection::~Connection() {
 }
 
 rt::CoStatus Connection::establish(Deadline deadline) {
+  for (;;) {
+    std::uint64_t detours = detours_;
+    Status ready = co_await establish_once(deadline);
+    if (ready || detours_ == detours || deadline.passed()) {
+      co_return ready;
+    }
+  }
+}
+
+rt::CoStatus Connection::establish_once(Deadline deadline) {
   if (state_ == State::kReady) {
     co_return Status{};
   }

@@ -169,6 +169,7 @@ class Connection final : private link::Owner, private rt::Timer {
   void check_heartbeat(MonoTime now);
   void send_heartbeat();
   void on_silence();
+  rt::CoStatus establish_once(Deadline deadline);
   rt::CoStatus do_establish(Deadline deadline);
   rt::CoStatus send_registration(Deadline deadline);
   [[nodiscard]] link::Send send_register(const wire::RegisterClientRequestHeader& header);
@@ -214,7 +215,8 @@ class Connection final : private link::Owner, private rt::Timer {
 
   State state_ = State::kClosed;
   bool was_lost_ = false;
-  std::uint64_t epoch_ = 0;  // grows with every connection made or lost
+  std::uint64_t detours_ = 0;  // attempts that ended because a shorter way was found
+  std::uint64_t epoch_ = 0;    // grows with every connection made or lost
   link::Link* link_ = nullptr;
   wire::RegisterClientResponseHeader grant_;
   std::shared_ptr<const wire::ValidityWords> words_;

@@ -146,6 +146,7 @@ void Connection::on_register_reply(const wire::RegisterReply& reply) {
     return;
   }
   if (dialer_.has_shorter_way(shard_)) {
+    ++detours_;
     shut(Error{Errc::kBusy, 0, fmt::format("the door of {} has opened meanwhile", name_)},
          Nanos::zero());
     return;

@@ -128,6 +128,8 @@ TEST(Dialers, AServerWhoseDoorOpensMeanwhileIsReachedThroughIt) {
     Client client("client_1", {server.address()}, config);
     OpensTheDoor opens(base + "/closed", base + "/open");
     client.pool().set_notice_handler(&opens);
+    EXPECT_TRUE(client.reactor().block_on(  // in one attempt
+        client.pool().reach(wire::ShardId{0}, Deadline::after(std::chrono::seconds(10)))));
     EXPECT_TRUE(client.ping());
     EXPECT_TRUE(client.connection().is_near());
     EXPECT_EQ(client.worker().endpoint_count(), 0U);
