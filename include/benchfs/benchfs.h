@@ -39,7 +39,7 @@
  * same thread; the call then fails with -EDEADLK.
  *
  * Cancellation. A thread is not cancelled inside a function of BenchFS (pthread_cancel(3)), but at
- * its next cancellation point.
+ * its next cancellation point. Threads that are cancelled asynchronously may not call it.
  *
  * Processes. After fork() a context works in the parent only; in the child every call on it fails
  * with -ECANCELED. The child may make a context of its own, unless a server of another node was

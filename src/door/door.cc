@@ -297,6 +297,7 @@ Status Door::attach(Guest& guest, const AttachRequest& request) {
   // If it is gone, its socket says so.
   (void)answer_attach(
       member.socket.fd.get(), reply, std::span(descriptors).first(has_slots ? 4 : 2));
+  look_again_.begin();  // its first ring may be its last, and not be heard
   return {};
 }
 
@@ -313,8 +314,7 @@ bool Door::poll() {
   bool worked = false;
   if (is_open_ && bell_->take_rung()) {
     ++stats_.rings;
-    look_again_.after = kFirstLookAgain;
-    reactor_.arm(look_again_, mono_now_coarse() + look_again_.after);
+    look_again_.begin();
     worked |= answer_rings();
   }
   worked |= look_at_hot();
@@ -409,6 +409,11 @@ void Door::make_cold(ServerLane& lane) {
   auto place = std::ranges::find(hot_, &lane);
   *place = hot_.back();
   hot_.pop_back();
+}
+
+void Door::LookAgain::begin() {
+  after = kFirstLookAgain;
+  door->reactor_.arm(*this, mono_now_coarse() + after);
 }
 
 void Door::LookAgain::on_timer() {

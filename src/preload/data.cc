@@ -253,6 +253,7 @@ ssize_t copy_bytes(int in, off_t* in_offset, int out, off_t* out_offset, std::si
     return fail_with(ENOMEM);
   }
   // The entries of this library take descriptors of both kinds.
+  Uncancelled uncancelled;
   std::size_t total = 0;
   ssize_t failed = 0;
   while (total < size) {

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <atomic>
+#include <pthread.h>
+
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -54,6 +56,19 @@ struct Counter {
 void prepare_report();
 // Writes the report, once.
 void write_report();
+
+// Exists while a function of ours calls entries of ours in the middle of its work: its thread is
+// not cancelled there.
+class Uncancelled {
+ public:
+  Uncancelled() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  Uncancelled(const Uncancelled&) = delete;
+  Uncancelled& operator=(const Uncancelled&) = delete;
+  ~Uncancelled() { pthread_setcancelstate(before_, nullptr); }
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+};
 
 // The result of a call in the way of libc: a negative errno value becomes -1 and errno; else errno
 // stays what it was when the object was made.

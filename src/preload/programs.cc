@@ -169,6 +169,7 @@ int load(const char* path, Program& program) {
   if (fd < 0) {
     return static_cast<int>(fd);
   }
+  Uncancelled uncancelled;
   int result = 0;
   char line[256];
   ssize_t bytes = pread(static_cast<int>(fd), line, sizeof line - 1, 0);
@@ -214,6 +215,7 @@ void* open_own_library(const char* path, int flags) {
       return real().dlopen(name, flags);
     }
   }
+  Uncancelled uncancelled;
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   int memory_file = fd >= 0 ? hide(copy_to_memory(fd)) : -1;
   close(fd);

@@ -45,6 +45,7 @@ int close_cookie(void* cookie) {
       standard.own = nullptr;
     }
   }
+  Uncancelled uncancelled;
   return close(fd);
 }
 

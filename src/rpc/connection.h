@@ -223,7 +223,8 @@ class Connection final : private link::Owner, private rt::Timer {
   std::uint64_t attempt_ = 0;
   MonoTime attempt_began_;
   bool was_registered_ = false;
-  std::uint64_t memory_ = 0;  // grows when the server is found to have forgotten this client
+  bool was_forgotten_ = false;  // since it was last ready
+  std::uint64_t memory_ = 0;    // grows when the server is found to have forgotten this client
   std::optional<wire::Challenge> challenge_;  // of this attempt, not answered yet
   Error last_error_;
   rt::WaitQueue state_changed_;

@@ -145,6 +145,9 @@ void Connection::on_register_reply(const wire::RegisterReply& reply) {
     shut(refusal(reply), Nanos::zero());
     return;
   }
+  if (was_registered_ && (reply.flags & wire::kRegisterRemembered) == 0) {
+    was_forgotten_ = true;  // the next registration, which may be another one, is remembered
+  }
   if (dialer_.has_shorter_way(shard_)) {
     ++detours_;
     shut(Error{Errc::kBusy, 0, fmt::format("the door of {} has opened meanwhile", name_)},
@@ -153,9 +156,9 @@ void Connection::on_register_reply(const wire::RegisterReply& reply) {
   }
   grant_ = reply;
   grant_.window = std::clamp<std::uint32_t>(grant_.window, 1, wire::kMaxWindow);
-  Registered how = !was_registered_                                 ? Registered::kFirst
-                   : (reply.flags & wire::kRegisterRemembered) != 0 ? Registered::kRemembered
-                                                                    : Registered::kForgotten;
+  Registered how = !was_registered_                       ? Registered::kFirst
+                   : std::exchange(was_forgotten_, false) ? Registered::kForgotten
+                                                          : Registered::kRemembered;
   memory_ += how == Registered::kForgotten ? 1 : 0;
   was_registered_ = true;
   state_ = State::kReady;

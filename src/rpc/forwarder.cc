@@ -231,7 +231,7 @@ void Forwarder::send(wire::ShardId shard,
   }
 }
 
-// A connection that failed has ended its channels. One that goes on may have no room for a message,
+// A connection that failed ends its channels. One that goes on may have no room for a message,
 // which ends its channel: nothing in it gets lost.
 rt::DetachedTask Forwarder::transmit(Connection& far, Outgoing message) {
   ++tasks_;
@@ -243,7 +243,8 @@ rt::DetachedTask Forwarder::transmit(Connection& far, Outgoing message) {
        .header = whole.bytes(),
        .data = message.data.span(),
        .protocol = is_small ? link::Protocol::kEager : link::Protocol::kAuto});
-  auto channel = sent.ok() ? channels_.end() : channels_.find(message.outer.channel);
+  bool goes_on = far.state() == Connection::State::kReady && far.link()->is_open();
+  auto channel = sent.ok() || !goes_on ? channels_.end() : channels_.find(message.outer.channel);
   if (channel != channels_.end()) {
     BENCHFS_LOG(kInfo, "{}: nothing can be forwarded: {}", far.name(), sent.text);
     ++stats_.ended;
@@ -269,7 +270,7 @@ rt::DetachedTask Forwarder::connect(wire::ShardId shard) {
     while (!far.waiting.empty() && connection.state() == Connection::State::kReady) {
       Outgoing message = std::move(far.waiting.front());
       far.waiting.pop_front();
-      if (channels_.contains(message.outer.channel)) {
+      if (message.outer.id == wire::kChannelEnd || channels_.contains(message.outer.channel)) {
         transmit(connection, std::move(message)).handle.resume();
       }
     }

@@ -252,8 +252,8 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   // A buffer may be much longer than the file, whose size may be another one by now.
   std::uint64_t expected = file.attr.size > offset ? file.attr.size - offset : 0;
   std::size_t first = into.size();
-  if (first > expected) {
-    first = std::min<std::uint64_t>(first, std::max<std::uint64_t>(max_transfer(), expected));
+  if (first > expected) {  // with one byte more, which tells whether it has grown
+    first = std::min<std::uint64_t>(first, std::max<std::uint64_t>(max_transfer(), expected + 1));
   }
   BENCHFS_CO_TRY(std::size_t got, co_await read_range(file, offset, into.first(first)));
   if (got == first && first < into.size()) {
