@@ -133,8 +133,7 @@ std::optional<Registration> Admission::examine(const link::Incoming& message) {
     registration.client_id.assign(static_cast<const char*>(message.data), message.length);
   }
   registration.verdict = judge(registration);
-  bool is_let_in = message.sender->way() == link::Way::kDoor;  // by its credentials
-  if (registration.verdict == Errc::kOk && config_.secret && !is_let_in) {
+  if (registration.verdict == Errc::kOk && config_.secret) {
     if (!peer.challenge) {
       send_challenge(registration, peer);
       return std::nullopt;

@@ -182,20 +182,6 @@ TEST_F(Auth, AMissingSecretIsAnErrorThatSaysWhy) {
   }));
 }
 
-// Its credentials are the proof.
-TEST_F(Auth, WhoIsLetInAtTheNodeDoorIsNotAsked) {
-  ServerThread::Options at_the_door = options(ours_);
-  at_the_door.door_base = root_;
-  ServerThread server(std::move(at_the_door));
-  ConnectionPool::Config config;
-  config.transport = Transport::kNode;
-  config.door_base = root_;
-  Client client("client_1", {server.address()}, std::move(config));
-  EXPECT_TRUE(client.ping());
-  EXPECT_TRUE(client.connection().is_near());
-  EXPECT_EQ(stats(server).challenged, 0U);
-}
-
 // --- Others --------------------------------------------------------------------------------------
 
 TEST_F(Auth, ARightProofByHandIsAccepted) {
