@@ -249,55 +249,59 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   if (read_now(file, offset, into)) {
     co_return into.size();
   }
-  // A buffer may be much longer than the file, whose size may be another one by now.
+  // A buffer may be much longer than the file, whose size may be another one by now. When there is
+  // more than was expected all is read again: what comes from two moments may be no state of the
+  // file.
   std::uint64_t expected = file.attr.size > offset ? file.attr.size - offset : 0;
-  std::size_t first = into.size();
-  if (first > expected) {  // with one byte more, which tells whether it has grown
-    first = std::min<std::uint64_t>(first, std::max<std::uint64_t>(max_transfer(), expected + 1));
+  if (into.size() > expected) {  // with one byte more, which tells whether it has grown
+    std::uint64_t first = std::max<std::uint64_t>(max_transfer(), expected + 1);
+    if (first < into.size()) {
+      Result<std::size_t> got = co_await read_range(file, offset, into.first(first));
+      if (!got || *got < first) {
+        co_return got;
+      }
+    }
   }
-  BENCHFS_CO_TRY(std::size_t got, co_await read_range(file, offset, into.first(first)));
-  if (got == first && first < into.size()) {
-    BENCHFS_CO_TRY(std::size_t more,
-                   co_await read_range(file, offset + first, into.subspan(first)));
-    got += more;
-  }
-  co_return got;
+  co_return co_await read_range(file, offset, into);
 }
 
 rt::CoResult<std::size_t> DataIo::read_range(OpenFile& file,
                                              std::uint64_t offset,
-                                             std::span<std::byte> into) {
+                                             std::span<std::byte> whole) {
+  constexpr int kMostLooks = 8;
   Deadline by = backend_.data_deadline();
-  std::optional<std::uint64_t> size;
-  for (;;) {
+  std::span<std::byte> into = whole;
+  std::optional<wire::Attr> known;
+  for (int looks = 1;; ++looks) {
     Transfer transfer(file, offset, into.size(), max_transfer());
     transfer.into = into;
-    transfer.fills_holes = size.has_value();
+    transfer.fills_holes = known.has_value();
     co_await run(transfer);
     if (transfer.error) {
       co_return std::unexpected(
           co_await open_files_.on_error(file, *std::move(transfer.error), by));
     }
-    std::uint64_t end = offset + into.size();
-    if (transfer.complete_end >= end) {
+    if (transfer.complete_end >= offset + into.size()) {
       co_return into.size();
     }
     // Something was not stored: the end of the file, or a hole. Only the size tells. When it says
     // that bytes should be there, they may have been written since: look once more, and what is
-    // still missing is a hole.
-    bool looked_again = size.has_value();
-    if (!looked_again) {
-      BENCHFS_CO_TRY(wire::Attr attr, co_await open_files_.stat(file));
-      size = attr.size;
-    }
-    std::uint64_t readable = std::min(end, *size);
+    // still missing is a hole, unless the file was cut in between, too.
+    BENCHFS_CO_TRY(wire::Attr attr, co_await open_files_.stat(file));
+    std::uint64_t readable = std::min(offset + whole.size(), attr.size);
     if (transfer.lost_at < readable) {
       co_return std::unexpected(*std::move(transfer.lost));
     }
-    if (readable <= transfer.complete_end || looked_again) {
-      co_return readable > offset ? readable - offset : 0;
+    if (readable <= offset) {
+      co_return 0;
     }
-    into = into.first(readable - offset);
+    bool is_same = known && known->size == attr.size && known->ctime_ns == attr.ctime_ns;
+    bool has_all = readable <= transfer.complete_end;
+    if (has_all || is_same || looks == kMostLooks) {
+      co_return std::min<std::size_t>(readable - offset, into.size());
+    }
+    known = attr;
+    into = whole.first(readable - offset);
   }
 }
 

@@ -69,7 +69,7 @@ class DataIo {
   rt::CoStatus write_span(Transfer& transfer, cluster::ChunkSpan span);
   rt::CoResult<std::size_t> read_range(OpenFile& file,
                                        std::uint64_t offset,
-                                       std::span<std::byte> into);
+                                       std::span<std::byte> whole);
   rt::CoResult<std::size_t> write_range(OpenFile& file,
                                         std::uint64_t offset,
                                         std::span<const std::byte> from,
