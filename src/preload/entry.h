@@ -7,8 +7,8 @@
 // calls libc only through real() where libc's function has an entry here.
 #pragma once
 
-#include <atomic>
 #include <pthread.h>
+#include <atomic>
 
 #include <cerrno>
 #include <cstddef>
