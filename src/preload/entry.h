@@ -8,8 +8,8 @@
 #pragma once
 
 #include <pthread.h>
-#include <atomic>
 
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
