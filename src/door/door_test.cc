@@ -265,15 +265,25 @@ TEST_F(DoorTest, AShardThatDidNotHearTheRingIsRungAgain) {
   EXPECT_GE(door->stats().rings, 1U);
 }
 
-// A program that rings and then calls no more does not ring again.
-TEST_F(DoorTest, ARingThatTheShardDidNotHearIsSeenAfterAnother) {
+// Sends an echo; its bell is rung, and nobody hears that. Not while the door is served.
+void send_unheard(ClientLane& lane) {
   static thread_local LaneMemory* lost = nullptr;
-  open();
+  lost = &ClientLaneTestPeer::memory(lane);
   step_hook = [](Step step) {
     if (lost != nullptr && step == Step::kFenced) {
       lost->ssleep.store(0);  // the client does not ring
     }
   };
+  std::vector<std::byte> header(8);
+  EXPECT_TRUE(lane.send({.id = kEcho, .header = header, .data = {}}));
+  ++ClientLaneTestPeer::bell(lane);
+  lost = nullptr;
+  step_hook = nullptr;
+}
+
+// A program that rings and then calls no more does not ring again.
+TEST_F(DoorTest, ARingThatTheShardDidNotHearIsSeenAfterAnother) {
+  open();
   std::unique_ptr<ClientSession> session;
   std::optional<ClientLane> lane;
   serve_thread([&] {
@@ -282,7 +292,6 @@ TEST_F(DoorTest, ARingThatTheShardDidNotHearIsSeenAfterAnother) {
     ASSERT_TRUE(echo(*lane, 10, 0, 1));
   });
   ASSERT_TRUE(serve_until([&] { return door->hot_lanes() == 0; }));
-  lost = &ClientLaneTestPeer::memory(*lane);
   ++ClientLaneTestPeer::bell(*lane);
   serve_thread([&] {
     auto other = ClientSession::attach(options(), soon());
@@ -291,13 +300,9 @@ TEST_F(DoorTest, ARingThatTheShardDidNotHearIsSeenAfterAnother) {
   });
   std::uint64_t rings = door->stats().rings;
   EXPECT_GE(rings, 1U);
-  std::vector<std::byte> header(8);
-  ASSERT_TRUE(lane->send({.id = kEcho, .header = header, .data = {}}));
-  ++ClientLaneTestPeer::bell(*lane);  // and nobody was woken
+  send_unheard(*lane);
   EXPECT_TRUE(serve_until([&] { return lane->has_reply(); }));
   EXPECT_EQ(door->stats().rings, rings);
-  lost = nullptr;
-  step_hook = nullptr;
   lane->finish();
   lane.reset();
   session.reset();
@@ -306,27 +311,16 @@ TEST_F(DoorTest, ARingThatTheShardDidNotHearIsSeenAfterAnother) {
 
 // Nor does one that has just come in.
 TEST_F(DoorTest, TheFirstRingOfAProgramIsSeenThoughNobodyHearsIt) {
-  static thread_local LaneMemory* lost = nullptr;
   open();
-  step_hook = [](Step step) {
-    if (lost != nullptr && step == Step::kFenced) {
-      lost->ssleep.store(0);  // the client does not ring
-    }
-  };
   std::unique_ptr<ClientSession> session;
   std::optional<ClientLane> lane;
   serve_thread([&] {
     session = ClientSession::attach(options(), soon()).value();
     lane.emplace(session->take_lane().value());
-    lost = &ClientLaneTestPeer::memory(*lane);
-    std::vector<std::byte> header(8);
-    ASSERT_TRUE(lane->send({.id = kEcho, .header = header, .data = {}}));
-    ++ClientLaneTestPeer::bell(*lane);  // and nobody was woken
-    lost = nullptr;
   });
+  send_unheard(*lane);
   EXPECT_TRUE(serve_until([&] { return lane->has_reply(); }));
   EXPECT_EQ(door->stats().rings, 0U);
-  step_hook = nullptr;
   lane->finish();
   lane.reset();
   session.reset();

@@ -5,10 +5,11 @@
 
 #include <atomic>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
-#include <utility>
+#include <vector>
 
 #include "door/attach.h"
 #include "rpc/testing/rpc_fixture.h"
@@ -96,48 +97,80 @@ TEST(OnlyTheDoor, ADaemonOfAnotherVersionEndsTheCallAtOnce) {
   EXPECT_EQ(door.asked(), 1);
 }
 
-// Opens the door when the client is connected, and has not registered yet.
-class OpensTheDoor final : public NoticeHandler {
+// A server whose door is there, but closed, until a client that is connected is about to register:
+// at its first registration, or a later one.
+class LateDoor final : public NoticeHandler {
  public:
-  OpensTheDoor(std::string closed, std::string open)
-      : closed_(std::move(closed)), open_(std::move(open)) {}
+  explicit LateDoor(int registration) : left_(registration) {
+    base_ = ::testing::TempDir() + "door_XXXXXX";
+    EXPECT_NE(::mkdtemp(base_.data()), nullptr);
+    std::filesystem::create_directory(closed());
+    std::filesystem::permissions(closed(), std::filesystem::perms::owner_all);
+  }
+  ~LateDoor() override { std::filesystem::remove_all(base_); }
   bool on_invalidate(wire::InodeId, std::string_view, const Revocation&) override { return true; }
   [[nodiscard]] bool looks_at_words() const override {
-    if (!std::exchange(is_open_, true)) {
-      std::filesystem::rename(closed_, open_);
+    if (--left_ == 0) {
+      std::filesystem::rename(closed(), open());
     }
     return false;
   }
+  void on_registered(wire::ShardId /*shard*/, Registered how) override { how_ = how; }
+
+  [[nodiscard]] ServerThread::Options server() const { return {.door_base = closed()}; }
+  // The server may be at another address later.
+  std::unique_ptr<Client> client(const net::SocketAddress& server) {
+    ConnectionPool::Config config;
+    config.read_list = testing::reader_of(server);
+    config.list_interval = Nanos::zero();
+    config.transport = Transport::kAuto;
+    config.door_base = open();
+    auto client = std::make_unique<Client>("client_1", std::vector{server}, config);
+    client->pool().set_notice_handler(this);
+    return client;
+  }
+  // Where the server expects it when it stops.
+  void close() const { std::filesystem::rename(open(), closed()); }
+  [[nodiscard]] Registered how() const { return how_; }
 
  private:
-  std::string closed_;
-  std::string open_;
-  mutable bool is_open_ = false;
+  [[nodiscard]] std::string closed() const { return base_ + "/closed"; }
+  [[nodiscard]] std::string open() const { return base_ + "/open"; }
+  std::string base_;
+  mutable int left_;
+  Registered how_ = Registered::kFirst;
 };
 
 TEST(Dialers, AServerWhoseDoorOpensMeanwhileIsReachedThroughIt) {
-  std::string base = ::testing::TempDir() + "door_XXXXXX";
-  ASSERT_NE(::mkdtemp(base.data()), nullptr);
-  {
-    std::filesystem::create_directory(base + "/closed");
-    std::filesystem::permissions(base + "/closed", std::filesystem::perms::owner_all);
-    ServerThread server({.door_base = base + "/closed"});
-    ConnectionPool::Config config;
-    config.transport = Transport::kAuto;
-    config.door_base = base + "/open";
-    Client client("client_1", {server.address()}, config);
-    OpensTheDoor opens(base + "/closed", base + "/open");
-    client.pool().set_notice_handler(&opens);
-    EXPECT_TRUE(client.reactor().block_on(  // in one attempt
-        client.pool().reach(wire::ShardId{0}, Deadline::after(std::chrono::seconds(10)))));
-    EXPECT_TRUE(client.ping());
-    EXPECT_TRUE(client.connection().is_near());
-    EXPECT_EQ(client.worker().endpoint_count(), 0U);
-    EXPECT_EQ(server.clients(), 1U);
-    client.pool().set_notice_handler(nullptr);
-    std::filesystem::rename(base + "/open", base + "/closed");
-  }
-  std::filesystem::remove_all(base);
+  LateDoor door(1);
+  ServerThread server(door.server());
+  std::unique_ptr<Client> client = door.client(server.address());
+  EXPECT_TRUE(client->reactor().block_on(  // in one attempt
+      client->pool().reach(wire::ShardId{0}, Deadline::after(std::chrono::seconds(10)))));
+  EXPECT_TRUE(client->ping());
+  EXPECT_TRUE(client->connection().is_near());
+  EXPECT_EQ(client->worker().endpoint_count(), 0U);
+  EXPECT_EQ(server.clients(), 1U);
+  client.reset();
+  door.close();
+}
+
+// What it answers to the first of the two registrations counts.
+TEST(Dialers, AServerThatForgotTheClientIsNoticedAlthoughItsDoorOpensMeanwhile) {
+  LateDoor door(2);
+  auto server = std::make_unique<ServerThread>(door.server());
+  net::SocketAddress address = server->address();
+  std::unique_ptr<Client> client = door.client(address);
+  ASSERT_TRUE(client->ping());
+  EXPECT_FALSE(client->connection().is_near());
+  server.reset();
+  server = std::make_unique<ServerThread>(door.server());
+  address = server->address();
+  ASSERT_TRUE(client->ping());
+  EXPECT_TRUE(client->connection().is_near());
+  EXPECT_EQ(door.how(), Registered::kForgotten);
+  client.reset();
+  door.close();
 }
 
 }  // namespace

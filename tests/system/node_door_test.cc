@@ -53,17 +53,22 @@ class NodeDoor : public FaultFixture {
     EXPECT_TRUE(answer.ok()) << operation << ": " << answer.error;
     return answer.result;
   }
+  // Files on all shards.
+  static void write_and_read_files(ClientProcess& client, std::int64_t bytes) {
+    for (int i = 0; i < 8; ++i) {
+      std::int64_t file = ask(client, fmt::format("open /f{} bc", i));
+      EXPECT_EQ(ask(client, fmt::format("pwrite {} 0 {} a", file, bytes)), bytes);
+      EXPECT_EQ(client.call(fmt::format("pread {} 0 {}", file, bytes)).details,
+                fmt::format("a*{}", bytes));
+      ask(client, fmt::format("close {}", file));
+    }
+  }
 };
 
 TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
   start_daemons(2);
   std::unique_ptr<ClientProcess> program = client();
-  for (int i = 0; i < 8; ++i) {
-    std::int64_t file = ask(*program, fmt::format("open /f{} bc", i));
-    EXPECT_EQ(ask(*program, fmt::format("pwrite {} 0 300000 a", file)), 300000);
-    EXPECT_EQ(program->call(fmt::format("pread {} 0 300000", file)).details, "a*300000");
-    ask(*program, fmt::format("close {}", file));
-  }
+  write_and_read_files(*program, 300'000);
   for (std::size_t server = 0; server < 2; ++server) {
     json now = stats(server);
     // The program, the other daemon, and the command that asks.
@@ -78,6 +83,7 @@ TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
 
 // What it sends is as long as what any program sends.
 TEST_F(NodeDoor, AProgramThatSeesOneDoorOfTheNodeReachesTheOtherShardThroughIt) {
+  constexpr std::int64_t kLong = std::int64_t{4} << 20;
   start_daemons(2, {"--set", "storage.chunk_bytes=4MiB", "--set", "storage.buffer_bytes=4MiB"});
   for (const fs::directory_entry& there : fs::recursive_directory_iterator(path("doors"))) {
     fs::path seen = path("seen") / fs::relative(there.path(), path("doors"));
@@ -90,14 +96,9 @@ TEST_F(NodeDoor, AProgramThatSeesOneDoorOfTheNodeReachesTheOtherShardThroughIt) 
   }
   ::setenv("BENCHFS_DOOR_DIR", path("seen").c_str(), 1);
   std::unique_ptr<ClientProcess> program = client();
-  for (int i = 0; i < 8; ++i) {
-    std::int64_t file = ask(*program, fmt::format("open /f{} bc", i));
-    EXPECT_EQ(ask(*program, fmt::format("pwrite {} 0 4194304 a", file)), 4194304);
-    EXPECT_EQ(program->call(fmt::format("pread {} 0 4194304", file)).details, "a*4194304");
-    ask(*program, fmt::format("close {}", file));
-  }
+  write_and_read_files(*program, kLong);
   EXPECT_FALSE(has_loaded_ucx(*program));
-  EXPECT_GE(stats(0)["forwarding"]["bytes_in"], 4194304);
+  EXPECT_GE(stats(0)["forwarding"]["bytes_in"], kLong);
   EXPECT_GE(stats(1)["registry"]["forwarded"], 1);
 }
 

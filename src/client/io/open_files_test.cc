@@ -365,6 +365,18 @@ TEST_F(OpenFilesTest, ABufferMuchLongerThanTheFileIsNotAskedForWhole) {
   EXPECT_LE(shard_.count("read chunk") * file->layout().chunk_bytes, 4U << 20);
 }
 
+// It may have been cut while it was looked at; nothing of it may be made up then.
+TEST_F(OpenFilesTest, WhatIsMissingIsAHoleOnlyIfTheFileIsTheSameAfterwards) {
+  ClientUnderTest client({&shard_});
+  std::shared_ptr<OpenFile> file = open(client);
+  std::vector<std::byte> bytes(200, std::byte{7});
+  shard_.script(Opcode::kGetAttr, {entry(file_attr(kFile, 100)), entry(file_attr(kFile, 0))});
+  EXPECT_EQ(client.run(client.fs().read(*file, 0, bytes)).value_or(1), 0U);
+  shard_.script(Opcode::kGetAttr, {entry(file_attr(kFile, 100))});
+  EXPECT_EQ(client.run(client.fs().read(*file, 0, bytes)).value_or(1), 100U);
+  EXPECT_EQ(bytes[99], std::byte{0});
+}
+
 TEST_F(OpenFilesTest, ARemovedDirectoryThatIsOpenHasItsLastAttributes) {
   shard_.script(Opcode::kOpen, {entry(directory_attr(kDir, 0750))});
   shard_.script(Opcode::kGetAttr, {fail_with(ENOENT)});
