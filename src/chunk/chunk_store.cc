@@ -1,8 +1,21 @@
 #include "chunk/chunk_store.h"
 
+#include <cstring>
+
 namespace benchfs::chunk {
 
 ChunkStore::~ChunkStore() = default;
+
+void ReadLease::detach() {
+  if (copy_ != nullptr || bytes_.empty()) {
+    return;
+  }
+  ReadLease detached;
+  detached.copy_ = std::make_unique_for_overwrite<std::byte[]>(bytes_.size());
+  std::memcpy(detached.copy_.get(), bytes_.data(), bytes_.size());
+  detached.bytes_ = {detached.copy_.get(), bytes_.size()};
+  swap(detached);
+}
 
 void ReadLease::swap(ReadLease& other) noexcept {
   std::swap(bytes_, other.bytes_);

@@ -70,6 +70,8 @@ class ReadLease {
     }
   }
   [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
+  // Copies the bytes, which then are those of this moment whenever they are sent.
+  void detach();
 
  private:
   friend class FileStore;
@@ -79,7 +81,7 @@ class ReadLease {
   std::span<const std::byte> bytes_;
   internal::LeaseOwner* owner_ = nullptr;
   MemorySlot* slot_ = nullptr;         // memory engine
-  std::unique_ptr<std::byte[]> copy_;  // memory engine, range with a first write still under way
+  std::unique_ptr<std::byte[]> copy_;  // detached, or a range with a first write still under way
   BufferPool::Lease buffer_;           // file engine
 };
 

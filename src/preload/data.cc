@@ -283,7 +283,7 @@ ssize_t copy_bytes(int in, off_t* in_offset, int out, off_t* out_offset, std::si
       *out_offset += put;
     }
     total += static_cast<std::size_t>(put);
-    if (put < got) {
+    if (put < got || static_cast<std::size_t>(got) < wanted) {
       break;
     }
   }
@@ -559,6 +559,13 @@ ENTRY(ssize_t,
   if (from && to) {
     Errno keep;
     return keep.finish(copy_inside(*from, in_offset, *to, out_offset, size));
+  }
+  struct stat other;
+  if (real().fstat(from ? out : in, &other) != 0) {
+    return -1;
+  }
+  if (!S_ISREG(other.st_mode)) {
+    return fail_with(S_ISDIR(other.st_mode) ? EISDIR : EINVAL);
   }
   return copy_bytes(in, in_offset, out, out_offset, size);
 }

@@ -21,8 +21,13 @@ struct Message {
 
 // --- Chunks --------------------------------------------------------------------------------------
 
+// In place of a file's size: it is not told.
+inline constexpr std::uint64_t kSizeUntold = UINT64_MAX;
+
 struct ReadChunkReply {
   std::uint64_t bytes = 0;  // stored bytes from offset on, at most `length`; they are the data part
+  // When they are fewer and the shard is the file's home: its size in the moment of these bytes.
+  std::uint64_t file_size = kSizeUntold;
 };
 struct ReadChunkRequest : Message<Opcode::kReadChunk, ReadChunkReply> {
   std::uint64_t inode = 0;

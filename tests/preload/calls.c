@@ -211,6 +211,13 @@ static void data(void) {
   SAY(copy_file_range(copy, &from, copy, &from, 10, 0));
   SAY(copy_file_range(copy, &from, copy, &to, 10, 1));
   SAY(lseek(copy, 0, SEEK_END));
+  int pipe_ends[2];
+  SAY(pipe(pipe_ends));
+  from = 0;
+  SAY(copy_file_range(copy, &from, pipe_ends[1], NULL, 10, 0));
+  SAY(copy_file_range(pipe_ends[0], NULL, copy, NULL, 10, 0));
+  close(pipe_ends[0]);
+  close(pipe_ends[1]);
   close(copy);
   SAY(ftruncate(fd, 0));
   lseek(fd, 0, SEEK_SET);

@@ -73,6 +73,32 @@ TEST_F(SharedSlots, WhatOneProgramWritesAnotherReadsWithoutAsking) {
   EXPECT_EQ(requests("read_chunk") + requests("locate_chunk"), asked);
 }
 
+TEST_F(SharedSlots, AShortFileTakesOneRequestAndSoDoesItsEnd) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> writer = client();
+  std::unique_ptr<ClientProcess> reader = client();
+  std::int64_t file = ask(*writer, "open /f bc");
+  ask(*writer, fmt::format("pwrite {} 0 100 a", file));
+  std::int64_t same = ask(*reader, "open /f r");
+  auto asked = [&] {
+    return requests("read_chunk") + requests("locate_chunk") + requests("getattr");
+  };
+  std::int64_t before = asked();
+  EXPECT_EQ(read(*reader, same, kMiB), "a*100");
+  EXPECT_EQ(asked() - before, 1);
+  EXPECT_EQ(ask(*reader, fmt::format("pread {} 100 {}", same, kMiB)), 0);
+  EXPECT_EQ(asked() - before, 2);
+  ask(*writer, fmt::format("pwrite {} 100 100 b", file));
+  EXPECT_EQ(read(*reader, same, kMiB), "a*100 b*100");
+  EXPECT_EQ(asked() - before, 3);
+  ask(*writer, fmt::format("pwrite {} 300 100 c", file));
+  EXPECT_EQ(read(*reader, same, 2 * kChunk), "a*100 b*100 0*100 c*100");
+  ask(*writer, "truncate /f 50");
+  EXPECT_EQ(read(*reader, same, kMiB), "a*50");
+  ask(*writer, "truncate /f 70");
+  EXPECT_EQ(read(*reader, same, kMiB), "a*50 0*20");
+}
+
 // Else the home of the file would ask all that store parts of it before each further append.
 TEST_F(SharedSlots, AnAppendIsNoPlainWriteThoughItsProgramBringsTheBytes) {
   start_daemons(2);

@@ -50,7 +50,9 @@ struct DataIo::Transfer {
   std::optional<Error> error;
   std::uint64_t failed_at = UINT64_MAX;
   std::uint64_t complete_end = UINT64_MAX;  // read: where the first part that came short ends
-  std::uint64_t lost_at = UINT64_MAX;       // read: where the first part begins that may be lost
+  // Read in one part: the size of the file in the moment of its bytes.
+  std::uint64_t file_size = wire::kSizeUntold;
+  std::uint64_t lost_at = UINT64_MAX;  // read: where the first part begins that may be lost
   std::optional<Error> lost;
 
   [[nodiscard]] bool is_stored(const cluster::ChunkSpan& span) const {
@@ -159,7 +161,10 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
   Deadline by = backend_.data_deadline();
-  if (co_await direct_.read(shard, {transfer.file.id(), span.index}, span.offset, call.into, by)) {
+  std::uint64_t size = transfer.file.attr.size;
+  std::uint64_t expected = size > span.file_offset ? size - span.file_offset : 0;
+  wire::ChunkKey key{transfer.file.id(), span.index};
+  if (co_await direct_.read(shard, key, span.offset, call.into, expected, by)) {
     co_return Status{};
   }
   Result<rpc::Reply> reply = co_await backend_.pool.call(shard, call, by);
@@ -176,6 +181,10 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
       std::memset(call.into.data() + reply->data_bytes, 0, span.length - reply->data_bytes);
     }
     transfer.complete_end = std::min(transfer.complete_end, span.file_offset + reply->data_bytes);
+    if (span.length == transfer.into.size()) {
+      BENCHFS_CO_TRY(wire::ReadChunkReply told, reply->as<wire::ReadChunkReply>());
+      transfer.file_size = told.file_size;
+    }
   }
   co_return Status{};
 }
@@ -254,12 +263,16 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   // file.
   std::uint64_t expected = file.attr.size > offset ? file.attr.size - offset : 0;
   if (into.size() > expected) {  // with one byte more, which tells whether it has grown
-    std::uint64_t first = std::max<std::uint64_t>(max_transfer(), expected + 1);
+    cluster::ChunkSpans spans(file.layout(), offset, into.size(), max_transfer());
+    std::uint64_t part = spans.begin()->length;  // its answer may tell the size
+    std::uint64_t first =
+        expected < part ? part : std::max<std::uint64_t>(max_transfer(), expected + 1);
     if (first < into.size()) {
       Result<std::size_t> got = co_await read_range(file, offset, into.first(first));
       if (!got || *got < first) {
         co_return got;
       }
+      file.attr.size = std::max(file.attr.size, offset + into.size());  // as good a guess as any
     }
   }
   co_return co_await read_range(file, offset, into);
@@ -282,7 +295,12 @@ rt::CoResult<std::size_t> DataIo::read_range(OpenFile& file,
           co_await open_files_.on_error(file, *std::move(transfer.error), by));
     }
     if (transfer.complete_end >= offset + into.size()) {
+      file.attr.size = std::max(file.attr.size, offset + into.size());
       co_return into.size();
+    }
+    if (transfer.file_size <= std::min(transfer.complete_end, transfer.lost_at)) {
+      file.attr.size = transfer.file_size;
+      co_return transfer.file_size > offset ? transfer.file_size - offset : 0;
     }
     // Something was not stored: the end of the file, or a hole. Only the size tells. When it says
     // that bytes should be there, they may have been written since: look once more, and what is
@@ -318,6 +336,7 @@ rt::CoResult<std::size_t> DataIo::write_range(OpenFile& file,
   transfer.stored = stored;
   co_await run(transfer);
   if (!transfer.error) {
+    file.attr.size = std::max(file.attr.size, offset + from.size());
     co_return from.size();
   }
   bool is_full = transfer.error->is_posix(ENOSPC) || transfer.error->is_posix(EDQUOT);

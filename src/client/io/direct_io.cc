@@ -90,6 +90,7 @@ rt::Task<bool> DirectIo::read(wire::ShardId shard,
                               wire::ChunkKey key,
                               std::uint32_t offset,
                               std::span<std::byte> into,
+                              std::uint64_t expected,
                               Deadline by) {
   link::SharedSlots* slots = slots_of(shard);
   if (slots == nullptr) {
@@ -99,7 +100,8 @@ rt::Task<bool> DirectIo::read(wire::ShardId shard,
   if (how != link::SlotCopy::kMoved) {
     co_return how == link::SlotCopy::kDone;
   }
-  if (into.size() < backend_.config.direct_bytes && ++known(*slots, key).reads < kReadsUntilAsked) {
+  if (std::min<std::uint64_t>(into.size(), expected) < backend_.config.direct_bytes &&
+      ++known(*slots, key).reads < kReadsUntilAsked) {
     co_return false;
   }
   std::uint64_t session = slots->number();

@@ -39,11 +39,12 @@ class DirectIo {
                 std::uint32_t offset,
                 std::span<std::byte> into);
   // The same, after it has asked for the place if that is worth while: when much is read, or the
-  // chunk is read again and again.
+  // chunk is read again and again. `expected`: from there to the end of the file, as far as known.
   rt::Task<bool> read(wire::ShardId shard,
                       wire::ChunkKey key,
                       std::uint32_t offset,
                       std::span<std::byte> into,
+                      std::uint64_t expected,
                       Deadline by);
 
   // Overwrites stored bytes of a chunk that was lent. False: to be written otherwise; some of the

@@ -25,7 +25,9 @@ struct OpenFile : std::enable_shared_from_this<OpenFile> {
 
   std::uint64_t number;  // that the inode's home knows this open by
   std::uint32_t flags;   // wire::OpenFlags
-  wire::Attr attr;       // as last heard from the home; inode 0 until the home has opened it
+  // As last heard from the home, the size also from what was read and written since; inode 0 until
+  // the home has opened it.
+  wire::Attr attr;
   bool is_open = false;
   bool must_reopen = false;    // the home has forgotten this client
   std::optional<Error> stale;  // why the file is gone: every use of it fails with that

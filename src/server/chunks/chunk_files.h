@@ -105,6 +105,10 @@ class ChunkFiles {
   rt::CoResult<wire::QueryChunksReply> query(wire::QueryChunksRequest body);
   // The same without kQuerySync, for the home on this shard; at once.
   Result<wire::QueryChunksReply> query_now(const wire::QueryChunksRequest& body);
+  // See MarkHome; nothing for files of other homes.
+  [[nodiscard]] std::optional<std::uint64_t> size_now(wire::InodeId inode) {
+    return is_home_here(inode) ? home_.size_now(inode) : std::nullopt;
+  }
   // The inode is gone: writes under way fail from now on. cut() frees the chunks afterwards.
   void forget(wire::InodeId inode);
   // The home says that it started again, and numbers its inodes from `first_counter` on.

@@ -12,6 +12,9 @@
 namespace benchfs::server {
 namespace {
 
+// Up to so many bytes are copied to tell the size of the file with them.
+constexpr std::size_t kMaxSizedRead = std::size_t{64} << 10;
+
 bool is_chunk_size(std::uint32_t bytes) {
   return bytes >= wire::kMinChunkBytes && bytes <= wire::kMaxChunkBytes &&
          (bytes & (bytes - 1)) == 0;
@@ -65,8 +68,14 @@ rt::Task<void> ChunkService::read(rpc::Request& request) {
                                          body.length,
                                          request.deadline(),
                                          &wait));
+  wire::ReadChunkReply reply{.bytes = lease.bytes().size()};
+  if (reply.bytes < body.length && reply.bytes <= kMaxSizedRead) {
+    if (std::optional<std::uint64_t> size = files_.size_now(wire::InodeId{body.inode})) {
+      lease.detach();
+      reply.file_size = *size;
+    }
+  }
   std::span<const std::byte> bytes = lease.bytes();
-  wire::ReadChunkReply reply{bytes.size()};
   co_await request.reply(reply, bytes, region_of(bytes));
 }
 

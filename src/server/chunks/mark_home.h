@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/error.h"
 #include "rt/task.h"
@@ -22,6 +23,8 @@ class MarkHome {
                                             wire::ShardId shard,
                                             std::uint64_t stamp,
                                             bool is_append) = 0;
+  // The exact size of a file whose home is here, if it is known without asking other shards.
+  virtual std::optional<std::uint64_t> size_now(wire::InodeId inode) = 0;
 };
 
 }  // namespace benchfs::server

@@ -85,6 +85,25 @@ rt::Task<void> Files::mark_directory(rpc::Request& request) {
   co_await request.reply(wire::NoReply{});
 }
 
+Result<wire::Attr> Files::attr_marked_here(const wire::Attr& attr) {
+  wire::QueryChunksRequest query;
+  query.inode = attr.inode;
+  query.chunk_bytes = attr.layout.chunk_bytes;
+  BENCHFS_TRY(wire::QueryChunksReply known, chunks_->query_now(query));
+  return store_.attr_if_settled(attr.id(), known.end, known.mtime_ns);
+}
+
+std::optional<std::uint64_t> Files::size_now(wire::InodeId inode) {
+  Result<wire::Attr> attr = is_serving_ ? store_.attr(inode) : fail(Errc::kNotReady, {});
+  if (!attr || !attr->is_regular()) {
+    return {};
+  }
+  if (const FileState* state = states_.find(inode); state != nullptr && !is_at_rest(inode)) {
+    attr = is_marked_here_alone(*state) ? attr_marked_here(*attr) : fail(Errc::kBusy, {});
+  }
+  return attr ? std::optional(attr->size) : std::nullopt;
+}
+
 // Files without marks are answered at once, and so are those marked on this shard alone.
 rt::CoResult<wire::Attr> Files::settled_attr(wire::InodeId inode, Deadline deadline) {
   for (;;) {
@@ -100,12 +119,8 @@ rt::CoResult<wire::Attr> Files::settled_attr(wire::InodeId inode, Deadline deadl
     if (state->marks.empty()) {
       co_return attr;
     }
-    if (state->marks.size() == 1 && peers_.is_self(state->marks.front().shard)) {
-      wire::QueryChunksRequest query;
-      query.inode = inode.value;
-      query.chunk_bytes = attr->layout.chunk_bytes;
-      BENCHFS_CO_TRY(wire::QueryChunksReply known, chunks_->query_now(query));
-      co_return store_.attr_if_settled(inode, known.end, known.mtime_ns);
+    if (is_marked_here_alone(*state)) {
+      co_return attr_marked_here(*attr);
     }
     std::shared_ptr<QueryRound> round = join_round(inode, *state, deadline);
     if (!round->is_over) {

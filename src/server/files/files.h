@@ -108,6 +108,7 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
                                     std::uint64_t stamp,
                                     bool is_append) override;
   rt::Task<void> prepare_mark(wire::InodeId inode) override;
+  std::optional<std::uint64_t> size_now(wire::InodeId inode) override;
 
   // --- what clients say about their opens ---
 
@@ -171,7 +172,13 @@ class Files final : public InodeDoor, public MarkHome, private Reclaimer::Owner 
   rt::CoStatus wait_alive(wire::InodeId inode, Deadline deadline);
   // What exact_attr() does for a directory that is not at rest.
   rt::CoResult<wire::Attr> directory_attr(wire::InodeId inode, Deadline deadline);
-  // The same for a file.
+  // The attributes of a file whose bytes are known on this shard.
+  Result<wire::Attr> attr_marked_here(const wire::Attr& attr);
+  [[nodiscard]] bool is_marked_here_alone(const FileState& state) const {
+    return state.phase == FileState::Phase::kAlive && state.marks.size() == 1 &&
+           peers_.is_self(state.marks.front().shard);
+  }
+  // What exact_attr() does for a file that is not at rest.
   rt::CoResult<wire::Attr> settled_attr(wire::InodeId inode, Deadline deadline);
   [[nodiscard]] Error waits_error(const FileState& state) const;
   [[nodiscard]] static Shards marked_shards(const FileState& state);

@@ -70,6 +70,34 @@ TEST(FilesCount, ASmallFileCostsItsServersNothing) {
   }
 }
 
+TEST_F(FilesTest, ASizeThatIsKnownHereIsToldWithTheBytes) {
+  wire::Attr file = create(shard_.local_name("f"), 1);
+  std::byte bytes[10] = {};
+  wire::WriteChunkRequest write;
+  write.inode = file.inode;
+  write.length = sizeof(bytes);
+  ASSERT_TRUE(shard_.call(write, {}, Deadline::after(std::chrono::seconds(10)), bytes));
+  auto told = [&](std::uint64_t inode, std::uint32_t length) {
+    std::vector<std::byte> into(length);
+    wire::ReadChunkRequest request{.inode = inode, .length = length};
+    rpc::Call call = rpc::make_call(request);
+    call.into = into;
+    Result<rpc::Reply> reply = shard_.client().call(call);
+    EXPECT_TRUE(reply) << reply.error().message();
+    return reply->as<wire::ReadChunkReply>()->file_size;
+  };
+  EXPECT_EQ(told(file.inode, 11), 10U) << "marked here";
+  EXPECT_EQ(told(file.inode, 10), wire::kSizeUntold) << "nothing is missing";
+  ASSERT_TRUE(close(1));
+  EXPECT_TRUE(shard_.eventually_in_stats("\"open\":0,"));
+  EXPECT_EQ(told(file.inode, 11), 10U) << "at rest";
+  EXPECT_EQ(told(wire::InodeId::make(wire::ShardId{1}, 77).value, 11), wire::kSizeUntold)
+      << "of another home";
+  ASSERT_TRUE(mark(1, file, 5).has_value());
+  EXPECT_EQ(told(file.inode, 11), wire::kSizeUntold) << "another shard would have to be asked";
+  EXPECT_EQ(queries(1), 0U);
+}
+
 // I1: the mark goes only if its stamp is the answered one.
 TEST_F(FilesTest, AMarkThatCameAfterTheAnswerStays) {
   wire::Attr file = create(shard_.local_name("f"), 1);
