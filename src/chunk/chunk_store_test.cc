@@ -219,6 +219,15 @@ TEST_P(ChunkStoreTest, ACommitAfterATruncationKeepsWhatIsBeforeTheCut) {
   EXPECT_EQ(driver_->read(kKey), runs({{1000, 'v'}, {2000, 'w'}, {17'000, 0}, {1, 'x'}}));
 }
 
+TEST_P(ChunkStoreTest, ADetachedReadHasTheBytesOfItsMoment) {
+  ASSERT_TRUE(driver_->fill(kKey, 0, 5000, 'a'));
+  Result<ReadLease> lease = driver_->lease(kKey, 0, 6000);
+  ASSERT_TRUE(lease);
+  lease->detach();
+  ASSERT_TRUE(driver_->fill(kKey, 0, 5000, 'b'));
+  EXPECT_EQ(std::vector(lease->bytes().begin(), lease->bytes().end()), runs({{5000, 'a'}}));
+}
+
 TEST_P(ChunkStoreTest, AReadLeaseOutlivesItsChunk) {
   ASSERT_TRUE(driver_->fill(kKey, 0, 5000, 'y'));
   Result<ReadLease> lease = driver_->lease(kKey, 0, 5000);

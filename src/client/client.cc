@@ -13,7 +13,6 @@
 #include "base/random.h"
 #include "cluster/secret.h"
 #include "cluster/server_list_file.h"
-#include "door/attach.h"
 #include "net/interfaces.h"
 #include "net/transport.h"
 #include "rpc/sharing.h"
@@ -55,9 +54,8 @@ Result<cluster::ServerList> find_servers(const Options& options) {
 // Whether the network is needed: a server is on another node, or in another container, and no shard
 // of this node forwards. Neither its door nor its address is here. Daemons that are just starting
 // have their addresses here, and doors a little later.
-bool needs_network(const cluster::ServerList& list, const rpc::ConnectionPool::Config& pool) {
-  auto doors = door::DoorDirectory::open(list.run_id, pool.door_base);
-  if (pool.forwarded && doors && !doors->shards().empty()) {
+bool needs_network(const cluster::ServerList& list, const rpc::ConnectionPool& pool) {
+  if (pool.is_forwarded_here()) {
     return false;
   }
   std::set<std::string> here = net::local_ips();
@@ -65,7 +63,7 @@ bool needs_network(const cluster::ServerList& list, const rpc::ConnectionPool::C
     const std::string& ip = list.servers[shard].ip;
     auto address = net::make_address(ip, list.servers[shard].port);
     bool has_local_address = here.contains(ip) || (address && address->is_loopback());
-    if (!has_local_address && !(doors && doors->has(shard))) {
+    if (!has_local_address && !pool.has_door(wire::ShardId{shard})) {
       return true;
     }
   }
@@ -110,9 +108,6 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
     }
     return client->open_network(config, directory);
   };
-  if (options.pool.transport != rpc::Transport::kNode && needs_network(list, options.pool)) {
-    BENCHFS_TRY_VOID(open_network());
-  }
   if (!options.pool.read_list) {
     options.pool.read_list = rpc::ConnectionPool::list_reader(options.registry_dir);
   }
@@ -121,10 +116,12 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
                                .run_id = list.run_id,
                                .secret = cluster::Secret::read(options.registry_dir)};
   options.pool.wants_slots = options.file_system.direct_bytes > 0;
-  BENCHFS_TRY(
-      client->pool_,
-      rpc::ConnectionPool::create(reactor, std::move(open_network), identity, options.pool));
+  BENCHFS_TRY(client->pool_,
+              rpc::ConnectionPool::create(reactor, open_network, identity, options.pool));
   BENCHFS_TRY_VOID(client->pool_->set_servers(list));
+  if (options.pool.transport != rpc::Transport::kNode && needs_network(list, *client->pool_)) {
+    BENCHFS_TRY_VOID(open_network());
+  }
   client->file_system_ = std::make_unique<FileSystem>(*client->pool_, options.file_system);
   if (options.helper_thread) {
     BENCHFS_TRY_VOID(client->driver_->allow_helper());

@@ -15,11 +15,12 @@
 #include "base/fd.h"
 #include "base/safe_dir.h"
 #include "door/layout.h"
+#include "wire/header.h"
 
 namespace benchfs::door {
 
 inline constexpr std::uint32_t kDoorMagic = 0x6B726442;  // "Bdrk"
-inline constexpr std::uint32_t kDoorVersion = 5;
+inline constexpr std::uint32_t kDoorVersion = 6;
 
 enum AttachFlags : std::uint32_t {
   kWantsSlots = 1U << 0,  // to read and fill the shard's chunks by itself
@@ -47,8 +48,9 @@ struct AttachReply {
   std::uint32_t area_bytes = 0;
   std::uint32_t slot_bytes = 0;
   std::uint64_t run_id = 0;
+  wire::Challenge challenge{};  // for the first registration over this link, in place of another
 };
-static_assert(sizeof(AttachReply) == 32 && std::is_trivially_copyable_v<AttachReply>);
+static_assert(sizeof(AttachReply) == 64 && std::is_trivially_copyable_v<AttachReply>);
 
 // The doors of one run on this node: <base>/benchfs-door-<uid>/<run id>/<shard>.
 class DoorDirectory {

@@ -57,6 +57,9 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   }
   void look() override;
   [[nodiscard]] link::Way way() const override { return link::Way::kDoor; }
+  [[nodiscard]] std::optional<wire::Challenge> take_challenge() override {
+    return state_ == State::kOpen ? session_->take_challenge() : std::nullopt;
+  }
   [[nodiscard]] std::shared_ptr<const wire::ValidityWords> validity_words() const override {
     return state_ == State::kOpen ? session_->validity_words() : nullptr;
   }

@@ -96,6 +96,7 @@ Result<std::unique_ptr<ClientSession>> Attachment::finish() {
   BENCHFS_TRY(session->memory_,
               map_received(answer.memory.get(), shape.bytes(), Mapping::Access::kReadWrite));
   session->view_ = SessionView(session->memory_.data(), shape);
+  session->challenge_ = answer.reply.challenge;
   session->room_ = shape.area_bytes / shape.lanes / kLine * kLine;
   BENCHFS_TRY(session->socket_, OwnDescriptor::create(std::move(socket_)));
   if (answer.reply.slot_bytes != 0) {

@@ -13,7 +13,9 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <utility>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -170,6 +172,10 @@ class ClientSession {
   [[nodiscard]] std::shared_ptr<const wire::ValidityWords> validity_words() const {
     return {page_, &page().validity};
   }
+  // That the shard told; once.
+  [[nodiscard]] std::optional<wire::Challenge> take_challenge() {
+    return std::exchange(challenge_, std::nullopt);
+  }
   // Null where the shard shares none.
   [[nodiscard]] ClientSlots* slots() const { return slots_.get(); }
   // What the shard looks at of this program's own copies. By one thread at a time.
@@ -202,6 +208,7 @@ class ClientSession {
   Mapping memory_;
   SessionView view_;
   std::unique_ptr<ClientSlots> slots_;
+  std::optional<wire::Challenge> challenge_;
   std::uint32_t room_ = 0;
   OwnDescriptor socket_;
   std::atomic<bool> is_gone_{false};

@@ -14,6 +14,7 @@
 #include "base/descriptors.h"
 #include "base/futex.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "door/steps.h"
 #include "wire/slot_state.h"
 
@@ -288,6 +289,8 @@ Status Door::attach(Guest& guest, const AttachRequest& request) {
   }
   ++next_number_;
   ++stats_.attached;
+  fill_random(reply.challenge);
+  member.session->challenge_ = reply.challenge;
   std::array<int, 4> descriptors{
       page_memory_.fd.get(), member.session->memory_->get(), config_.slots, config_.slot_states};
   if (has_slots) {

@@ -15,6 +15,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "door/door.h"
@@ -45,6 +46,9 @@ class ServerLink final : public link::Link {
   [[nodiscard]] pid_t peer_process() const override { return process_; }
   [[nodiscard]] link::Borrower* borrower() override {
     return session_ == nullptr ? nullptr : session_->borrower();
+  }
+  [[nodiscard]] std::optional<wire::Challenge> take_challenge() override {
+    return session_ == nullptr ? std::nullopt : session_->take_challenge();
   }
   bool invalidate(std::uint32_t word) override;
   using link::Link::close;

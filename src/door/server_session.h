@@ -11,7 +11,9 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -110,6 +112,10 @@ class ServerSession final : public link::Borrower {
   [[nodiscard]] bool is_writing(std::uint32_t slot) const override;
   [[nodiscard]] std::int64_t written_at(std::uint32_t place) const override;
   [[nodiscard]] link::CopyTotals copies() const;
+  // That the program was told when it attached; once.
+  [[nodiscard]] std::optional<wire::Challenge> take_challenge() {
+    return std::exchange(challenge_, std::nullopt);
+  }
 
  private:
   friend class Door;
@@ -127,6 +133,7 @@ class ServerSession final : public link::Borrower {
   [[nodiscard]] Word word_at(std::size_t offset) const;
 
   Door& door_;
+  std::optional<wire::Challenge> challenge_;
   void* member_ = nullptr;  // the door's
   SessionShape shape_;
   PeerIdentity peer_;

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -20,6 +21,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "rt/reactor.h"
+#include "wire/header.h"
 
 namespace benchfs::net {
 class MemoryRegion;
@@ -272,6 +274,9 @@ class Link {
   [[nodiscard]] virtual pid_t peer_process() const { return 0; }
   // Null unless the peer is a chunk shard of this node that shares its slots.
   [[nodiscard]] virtual SharedSlots* shared_slots() { return nullptr; }
+  // What both sides have known since the link was made, for the registration over it
+  // (wire/registration.h); once.
+  [[nodiscard]] virtual std::optional<wire::Challenge> take_challenge() { return {}; }
   // Null unless the peer is a program of this node that has our slots. What is left with it ends
   // when the program can no longer write to memory of ours, and not before.
   [[nodiscard]] virtual Borrower* borrower() { return nullptr; }

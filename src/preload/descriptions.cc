@@ -435,8 +435,11 @@ void adopt_inherited() {
       auto* entry = reinterpret_cast<dirent64*>(entries + at);
       at += entry->d_reclen;
       char target[sizeof kLink + 16];
-      long length = real().readlinkat(directory, entry->d_name, target, sizeof target - 1);
       int fd = std::atoi(entry->d_name);
+      long flags = real().syscall(SYS_fcntl, fd, F_GETFL);  // cheaper than to ask for the name
+      long length = flags >= 0 && (flags & O_PATH) != 0
+                        ? real().readlinkat(directory, entry->d_name, target, sizeof target - 1)
+                        : -1;
       if (length >= static_cast<long>(sizeof kLink - 1) &&
           std::memcmp(target, kLink, sizeof kLink - 1) == 0 && fd < kMaxDescriptors) {
         adopt(fd);

@@ -491,8 +491,9 @@ void leave_working_directory() {
 
 void adopt_working_directory(const char* given) {
   char kernel[PATH_MAX];
-  ssize_t bytes = real().readlink("/proc/self/cwd", kernel, sizeof kernel - 1);
-  if (given != nullptr && bytes > 0) {
+  ssize_t bytes =
+      given != nullptr ? real().readlink("/proc/self/cwd", kernel, sizeof kernel - 1) : 0;
+  if (bytes > 0) {
     kernel[bytes] = '\0';
     char* copy = std::strstr(kernel, kVoid) != nullptr ? strdup(given) : nullptr;
     if (copy != nullptr) {

@@ -134,6 +134,9 @@ std::optional<Registration> Admission::examine(const link::Incoming& message) {
   }
   registration.verdict = judge(registration);
   if (registration.verdict == Errc::kOk && config_.secret) {
+    if (!peer.challenge && registration.header.proof != cluster::Secret::Proof{}) {
+      peer.challenge = message.sender->take_challenge();
+    }
     if (!peer.challenge) {
       send_challenge(registration, peer);
       return std::nullopt;

@@ -139,6 +139,14 @@ class ConnectionPool final : private link::Handler, private ConnectionObserver {
   }
   [[nodiscard]] Connection& at(wire::ShardId shard) { return *connections_[shard.value]; }
   [[nodiscard]] const ClientIdentity& identity() const { return identity_; }
+  // Whether a server has a door on this node, and whether one that has passes on what is for the
+  // others.
+  [[nodiscard]] bool has_door(wire::ShardId shard) const {
+    return node_ && node_->has_door(shard.value);
+  }
+  [[nodiscard]] bool is_forwarded_here() const {
+    return node_ && config_.forwarded && node_->nearest(0).has_value();
+  }
   // Links through the node door that are not closed yet.
   [[nodiscard]] std::size_t node_link_count() const { return node_ ? node_->size() : 0; }
 

@@ -61,6 +61,10 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
     state_ = State::kRegistering;
     words_ = observer_.looks_at_words() ? link_->validity_words() : nullptr;
     header.flags = words_ != nullptr ? wire::kRegisterLooksAtWords : 0U;
+    challenge_ = identity_.secret ? link_->take_challenge() : std::nullopt;
+    if (challenge_) {
+      (void)prove_secret(header);
+    }
     sent = co_await send_register(header);
   }
   while (sent.ok() && epoch_ == epoch && state_ == State::kRegistering) {

@@ -182,6 +182,46 @@ TEST_F(Auth, AMissingSecretIsAnErrorThatSaysWhy) {
   }));
 }
 
+// --- Through the door, whose answer brings the challenge -----------------------------------------
+
+class AuthAtTheDoor : public Auth {
+ protected:
+  AuthAtTheDoor() { ::setenv("BENCHFS_TRANSPORT", "auto", 1); }
+  ~AuthAtTheDoor() override { ::unsetenv("BENCHFS_TRANSPORT"); }
+};
+
+TEST_F(AuthAtTheDoor, OneMessageRegisters) {
+  ServerThread::Options small = options(ours_);
+  small.config.max_clients = 1;
+  ServerThread server(std::move(small));
+  Client first("client_1", {server.address()}, {}, testing::kTestRun, ours_);
+  Client second("client_2", {server.address()}, {}, testing::kTestRun, ours_);
+  for (int i = 0; i < 3; ++i) {  // they evict each other
+    EXPECT_TRUE(first.ping());
+    EXPECT_TRUE(second.ping());
+  }
+  EXPECT_EQ(stats(server).accepted, 6U);
+  EXPECT_EQ(stats(server).challenged, 0U);
+  EXPECT_EQ(stats(server).wrong_proofs, 0U);
+}
+
+TEST_F(AuthAtTheDoor, AWrongSecretIsRefused) {
+  ServerThread server(options(ours_));
+  Client client("client_1", {server.address()}, {}, testing::kTestRun, theirs_);
+  expect_error(client.ping(), {"refused the registration of client_1", theirs_.path()});
+  EXPECT_EQ(stats(server).challenged, 0U);
+  EXPECT_EQ(stats(server).wrong_proofs, 1U);
+  EXPECT_EQ(server.clients(), 0U);
+}
+
+TEST_F(AuthAtTheDoor, WhoHasNoSecretIsAskedForIt) {
+  ServerThread server(options(ours_));
+  Client client("client_1", {server.address()});
+  expect_error(client.ping(), {"wants proof of the cluster secret", "this client has no cluster"});
+  EXPECT_EQ(stats(server).challenged, 1U);
+  EXPECT_EQ(server.clients(), 0U);
+}
+
 // --- Others --------------------------------------------------------------------------------------
 
 TEST_F(Auth, ARightProofByHandIsAccepted) {
