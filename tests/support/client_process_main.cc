@@ -137,7 +137,7 @@ class Interpreter {
   std::int64_t pread() {
     benchfs_file_t* from = file();
     std::int64_t offset = number();
-    std::vector<char> bytes(static_cast<std::size_t>(number()));
+    std::vector<char> bytes(static_cast<std::size_t>(number()), '?');
     std::int64_t got = benchfs_pread(from, bytes.data(), bytes.size(), offset);
     for (std::int64_t i = 0; i < got;) {
       std::int64_t begin = i;

@@ -88,14 +88,13 @@ TEST_F(FilesTest, ASizeThatIsKnownHereIsToldWithTheBytes) {
   };
   EXPECT_EQ(told(file.inode, 11), 10U) << "marked here";
   EXPECT_EQ(told(file.inode, 10), wire::kSizeUntold) << "nothing is missing";
-  ASSERT_TRUE(close(1));
-  EXPECT_TRUE(shard_.eventually_in_stats("\"open\":0,"));
-  EXPECT_EQ(told(file.inode, 11), 10U) << "at rest";
   EXPECT_EQ(told(wire::InodeId::make(wire::ShardId{1}, 77).value, 11), wire::kSizeUntold)
       << "of another home";
   ASSERT_TRUE(mark(1, file, 5).has_value());
   EXPECT_EQ(told(file.inode, 11), wire::kSizeUntold) << "another shard would have to be asked";
   EXPECT_EQ(queries(1), 0U);
+  wire::Attr empty = create(shard_.local_name("g"), 2);
+  EXPECT_EQ(told(empty.inode, 11), 0U) << "at rest";
 }
 
 // I1: the mark goes only if its stamp is the answered one.
