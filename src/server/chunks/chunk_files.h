@@ -105,9 +105,9 @@ class ChunkFiles {
   rt::CoResult<wire::QueryChunksReply> query(wire::QueryChunksRequest body);
   // The same without kQuerySync, for the home on this shard; at once.
   Result<wire::QueryChunksReply> query_now(const wire::QueryChunksRequest& body);
-  // See MarkHome; nothing for files of other homes.
+  // See MarkHome.
   [[nodiscard]] std::optional<std::uint64_t> size_now(wire::InodeId inode) {
-    return is_home_here(inode) ? home_.size_now(inode) : std::nullopt;
+    return home_.size_now(inode);
   }
   // The inode is gone: writes under way fail from now on. cut() frees the chunks afterwards.
   void forget(wire::InodeId inode);

@@ -23,7 +23,7 @@ class MarkHome {
                                             wire::ShardId shard,
                                             std::uint64_t stamp,
                                             bool is_append) = 0;
-  // The exact size of a file whose home is here, if it is known without asking other shards.
+  // The exact size of a file, if its home is here and knows it without asking other shards.
   virtual std::optional<std::uint64_t> size_now(wire::InodeId inode) = 0;
 };
 
