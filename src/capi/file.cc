@@ -102,8 +102,8 @@ Status check_transfer(const benchfs_file* file, const void* buffer, size_t size,
 // something is wrong, too: the call that follows says what.
 template <typename Copy>
 bool copy_now(benchfs_file* file, const void* buffer, int64_t offset, Copy copy) noexcept {
-  Entry entry;
-  if (file == nullptr || buffer == nullptr || offset < 0 || !entry.is_first()) [[unlikely]] {
+  Inside inside;
+  if (file == nullptr || buffer == nullptr || offset < 0 || !inside.is_first()) [[unlikely]] {
     return false;
   }
   client::Client& client = *file->context->client;

@@ -14,23 +14,20 @@ namespace internal {
 inline thread_local volatile std::sig_atomic_t is_inside = 0;
 }
 
-// Marks the calling thread as inside one of our functions.
-class Entry {
+// Marks the calling thread as inside one of our functions, in which nothing is a cancellation
+// point.
+class Inside {
  public:
-  Entry() : is_first_(internal::is_inside == 0) {
+  Inside() : is_first_(internal::is_inside == 0) {
     internal::is_inside = 1;
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (is_first_) {
-      ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_);
-    }
   }
-  Entry(const Entry&) = delete;
-  Entry& operator=(const Entry&) = delete;
-  ~Entry() {
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+  ~Inside() {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     if (is_first_) {
       internal::is_inside = 0;
-      ::pthread_setcancelstate(cancel_state_, nullptr);
     }
   }
   // False: the thread was inside already, so this call comes from a signal handler.
@@ -38,6 +35,27 @@ class Entry {
 
  private:
   bool is_first_;
+};
+
+// The same for any function. Costs two locked instructions more.
+class Entry {
+ public:
+  Entry() {
+    if (is_first()) {
+      ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_);
+    }
+  }
+  Entry(const Entry&) = delete;
+  Entry& operator=(const Entry&) = delete;
+  ~Entry() {
+    if (is_first()) {
+      ::pthread_setcancelstate(cancel_state_, nullptr);
+    }
+  }
+  [[nodiscard]] bool is_first() const { return inside_.is_first(); }
+
+ private:
+  Inside inside_;
   int cancel_state_ = PTHREAD_CANCEL_ENABLE;
 };
 

@@ -7,7 +7,7 @@ namespace benchfs::chunk {
 ChunkStore::~ChunkStore() = default;
 
 void ReadLease::detach() {
-  if (copy_ != nullptr || bytes_.empty()) {
+  if (slot_ == nullptr) {  // they are a copy
     return;
   }
   ReadLease detached;

@@ -70,7 +70,7 @@ class ReadLease {
     }
   }
   [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
-  // Copies the bytes, which then are those of this moment whenever they are sent.
+  // From now on they stay as they are.
   void detach();
 
  private:

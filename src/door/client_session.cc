@@ -5,12 +5,14 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "base/backoff.h"
 #include "base/check.h"
@@ -134,8 +136,11 @@ ClientSession::Life ClientSession::look_at_shard() {
   }
   bool is_ours = socket_.is_ours();
   // Announcements that nobody has read hide the end from recv().
+  // Not by poll(), at which a thread is cancelled.
   pollfd end{.fd = socket_.get(), .events = POLLRDHUP, .revents = 0};
-  if (page().bell.load(std::memory_order_acquire) != 0 || (is_ours && ::poll(&end, 1, 0) == 1)) {
+  timespec at_once{};
+  auto has_ended = [&] { return ::syscall(SYS_ppoll, &end, 1, &at_once, nullptr, 0) == 1; };
+  if (page().bell.load(std::memory_order_acquire) != 0 || (is_ours && has_ended())) {
     is_gone_.store(true, std::memory_order_relaxed);
     return Life::kGone;
   }

@@ -78,7 +78,7 @@ bool ClientSlots::contains(std::uint32_t slot, std::uint32_t offset, std::size_t
 
 // The memory of a daemon that was killed stays while it is mapped, and another daemon may already
 // serve its files with other bytes.
-bool ClientSlots::look_at_shard(BootTime now) {
+bool ClientSlots::look_at_shard(MonoTime now) {
   if (session_.look_at_shard() != ClientSession::Life::kThere) {
     return false;
   }
@@ -160,7 +160,7 @@ link::SlotCopy ClientSlots::read(std::uint32_t slot,
                                  std::uint64_t generation,
                                  std::uint32_t offset,
                                  std::span<std::byte> into) {
-  if (!contains(slot, offset, into.size()) || !is_shard_alive(boot_now())) {
+  if (!contains(slot, offset, into.size()) || !is_shard_alive()) {
     return link::SlotCopy::kMoved;
   }
   wire::SlotState state = state_of(slot);
@@ -191,8 +191,9 @@ link::SlotCopy ClientSlots::read(std::uint32_t slot,
 link::SlotCopy ClientSlots::overwrite(const link::SlotRight& right,
                                       std::uint32_t offset,
                                       std::span<const std::byte> from) {
-  BootTime now = boot_now();
-  if (!contains(right.slot, offset, from.size()) || now >= right.until || !is_shard_alive(now)) {
+  bool is_for_ever = right.until == BootTime::max();
+  bool is_over = !is_for_ever && boot_now() >= right.until;
+  if (!contains(right.slot, offset, from.size()) || is_over || !is_shard_alive()) {
     return link::SlotCopy::kMoved;
   }
   std::uint64_t end = offset + from.size();
@@ -217,7 +218,7 @@ link::SlotCopy ClientSlots::overwrite(const link::SlotRight& right,
     at_step(Step::kSlotOverwritten);
     full_fence();
     how = check(state_of(right.slot), right.generation, 0);
-    if (right.until != BootTime::max() && boot_now() >= right.until) {
+    if (!is_for_ever && boot_now() >= right.until) {
       how = link::SlotCopy::kMoved;  // it stood still meanwhile
     }
   }

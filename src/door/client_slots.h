@@ -76,10 +76,11 @@ class ClientSlots final : public link::SharedSlots {
         states_.data() + std::size_t{slot} * wire::kSlotStateBytes);
     return wire::SlotState::of(word.load(std::memory_order_acquire));
   }
-  [[nodiscard]] bool is_shard_alive(BootTime now) {
+  [[nodiscard]] bool is_shard_alive() {
+    MonoTime now = mono_now_coarse();
     return now < alive_until_ || look_at_shard(now);
   }
-  bool look_at_shard(BootTime now);
+  bool look_at_shard(MonoTime now);
   Window* window(std::size_t index) {
     Window* known = index < by_index_.size() ? by_index_[index] : nullptr;
     return known != nullptr ? known : map_window(index);
@@ -108,7 +109,7 @@ class ClientSlots final : public link::SharedSlots {
   std::vector<std::unique_ptr<Window>> windows_;
   std::vector<Window*> by_index_;
   std::uint64_t uses_ = 0;
-  BootTime alive_until_{};  // the shard was there not long before
+  MonoTime alive_until_{};  // the shard was there not long before
 };
 
 }  // namespace benchfs::door

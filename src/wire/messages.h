@@ -29,6 +29,7 @@ struct ReadChunkReply {
   // When they are fewer and the shard is the file's home: its size in the moment of these bytes.
   std::uint64_t file_size = kSizeUntold;
 };
+static_assert(sizeof(ReadChunkReply) == 16);
 struct ReadChunkRequest : Message<Opcode::kReadChunk, ReadChunkReply> {
   std::uint64_t inode = 0;
   std::uint64_t index = 0;

@@ -99,6 +99,21 @@ TEST_F(SharedSlots, AShortFileTakesOneRequestAndSoDoesItsEnd) {
   EXPECT_EQ(read(*reader, same, kMiB), "a*50 0*20");
 }
 
+// Its size is an old guess from then on, and does not make the reader ask for each piece.
+TEST_F(SharedSlots, AFileThatGrewAfterItWasOpenedIsReadByTheProgramItself) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> writer = client();
+  std::unique_ptr<ClientProcess> reader = client();
+  std::int64_t file = ask(*writer, "open /f bc");
+  std::int64_t same = ask(*reader, "open /f r");
+  ask(*writer, fmt::format("pwrite {} 0 {} a", file, 16 * kChunk));
+  std::int64_t before = requests("read_chunk");
+  for (int i = 0; i < 16; ++i) {
+    EXPECT_EQ(ask(*reader, fmt::format("pread {} {} {}", same, i * kChunk, kChunk)), kChunk);
+  }
+  EXPECT_LE(requests("read_chunk") - before, 2);
+}
+
 // Else the home of the file would ask all that store parts of it before each further append.
 TEST_F(SharedSlots, AnAppendIsNoPlainWriteThoughItsProgramBringsTheBytes) {
   start_daemons(2);

@@ -16,6 +16,9 @@ constexpr std::size_t kCopyBuffer = std::size_t{4} << 20;
 // A caller that wants more asks again: nobody can end a call in between.
 constexpr std::uint64_t kMaxCopy = std::uint64_t{256} << 20;
 
+// A first part that is shorter, at the end of a chunk, is not asked for by itself.
+constexpr std::size_t kLeastFirst = std::size_t{4} << 10;
+
 // One more than the limit when there are more.
 std::size_t count_spans(const cluster::ChunkSpans& spans, std::size_t limit) {
   std::size_t count = 0;
@@ -161,7 +164,7 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
   call.into = transfer.into.subspan(span.file_offset - transfer.offset, span.length);
   wire::ShardId shard = cluster::chunk_shard(transfer.file.layout(), span.index);
   Deadline by = backend_.data_deadline();
-  std::uint64_t size = transfer.file.attr.size;
+  std::uint64_t size = transfer.file.size_hint;
   std::uint64_t expected = size > span.file_offset ? size - span.file_offset : 0;
   wire::ChunkKey key{transfer.file.id(), span.index};
   if (co_await direct_.read(shard, key, span.offset, call.into, expected, by)) {
@@ -261,18 +264,20 @@ rt::CoResult<std::size_t> DataIo::read(OpenFile& file,
   // A buffer may be much longer than the file, whose size may be another one by now. When there is
   // more than was expected all is read again: what comes from two moments may be no state of the
   // file.
-  std::uint64_t expected = file.attr.size > offset ? file.attr.size - offset : 0;
+  std::uint64_t expected = file.size_hint > offset ? file.size_hint - offset : 0;
   if (into.size() > expected) {  // with one byte more, which tells whether it has grown
-    cluster::ChunkSpans spans(file.layout(), offset, into.size(), max_transfer());
-    std::uint64_t part = spans.begin()->length;  // its answer may tell the size
-    std::uint64_t first =
-        expected < part ? part : std::max<std::uint64_t>(max_transfer(), expected + 1);
+    std::uint32_t most = max_transfer();
+    // What is asked for in one part may be answered with the size.
+    std::uint64_t part =
+        cluster::ChunkSpans(file.layout(), offset, into.size(), most).begin()->length;
+    bool is_one = expected < part && part >= std::min<std::uint64_t>(into.size(), kLeastFirst);
+    std::uint64_t first = is_one ? part : std::max<std::uint64_t>(most, expected + 1);
     if (first < into.size()) {
       Result<std::size_t> got = co_await read_range(file, offset, into.first(first));
       if (!got || *got < first) {
         co_return got;
       }
-      file.attr.size = std::max(file.attr.size, offset + into.size());  // as good a guess as any
+      file.size_hint = std::max(file.size_hint, offset + into.size());
     }
   }
   co_return co_await read_range(file, offset, into);
@@ -295,11 +300,13 @@ rt::CoResult<std::size_t> DataIo::read_range(OpenFile& file,
           co_await open_files_.on_error(file, *std::move(transfer.error), by));
     }
     if (transfer.complete_end >= offset + into.size()) {
-      file.attr.size = std::max(file.attr.size, offset + into.size());
+      if (offset + into.size() >= file.size_hint) {  // and it may go on
+        file.size_hint = offset + 2 * into.size();
+      }
       co_return into.size();
     }
     if (transfer.file_size <= std::min(transfer.complete_end, transfer.lost_at)) {
-      file.attr.size = transfer.file_size;
+      file.size_hint = transfer.file_size;
       co_return transfer.file_size > offset ? transfer.file_size - offset : 0;
     }
     // Something was not stored: the end of the file, or a hole. Only the size tells. When it says
@@ -336,7 +343,7 @@ rt::CoResult<std::size_t> DataIo::write_range(OpenFile& file,
   transfer.stored = stored;
   co_await run(transfer);
   if (!transfer.error) {
-    file.attr.size = std::max(file.attr.size, offset + from.size());
+    file.size_hint = std::max(file.size_hint, offset + from.size());
     co_return from.size();
   }
   bool is_full = transfer.error->is_posix(ENOSPC) || transfer.error->is_posix(EDQUOT);

@@ -25,14 +25,18 @@ struct OpenFile : std::enable_shared_from_this<OpenFile> {
 
   std::uint64_t number;  // that the inode's home knows this open by
   std::uint32_t flags;   // wire::OpenFlags
-  // As last heard from the home, the size also from what was read and written since; inode 0 until
-  // the home has opened it.
-  wire::Attr attr;
+  wire::Attr attr;       // as last heard from the home; inode 0 until the home has opened it
+  // How far it may reach, by that and by what was read and written since: a guess.
+  std::uint64_t size_hint = 0;
   bool is_open = false;
   bool must_reopen = false;    // the home has forgotten this client
   std::optional<Error> stale;  // why the file is gone: every use of it fails with that
   Hook hook;
 
+  void hear(const wire::Attr& now) {
+    attr = now;
+    size_hint = now.size;
+  }
   [[nodiscard]] wire::InodeId id() const { return attr.id(); }
   [[nodiscard]] const wire::Layout& layout() const { return attr.layout; }
   [[nodiscard]] bool can_read() const { return (flags & wire::kOpenRead) != 0; }

@@ -86,7 +86,7 @@ Result<OpenedEntry> OpenFiles::finish(wire::ShardId shard,
 }
 
 Status OpenFiles::finish_open(wire::ShardId shard, OpenFile& file, const wire::Attr& attr) {
-  file.attr = attr;
+  file.hear(attr);
   file.is_open = true;
   Status usable;
   bool is_directory = attr.is_directory();
@@ -151,7 +151,7 @@ rt::CoResult<wire::Attr> OpenFiles::stat(OpenFile& file) {
   if (!found) {
     co_return std::unexpected(co_await on_error(file, std::move(found.error()), by));
   }
-  file.attr = found->attr;
+  file.hear(found->attr);
   co_return found->attr;
 }
 
@@ -162,7 +162,7 @@ rt::CoResult<wire::Attr> OpenFiles::set_attr(OpenFile& file, wire::SetAttrReques
   if (!found) {
     co_return std::unexpected(co_await on_error(file, std::move(found.error()), by));
   }
-  file.attr = found->attr;
+  file.hear(found->attr);
   co_return found->attr;
 }
 
@@ -199,7 +199,7 @@ rt::CoStatus OpenFiles::fsync(OpenFile& file) {
   if (!found) {
     co_return std::unexpected(co_await on_error(file, std::move(found.error()), by));
   }
-  file.attr = found->attr;
+  file.hear(found->attr);
   co_return Status{};
 }
 

@@ -330,6 +330,7 @@ void ChunkFiles::forget(wire::InodeId inode) {
 }
 
 rt::Task<void> ChunkFiles::drop_chunks(wire::InodeId inode) {
+  ++cuts_;
   Status dropped = co_await store_.truncate(inode, 0, wire::kMinChunkBytes);
   drop_loans(inode);
   if (!dropped) {
@@ -354,6 +355,7 @@ rt::CoStatus ChunkFiles::cut(wire::TruncateChunksRequest body) {
     file.applied = body.truncation;
     note_cut(file);
   }
+  ++cuts_;
   Status done = co_await store_.truncate(inode, size, body.chunk_bytes);
   drop_loans(inode);
   if (done && is_gone) {

@@ -105,6 +105,8 @@ class ChunkFiles {
   rt::CoResult<wire::QueryChunksReply> query(wire::QueryChunksRequest body);
   // The same without kQuerySync, for the home on this shard; at once.
   Result<wire::QueryChunksReply> query_now(const wire::QueryChunksRequest& body);
+  // Of all files, since this shard started.
+  [[nodiscard]] std::uint64_t cuts() const { return cuts_; }
   // See MarkHome.
   [[nodiscard]] std::optional<std::uint64_t> size_now(wire::InodeId inode) {
     return home_.size_now(inode);
@@ -164,6 +166,7 @@ class ChunkFiles {
   MarkHome& home_;
   MarkTimes times_;
   Files files_;
+  std::uint64_t cuts_ = 0;
   std::uint64_t stamp_;               // the last one sent
   std::vector<std::uint64_t> lives_;  // of the homes, by shard; 0: not heard of
 };

@@ -60,6 +60,7 @@ rt::Task<void> ChunkService::read(rpc::Request& request) {
     BENCHFS_SERVE_TRY_VOID(request, co_await older_.ask_again(wire::InodeId{body.inode}.home()));
   }
   BENCHFS_SERVE_TRY_VOID(request, older_.check(wire::InodeId{body.inode}));
+  std::uint64_t cuts = files_.cuts();
   BufferWait wait(request);
   BENCHFS_SERVE_TRY(chunk::ReadLease lease,
                     request,
@@ -69,7 +70,8 @@ rt::Task<void> ChunkService::read(rpc::Request& request) {
                                          request.deadline(),
                                          &wait));
   wire::ReadChunkReply reply{.bytes = lease.bytes().size()};
-  if (reply.bytes < body.length && reply.bytes <= kMaxSizedRead) {
+  // After a cut meanwhile the bytes may be those of before it.
+  if (reply.bytes < body.length && reply.bytes <= kMaxSizedRead && cuts == files_.cuts()) {
     if (std::optional<std::uint64_t> size = files_.size_now(wire::InodeId{body.inode})) {
       lease.detach();
       reply.file_size = *size;
