@@ -182,10 +182,6 @@ bool Driver::begin_soon(std::uint32_t& lead) {
 }
 
 void Driver::end_now(std::uint32_t lead) {
-  if (__libc_single_threaded != 0) {
-    lead_.store(lead, std::memory_order_relaxed);
-    return;
-  }
   std::uint32_t driven = lead | kDriven;
   if (!lead_.compare_exchange_strong(
           driven, lead, std::memory_order_release, std::memory_order_relaxed)) {

@@ -19,8 +19,6 @@
 // After fork() the child's calls fail with Errc::kCancelled and touch nothing of the parent's.
 #pragma once
 
-#include <sys/single_threaded.h>
-
 #include <atomic>
 #include <boost/intrusive/list.hpp>
 #include <condition_variable>
@@ -158,10 +156,6 @@ class Driver {
   bool hand_over();
   // Take the lead, and give it back as it was: nobody has driven.
   [[nodiscard]] bool begin_now(std::uint32_t lead) {
-    if (__libc_single_threaded != 0 && (lead & kDriven) == 0) {
-      lead_.store(lead | kDriven, std::memory_order_relaxed);
-      return true;
-    }
     return (lead & kDriven) == 0 &&
            lead_.compare_exchange_strong(
                lead, lead | kDriven, std::memory_order_acquire, std::memory_order_relaxed);

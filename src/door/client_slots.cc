@@ -22,6 +22,10 @@ constexpr int MADV_POPULATE_READ = 22;
 
 std::atomic<std::uint64_t> last_number{0};
 
+// Up to so many bytes are asked of memory all at once before they are copied: the processor sees
+// where a copy leads when it is half over. 4 KiB at random go a sixth faster so, and a third faster
+// when they are written (docs/performance.md).
+constexpr std::size_t kPrefetched = std::size_t{16} << 10;
 // Filled at a time.
 constexpr std::size_t kPiece = std::size_t{256} << 10;
 
@@ -173,6 +177,11 @@ link::SlotCopy ClientSlots::read(std::uint32_t slot,
   if (bytes == nullptr) {
     return link::SlotCopy::kShort;
   }
+  if (into.size() <= kPrefetched) {
+    for (std::size_t at = 0; at < into.size(); at += kLine) {
+      __builtin_prefetch(bytes + at, 0);
+    }
+  }
   std::memcpy(into.data(), bytes, into.size());
   at_step(Step::kSlotCopied);
   std::atomic_thread_fence(std::memory_order_acquire);
@@ -205,6 +214,11 @@ link::SlotCopy ClientSlots::overwrite(const link::SlotRight& right,
   std::byte* bytes = map(right.slot, offset, from.size(), state.end);
   if (bytes == nullptr) {
     return link::SlotCopy::kShort;
+  }
+  if (from.size() <= kPrefetched) {  // also before the fences, which wait for what is written
+    for (std::size_t at = 0; at < from.size(); at += kLine) {
+      __builtin_prefetch(bytes + at, 1);
+    }
   }
   std::atomic<std::uint64_t>& busy = session_.busy();
   busy.store(std::uint64_t{right.slot} + 1, std::memory_order_relaxed);

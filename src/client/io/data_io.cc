@@ -1,6 +1,7 @@
 #include "client/io/data_io.h"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -207,9 +208,10 @@ bool DataIo::copy_by_chunk(const OpenFile& file,
       length > wire::kMaxFileBytes - offset) [[unlikely]] {
     return false;
   }
+  int shift = std::countr_zero(layout.chunk_bytes);
   for (std::size_t done = 0; done < length;) {
-    std::uint64_t index = (offset + done) / layout.chunk_bytes;
-    auto inside = static_cast<std::uint32_t>((offset + done) % layout.chunk_bytes);
+    std::uint64_t index = (offset + done) >> shift;
+    auto inside = static_cast<std::uint32_t>((offset + done) & (layout.chunk_bytes - 1));
     Part part{.shard = cluster::chunk_shard(layout, index),
               .key = {file.id(), index},
               .inside = inside,
