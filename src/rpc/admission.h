@@ -3,6 +3,7 @@
 //
 //   (nobody) --connection request--> unregistered --register--> challenged --proof, admit()--> the
 //   server's, a session
+//   unregistered --proof over the challenge of the node door, admit()--> the same
 //   unregistered, challenged --refuse(), malformed message, time--> closed
 //
 // Unregistered peers can only register. They are bounded in number and in time, so that peers who
