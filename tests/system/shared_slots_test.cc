@@ -111,7 +111,7 @@ TEST_F(SharedSlots, AFileThatGrewAfterItWasOpenedIsReadByTheProgramItself) {
   for (int i = 0; i < 16; ++i) {
     EXPECT_EQ(ask(*reader, fmt::format("pread {} {} {}", same, i * kChunk, kChunk)), kChunk);
   }
-  EXPECT_LE(requests("read_chunk") - before, 2);
+  EXPECT_LE(requests("read_chunk") - before, 4);  // the first, the third, the seventh, ...
 }
 
 // Else the home of the file would ask all that store parts of it before each further append.

@@ -302,8 +302,8 @@ rt::CoResult<std::size_t> DataIo::read_range(OpenFile& file,
           co_await open_files_.on_error(file, *std::move(transfer.error), by));
     }
     if (transfer.complete_end >= offset + into.size()) {
-      if (offset + into.size() >= file.size_hint) {  // and it may go on
-        file.size_hint = offset + 2 * into.size();
+      if (offset + into.size() > file.size_hint) {  // it has grown, and may go on
+        file.size_hint = 2 * (offset + into.size());
       }
       co_return into.size();
     }
