@@ -84,6 +84,8 @@ class Door {
                    double name_timeout = 0,
                    double attr_timeout = 0);
   rt::Task<void> lookup(fuse_req_t req, Name name);
+  // The kernel forgets the place where it has a directory (moved_directories.h).
+  rt::Task<void> make_way(wire::EntryKey before);
   rt::Task<void> get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t handle);
   rt::Task<void> set_attr(fuse_req_t req,
                           wire::InodeId inode,

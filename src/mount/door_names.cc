@@ -40,6 +40,12 @@ rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
     attr = co_await holds_.hold(name.parent, name.name, *attr);
   }
   wire::InodeId inode = attr ? attr->id() : wire::InodeId{};
+  if (attr && attr->is_directory()) {
+    MovedDirectories& moved = kernel_->inodes().moved();
+    if (auto before = moved.note_found(inode, {name.parent, name.name}, thread)) [[unlikely]] {
+      co_await make_way(*std::move(before));
+    }
+  }
   double timeout = kernel_->name_timeout(name.parent, name.name, inode);
   if (!attr && attr.error().is_posix(ENOENT) && timeout > 0) {
     co_return request.reply_missing(timeout);
@@ -47,6 +53,14 @@ rt::Task<void> Door::lookup(fuse_req_t req, Name name) {
   // Those of a directory change with the requests of this mount that the kernel has under way.
   bool is_trusted = attr && !attr->is_directory() && pages_->is_trusted(inode);
   reply_entry(request, attr, timeout, is_trusted ? kernel_->attr_timeout_with_name(*attr) : 0);
+}
+
+// Another directory that has taken the place meanwhile stays there.
+rt::Task<void> Door::make_way(wire::EntryKey before) {
+  Result<wire::Attr> there = co_await fs_.nodes().lookup(before.parent, before.name);
+  if (!there || !kernel_->inodes().has(there->id())) {
+    co_await kernel_->drop_name(std::move(before));
+  }
 }
 
 rt::Task<void> Door::get_attr(fuse_req_t req, wire::InodeId inode, std::uint64_t handle) {
@@ -123,7 +137,12 @@ rt::Task<void> Door::make_special(fuse_req_t req,
 
 rt::Task<void> Door::mkdir(fuse_req_t req, Name name, std::uint32_t mode) {
   Request request(req, [&] { expire(name); });
-  reply_entry(request, co_await fs_.nodes().mkdir(name.parent, name.name, mode, caller_of(req)));
+  Result<wire::Attr> made =
+      co_await fs_.nodes().mkdir(name.parent, name.name, mode, caller_of(req));
+  if (made) {
+    (void)kernel_->inodes().moved().note_found(made->id(), {name.parent, name.name}, 0);
+  }
+  reply_entry(request, made);
 }
 
 rt::Task<void> Door::symlink(fuse_req_t req, std::string target, Name name) {

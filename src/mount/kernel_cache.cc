@@ -177,6 +177,13 @@ rt::CoStatus KernelCache::drop_pages(wire::InodeId inode) {
   co_return drop->is_done ? Status{} : fail(Errc::kCancelled, "dropping pages of the kernel");
 }
 
+rt::Task<void> KernelCache::drop_name(wire::EntryKey name) {
+  auto drop = std::make_shared<Drop>();
+  add(names_,
+      {.messages = {forget_name(name.parent, name.name, 0)}, .drop = drop, .is_name = true});
+  (void)co_await drop->ended.wait(Deadline::after(kDropPatience), &scope_.cancel_source());
+}
+
 void KernelCache::begin_drop_pages(wire::InodeId inode) {
   add(drops_, {.messages = {forget_attr(inode, Pages::kDropped)}});
 }

@@ -40,6 +40,7 @@ namespace benchfs::mount {
 class KernelCache final : public client::NodeCache::Listener {
  public:
   static constexpr Nanos kPatience = std::chrono::milliseconds(2);
+  static constexpr Nanos kDropPatience = std::chrono::milliseconds(100);
   static constexpr Nanos kShortTrust = std::chrono::seconds(1);
   // Between the first two times that the kernel is told to forget what it does not know yet, and
   // at most; until no lease can hold.
@@ -77,6 +78,9 @@ class KernelCache final : public client::NodeCache::Listener {
   // The kernel looks the name up again before it uses it: a request of this mount may have changed
   // it that failed.
   void expire_name(wire::InodeId parent, std::string_view name);
+  // Returns when the kernel has forgotten the name, or soon: it may wait for a request that waits
+  // for this.
+  rt::Task<void> drop_name(wire::EntryKey name);
 
   // What becomes of an inode's pages when its attributes are taken back. kDropped: pages that are
   // being read are waited for, so reading must not wait for the server that takes back.

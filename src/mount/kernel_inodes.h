@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <unordered_map>
 
+#include "mount/moved_directories.h"
 #include "wire/ids.h"
 
 namespace benchfs::mount {
@@ -24,13 +25,16 @@ class KernelInodes {
     }
     if (found->second <= answers) {
       answers_.erase(found);
+      moved_.forget(inode);
     } else {
       found->second -= answers;
     }
   }
   [[nodiscard]] bool has(wire::InodeId inode) const { return answers_.contains(inode); }
+  [[nodiscard]] MovedDirectories& moved() { return moved_; }
 
  private:
+  MovedDirectories moved_;
   std::unordered_map<wire::InodeId, std::uint64_t> answers_;
 };
 

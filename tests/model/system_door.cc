@@ -197,18 +197,40 @@ Outcome SystemDoor::unlink(const std::string& path) {
   return answer(::unlink(full(path).c_str()));
 }
 
+namespace {
+// Through a mount: a directory that another client has moved, and in which files are open here,
+// takes its new place when it is looked at, but not in the middle of a rename (docs/semantics.md).
+template <typename Rename>
+int look_and_rename(const std::string& from, const std::string& to, Rename rename) {
+  int result = rename();
+  if (result != 0 && errno == ESTALE) {
+    struct stat seen{};
+    (void)::lstat(from.c_str(), &seen);
+    (void)::lstat(to.c_str(), &seen);
+    result = rename();
+  }
+  return result;
+}
+
+int rename_with(const std::string& from, const std::string& to, unsigned flags) {
+  return look_and_rename(
+      from, to, [&] { return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags); });
+}
+}  // namespace
+
 Outcome SystemDoor::rename(const std::string& from, const std::string& to) {
-  return answer(::rename(full(from).c_str(), full(to).c_str()));
+  std::string old_path = full(from);
+  std::string new_path = full(to);
+  return answer(look_and_rename(
+      old_path, new_path, [&] { return ::rename(old_path.c_str(), new_path.c_str()); }));
 }
 
 Outcome SystemDoor::rename_without_replacing(const std::string& from, const std::string& to) {
-  return answer(
-      ::renameat2(AT_FDCWD, full(from).c_str(), AT_FDCWD, full(to).c_str(), RENAME_NOREPLACE));
+  return answer(rename_with(full(from), full(to), RENAME_NOREPLACE));
 }
 
 Outcome SystemDoor::exchange(const std::string& from, const std::string& to) {
-  return answer(
-      ::renameat2(AT_FDCWD, full(from).c_str(), AT_FDCWD, full(to).c_str(), RENAME_EXCHANGE));
+  return answer(rename_with(full(from), full(to), RENAME_EXCHANGE));
 }
 
 Outcome SystemDoor::link(const std::string& from, const std::string& to) {

@@ -192,6 +192,27 @@ TEST_F(MountNames, AnExchangeIsSeenByAnotherMountAtOnce) {
   }
 }
 
+// The kernel of the first knows it at its old place, and renames onto the new one.
+TEST_F(MountNames, ADirectoryThatAnotherMountMovedIsInTheWayOfARename) {
+  Mounted first = mount("first");
+  Mounted second = mount("second");
+  auto rename = [&](const std::string& from, const std::string& to, unsigned flags = 0) {
+    return error_of(::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags));
+  };
+  for (const char* name : {"a", "a/b", "a/b/c", "d", "e"}) {
+    ASSERT_EQ(::mkdir((first / name).c_str(), 0755), 0);
+  }
+  put(first / "f", "f");
+  ASSERT_EQ(rename(second / "a/b/c", second / "a/c"), 0);
+  EXPECT_EQ(rename(first / "d", first / "a/c", RENAME_NOREPLACE), EEXIST);
+  ASSERT_EQ(rename(second / "a/c", second / "a/b/c"), 0);
+  EXPECT_EQ(rename(first / "f", first / "a/b/c"), EISDIR);
+  ASSERT_EQ(rename(second / "a/b/c", second / "c"), 0);
+  EXPECT_EQ(rename(first / "a/b", first / "c"), 0);
+  EXPECT_EQ(::access((second / "c").c_str(), F_OK), 0);
+  EXPECT_EQ(error_of(::access((second / "a/b").c_str(), F_OK)), ENOENT);
+}
+
 TEST_F(MountNames, ExtendedAttributes) {
   Mounted first = mount("first");
   Mounted second = mount("second");
