@@ -117,6 +117,20 @@ class Auth : public ::testing::Test {
     return stats;
   }
 
+  // Of two clients that evict each other.
+  Admission::Stats stats_of_six_registrations() {
+    ServerThread::Options small = options(ours_);
+    small.config.max_clients = 1;
+    ServerThread server(std::move(small));
+    Client first("client_1", {server.address()}, {}, testing::kTestRun, ours_);
+    Client second("client_2", {server.address()}, {}, testing::kTestRun, ours_);
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_TRUE(first.ping());
+      EXPECT_TRUE(second.ping());
+    }
+    return stats(server);
+  }
+
   fs::path root_;
   Secret ours_;
   Secret theirs_;
@@ -136,16 +150,7 @@ TEST_F(Auth, WhoKnowsTheSecretIsServed) {
 }
 
 TEST_F(Auth, EveryConnectionIsChallengedAnew) {
-  ServerThread::Options small = options(ours_);
-  small.config.max_clients = 1;
-  ServerThread server(std::move(small));
-  Client first("client_1", {server.address()}, {}, testing::kTestRun, ours_);
-  Client second("client_2", {server.address()}, {}, testing::kTestRun, ours_);
-  for (int i = 0; i < 3; ++i) {  // they evict each other
-    EXPECT_TRUE(first.ping());
-    EXPECT_TRUE(second.ping());
-  }
-  EXPECT_EQ(stats(server).challenged, 6U);
+  EXPECT_EQ(stats_of_six_registrations().challenged, 6U);
 }
 
 TEST_F(Auth, WithoutAServerSecretNobodyIsAsked) {
@@ -191,18 +196,10 @@ class AuthAtTheDoor : public Auth {
 };
 
 TEST_F(AuthAtTheDoor, OneMessageRegisters) {
-  ServerThread::Options small = options(ours_);
-  small.config.max_clients = 1;
-  ServerThread server(std::move(small));
-  Client first("client_1", {server.address()}, {}, testing::kTestRun, ours_);
-  Client second("client_2", {server.address()}, {}, testing::kTestRun, ours_);
-  for (int i = 0; i < 3; ++i) {  // they evict each other
-    EXPECT_TRUE(first.ping());
-    EXPECT_TRUE(second.ping());
-  }
-  EXPECT_EQ(stats(server).accepted, 6U);
-  EXPECT_EQ(stats(server).challenged, 0U);
-  EXPECT_EQ(stats(server).wrong_proofs, 0U);
+  Admission::Stats seen = stats_of_six_registrations();
+  EXPECT_EQ(seen.accepted, 6U);
+  EXPECT_EQ(seen.challenged, 0U);
+  EXPECT_EQ(seen.wrong_proofs, 0U);
 }
 
 TEST_F(AuthAtTheDoor, AWrongSecretIsRefused) {
