@@ -29,6 +29,8 @@ void Door::reply_entry(Request& request,
                        double attr_timeout) {
   if (request.reply_entry(attr, name_timeout, attr_timeout)) {
     kernel_->inodes().note_told(attr->id());
+  } else if (attr && !kernel_->inodes().has(attr->id())) {
+    kernel_->inodes().moved().forget(attr->id());  // it will never say that it has forgotten it
   }
 }
 

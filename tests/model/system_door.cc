@@ -1,8 +1,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -198,12 +200,20 @@ Outcome SystemDoor::unlink(const std::string& path) {
 }
 
 namespace {
+bool is_mounted(const std::string& path) {
+  struct statfs system{};
+  std::string directory = path.substr(0, path.rfind('/'));
+  bool is_fuse = ::statfs(directory.c_str(), &system) == 0 && system.f_type == FUSE_SUPER_MAGIC;
+  errno = ESTALE;
+  return is_fuse;
+}
+
 // Through a mount: a directory that another client has moved, and in which files are open here,
 // takes its new place when it is looked at, but not in the middle of a rename (docs/semantics.md).
 template <typename Rename>
 int look_and_rename(const std::string& from, const std::string& to, Rename rename) {
   int result = rename();
-  if (result != 0 && errno == ESTALE) {
+  if (result != 0 && errno == ESTALE && is_mounted(to)) {
     struct stat seen{};
     (void)::lstat(from.c_str(), &seen);
     (void)::lstat(to.c_str(), &seen);

@@ -199,7 +199,7 @@ TEST_F(MountNames, ADirectoryThatAnotherMountMovedIsInTheWayOfARename) {
   auto rename = [&](const std::string& from, const std::string& to, unsigned flags = 0) {
     return error_of(::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags));
   };
-  for (const char* name : {"a", "a/b", "a/b/c", "d", "e"}) {
+  for (const char* name : {"a", "a/b", "a/b/c", "d"}) {
     ASSERT_EQ(::mkdir((first / name).c_str(), 0755), 0);
   }
   put(first / "f", "f");
