@@ -16,7 +16,7 @@ from bench_common import BIN, Cluster, Row, Series, run
 
 PATH_BENCH = BIN.parent / "bench" / "path_bench"
 SHM = "/dev/shm"
-TREE_FILES, TREE_DIRECTORIES = 4000, 40
+TREE_FILES, TREE_DIRECTORIES = 9_000, 90
 THREADS = ("--files", "0", "--bytes", str(256 << 20), "--threads", "2,64")  # in as many bytes
 CATS = 1000
 

@@ -109,6 +109,10 @@ class MetaStore {
                                                    std::uint64_t end,
                                                    std::int64_t mtime_ns) const;
 
+  // A change at `now_ns` of an entry of this directory makes that its mtime and ctime. False: they
+  // become later, because the clock has been set back, or the directory does not live here.
+  [[nodiscard]] bool is_timed(wire::InodeId directory, std::int64_t now_ns) const;
+
   // --- open inodes of this shard, see OpenTable ---
 
   [[nodiscard]] std::optional<Open> find_open(OpenId open) const { return opens_.find(open); }
@@ -171,6 +175,9 @@ class MetaStore {
   // An entry of the directory changed. Nothing when the directory does not live here.
   void touch_parent(wire::InodeId directory, std::int64_t now_ns);
   static void touch(Inode& directory, std::int64_t now_ns);
+  [[nodiscard]] static bool is_timed(const Inode& directory, std::int64_t now_ns) {
+    return now_ns > directory.mtime_decided_ns && now_ns > directory.attr.ctime_ns;
+  }
   // As it is shown: a directory has two names of its own, and one in each of its directories.
   [[nodiscard]] wire::Attr shown(const Inode& inode) const;
   [[nodiscard]] static wire::Attr fill(Inode& inode,

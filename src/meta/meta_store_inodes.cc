@@ -228,6 +228,11 @@ void MetaStore::touch_parent(wire::InodeId directory, std::int64_t now_ns) {
   }
 }
 
+bool MetaStore::is_timed(wire::InodeId directory, std::int64_t now_ns) const {
+  const Inode* inode = inodes_.find(directory);
+  return inode != nullptr && inode->attr.is_directory() && is_timed(*inode, now_ns);
+}
+
 // Whoever compares the times of before and after a change sees it, though the clocks of the shards
 // differ and may be set back.
 void MetaStore::touch(Inode& directory, std::int64_t now_ns) {

@@ -208,6 +208,9 @@ enum EntryFlags : std::uint32_t {
   kAttrLeased = 1U << 3,   // the attributes
   // Only with kEntryLeased: there is no such name, and attr is empty.
   kEntryMissing = 1U << 4,
+  // Only with kEntryCreated: mtime and ctime of the directory are now the ctime of the inode. So
+  // who has a lease of the directory's attributes still knows them.
+  kDirectoryTimed = 1U << 5,
 };
 
 struct EntryReply {
@@ -339,13 +342,22 @@ struct MakeSpecialRequest : Message<Opcode::kMakeSpecial, EntryReply> {
   std::uint16_t padding[3] = {};
 };
 
-struct UnlinkRequest : Message<Opcode::kUnlink, NoReply> {
+struct UnlinkReply {
+  // Mtime and ctime of the directory now, for who has a lease of its attributes; 0: not told.
+  std::int64_t directory_ns = 0;
+};
+
+enum UnlinkFlags : std::uint16_t {
+  kUnlinkTimes = 1U << 0,  // the client has a lease of the directory's attributes
+};
+struct UnlinkRequest : Message<Opcode::kUnlink, UnlinkReply> {
   std::uint64_t parent = 0;
   // The inode that the name leads to, as the client knows: it uses nothing of its attributes any
   // more, so that they need not be called back from it if the inode ends. 0: it does not know.
   std::uint64_t forgotten = 0;
   std::uint16_t name_bytes = 0;
-  std::uint16_t padding[3] = {};
+  std::uint16_t flags = 0;  // UnlinkFlags
+  std::uint32_t padding = 0;
 };
 
 struct RmdirRequest : Message<Opcode::kRmdir, NoReply> {

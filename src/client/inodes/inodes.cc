@@ -83,13 +83,17 @@ Result<Found> EntryCall<Request>::await_resume() {
 }
 
 template <typename Request>
-Status PlainCall<Request>::await_resume() {
+Result<typename PlainCall<Request>::Answer> PlainCall<Request>::await_resume() {
   Result<rpc::Reply> reply = reply_.await_resume();
   if (!reply) {
     return std::unexpected(
         name_node(std::move(reply.error()), backend_, shard_, wire::to_string(call_.opcode)));
   }
-  return {};
+  if constexpr (std::is_void_v<Answer>) {
+    return {};
+  } else {
+    return reply->as<Answer>();
+  }
 }
 
 template class EntryCall<wire::LookupRequest>;
@@ -298,10 +302,12 @@ EntryCall<wire::MakeSpecialRequest> Inodes::make_special(wire::InodeId parent,
 PlainCall<wire::UnlinkRequest> Inodes::unlink(wire::InodeId parent,
                                               std::string_view name,
                                               Deadline by,
-                                              wire::InodeId forgotten) {
+                                              wire::InodeId forgotten,
+                                              std::uint16_t flags) {
   wire::UnlinkRequest request;
   request.parent = parent.value;
   request.forgotten = forgotten.value;
+  request.flags = flags;
   request.name_bytes = length(name);
   return {backend_, shard_of(parent, name), request, by, name};
 }

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "base/error.h"
@@ -89,7 +90,10 @@ class PlainCall {
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) {
     return reply_.await_suspend(caller);
   }
-  Status await_resume();
+  // What the request answers; void if that is nothing.
+  using Answer =
+      std::conditional_t<std::is_empty_v<typename Request::Reply>, void, typename Request::Reply>;
+  Result<Answer> await_resume();
 
  private:
   Backend& backend_;
@@ -176,11 +180,12 @@ class Inodes {
                                                    std::string_view name,
                                                    const NewInode& special,
                                                    Deadline by);
-  // `forgotten`: wire::UnlinkRequest.
+  // `forgotten`: wire::UnlinkRequest. `flags`: wire::UnlinkFlags.
   PlainCall<wire::UnlinkRequest> unlink(wire::InodeId parent,
                                         std::string_view name,
                                         Deadline by,
-                                        wire::InodeId forgotten = {});
+                                        wire::InodeId forgotten = {},
+                                        std::uint16_t flags = 0);
   PlainCall<wire::RmdirRequest> rmdir(wire::InodeId parent, std::string_view name, Deadline by);
   // `flags`: wire::RenameFlags.
   PlainCall<wire::RenameRequest> rename(wire::InodeId old_parent,

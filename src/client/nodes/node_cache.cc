@@ -73,10 +73,38 @@ void NodeCache::forget_name(wire::InodeId parent, std::string_view name) {
   }
 }
 
+NodeCache::Change::Change(NodeCache& cache, wire::InodeId parent, std::string_view name)
+    : cache_(cache), changed_{parent, name} {
+  if (const KnownName* known = cache.find_name(parent, name)) {
+    inode_ = known->inode;
+  }
+  if (const KnownAttr* known = cache.find_attr(parent)) {
+    directory_ = *known;
+  }
+  for (Change* other : cache_.changes_) {
+    if (other->changed_.parent == parent || other->changed_.parent == inode_) {
+      other->directory_.reset();
+    }
+  }
+  cache_.changes_.push_back(this);
+  cache_.forget_changed(changed_, inode_);
+  asked_at_ = boot_now();
+}
+
+void NodeCache::Change::keep_directory(std::int64_t times_ns) {
+  if (directory_) {
+    directory_->attr.mtime_ns = directory_->attr.ctime_ns = times_ns;
+    keeps_directory_ = true;
+  }
+}
+
 NodeCache::Question NodeCache::Change::end(wire::InodeId made) {
   if (!std::exchange(is_over_, true)) {
     std::erase(cache_.changes_, this);
     cache_.forget_changed(changed_, inode_);
+    if (keeps_directory_ && directory_ && cache_.is_enabled_ && has_room(cache_.attrs_)) {
+      cache_.attrs_.map.insert_or_assign(changed_.parent, *std::move(directory_));
+    }
   }
   bool is_good = !is_overtaken_ && std::ranges::find(revoked_, made) == revoked_.end();
   return {asked_at_, is_good ? cache_.version_ : 0};
@@ -133,6 +161,9 @@ bool NodeCache::on_attr_revoked(wire::InodeId inode, const rpc::Revocation& revo
   attrs_.map.erase(inode);
   for (Change* change : changes_) {
     change->revoked_.push_back(inode);
+    if (change->changed_.parent == inode) {
+      change->directory_.reset();
+    }
   }
   if (listener_ == nullptr) {
     return true;
@@ -145,6 +176,7 @@ void NodeCache::on_connection_lost(wire::ShardId shard) {
   ++version_;
   for (Change* change : changes_) {
     change->is_overtaken_ = true;
+    change->directory_.reset();
   }
   std::erase_if(names_.map, [&](const auto& entry) {
     if (entry.second.shard != shard) {

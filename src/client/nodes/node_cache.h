@@ -5,10 +5,11 @@
 // A lease is counted from before the request was sent, so that it ends here before it ends there,
 // and it is of no use once the connection to its shard is gone. The shard revokes it before
 // anything changes, except for changes of names by this client: those forget what they change by
-// themselves (Change), and of a name or a directory that is being changed nothing is kept. An
-// answer is kept only if nothing was forgotten since it was asked for, because that may have been
-// about it. Bounded: when full, nothing more is kept until leases end; missing names, of which
-// there is no end, are kept only while it is less than half full.
+// themselves (Change), and of a name or a directory that is being changed nothing is kept. The
+// lease of the directory's attributes outlives such a change, though: who is told the times that it
+// left knows them again. An answer is kept only if nothing was forgotten since it was asked for,
+// because that may have been about it. Bounded: when full, nothing more is kept until leases end;
+// missing names, of which there is no end, are kept only while it is less than half full.
 //
 // A listener (the mount) has passed on what it was told, and is told what to take back; the server
 // waits until it has done so. Off until enable(): then no leases are asked for.
@@ -18,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -103,15 +105,7 @@ class NodeCache {
   // A change of a name by this client, from before its request is sent until it is answered.
   class Change {
    public:
-    Change(NodeCache& cache, wire::InodeId parent, std::string_view name)
-        : cache_(cache), changed_{parent, name} {
-      if (const KnownName* known = cache.find_name(parent, name)) {
-        inode_ = known->inode;
-      }
-      cache_.changes_.push_back(this);
-      cache_.forget_changed(changed_, inode_);
-      asked_at_ = boot_now();
-    }
+    Change(NodeCache& cache, wire::InodeId parent, std::string_view name);
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
     ~Change() { end(); }
@@ -121,6 +115,11 @@ class NodeCache {
     // Before the name is taken off its inode: nobody here uses the inode's attributes until the
     // change ends. The inode; none when it is not known, or somebody may.
     [[nodiscard]] wire::InodeId forget_inode();
+    // The attributes of the directory were known when it began, and nothing else changes them.
+    [[nodiscard]] bool knows_directory() const { return directory_.has_value(); }
+    // Before it ends: the answer says that it made this the mtime and ctime of the directory, and
+    // changed nothing else of it.
+    void keep_directory(std::int64_t times_ns);
 
    private:
     friend class NodeCache;
@@ -130,6 +129,8 @@ class NodeCache {
     BootTime asked_at_{};
     bool is_over_ = false;
     bool is_overtaken_ = false;
+    std::optional<KnownAttr> directory_;
+    bool keeps_directory_ = false;
     std::vector<wire::InodeId> revoked_;  // attributes, since it began
   };
 

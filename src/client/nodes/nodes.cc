@@ -217,10 +217,10 @@ rt::CoResult<NewInode> Nodes::new_inode(
 }
 
 void Nodes::keep_made(const OpenedEntry& made, wire::EntryRef name, NodeCache::Change& change) {
-  if ((made.flags & (wire::kEntryLeased | wire::kAttrLeased)) == 0) {
-    return;
-  }
   const wire::Attr& attr = made.file->attr;
+  if ((made.flags & wire::kDirectoryTimed) != 0) {
+    change.keep_directory(attr.ctime_ns);
+  }
   NodeCache::Question question = change.end(attr.id());
   if ((made.flags & wire::kEntryLeased) != 0) {
     wire::ShardId shard = inodes_.shard_of(name.parent, name.name);
@@ -358,7 +358,15 @@ rt::CoStatus Nodes::unlink(wire::InodeId parent, std::string_view name) {
   NodeCache::Change change(cache_, parent, name);
   Deadline by = backend_.metadata_deadline();
   wire::InodeId forgotten = change.forget_inode();
-  co_return co_await in_directory(parent, co_await inodes_.unlink(parent, name, by, forgotten), by);
+  std::uint16_t flags =
+      change.knows_directory() ? std::uint16_t{wire::kUnlinkTimes} : std::uint16_t{0};
+  BENCHFS_CO_TRY(wire::UnlinkReply removed,
+                 co_await in_directory(
+                     parent, co_await inodes_.unlink(parent, name, by, forgotten, flags), by));
+  if (removed.directory_ns != 0) {
+    change.keep_directory(removed.directory_ns);
+  }
+  co_return Status{};
 }
 
 rt::CoStatus Nodes::rmdir(wire::InodeId parent, std::string_view name) {

@@ -111,8 +111,10 @@ rt::CoStatus Paths::do_unlink(Attempt& attempt, const Path& path) {
     BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk, Wanted::kInode));
     co_return fail_errno(found.attr.is_directory() ? EISDIR : ENOTDIR);
   }
-  co_return attempt.in_directory(
-      walk.directory(), co_await inodes_.unlink(walk.directory(), walk.name(), attempt.deadline()));
+  Result<wire::UnlinkReply> removed =
+      co_await inodes_.unlink(walk.directory(), walk.name(), attempt.deadline());
+  BENCHFS_CO_TRY_VOID(attempt.in_directory(walk.directory(), std::move(removed)));
+  co_return Status{};
 }
 
 rt::CoStatus Paths::unlink_slowly(PathView path, Deadline by) {

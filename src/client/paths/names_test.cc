@@ -21,7 +21,6 @@ using std::chrono::milliseconds;
 using testing::Answer;
 using testing::ClientUnderTest;
 using testing::directory_attr;
-using testing::done;
 using testing::entry;
 using testing::fail_with;
 using testing::file_attr;
@@ -212,7 +211,7 @@ class CacheTest : public ::testing::Test {
  protected:
   CacheTest() {
     shard_.script(Opcode::kLookup, {entry(directory_attr(kDir))});
-    shard_.script(Opcode::kUnlink, {done()});
+    shard_.script(Opcode::kUnlink, {reply(wire::UnlinkReply{})});
   }
   // Removes "/d/f"; returns how many lookups that took.
   std::size_t lookups(ClientUnderTest& client) {
@@ -266,8 +265,8 @@ class RenamedMeanwhile : public ::testing::Test {
   }
   RenamedMeanwhile() {
     home().script(Opcode::kLookup, {entry(directory_attr(kDir)), entry(directory_attr(kOtherDir))});
-    home().script(Opcode::kUnlink, {done()});
-    other().script(Opcode::kUnlink, {done()});
+    home().script(Opcode::kUnlink, {reply(wire::UnlinkReply{})});
+    other().script(Opcode::kUnlink, {reply(wire::UnlinkReply{})});
   }
   [[nodiscard]] ScriptedShard& home() { return shards_[kHome]; }
   [[nodiscard]] ScriptedShard& other() { return shards_[1 - kHome]; }

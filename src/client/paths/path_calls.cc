@@ -33,7 +33,7 @@ std::coroutine_handle<> PathCall<Request, T>::await_suspend(std::coroutine_handl
     return detour_->start(caller);
   }
   call_ = rpc::make_call(request_, step_.name);
-  if constexpr (!std::is_empty_v<typename Request::Reply>) {
+  if constexpr (std::is_same_v<typename Request::Reply, wire::EntryReply>) {
     call_.into = paths_.inodes().unwanted_target();
   }
   Follower* follower = this;

@@ -119,8 +119,8 @@ class UnlinkCall final : public PathCall<wire::UnlinkRequest, void> {
 
  private:
   bool prepare(wire::UnlinkRequest& request, const LastStep& step) override;
-  [[nodiscard]] bool is_result(const wire::NoReply& /*reply*/) const override { return true; }
-  Status result_of(const wire::NoReply& /*reply*/) override { return {}; }
+  [[nodiscard]] bool is_result(const wire::UnlinkReply& /*reply*/) const override { return true; }
+  Status result_of(const wire::UnlinkReply& /*reply*/) override { return {}; }
   rt::CoStatus call_slowly() override;
 };
 

@@ -22,7 +22,6 @@ namespace {
 using testing::Answer;
 using testing::ClientUnderTest;
 using testing::directory_attr;
-using testing::done;
 using testing::entry;
 using testing::fail_with;
 using testing::file_attr;
@@ -31,6 +30,7 @@ using testing::kFile;
 using testing::kOtherDir;
 using testing::kOtherFile;
 using testing::remote;
+using testing::reply;
 using testing::ScriptedShard;
 using wire::Opcode;
 
@@ -90,7 +90,7 @@ std::uint64_t frames(Function&& call) {
 
 TEST_F(PathCallTest, OneRequestWithoutACoroutine) {
   know_way({entry(file_attr(kFile, 7))});
-  shard_.script(Opcode::kUnlink, {done()});
+  shard_.script(Opcode::kUnlink, {reply(wire::UnlinkReply{})});
   shard_.script(Opcode::kOpen, {entry(file_attr(kFile))});
   ASSERT_TRUE(client().run(fs().stat("/d/f")));  // pools have filled
   std::uint64_t own =
@@ -128,7 +128,8 @@ TEST_F(PathCallTest, AnInodeOfAnotherShardIsAskedThere) {
 
 TEST_F(PathCallTest, ADirectoryThatIsGoneIsLookedUpAgain) {
   know_way({entry(directory_attr(kOtherDir))});
-  shard_.script(Opcode::kUnlink, {fail_with(ESTALE), fail_with(ESTALE), done()});
+  shard_.script(Opcode::kUnlink,
+                {fail_with(ESTALE), fail_with(ESTALE), reply(wire::UnlinkReply{})});
   shard_.script(Opcode::kOpen, {fail_with(ESTALE), entry(file_attr(kFile))});
   EXPECT_TRUE(client().run(fs().unlink("/d/f")));
   std::vector<wire::UnlinkRequest> unlinks = shard_.requests<wire::UnlinkRequest>();

@@ -51,8 +51,8 @@ class InodeDoor {
   [[nodiscard]] virtual std::optional<meta::Open> find_open(OpenKey key) const = 0;
   // Makes an inode here with its entry, and opens it: one change, which happens whole or not at
   // all. Errors of meta::CreateOpen. `leased`: what the client may keep (wire::EntryFlags); its
-  // lease of the attributes is added if `flags` ask for one. `asker`, unless null, is answered as
-  // soon as all that is certain.
+  // lease of the attributes and kDirectoryTimed are added if `flags` ask for a lease. `asker`,
+  // unless null, is answered as soon as all that is certain.
   virtual Result<wire::Attr> create_open(EntryRef entry,
                                          const meta::NewInode& inode,
                                          OpenKey key,

@@ -100,9 +100,13 @@ Result<wire::Attr> Files::create_open(EntryRef entry,
                           key.id(),
                           flags & ~wire::kOpenLease};
   BENCHFS_TRY(wire::Attr attr, store_.begin(change));
-  if ((flags & wire::kOpenLease) != 0 && leases_ != nullptr &&
+  bool is_lessee = (flags & wire::kOpenLease) != 0;
+  if (is_lessee && leases_ != nullptr &&
       leases_->grant(ExactLeases::attributes(attr.id()), key.client_uid, mono_now())) {
     leased |= wire::kAttrLeased;
+  }
+  if (is_lessee && store_.is_timed(entry.parent, change.create.now_ns)) {
+    leased |= wire::kDirectoryTimed;
   }
   if (asker != nullptr) {  // nobody is served before the rest is done
     asker->answer(wire::EntryReply{attr, wire::kEntryCreated | leased, 0});

@@ -167,12 +167,14 @@ bool Entries::unlink_at_once(rpc::Request& request) {
   Result<meta::Entry> entry = shared_.find(*key);
   if (!entry || S_ISDIR(entry->type) || !shared_.peers.is_self(entry->inode.home()) ||
       !shared_.may_change(*key, request.client_uid()) ||
-      !shared_.may_drop(entry->inode, forgetting(request, body, *entry)) ||
-      !shared_.change(meta::RemoveEntry{key->parent, key->name, wall_now_ns()},
-                      request.client_uid())) {
+      !shared_.may_drop(entry->inode, forgetting(request, body, *entry))) {
     return false;
   }
-  request.answer(wire::NoReply{});  // the shard serves nobody before the inode has ended, too
+  Result<wire::UnlinkReply> removed = remove(*key, body, request.client_uid());
+  if (!removed) {
+    return false;
+  }
+  request.answer(*removed);  // the shard serves nobody before the inode has ended, too
   shared_.drop(entry->inode, forgetting(request, body, *entry));
   return true;
 }
@@ -505,6 +507,16 @@ rt::Task<void> Entries::make_special(rpc::Request& request) {
   co_await request.reply(wire::EntryReply{attr, wire::kEntryCreated, 0});
 }
 
+Result<wire::UnlinkReply> Entries::remove(EntryRef key,
+                                          const wire::UnlinkRequest& body,
+                                          std::uint64_t client_uid) {
+  std::int64_t now_ns = wall_now_ns();
+  bool is_told =
+      (body.flags & wire::kUnlinkTimes) != 0 && shared_.store.is_timed(key.parent, now_ns);
+  BENCHFS_TRY_VOID(shared_.change(meta::RemoveEntry{key.parent, key.name, now_ns}, client_uid));
+  return wire::UnlinkReply{is_told ? now_ns : 0};
+}
+
 rt::Task<void> Entries::unlink(rpc::Request& request) {
   wire::UnlinkRequest body;
   BENCHFS_SERVE_TRY(EntryRef key, request, decode_entry(request, body));
@@ -524,13 +536,12 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
     co_await request.reply_error(Error::from_errno(EISDIR));
     co_return;
   }
-  BENCHFS_SERVE_TRY_VOID(
-      request, shared_.change(meta::RemoveEntry{key.parent, key.name, wall_now_ns()}, client_uid));
+  BENCHFS_SERVE_TRY(wire::UnlinkReply removed, request, remove(key, body, client_uid));
   Dropped dropped = shared_.drop(entry.inode, forgetting(request, body, entry));
   if (dropped.inode.is_valid()) {
     co_await shared_.inodes.wait_dropped(dropped, request.deadline());
   }
-  co_await request.reply(wire::NoReply{});
+  co_await request.reply(removed);
 }
 
 rt::Task<void> Entries::readdir(rpc::Request& request) {

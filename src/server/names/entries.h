@@ -90,6 +90,10 @@ class Entries {
                                     wire::InodeId inode,
                                     std::uint64_t client_uid,
                                     Deadline deadline);
+  // Of a file, which may_change() and may_drop().
+  Result<wire::UnlinkReply> remove(EntryRef key,
+                                   const wire::UnlinkRequest& body,
+                                   std::uint64_t client_uid);
   // True when the name no longer leads to `entry`.
   [[nodiscard]] bool is_replaced(EntryRef key, meta::Entry entry) const;
 

@@ -34,7 +34,7 @@ class FilesTest : public ::testing::Test {
     notice.open_number = number;
     return shard_.notify(notice);
   }
-  Result<wire::NoReply> unlink(const std::string& name) {
+  Result<wire::UnlinkReply> unlink(const std::string& name) {
     wire::UnlinkRequest body;
     body.parent = wire::kRootInode.value;
     body.name_bytes = static_cast<std::uint16_t>(name.size());
