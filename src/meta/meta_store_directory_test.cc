@@ -162,6 +162,27 @@ TEST_F(MetaStoreDirectoryTest, ChangesOfEntriesSetTheTimesOfADirectoryThatLivesH
   expect_times(54);
 }
 
+TEST_F(MetaStoreDirectoryTest, WhetherAChangeSetsTheTimesOfADirectoryIsKnownBefore) {
+  wire::InodeId directory = create(wire::kRootInode, "d", new_directory(), 50).id();
+  auto expect_timed = [&](std::int64_t now_ns, bool is_timed) {
+    EXPECT_EQ(store_.is_timed(directory, now_ns), is_timed);
+    create(directory, "f" + std::to_string(now_ns), new_file(), now_ns);
+    bool was_timed = attr(directory).mtime_ns == now_ns && attr(directory).ctime_ns == now_ns;
+    EXPECT_EQ(was_timed, is_timed);
+  };
+  expect_timed(60, true);
+  expect_timed(59, false);  // leaves 61
+  expect_timed(61, false);
+  expect_timed(70, true);
+  wire::SetAttrRequest mode;
+  mode.mask = wire::kSetMode;
+  ASSERT_TRUE(store_.apply(SetAttr{directory, mode, 80}));
+  expect_timed(75, false);  // the mtime only
+  expect_timed(90, true);
+  EXPECT_FALSE(store_.is_timed(kRemoteDir, 1000));
+  EXPECT_FALSE(store_.is_timed(create(directory, "file", new_file(), 200).id(), 1000));
+}
+
 // Somebody who compares must see that there was a change.
 TEST_F(MetaStoreDirectoryTest, TheTimesGrowWithEachChangeWhateverTheClocksSay) {
   wire::Attr before = create(wire::kRootInode, "d", new_directory(), 1000);

@@ -10,8 +10,6 @@
 namespace benchfs::mount {
 namespace {
 
-constexpr int kRequestsAPass = 16;
-
 // libfuse 3.14 does not know FUSE_TMPFILE. It is a FUSE_CREATE whose name is "/", which no other
 // create has (Door::create).
 void adapt(fuse_buf& received) {
@@ -38,12 +36,9 @@ Result<std::unique_ptr<Channel>> Channel::create(fuse_session* session, const rt
   return channel;
 }
 
+// What was received is served before the kernel is asked for more.
 bool Channel::poll() {
-  bool worked = false;
-  for (int i = 0; i < kRequestsAPass && !is_paused() && receive(); ++i) {
-    worked = true;
-  }
-  return worked;
+  return !is_paused() && receive();
 }
 
 // False when there is nothing to receive.

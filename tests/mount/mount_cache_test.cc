@@ -6,6 +6,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -553,6 +554,47 @@ TEST_F(MountCache, EntriesThatComeAndGoShowInTheTimesOfTheirDirectory) {
                 after.st_mtim.tv_nsec != before.st_mtim.tv_nsec)
         << i;
   }
+}
+
+// Nor does the mount ask for them when it made the change.
+TEST_F(MountCache, TheTimesOfADirectoryAreKnownAfterChangesThroughTheMount) {
+  Mounted m = mount();
+  auto client = connect();
+  auto told = [&] {
+    Result<wire::Attr> attr = client->run(client->fs().stat("/"));
+    EXPECT_TRUE(attr) << message(attr);
+    return attr.value_or(wire::Attr{});
+  };
+  auto expect_same = [&] {
+    struct stat seen = stat_of(m.path);
+    wire::Attr is = told();
+    EXPECT_EQ(seen.st_mtim.tv_sec * 1'000'000'000 + seen.st_mtim.tv_nsec, is.mtime_ns);
+    EXPECT_EQ(seen.st_ctim.tv_sec * 1'000'000'000 + seen.st_ctim.tv_nsec, is.ctime_ns);
+    EXPECT_EQ(seen.st_nlink, is.nlink);
+  };
+  for (bool is_set_later : {false, true}) {
+    if (is_set_later) {  // the times grow all the same
+      std::array<timespec, 2> times{{{.tv_nsec = UTIME_OMIT}, {.tv_sec = 4'000'000'000}}};
+      ASSERT_EQ(::utimensat(AT_FDCWD, m.path.c_str(), times.data(), 0), 0);
+    }
+    ASSERT_TRUE(is_warm(*client, [&] { stat_of(m.path); }));
+    for (int i = 0; i < 10; ++i) {
+      std::string name = name_beside_root();
+      std::uint64_t before = requests(*client);
+      Fd made(::open((m / name).c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644));
+      ASSERT_TRUE(made.is_open());
+      stat_of(m.path);
+      ASSERT_EQ(::unlink((m / name).c_str()), 0);
+      stat_of(m.path);
+      // A look-up before the file is made, and the two changes.
+      EXPECT_TRUE(is_set_later || requests(*client) <= before + 3) << requests(*client) - before;
+      expect_same();
+    }
+  }
+  // Others change it, too.
+  put(m / name_beside_root(), "");
+  ASSERT_TRUE(client->run(client->fs().mkdir("/by another", 0755)));
+  expect_same();
 }
 
 // Two mounts that make and remove names of one directory, which both have cached, do not wait for

@@ -174,6 +174,85 @@ TEST_F(NodeCacheTest, OfADirectoryNothingIsKeptUntilTheLastChangeInItIsAnswered)
   EXPECT_NE(cache_.find_attr(kParent), nullptr);
 }
 
+// The lease of a directory's attributes outlives a change by this client that is told the new
+// times.
+class NodeCacheOfADirectoryTest : public NodeCacheTest {
+ protected:
+  static constexpr std::int64_t kBefore = 100;
+  static constexpr std::int64_t kAfter = 200;
+  void put_directory(const NodeCache::Question& question) {
+    wire::Attr attr{.inode = kParent.value, .mtime_ns = kBefore, .ctime_ns = kBefore, .mode = 0755};
+    cache_.put_attr(attr, {}, question, kGranted);
+  }
+  [[nodiscard]] bool knows_directory() const { return cache_.find_attr(kParent) != nullptr; }
+};
+
+TEST_F(NodeCacheOfADirectoryTest, ItsAttributesAreKnownAgainWithTheTimesThatAChangeLeft) {
+  put_directory(cache_.ask());
+  {
+    NodeCache::Change change(cache_, kParent, "f");
+    EXPECT_TRUE(change.knows_directory());
+    change.keep_directory(kAfter);
+    EXPECT_FALSE(knows_directory());
+  }
+  ASSERT_TRUE(knows_directory());
+  wire::Attr attr = cache_.find_attr(kParent)->attr;
+  EXPECT_EQ(attr.mtime_ns, kAfter);
+  EXPECT_EQ(attr.ctime_ns, kAfter);
+  EXPECT_EQ(attr.mode, 0755U);
+  // Not of a change that was not told them.
+  {
+    NodeCache::Change change(cache_, kParent, "f");
+  }
+  EXPECT_FALSE(knows_directory());
+  NodeCache::Change change(cache_, kParent, "f");
+  EXPECT_FALSE(change.knows_directory());
+  change.keep_directory(kAfter);
+  change.end();
+  EXPECT_FALSE(knows_directory());
+}
+
+TEST_F(NodeCacheOfADirectoryTest, TheyAreNotKnownAgainIfSomethingElseMayHaveChangedThem) {
+  std::optional<NodeCache::Change> other;
+  std::vector<std::function<void()>> events = {
+      [this] { cache_.on_attr_revoked(kParent, {}); },
+      [this] { cache_.on_connection_lost(wire::ShardId{1}); },
+      [this] { cache_.disable(); },
+      [&, this] { other.emplace(cache_, kParent, "g"); },
+      [&, this] { NodeCache::Change over(cache_, kParent, "g"); },
+      // It has another name, or none.
+      [&, this] { NodeCache::Change moved(cache_, kOther, "directory"); },
+  };
+  for (const auto& happens : events) {
+    cache_.enable(&told_);
+    cache_.put_name(kOther, "directory", kParent, kShard, cache_.ask(), kGranted);
+    put_directory(cache_.ask());
+    std::optional<NodeCache::Change> change;
+    change.emplace(cache_, kParent, "f");
+    happens();
+    EXPECT_FALSE(change->knows_directory() && cache_.is_enabled());
+    change->keep_directory(kAfter);
+    change.reset();
+    other.reset();
+    EXPECT_FALSE(knows_directory());
+  }
+}
+
+TEST_F(NodeCacheOfADirectoryTest, TheLeaseOfItsAttributesEndsWhenItWould) {
+  constexpr Nanos kLeft = std::chrono::milliseconds(50);
+  NodeCache::Question question = cache_.ask();
+  question.asked_at -= NodeCache::usable(kGranted) - kLeft;
+  put_directory(question);
+  BootTime end = question.asked_at + NodeCache::usable(kGranted);
+  {
+    NodeCache::Change change(cache_, kParent, "f");
+    change.keep_directory(kAfter);
+  }
+  while (boot_now() < end) {
+  }
+  EXPECT_FALSE(knows_directory());
+}
+
 TEST_F(NodeCacheTest, ALostConnectionEndsWhatItsShardGranted) {
   put(cache_.ask());
   constexpr wire::ShardId kOtherShard{1};

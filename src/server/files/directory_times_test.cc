@@ -201,5 +201,42 @@ TEST_F(DirectoryTimesTest, OnlyDirectoriesOfThisShardAreMarked) {
   EXPECT_EQ(mark(77, 5).error().code, Errc::kMalformed);
 }
 
+// Who has a lease of them knows them after its own changes.
+TEST_F(DirectoryTimesTest, TheTimesThatAChangeLeavesAreToldToWhoAsksForThem) {
+  std::uint64_t opens = 0;
+  auto make = [&](const std::string& name, std::uint32_t more_flags) {
+    wire::OpenRequest body;
+    body.parent = directory_.inode;
+    body.flags = testing::kWrite | more_flags;
+    body.mode = 0644;
+    body.name_bytes = static_cast<std::uint16_t>(name.size());
+    body.open_number = ++opens;
+    return shard_.call(body, name).value_or(wire::EntryReply{});
+  };
+  auto remove = [&](const std::string& name, std::uint16_t flags) {
+    wire::UnlinkRequest body;
+    body.parent = directory_.inode;
+    body.name_bytes = static_cast<std::uint16_t>(name.size());
+    body.flags = flags;
+    return shard_.call(body, name).value_or(wire::UnlinkReply{-1}).directory_ns;
+  };
+  EXPECT_EQ(make("a", 0).flags, wire::kEntryCreated);
+  wire::EntryReply made = make("b", wire::kOpenLease);
+  EXPECT_NE(made.flags & wire::kDirectoryTimed, 0U);
+  EXPECT_EQ(attr().mtime_ns, made.attr.ctime_ns);
+  EXPECT_EQ(attr().ctime_ns, made.attr.ctime_ns);
+  EXPECT_EQ(remove("a", 0), 0);
+  std::int64_t removed_ns = remove("b", wire::kUnlinkTimes);
+  EXPECT_GT(removed_ns, made.attr.ctime_ns);
+  EXPECT_EQ(attr().mtime_ns, removed_ns);
+  EXPECT_EQ(attr().ctime_ns, removed_ns);
+  // They are later than this shard's clock.
+  ASSERT_TRUE(mark(1, 5).has_value());
+  says(1, {.stamp = 5, .changes = 1, .changed_ns = kLater});
+  EXPECT_EQ(attr().mtime_ns, kLater);
+  EXPECT_EQ(make("c", wire::kOpenLease).flags & wire::kDirectoryTimed, 0U);
+  EXPECT_EQ(remove("c", wire::kUnlinkTimes), 0);
+}
+
 }  // namespace
 }  // namespace benchfs::server

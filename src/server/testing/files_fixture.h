@@ -34,8 +34,9 @@ class FilesTest : public ::testing::Test {
     notice.open_number = number;
     return shard_.notify(notice);
   }
-  Result<wire::UnlinkReply> unlink(const std::string& name) {
+  Result<wire::UnlinkReply> unlink(const std::string& name, std::uint16_t flags = 0) {
     wire::UnlinkRequest body;
+    body.flags = flags;
     body.parent = wire::kRootInode.value;
     body.name_bytes = static_cast<std::uint16_t>(name.size());
     return shard_.call(body, name);
