@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "net/worker.h"
 #include "rt/frame_pool.h"
+#include "wire/opcode.h"
 
 namespace benchfs::net {
 
@@ -42,6 +43,7 @@ void Endpoint::begin_send(link::Operation& operation, const link::Message& messa
     return end(operation, outcome_of(UCS_ERR_CONNECTION_RESET));
   }
   BENCHFS_CHECK(message.header.size() <= kMaxHeader);
+  send_gathered();
   ucp_request_param_t param;
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   param.cb.send = on_over;
@@ -122,9 +124,42 @@ struct Endpoint::Forgotten {
 };
 
 void Endpoint::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
+  send_gathered();
+  if (is_open()) {
+    post(id, header);
+  }
+}
+
+void Endpoint::send_soon(std::uint16_t id, std::span<const std::byte> header) {
+  if (header.size() > Bundle::kMaxMessage) {
+    return send_and_forget(id, header);
+  }
   if (!is_open()) {
     return;
   }
+  if (!gathered_.add(id, header)) {
+    send_gathered();
+    (void)gathered_.add(id, header);
+  }
+  if (gathered_.count() == 1) {
+    worker_.gathering_.push_back(this);
+  }
+}
+
+void Endpoint::send_gathered() {
+  if (gathered_.count() == 0) [[likely]] {
+    return;
+  }
+  std::erase(worker_.gathering_, this);
+  if (is_open() && gathered_.count() > 1) {
+    post(wire::kBundleAmId, gathered_.bytes());
+  } else if (BundleReader only(gathered_.bytes()); is_open() && only.next()) {
+    post(only.id(), only.header());
+  }
+  gathered_.clear();
+}
+
+void Endpoint::post(std::uint16_t id, std::span<const std::byte> header) {
   BENCHFS_CHECK(header.size() <= kMaxHeader);
   Forgotten* message = Forgotten::make(*this, header);
   ucp_request_param_t param;
@@ -151,6 +186,7 @@ void Endpoint::close(Nanos flush) {
   if (state_ == State::kClosing || state_ == State::kClosed) {
     return;
   }
+  send_gathered();
   flush_ = state_ == State::kOpen ? flush : Nanos::zero();
   state_ = State::kClosing;
   owner_ = nullptr;

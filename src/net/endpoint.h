@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "link/link.h"
+#include "net/bundle.h"
 #include "rt/timer.h"
 
 namespace benchfs::net {
@@ -38,6 +39,7 @@ class Endpoint final : public link::Link, private rt::Timer {
   // the wire-up of the lanes, or aborts.
   void begin_flush(link::Operation& operation) override;
   void send_and_forget(std::uint16_t id, std::span<const std::byte> header) override;
+  void send_soon(std::uint16_t id, std::span<const std::byte> header) override;
   // UCX is told in the next poll().
   using link::Link::close;
   void close(Nanos flush) override;
@@ -46,6 +48,8 @@ class Endpoint final : public link::Link, private rt::Timer {
   friend class Worker;
 
   struct Forgotten;
+  void post(std::uint16_t id, std::span<const std::byte> header);
+  void send_gathered();  // nothing is on the worker's list of those that gather any more
   void started(link::Operation& operation, ucs_status_ptr_t request);
   static void on_over(void* request, ucs_status_t status, void* operation);
   static void on_received(void* request, ucs_status_t status, std::size_t length, void* operation);
@@ -61,6 +65,7 @@ class Endpoint final : public link::Link, private rt::Timer {
   link::Owner* owner_;
   ucp_ep_h handle_ = nullptr;
   State state_ = State::kOpen;
+  Bundle gathered_;
   ucs_status_t failure_ = UCS_OK;
   Nanos flush_ = Nanos::zero();  // that close() asked for and that has not begun
   bool is_flushing_ = false;

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/log.h"
 #include "net/incoming_sockets.h"
 #include "net/ucx_calls.h"
+#include "wire/opcode.h"
 
 namespace benchfs::net {
 namespace {
@@ -66,6 +69,7 @@ Result<std::unique_ptr<Worker>> Worker::create(Context& context,
   if (status != UCS_OK) {
     return std::unexpected(ucx_error(status, "getting the event descriptor of the UCX worker"));
   }
+  BENCHFS_TRY_VOID(worker->set_handler(wire::kBundleAmId, worker->unbundler_, false));
   reactor.add_poller(*worker);
   return worker;
 }
@@ -99,6 +103,8 @@ void Worker::force_endpoints() {
 
 Status Worker::set_handler(std::uint16_t id, link::Handler& handler, bool persistent) {
   slots_.push_back(std::make_unique<Slot>(Slot{this, &handler, id}));
+  by_id_.resize(std::max<std::size_t>(by_id_.size(), id + 1U));
+  by_id_[id] = slots_.back().get();
   ucp_am_handler_param_t param{};
   param.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
                      UCP_AM_HANDLER_PARAM_FIELD_ARG | UCP_AM_HANDLER_PARAM_FIELD_FLAGS;
@@ -144,6 +150,23 @@ ucs_status_t Worker::on_active_message(void* arg,
   message.keeper = slot->worker;
   link::Disposition what = slot->handler->on_message(message);
   return what == link::Disposition::kHold ? UCS_INPROGRESS : UCS_OK;
+}
+
+// It has no bundles inside, and no data.
+link::Disposition Worker::Unbundler::on_message(const link::Incoming& message) {
+  link::Incoming inner;
+  inner.sender = message.sender;
+  inner.keeper = message.keeper;
+  BundleReader bundle(message.header);
+  while (bundle.next()) {
+    Slot* slot = bundle.id() < worker_.by_id_.size() ? worker_.by_id_[bundle.id()] : nullptr;
+    if (slot != nullptr && slot->handler != this) {
+      inner.id = bundle.id();
+      inner.header = bundle.header();
+      (void)slot->handler->on_message(inner);
+    }
+  }
+  return link::Disposition::kDone;
 }
 
 Status Worker::guard_message_ids() {
@@ -312,7 +335,20 @@ bool Worker::deliver_events() {
   return worked;
 }
 
+void Worker::send_gathered() {
+  while (!gathering_.empty()) {
+    gathering_.back()->send_gathered();
+  }
+}
+
 bool Worker::poll() {
+  send_gathered();
+  bool worked = progress();
+  send_gathered();
+  return worked;
+}
+
+bool Worker::progress() {
   // Once: what arrived is served before UCX is asked for more. Each call delivers a bounded batch.
   looker_.begin();
   bool worked = ucp_worker_progress(handle_) != 0;
@@ -332,6 +368,7 @@ bool Worker::poll() {
 }
 
 bool Worker::prepare_to_sleep() {
+  send_gathered();
   return !has_events_ && ucp_worker_arm(handle_) == UCS_OK;
 }
 

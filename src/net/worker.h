@@ -88,7 +88,18 @@ class Worker final : public rt::Poller, public link::Keeper {
     std::uint16_t id = 0;
   };
 
-  Worker(Context& context, rt::Reactor& reactor) : context_(context), reactor_(reactor) {}
+  // Hands over what comes in bundles.
+  class Unbundler final : public link::Handler {
+   public:
+    explicit Unbundler(Worker& worker) : worker_(worker) {}
+    link::Disposition on_message(const link::Incoming& message) override;
+
+   private:
+    Worker& worker_;
+  };
+
+  Worker(Context& context, rt::Reactor& reactor)
+      : context_(context), reactor_(reactor), unbundler_(*this) {}
   static ucs_status_t on_active_message(void* arg,
                                         const void* header,
                                         std::size_t header_length,
@@ -104,6 +115,8 @@ class Worker final : public rt::Poller, public link::Keeper {
     queue.push_back(endpoint);
     has_events_ = true;
   }
+  bool progress();
+  void send_gathered();
   bool deliver_events();
   void force_endpoints();
   Status guard_message_ids();
@@ -115,7 +128,10 @@ class Worker final : public rt::Poller, public link::Keeper {
   ucp_listener_h listener_ = nullptr;
   ConnectionAcceptor* acceptor_ = nullptr;
   int event_fd_ = -1;
+  Unbundler unbundler_;
   std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> by_id_;  // as far as ids are in use
+  std::vector<Endpoint*> gathering_;
   std::unordered_map<Endpoint*, std::unique_ptr<Endpoint>> endpoints_;
   // Holds only endpoints that are not closing, because UCX may reuse the handle of a closed one at
   // once.

@@ -40,7 +40,7 @@ wire::ForwardedHeader wrap(std::uint64_t channel,
 void ForwardedLink::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
   if (is_open_ && carrier_->operations() < kMostUnread) {
     const wire::ForwardedHeader whole = wrap(channel_, id, header);
-    carrier_->send_and_forget(outer_id(id), whole.bytes());
+    carrier_->send_soon(outer_id(id), whole.bytes());
   }
 }
 

@@ -214,7 +214,7 @@ void Forwarder::send(wire::ShardId shard,
     wire::ForwardHeader known = outer;
     known.session_id = connection.grant().session_id;
     const wire::ForwardedHeader whole = wire::forwarded(known, header);
-    connection.link()->send_and_forget(kForward, whole.bytes());
+    connection.link()->send_soon(kForward, whole.bytes());
     return;
   }
   if (is_ready || far.waiting.size() >= kMostWaiting) {  // it reads nothing

@@ -82,6 +82,7 @@ enum class Opcode : std::uint16_t {
 };
 
 inline constexpr std::uint16_t kMaxRequestOpcode = 99;
+inline constexpr std::uint16_t kBundleAmId = 100;  // messages inside (net/bundle.h)
 inline constexpr std::uint16_t kRegisterReplyAmId = 151;
 
 constexpr std::uint16_t reply_am_id(Opcode opcode) {

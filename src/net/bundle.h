@@ -1,0 +1,54 @@
+// Messages without data that leave together, because most of what a small message costs on a
+// network with system calls is the call.
+//
+// A bundle is a message whose header holds others, one after the other: id u16, bytes u16, header.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace benchfs::net {
+
+// What is gathered for one bundle.
+class Bundle {
+ public:
+  static constexpr std::size_t kMaxBytes = 4096;
+  static constexpr std::size_t kMaxMessage = 512;  // longer ones leave by themselves
+
+  // False: it is full, and nothing has changed.
+  bool add(std::uint16_t id, std::span<const std::byte> header);
+  void clear() {
+    bytes_.clear();
+    count_ = 0;
+  }
+  [[nodiscard]] std::size_t count() const { return count_; }
+  [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::size_t count_ = 0;
+};
+
+// The messages of a bundle that came; ends where it is malformed.
+class BundleReader {
+ public:
+  explicit BundleReader(std::span<const std::byte> bundle) : rest_(bundle) {}
+  // False: there is no other.
+  bool next();
+  [[nodiscard]] std::uint16_t id() const { return head_.id; }
+  [[nodiscard]] std::span<const std::byte> header() const { return header_; }
+
+ private:
+  friend class Bundle;
+  struct Head {
+    std::uint16_t id = 0;
+    std::uint16_t bytes = 0;
+  };
+  std::span<const std::byte> rest_;
+  Head head_;
+  std::span<const std::byte> header_;
+};
+
+}  // namespace benchfs::net
