@@ -259,11 +259,10 @@ class Link {
   // the link is not open.
   static constexpr std::size_t kMaxHeader = 4096;
   virtual void send_and_forget(std::uint16_t id, std::span<const std::byte> header) = 0;
-  // The same for one of many: it leaves at the end of the reactor's pass, with others of it, and
-  // before what is sent after it.
-  virtual void send_soon(std::uint16_t id, std::span<const std::byte> header) {
-    send_and_forget(id, header);
-  }
+  // Sends a small message nobody waits for, one of many: it is copied, and leaves with others at
+  // the end of the reactor's pass, before what is sent after it. False, and nothing has happened:
+  // the message is not small, or this link does not do that.
+  virtual bool send_soon(const Message& /*message*/) { return false; }
   // As send_and_forget(), for what the peer answers at once and others wait for, perhaps all that
   // is under way here: it does not wait for them, and may overtake what does.
   virtual void send_ahead(std::uint16_t id, std::span<const std::byte> header) {

@@ -4,24 +4,31 @@
 
 namespace benchfs::net {
 
-bool Bundle::add(std::uint16_t id, std::span<const std::byte> header) {
-  BundleReader::Head head{id, static_cast<std::uint16_t>(header.size())};
-  if (bytes_.size() + sizeof head + header.size() > kMaxBytes) {
+bool Bundle::add(std::uint16_t id,
+                 std::span<const std::byte> header,
+                 std::span<const std::byte> data) {
+  BundleReader::Head head{.id = id,
+                          .header_bytes = static_cast<std::uint16_t>(header.size()),
+                          .data_bytes = static_cast<std::uint16_t>(data.size())};
+  if (bytes_.size() + sizeof head + header.size() + data.size() > kMaxBytes) {
     return false;
   }
-  std::span<const std::byte> first = std::as_bytes(std::span(&head, 1));
-  bytes_.insert(bytes_.end(), first.begin(), first.end());
-  bytes_.insert(bytes_.end(), header.begin(), header.end());
+  for (std::span<const std::byte> part : {std::as_bytes(std::span(&head, 1)), header, data}) {
+    bytes_.insert(bytes_.end(), part.begin(), part.end());
+  }
   ++count_;
   return true;
 }
 
 bool BundleReader::next() {
-  if (!wire::Reader(rest_).read(head_) || rest_.size() - sizeof head_ < head_.bytes) {
+  wire::Reader reader(rest_);
+  if (!reader.read(head_) || reader.left() < std::size_t{head_.header_bytes} + head_.data_bytes) {
     return false;
   }
-  header_ = rest_.subspan(sizeof head_, head_.bytes);
-  rest_ = rest_.subspan(sizeof head_ + head_.bytes);
+  rest_ = rest_.subspan(sizeof head_);
+  header_ = rest_.first(head_.header_bytes);
+  data_ = rest_.subspan(head_.header_bytes, head_.data_bytes);
+  rest_ = rest_.subspan(header_.size() + data_.size());
   return true;
 }
 

@@ -1,7 +1,8 @@
-// Messages without data that leave together, because most of what a small message costs on a
-// network with system calls is the call.
+// Small messages that leave together: where a network takes a system call to send and to receive,
+// that call is most of what a small message costs.
 //
-// A bundle is a message whose header holds others, one after the other: id u16, bytes u16, header.
+// A bundle is a message whose header holds others, one after the other: id u16, bytes of header
+// u16, bytes of data u16, 0 u16, header, data.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +16,10 @@ namespace benchfs::net {
 class Bundle {
  public:
   static constexpr std::size_t kMaxBytes = 4096;
-  static constexpr std::size_t kMaxMessage = 512;  // longer ones leave by themselves
+  static constexpr std::size_t kMaxMessage = 512;  // of header and data
 
   // False: it is full, and nothing has changed.
-  bool add(std::uint16_t id, std::span<const std::byte> header);
+  bool add(std::uint16_t id, std::span<const std::byte> header, std::span<const std::byte> data);
   void clear() {
     bytes_.clear();
     count_ = 0;
@@ -39,16 +40,20 @@ class BundleReader {
   bool next();
   [[nodiscard]] std::uint16_t id() const { return head_.id; }
   [[nodiscard]] std::span<const std::byte> header() const { return header_; }
+  [[nodiscard]] std::span<const std::byte> data() const { return data_; }
 
  private:
   friend class Bundle;
   struct Head {
     std::uint16_t id = 0;
-    std::uint16_t bytes = 0;
+    std::uint16_t header_bytes = 0;
+    std::uint16_t data_bytes = 0;
+    std::uint16_t padding = 0;
   };
   std::span<const std::byte> rest_;
   Head head_;
   std::span<const std::byte> header_;
+  std::span<const std::byte> data_;
 };
 
 }  // namespace benchfs::net

@@ -130,20 +130,20 @@ void Endpoint::send_and_forget(std::uint16_t id, std::span<const std::byte> head
   }
 }
 
-void Endpoint::send_soon(std::uint16_t id, std::span<const std::byte> header) {
-  if (header.size() > Bundle::kMaxMessage) {
-    return send_and_forget(id, header);
+bool Endpoint::send_soon(const link::Message& message) {
+  bool is_small = message.header.size() + message.data.size() <= Bundle::kMaxMessage &&
+                  message.protocol != link::Protocol::kRendezvous;
+  if (!is_open() || !is_small || message.shows_sender) {
+    return false;
   }
-  if (!is_open()) {
-    return;
-  }
-  if (!gathered_.add(id, header)) {
+  if (!gathered_.add(message.id, message.header, message.data)) {
     send_gathered();
-    (void)gathered_.add(id, header);
+    BENCHFS_CHECK(gathered_.add(message.id, message.header, message.data));
   }
   if (gathered_.count() == 1) {
     worker_.gathering_.push_back(this);
   }
+  return true;
 }
 
 void Endpoint::send_gathered() {
@@ -151,10 +151,8 @@ void Endpoint::send_gathered() {
     return;
   }
   std::erase(worker_.gathering_, this);
-  if (is_open() && gathered_.count() > 1) {
+  if (is_open()) {
     post(wire::kBundleAmId, gathered_.bytes());
-  } else if (BundleReader only(gathered_.bytes()); is_open() && only.next()) {
-    post(only.id(), only.header());
   }
   gathered_.clear();
 }

@@ -39,7 +39,7 @@ class Endpoint final : public link::Link, private rt::Timer {
   // the wire-up of the lanes, or aborts.
   void begin_flush(link::Operation& operation) override;
   void send_and_forget(std::uint16_t id, std::span<const std::byte> header) override;
-  void send_soon(std::uint16_t id, std::span<const std::byte> header) override;
+  bool send_soon(const link::Message& message) override;
   // UCX is told in the next poll().
   using link::Link::close;
   void close(Nanos flush) override;
@@ -49,7 +49,7 @@ class Endpoint final : public link::Link, private rt::Timer {
 
   struct Forgotten;
   void post(std::uint16_t id, std::span<const std::byte> header);
-  void send_gathered();  // nothing is on the worker's list of those that gather any more
+  void send_gathered();
   void started(link::Operation& operation, ucs_status_ptr_t request);
   static void on_over(void* request, ucs_status_t status, void* operation);
   static void on_received(void* request, ucs_status_t status, std::size_t length, void* operation);

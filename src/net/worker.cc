@@ -152,19 +152,23 @@ ucs_status_t Worker::on_active_message(void* arg,
   return what == link::Disposition::kHold ? UCS_INPROGRESS : UCS_OK;
 }
 
-// It has no bundles inside, and no data.
+// It has no bundles inside, and its data cannot be held. A handler may close the sender.
 link::Disposition Worker::Unbundler::on_message(const link::Incoming& message) {
-  link::Incoming inner;
-  inner.sender = message.sender;
-  inner.keeper = message.keeper;
   BundleReader bundle(message.header);
   while (bundle.next()) {
     Slot* slot = bundle.id() < worker_.by_id_.size() ? worker_.by_id_[bundle.id()] : nullptr;
-    if (slot != nullptr && slot->handler != this) {
-      inner.id = bundle.id();
-      inner.header = bundle.header();
-      (void)slot->handler->on_message(inner);
+    if (slot == nullptr || slot->handler == this) {
+      continue;
     }
+    link::Incoming inner;
+    inner.id = bundle.id();
+    inner.header = bundle.header();
+    inner.data = const_cast<std::byte*>(bundle.data().data());  // nobody writes there
+    inner.length = bundle.data().size();
+    bool is_known = message.sender != nullptr && message.sender->is_open();
+    inner.sender = is_known ? message.sender : nullptr;
+    inner.keeper = message.keeper;
+    (void)slot->handler->on_message(inner);
   }
   return link::Disposition::kDone;
 }

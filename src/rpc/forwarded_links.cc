@@ -40,7 +40,9 @@ wire::ForwardedHeader wrap(std::uint64_t channel,
 void ForwardedLink::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
   if (is_open_ && carrier_->operations() < kMostUnread) {
     const wire::ForwardedHeader whole = wrap(channel_, id, header);
-    carrier_->send_soon(outer_id(id), whole.bytes());
+    if (!carrier_->send_soon({.id = outer_id(id), .header = whole.bytes()})) {
+      carrier_->send_and_forget(outer_id(id), whole.bytes());
+    }
   }
 }
 
@@ -51,6 +53,13 @@ void ForwardedLink::begin_send(link::Operation& operation, const link::Message& 
   }
   if (message.data.empty()) {
     send_and_forget(message.id, message.header);
+    return end(operation, {});
+  }
+  const wire::ForwardedHeader whole = wrap(channel_, message.id, message.header);
+  link::Message outer = message;
+  outer.id = outer_id(message.id);
+  outer.header = whole.bytes();
+  if (carrier_->operations() < kMostUnread && carrier_->send_soon(outer)) {
     return end(operation, {});
   }
   send_data(operation, message).handle.resume();

@@ -206,15 +206,19 @@ void Forwarder::send(wire::ShardId shard,
   Connection& connection = pool_.at(shard);
   bool is_ready = far.waiting.empty() && connection.state() == Connection::State::kReady;
   if (is_ready && connection.link()->operations() < kMostWaiting) {
-    if (data.size > 0) {
-      Outgoing message{outer, {header.begin(), header.end()}, std::move(data)};
-      transmit(connection, std::move(message)).handle.resume();
-      return;
-    }
     wire::ForwardHeader known = outer;
     known.session_id = connection.grant().session_id;
     const wire::ForwardedHeader whole = wire::forwarded(known, header);
-    connection.link()->send_soon(kForward, whole.bytes());
+    link::Message message{.id = kForward, .header = whole.bytes(), .data = data.span()};
+    if (connection.link()->send_soon(message)) {
+      return;
+    }
+    if (data.size == 0) {
+      connection.link()->send_and_forget(kForward, whole.bytes());
+      return;
+    }
+    Outgoing outgoing{outer, {header.begin(), header.end()}, std::move(data)};
+    transmit(connection, std::move(outgoing)).handle.resume();
     return;
   }
   if (is_ready || far.waiting.size() >= kMostWaiting) {  // it reads nothing

@@ -36,6 +36,9 @@ struct ReplyWay {
 
 class Request {
  public:
+  // Header and data of a message up to this are copied; the data of a larger one must be held.
+  static constexpr std::size_t kMaxCopied = wire::kMaxHeaderBytes;
+
   explicit Request(ReplyWay& way) : way_(way) {}
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
@@ -160,7 +163,7 @@ class Request {
   link::Held data_;
   std::size_t data_bytes_ = 0;
   std::size_t header_bytes_ = 0;
-  std::array<std::byte, wire::kMaxHeaderBytes> bytes_;
+  std::array<std::byte, kMaxCopied> bytes_;
   std::size_t reply_bytes_ = 0;
   std::array<std::byte, kMaxReply> reply_;
   link::Operation send_;       // of the reply

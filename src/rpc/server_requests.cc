@@ -220,7 +220,8 @@ Errc Server::check_request(const wire::RequestHeader& header,
   }
   if (header.flags != 0 || wire::RequestId{header.request_id}.slot() >= wire::kMaxWindow ||
       message.header.size() > wire::kMaxHeaderBytes || message.length > most ||
-      (message.length > 0 && !message.can_hold)) [[unlikely]] {
+      (!message.can_hold && message.header.size() + message.length > Request::kMaxCopied))
+      [[unlikely]] {
     ++stats_.malformed;
     return Errc::kMalformed;
   }
