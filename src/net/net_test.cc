@@ -20,6 +20,7 @@
 
 #include "base/hash.h"
 #include "net/address.h"
+#include "net/bundle.h"
 #include "net/closed_sockets.h"
 #include "net/context.h"
 #include "net/interfaces.h"
@@ -27,6 +28,8 @@
 #include "net/worker.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"
+#include "rt/timer.h"
+#include "wire/opcode.h"
 
 namespace benchfs::net {
 namespace {
@@ -619,6 +622,173 @@ TEST_F(Pair, AMessageWakesASleepingReactor) {
   thread.join();
   EXPECT_TRUE(stopper.done);
   server.worker->remove_handler(stopper);
+}
+
+// --- Messages that leave together ----------------------------------------------------------------
+
+TEST_F(Pair, SmallMessagesThatLeaveTogetherArriveInOrderWithAllOthers) {
+  std::vector<std::vector<std::byte>> headers;
+  std::vector<std::vector<std::byte>> datas;
+  for (std::size_t i = 0; i < 300; ++i) {
+    headers.push_back(make_bytes(i, i));
+    datas.push_back(make_bytes(i % 3 == 0 ? 0 : 500 - i, i + 1));
+  }
+  for (std::size_t i = 0; i < headers.size(); ++i) {
+    link::Message message{.id = kCopied, .header = headers[i], .data = datas[i]};
+    bool fits = headers[i].size() + datas[i].size() <= Bundle::kMaxMessage;
+    EXPECT_TRUE(fits) << i;
+    if (i % 20 == 7) {
+      client.send(*to_server, message);
+      client.turn();
+    } else if (i % 20 == 17 && datas[i].empty()) {
+      to_server->send_and_forget(kCopied, headers[i]);
+    } else {
+      EXPECT_TRUE(to_server->send_soon(message)) << i;
+    }
+  }
+  ASSERT_TRUE(drive(client, server, [&] { return server.messages.size() == headers.size(); }));
+  for (std::size_t i = 0; i < headers.size(); ++i) {
+    EXPECT_EQ(server.messages[i].header, headers[i]) << i;
+    EXPECT_EQ(server.messages[i].data, datas[i]) << i;
+  }
+  EXPECT_EQ(to_server->operations(), 0U);
+}
+
+TEST_F(Pair, WhatIsNotSmallOrNotOpenDoesNotLeaveWithOthers) {
+  std::vector<std::byte> bytes = make_bytes(Bundle::kMaxMessage, 3);
+  auto is_sent = [&](const link::Message& message) { return to_server->send_soon(message); };
+  EXPECT_TRUE(is_sent({.id = kCopied, .header = bytes}));
+  EXPECT_TRUE(is_sent({.id = kCopied, .data = bytes, .protocol = link::Protocol::kEager}));
+  EXPECT_FALSE(is_sent({.id = kCopied, .header = std::span(bytes).first(1), .data = bytes}));
+  EXPECT_FALSE(is_sent({.id = kCopied, .data = bytes, .protocol = link::Protocol::kRendezvous}));
+  EXPECT_FALSE(is_sent({.id = kCopied, .header = bytes, .shows_sender = true}));
+  ASSERT_TRUE(drive(client, server, [&] { return server.messages.size() == 2; }));
+  client.close(*to_server, seconds(5));
+  EXPECT_FALSE(is_sent({.id = kCopied, .header = bytes}));
+  ASSERT_TRUE(drive(client, server, [&] { return !server.failures.empty(); }));
+  EXPECT_EQ(server.messages.size(), 2U);
+}
+
+TEST_F(Pair, ClosingWithFlushDeliversWhatWasGathered) {
+  EXPECT_TRUE(to_server->send_soon({.id = kCopied}));
+  EXPECT_TRUE(to_server->send_soon({.id = kDropped}));
+  client.close(*to_server, seconds(5));
+  ASSERT_TRUE(drive(client, server, [&] { return !server.failures.empty(); }));
+  EXPECT_EQ(server.messages.size(), 2U);
+}
+
+TEST_F(Pair, ClosingByForceWhileMessagesGatherLeavesNothing) {
+  for (bool is_closed_by_peer : {false, true}) {
+    EXPECT_TRUE(to_server->send_soon({.id = kCopied}));
+    EXPECT_TRUE(to_client->send_soon({.id = kCopied}));
+    (is_closed_by_peer ? server : client).close_all();
+    ASSERT_TRUE(drive(client, server, [&] {
+      return client.worker->endpoint_count() == 0 && server.worker->endpoint_count() == 0;
+    }));
+    connect();
+  }
+}
+
+TEST_F(Pair, AReactorHasSentWhatWasGatheredBeforeItSleeps) {
+  struct Sender final : rt::Timer {
+    Endpoint* endpoint = nullptr;
+    void on_timer() override { EXPECT_TRUE(endpoint->send_soon({.id = kCopied})); }
+  } sender;
+  sender.endpoint = to_server;
+  client.reactor->arm(sender, mono_now() + milliseconds(20));
+  std::thread thread([&] {
+    bool never = false;
+    EXPECT_FALSE(client.reactor->run_until(never, Deadline::after(seconds(1))));
+  });
+  Deadline deadline = Deadline::after(milliseconds(900));
+  while (server.messages.empty() && !deadline.passed()) {
+    server.turn();
+  }
+  EXPECT_EQ(server.messages.size(), 1U);
+  thread.join();
+}
+
+TEST(Bundles, MessagesOfOnePassLeaveAsOne) {
+  Node server;
+  SocketAddress address = server.listen();
+  std::atomic<bool> stop = false;
+  std::atomic<bool> send = false;
+  std::thread thread([&] {
+    while (!stop.load()) {
+      if (send.exchange(false)) {
+        for (std::uint16_t id = 1; id <= 3; ++id) {
+          EXPECT_TRUE(server.endpoints.back()->send_soon({.id = id}));
+        }
+      }
+      server.turn();
+    }
+  });
+  {
+    testing::RawPeer peer(address);
+    EXPECT_EQ(peer.send(kDropped, {}, make_bytes(20'000, 1), UCP_AM_SEND_FLAG_RNDV), UCS_OK);
+    send = true;
+    EXPECT_TRUE(peer.wait([&] { return !peer.messages().empty(); }));
+    ASSERT_EQ(peer.messages().size(), 1U);
+    EXPECT_EQ(peer.messages()[0].id, wire::kBundleAmId);
+    BundleReader reader(peer.messages()[0].header);
+    for (std::uint16_t id = 1; id <= 3; ++id) {
+      ASSERT_TRUE(reader.next());
+      EXPECT_EQ(reader.id(), id);
+    }
+    EXPECT_FALSE(reader.next());
+  }
+  stop = true;
+  thread.join();
+}
+
+// What is before the fault is taken, nothing behind it; bundles inside and unknown ids are dropped.
+TEST_F(Pair, BundlesWithFaultsAreHarmless) {
+  Bundle good;
+  std::vector<std::byte> bytes = make_bytes(40, 2);
+  ASSERT_TRUE(good.add(kCopied, bytes, bytes));
+  Bundle all;
+  ASSERT_TRUE(all.add(wire::kBundleAmId, good.bytes(), {}));
+  ASSERT_TRUE(all.add(99, bytes, {}));
+  ASSERT_TRUE(all.add(60'000, bytes, {}));
+  ASSERT_TRUE(all.add(kCopied, bytes, bytes));
+  for (std::size_t cut = 0; cut <= good.bytes().size(); ++cut) {
+    std::vector<std::byte> sent(all.bytes().begin(), all.bytes().end());
+    std::span<const std::byte> part = good.bytes().first(cut);
+    sent.insert(sent.end(), part.begin(), part.end());
+    std::size_t expected = cut == good.bytes().size() ? 2 : 1;
+    server.messages.clear();
+    to_server->send_and_forget(wire::kBundleAmId, sent);
+    to_server->send_and_forget(kDropped, {});
+    ASSERT_TRUE(drive(client, server, [&] {
+      return !server.messages.empty() && server.messages.back().id == kDropped;
+    }));
+    ASSERT_EQ(server.messages.size(), expected + 1) << cut;
+    EXPECT_EQ(server.messages.front().header, bytes);
+    EXPECT_EQ(server.messages.front().data, bytes);
+  }
+}
+
+// A handler may close the endpoint that the rest of a bundle came by.
+TEST_F(Pair, TheRestOfABundleHasNoSenderOnceItIsClosed) {
+  struct Closer final : link::Handler {
+    std::vector<link::Link*> senders;
+    link::Disposition on_message(const link::Incoming& message) override {
+      senders.push_back(message.sender);
+      if (message.sender != nullptr) {
+        message.sender->close();
+      }
+      return link::Disposition::kDone;
+    }
+  } closer;
+  server.worker->set_handler(10, closer, false).value();
+  Bundle bundle;
+  ASSERT_TRUE(bundle.add(10, {}, {}) && bundle.add(10, {}, {}));
+  client.send(*to_server,
+              {.id = wire::kBundleAmId, .header = bundle.bytes(), .shows_sender = true});
+  std::erase(server.endpoints, to_client);
+  ASSERT_TRUE(drive(client, server, [&] { return closer.senders.size() == 2; }));
+  EXPECT_EQ(closer.senders, (std::vector<link::Link*>{to_client, nullptr}));
+  server.worker->remove_handler(closer);
 }
 
 // --- Closing with work in flight -----------------------------------------------------------------

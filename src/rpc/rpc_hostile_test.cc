@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/random.h"
+#include "net/bundle.h"
 #include "net/testing/raw_peer.h"
 #include "rpc/testing/rpc_fixture.h"
 
@@ -168,6 +169,20 @@ TEST_F(Hostile, OversizedDataIsRefused) {
   for (unsigned flag : {UCP_AM_SEND_FLAG_EAGER, UCP_AM_SEND_FLAG_RNDV}) {
     EXPECT_EQ(peer.send(kPing, ping_of(session), data, flag), UCS_OK);
     EXPECT_EQ(answer(peer), Errc::kMalformed);
+  }
+}
+
+// What comes in a bundle cannot be kept where it came: it is copied, or refused.
+TEST_F(Hostile, DataInABundleThatDoesNotFitIsRefused) {
+  RawPeer peer(server.address());
+  std::uint64_t session = register_peer(peer);
+  ASSERT_NE(session, 0U);
+  for (std::size_t size : {std::size_t{8}, Request::kMaxCopied}) {
+    std::vector<std::byte> data(size, std::byte{1});
+    net::Bundle bundle;
+    ASSERT_TRUE(bundle.add(kPing, ping_of(session), data));
+    EXPECT_EQ(peer.send(wire::kBundleAmId, bundle.bytes()), UCS_OK);
+    EXPECT_EQ(answer(peer), size == 8 ? Errc::kOk : Errc::kMalformed);
   }
 }
 
