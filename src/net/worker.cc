@@ -372,7 +372,6 @@ bool Worker::progress() {
 }
 
 bool Worker::prepare_to_sleep() {
-  send_gathered();
   return !has_events_ && ucp_worker_arm(handle_) == UCS_OK;
 }
 
