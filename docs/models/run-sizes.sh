@@ -1,11 +1,11 @@
 #!/bin/bash
-# run-sizes.sh [SECONDS]: checks sizes.pml, opens.pml and writeloans.pml with Spin 6.5 (apt-get install spin gcc); every configuration at most SECONDS (default 170).
+# run-sizes.sh [SECONDS]: checks sizes.pml, opens.pml, writeloans.pml and slotreads.pml with Spin 6.5 (apt-get install spin gcc); every configuration at most SECONDS (default 170).
 # Prints one line each: good ones must say "errors: 0", broken ones (names beginning with broken_) "assertion violated".
 command -v spin >/dev/null || { echo "run-sizes: spin is not installed (apt-get install spin gcc)" >&2; exit 1; }
 here=$(cd "$(dirname "$0")" && pwd); T=${1:-170}; W=$(mktemp -d); trap 'rm -rf "$W"' EXIT
 one() { # NAME FILE FLAGS...
   n=$1 f=$2; shift 2; mkdir -p "$W/$n"; cd "$W/$n" || exit; cp "$here/$f" .
-  r=-DNOREDUCE; [ "$f" = writeloans.pml ] && r=-DREDUCED
+  r=-DNOREDUCE; case $f in writeloans.pml|slotreads.pml) r=-DREDUCED;; esac
   spin -a "$@" "$f" >spin.out 2>&1 && gcc -O2 -w -DSAFETY "$r" -DCOLLAPSE -DMEMLIM=6000 -o pan pan.c && timeout "$T" ./pan -m300000 >out 2>&1; rc=$?
   echo "$n: $([ $rc = 124 ] && echo "NOT FINISHED in $T s ") $(sed -n 's/^pan:1: //p' out) $(grep -o 'errors: .*' out) $(grep -o '[0-9]* states, stored' out) $(grep -o 'elapsed time.*' out)   [$*]"; }
 Z="LOSSES STOPS FORGETS DEATHS EXPIRES EARLY STATS BREAKS DUPS UNLINKS TRUNCS WRITES1"
@@ -15,6 +15,9 @@ l loans_one -DWRITERS=1
 l loans_two -DOPS=1 -DWRITES=1 -DKILLS=0
 for v in NO_FENCE NO_FENCE2 NO_CHECK2 NO_QUARANTINE IN_PLACE REST_LATE ANY_GENERATION; do l broken_loans_$v -DKILLS=0 -DWRITERS=1 -D$v; done
 l broken_loans_NO_BLOCK -DOPS=3 -DKILLS=0 -DWRITERS=1 -DWRITES=1 -DNO_BLOCK
+one reads slotreads.pml; one reads_four slotreads.pml -DOPS=4
+for v in NO_RECHECK OLD_GENERATION CUT_SAME END_FIRST FILL_SHOWN; do one broken_reads_$v slotreads.pml -D$v; done
+for v in IN_PLACE NO_PIN; do one broken_reads_$v slotreads.pml -DOPS=4 -DREADS=1 -D$v; done
 one opens opens.pml; for v in NO_RECONCILE LATE_OPEN COUNTS; do one broken_opens_$v opens.pml -D$v; done
 f broken_today_forgotten -DTODAY -DFORGETS=1
 f broken_today_cut -DTODAY -DTRUNCS=1 -DBREAKS=1
