@@ -1,8 +1,9 @@
 // Small messages that leave together: where a network takes a system call to send and to receive,
 // that call is most of what a small message costs.
 //
-// A bundle is a message whose header holds others, one after the other: id u16, bytes of header
-// u16, bytes of data u16, 0 u16, header, data.
+// A bundle is a message whose data holds others, one after the other: id u16, bytes of header u16,
+// bytes of data u16, 0 u16, header, data. Its data, because some networks have no room for longer
+// headers than one message needs.
 #pragma once
 
 #include <cstddef>
@@ -35,12 +36,12 @@ class Bundle {
 // The messages of a bundle that came; ends where it is malformed.
 class BundleReader {
  public:
-  explicit BundleReader(std::span<const std::byte> bundle) : rest_(bundle) {}
+  explicit BundleReader(std::span<std::byte> bundle) : rest_(bundle) {}
   // False: there is no other.
   bool next();
   [[nodiscard]] std::uint16_t id() const { return head_.id; }
   [[nodiscard]] std::span<const std::byte> header() const { return header_; }
-  [[nodiscard]] std::span<const std::byte> data() const { return data_; }
+  [[nodiscard]] std::span<std::byte> data() const { return data_; }
 
  private:
   friend class Bundle;
@@ -50,10 +51,10 @@ class BundleReader {
     std::uint16_t data_bytes = 0;
     std::uint16_t padding = 0;
   };
-  std::span<const std::byte> rest_;
+  std::span<std::byte> rest_;
   Head head_;
   std::span<const std::byte> header_;
-  std::span<const std::byte> data_;
+  std::span<std::byte> data_;
 };
 
 }  // namespace benchfs::net

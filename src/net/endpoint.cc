@@ -1,6 +1,6 @@
 #include "net/endpoint.h"
 
-#include <cstring>
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -98,6 +98,7 @@ void Endpoint::begin_flush(link::Operation& operation) {
   if (!is_open()) {
     return end(operation, outcome_of(UCS_ERR_CONNECTION_RESET));
   }
+  send_gathered();
   ucp_request_param_t param;
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   param.cb.send = on_over;
@@ -105,28 +106,32 @@ void Endpoint::begin_flush(link::Operation& operation) {
   started(operation, ucp_ep_flush_nbx(handle_, &param));
 }
 
-// A message nobody waits for, with its header behind it, until UCX has sent it. UCX reads the
-// header later when the message cannot leave at once.
+// A message nobody waits for, with its header and data behind it, until UCX has sent it. UCX reads
+// them later when the message cannot leave at once.
 struct Endpoint::Forgotten {
   Endpoint* endpoint;
   std::size_t header_bytes;
+  std::size_t data_bytes;
 
-  static Forgotten* make(Endpoint& endpoint, std::span<const std::byte> header) {
-    void* memory = rt::allocate_frame(sizeof(Forgotten) + header.size());
-    auto* message = new (memory) Forgotten{&endpoint, header.size()};  // lint: allow new (in place)
-    if (!header.empty()) {
-      std::memcpy(message->header(), header.data(), header.size());
-    }
+  static Forgotten* make(Endpoint& endpoint,
+                         std::span<const std::byte> header,
+                         std::span<const std::byte> data) {
+    void* memory = rt::allocate_frame(sizeof(Forgotten) + header.size() + data.size());
+    auto* message = new (memory)  // lint: allow new (in place)
+        Forgotten{&endpoint, header.size(), data.size()};
+    std::ranges::copy(data, std::ranges::copy(header, message->header()).out);
     return message;
   }
   std::byte* header() { return reinterpret_cast<std::byte*>(this + 1); }
-  void free() { rt::free_frame(this, sizeof(Forgotten) + header_bytes); }
+  std::byte* data() { return header() + header_bytes; }
+  void free() { rt::free_frame(this, sizeof(Forgotten) + header_bytes + data_bytes); }
 };
 
 void Endpoint::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
   send_gathered();
   if (is_open()) {
-    post(id, header);
+    BENCHFS_CHECK(header.size() <= kMaxHeader);
+    post(id, Forgotten::make(*this, header, {}));
   }
 }
 
@@ -151,17 +156,18 @@ void Endpoint::send_gathered() {
     return;
   }
   std::erase(worker_.gathering_, this);
-  if (is_open()) {
-    post(wire::kBundleAmId, gathered_.bytes());
+  Forgotten* bundle = is_open() ? Forgotten::make(*this, {}, gathered_.bytes()) : nullptr;
+  gathered_.clear();  // before it leaves: who hears it at once may send soon, too
+  if (bundle != nullptr) {
+    post(wire::kBundleAmId, bundle);
   }
-  gathered_.clear();
 }
 
-void Endpoint::post(std::uint16_t id, std::span<const std::byte> header) {
-  BENCHFS_CHECK(header.size() <= kMaxHeader);
-  Forgotten* message = Forgotten::make(*this, header);
+// What the transport refuses must not be missing among what it takes: the link fails.
+void Endpoint::post(std::uint16_t id, Forgotten* message) {
   ucp_request_param_t param;
-  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  param.op_attr_mask =
+      UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS;
   param.cb.send = [](void* request, ucs_status_t, void* arg) {
     auto* sent = static_cast<Forgotten*>(arg);
     Endpoint& self = *sent->endpoint;
@@ -171,12 +177,21 @@ void Endpoint::post(std::uint16_t id, std::span<const std::byte> header) {
     self.finish_if_drained();
   };
   param.user_data = message;
-  ucs_status_ptr_t request =
-      ucp_am_send_nbx(handle_, id, message->header(), header.size(), nullptr, 0, &param);
+  param.flags = UCP_AM_SEND_FLAG_EAGER;
+  ucs_status_ptr_t request = ucp_am_send_nbx(handle_,
+                                             id,
+                                             message->header(),
+                                             message->header_bytes,
+                                             message->data(),
+                                             message->data_bytes,
+                                             &param);
   if (UCS_PTR_IS_PTR(request)) {
     ++operations_;
-  } else {
-    message->free();
+    return;
+  }
+  message->free();
+  if (UCS_PTR_IS_ERR(request)) {
+    Worker::on_error(this, handle_, UCS_PTR_STATUS(request));
   }
 }
 

@@ -48,7 +48,7 @@ class Endpoint final : public link::Link, private rt::Timer {
   friend class Worker;
 
   struct Forgotten;
-  void post(std::uint16_t id, std::span<const std::byte> header);
+  void post(std::uint16_t id, Forgotten* message);
   void send_gathered();
   void started(link::Operation& operation, ucs_status_ptr_t request);
   static void on_over(void* request, ucs_status_t status, void* operation);

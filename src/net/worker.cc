@@ -154,7 +154,10 @@ ucs_status_t Worker::on_active_message(void* arg,
 
 // It has no bundles inside, and its data cannot be held. A handler may close the sender.
 link::Disposition Worker::Unbundler::on_message(const link::Incoming& message) {
-  BundleReader bundle(message.header);
+  if (message.is_rendezvous) {
+    return link::Disposition::kDone;
+  }
+  BundleReader bundle({static_cast<std::byte*>(message.data), message.length});
   while (bundle.next()) {
     Slot* slot = bundle.id() < worker_.by_id_.size() ? worker_.by_id_[bundle.id()] : nullptr;
     if (slot == nullptr || slot->handler == this) {
@@ -163,7 +166,7 @@ link::Disposition Worker::Unbundler::on_message(const link::Incoming& message) {
     link::Incoming inner;
     inner.id = bundle.id();
     inner.header = bundle.header();
-    inner.data = const_cast<std::byte*>(bundle.data().data());  // nobody writes there
+    inner.data = bundle.data().data();
     inner.length = bundle.data().size();
     bool is_known = message.sender != nullptr && message.sender->is_open();
     inner.sender = is_known ? message.sender : nullptr;
@@ -372,7 +375,7 @@ bool Worker::progress() {
 }
 
 bool Worker::prepare_to_sleep() {
-  return !has_events_ && ucp_worker_arm(handle_) == UCS_OK;
+  return gathering_.empty() && !has_events_ && ucp_worker_arm(handle_) == UCS_OK;
 }
 
 bool Worker::drain(Deadline deadline) {

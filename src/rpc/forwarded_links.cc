@@ -132,8 +132,10 @@ link::Disposition ForwardedLinks::on_message(link::Link& carrier,
     link = accept(carrier, outer.channel);
   }
   if (link == nullptr) {
-    const wire::ForwardedHeader end = wrap(outer.channel, wire::kChannelEnd, {});
-    carrier.send_and_forget(outer_id(wire::kChannelEnd), end.bytes());
+    if (carrier.operations() < kMostUnread) {
+      const wire::ForwardedHeader end = wrap(outer.channel, wire::kChannelEnd, {});
+      carrier.send_and_forget(outer_id(wire::kChannelEnd), end.bytes());
+    }
     return link::Disposition::kDone;
   }
   link::Incoming inner = message;

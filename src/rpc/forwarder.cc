@@ -113,6 +113,9 @@ bool Forwarder::on_message(const link::Incoming& message) {
   }
   if (channel != channels_.end()) {
     end(channel, Knows::kProgram);
+  } else if (program.operations() >= kMostUnread) {
+    drop(program, false);
+    return true;
   } else if (outer.id != wire::kChannelEnd) {
     tell_end(program, outer.channel);
   }

@@ -181,7 +181,7 @@ TEST_F(Hostile, DataInABundleThatDoesNotFitIsRefused) {
     std::vector<std::byte> data(size, std::byte{1});
     net::Bundle bundle;
     ASSERT_TRUE(bundle.add(kPing, ping_of(session), data));
-    EXPECT_EQ(peer.send(wire::kBundleAmId, bundle.bytes()), UCS_OK);
+    EXPECT_EQ(peer.send(wire::kBundleAmId, {}, bundle.bytes(), UCP_AM_SEND_FLAG_EAGER), UCS_OK);
     EXPECT_EQ(answer(peer), size == 8 ? Errc::kOk : Errc::kMalformed);
   }
 }

@@ -92,6 +92,9 @@ rt::CoStatus Renames::run(MovePtr move, rt::CoStatus task) {
     co_return fail(Errc::kNotReady, "the server is stopping");
   }
   if (co_await move->ended.wait(move->deadline) != rt::Wake::kReady) {
+    // Its client no longer forgets by itself what changes.
+    move->client_uid = 0;
+    move->flags &= ~std::uint32_t{wire::kRenameLease};
     co_return fail(Errc::kDeadline, "the rename is under way and waits for " + move->waits_for);
   }
   co_return move->status;

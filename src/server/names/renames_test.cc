@@ -54,6 +54,22 @@ TEST_F(RenamesTest, TheOldNameIsLockedUntilTheOtherShardHasSaidThatTheNewOneIsTh
   EXPECT_TRUE(is_paid(Kind::kRename));
 }
 
+// As from all others: the client does not know any more that it is to forget them.
+TEST_F(RenamesTest, WhatItsClientMayUseIsCalledBackIfItGoesOnAfterItsAnswer) {
+  start();
+  put(from_, moved_, S_IFREG);
+  wire::LookupRequest look_up{.parent = wire::kRootInode.value,
+                              .name_bytes = static_cast<std::uint16_t>(from_.size()),
+                              .flags = wire::kLookupLease};
+  ASSERT_EQ(call(look_up, from_).value().as<wire::EntryReply>()->flags & wire::kEntryLeased,
+            wire::kEntryLeased);
+  rename_to_silent_peer();
+  peer_.set_installed(true);
+  peer_.set(wire::Opcode::kSettleInstall, ScriptedPeer::Answer::kOk);
+  EXPECT_EQ(lookup(from_).error().to_errno(), ENOENT);
+  run([&](net::Worker&) { EXPECT_EQ(service_.names->lease_stats(LeaseKind::kName).recalled, 1U); });
+}
+
 TEST_F(RenamesTest, AWaitForTheOldNameNamesWhoDoesNotAnswer) {
   start();
   put(from_, moved_, S_IFREG);
