@@ -251,6 +251,8 @@ TEST(Forwarded, ManyThatStandStillDoNotDelayTheOthers) {
 }
 
 TEST(Forwarded, LanesOfCallsThatBreakAreGivenBack) {
+  wire::FsyncChunksRequest slow{.inode =
+                                    1500};  // calls are repeated for as long as there is a client
   ServerThread far;
   ServerThread other;
   NearShard near({far.address(), other.address()});
@@ -258,7 +260,6 @@ TEST(Forwarded, LanesOfCallsThatBreakAreGivenBack) {
   wire::PingRequest ping;
   ASSERT_TRUE(client.call(make_call(ping), Deadline::after(seconds(10)), kSecond));
   for (std::uint32_t i = 0; i < 2 * door::kForwardShape.lanes; ++i) {
-    wire::FsyncChunksRequest slow{.inode = 1500};
     std::uint64_t asked = far.service().handled + 1;
     auto call = client.start(make_call(slow), Deadline::after(seconds(60)), kFirst);
     ASSERT_TRUE(client.eventually([&] { return far.service().handled >= asked; })) << i;
