@@ -251,8 +251,8 @@ TEST(Forwarded, ManyThatStandStillDoNotDelayTheOthers) {
 }
 
 TEST(Forwarded, LanesOfCallsThatBreakAreGivenBack) {
-  wire::FsyncChunksRequest slow{.inode =
-                                    1500};  // calls are repeated for as long as there is a client
+  // Its calls are repeated for as long as there is a client.
+  wire::FsyncChunksRequest slow{.inode = 1500};
   ServerThread far;
   ServerThread other;
   NearShard near({far.address(), other.address()});
