@@ -98,34 +98,53 @@ Status check_transfer(const benchfs_file* file, const void* buffer, size_t size,
   return {};
 }
 
-// Whether copy(files, open file, offset) could be done in this thread and did all of it. False when
-// something is wrong, too: the call that follows says what.
-template <typename Copy>
-bool copy_now(benchfs_file* file, const void* buffer, int64_t offset, Copy copy) noexcept {
+// Whether all of it could be copied by this thread: what is to be copied is found in place of who
+// drives the client, and copied beside all other threads. False when something is wrong, too: the
+// call that follows says what.
+template <typename Find, typename Copy>
+bool copy_now(benchfs_file* file,
+              const void* buffer,
+              size_t size,
+              int64_t offset,
+              Find find,
+              Copy copy) noexcept {
   Inside inside;
   if (file == nullptr || buffer == nullptr || offset < 0 || !inside.is_first()) [[unlikely]] {
     return false;
   }
   client::Client& client = *file->context->client;
-  bool is_done = false;
-  client.run_now([&] {
-    is_done = copy(client.fs().data(), *file->open_file, static_cast<std::uint64_t>(offset));
-  });
-  return is_done;
+  auto begin = static_cast<std::uint64_t>(offset);
+  return client::DataIo::copy_now(
+      size,
+      [&](std::size_t done, std::size_t left, link::SlotRange& found) {
+        client.run_now(
+            [&] { (client.fs().data().*find)(*file->open_file, begin + done, left, found); });
+      },
+      copy);
 }
 
 bool read_now(benchfs_file* file, void* buffer, size_t size, int64_t offset) noexcept {
-  return copy_now(
-      file, buffer, offset, [&](client::DataIo& data, client::OpenFile& open, std::uint64_t begin) {
-        return data.read_now(open, begin, {static_cast<std::byte*>(buffer), size});
-      });
+  auto* into = static_cast<std::byte*>(buffer);
+  return copy_now(file,
+                  buffer,
+                  size,
+                  offset,
+                  &client::DataIo::find_to_read,
+                  [into](std::size_t done, const link::SlotRange& found) {
+                    return found.slots->read(found, into + done);
+                  });
 }
 
 bool write_now(benchfs_file* file, const void* buffer, size_t size, int64_t offset) noexcept {
-  return copy_now(
-      file, buffer, offset, [&](client::DataIo& data, client::OpenFile& open, std::uint64_t begin) {
-        return data.write_now(open, begin, {static_cast<const std::byte*>(buffer), size});
-      });
+  const auto* from = static_cast<const std::byte*>(buffer);
+  return copy_now(file,
+                  buffer,
+                  size,
+                  offset,
+                  &client::DataIo::find_to_write,
+                  [from](std::size_t done, const link::SlotRange& found) {
+                    return found.slots->overwrite(found, from + done);
+                  });
 }
 
 Result<std::size_t> read_at(benchfs_file* file, void* buffer, size_t size, int64_t offset) {

@@ -20,7 +20,7 @@
 namespace benchfs::door {
 
 inline constexpr std::uint32_t kDoorMagic = 0x6B726442;  // "Bdrk"
-inline constexpr std::uint32_t kDoorVersion = 6;
+inline constexpr std::uint32_t kDoorVersion = 7;
 
 enum AttachFlags : std::uint32_t {
   kWantsSlots = 1U << 0,  // to read and fill the shard's chunks by itself

@@ -669,7 +669,7 @@ void ClientLink::end_all(const link::Outcome& why) {
     reactor_.remove_poller(*this);
     used_.clear();
     in_use_ = 0;
-    session_.reset();
+    ClientSession::end(std::move(session_));
   }
   for (link::Operation* flush : std::exchange(flushes_, {})) {
     end(*flush, why);

@@ -93,7 +93,7 @@ Result<std::unique_ptr<ClientSession>> Attachment::finish() {
   std::unique_ptr<ClientSession> session(new ClientSession());  // lint: allow new private
   SessionShape shape{.lanes = answer.reply.lanes,
                      .area_bytes = answer.reply.area_bytes,
-                     .loans = answer.reply.slot_bytes != 0 ? wire::kMaxWriteLoans : 0};
+                     .has_slots = answer.reply.slot_bytes != 0};
   BENCHFS_TRY(session->page_, SharedPage::map(answer.page.get()));
   BENCHFS_TRY(session->memory_,
               map_received(answer.memory.get(), shape.bytes(), Mapping::Access::kReadWrite));
@@ -127,6 +127,14 @@ ClientSession::~ClientSession() {
       slots_->abandon();
     }
     memory_.abandon();
+  }
+}
+
+void ClientSession::end(std::unique_ptr<ClientSession> session) {
+  // In a child of fork nobody copies.
+  bool may_copy = session->slots_ != nullptr && session->is_attached();
+  if (may_copy && session->slots_->leave_to_copiers()) {
+    (void)session.release();
   }
 }
 

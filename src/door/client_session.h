@@ -178,9 +178,10 @@ class ClientSession {
   }
   // Null where the shard shares none.
   [[nodiscard]] ClientSlots* slots() const { return slots_.get(); }
-  // What the shard looks at of this program's own copies. By one thread at a time.
-  [[nodiscard]] std::atomic<std::uint64_t>& busy() { return view_.head().busy; }
-  [[nodiscard]] CopyCounts& counts() { return view_.head().counts; }
+  // Ends it, or leaves that to threads that still copy.
+  static void end(std::unique_ptr<ClientSession> session);
+  // What the shard looks at of this program's own copies.
+  [[nodiscard]] CopierMemory& copier(std::uint32_t number) { return view_.copier(number); }
   [[nodiscard]] LoanMemory& loan(std::uint32_t place) { return view_.loan(place); }
 
   [[nodiscard]] const SessionShape& shape() const { return view_.shape(); }

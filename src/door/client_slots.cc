@@ -28,11 +28,20 @@ std::atomic<std::uint64_t> last_number{0};
 constexpr std::size_t kPrefetched = std::size_t{16} << 10;
 // Filled at a time.
 constexpr std::size_t kPiece = std::size_t{256} << 10;
+// Stacks of threads lie so far apart, or farther, where nobody asked for smaller ones.
+constexpr std::size_t kStackBytes = std::size_t{8} << 20;
 
 // Beyond the limit a write to a file is a signal.
 bool may_write_up_to(std::uint64_t end) {
   rlimit limit{};
   return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= end;
+}
+
+// Of threads that overwrite the same chunk none takes the time back.
+void set_to_now(std::atomic<std::int64_t>& time) {
+  std::int64_t before = time.load(std::memory_order_relaxed);
+  while (!time.compare_exchange_weak(before, wall_now_ns(), std::memory_order_relaxed)) {
+  }
 }
 
 // One thread counts, others look.
@@ -90,6 +99,23 @@ bool ClientSlots::look_at_shard(MonoTime now) {
   return true;
 }
 
+// Null when somebody copies in each of them.
+ClientSlots::Window* ClientSlots::least_used_window() {
+  if (windows_.size() < kMostWindows) {
+    windows_.push_back(std::make_unique<Window>());
+    return windows_.back().get();
+  }
+  Window* least = nullptr;
+  for (const std::unique_ptr<Window>& window : windows_) {
+    bool is_used =
+        is_any_copier([&](const Copier& copier) { return copier.window == window.get(); });
+    if (!is_used && (least == nullptr || window->used_at < least->used_at)) {
+      least = window.get();
+    }
+  }
+  return least;
+}
+
 ClientSlots::Window* ClientSlots::map_window(std::size_t index) {
   if (!file_.is_ours()) {
     return nullptr;
@@ -101,10 +127,11 @@ ClientSlots::Window* ClientSlots::map_window(std::size_t index) {
   }
   // It has bytes of all files; a core dump is of this program.
   (void)madvise(mapping->data(), mapping->bytes(), MADV_DONTDUMP);
-  if (windows_.size() < kMostWindows) {
-    windows_.push_back(std::make_unique<Window>());
+  Window* free = least_used_window();
+  if (free == nullptr) {
+    return nullptr;
   }
-  Window& window = **std::ranges::min_element(windows_, {}, &Window::used_at);
+  Window& window = *free;
   if (window.mapping.is_mapped()) {
     by_index_[window.index] = nullptr;
   }
@@ -113,6 +140,7 @@ ClientSlots::Window* ClientSlots::map_window(std::size_t index) {
   window.present.reset();
   by_index_.resize(std::max(by_index_.size(), index + 1));
   by_index_[index] = &window;
+  ++maps_;
   return &window;
 }
 
@@ -148,7 +176,9 @@ std::byte* ClientSlots::map(std::uint32_t slot,
   if (window == nullptr) {
     return nullptr;
   }
-  window->used_at = ++uses_;
+  if (window->used_at != maps_) {
+    window->used_at = maps_;
+  }
   std::size_t inside = place % kWindowBytes;
   std::size_t granule = inside / kGranule;
   bool is_one = granule == (inside + bytes - 1) / kGranule;
@@ -160,75 +190,100 @@ std::byte* ClientSlots::map(std::uint32_t slot,
   return window->mapping.data() + inside;
 }
 
-link::SlotCopy ClientSlots::read(std::uint32_t slot,
-                                 std::uint64_t generation,
+link::SlotCopy ClientSlots::find(const link::SlotRight& right,
                                  std::uint32_t offset,
-                                 std::span<std::byte> into) {
-  if (!contains(slot, offset, into.size()) || !is_shard_alive()) {
+                                 std::size_t size,
+                                 link::SlotRange& found) {
+  if (!contains(right.slot, offset, size) || !is_shard_alive()) {
     return link::SlotCopy::kMoved;
   }
-  wire::SlotState state = state_of(slot);
-  link::SlotCopy before = check(state, generation, offset + into.size());
-  if (before != link::SlotCopy::kDone) {
-    return before;
+  wire::SlotState state = state_of(right.slot);
+  link::SlotCopy how = check(state, right.generation, offset + size);
+  if (how != link::SlotCopy::kDone) {
+    return how;
   }
-  at_step(Step::kSlotStateRead);
-  const std::byte* bytes = map(slot, offset, into.size(), state.end);
+  std::uint64_t free = copiers_state_.load(std::memory_order_acquire) & ~kOwned;
+  std::byte* bytes = free != 0 ? map(right.slot, offset, size, state.end) : nullptr;
   if (bytes == nullptr) {
     return link::SlotCopy::kShort;
   }
-  if (into.size() <= kPrefetched) {
-    for (std::size_t at = 0; at < into.size(); at += kLine) {
-      __builtin_prefetch(bytes + at, 0);
-    }
-  }
-  std::memcpy(into.data(), bytes, into.size());
-  at_step(Step::kSlotCopied);
-  std::atomic_thread_fence(std::memory_order_acquire);
-  if (state_of(slot).generation != generation) {
-    return link::SlotCopy::kMoved;
-  }
-  CopyCounts& counts = session_.counts();
-  count(counts.reads, 1);
-  count(counts.bytes_read, into.size());
+  // A thread gets the copier that it had before, most often: where its stack lies is its own.
+  int first = static_cast<int>(reinterpret_cast<std::uintptr_t>(&free) / kStackBytes % 64);
+  auto copier = static_cast<std::uint32_t>(first + std::countr_zero(std::rotr(free, first))) % 64;
+  static_assert(wire::kMaxCopiers < 64);
+  copiers_[copier] = {.window = by_index_[place_of(right.slot, offset) / kWindowBytes],
+                      .place = right.place};
+  copiers_state_.fetch_and(~(std::uint64_t{1} << copier), std::memory_order_relaxed);
+  found.slots = this;
+  found.right = right;
+  found.offset = offset;
+  found.copier = copier;
+  found.bytes = {bytes, size};
+  at_step(Step::kSlotStateRead);
   return link::SlotCopy::kDone;
 }
 
-// The shard takes the right away by a new generation, and looks afterwards which slot is named
-// here. So either it sees that this copy is under way, or this sees the new generation. A write
-// that has returned was over before the generation changed.
-link::SlotCopy ClientSlots::overwrite(const link::SlotRight& right,
-                                      std::uint32_t offset,
-                                      std::span<const std::byte> from) {
-  bool is_for_ever = right.until == BootTime::max();
-  bool is_over = !is_for_ever && boot_now() >= right.until;
-  if (!contains(right.slot, offset, from.size()) || is_over || !is_shard_alive()) {
+void ClientSlots::let_go(const link::SlotRange& found) {
+  std::uint64_t bit = std::uint64_t{1} << found.copier;
+  bool is_last = (copiers_state_.fetch_or(bit, std::memory_order_acq_rel) | bit) == ~kOwned;
+  if (is_last) [[unlikely]] {
+    std::unique_ptr<ClientSession> session(&session_);
+  }
+}
+
+bool ClientSlots::leave_to_copiers() {
+  return copiers_state_.fetch_and(~kOwned, std::memory_order_acq_rel) != UINT64_MAX;
+}
+
+bool ClientSlots::is_in_use(std::uint32_t place) const {
+  return is_any_copier([&](const Copier& copier) { return copier.place == place; });
+}
+
+link::SlotCopy ClientSlots::read(const link::SlotRange& found, std::byte* into) {
+  const std::byte* bytes = found.bytes.data();
+  std::size_t size = found.bytes.size();
+  if (size <= kPrefetched) {
+    for (std::size_t at = 0; at < size; at += kLine) {
+      __builtin_prefetch(bytes + at, 0);
+    }
+  }
+  std::memcpy(into, bytes, size);
+  at_step(Step::kSlotCopied);
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (state_of(found.right.slot).generation != found.right.generation) {
     return link::SlotCopy::kMoved;
   }
-  std::uint64_t end = offset + from.size();
-  wire::SlotState state = state_of(right.slot);
-  link::SlotCopy before = check(state, right.generation, end);
-  if (before != link::SlotCopy::kDone) {
-    return before;
+  CopyCounts& counts = session_.copier(found.copier).counts;
+  count(counts.reads, 1);
+  count(counts.bytes_read, size);
+  return link::SlotCopy::kDone;
+}
+
+// The shard takes the right away by a new generation, and looks afterwards which slots are named
+// here. So either it sees that this copy is under way, or this sees the new generation. A write
+// that has returned was over before the generation changed.
+link::SlotCopy ClientSlots::overwrite(const link::SlotRange& found, const std::byte* from) {
+  const link::SlotRight& right = found.right;
+  std::byte* bytes = found.bytes.data();
+  std::size_t size = found.bytes.size();
+  bool is_for_ever = right.until == BootTime::max();
+  if (!is_for_ever && boot_now() >= right.until) {
+    return link::SlotCopy::kMoved;
   }
-  std::byte* bytes = map(right.slot, offset, from.size(), state.end);
-  if (bytes == nullptr) {
-    return link::SlotCopy::kShort;
-  }
-  if (from.size() <= kPrefetched) {  // also before the fences, which wait for what is written
-    for (std::size_t at = 0; at < from.size(); at += kLine) {
+  if (size <= kPrefetched) {  // also before the fences, which wait for what is written
+    for (std::size_t at = 0; at < size; at += kLine) {
       __builtin_prefetch(bytes + at, 1);
     }
   }
-  std::atomic<std::uint64_t>& busy = session_.busy();
-  busy.store(std::uint64_t{right.slot} + 1, std::memory_order_relaxed);
+  CopierMemory& copier = session_.copier(found.copier);
+  copier.busy.store(std::uint64_t{right.slot} + 1, std::memory_order_relaxed);
   at_step(Step::kSlotNamed);
   full_fence();
-  link::SlotCopy how = check(state_of(right.slot), right.generation, end);
+  link::SlotCopy how = check(state_of(right.slot), right.generation, found.offset + size);
   if (how == link::SlotCopy::kDone) {
-    session_.loan(right.place).written_at.store(wall_now_ns(), std::memory_order_relaxed);
+    set_to_now(session_.loan(right.place).written_at);
     at_step(Step::kSlotOverwriting);
-    std::memcpy(bytes, from.data(), from.size());
+    std::memcpy(bytes, from, size);
     at_step(Step::kSlotOverwritten);
     full_fence();
     how = check(state_of(right.slot), right.generation, 0);
@@ -236,11 +291,10 @@ link::SlotCopy ClientSlots::overwrite(const link::SlotRight& right,
       how = link::SlotCopy::kMoved;  // it stood still meanwhile
     }
   }
-  busy.store(0, std::memory_order_release);
+  copier.busy.store(0, std::memory_order_release);
   if (how == link::SlotCopy::kDone) {
-    CopyCounts& counts = session_.counts();
-    count(counts.overwrites, 1);
-    count(counts.bytes_overwritten, from.size());
+    count(copier.counts.overwrites, 1);
+    count(copier.counts.bytes_overwritten, size);
   }
   return how;
 }

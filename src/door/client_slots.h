@@ -4,9 +4,14 @@
 // Memory that nobody has used before is filled through the descriptor: the kernel copies into pages
 // that it need not clear, and a machine without memory is an error instead of a signal.
 //
-// Thread: the client's reactor.
+// Thread: the client's reactor. What find() has found any thread copies, each as a copier of its
+// own: the shard sees in the copier's memory which slot it overwrites, and no window of a copier
+// goes.
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <bit>
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +21,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "door/layout.h"
 #include "door/own_descriptor.h"
 #include "door/shared_memory.h"
 #include "link/link.h"
@@ -39,17 +45,22 @@ class ClientSlots final : public link::SharedSlots {
   void abandon();
 
   [[nodiscard]] std::uint64_t number() const override { return number_; }
-  link::SlotCopy read(std::uint32_t slot,
-                      std::uint64_t generation,
-                      std::uint32_t offset,
-                      std::span<std::byte> into) override;
   Status fill(std::uint32_t slot,
               std::uint32_t offset,
               std::uint32_t existing_end,
               std::span<const std::byte> from) override;
-  link::SlotCopy overwrite(const link::SlotRight& right,
-                           std::uint32_t offset,
-                           std::span<const std::byte> from) override;
+  link::SlotCopy find(const link::SlotRight& right,
+                      std::uint32_t offset,
+                      std::size_t size,
+                      link::SlotRange& found) override;
+  using link::SharedSlots::overwrite;
+  using link::SharedSlots::read;
+  link::SlotCopy read(const link::SlotRange& found, std::byte* into) override;
+  link::SlotCopy overwrite(const link::SlotRange& found, const std::byte* from) override;
+  void let_go(const link::SlotRange& found) override;
+  [[nodiscard]] bool is_in_use(std::uint32_t place) const override;
+  // True: somebody copies, and ends the session when all have done so. Nothing more is found.
+  [[nodiscard]] bool leave_to_copiers();
 
   [[nodiscard]] std::size_t windows() const { return windows_.size(); }
 
@@ -61,7 +72,7 @@ class ClientSlots final : public link::SharedSlots {
   struct Window {
     std::size_t index = 0;  // in the file
     Mapping mapping;
-    std::uint64_t used_at = 0;
+    std::uint64_t used_at = 0;  // by maps_
     std::bitset<kWindowBytes / kGranule> present;
   };
 
@@ -87,6 +98,18 @@ class ClientSlots final : public link::SharedSlots {
   }
   // Null when it cannot be mapped.
   Window* map_window(std::size_t index);
+  Window* least_used_window();
+  template <typename Matches>
+  [[nodiscard]] bool is_any_copier(Matches matches) const {
+    for (std::uint64_t copying = ~(copiers_state_.load(std::memory_order_acquire) | kOwned);
+         copying != 0;
+         copying &= copying - 1) {
+      if (matches(copiers_[static_cast<std::size_t>(std::countr_zero(copying))])) {
+        return true;
+      }
+    }
+    return false;
+  }
   // Of a window: what is copied, and up to where the memory of its slot is there.
   struct Part {
     std::size_t begin = 0;
@@ -94,6 +117,11 @@ class ClientSlots final : public link::SharedSlots {
     std::size_t existing_end = 0;
   };
   static void bring_in(Window& window, Part part);
+  // Set by the reactor's thread when a copier begins.
+  struct alignas(2 * kLine) Copier {
+    const Window* window = nullptr;
+    std::uint32_t place = 0;  // of a loan
+  };
   // Bytes of a slot, which lies in one window. Null when they cannot be mapped.
   std::byte* map(std::uint32_t slot,
                  std::uint32_t offset,
@@ -108,8 +136,12 @@ class ClientSlots final : public link::SharedSlots {
   Mapping states_;
   std::vector<std::unique_ptr<Window>> windows_;
   std::vector<Window*> by_index_;
-  std::uint64_t uses_ = 0;
+  std::uint64_t maps_ = 0;
   MonoTime alive_until_{};  // the shard was there not long before
+  std::array<Copier, wire::kMaxCopiers> copiers_{};
+  // A bit for each copier that is free, and one while the session has its owner.
+  static constexpr std::uint64_t kOwned = std::uint64_t{1} << 63;
+  std::atomic<std::uint64_t> copiers_state_{UINT64_MAX};
 };
 
 }  // namespace benchfs::door

@@ -264,7 +264,7 @@ Status Door::attach(Guest& guest, const AttachRequest& request) {
   bool has_slots = (request.flags & kWantsSlots) != 0 && config_.slots >= 0;
   SessionShape shape{.lanes = std::min(request.lanes, config_.most.lanes),
                      .area_bytes = std::min(request.area_bytes, config_.most.area_bytes),
-                     .loans = has_slots ? wire::kMaxWriteLoans : 0};
+                     .has_slots = has_slots};
   BENCHFS_TRY(std::unique_ptr<ServerSession> session,
               ServerSession::create(*this, shape, guest.peer, next_number_));
   unwatch(guest.socket);

@@ -18,6 +18,7 @@
 #include <type_traits>
 
 #include "wire/limits.h"
+#include "wire/slot_state.h"
 #include "wire/validity.h"
 
 namespace benchfs::door {
@@ -89,11 +90,16 @@ struct CopyCounts {
 };
 
 struct alignas(2 * kLine) SessionHead {
-  std::atomic<std::uint32_t> bell;                 // how often the client rang
-  alignas(kLine) std::atomic<std::uint64_t> busy;  // the slot that it overwrites now + 1; 0: none
-  CopyCounts counts;
+  std::atomic<std::uint32_t> bell;  // how often the client rang
 };
 static_assert(sizeof(SessionHead) == 2 * kLine);
+
+// Of one thread of the client that copies by itself.
+struct alignas(2 * kLine) CopierMemory {
+  std::atomic<std::uint64_t> busy;  // the slot that it overwrites now + 1; 0: none
+  CopyCounts counts;                // also of threads that were here before
+};
+static_assert(sizeof(CopierMemory) == 2 * kLine);
 
 // Of the write loans in one place. The shard never writes here.
 struct LoanMemory {
@@ -111,7 +117,7 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 struct SessionShape {
   std::uint32_t lanes = 0;
   std::uint32_t area_bytes = 0;
-  std::uint32_t loans = 0;  // of a program that has the slots: wire::kMaxWriteLoans
+  bool has_slots = false;  // then it has copiers and loans
 
   [[nodiscard]] bool is_valid() const {
     return lanes >= 1 && lanes <= kMaxLanes && area_bytes <= kMaxAreaBytes &&
@@ -121,9 +127,13 @@ struct SessionShape {
     std::size_t end = sizeof(SessionHead) + lanes * sizeof(LaneMemory);
     return (end + kPage - 1) / kPage * kPage;
   }
-  [[nodiscard]] std::size_t loans_offset() const { return area_offset() + area_bytes; }
-  [[nodiscard]] std::size_t loans_bytes() const { return loans * sizeof(LoanMemory); }
-  [[nodiscard]] std::size_t bytes() const { return loans_offset() + loans_bytes(); }
+  [[nodiscard]] std::size_t copiers_offset() const { return area_offset() + area_bytes; }
+  [[nodiscard]] std::size_t loans_offset() const {
+    return copiers_offset() + (has_slots ? wire::kMaxCopiers * sizeof(CopierMemory) : 0);
+  }
+  [[nodiscard]] std::size_t bytes() const {
+    return loans_offset() + (has_slots ? wire::kMaxWriteLoans * sizeof(LoanMemory) : 0);
+  }
 };
 
 // Of a program. A lane has room for a ping of the longest size; memory is used once it is touched,
@@ -145,6 +155,10 @@ class SessionView {
   [[nodiscard]] LaneMemory& lane(std::uint32_t index) const {
     return *reinterpret_cast<LaneMemory*>(memory_ + sizeof(SessionHead) +
                                           index * sizeof(LaneMemory));
+  }
+  [[nodiscard]] CopierMemory& copier(std::uint32_t number) const {
+    return *reinterpret_cast<CopierMemory*>(memory_ + shape_.copiers_offset() +
+                                            number * sizeof(CopierMemory));
   }
   [[nodiscard]] LoanMemory& loan(std::uint32_t place) const {
     return *reinterpret_cast<LoanMemory*>(memory_ + shape_.loans_offset() +

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstring>
 
@@ -120,8 +121,9 @@ Result<std::unique_ptr<ServerSession>> ServerSession::create(Door& door,
                                                              PeerIdentity peer,
                                                              std::uint64_t number) {
   BENCHFS_TRY(SharedMemory memory, create_session_memory(shape.bytes(), shape.area_offset()));
-  if (shape.loans > 0) {
-    BENCHFS_TRY_VOID(back(memory.fd.get(), shape.loans_offset(), shape.loans_bytes()));
+  if (shape.has_slots) {
+    BENCHFS_TRY_VOID(
+        back(memory.fd.get(), shape.copiers_offset(), shape.bytes() - shape.copiers_offset()));
   }
   std::unique_ptr<ServerSession> session(
       new ServerSession(door, shape, peer, number));  // lint: allow new private constructor
@@ -141,42 +143,61 @@ Result<std::unique_ptr<ServerSession>> ServerSession::create(Door& door,
 
 // While the session's end is being proven its memory is not mapped here, and the program may still
 // write to it.
-template <typename Word>
-Word ServerSession::word_at(std::size_t offset) const {
+void ServerSession::read_at(std::size_t offset, void* into, std::size_t bytes) const {
+  ssize_t got = ::pread(memory_->get(), into, bytes, static_cast<off_t>(offset));
+  BENCHFS_CHECK(got == static_cast<ssize_t>(bytes));
+}
+
+template <typename Visit>
+void ServerSession::look_at_copiers(Visit visit) const {
   if (is_mapped()) {
-    const auto* word = reinterpret_cast<const std::atomic<Word>*>(mapping_.data() + offset);
-    return word->load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; i < wire::kMaxCopiers; ++i) {
+      visit(view_.copier(i));
+    }
+    return;
   }
-  Word word{};
-  bool is_read = ::pread(memory_->get(), &word, sizeof word, static_cast<off_t>(offset)) ==
-                 ssize_t{sizeof word};
-  BENCHFS_CHECK(is_read);
-  return word;
+  std::array<CopierMemory, wire::kMaxCopiers> copiers;
+  read_at(shape_.copiers_offset(), copiers.data(), sizeof copiers);
+  std::ranges::for_each(copiers, visit);
 }
 
 std::unique_ptr<link::Loan>* ServerSession::write_loan(std::uint32_t place) {
-  if (place >= shape_.loans) {
+  if (!shape_.has_slots || place >= wire::kMaxWriteLoans) {
     return nullptr;
   }
-  write_loans_.resize(shape_.loans);
+  write_loans_.resize(wire::kMaxWriteLoans);
   return &write_loans_[place];
 }
 
 bool ServerSession::is_writing(std::uint32_t slot) const {
-  return word_at<std::uint64_t>(offsetof(SessionHead, busy)) == std::uint64_t{slot} + 1;
+  bool is_named = false;
+  look_at_copiers([&](const CopierMemory& copier) {
+    is_named |= copier.busy.load(std::memory_order_acquire) == std::uint64_t{slot} + 1;
+  });
+  return is_named;
 }
 
 std::int64_t ServerSession::written_at(std::uint32_t place) const {
-  return word_at<std::int64_t>(shape_.loans_offset() + place * sizeof(LoanMemory));
+  if (is_mapped()) {
+    return view_.loan(place).written_at.load(std::memory_order_acquire);
+  }
+  std::int64_t at = 0;
+  read_at(shape_.loans_offset() + place * sizeof(LoanMemory), &at, sizeof at);
+  return at;
 }
 
 link::CopyTotals ServerSession::copies() const {
-  constexpr std::size_t kCounts = offsetof(SessionHead, counts);
-  return {.reads = word_at<std::uint64_t>(kCounts + offsetof(CopyCounts, reads)),
-          .bytes_read = word_at<std::uint64_t>(kCounts + offsetof(CopyCounts, bytes_read)),
-          .overwrites = word_at<std::uint64_t>(kCounts + offsetof(CopyCounts, overwrites)),
-          .bytes_overwritten =
-              word_at<std::uint64_t>(kCounts + offsetof(CopyCounts, bytes_overwritten))};
+  link::CopyTotals totals;
+  if (shape_.has_slots) {
+    look_at_copiers([&](const CopierMemory& copier) {
+      const CopyCounts& counts = copier.counts;
+      totals.add({.reads = counts.reads.load(std::memory_order_relaxed),
+                  .bytes_read = counts.bytes_read.load(std::memory_order_relaxed),
+                  .overwrites = counts.overwrites.load(std::memory_order_relaxed),
+                  .bytes_overwritten = counts.bytes_overwritten.load(std::memory_order_relaxed)});
+    });
+  }
+  return totals;
 }
 
 void ServerSession::end_loans() {

@@ -106,7 +106,7 @@ class ServerSession final : public link::Borrower {
   void* owner = nullptr;
 
   // Null unless it is of a program that has the slots.
-  [[nodiscard]] link::Borrower* borrower() { return shape_.loans == 0 ? nullptr : this; }
+  [[nodiscard]] link::Borrower* borrower() { return shape_.has_slots ? this : nullptr; }
   [[nodiscard]] link::Loans fills() override { return fills_; }
   [[nodiscard]] std::unique_ptr<link::Loan>* write_loan(std::uint32_t place) override;
   [[nodiscard]] bool is_writing(std::uint32_t slot) const override;
@@ -128,9 +128,10 @@ class ServerSession final : public link::Borrower {
   void unmap();
   // Everything lent ends: the program cannot write any more.
   void end_loans();
-  // A word of the session's memory, whether it is mapped or not.
-  template <typename Word>
-  [[nodiscard]] Word word_at(std::size_t offset) const;
+  // Of the session's memory, which is not mapped.
+  void read_at(std::size_t offset, void* into, std::size_t bytes) const;
+  template <typename Visit>
+  void look_at_copiers(Visit visit) const;
 
   Door& door_;
   std::optional<wire::Challenge> challenge_;

@@ -150,34 +150,79 @@ enum class SlotCopy : std::uint8_t {
 // The right to overwrite what is stored in a slot.
 struct SlotRight {
   std::uint32_t slot = 0;
-  std::uint32_t place = 0;  // of the loan
+  std::uint32_t place = UINT32_MAX;  // of the loan; none: only to read
   std::uint64_t generation = 0;
   BootTime until{};
 };
+class SharedSlots;
+
+// Stored bytes of a slot that one thread is about to copy. They are found by the reactor's thread;
+// any one may copy them then, and until this ends their memory stays where it is.
+struct SlotRange {
+  SlotRange() = default;
+  SlotRange(const SlotRange&) = delete;
+  SlotRange& operator=(const SlotRange&) = delete;
+  inline ~SlotRange();
+
+  SharedSlots* slots = nullptr;  // null: nothing was found
+  SlotRight right;
+  std::uint32_t offset = 0;  // in the slot
+  std::uint32_t copier = 0;  // a number that no other range has meanwhile
+  std::span<std::byte> bytes;
+};
+
 class SharedSlots {
  public:
   // No other has it: what was learnt of one session is not used with another.
   [[nodiscard]] virtual std::uint64_t number() const = 0;
-  // Copies bytes of a slot. Unless it is kDone, nothing of `into` is to be used.
-  virtual SlotCopy read(std::uint32_t slot,
-                        std::uint64_t generation,
-                        std::uint32_t offset,
-                        std::span<std::byte> into) = 0;
   // Fills bytes of a slot that was lent for that. Memory up to `existing_end` is there, the rest is
   // made. Errors: kSystem (the machine has no memory, or the peer's is not to be had).
   virtual Status fill(std::uint32_t slot,
                       std::uint32_t offset,
                       std::uint32_t existing_end,
                       std::span<const std::byte> from) = 0;
-  // Overwrites stored bytes. Unless it is kDone, it must be repeated by a request: bytes of it may
+
+  // Finds bytes of a slot, all of them or none. To read, slot and generation of a right are enough.
+  // kShort also when too many threads copy.
+  virtual SlotCopy find(const SlotRight& right,
+                        std::uint32_t offset,
+                        std::size_t size,
+                        SlotRange& found) = 0;
+  // By any thread: copies what was found. Unless it is kDone, nothing of `into` is to be used.
+  virtual SlotCopy read(const SlotRange& found, std::byte* into) = 0;
+  // The same: overwrites it. Unless it is kDone, it must be repeated by a request: bytes of it may
   // be there, or not. kMoved: the right has ended.
-  virtual SlotCopy overwrite(const SlotRight& right,
-                             std::uint32_t offset,
-                             std::span<const std::byte> from) = 0;
+  virtual SlotCopy overwrite(const SlotRange& found, const std::byte* from) = 0;
+  virtual void let_go(const SlotRange& found) = 0;
+  // Whether a range lives that was found by a right with this place.
+  [[nodiscard]] virtual bool is_in_use(std::uint32_t place) const = 0;
+
+  // Both at once.
+  SlotCopy read(std::uint32_t slot,
+                std::uint64_t generation,
+                std::uint32_t offset,
+                std::span<std::byte> into) {
+    SlotRange range;
+    SlotCopy how = find({.slot = slot, .generation = generation}, offset, into.size(), range);
+    return how == SlotCopy::kDone ? read(range, into.data()) : how;
+  }
+  SlotCopy overwrite(const SlotRight& right,
+                     std::uint32_t offset,
+                     std::span<const std::byte> from) {
+    SlotRange range;
+    SlotCopy how = find(right, offset, from.size(), range);
+    return how == SlotCopy::kDone ? overwrite(range, from.data()) : how;
+  }
 
  protected:
   ~SharedSlots() = default;
 };
+
+inline SlotRange::~SlotRange() {
+  if (slots != nullptr) {
+    slots->let_go(*this);
+  }
+}
 
 // What was lent to a peer that fills it by itself.
 class Loan {

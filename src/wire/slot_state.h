@@ -43,6 +43,8 @@ inline constexpr std::uint32_t kMaxPublishedSlots = 1U << 20;
 inline constexpr std::uint32_t kMaxLoans = 64;
 // Chunks of one shard that a program may overwrite by itself at a time.
 inline constexpr std::uint32_t kMaxWriteLoans = 1024;
+// Threads of a program that copy at the same time.
+inline constexpr std::uint32_t kMaxCopiers = 63;
 inline constexpr std::size_t kSlotStatesBytes = kSlotStateBytes * kMaxPublishedSlots;
 
 }  // namespace benchfs::wire

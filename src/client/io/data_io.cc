@@ -195,51 +195,64 @@ rt::CoStatus DataIo::read_span(Transfer& transfer, cluster::ChunkSpan span) {
 
 // --- Without a request ---------------------------------------------------------------------------
 
-// Calls copy(part) for each chunk of the range until one answers false: then it is of no use that
-// the others could be copied. Half of a read with the other half by requests would be of two
-// moments, between which the file may have been cut.
-template <typename Copy>
-bool DataIo::copy_by_chunk(const OpenFile& file,
-                           std::uint64_t offset,
-                           std::size_t length,
-                           Copy copy) {
+std::optional<DataIo::Part> DataIo::first_part(const OpenFile& file,
+                                               std::uint64_t offset,
+                                               std::size_t length) {
   const wire::Layout& layout = file.layout();
   if (!file.is_open || file.stale || layout.chunk_bytes == 0 || offset > wire::kMaxFileBytes ||
       length > wire::kMaxFileBytes - offset) [[unlikely]] {
-    return false;
+    return {};
   }
-  int shift = std::countr_zero(layout.chunk_bytes);
-  for (std::size_t done = 0; done < length;) {
-    std::uint64_t index = (offset + done) >> shift;
-    auto inside = static_cast<std::uint32_t>((offset + done) & (layout.chunk_bytes - 1));
-    Part part{.shard = cluster::chunk_shard(layout, index),
+  std::uint64_t index = offset >> std::countr_zero(layout.chunk_bytes);
+  auto inside = static_cast<std::uint32_t>(offset & (layout.chunk_bytes - 1));
+  return Part{.shard = cluster::chunk_shard(layout, index),
               .key = {file.id(), index},
               .inside = inside,
-              .begin = done,
-              .length = std::min<std::size_t>(length - done, layout.chunk_bytes - inside)};
-    if (!copy(part)) {
-      return false;
-    }
-    done += part.length;
+              .length = std::min<std::size_t>(length, layout.chunk_bytes - inside)};
+}
+
+void DataIo::find_to_read(const OpenFile& file,
+                          std::uint64_t offset,
+                          std::size_t length,
+                          link::SlotRange& found) {
+  std::optional<Part> part = first_part(file, offset, length);
+  if (part && file.can_read()) {
+    direct_.find_to_read(part->shard, part->key, part->inside, part->length, found);
   }
-  return true;
+}
+
+void DataIo::find_to_write(const OpenFile& file,
+                           std::uint64_t offset,
+                           std::size_t length,
+                           link::SlotRange& found) {
+  std::optional<Part> part = first_part(file, offset, length);
+  if (part && file.can_write() && !file.is_append()) {
+    direct_.find_to_write(part->shard, part->key, part->inside, part->length, found);
+  }
 }
 
 bool DataIo::read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into) {
-  return file.can_read() && copy_by_chunk(file, offset, into.size(), [&](const Part& part) {
-           return direct_.read_now(
-               part.shard, part.key, part.inside, into.subspan(part.begin, part.length));
-         });
+  return copy_now(
+      into.size(),
+      [&](std::size_t done, std::size_t left, link::SlotRange& found) {
+        find_to_read(file, offset + done, left, found);
+      },
+      [&](std::size_t done, const link::SlotRange& found) {
+        return found.slots->read(found, &into[done]);
+      });
 }
 
 bool DataIo::write_now(const OpenFile& file,
                        std::uint64_t offset,
                        std::span<const std::byte> from) {
-  return file.can_write() && !file.is_append() &&
-         copy_by_chunk(file, offset, from.size(), [&](const Part& part) {
-           return direct_.write_now(
-               part.shard, part.key, part.inside, from.subspan(part.begin, part.length));
-         });
+  return copy_now(
+      from.size(),
+      [&](std::size_t done, std::size_t left, link::SlotRange& found) {
+        find_to_write(file, offset + done, left, found);
+      },
+      [&](std::size_t done, const link::SlotRange& found) {
+        return found.slots->overwrite(found, &from[done]);
+      });
 }
 
 // --- With requests -------------------------------------------------------------------------------

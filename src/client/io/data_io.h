@@ -35,8 +35,33 @@ class DataIo {
   DataIo(const DataIo&) = delete;
   DataIo& operator=(const DataIo&) = delete;
 
-  // Without asking anybody, by this program's own copies. False: it is left to the calls below; of
-  // a write, some bytes may be there. Suspends nowhere; see Driver::run_now().
+  // Finds bytes that this program can copy by itself, without asking anybody: the first of a range,
+  // at most to the end of their chunk. Suspends nowhere; see Driver::run_now().
+  void find_to_read(const OpenFile& file,
+                    std::uint64_t offset,
+                    std::size_t length,
+                    link::SlotRange& found);
+  void find_to_write(const OpenFile& file,
+                     std::uint64_t offset,
+                     std::size_t length,
+                     link::SlotRange& found);
+  // Copies a range in such parts: find(done, left, found) and copy(done, found) are called for
+  // each, until one is not found or not copied. Then it is of no use that others could be: half of
+  // a read with the other half by requests would be of two moments, between which the file may have
+  // been cut. False: it is left to the calls below; of a write, some bytes may be there.
+  template <typename Find, typename Copy>
+  static bool copy_now(std::size_t length, Find find, Copy copy) {
+    for (std::size_t done = 0; done < length;) {
+      link::SlotRange found;
+      find(done, length - done, found);
+      if (found.slots == nullptr || copy(done, found) != link::SlotCopy::kDone) {
+        return false;
+      }
+      done += found.bytes.size();
+    }
+    return true;
+  }
+  // Both, by the reactor's thread.
   bool read_now(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into);
   bool write_now(const OpenFile& file, std::uint64_t offset, std::span<const std::byte> from);
 
@@ -79,19 +104,16 @@ class DataIo {
   rt::CoResult<wire::AppendReply> ask_place(OpenFile& file,
                                             wire::AppendRequest request,
                                             Deadline by);
-  // Of a transfer: bytes of one chunk, and where they are in the buffer.
+  // The beginning of a range of a file, in one chunk.
   struct Part {
     wire::ShardId shard;
     wire::ChunkKey key;
     std::uint32_t inside = 0;  // the chunk
-    std::size_t begin = 0;
     std::size_t length = 0;
   };
-  template <typename Copy>
-  static bool copy_by_chunk(const OpenFile& file,
-                            std::uint64_t offset,
-                            std::size_t length,
-                            Copy copy);
+  static std::optional<Part> first_part(const OpenFile& file,
+                                        std::uint64_t offset,
+                                        std::size_t length);
   [[nodiscard]] std::uint32_t max_transfer() const;
 
   Backend& backend_;

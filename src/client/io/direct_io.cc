@@ -57,20 +57,25 @@ DirectIo::Known& DirectIo::known(const link::SharedSlots& slots, wire::ChunkKey 
     entry = std::ranges::max_element(
         ways, {}, [&](const Known& known) { return uses_ - known.used_at; });
     *entry = {.key = key, .session = slots.number()};
+    ++uses_;
   }
-  entry->used_at = ++uses_;
+  if (entry->used_at != uses_) {
+    entry->used_at = uses_;
+  }
   return *entry;
 }
 
-link::SlotCopy DirectIo::read_known(link::SharedSlots& slots,
+link::SlotCopy DirectIo::find_known(link::SharedSlots& slots,
                                     wire::ChunkKey key,
                                     std::uint32_t offset,
-                                    std::span<std::byte> into) {
+                                    std::size_t length,
+                                    link::SlotRange& found) {
   Known& entry = known(slots, key);
   if (entry.slot == wire::kNoSlot) {
     return link::SlotCopy::kMoved;
   }
-  link::SlotCopy how = slots.read(entry.slot, entry.generation, offset, into);
+  link::SlotRight right{.slot = entry.slot, .generation = entry.generation};
+  link::SlotCopy how = slots.find(right, offset, length, found);
   if (how == link::SlotCopy::kMoved) {
     entry.slot = wire::kNoSlot;
     entry.lent_until = {};
@@ -78,12 +83,23 @@ link::SlotCopy DirectIo::read_known(link::SharedSlots& slots,
   return how;
 }
 
-bool DirectIo::read_now(wire::ShardId shard,
-                        wire::ChunkKey key,
-                        std::uint32_t offset,
-                        std::span<std::byte> into) {
-  link::SharedSlots* slots = slots_of(shard);
-  return slots != nullptr && read_known(*slots, key, offset, into) == link::SlotCopy::kDone;
+link::SlotCopy DirectIo::read_known(link::SharedSlots& slots,
+                                    wire::ChunkKey key,
+                                    std::uint32_t offset,
+                                    std::span<std::byte> into) {
+  link::SlotRange range;
+  link::SlotCopy how = find_known(slots, key, offset, into.size(), range);
+  return how == link::SlotCopy::kDone ? slots.read(range, into.data()) : how;
+}
+
+void DirectIo::find_to_read(wire::ShardId shard,
+                            wire::ChunkKey key,
+                            std::uint32_t offset,
+                            std::size_t length,
+                            link::SlotRange& found) {
+  if (link::SharedSlots* slots = slots_of(shard); slots != nullptr) {
+    find_known(*slots, key, offset, length, found);
+  }
 }
 
 rt::Task<bool> DirectIo::read(wire::ShardId shard,
@@ -129,30 +145,48 @@ rt::Task<bool> DirectIo::read(wire::ShardId shard,
 
 // --- Writing -------------------------------------------------------------------------------------
 
-bool DirectIo::write_lent(link::SharedSlots& slots,
-                          Known& entry,
-                          std::uint32_t offset,
-                          std::span<const std::byte> from) {
+link::SlotCopy DirectIo::find_lent(link::SharedSlots& slots,
+                                   Known& entry,
+                                   std::uint32_t offset,
+                                   std::size_t length,
+                                   link::SlotRange& found) {
   if (entry.lent_until == BootTime{}) {
-    return false;
+    return link::SlotCopy::kMoved;
   }
   link::SlotRight right{.slot = entry.slot,
                         .place = entry.loan,
                         .generation = entry.generation,
                         .until = entry.lent_until};
-  link::SlotCopy how = slots.overwrite(right, offset, from);
+  link::SlotCopy how = slots.find(right, offset, length, found);
+  if (how == link::SlotCopy::kMoved) {
+    entry.lent_until = {};
+  }
+  return how;
+}
+
+bool DirectIo::write_lent(link::SharedSlots& slots,
+                          Known& entry,
+                          std::uint32_t offset,
+                          std::span<const std::byte> from) {
+  link::SlotRange range;
+  link::SlotCopy how = find_lent(slots, entry, offset, from.size(), range);
+  if (how == link::SlotCopy::kDone) {
+    how = slots.overwrite(range, from.data());
+  }
   if (how == link::SlotCopy::kMoved) {
     entry.lent_until = {};
   }
   return how == link::SlotCopy::kDone;
 }
 
-bool DirectIo::write_now(wire::ShardId shard,
-                         wire::ChunkKey key,
-                         std::uint32_t offset,
-                         std::span<const std::byte> from) {
-  link::SharedSlots* slots = slots_of(shard);
-  return slots != nullptr && write_lent(*slots, known(*slots, key), offset, from);
+void DirectIo::find_to_write(wire::ShardId shard,
+                             wire::ChunkKey key,
+                             std::uint32_t offset,
+                             std::size_t length,
+                             link::SlotRange& found) {
+  if (link::SharedSlots* slots = slots_of(shard); slots != nullptr) {
+    find_lent(*slots, known(*slots, key), offset, length, found);
+  }
 }
 
 bool DirectIo::may_write(wire::ShardId shard,
@@ -191,7 +225,11 @@ std::uint32_t DirectIo::place_of_loan(wire::ShardId shard,
   if (entry.loan != wire::kNoPlace && loans.owners[entry.loan] == index) {
     return entry.loan;
   }
+  // Who copies under a loan keeps it: the shard learns of no copy under what its place was before.
   std::uint32_t place = loans.next++ % wire::kMaxWriteLoans;
+  while (slots.is_in_use(place)) {
+    place = loans.next++ % wire::kMaxWriteLoans;
+  }
   std::uint32_t owner = std::exchange(loans.owners[place], static_cast<std::uint32_t>(index));
   if (owner != kEntries && known_[owner].session == loans.session && known_[owner].loan == place) {
     known_[owner].loan = wire::kNoPlace;

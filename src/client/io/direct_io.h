@@ -33,12 +33,14 @@ class DirectIo {
   DirectIo(const DirectIo&) = delete;
   DirectIo& operator=(const DirectIo&) = delete;
 
-  // Reads bytes of a chunk if they are all there and its place is known. False: not read.
-  bool read_now(wire::ShardId shard,
-                wire::ChunkKey key,
-                std::uint32_t offset,
-                std::span<std::byte> into);
-  // The same, after it has asked for the place if that is worth while: when much is read, or the
+  // Finds bytes of a chunk, if they are all there and its place is known. They are read by
+  // SharedSlots::read(), by any thread.
+  void find_to_read(wire::ShardId shard,
+                    wire::ChunkKey key,
+                    std::uint32_t offset,
+                    std::size_t length,
+                    link::SlotRange& found);
+  // Reads them, after it has asked for the place if that is worth while: when much is read, or the
   // chunk is read again and again. `expected`: from there to the end of the file, as far as known.
   rt::Task<bool> read(wire::ShardId shard,
                       wire::ChunkKey key,
@@ -47,12 +49,13 @@ class DirectIo {
                       std::uint64_t expected,
                       Deadline by);
 
-  // Overwrites stored bytes of a chunk that was lent. False: to be written otherwise; some of the
-  // bytes may be there.
-  bool write_now(wire::ShardId shard,
-                 wire::ChunkKey key,
-                 std::uint32_t offset,
-                 std::span<const std::byte> from);
+  // Finds stored bytes of a chunk that was lent. They are overwritten by SharedSlots::overwrite(),
+  // by any thread.
+  void find_to_write(wire::ShardId shard,
+                     wire::ChunkKey key,
+                     std::uint32_t offset,
+                     std::size_t length,
+                     link::SlotRange& found);
   // Whether a write is better tried by write(): when it is long, or the chunk is overwritten again
   // and again.
   [[nodiscard]] bool may_write(wire::ShardId shard,
@@ -110,15 +113,25 @@ class DirectIo {
     return static_cast<std::size_t>(&entry - known_.get());
   }
   Known& known(const link::SharedSlots& slots, wire::ChunkKey key);
+  link::SlotCopy find_known(link::SharedSlots& slots,
+                            wire::ChunkKey key,
+                            std::uint32_t offset,
+                            std::size_t length,
+                            link::SlotRange& found);
   link::SlotCopy read_known(link::SharedSlots& slots,
                             wire::ChunkKey key,
                             std::uint32_t offset,
                             std::span<std::byte> into);
+  static link::SlotCopy find_lent(link::SharedSlots& slots,
+                                  Known& entry,
+                                  std::uint32_t offset,
+                                  std::size_t length,
+                                  link::SlotRange& found);
   // Overwrites under a loan.
-  bool write_lent(link::SharedSlots& slots,
-                  Known& entry,
-                  std::uint32_t offset,
-                  std::span<const std::byte> from);
+  static bool write_lent(link::SharedSlots& slots,
+                         Known& entry,
+                         std::uint32_t offset,
+                         std::span<const std::byte> from);
   // A place for the loan of a chunk: its own, or that of the chunk which has had one for longest.
   std::uint32_t place_of_loan(wire::ShardId shard,
                               const link::SharedSlots& slots,
@@ -128,7 +141,7 @@ class DirectIo {
   // By hash, zeroes first, which are nothing; null until a shard shares its memory. Most of it is
   // never touched.
   std::unique_ptr<Known[], FreeMemory> known_;
-  std::uint32_t uses_ = 0;
+  std::uint32_t uses_ = 0;  // grows with each entry that is taken: else threads would wait for it
   std::vector<std::uint64_t> places_;  // that are taken, a bit each, by shard
   std::vector<Loans> loans_;           // by shard
   std::uint64_t fills_ = 0;
