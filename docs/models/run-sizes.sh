@@ -13,6 +13,8 @@ f() { n=$1; shift; z=(); for k in $Z; do case " $* " in *" -D$k="*) ;; *) z+=("-
 l() { n=$1; shift; one "$n" writeloans.pml "$@"; }
 l loans_one -DWRITERS=1
 l loans_two -DOPS=1 -DWRITES=1 -DKILLS=0
+l loans_threads -DTHREADS -DOPS=1 -DWRITES=1 -DKILLS=1
+for v in ONE_WORD NO_IN_USE; do l broken_loans_$v -DTHREADS -DOPS=1 -DWRITES=1 -DKILLS=0 -D$v; done
 for v in NO_FENCE NO_FENCE2 NO_CHECK2 NO_QUARANTINE IN_PLACE REST_LATE ANY_GENERATION; do l broken_loans_$v -DKILLS=0 -DWRITERS=1 -D$v; done
 l broken_loans_NO_BLOCK -DOPS=3 -DKILLS=0 -DWRITERS=1 -DWRITES=1 -DNO_BLOCK
 one reads slotreads.pml; one reads_four slotreads.pml -DOPS=4

@@ -4,13 +4,17 @@
  * when it has none. The shard also writes byte 1 for others after a cut. Stores of the writers go through store buffers (x86-TSO) that
  * drain at any time; SIGKILL at any step (KILLS), SIGSTOP is a process that is not scheduled.
  * RUN: ./run-sizes.sh, or: spin -a -DWRITERS=1 writeloans.pml; gcc -O2 -DSAFETY -DCOLLAPSE -o pan pan.c; ./pan -m2000000
- * Verified: one writer (of either byte), 2 writes, 2 operations, 1 kill: 3,929,728 states; two writers, 1 write each, 1 operation: 2,469,566.
+ * Verified: one writer (of either byte), 2 writes, 2 operations, 1 kill: 3,824,558 states; two writers, 1 write each, 1 operation: 2,219,073; as
+ *  threads of one program, with a kill: 5,444,253.
  * Properties: L1 no store into another file's slot. L2 a write that returned is there until something takes its byte away, and then it is not.
  *  L3 a copy that began before a cut changes nothing that was written beyond the cut after it. L4 no byte of a file at rest changes.
  * Broken variants, all caught: -DNO_FENCE (none between naming the slot and looking at its generation), -DNO_FENCE2 (none between the copy and the
  *  second look), -DNO_CHECK2 (no second look), -DNO_QUARANTINE (a slot is free though a program is late in it), -DIN_PLACE (a cut does not
  *  move the chunk from under a late program), -DNO_BLOCK (likewise when there is no slot to move to: the cut bytes are written anew at once),
- *  -DREST_LATE (a late loan does not keep the file from coming to rest), -DANY_GENERATION (who knows the generation writes without a loan). */
+ *  -DREST_LATE (a late loan does not keep the file from coming to rest), -DANY_GENERATION (who knows the generation writes without a loan).
+ * -DTHREADS: the two writers are threads of one program. They share what it knows of the chunk (P) and the loan, and each has a busy word of its
+ *  own. The place of the loan goes to another chunk, without a new generation, only when no other thread is between the moment in which it took
+ *  the right and its end. Broken variants, both caught: -DONE_WORD (one busy word for both), -DNO_IN_USE (the place goes at any time). */
 #ifndef NS
 #define NS 2
 #endif
@@ -28,13 +32,27 @@
 #endif
 #define NO 9
 #define HZ 100
+#ifdef THREADS
+#define NAMES(c,s) ((hz[0]==s+1 && !gone[0]) || (hz[1]==s+1 && !gone[1]))
+#define LOAN 0
+#define P 0
+#else
 #define NAMES(c,s) (hz[c]==s+1 && !gone[c])
+#define LOAN c
+#define P c
+#endif
+#ifdef ONE_WORD
+#define WORD 0
+#else
+#define WORD c
+#endif
 byte mem[2*NS], gen[NS], end_[NS];
 byte st[NS];                            /* 0 free, 1 F, 2 G, 3 no file's, but pinned by a loan */
 bool blocked[NS];
 byte hz[2];                             /* the slot that a writer overwrites + 1 */
 bool gone[2], die[2];
 byte loan[2], lslot[2];                 /* 0 none, 1 in force, 2 late */
+bool knows[2], inuse[2]; byte kslot[2], kgen[2];  /* what a program knows of the chunk; that a thread uses it */
 byte slotF = 0, slotG = NO, kills = KILLS, nfin;
 bool srv, rest, anew; byte restmem[2], anewmem;
 chan sb[2] = [3] of { byte, byte };
@@ -49,14 +67,20 @@ inline wend(b,r) { d_step { inp[b]=0; if :: (ov[b] || r) -> g[b]=2 :: else -> g[
 inline changed(b,v) { g[b]=v; if :: inp[b] -> ov[b]=1; g[b]=2 :: else fi }
 
 proctype drain(byte c) { byte a, v;
-end: do :: atomic { sb[c]?a,v -> if :: a==HZ -> hz[c]=v :: else -> mem[a]=v fi; a=0; v=0 } od }
+end: do :: atomic { sb[c]?a,v -> if :: a==HZ -> hz[WORD]=v :: else -> mem[a]=v fi; a=0; v=0 } od }
 
-proctype writer(byte c) { byte s, k, tries, n; bool ok, has;
+#define FORGET d_step { inuse[c]=0; if :: kslot[P]==s && kgen[P]==k -> knows[P]=0 :: else fi }
+#ifdef NO_IN_USE
+#define FREE_PLACE true
+#else
+#define FREE_PLACE (!inuse[1-c])
+#endif
+proctype writer(byte c) { byte s, k, tries, n; bool ok;
   { do :: n<WRITES -> n++; tries=0; wbegin(c);
 again:
       if :: tries<2 -> tries++ :: else -> goto rpc fi;
-      if :: has -> skip
-         :: else -> atomic { !srv -> if :: slotF!=NO && end_[slotF]>c && loan[c]!=2 -> s=slotF; k=gen[s]; loan[c]=1; lslot[c]=s; has=1; rest=0; if :: c==1 -> anew=0 :: else fi
+      if :: atomic { knows[P] -> s=kslot[P]; k=kgen[P]; inuse[c]=1 }
+         :: atomic { !knows[P] && !srv -> if :: slotF!=NO && end_[slotF]>c && loan[LOAN]!=2 -> s=slotF; k=gen[s]; loan[LOAN]=1; lslot[LOAN]=s; knows[P]=1; kslot[P]=s; kgen[P]=k; inuse[c]=1; rest=0; if :: c==1 -> anew=0 :: else fi
                                        :: else -> goto rpc fi } fi;
       sb[c]!HZ,s+1;
 #ifndef NO_FENCE
@@ -64,9 +88,9 @@ again:
 #endif
       if :: gen[s]!=k || end_[s]<=c -> sb[c]!HZ,0;
 #ifdef ANY_GENERATION
-           k=gen[s]; goto again
+           k=gen[s]; kgen[P]=k; goto again
 #else
-           has=0; goto again
+           FORGET; goto again
 #endif
          :: else fi;
       sb[c]!(2*s+c),VAL(c);
@@ -79,8 +103,9 @@ again:
 #endif
       sb[c]!HZ,0;
       if :: ok -> wend(c,0)
-         :: else -> has=0; goto again fi;
-      if :: has -> atomic { !srv && empty(sb[c]) -> if :: loan[c]==1 -> loan[c]=0 :: else fi; has=0 }   /* the place goes to another chunk */
+         :: else -> FORGET; goto again fi;
+      inuse[c]=0;
+      if :: atomic { knows[P] && !srv && empty(sb[c]) && FREE_PLACE -> if :: loan[LOAN]==1 -> loan[LOAN]=0 :: else fi; knows[P]=0 }   /* the place goes to another chunk */
          :: skip fi;
       goto next;
 rpc:  atomic { !srv -> if :: slotF!=NO && end_[slotF]>=c && !(blocked[slotF] && end_[slotF]==c) ->
@@ -89,8 +114,14 @@ rpc:  atomic { !srv -> if :: slotF!=NO && end_[slotF]>=c && !(blocked[slotF] && 
 next: skip
     :: else -> break
     od } unless { die[c] };
-  atomic { empty(sb[c]) -> gone[c]=1; if :: inp[c] -> wend(c,1) :: else fi; nfin++; s=0; k=0; tries=0; n=0; ok=0; has=0 } }
-proctype killer() { do :: atomic { kills>0 && nfin<WRITERS -> kills--; if :: die[0]=1 :: die[1]=1 fi } :: break od }
+  atomic { empty(sb[c]) -> gone[c]=1; if :: inp[c] -> wend(c,1) :: else fi; nfin++; s=0; k=0; tries=0; n=0; ok=0; inuse[c]=0 } }
+proctype killer() { do :: atomic { kills>0 && nfin<WRITERS -> kills--;
+#ifdef THREADS
+    die[0]=1; die[1]=1
+#else
+    if :: die[0]=1 :: die[1]=1 fi
+#endif
+ } :: break od }
 
 #define IS_OK(b,x) ((g[b]==0 && x==0) || (g[b]==1 && x==VAL(b)) || (g[b]==3 && x==THEIRS) || (g[b]==4 && (x==OLD || x==VAL(b))) || (g[b]==2 && (x==0 || x==VAL(b) || x==THEIRS || x==OLD)))
 inline chk() { d_step {

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/cpu_relax.h"
+#include "base/futex.h"
 #include "base/signal_block.h"
 
 namespace benchfs::client {
@@ -45,11 +46,18 @@ constexpr Nanos kLongestLook = std::chrono::microseconds(200);
 constexpr Nanos kLongYield = std::chrono::nanoseconds(1200);
 constexpr Nanos kNap = std::chrono::microseconds(50);
 
+// Not by a function at which a thread is cancelled (capi/inside.h).
+void nap() {
+  std::atomic<std::uint32_t> word{0};
+  futex_wait(word, 0, kNap);
+}
+
 }  // namespace
 
 Driver::Driver(std::unique_ptr<rt::Reactor> reactor) : reactor_(std::move(reactor)) {
   watch_forks();
   fork_generation_ = fork_generation.load();
+  reactor_->share(*this);
 }
 
 Driver::~Driver() {
@@ -128,10 +136,32 @@ bool Driver::try_lead() {
   while ((lead & kDriven) == 0) {
     if (lead_.compare_exchange_weak(
             lead, lead | kDriven, std::memory_order_acquire, std::memory_order_relaxed)) {
+      wait_for_borrower(lead);
       return true;
     }
   }
   return false;
+}
+
+// Nobody else borrows it meanwhile. It takes no longer than run_now()'s work, once the borrower has
+// a core.
+void Driver::wait_for_borrower(std::uint32_t lead) {
+  for (int looks = 0; (lead & kBorrowed) != 0; ++looks) {
+    if (looks < kLooks) {
+      cpu_relax();
+    } else {
+      sched_yield();
+    }
+    lead = lead_.load(std::memory_order_acquire);
+  }
+}
+
+void Driver::lend() {
+  begin();
+  for (int i = 0; i < kLooks && is_wanted(); ++i) {
+    cpu_relax();
+  }
+  end();
 }
 
 void Driver::drive(std::coroutine_handle<> next) {
@@ -142,9 +172,11 @@ void Driver::drive(std::coroutine_handle<> next) {
 void Driver::end_lead() {
   activity_.store(activity_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   std::uint32_t lead = kDriven;
-  if (lead_.compare_exchange_strong(lead, 0, std::memory_order_release, std::memory_order_relaxed))
-      [[likely]] {
-    return;
+  while ((lead & ~kWanted) == kDriven) {
+    if (lead_.compare_exchange_weak(lead, 0, std::memory_order_release, std::memory_order_relaxed))
+        [[likely]] {
+      return;
+    }
   }
   std::lock_guard lock(mutex_);
   if (helper_sleeps_) {
@@ -156,38 +188,31 @@ void Driver::end_lead() {
   hand_over();
 }
 
-bool Driver::begin_soon(std::uint32_t& lead) {
-  auto is_begun = [&] {
-    lead = lead_.load(std::memory_order_relaxed);
-    return begin_now(lead);
-  };
+bool Driver::begin_soon() {
   for (int i = 0; i < kLooks; ++i) {
+    std::uint32_t lead = lead_.load(std::memory_order_relaxed);
+    if ((lead & (kDriven | kLent | kWanted)) == kDriven) {
+      lead_.fetch_or(kWanted, std::memory_order_relaxed);
+    }
     cpu_relax();
-    if (is_begun()) {
+    if (begin_now()) {
       return true;
     }
   }
-  for (int i = 0; i < kYields; ++i) {  // who drives may have no core
+  for (int i = 0; i < kYields; ++i) {  // who drives or borrows may have no core
     MonoTime before = mono_now();
     sched_yield();
-    bool is_contended = mono_now() - before > kLongYield;
-    if (is_begun()) {
+    if (begin_now()) {
       return true;
     }
-    if (is_contended) {
-      break;
+    if (mono_now() - before > kLongYield) {
+      nap();
+      if (begin_now()) {
+        return true;
+      }
     }
   }
   return false;
-}
-
-void Driver::end_now(std::uint32_t lead) {
-  std::uint32_t driven = lead | kDriven;
-  if (!lead_.compare_exchange_strong(
-          driven, lead, std::memory_order_release, std::memory_order_relaxed)) {
-    std::lock_guard lock(mutex_);
-    hand_over();
-  }
 }
 
 void Driver::follow(Job& job) {
@@ -228,7 +253,7 @@ bool Driver::look_at(Job& job) {
       return true;
     }
     if (now - before > kLongYield) {
-      std::this_thread::sleep_for(kNap);
+      nap();
       now = mono_now();
     }
   }
@@ -255,7 +280,11 @@ bool Driver::lead_or_want_to() {
                                       std::memory_order_acquire,
                                       std::memory_order_relaxed)) {
   }
-  return (lead & kDriven) == 0;
+  if ((lead & kDriven) != 0) {
+    return false;
+  }
+  wait_for_borrower(lead);
+  return true;
 }
 
 // Drives until the job is done, then lets somebody else drive.

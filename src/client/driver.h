@@ -13,8 +13,9 @@
 // (Backend::keep_driven()): a program that reaches its servers through the node door alone, and has
 // neither locks nor files of other nodes open, has no thread of ours.
 //
-// run_now() is for work that waits for nothing: it is done at once, in place of a leader, if there
-// is none, or only for a moment.
+// run_now() is for work that waits for nothing: it is done at once, when nobody drives, or between
+// two passes of who does, or while that one sleeps. So a thread that waits for a server does not
+// keep others from what needs none.
 //
 // After fork() the child's calls fail with Errc::kCancelled and touch nothing of the parent's.
 #pragma once
@@ -36,7 +37,7 @@
 
 namespace benchfs::client {
 
-class Driver {
+class Driver final : private rt::Sharing {
  public:
   explicit Driver(std::unique_ptr<rt::Reactor> reactor);
   Driver(const Driver&) = delete;
@@ -82,18 +83,16 @@ class Driver {
     return call([&task] { return std::move(task); });
   }
 
-  // Calls work(), unless this is a child of fork or somebody drives, for longer than such work
+  // Calls work(), unless this is a child of fork, or who drives is busy for longer than such work
   // takes. It uses what belongs to the reactor's thread, and neither suspends nor schedules
   // anything.
   template <typename Work>
   void run_now(Work work) {
-    std::uint32_t lead = lead_.load(std::memory_order_relaxed);
-    if (!is_forked() && (begin_now(lead) || begin_soon(lead))) [[likely]] {
+    if (!is_forked() && (begin_now() || begin_soon())) [[likely]] {
       struct End {
-        Driver& driver;
-        std::uint32_t lead;
-        ~End() { driver.end_now(lead); }
-      } end{*this, lead};
+        std::atomic<std::uint32_t>& lead;
+        ~End() { lead.fetch_and(~kBorrowed, std::memory_order_release); }
+      } end{lead_};
       work();
     }
   }
@@ -154,26 +153,41 @@ class Driver {
   [[nodiscard]] bool lead_or_want_to();
   static void settle(Job& job, JobState state);
   bool hand_over();
-  // Take the lead, and give it back as it was: nobody has driven.
-  [[nodiscard]] bool begin_now(std::uint32_t lead) {
-    return (lead & kDriven) == 0 &&
-           lead_.compare_exchange_strong(
-               lead, lead | kDriven, std::memory_order_acquire, std::memory_order_relaxed);
+  [[nodiscard]] bool begin_now() {
+    std::uint32_t lead = lead_.load(std::memory_order_relaxed);
+    bool may_borrow = (lead & kBorrowed) == 0 && (lead & (kDriven | kLent)) != kDriven;
+    return may_borrow && lead_.compare_exchange_strong(lead,
+                                                       (lead | kBorrowed) & ~kWanted,
+                                                       std::memory_order_acquire,
+                                                       std::memory_order_relaxed);
   }
-  // Looks for a moment whether the lead becomes free; `lead` is what it was then.
-  [[nodiscard]] bool begin_soon(std::uint32_t& lead);
-  void end_now(std::uint32_t lead);
+  // Looks for a moment whether it may.
+  [[nodiscard]] bool begin_soon();
+  void wait_for_borrower(std::uint32_t lead);
+
+  // rt::Sharing
+  [[nodiscard]] bool is_wanted() const override {
+    return (lead_.load(std::memory_order_relaxed) & kWanted) != 0;
+  }
+  void begin() override { lead_.fetch_or(kLent, std::memory_order_release); }
+  void end() override {
+    wait_for_borrower(lead_.fetch_and(~(kLent | kWanted), std::memory_order_acquire));
+  }
+  void lend() override;
   void on_done(Job& job);
   void help();
 
   std::unique_ptr<rt::Reactor> reactor_;
   std::uint64_t fork_generation_;
 
-  // Of lead_. The last two, which are set and cleared under the mutex, say whom the one who drives
+  // Of lead_. These two, which are set and cleared under the mutex, say whom the one who drives
   // wakes at the end.
-  static constexpr std::uint32_t kDriven = 1;
-  static constexpr std::uint32_t kFollowed = 2;  // by one that sleeps
-  static constexpr std::uint32_t kHelperSleeps = 4;
+  static constexpr std::uint32_t kFollowed = 1;  // by one that sleeps
+  static constexpr std::uint32_t kHelperSleeps = 2;
+  static constexpr std::uint32_t kDriven = 4;
+  static constexpr std::uint32_t kLent = 8;       // driven, but nothing is touched
+  static constexpr std::uint32_t kBorrowed = 16;  // by run_now(): only if it is lent, or not driven
+  static constexpr std::uint32_t kWanted = 32;    // by somebody who waits for it to be lent
 
   std::atomic<std::uint32_t> lead_{0};
   std::atomic<std::uint64_t> activity_{0};  // grows with every lead, by who has it

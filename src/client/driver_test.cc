@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "rt/sync.h"
 
 namespace benchfs::client {
@@ -124,6 +125,45 @@ TEST_F(DriverTest, WorkThatWaitsForNothingIsDoneUnlessSomebodyDrives) {
   driver_.run_now([&] { ++done; });
   EXPECT_EQ(done, 2);
   EXPECT_EQ(driver_.run(give(8, 0)), 8);
+}
+
+// In the pauses of who drives: between its passes, and while it sleeps.
+TEST_F(DriverTest, WorkThatWaitsForNothingIsDoneWhileAnotherThreadWaits) {
+  for (bool is_busy : {false, true}) {
+    std::atomic<bool> drives{false};
+    std::atomic<bool> may_end{false};
+    int shared = 0;  // by one thread at a time
+    int passes = 0;
+    auto wait = [&]() -> rt::CoResult<int> {
+      drives = true;
+      while (!may_end) {
+        ++shared;
+        ++passes;
+        if (is_busy) {
+          co_await rt::Yield{};
+        } else {
+          (void)co_await rt::sleep_for(milliseconds(1));  // lint: allow sleep it shall be idle
+        }
+      }
+      co_return 1;
+    };
+    std::thread leader([&] { EXPECT_EQ(driver_.run(wait()), 1); });
+    while (!drives) {
+      std::this_thread::yield();
+    }
+    int done = 0;
+    Deadline by = Deadline::after(std::chrono::minutes(1));
+    while (done < 1000 && !by.passed()) {
+      driver_.run_now([&] {
+        ++shared;
+        ++done;
+      });
+    }
+    EXPECT_EQ(done, 1000) << (is_busy ? "between passes" : "asleep");
+    may_end = true;
+    leader.join();
+    EXPECT_EQ(shared, passes + done);
+  }
 }
 
 TEST_F(DriverTest, ManyThreadsGetWhatTheyAskedFor) {

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -202,6 +203,88 @@ TEST_F(ClientSlotsTest, NoMoreThanSomeWindowsAreMapped) {
     }
     EXPECT_EQ(slots.windows(), ClientSlots::kMostWindows);
   }
+}
+
+// As many threads do at once.
+TEST_F(ClientSlotsTest, WhatWasFoundStaysMappedUntilItIsCopied) {
+  ClientSlots& slots = attach();
+  constexpr std::uint32_t kPerWindow = ClientSlots::kWindowBytes / kSlotBytes;
+  constexpr std::uint32_t kMost = ClientSlots::kMostWindows;
+  for (std::uint32_t i = 0; i <= kMost; ++i) {
+    store(i * kPerWindow, 0, bytes_of(5000, static_cast<int>(i)));
+    publish(i * kPerWindow, {.generation = 1, .end = 5000});
+  }
+  auto find = [&](std::uint32_t window, link::SlotRange& found) {
+    return slots.find({.slot = window * kPerWindow, .generation = 1}, 0, 5000, found);
+  };
+  std::array<link::SlotRange, kMost> found;
+  for (std::uint32_t i = 0; i < kMost; ++i) {
+    ASSERT_EQ(find(i, found[i]), SlotCopy::kDone);
+  }
+  std::vector<std::byte> got(5000);
+  {
+    link::SlotRange one_more;
+    EXPECT_EQ(find(kMost, one_more), SlotCopy::kShort) << "all windows are in use";
+  }
+  for (std::uint32_t i = 0; i < kMost; ++i) {
+    EXPECT_EQ(slots.read(found[i], got.data()), SlotCopy::kDone);
+    EXPECT_EQ(got, bytes_of(5000, static_cast<int>(i)));
+  }
+  slots.let_go(found[3]);
+  found[3].slots = nullptr;
+  EXPECT_EQ(slots.read(kMost * kPerWindow, 1, 0, got), SlotCopy::kDone);
+  EXPECT_EQ(got, bytes_of(5000, kMost));
+  for (std::uint32_t i = 0; i < kMost; ++i) {
+    if (i != 3) {
+      EXPECT_EQ(slots.read(found[i], got.data()), SlotCopy::kDone);
+      EXPECT_EQ(got, bytes_of(5000, static_cast<int>(i))) << "of a window that was needed since";
+    }
+  }
+}
+
+TEST_F(ClientSlotsTest, NoMoreThanSomeThreadsCopyAtATime) {
+  ClientSlots& slots = attach();
+  store(0, 0, bytes_of(1000, 1));
+  publish(0, {.generation = 1, .end = 1000});
+  std::array<link::SlotRange, wire::kMaxCopiers> found;
+  std::bitset<64> numbers;
+  for (link::SlotRange& range : found) {
+    ASSERT_EQ(slots.find({.slot = 0, .place = 7, .generation = 1}, 0, 1000, range),
+              SlotCopy::kDone);
+    numbers.set(range.copier);
+  }
+  EXPECT_EQ(numbers.count(), wire::kMaxCopiers) << "each has a number of its own";
+  EXPECT_TRUE(slots.is_in_use(7));
+  EXPECT_FALSE(slots.is_in_use(8));
+  std::vector<std::byte> got(1000);
+  EXPECT_EQ(slots.read(0, 1, 0, got), SlotCopy::kShort);
+  slots.let_go(found[10]);
+  found[10].slots = nullptr;
+  EXPECT_EQ(slots.read(0, 1, 0, got), SlotCopy::kDone);
+  EXPECT_EQ(got, bytes_of(1000, 1));
+}
+
+// Its memory is there until then, and the shard knows that somebody can write to it.
+TEST_F(ClientSlotsTest, ASessionEndsWhenTheLastThreadHasCopied) {
+  ClientSlots& slots = attach();
+  std::vector<std::byte> bytes = bytes_of(1000, 1);
+  store(0, 0, bytes);
+  publish(0, {.generation = 1, .end = 1000});
+  std::vector<std::byte> got(1000);
+  {
+    link::SlotRange first;
+    ASSERT_EQ(slots.find({.slot = 0, .generation = 1}, 0, 1000, first), SlotCopy::kDone);
+    {
+      link::SlotRange second;
+      ASSERT_EQ(slots.find({.slot = 0, .generation = 1}, 0, 1000, second), SlotCopy::kDone);
+      ClientSession::end(std::move(session_));
+      EXPECT_EQ(slots.read(second, got.data()), SlotCopy::kDone);
+    }
+    EXPECT_EQ(slots.read(first, got.data()), SlotCopy::kDone);
+    EXPECT_EQ(got, bytes);
+    EXPECT_EQ(handler.ended, 0U);
+  }
+  EXPECT_TRUE(serve_until([&] { return handler.ended == 1; }));
 }
 
 TEST_F(ClientSlotsTest, NothingIsReadFromAShardThatIsGone) {

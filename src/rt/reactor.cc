@@ -57,6 +57,26 @@ Result<std::unique_ptr<Reactor>> Reactor::create(IdleConfig idle) {
   return reactor;
 }
 
+// While it lives others may use what the reactor's thread owns.
+class Shared {
+ public:
+  explicit Shared(Sharing* sharing) : sharing_(sharing) {
+    if (sharing_ != nullptr) {
+      sharing_->begin();
+    }
+  }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  ~Shared() {
+    if (sharing_ != nullptr) {
+      sharing_->end();
+    }
+  }
+
+ private:
+  Sharing* sharing_;
+};
+
 Reactor::~Reactor() {
   BENCHFS_CHECK(pollers_.empty());
   deliver_mail();  // what keeps itself until then would stay for ever
@@ -148,10 +168,18 @@ void Reactor::step(Deadline deadline) {
   if (turn()) {
     idle_.on_work();
     arm_refused_since_.reset();
-  } else if (idle_.on_idle()) {
+  } else if (on_idle()) {
     sleep(deadline);
     idle_.on_work();
   }
+  if (sharing_ != nullptr && sharing_->is_wanted()) [[unlikely]] {
+    sharing_->lend();
+  }
+}
+
+bool Reactor::on_idle() {
+  Shared shared(idle_.is_spinning() ? nullptr : sharing_);
+  return idle_.on_idle();
 }
 
 bool Reactor::run_until(const bool& done, Deadline deadline) {
@@ -216,7 +244,11 @@ void Reactor::sleep(Deadline deadline) {
   }
   ++stats_.sleeps;
   std::array<epoll_event, 4> events;
-  int count = wait_for_events(events, deadline.is_never() ? nullptr : &timeout);
+  int count = 0;
+  {
+    Shared shared(sharing_);
+    count = wait_for_events(events, deadline.is_never() ? nullptr : &timeout);
+  }
   passes_since_timer_check_ = kTimerCheckBusy;
   set_sleeping(false);
   for (int i = 0; i < count; ++i) {
@@ -259,7 +291,10 @@ void Reactor::sleep_beside_refusers(Nanos most) {
   }
   ++stats_.sleeps;
   timespec timeout{.tv_sec = 0, .tv_nsec = most.count()};
-  ::ppoll(watched.data(), count, &timeout, nullptr);
+  {
+    Shared shared(sharing_);
+    ::ppoll(watched.data(), count, &timeout, nullptr);
+  }
   passes_since_timer_check_ = kTimerCheckBusy;
   set_sleeping(false);
   if (watched[0].revents != 0) {

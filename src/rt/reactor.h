@@ -41,6 +41,21 @@ class Mail {
   Mail* next_ = nullptr;
 };
 
+// Others that use what belongs to the reactor's thread, each for a moment, when it touches nothing
+// of it: between two passes when they want to, and while it gives its core away or sleeps.
+class Sharing {
+ public:
+  [[nodiscard]] virtual bool is_wanted() const = 0;
+  virtual void begin() = 0;
+  // They have ended.
+  virtual void end() = 0;
+  // A moment, for who is waiting.
+  virtual void lend() = 0;
+
+ protected:
+  ~Sharing() = default;
+};
+
 class Reactor {
  public:
   static Result<std::unique_ptr<Reactor>> create(IdleConfig idle = {});
@@ -62,6 +77,9 @@ class Reactor {
    private:
     Reactor* previous_;
   };
+
+  // Borrowed for the reactor's life; before it is driven.
+  void share(Sharing& sharing) { sharing_ = &sharing; }
 
   // Pollers are borrowed and must be removed before they die.
   void add_poller(Poller& poller);
@@ -113,12 +131,14 @@ class Reactor {
   explicit Reactor(IdleConfig idle) : idle_(idle) {}
   bool deliver_mail();
   bool resume_ready();
+  bool on_idle();
   void sleep(Deadline deadline);
   // epoll_pwait2, or what does the same on kernels without it.
   int wait_for_events(std::span<epoll_event> events, const timespec* timeout);
   void sleep_beside_refusers(Nanos most);
   void drain_wake();
 
+  Sharing* sharing_ = nullptr;
   std::vector<Poller*> pollers_;
   TimerQueue timers_;
   RunQueue ready_;

@@ -104,6 +104,23 @@ class WriteLoansTest : public FillsTest {
   }
 };
 
+// Two threads of the program: that one has done its copy says nothing of the other.
+TEST_F(WriteLoansTest, EachThreadThatCopiesIsSeen) {
+  wire::Attr other = create(shard_.local_name("other"), 2);
+  store(other, 2000, 'o');
+  link::SlotRight right = lend(file_, 2000, 0);
+  link::SlotRight second = lend(other, 2000, 1);
+  for (Step instant : kInstants) {
+    SlotCopy how = overwrite_while(right, instant, [&] {
+      EXPECT_EQ(overwrite(second, 'p'), SlotCopy::kDone);
+      EXPECT_FALSE(settle()) << "the first is in its copy";
+    });
+    EXPECT_EQ(how, SlotCopy::kMoved);
+    EXPECT_TRUE(shard_.eventually([&] { return settle(); }));
+    right = lend(file_, 2000, 0);
+  }
+}
+
 // The program has given the place to another chunk since, and overwrites that.
 TEST_F(WriteLoansTest, ARequestThatWasHeldUpDoesNotTakeThePlaceOfALaterOne) {
   wire::Attr other = create(shard_.local_name("other"), 2);
