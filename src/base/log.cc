@@ -1,9 +1,8 @@
 #include "base/log.h"
 
-#include <fmt/chrono.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <ctime>
 #include <string>
@@ -48,8 +47,10 @@ void write(LogLevel value, std::string_view text) {
   clock_gettime(CLOCK_REALTIME, &now);
   std::tm parts{};
   localtime_r(&now.tv_sec, &parts);
-  std::string line = fmt::format("{:%H:%M:%S}.{:03} {:5} {}{}{}\n",
-                                 parts,
+  std::string line = fmt::format("{:02}:{:02}:{:02}.{:03} {:5} {}{}{}\n",
+                                 parts.tm_hour,
+                                 parts.tm_min,
+                                 parts.tm_sec,
                                  now.tv_nsec / 1'000'000,
                                  level_name(value),
                                  name(),

@@ -4,8 +4,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <sstream>
+#include <string_view>
 
 namespace benchfs {
 namespace {
@@ -20,11 +21,15 @@ Result<PidFile::Content> PidFile::read(const SafeDir& dir, const std::string& na
   BENCHFS_TRY(std::string text, dir.read_file(name, kMaxBytes));
   Content content;
   BENCHFS_TRY(content.process, parse_process_line(text, dir.path_of(name)));
-  std::istringstream lines(text);
-  std::string line;
-  std::getline(lines, line);  // the process
-  while (std::getline(lines, line)) {
-    content.notes.push_back(line);
+  std::string_view rest(text);
+  auto take_line = [&rest] {
+    std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    return line;
+  };
+  take_line();  // the process
+  while (!rest.empty()) {
+    content.notes.emplace_back(take_line());
   }
   return content;
 }

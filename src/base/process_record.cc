@@ -1,5 +1,6 @@
 #include "base/process_record.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -10,8 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <filesystem>
-#include <system_error>
+#include <memory>
 
 #include "base/fd.h"
 
@@ -108,12 +108,12 @@ bool has_open(pid_t pid, int fd) {
   if (::fstat(fd, &wanted) != 0) {
     return false;
   }
-  std::error_code error;
-  std::filesystem::directory_iterator it(fmt::format("/proc/{}/fd", pid), error);
-  for (const std::filesystem::directory_iterator end; !error && it != end; it.increment(error)) {
+  std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(fmt::format("/proc/{}/fd", pid).c_str()),
+                                           ::closedir);
+  while (const dirent* entry = open ? ::readdir(open.get()) : nullptr) {
     struct stat info{};
-    if (::stat(it->path().c_str(), &info) == 0 && info.st_ino == wanted.st_ino &&
-        info.st_dev == wanted.st_dev) {
+    if (::fstatat(::dirfd(open.get()), entry->d_name, &info, 0) == 0 &&
+        info.st_ino == wanted.st_ino && info.st_dev == wanted.st_dev) {
       return true;
     }
   }

@@ -11,14 +11,11 @@
 #include <charconv>
 #include <climits>
 #include <cstdlib>
-#include <filesystem>
 #include <optional>
 #include <system_error>
 
 namespace benchfs {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* kTrustVariable = "BENCHFS_REGISTRY_OWNER";
 constexpr int kMostLinks = 8;
@@ -104,6 +101,12 @@ std::string without_slashes(std::string path) {
   return path;
 }
 
+// The path of `target` as it is meant in the link at `link`.
+std::string path_from(const std::string& link, std::string_view target) {
+  std::size_t directory_bytes = target.starts_with('/') ? 0 : link.rfind('/') + 1;  // npos + 1 is 0
+  return link.substr(0, directory_bytes).append(target);
+}
+
 // The target of the link when this user or root made it.
 Result<std::string> follow_link(const std::string& path, int fd, uid_t maker) {
   if (maker != geteuid() && maker != 0) {
@@ -117,7 +120,7 @@ Result<std::string> follow_link(const std::string& path, int fd, uid_t maker) {
   if (got <= 0) {
     return fail_system(got < 0 ? errno : EINVAL, path);
   }
-  return (fs::path(path).parent_path() / target.data()).native();
+  return path_from(path, target.data());
 }
 
 // Returns a descriptor to reach files through (O_PATH: no right to list the directory is needed).
@@ -142,11 +145,10 @@ Result<Fd> open_directory(std::string path) {
 }
 
 Status make_directories(const std::string& path) {
-  fs::path made;
   int error = 0;
-  for (const fs::path& part : fs::path(path)) {
-    made /= part;
-    error = ::mkdir(made.c_str(), 0700) == 0 ? 0 : errno;
+  for (std::size_t end = 0; end < path.size();) {
+    end = std::min(path.find('/', end + 1), path.size());
+    error = ::mkdir(path.substr(0, end).c_str(), 0700) == 0 ? 0 : errno;
   }
   // Parents on other file systems fail with EROFS or EACCES although they exist; only the last one
   // matters.
@@ -284,7 +286,7 @@ bool SafeDir::remove_self() const {
 
 Result<std::string> read_all(int fd, std::size_t limit, const std::string& path) {
   std::string out;
-  std::array<char, 16384> buffer{};
+  std::array<char, 16384> buffer;  // not cleared: most files are short
   while (out.size() <= limit) {
     ssize_t got = ::read(fd, buffer.data(), buffer.size());
     if (got == 0) {

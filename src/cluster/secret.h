@@ -9,7 +9,6 @@
 
 #include <array>
 #include <cstddef>
-#include <filesystem>
 #include <span>
 #include <string>
 
@@ -24,10 +23,10 @@ class Secret {
 
   // Errors name the file and what to do. kConfig: missing, or its size, type, mode or owner are
   // wrong; kSystem.
-  static Result<Secret> read(const std::filesystem::path& dir);
+  static Result<Secret> read(const std::string& dir);
   // The same; makes the file when it is missing. Several processes may try at once: all get the
   // secret of one of them.
-  static Result<Secret> read_or_make(const std::filesystem::path& dir);
+  static Result<Secret> read_or_make(const std::string& dir);
 
   [[nodiscard]] Proof prove(std::span<const std::byte> message) const;
   // Takes as long for a wrong proof as for the right one.

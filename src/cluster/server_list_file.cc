@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,8 +21,6 @@
 
 namespace benchfs::cluster {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr Nanos kFirstPause = std::chrono::milliseconds(2);
 constexpr Nanos kLongestPause = std::chrono::milliseconds(50);
@@ -74,7 +71,7 @@ std::unexpected<Error> fail_stale(const std::string& path,
                   found.expected,
                   run.run_id,
                   run.expected,
-                  fs::path(path).parent_path().native()));
+                  path.substr(0, path.rfind('/'))));
 }
 
 Result<AppendPlan> plan_append(const std::string& path,
@@ -218,20 +215,20 @@ std::expected<ServerList, ServerListError> repair(const SafeDir& dir,
 
 }  // namespace
 
-Status begin_server_list(const fs::path& path, const RunIdentity& run, Deadline deadline) {
+Status begin_server_list(const std::string& path, const RunIdentity& run, Deadline deadline) {
   BENCHFS_TRY_VOID(check_expected(run));
-  BENCHFS_TRY(SafeDir dir, SafeDir::open(path.native()));
+  BENCHFS_TRY(SafeDir dir, SafeDir::open(path));
   BENCHFS_TRY(FileLock lock, lock_list(dir, deadline));
   return write_plan(lock.fd(), dir.path_of(kListName), {.text = format_header(run.run_id, run)});
 }
 
-Result<std::uint64_t> append_server(const fs::path& path,
+Result<std::uint64_t> append_server(const std::string& path,
                                     const Server& server,
                                     RunIdentity run,
                                     Deadline deadline) {
   BENCHFS_TRY_VOID(check_server(server));
   BENCHFS_TRY_VOID(check_expected(run));
-  BENCHFS_TRY(SafeDir dir, SafeDir::open(path.native()));
+  BENCHFS_TRY(SafeDir dir, SafeDir::open(path));
   {
     BENCHFS_TRY(FileLock lock, lock_list(dir, deadline));
     std::string list = dir.path_of(kListName);
@@ -268,11 +265,11 @@ ServerListError unreadable(std::string path, const Error& error) {
 
 }  // namespace
 
-std::expected<ServerList, ServerListError> read_server_list(const fs::path& path,
+std::expected<ServerList, ServerListError> read_server_list(const std::string& path,
                                                             std::uint64_t wanted_run_id) {
   ServerListError error;
-  error.path = (path / kListName).native();
-  Result<SafeDir> dir = SafeDir::open(path.native(), Owner::kTrusted);
+  error.path = fmt::format("{}/{}", path, kListName);
+  Result<SafeDir> dir = SafeDir::open(path, Owner::kTrusted);
   if (!dir) {
     return std::unexpected(unreadable(std::move(error.path), dir.error()));
   }
@@ -305,7 +302,7 @@ std::expected<ServerList, ServerListError> read_server_list(const fs::path& path
 }
 
 std::expected<ServerList, ServerListError> read_server_list_until_complete(
-    const fs::path& dir, std::uint64_t wanted_run_id, Deadline deadline) {
+    const std::string& dir, std::uint64_t wanted_run_id, Deadline deadline) {
   Backoff backoff(kFirstPause, kLongestPause);
   while (true) {
     auto list = read_server_list(dir, wanted_run_id);

@@ -12,7 +12,7 @@
 
 #include <cstdint>
 #include <expected>
-#include <filesystem>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
@@ -32,9 +32,7 @@ struct RunIdentity {
 // Makes the list in the existing directory `dir` an empty one of this run, whatever was there. For
 // who starts all servers of a run together, before any of them; nobody may be alive of another one.
 // Errors: kDeadline (the lock was not free in time), kConfig (bad number), kSystem.
-Status begin_server_list(const std::filesystem::path& dir,
-                         const RunIdentity& run,
-                         Deadline deadline);
+Status begin_server_list(const std::string& dir, const RunIdentity& run, Deadline deadline);
 
 // Adds `server` to the list in the existing directory `dir` and returns the run id in force.
 // A node id that is already there gets a new line, which supersedes the old one.
@@ -42,18 +40,18 @@ Status begin_server_list(const std::filesystem::path& dir,
 // with another number of servers, are listed), kConfig (bad server or number; a common setting
 // differs; the list is full, damaged beyond use, or not ours), kSystem. After an error nothing was
 // added.
-Result<std::uint64_t> append_server(const std::filesystem::path& dir,
+Result<std::uint64_t> append_server(const std::string& dir,
                                     const Server& server,
                                     RunIdentity run,
                                     Deadline deadline);
 
 // Reads the complete list. wanted_run_id 0 accepts any run. A damaged list is rebuilt from the
 // servers' own copies if they are all there; see ServerList::recovered.
-std::expected<ServerList, ServerListError> read_server_list(const std::filesystem::path& dir,
+std::expected<ServerList, ServerListError> read_server_list(const std::string& dir,
                                                             std::uint64_t wanted_run_id = 0);
 
 // The same, but tries again while the error is transient. At the deadline the last error.
 std::expected<ServerList, ServerListError> read_server_list_until_complete(
-    const std::filesystem::path& dir, std::uint64_t wanted_run_id, Deadline deadline);
+    const std::string& dir, std::uint64_t wanted_run_id, Deadline deadline);
 
 }  // namespace benchfs::cluster

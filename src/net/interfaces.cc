@@ -1,5 +1,6 @@
 #include "net/interfaces.h"
 
+#include <dirent.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <ifaddrs.h>
@@ -10,17 +11,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 
 namespace benchfs::net {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct Interface {
   std::string name;
@@ -40,8 +38,7 @@ bool is_link_local(const SocketAddress& address) {
 }
 
 bool is_bridge(const std::string& name) {
-  std::error_code error;
-  return fs::exists("/sys/class/net/" + name + "/bridge", error);
+  return ::access(("/sys/class/net/" + name + "/bridge").c_str(), F_OK) == 0;
 }
 
 // Those that are up and have an address that means something elsewhere, IPv4 first.
@@ -103,20 +100,34 @@ std::optional<std::string> default_source() {
   return std::nullopt;
 }
 
+std::vector<std::string> names_in(const std::string& directory) {
+  std::vector<std::string> names;
+  std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(directory.c_str()), ::closedir);
+  while (const dirent* entry = open ? ::readdir(open.get()) : nullptr) {
+    if (entry->d_name[0] != '.') {
+      names.emplace_back(entry->d_name);
+    }
+  }
+  return names;
+}
+
+bool is_active(const std::string& port) {
+  std::FILE* state = std::fopen((port + "/state").c_str(), "re");
+  bool is_active = state != nullptr && std::fgetc(state) == '4';
+  if (state != nullptr) {
+    std::fclose(state);
+  }
+  return is_active;
+}
+
 std::vector<std::string> infiniband_ports() {
   std::vector<std::string> ports;
-  std::error_code error;
-  for (fs::directory_iterator device("/sys/class/infiniband", error), end; !error && device != end;
-       device.increment(error)) {
-    std::error_code port_error;
-    for (fs::directory_iterator port(device->path() / "ports", port_error), last;
-         !port_error && port != last;
-         port.increment(port_error)) {
-      std::string state;
-      std::ifstream(port->path() / "state") >> state;
-      if (state.starts_with("4")) {  // active
-        ports.push_back(fmt::format(
-            "{}:{}", device->path().filename().string(), port->path().filename().string()));
+  const std::string devices = "/sys/class/infiniband/";
+  for (const std::string& device : names_in(devices)) {
+    const std::string below = devices + device + "/ports/";
+    for (const std::string& port : names_in(below)) {
+      if (is_active(below + port)) {
+        ports.push_back(fmt::format("{}:{}", device, port));
       }
     }
   }

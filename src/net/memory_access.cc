@@ -8,7 +8,9 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <fstream>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -26,13 +28,16 @@ std::optional<ino_t> namespace_of(const std::string& process, const char* kind) 
 
 // The line of /proc/PID/status that begins so; empty when there is none.
 std::string status_line(const std::string& process, std::string_view begin) {
-  std::ifstream file("/proc/" + process + "/status");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with(begin)) {
-      return line;
-    }
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
+      std::fopen(("/proc/" + process + "/status").c_str(), "re"), std::fclose);
+  std::string found;
+  char* line = nullptr;
+  std::size_t room = 0;
+  while (file && found.empty() && ::getline(&line, &room, file.get()) >= 0) {
+    found = std::string_view(line).starts_with(begin) ? line : "";
   }
-  return {};
+  std::free(line);
+  return found;
 }
 
 // Asks the kernel: it looks at the permission before it looks at the address, which is nobody's.

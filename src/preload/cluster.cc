@@ -16,6 +16,10 @@
 #include "preload/real.h"
 #include "preload/settings.h"
 #include "preload/streams.h"
+#include "preload/together.h"
+
+// They begin a page: this is the first file of the library that has one of them.
+__asm__(".pushsection benchfs_together, \"aw\", @progbits\n.balign 4096\n.popsection");
 
 namespace benchfs::preload {
 
@@ -26,13 +30,13 @@ constexpr std::uint32_t kConnectMs = 900;
 constexpr std::int64_t kRetryAfterSeconds = 5;
 constexpr char kLibrary[] = "libbenchfs.so.0";
 
-Api functions;
-bool is_loaded = false;  // under the mutex
-std::atomic<benchfs_context_t*> connected{nullptr};
-std::atomic<std::uint32_t> epoch{1};
-std::int64_t failed_at = 0;  // under the mutex
-bool has_complained = false;
-pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+BENCHFS_TOGETHER Api functions;
+BENCHFS_TOGETHER bool is_loaded = false;  // under the mutex
+BENCHFS_TOGETHER std::atomic<benchfs_context_t*> connected{nullptr};
+BENCHFS_TOGETHER std::atomic<std::uint32_t> epoch{1};
+BENCHFS_TOGETHER std::int64_t failed_at = 0;  // under the mutex
+BENCHFS_TOGETHER bool has_complained = false;
+BENCHFS_TOGETHER pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 
 std::int64_t now_seconds() {
   timespec now{};

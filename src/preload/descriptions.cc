@@ -13,6 +13,7 @@
 
 #include "preload/locks.h"
 #include "preload/real.h"
+#include "preload/together.h"
 
 namespace benchfs::preload {
 
@@ -24,13 +25,13 @@ constexpr char kLink[] = "/memfd:benchfs-open";
 constexpr std::size_t kBytes = sizeof(SharedState);
 constexpr int kPooled = 16;
 
-pthread_mutex_t pool_mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
-Description* pool = nullptr;   // with a shared page and a home, ready for use
-Description* empty = nullptr;  // without
-int pooled = 0;
-std::atomic<std::uint32_t> spawns{0};
-std::atomic<int> highest{-1};  // descriptor that was ever ours
-// The homes of all descriptions.
+BENCHFS_TOGETHER pthread_mutex_t pool_mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+BENCHFS_TOGETHER Description* pool = nullptr;   // with a shared page and a home, ready for use
+BENCHFS_TOGETHER Description* empty = nullptr;  // without
+BENCHFS_TOGETHER int pooled = 0;
+BENCHFS_TOGETHER std::atomic<std::uint32_t> spawns{0};
+// The homes of all descriptions, and what is above all that ever were.
+BENCHFS_TOGETHER std::atomic<int> homes_end{0};
 std::atomic<bool> homes[kMaxDescriptors];
 
 class PoolLock {
@@ -49,10 +50,14 @@ class PoolLock {
   bool is_held_;
 };
 
-void note_highest(int fd) {
-  int before = highest.load();
-  while (before < fd && !highest.compare_exchange_weak(before, fd)) {
+void raise_to(std::atomic<int>& most, int value) {
+  int before = most.load();
+  while (before < value && !most.compare_exchange_weak(before, value)) {
   }
+}
+
+void note_highest(int fd) {
+  raise_to(internal::highest, fd);
 }
 
 void init_shared(SharedState& shared) {
@@ -218,7 +223,7 @@ void adopt(int fd) {
   }
   struct stat info{};
   real().fstat(memory_file, &info);
-  for (int other = 0; other <= highest; ++other) {
+  for (int other = 0; other <= internal::highest; ++other) {
     Description* known = internal::table[other];
     if (known != nullptr && known->number == info.st_ino && known->device == info.st_dev) {
       put(fd, known);
@@ -241,6 +246,7 @@ void adopt(int fd) {
 namespace internal {
 
 std::atomic<Description*> table[kMaxDescriptors];
+BENCHFS_TOGETHER std::atomic<int> highest{-1};
 
 Description* acquire(int fd) {
   Description* description = table[fd].load();
@@ -279,7 +285,7 @@ void release(Description* description) {
 }  // namespace internal
 
 int highest_descriptor() {
-  return highest;
+  return internal::highest;
 }
 
 void make_room_to_hide() {
@@ -305,12 +311,13 @@ int hide(int fd) {
   }
   if (hidden >= 0) {
     homes[hidden] = true;
+    raise_to(homes_end, hidden + 1);
   }
   return hidden;
 }
 
 bool is_internal(int fd) {
-  return fd >= 0 && fd < kMaxDescriptors && homes[fd];
+  return fd >= 0 && fd < homes_end.load(std::memory_order_relaxed) && homes[fd];
 }
 
 Handle handle_of(Description& description) {
@@ -465,7 +472,7 @@ void leave_pool_to_parent() {
     empty = description;
   }
   pooled = 0;
-  for (int fd = 0; fd <= highest; ++fd) {
+  for (int fd = 0; fd <= internal::highest; ++fd) {
     if (Description* description = internal::table[fd]) {
       std::memcpy(&description->mutex, &fresh, sizeof fresh);
       description->handle = nullptr;

@@ -57,12 +57,13 @@ inline constexpr int kMaxDescriptors = 1 << 16;
 
 namespace internal {
 extern std::atomic<Description*> table[kMaxDescriptors];
+extern std::atomic<int> highest;  // descriptor that was ever ours
 Description* acquire(int fd);
 void release(Description* description);
 }  // namespace internal
 
 inline bool is_ours(int fd) {
-  return fd >= 0 && fd < kMaxDescriptors &&
+  return fd >= 0 && fd <= internal::highest.load(std::memory_order_relaxed) &&
          internal::table[fd].load(std::memory_order_relaxed) != nullptr;
 }
 // No descriptor above it was ever ours.

@@ -28,7 +28,15 @@ struct Counter {
   };
   static constexpr int kRefusals = 4;
 
-  explicit constexpr Counter(const char* entry) : name(entry) {}
+  // The name is copied: a pointer to it would be relocated when the library is loaded, and the
+  // pages of all counters written for it.
+  template <std::size_t N>
+  explicit constexpr Counter(const char (&entry)[N]) {
+    static_assert(N <= sizeof name);
+    for (std::size_t i = 0; i < N; ++i) {
+      name[i] = entry[i];
+    }
+  }
 
   void served() { count(served_calls); }
   void passed() {
@@ -42,7 +50,7 @@ struct Counter {
 
   static bool is_reporting;
 
-  const char* name;
+  char name[40] = {};
   std::atomic<std::uint32_t> served_calls{0};
   std::atomic<std::uint32_t> passed_calls{0};
   Refusal refusals[kRefusals];

@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "preload/real.h"
+#include "preload/together.h"
 
 namespace benchfs::preload {
 namespace {
@@ -20,8 +21,8 @@ constexpr std::uint64_t kProcess = 0;  // the owner of record locks; those of op
 // The files of which this process may have record locks. Few programs have any.
 constexpr int kMaxFiles = 1024;
 std::uint64_t files[kMaxFiles];
-std::atomic<int> file_count{0};
-pthread_mutex_t files_mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+BENCHFS_TOGETHER std::atomic<int> file_count{0};
+BENCHFS_TOGETHER pthread_mutex_t files_mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 
 class FilesLock {
  public:

@@ -16,6 +16,7 @@
 #include "preload/entry.h"
 #include "preload/locks.h"
 #include "preload/real.h"
+#include "preload/together.h"
 
 namespace benchfs::preload {
 namespace {
@@ -34,8 +35,8 @@ struct Mapping {
   [[nodiscard]] std::size_t pages() const { return size / kPage; }
 };
 
-pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
-std::atomic<Mapping*> mappings{nullptr};  // changed under the mutex
+BENCHFS_TOGETHER pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+BENCHFS_TOGETHER std::atomic<Mapping*> mappings{nullptr};  // changed under the mutex
 
 std::size_t whole_pages(std::size_t size) {
   return (size + kPage - 1) & ~(kPage - 1);

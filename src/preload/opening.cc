@@ -13,6 +13,7 @@
 #include "preload/real.h"
 #include "preload/settings.h"
 #include "preload/streams.h"
+#include "preload/together.h"
 
 namespace benchfs::preload {
 
@@ -23,7 +24,7 @@ constexpr int kApiFlags =
     O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NOFOLLOW | O_TMPFILE | O_SYNC | O_DSYNC;
 static_assert((kApiFlags & O_DIRECTORY) != 0);
 
-std::atomic<mode_t> known_umask{022};
+BENCHFS_TOGETHER std::atomic<mode_t> known_umask{022};
 
 // An O_PATH descriptor: only the name is looked up.
 long open_name(const Target& at, int flags) {

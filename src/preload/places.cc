@@ -7,6 +7,7 @@
 
 #include "preload/real.h"
 #include "preload/settings.h"
+#include "preload/together.h"
 
 namespace benchfs::preload {
 
@@ -16,9 +17,9 @@ constexpr int kMaxLinks = 40;
 
 // The working directory below the prefix; replaced as a whole, old ones are never freed. "" when it
 // is elsewhere.
-std::atomic<const char*> own_directory{""};
+BENCHFS_TOGETHER std::atomic<const char*> own_directory{""};
 // The kernel's working directory is a directory above the prefix.
-std::atomic<bool> is_above_prefix{false};
+BENCHFS_TOGETHER std::atomic<bool> is_above_prefix{false};
 
 bool is_dot(const char* component, std::size_t bytes) {
   return bytes == 1 && component[0] == '.';
@@ -34,8 +35,28 @@ const char* skip_slashes(const char* text) {
   return text;
 }
 
+// These see each path that a program uses, and after a fork libc's functions cost a fault each.
 std::size_t component_bytes(const char* text) {
-  return std::strcspn(text, "/");
+  std::size_t bytes = 0;
+  while (text[bytes] != '/' && text[bytes] != '\0') {
+    ++bytes;
+  }
+  return bytes;
+}
+bool is_equal(const char* one, const char* other, std::size_t bytes) {
+  std::size_t equal = 0;
+  while (equal < bytes && one[equal] == other[equal]) {
+    ++equal;
+  }
+  return equal == bytes;
+}
+bool has_two_dots(const char* text) {
+  for (; *text != '\0'; ++text) {
+    if (text[0] == '.' && text[1] == '.') {
+      return true;
+    }
+  }
+  return false;
 }
 
 // What is left of an absolute path behind the prefix, or nullptr. `needs_walk`: it cannot be said
@@ -51,9 +72,8 @@ const char* behind_prefix(const char* path, bool& needs_walk) {
     }
     if (!is_dot(at, bytes)) {
       std::size_t wanted = component_bytes(prefix);
-      if (bytes != wanted || std::memcmp(at, prefix, bytes) != 0) {
-        needs_walk =
-            std::strstr(at, "..") != nullptr && std::strstr(at, settings().prefix_name) != nullptr;
+      if (bytes != wanted || !is_equal(at, prefix, bytes)) {
+        needs_walk = has_two_dots(at) && std::strstr(at, settings().prefix_name) != nullptr;
         return nullptr;
       }
       prefix = skip_slashes(prefix + wanted);
@@ -174,10 +194,26 @@ void to_program_path(const char* path, char* text) {
   }
 }
 
+bool is_elsewhere(int directory, const char* path) {
+  if (path == nullptr || !settings().is_active) {
+    return true;
+  }
+  if (path[0] == '/') {
+    bool needs_walk = false;
+    return behind_prefix(path, needs_walk) == nullptr && !needs_walk;
+  }
+  if (directory == AT_FDCWD) {
+    bool may_be_ours = is_above_prefix || has_two_dots(path);
+    return *own_working_directory() == '\0' &&
+           (!may_be_ours || std::strstr(path, settings().prefix_name) == nullptr);
+  }
+  return !is_ours(directory) && std::strstr(path, settings().prefix_name) == nullptr;
+}
+
 void find_place(int directory, const char* path, Place& place) {
   place.directory = directory;
   place.path = path;
-  if (path == nullptr || !settings().is_active) {
+  if (is_elsewhere(directory, path)) {
     return;
   }
   if (path[0] == '/') {
@@ -190,10 +226,6 @@ void find_place(int directory, const char* path, Place& place) {
       set_ours(place, own, path);
       return;
     }
-    bool may_be_ours = is_above_prefix || std::strstr(path, "..") != nullptr;
-    if (!may_be_ours || std::strstr(path, settings().prefix_name) == nullptr) {
-      return;
-    }
   } else if (OpenRef open{directory}) {
     if (open->shared->kind == Kind::kFile) {
       place.error = ENOTDIR;
@@ -202,8 +234,6 @@ void find_place(int directory, const char* path, Place& place) {
     set_ours(place, open->shared->path, path);
     place.base = *path != '\0' ? directory : -1;
     place.below_base = path;
-    return;
-  } else if (std::strstr(path, settings().prefix_name) == nullptr) {
     return;
   }
   char absolute[kPathRoom];
@@ -218,13 +248,21 @@ void find_place(int directory, const char* path, Place& place) {
 
 namespace {
 
+// What follows `begin` in the text; nullptr when it does not begin so.
+const char* behind(const char* text, const char* begin) {
+  while (*begin != '\0' && *text == *begin) {
+    ++text;
+    ++begin;
+  }
+  return *begin == '\0' ? text : nullptr;
+}
+
 // The number at the end of a path in that directory; -1: it is not in there.
 int number_in(const char* path, const char* directory) {
-  std::size_t bytes = std::strlen(directory);
-  if (std::strncmp(path, directory, bytes) != 0 || path[bytes] == '\0') {
+  const char* digits = behind(path, directory);
+  if (digits == nullptr || *digits == '\0') {
     return -1;
   }
-  const char* digits = path + bytes;
   std::size_t count = std::strspn(digits, "0123456789");
   return digits[count] == '\0' && count < 9 ? std::atoi(digits) : -1;
 }
@@ -235,17 +273,16 @@ int own_descriptor(const char* path) {
   if (path == nullptr || path[0] != '/' || !settings().is_active) {
     return -1;
   }
-  if (std::strncmp(path, "/dev/", 5) == 0) {
-    const char* name = path + 5;
+  if (const char* name = behind(path, "/dev/")) {
     return std::strcmp(name, "stdin") == 0    ? 0
            : std::strcmp(name, "stdout") == 0 ? 1
            : std::strcmp(name, "stderr") == 0 ? 2
                                               : number_in(name, "fd/");
   }
-  if (std::strncmp(path, "/proc/", 6) != 0) {
+  const char* name = behind(path, "/proc/");
+  if (name == nullptr) {
     return -1;
   }
-  const char* name = path + 6;
   for (const char* directory : {"self/fd/", "thread-self/fd/"}) {
     if (int fd = number_in(name, directory); fd >= 0) {
       return fd;

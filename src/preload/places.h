@@ -34,6 +34,8 @@ struct Place {
 
 enum class Follow { kNo, kYes };
 
+// Whether the text of a path says that it is the kernel's. Not before a walk otherwise.
+bool is_elsewhere(int directory, const char* path);
 void find_place(int directory, const char* path, Place& place);
 // Whether a path is ours by its text.
 bool is_ours_path(const char* path);
@@ -89,14 +91,34 @@ auto on_ours(const Place& place, Ours ours) {
   }
 }
 
-// Runs `ours(path in the file system)` or `ours(Target)`, which answers as the C API does, or
-// `theirs(directory, path)`, which answers as libc does.
-template <typename Ours, typename Theirs>
-auto at_place(
-    Counter& counter, int directory, const char* path, Follow follow, Ours ours, Theirs theirs)
-    -> decltype(theirs(directory, path)) {
-  using Result = decltype(theirs(directory, path));
-  Errno keep;
+// After an error of the kernel's call, which gave `result`.
+template <typename Result, typename Ours>
+[[gnu::noinline]] Result behind_link(Counter& counter,
+                                     int directory,
+                                     const char* path,
+                                     Follow follow,
+                                     Ours& ours,
+                                     const Errno& keep,
+                                     Result result) {
+  Place place;
+  if (!leads_inside(directory, path, follow, place)) {
+    counter.passed();
+    return result;
+  }
+  counter.served();
+  return static_cast<Result>(keep.finish(on_ours(place, ours)));
+}
+
+// The way of paths that may be ours. A function of its own, because a Place takes two pages of the
+// stack, which others shall not touch.
+template <typename Result, typename Ours, typename Theirs>
+[[gnu::noinline]] Result at_own_place(Counter& counter,
+                                      int directory,
+                                      const char* path,
+                                      Follow follow,
+                                      Ours& ours,
+                                      Theirs& theirs,
+                                      const Errno& keep) {
   if (follow == Follow::kYes) {
     if (OpenRef open{own_descriptor(path)}) {
       counter.served();
@@ -124,10 +146,27 @@ auto at_place(
     return static_cast<Result>(fail_with(place.error));
   }
   Result result = theirs(place.directory, place.path);
-  if (result == -1 && (errno == ENOENT || errno == ENOTDIR) &&
-      leads_inside(directory, path, follow, place)) {
-    counter.served();
-    return static_cast<Result>(keep.finish(on_ours(place, ours)));
+  if (result == -1 && (errno == ENOENT || errno == ENOTDIR)) {
+    return behind_link(counter, directory, path, follow, ours, keep, result);
+  }
+  counter.passed();
+  return result;
+}
+
+// Runs `ours(path in the file system)` or `ours(Target)`, which answers as the C API does, or
+// `theirs(directory, path)`, which answers as libc does.
+template <typename Ours, typename Theirs>
+auto at_place(
+    Counter& counter, int directory, const char* path, Follow follow, Ours ours, Theirs theirs)
+    -> decltype(theirs(directory, path)) {
+  using Result = decltype(theirs(directory, path));
+  Errno keep;
+  if (!is_elsewhere(directory, path) || (follow == Follow::kYes && own_descriptor(path) >= 0)) {
+    return at_own_place<Result>(counter, directory, path, follow, ours, theirs, keep);
+  }
+  Result result = theirs(directory, path);
+  if (result == -1 && (errno == ENOENT || errno == ENOTDIR)) {
+    return behind_link(counter, directory, path, follow, ours, keep, result);
   }
   counter.passed();
   return result;

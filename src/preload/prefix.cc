@@ -6,7 +6,7 @@ namespace benchfs::preload {
 
 bool is_usable_prefix(const char* prefix) {
   std::size_t bytes = std::strlen(prefix);
-  if (bytes < 2 || bytes >= sizeof(Settings::prefix) || prefix[0] != '/') {
+  if (bytes < 2 || bytes >= kPrefixRoom || prefix[0] != '/') {
     return false;
   }
   // Each component has a name.

@@ -30,9 +30,74 @@ namespace {
 constexpr int kOwnVariables = 5;
 constexpr int kMaxInterpreters = 4;
 
+// The value when the entry is of that variable, else nullptr. Like all that most children of a fork
+// come by on their way to exec(), without libc's functions and large variables: each page that such
+// a child is the first to touch costs it a fault.
+const char* value_of(const char* entry, const char* name) {
+  while (*name != '\0' && *entry == *name) {
+    ++entry;
+    ++name;
+  }
+  return *name == '\0' && *entry == '=' ? entry + 1 : nullptr;
+}
+
 bool is_variable(const char* entry, const char* name) {
-  std::size_t bytes = std::strlen(name);
-  return std::strncmp(entry, name, bytes) == 0 && entry[bytes] == '=';
+  return value_of(entry, name) != nullptr;
+}
+
+bool is_equal(const char* one, const char* other) {
+  while (*one != '\0' && *one == *other) {
+    ++one;
+    ++other;
+  }
+  return *one == *other;
+}
+
+bool contains(const char* text, const char* part) {
+  for (; *text != '\0'; ++text) {
+    const char* at = text;
+    const char* wanted = part;
+    while (*wanted != '\0' && *at == *wanted) {
+      ++at;
+      ++wanted;
+    }
+    if (*wanted == '\0') {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Whether an environment has the variables that the library needs, each once, as Environment would
+// make it.
+bool is_complete(char* const* given) {
+  const Settings& own = settings();
+  struct Wanted {
+    const char* name;
+    const char* value;  // "": none
+    int found = 0;
+  };
+  Wanted wanted[] = {{kPreloadVariable, own.library},
+                     {kMountVariable, own.prefix},
+                     {kRegistryVariable, own.registry},
+                     {kDirectoryVariable, own_working_directory()}};
+  for (; given != nullptr && *given != nullptr; ++given) {
+    for (Wanted& one : wanted) {
+      if (const char* value = value_of(*given, one.name)) {
+        bool is_same =
+            one.name == kPreloadVariable ? contains(value, one.value) : is_equal(value, one.value);
+        if (*one.value == '\0' || !is_same || ++one.found > 1) {
+          return false;
+        }
+      }
+    }
+  }
+  for (const Wanted& one : wanted) {
+    if (*one.value != '\0' && one.found == 0) {
+      return false;
+    }
+  }
+  return true;
 }
 
 // The caller's environment with the variables that the library needs. Lives as long as the object;
@@ -99,6 +164,10 @@ class Environment {
   char registry_[PATH_MAX + 64] = "";
   char directory_[PATH_MAX + 64] = "";
 };
+
+[[gnu::noinline]] int execute_with_own(const char* path,
+                                       char* const* arguments,
+                                       char* const* environment);
 
 #define OWN_ENVIRONMENT(name, given) \
   Environment name(given, static_cast<char**>(alloca(Environment::size_of(given) * sizeof(char*))))
@@ -288,10 +357,15 @@ int execute(Counter& counter,
         return -errno;
       },
       [&](int, const char* theirs) {
-        OWN_ENVIRONMENT(own, environment);
         write_back_mappings();
-        return real().execve(theirs, arguments, own.get());
+        return is_complete(environment) ? real().execve(theirs, arguments, environment)
+                                        : execute_with_own(theirs, arguments, environment);
       });
+}
+
+int execute_with_own(const char* path, char* const* arguments, char* const* environment) {
+  OWN_ENVIRONMENT(own, environment);
+  return real().execve(path, arguments, own.get());
 }
 
 // What execvp() does with a file that has no format of the kernel's.

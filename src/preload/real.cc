@@ -2,10 +2,12 @@
 
 #include <dlfcn.h>
 
+#include "preload/together.h"
+
 namespace benchfs::preload::internal {
 
-Real real_functions;
-bool has_real_functions = false;
+BENCHFS_TOGETHER Real real_functions;
+BENCHFS_TOGETHER bool has_real_functions = false;
 
 void find_real_functions() {
 #define BENCHFS_FIND(name) \

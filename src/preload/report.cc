@@ -6,10 +6,11 @@
 #include "preload/entry.h"
 #include "preload/real.h"
 #include "preload/settings.h"
+#include "preload/together.h"
 
 namespace benchfs::preload {
 
-bool Counter::is_reporting = false;
+BENCHFS_TOGETHER bool Counter::is_reporting = false;
 
 namespace {
 

@@ -6,17 +6,30 @@
 #include <cstring>
 
 #include "preload/entry.h"
+#include "preload/together.h"
 
 namespace benchfs::preload {
 
 namespace {
 
-Settings current;
+BENCHFS_TOGETHER Settings current;
 
-void copy(char* into, std::size_t room, const char* text) {
-  if (text != nullptr && std::strlen(text) < room) {
-    std::strcpy(into, text);
+// The texts, which the program may overwrite where they are. Only long ones need the second room.
+constexpr std::size_t kRoom = 512;
+BENCHFS_TOGETHER char texts[kRoom];
+BENCHFS_TOGETHER std::size_t used = 0;
+char long_texts[2 * PATH_MAX];
+std::size_t long_used = 0;
+
+void keep(const char*& into, const char* text) {
+  std::size_t bytes = text != nullptr ? std::strlen(text) + 1 : 0;
+  if (bytes == 0 || bytes > PATH_MAX) {
+    return;
   }
+  bool is_short = bytes <= kRoom - used;
+  char* copy = is_short ? texts + used : long_texts + long_used;
+  (is_short ? used : long_used) += bytes;
+  into = static_cast<const char*>(std::memcpy(copy, text, bytes));
 }
 
 }  // namespace
@@ -40,13 +53,13 @@ void read_settings(char* const* environment) {
   if (prefix == nullptr || !is_usable_prefix(prefix)) {
     return;
   }
-  std::strcpy(current.prefix, prefix);
+  keep(current.prefix, prefix);
   current.prefix_bytes = std::strlen(current.prefix);
   current.prefix_name = std::strrchr(current.prefix, '/') + 1;
-  copy(current.registry, sizeof current.registry, find_variable(environment, kRegistryVariable));
+  keep(current.registry, find_variable(environment, kRegistryVariable));
   Dl_info self{};
   if (dladdr(reinterpret_cast<const void*>(&read_settings), &self) != 0) {
-    copy(current.library, sizeof current.library, self.dli_fname);
+    keep(current.library, self.dli_fname);
   }
   const char* report = find_variable(environment, kReportVariable);
   Counter::is_reporting = report != nullptr && *report != '\0' && std::strcmp(report, "0") != 0;

@@ -15,13 +15,15 @@ inline constexpr char kReportVariable[] = "BENCHFS_REPORT";
 inline constexpr char kDirectoryVariable[] = "BENCHFS_CWD";
 inline constexpr char kPreloadVariable[] = "LD_PRELOAD";
 
+inline constexpr std::size_t kPrefixRoom = 256;
+
 struct Settings {
   bool is_active = false;
-  char prefix[256] = "";
+  const char* prefix = "";
   std::size_t prefix_bytes = 0;
   const char* prefix_name = "";  // its last component
-  char registry[PATH_MAX] = "";
-  char library[PATH_MAX] = "";  // this one
+  const char* registry = "";
+  const char* library = "";  // this one
 };
 
 const Settings& settings();

@@ -9,6 +9,7 @@
 #include "preload/opening.h"
 #include "preload/places.h"
 #include "preload/real.h"
+#include "preload/together.h"
 
 namespace benchfs::preload {
 namespace {
@@ -18,7 +19,7 @@ struct Standard {
   FILE* original = nullptr;
   FILE* own = nullptr;  // made when first needed
 };
-Standard standards[3] = {{&stdin}, {&stdout}, {&stderr}};
+BENCHFS_TOGETHER Standard standards[3] = {{&stdin}, {&stdout}, {&stderr}};
 
 int fd_of(void* cookie) {
   return static_cast<int>(reinterpret_cast<long>(cookie)) - 1;

@@ -30,6 +30,9 @@ if [[ $flags != *sanitize* ]] &&
     grep -v -e '^libc\.' -e '^libm\.' -e '^libgcc_s\.' -e '^ld-linux'); then
   echo "needed beside the system's libraries: $needed"; exit 1
 fi
+if nm --defined-only "$lib/libbenchfs.so" | grep -q _ZNSt6locale; then
+  echo "libstdc++'s locales are inside (docs/adr/0083-pages-of-a-short-program.md)"; exit 1
+fi
 
 # The header alone, as strict C11 and as C++.
 strict="-Wall -Wextra -Wpedantic -Werror"

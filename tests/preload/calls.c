@@ -108,6 +108,10 @@ static void opening(void) {
   SAY(write(fd, "!", 1));
   SAY(lseek(fd, 0, SEEK_CUR));
   SAY(fcntl(fd, F_SETFL, 0));
+  int reader = open(in("f"), O_RDONLY);
+  SAY(fstat(reader, &info));
+  TRUE(info.st_blksize <= 128 << 10); /* so large a buffer do programs take */
+  close(reader);
   SAY(close(fd));
   SAY(close(fd));
   SAY(read(fd, &byte, 1));

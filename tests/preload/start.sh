@@ -36,6 +36,15 @@ expect "/bfs|/run/me/benchfs|$library|" \
   env -u BENCHFS_REGISTRY_DIR XDG_RUNTIME_DIR=/run/me "$alone" run -- sh -c "$show" sh
 expect "/bfs|$room/registry|$library:libm.so.6|" env LD_PRELOAD=libm.so.6 "$alone" run -- sh -c "$show" sh
 
+# A program that changes what the library needs: the next one gets it all the same, once, and no more.
+expect "/bfs|$room/registry|$library|" "$alone" run -- sh -c "exec sh -c '$show' sh"
+expect "/bfs|$room/registry|$library|" \
+  "$alone" run -- sh -c "BENCHFS_MOUNT=/other BENCHFS_REGISTRY_DIR=/other exec sh -c '$show' sh"
+expect "/bfs|$room/registry|$library|" "$alone" run -- sh -c "unset BENCHFS_MOUNT LD_PRELOAD; exec sh -c '$show' sh"
+expect "/bfs|$room/registry|$library:libm.so.6|" "$alone" run -- sh -c "LD_PRELOAD=libm.so.6 exec sh -c '$show' sh"
+# shellcheck disable=SC2016  # for the program
+expect none "$alone" run -- sh -c 'BENCHFS_CWD=/below exec sh -c "echo \${BENCHFS_CWD-none}; exit 7"'
+
 # Everything of which there is something to say, or that is not understood.
 printf '#!/bin/sh\n' >"$room/script"
 printf 'text\n' >"$room/text"
