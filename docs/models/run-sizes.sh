@@ -1,11 +1,11 @@
 #!/bin/bash
-# run-sizes.sh [SECONDS]: checks sizes, opens, writeloans, slotreads and forward.pml with Spin 6.5 (apt-get install spin gcc); every configuration at most SECONDS (default 170).
+# run-sizes.sh [SECONDS]: checks sizes, opens, writeloans, slotreads, forward and lead.pml with Spin 6.5 (apt-get install spin gcc); every configuration at most SECONDS (default 170).
 # Prints one line each: good ones must say "errors: 0", broken ones (names beginning with broken_) "assertion violated" or "invalid end state".
 command -v spin >/dev/null || { echo "run-sizes: spin is not installed (apt-get install spin gcc)" >&2; exit 1; }
 here=$(cd "$(dirname "$0")" && pwd); T=${1:-170}; W=$(mktemp -d); trap 'rm -rf "$W"' EXIT
 one() { # NAME FILE FLAGS...
   n=$1 f=$2; shift 2; mkdir -p "$W/$n"; cd "$W/$n" || exit; cp "$here/$f" .
-  r=-DNOREDUCE; case $f in writeloans.pml|slotreads.pml|forward.pml) r=-DREDUCED;; esac
+  r=-DNOREDUCE; case $f in writeloans.pml|slotreads.pml|forward.pml|lead.pml) r=-DREDUCED;; esac
   spin -a "$@" "$f" >spin.out 2>&1 && gcc -O2 -w -DSAFETY "$r" -DCOLLAPSE -DMEMLIM=6000 -o pan pan.c && timeout "$T" ./pan -m300000 >out 2>&1; rc=$?
   echo "$n: $([ $rc = 124 ] && echo "NOT FINISHED in $T s ") $(sed -n 's/^pan:1: //p' out) $(grep -o 'errors: .*' out) $(grep -o '[0-9]* states, stored' out) $(grep -o 'elapsed time.*' out)   [$*]"; }
 Z="LOSSES STOPS FORGETS DEATHS EXPIRES EARLY STATS BREAKS DUPS UNLINKS TRUNCS WRITES1"
@@ -24,6 +24,7 @@ one forward forward.pml; one forward_late forward.pml -DLATES=1 -DBREAKS=0; one 
 for v in KEEP_CALLS NO_END NO_CARRIER_END NO_HISTORY; do one broken_forward_$v forward.pml -D$v; done
 one broken_forward_NO_GIVE_UP forward.pml -DNO_GIVE_UP -DPATIENCE=0; one broken_forward_ANY_CALL forward.pml -DLATES=1 -DANY_CALL
 one broken_forward_NO_LATE forward.pml -DFREEZE=1 -DNO_LATE -DPATIENCE=0
+one lead lead.pml; for v in NO_WAIT ANY_TIME; do one broken_lead_$v lead.pml -D$v; done
 one opens opens.pml; for v in NO_RECONCILE LATE_OPEN COUNTS; do one broken_opens_$v opens.pml -D$v; done
 f broken_today_forgotten -DTODAY -DFORGETS=1
 f broken_today_cut -DTODAY -DTRUNCS=1 -DBREAKS=1

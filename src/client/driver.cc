@@ -136,23 +136,23 @@ bool Driver::try_lead() {
   while ((lead & kDriven) == 0) {
     if (lead_.compare_exchange_weak(
             lead, lead | kDriven, std::memory_order_acquire, std::memory_order_relaxed)) {
-      wait_for_borrower(lead);
       return true;
     }
   }
   return false;
 }
 
-// Nobody else borrows it meanwhile. It takes no longer than run_now()'s work, once the borrower has
-// a core.
-void Driver::wait_for_borrower(std::uint32_t lead) {
-  for (int looks = 0; (lead & kBorrowed) != 0; ++looks) {
+// Before this thread touches anything as the one who drives. Nobody else borrows it meanwhile: it
+// takes as long as run_now()'s work, which may have no core, or be interrupted by a signal.
+void Driver::wait_for_borrower() {
+  for (int looks = 0; (lead_.load(std::memory_order_acquire) & kBorrowed) != 0; ++looks) {
     if (looks < kLooks) {
       cpu_relax();
-    } else {
+    } else if (looks < kLooks + kYields) {
       sched_yield();
+    } else {
+      nap();
     }
-    lead = lead_.load(std::memory_order_acquire);
   }
 }
 
@@ -188,24 +188,30 @@ void Driver::end_lead() {
   hand_over();
 }
 
+void Driver::want_to_borrow() {
+  std::uint32_t lead = lead_.load(std::memory_order_relaxed);
+  if ((lead & (kDriven | kLent | kWanted)) == kDriven) {
+    lead_.fetch_or(kWanted, std::memory_order_relaxed);
+  }
+}
+
 bool Driver::begin_soon() {
   for (int i = 0; i < kLooks; ++i) {
-    std::uint32_t lead = lead_.load(std::memory_order_relaxed);
-    if ((lead & (kDriven | kLent | kWanted)) == kDriven) {
-      lead_.fetch_or(kWanted, std::memory_order_relaxed);
-    }
+    want_to_borrow();
     cpu_relax();
     if (begin_now()) {
       return true;
     }
   }
   for (int i = 0; i < kYields; ++i) {  // who drives or borrows may have no core
+    want_to_borrow();
     MonoTime before = mono_now();
     sched_yield();
     if (begin_now()) {
       return true;
     }
     if (mono_now() - before > kLongYield) {
+      want_to_borrow();
       nap();
       if (begin_now()) {
         return true;
@@ -280,15 +286,12 @@ bool Driver::lead_or_want_to() {
                                       std::memory_order_acquire,
                                       std::memory_order_relaxed)) {
   }
-  if ((lead & kDriven) != 0) {
-    return false;
-  }
-  wait_for_borrower(lead);
-  return true;
+  return (lead & kDriven) == 0;
 }
 
 // Drives until the job is done, then lets somebody else drive.
 void Driver::lead(Job& job) {
+  wait_for_borrower();
   if (job.state.load(std::memory_order_acquire) != JobState::kDone) {
     job.leads = true;
     reactor_->run_until(job.is_done);
@@ -318,6 +321,7 @@ void Driver::help() {
     seen = activity_.load(std::memory_order_relaxed);
     while (is_idle && !stopping_ && try_lead()) {
       lock.unlock();
+      wait_for_borrower();
       bool armed = false;
       std::optional<MonoTime> timer;
       {

@@ -121,7 +121,11 @@ class Driver final : private rt::Sharing {
   // This thread drives while it lives, unless another one does.
   class Lead {
    public:
-    explicit Lead(Driver& driver) : driver_(driver.try_lead() ? &driver : nullptr) {}
+    explicit Lead(Driver& driver) : driver_(driver.try_lead() ? &driver : nullptr) {
+      if (is_held()) {
+        driver.wait_for_borrower();
+      }
+    }
     Lead(const Lead&) = delete;
     Lead& operator=(const Lead&) = delete;
     ~Lead() {
@@ -163,7 +167,8 @@ class Driver final : private rt::Sharing {
   }
   // Looks for a moment whether it may.
   [[nodiscard]] bool begin_soon();
-  void wait_for_borrower(std::uint32_t lead);
+  void want_to_borrow();
+  void wait_for_borrower();
 
   // rt::Sharing
   [[nodiscard]] bool is_wanted() const override {
@@ -171,7 +176,8 @@ class Driver final : private rt::Sharing {
   }
   void begin() override { lead_.fetch_or(kLent, std::memory_order_release); }
   void end() override {
-    wait_for_borrower(lead_.fetch_and(~(kLent | kWanted), std::memory_order_acquire));
+    lead_.fetch_and(~(kLent | kWanted), std::memory_order_relaxed);
+    wait_for_borrower();
   }
   void lend() override;
   void on_done(Job& job);

@@ -171,17 +171,31 @@ TEST_F(DriverTest, ManyThreadsGetWhatTheyAskedFor) {
   constexpr int kCalls = 2000;
   ASSERT_TRUE(driver_.allow_helper());
   ASSERT_TRUE(driver_.start_helper());
-  int worked = 0;  // by one thread at a time
+  int worked = 0;  // by one thread at a time, whether it drives or borrows
+  int borrowed = 0;
+  auto work = [&worked](int value, int yields) -> rt::CoResult<int> {
+    ++worked;
+    for (int i = 0; i < yields; ++i) {
+      co_await rt::Yield{};
+      ++worked;
+    }
+    co_return value;
+  };
+  std::atomic<int> passes{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([this, t, &worked] {
+    threads.emplace_back([&, t] {
       for (int i = 0; i < kCalls; ++i) {
         int value = t * kCalls + i;
         bool pauses = i % 500 == 499;  // now and then long enough for the helper and for sleep
         Result<int> got =
-            driver_.run(pauses ? sleep_and_give(value, milliseconds(1 + t)) : give(value, i % 4));
+            driver_.run(pauses ? sleep_and_give(value, milliseconds(1 + t)) : work(value, i % 4));
         ASSERT_EQ(got, value);
-        driver_.run_now([&] { ++worked; });
+        passes += pauses ? 0 : 1 + i % 4;
+        driver_.run_now([&] {
+          ++worked;
+          ++borrowed;
+        });
         if (i % 700 == 699) {
           std::this_thread::sleep_for(milliseconds(25));  // lint: allow sleep the helper drives
         }
@@ -192,7 +206,8 @@ TEST_F(DriverTest, ManyThreadsGetWhatTheyAskedFor) {
     thread.join();
   }
   driver_.stop_helper();
-  EXPECT_GT(worked, 0);
+  EXPECT_GT(borrowed, 0);
+  EXPECT_EQ(worked, passes + borrowed);
 }
 
 }  // namespace

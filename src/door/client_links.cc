@@ -451,19 +451,19 @@ bool ClientLink::poll() {
     finish_attaching();
     return state_ != State::kAttaching;
   }
-  if (!session_->is_attached()) {  // a child of fork
+  if (!session_->is_mapped()) {  // a child of fork
     fail(kGone);
     return true;
   }
-  bool is_gone = false;
+  bool is_gone = !session_->is_attached();
   if (announces_) {
     announces_ = false;
     for (std::uint64_t left = in_use_; left != 0; left &= left - 1) {
       used_[static_cast<std::size_t>(std::countr_zero(left))].lane.announce_on_socket(false);
     }
-    is_gone = !session_->drain_socket();
+    is_gone |= !session_->drain_socket();
   } else if (++polls_ % kPollsBetweenChecks == 0) {
-    is_gone = !session_->drain_socket();
+    is_gone |= !session_->drain_socket();
   }
   bool worked = look_at_all();
   if (std::uint64_t calls = in_use_ & ~listener_bit();
@@ -481,7 +481,7 @@ bool ClientLink::poll() {
 }
 
 void ClientLink::look() {
-  if (state_ == State::kOpen && session_->is_attached()) {
+  if (state_ == State::kOpen && session_->is_mapped()) {
     look_at_all();
     if (is_refused_ && state_ == State::kOpen) {
       look_at_all();

@@ -131,9 +131,15 @@ ClientSession::~ClientSession() {
 }
 
 void ClientSession::end(std::unique_ptr<ClientSession> session) {
-  // In a child of fork nobody copies.
-  bool may_copy = session->slots_ != nullptr && session->is_attached();
-  if (may_copy && session->slots_->leave_to_copiers()) {
+  if (session->slots_ == nullptr || !session->is_mapped()) {  // a child of fork copies nothing
+    return;
+  }
+  // Who copies may have to wait for memory of its own, for ever: the shard learns of the end now,
+  // and its memory is proven free when the copy is over.
+  if (session->slots_->is_copied() && session->socket_.is_ours()) {
+    ::shutdown(session->socket_.get(), SHUT_RDWR);
+  }
+  if (session->slots_->leave_to_copiers()) {
     (void)session.release();
   }
 }

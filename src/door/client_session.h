@@ -150,9 +150,12 @@ class ClientSession {
 
   // Errors: kBusy (all are taken), kDisconnected.
   Result<ClientLane> take_lane();
-  // False in a child of fork, and once the shard is known to be gone.
+  // False in a child of fork, where nothing of it is mapped.
+  [[nodiscard]] bool is_mapped() const { return page_->is_there(); }
+  // The same, and once the shard is known to be gone: by any thread, before what it answered last
+  // was looked at.
   [[nodiscard]] bool is_attached() const {
-    return page_->is_there() && !is_gone_.load(std::memory_order_relaxed);
+    return is_mapped() && !is_gone_.load(std::memory_order_relaxed);
   }
   // Looks whether the shard is there. Costs a system call or two.
   enum class Life : std::uint8_t {

@@ -1,6 +1,7 @@
 #include "door/client_slots.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -227,7 +228,10 @@ void ClientSlots::let_go(const link::SlotRange& found) {
   std::uint64_t bit = std::uint64_t{1} << found.copier;
   bool is_last = (copiers_state_.fetch_or(bit, std::memory_order_acq_rel) | bit) == ~kOwned;
   if (is_last) [[unlikely]] {
-    std::unique_ptr<ClientSession> session(&session_);
+    int state = 0;
+    ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);  // close() would be a place for that
+    std::unique_ptr<ClientSession>(&session_).reset();
+    ::pthread_setcancelstate(state, nullptr);
   }
 }
 

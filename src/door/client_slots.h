@@ -59,7 +59,11 @@ class ClientSlots final : public link::SharedSlots {
   link::SlotCopy overwrite(const link::SlotRange& found, const std::byte* from) override;
   void let_go(const link::SlotRange& found) override;
   [[nodiscard]] bool is_in_use(std::uint32_t place) const override;
-  // True: somebody copies, and ends the session when all have done so. Nothing more is found.
+  [[nodiscard]] bool is_copied() const {
+    return is_any_copier([](const Copier&) { return true; });
+  }
+  // True: somebody copies, and ends the session when all have done so. Nothing more may be looked
+  // for.
   [[nodiscard]] bool leave_to_copiers();
 
   [[nodiscard]] std::size_t windows() const { return windows_.size(); }

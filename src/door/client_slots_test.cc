@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -284,6 +286,45 @@ TEST_F(ClientSlotsTest, ASessionEndsWhenTheLastThreadHasCopied) {
     EXPECT_EQ(got, bytes);
     EXPECT_EQ(handler.ended, 0U);
   }
+  EXPECT_TRUE(serve_until([&] { return handler.ended == 1; }));
+}
+
+// It ends because the shard did.
+TEST_F(ClientSlotsTest, WhoCopiesWhileTheShardEndsIsLeftTheMemory) {
+  ClientSlots& slots = attach();
+  std::vector<std::byte> bytes = bytes_of(1000, 1);
+  store(0, 0, bytes);
+  publish(0, {.generation = 1, .end = 1000});
+  link::SlotRange found;
+  ASSERT_EQ(slots.find({.slot = 0, .generation = 1}, 0, 1000, found), SlotCopy::kDone);
+  reactor->block_on(door->close());
+  door.reset();
+  ASSERT_TRUE(serve_until([&] { return !session_->check_shard(); }));
+  ClientSession::end(std::move(session_));
+  std::vector<std::byte> got(1000);
+  EXPECT_EQ(slots.read(found, got.data()), SlotCopy::kDone);
+  EXPECT_EQ(got, bytes);
+}
+
+// At the next place for that, which is none of ours.
+TEST_F(ClientSlotsTest, AThreadThatEndsASessionIsNotCancelledInIt) {
+  ClientSlots& slots = attach();
+  store(0, 0, bytes_of(1000, 1));
+  publish(0, {.generation = 1, .end = 1000});
+  auto found = std::make_unique<link::SlotRange>();
+  ASSERT_EQ(slots.find({.slot = 0, .generation = 1}, 0, 1000, *found), SlotCopy::kDone);
+  ClientSession::end(std::move(session_));
+  pthread_t thread{};
+  auto copy = [](void* range) -> void* {
+    pthread_cancel(pthread_self());
+    delete static_cast<link::SlotRange*>(range);  // lint: allow delete by the last copier
+    pthread_testcancel();
+    return range;
+  };
+  ASSERT_EQ(pthread_create(&thread, nullptr, copy, found.release()), 0);
+  void* result = nullptr;
+  ASSERT_EQ(pthread_join(thread, &result), 0);
+  EXPECT_EQ(result, PTHREAD_CANCELED);
   EXPECT_TRUE(serve_until([&] { return handler.ended == 1; }));
 }
 

@@ -178,7 +178,8 @@ void Reactor::step(Deadline deadline) {
 }
 
 bool Reactor::on_idle() {
-  Shared shared(idle_.is_spinning() ? nullptr : sharing_);
+  bool may_yield = !idle_.is_spinning() || idle_.is_contended();
+  Shared shared(may_yield ? sharing_ : nullptr);
   return idle_.on_idle();
 }
 

@@ -153,6 +153,10 @@ link::SlotCopy DirectIo::find_lent(link::SharedSlots& slots,
   if (entry.lent_until == BootTime{}) {
     return link::SlotCopy::kMoved;
   }
+  if (entry.lent_until != BootTime::max() && boot_now() >= entry.lent_until) {
+    entry.lent_until = {};
+    return link::SlotCopy::kMoved;
+  }
   link::SlotRight right{.slot = entry.slot,
                         .place = entry.loan,
                         .generation = entry.generation,
@@ -277,7 +281,8 @@ rt::CoResult<bool> DirectIo::write(wire::ShardId shard,
   if (room.loan_ms != 0) {
     Known& entry = known(*slots, key);
     // Meanwhile its place may have gone to another chunk, and its entry to another chunk, too.
-    if (loans_[shard.value].owners[begin.loan] == index_of(entry)) {
+    bool has_place = entry.loan == begin.loan;
+    if (has_place && loans_[shard.value].owners[begin.loan] == index_of(entry)) {
       entry.slot = room.slot;
       entry.generation = room.generation;
       entry.loan = begin.loan;

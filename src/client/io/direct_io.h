@@ -8,7 +8,7 @@
 //
 // Nothing here lasts longer than the ordinary request that may follow: both end at `by`.
 //
-// Thread: the client's reactor, or whoever has its place while nobody drives it (Driver::run_now).
+// Thread: the client's reactor, or whoever has its place (Driver::run_now).
 // Buffers are borrowed until the task completes.
 #pragma once
 
