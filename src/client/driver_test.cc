@@ -166,6 +166,30 @@ TEST_F(DriverTest, WorkThatWaitsForNothingIsDoneWhileAnotherThreadWaits) {
   }
 }
 
+TEST_F(DriverTest, WhoDrivesWaitsForWhoBorrows) {
+  std::atomic<bool> borrows{false};
+  std::atomic<bool> drives{false};
+  std::thread borrower([&] {
+    driver_.run_now([&] {
+      borrows = true;
+      std::this_thread::sleep_for(
+          milliseconds(50));  // lint: allow sleep the caller comes meanwhile
+      EXPECT_FALSE(drives);
+      borrows = false;
+    });
+  });
+  while (!borrows) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(driver_.call([&] {
+    drives = true;
+    EXPECT_FALSE(borrows);
+    return give(1, 0);
+  }),
+            1);
+  borrower.join();
+}
+
 TEST_F(DriverTest, ManyThreadsGetWhatTheyAskedFor) {
   constexpr int kThreads = 4;
   constexpr int kCalls = 2000;
