@@ -172,8 +172,7 @@ TEST_F(DriverTest, WhoDrivesWaitsForWhoBorrows) {
   std::thread borrower([&] {
     driver_.run_now([&] {
       borrows = true;
-      std::this_thread::sleep_for(
-          milliseconds(50));  // lint: allow sleep the caller comes meanwhile
+      std::this_thread::sleep_for(milliseconds(50));  // lint: allow sleep a caller comes
       EXPECT_FALSE(drives);
       borrows = false;
     });
