@@ -7,6 +7,7 @@
 
 #include "preload/real.h"
 #include "preload/settings.h"
+#include "preload/text.h"
 #include "preload/together.h"
 
 namespace benchfs::preload {
@@ -50,14 +51,6 @@ bool is_equal(const char* one, const char* other, std::size_t bytes) {
   }
   return equal == bytes;
 }
-bool has_two_dots(const char* text) {
-  for (; *text != '\0'; ++text) {
-    if (text[0] == '.' && text[1] == '.') {
-      return true;
-    }
-  }
-  return false;
-}
 
 // What is left of an absolute path behind the prefix, or nullptr. `needs_walk`: it cannot be said
 // by the text, because ".." comes first and the prefix's last component later.
@@ -73,7 +66,7 @@ const char* behind_prefix(const char* path, bool& needs_walk) {
     if (!is_dot(at, bytes)) {
       std::size_t wanted = component_bytes(prefix);
       if (bytes != wanted || !is_equal(at, prefix, bytes)) {
-        needs_walk = has_two_dots(at) && std::strstr(at, settings().prefix_name) != nullptr;
+        needs_walk = contains(at, "..") && std::strstr(at, settings().prefix_name) != nullptr;
         return nullptr;
       }
       prefix = skip_slashes(prefix + wanted);
@@ -203,7 +196,7 @@ bool is_elsewhere(int directory, const char* path) {
     return behind_prefix(path, needs_walk) == nullptr && !needs_walk;
   }
   if (directory == AT_FDCWD) {
-    bool may_be_ours = is_above_prefix || has_two_dots(path);
+    bool may_be_ours = is_above_prefix || contains(path, "..");
     return *own_working_directory() == '\0' &&
            (!may_be_ours || std::strstr(path, settings().prefix_name) == nullptr);
   }
@@ -247,15 +240,6 @@ void find_place(int directory, const char* path, Place& place) {
 }
 
 namespace {
-
-// What follows `begin` in the text; nullptr when it does not begin so.
-const char* behind(const char* text, const char* begin) {
-  while (*begin != '\0' && *text == *begin) {
-    ++text;
-    ++begin;
-  }
-  return *begin == '\0' ? text : nullptr;
-}
 
 // The number at the end of a path in that directory; -1: it is not in there.
 int number_in(const char* path, const char* directory) {

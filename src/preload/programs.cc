@@ -23,6 +23,7 @@
 #include "preload/places.h"
 #include "preload/real.h"
 #include "preload/settings.h"
+#include "preload/text.h"
 
 namespace benchfs::preload {
 namespace {
@@ -34,38 +35,12 @@ constexpr int kMaxInterpreters = 4;
 // come by on their way to exec(), without libc's functions and large variables: each page that such
 // a child is the first to touch costs it a fault.
 const char* value_of(const char* entry, const char* name) {
-  while (*name != '\0' && *entry == *name) {
-    ++entry;
-    ++name;
-  }
-  return *name == '\0' && *entry == '=' ? entry + 1 : nullptr;
+  const char* rest = behind(entry, name);
+  return rest != nullptr && *rest == '=' ? rest + 1 : nullptr;
 }
 
 bool is_variable(const char* entry, const char* name) {
   return value_of(entry, name) != nullptr;
-}
-
-bool is_equal(const char* one, const char* other) {
-  while (*one != '\0' && *one == *other) {
-    ++one;
-    ++other;
-  }
-  return *one == *other;
-}
-
-bool contains(const char* text, const char* part) {
-  for (; *text != '\0'; ++text) {
-    const char* at = text;
-    const char* wanted = part;
-    while (*wanted != '\0' && *at == *wanted) {
-      ++at;
-      ++wanted;
-    }
-    if (*wanted == '\0') {
-      return true;
-    }
-  }
-  return false;
 }
 
 // Whether an environment has the variables that the library needs, each once, as Environment would

@@ -28,6 +28,26 @@ constexpr std::uint32_t kTimerCheckSpinning = 16;
 constexpr Nanos kArmPatience = std::chrono::milliseconds(1);
 constexpr Nanos kForcedSleep = std::chrono::milliseconds(1);
 
+// While it lives others may use what the reactor's thread owns.
+class Shared {
+ public:
+  explicit Shared(Sharing* sharing) : sharing_(sharing) {
+    if (sharing_ != nullptr) {
+      sharing_->begin();
+    }
+  }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  ~Shared() {
+    if (sharing_ != nullptr) {
+      sharing_->end();
+    }
+  }
+
+ private:
+  Sharing* sharing_;
+};
+
 }  // namespace
 
 Reactor* Reactor::current() {
@@ -56,26 +76,6 @@ Result<std::unique_ptr<Reactor>> Reactor::create(IdleConfig idle) {
   }
   return reactor;
 }
-
-// While it lives others may use what the reactor's thread owns.
-class Shared {
- public:
-  explicit Shared(Sharing* sharing) : sharing_(sharing) {
-    if (sharing_ != nullptr) {
-      sharing_->begin();
-    }
-  }
-  Shared(const Shared&) = delete;
-  Shared& operator=(const Shared&) = delete;
-  ~Shared() {
-    if (sharing_ != nullptr) {
-      sharing_->end();
-    }
-  }
-
- private:
-  Sharing* sharing_;
-};
 
 Reactor::~Reactor() {
   BENCHFS_CHECK(pollers_.empty());
