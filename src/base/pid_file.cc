@@ -11,14 +11,14 @@
 namespace benchfs {
 namespace {
 
-constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+constexpr std::size_t kMaxPidFileBytes = std::size_t{1} << 20;
 // Longer than a process that only asks whether the lock is held (FileLock::is_held) holds it.
 constexpr Nanos kPatience = std::chrono::milliseconds(100);
 
 }  // namespace
 
 Result<PidFile::Content> PidFile::read(const SafeDir& dir, const std::string& name) {
-  BENCHFS_TRY(std::string text, dir.read_file(name, kMaxBytes));
+  BENCHFS_TRY(std::string text, dir.read_file(name, kMaxPidFileBytes));
   Content content;
   BENCHFS_TRY(content.process, parse_process_line(text, dir.path_of(name)));
   std::string_view rest(text);

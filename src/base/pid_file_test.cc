@@ -12,7 +12,7 @@
 namespace benchfs {
 namespace {
 
-class PidFileTest : public testing::Test {
+class PidFileTest : public ::testing::Test {
  protected:
   PidFileTest() {
     std::string name = (std::filesystem::temp_directory_path() / "benchfs_pid_XXXXXX").string();

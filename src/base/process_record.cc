@@ -19,14 +19,14 @@ namespace benchfs {
 namespace {
 
 // The files are one line, so at most this much is read.
-constexpr std::size_t kMaxBytes = 1024;
+constexpr std::size_t kMaxLineBytes = 1024;
 
 Result<std::string> read_start(const std::string& path) {
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     return fail_system(errno, path);
   }
-  std::array<char, kMaxBytes> buffer{};
+  std::array<char, kMaxLineBytes> buffer{};
   ssize_t got = ::read(fd, buffer.data(), buffer.size());
   int error = errno;
   ::close(fd);

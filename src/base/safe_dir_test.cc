@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 constexpr uid_t kStranger = 65534;
 
-class SafeDirTest : public testing::Test {
+class SafeDirTest : public ::testing::Test {
  protected:
   void SetUp() override {
     std::string form = (fs::temp_directory_path() / "benchfs-dir-XXXXXX").string();

@@ -9,9 +9,8 @@
 namespace benchfs::bench {
 namespace {
 
-constexpr Nanos kConnectTimeout = std::chrono::seconds(10);
+constexpr Nanos kHelloTimeout = std::chrono::seconds(10);
 constexpr Nanos kReplyTimeout = std::chrono::seconds(30);
-constexpr Nanos kCloseTimeout = std::chrono::seconds(1);
 
 BaselineMessage request_id(ReplyPath path) {
   if (path == ReplyPath::kReplyEndpoint) {
@@ -67,7 +66,7 @@ Status BaselineClient::open(const BaselineAddress& server) {
 }
 
 Status BaselineClient::say_hello() {
-  Deadline deadline = Deadline::after(kConnectTimeout);
+  Deadline deadline = Deadline::after(kHelloTimeout);
   // A message sent while UCX still wires up its lanes can be lost (net/endpoint.h).
   ucp_request_param_t param{};
   ucs_status_t status = worker_->wait_for(ucp_ep_flush_nbx(endpoint_, &param), deadline);

@@ -19,8 +19,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr Nanos kInstructionTimeout = std::chrono::seconds(30);
-
 bool is_on_loopback(const std::string& registry_dir) {
   auto list = cluster::read_server_list(registry_dir, 0);
   return list && std::ranges::all_of(list->servers, [](const cluster::Server& server) {

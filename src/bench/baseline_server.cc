@@ -21,7 +21,6 @@ namespace {
 
 constexpr std::size_t kSmallest = 4096;
 constexpr std::uint32_t kStopEvery = 1024;  // passes between two looks at the stop descriptor
-constexpr Nanos kCloseTimeout = std::chrono::seconds(1);
 
 // A request being answered; reused.
 struct Job {

@@ -18,6 +18,9 @@
 
 namespace benchfs::bench {
 
+// What was sent on an endpoint that is closed has this long to be delivered.
+inline constexpr Nanos kCloseTimeout = std::chrono::seconds(1);
+
 class BaselineWorker {
  public:
   static Result<std::unique_ptr<BaselineWorker>> create(const std::string& devices);

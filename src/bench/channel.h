@@ -11,6 +11,9 @@
 
 namespace benchfs::bench {
 
+// A client process gets its first instruction within this.
+inline constexpr Nanos kInstructionTimeout = std::chrono::seconds(30);
+
 class Channel {
  public:
   // Takes ownership of the descriptor.

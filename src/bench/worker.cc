@@ -21,8 +21,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr Nanos kInstructionTimeout = std::chrono::seconds(30);
-
 double process_cpu_s() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

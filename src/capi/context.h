@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "benchfs/benchfs.h"
+#include "capi/last_error.h"
 #include "client/client.h"
 
 struct benchfs_file : boost::intrusive::list_base_hook<> {
@@ -35,6 +36,10 @@ namespace benchfs::capi {
 Status check(const benchfs_context* context);
 Status check(const benchfs_file* file);
 
+inline Call call_on(const benchfs_file* file, const char* operation) {
+  return {operation, file != nullptr ? file->path.c_str() : nullptr};
+}
+
 // EINVAL for a null path.
 Status check_path(const char* path);
 Result<std::string> to_path(const char* path);
@@ -42,9 +47,9 @@ Result<std::string> to_path(const char* path);
 Result<client::Path> to_path(const benchfs_file* directory, const char* path);
 
 // A task, or a call that the file system made.
-template <typename Call>
-auto run(benchfs_context* context, Call&& call) {
-  return context->client->run(std::forward<Call>(call));
+template <typename TaskOrCall>
+auto run(benchfs_context* context, TaskOrCall&& what) {
+  return context->client->run(std::forward<TaskOrCall>(what));
 }
 
 }  // namespace benchfs::capi

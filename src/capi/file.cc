@@ -65,7 +65,7 @@ Result<benchfs_file_t*> open_inode(benchfs_context* context, uint64_t ino, int f
   return add(std::move(file));
 }
 
-Status set_attr(benchfs_file* file, const wire::SetAttrRequest& request) {
+Status set_open_attr(benchfs_file* file, const wire::SetAttrRequest& request) {
   BENCHFS_TRY_VOID(
       run(file->context, file->context->client->fs().set_attr(*file->open_file, request)));
   return {};
@@ -231,10 +231,6 @@ Result<std::int64_t> seek(benchfs_file* file, int64_t offset, int whence) {
   return target;
 }
 
-Call call_on(const benchfs_file* file, const char* operation) {
-  return {operation, file != nullptr ? file->path.c_str() : nullptr};
-}
-
 benchfs_file_t* open_for(const char* operation,
                          benchfs_context* context,
                          const char* path,
@@ -355,7 +351,7 @@ int benchfs_ftruncate(benchfs_file_t* file, int64_t size) noexcept {
     wire::SetAttrRequest request;
     request.mask = wire::kSetSize;
     request.size = static_cast<std::uint64_t>(size);
-    return capi::set_attr(file, request);
+    return capi::set_open_attr(file, request);
   });
 }
 
@@ -413,7 +409,7 @@ int benchfs_last_stat(benchfs_file_t* file, benchfs_stat_t* out) noexcept {
 int benchfs_fchmod(benchfs_file_t* file, mode_t mode) noexcept {
   return capi::answer<int>(capi::call_on(file, "fchmod"), [&]() -> Status {
     BENCHFS_TRY_VOID(capi::check(file));
-    return capi::set_attr(file, capi::mode_request(mode));
+    return capi::set_open_attr(file, capi::mode_request(mode));
   });
 }
 
@@ -421,7 +417,7 @@ int benchfs_fchown(benchfs_file_t* file, uid_t uid, gid_t gid) noexcept {
   return capi::answer<int>(capi::call_on(file, "fchown"), [&]() -> Status {
     BENCHFS_TRY_VOID(capi::check(file));
     wire::SetAttrRequest request = capi::owner_request(uid, gid);
-    return request.mask == 0 ? Status{} : capi::set_attr(file, request);
+    return request.mask == 0 ? Status{} : capi::set_open_attr(file, request);
   });
 }
 
@@ -429,7 +425,7 @@ int benchfs_futimens(benchfs_file_t* file, const timespec* times) noexcept {
   return capi::answer<int>(capi::call_on(file, "futimens"), [&]() -> Status {
     BENCHFS_TRY_VOID(capi::check(file));
     BENCHFS_TRY(wire::SetAttrRequest request, capi::parse_times(times));
-    return request.mask == 0 ? Status{} : capi::set_attr(file, request);
+    return request.mask == 0 ? Status{} : capi::set_open_attr(file, request);
   });
 }
 

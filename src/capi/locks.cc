@@ -71,10 +71,6 @@ rt::CoStatus release(client::FileSystem& fs, wire::InodeId inode, LockOwner owne
   co_return Status{};
 }
 
-Call call_on(const benchfs_file* file, const char* operation) {
-  return {operation, file != nullptr ? file->path.c_str() : nullptr};
-}
-
 }  // namespace
 }  // namespace benchfs::capi
 

@@ -304,8 +304,7 @@ ssize_t benchfs_readdir(benchfs_context_t* context,
 }
 
 ssize_t benchfs_freaddir(benchfs_file_t* file, benchfs_filler_t filler, void* arg) noexcept {
-  const char* path = file != nullptr ? file->path.c_str() : nullptr;
-  return capi::answer<ssize_t>({"freaddir", path}, [&]() -> Result<std::int64_t> {
+  return capi::answer<ssize_t>(capi::call_on(file, "freaddir"), [&]() -> Result<std::int64_t> {
     BENCHFS_TRY_VOID(capi::check(file));
     BENCHFS_TRY_VOID(capi::require_filler(filler));
     return capi::list(file->context, file->open_file->attr, filler, arg);

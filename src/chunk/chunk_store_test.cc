@@ -7,9 +7,6 @@
 namespace benchfs::chunk {
 namespace {
 
-constexpr wire::InodeId kInode{7};
-constexpr wire::ChunkKey kKey{kInode, 0};
-
 using ChunkStoreTest = EngineTest;
 
 TEST_P(ChunkStoreTest, AnAbsentChunkAndAnOffsetBeyondTheEndReadEmpty) {

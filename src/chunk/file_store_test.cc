@@ -37,8 +37,6 @@ extern "C" int unlink(const char* path) noexcept {
 namespace benchfs::chunk {
 namespace {
 
-constexpr wire::InodeId kInode{7};
-constexpr wire::ChunkKey kKey{kInode, 0};
 using Operation = IoFaults::Operation;
 
 class FileStoreTest : public testing::TestWithParam<bool> {

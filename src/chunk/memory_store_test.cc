@@ -19,9 +19,6 @@
 namespace benchfs::chunk {
 namespace {
 
-constexpr wire::InodeId kInode{7};
-constexpr wire::ChunkKey kKey{kInode, 0};
-
 std::unique_ptr<ChunkStore> make_store(std::uint64_t limit, std::uint64_t warm = 0) {
   return make_memory_store({.slot_bytes = kSlot, .limit_bytes = limit, .warm_bytes = warm}).value();
 }

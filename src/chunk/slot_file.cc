@@ -16,7 +16,7 @@
 namespace benchfs::chunk {
 namespace {
 
-constexpr int kProtection = PROT_READ | PROT_WRITE;
+constexpr int kReadWrite = PROT_READ | PROT_WRITE;
 
 // The kernel's answer to a touched page that it has no memory for is SIGBUS then.
 bool has_strict_overcommit() {
@@ -51,7 +51,7 @@ Result<Fd> create_file(const char* name) {
 
 Result<std::byte*> map(int fd, std::size_t offset, std::size_t bytes) {
   void* memory =
-      mmap(nullptr, bytes, kProtection, MAP_SHARED | MAP_NORESERVE, fd, static_cast<off_t>(offset));
+      mmap(nullptr, bytes, kReadWrite, MAP_SHARED | MAP_NORESERVE, fd, static_cast<off_t>(offset));
   if (memory == MAP_FAILED) {
     return fail_system(errno, fmt::format("mapping {} bytes of memory", bytes));
   }
@@ -143,7 +143,7 @@ void SlotFile::punch_all() const {
 void SlotFile::renew(std::span<std::byte> slot_bytes, std::size_t slot) const {
   void* memory = mmap(slot_bytes.data(),
                       slot_bytes.size(),
-                      kProtection,
+                      kReadWrite,
                       MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
                       data_.get(),
                       static_cast<off_t>(slot * slot_bytes_));

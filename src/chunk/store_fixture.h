@@ -22,6 +22,8 @@
 namespace benchfs::chunk {
 
 inline constexpr std::uint32_t kSlot = 64U << 10;
+inline constexpr wire::InodeId kInode{7};
+inline constexpr wire::ChunkKey kKey{kInode, 0};
 
 inline Deadline soon() {
   return Deadline::after(std::chrono::seconds(20));

@@ -6,11 +6,7 @@
 #include "door/client_links.h"
 
 namespace benchfs::door {
-namespace {
-
-constexpr link::Outcome kClosed{Errc::kCancelled, "the link was closed"};
-
-}  // namespace
+namespace {}  // namespace
 
 ChannelLink::ChannelLink(ClientLinks& links,
                          ClientLink& carrier,
@@ -111,7 +107,7 @@ void ChannelLink::on_timer() {
 }
 
 link::Outcome ChannelLink::why_not_open() const {
-  return state_ == State::kFailed ? failure_ : kClosed;
+  return state_ == State::kFailed ? failure_ : kLinkClosed;
 }
 
 // Calls without an answer: the shard between may be the one that stands still.
@@ -124,7 +120,7 @@ void ChannelLink::close(Nanos /*flush*/) {
       links_.note_failure(shard_);
     }
     std::exchange(carrier_, nullptr)->remove(*this);
-    end_flushes(kClosed);
+    end_flushes(kLinkClosed);
   }
   state_ = State::kClosed;
   owner_ = nullptr;

@@ -17,6 +17,9 @@
 
 namespace benchfs::door {
 
+// Of a link of a program.
+inline constexpr link::Outcome kLinkClosed{Errc::kCancelled, "the link was closed"};
+
 class ClientLink;
 class ClientLinks;
 

@@ -19,17 +19,13 @@ constexpr std::size_t kEagerBytes = 16U << 10;
 // Messages that nobody waits for, which wait for a lane.
 constexpr std::size_t kMostWaiting = 1U << 16;
 
-// When too many are there.
-constexpr Nanos kPauseAtTheDoor = std::chrono::milliseconds(1);
-
 // Looks at the lanes between two looks whether the shard is there, of a program that never sleeps.
 constexpr std::uint32_t kPollsBetweenChecks = 4096;
 // Looks at the lanes in a pass without a reply, when few calls wait: what else a pass looks at
 // takes as long as these.
-constexpr int kLooksInAPass = 8;
+constexpr int kLooksForReplies = 8;
 constexpr int kFewCalls = 2;
 
-constexpr link::Outcome kClosed{Errc::kCancelled, "the link was closed"};
 constexpr link::Outcome kGone{Errc::kDisconnected, "the daemon of this node is gone"};
 constexpr link::Outcome kRefused{Errc::kDisconnected, "the daemon of this node ended the session"};
 constexpr link::Outcome kFarGone{Errc::kDisconnected,
@@ -370,7 +366,7 @@ void ClientLink::give_up(ChannelLink& channel, const link::Outcome& why) {
 }
 
 void ClientLink::remove(ChannelLink& channel) {
-  give_up(channel, kClosed);
+  give_up(channel, kLinkClosed);
   wire::ForwardHeader end{.channel = channel.number_, .shard = channel.shard_};
   send_and_forget(static_cast<std::uint16_t>(wire::Opcode::kForward),
                   std::as_bytes(std::span(&end, 1)));
@@ -468,7 +464,7 @@ bool ClientLink::poll() {
   bool worked = look_at_all();
   if (std::uint64_t calls = in_use_ & ~listener_bit();
       calls != 0 && std::popcount(calls) <= kFewCalls) {
-    for (int i = 1; i < kLooksInAPass && !worked && state_ == State::kOpen; ++i) {
+    for (int i = 1; i < kLooksForReplies && !worked && state_ == State::kOpen; ++i) {
       worked = look_at_calls();
     }
   }
@@ -660,7 +656,7 @@ void ClientLink::on_timer() {
 }
 
 link::Outcome ClientLink::why_not_open() const {
-  return state_ == State::kFailed ? failure_ : kClosed;
+  return state_ == State::kFailed ? failure_ : kLinkClosed;
 }
 
 void ClientLink::end_all(const link::Outcome& why) {
@@ -690,7 +686,7 @@ void ClientLink::close(Nanos /*flush*/) {
     return;
   }
   if (is_open()) {
-    end_all(kClosed);
+    end_all(kLinkClosed);
   }
   state_ = State::kClosed;
   owner_ = nullptr;

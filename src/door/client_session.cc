@@ -38,8 +38,6 @@ constexpr Nanos kLongestYield = microseconds(100);
 constexpr Nanos kFirstSleep = milliseconds(1);
 constexpr Nanos kLongestSleep = milliseconds(100);
 
-constexpr int kPauseAtTheDoor = 1;  // ms, when too many are there
-
 std::unexpected<Error> gone() {
   return fail(Errc::kDisconnected, "the node's daemon is gone, or this is a child of fork");
 }
@@ -73,7 +71,7 @@ Result<std::unique_ptr<ClientSession>> ClientSession::attach(const AttachOptions
     if (attachment.error().code != Errc::kBusy || deadline.passed()) {
       return std::unexpected(std::move(attachment.error()));
     }
-    ::poll(nullptr, 0, kPauseAtTheDoor);
+    ::poll(nullptr, 0, kPauseAtTheDoor / milliseconds(1));
   }
 }
 

@@ -27,6 +27,9 @@
 
 namespace benchfs::door {
 
+// Between two attempts to attach, when too many are at the door.
+inline constexpr Nanos kPauseAtTheDoor = std::chrono::milliseconds(1);
+
 struct Message {
   std::uint16_t id = 0;  // not 0
   std::span<const std::byte> header;

@@ -31,7 +31,7 @@ constexpr std::uint32_t kEventsEvery = 256;
 constexpr int kMostEvents = 64;  // handled in a pass
 // Looks at the lanes in a pass without a request, when few are hot: the network and the timers,
 // which a pass looks at once, take as long as these.
-constexpr int kLooksInAPass = 8;
+constexpr int kLooksForRequests = 8;
 constexpr std::size_t kFewLanes = 4;
 // Kept back when a program comes in: it needs 4, UCX aborts the process when it finds none.
 constexpr std::size_t kSpareDescriptors = 40;
@@ -321,7 +321,7 @@ bool Door::poll() {
     worked |= answer_rings();
   }
   worked |= look_at_hot();
-  for (int i = 1; i < kLooksInAPass && !worked && hot_.size() <= kFewLanes; ++i) {
+  for (int i = 1; i < kLooksForRequests && !worked && hot_.size() <= kFewLanes; ++i) {
     worked = std::ranges::any_of(hot_, &is_asking) && look_at_hot();
   }
   if (++passes_since_events_ >= kEventsEvery) {

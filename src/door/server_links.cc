@@ -9,10 +9,13 @@
 namespace benchfs::door {
 namespace {
 
-constexpr link::Outcome kDied{Errc::kDisconnected, "the program has ended", true};
-constexpr link::Outcome kGone{Errc::kDisconnected, "the program has ended, or left the node door"};
-constexpr link::Outcome kClosed{Errc::kDisconnected, "the link to the program is closed"};
-constexpr link::Outcome kTooLong{Errc::kLimit, "the program gave its call no room for the reply"};
+constexpr link::Outcome kProgramDied{Errc::kDisconnected, "the program has ended", true};
+constexpr link::Outcome kProgramGone{Errc::kDisconnected,
+                                     "the program has ended, or left the node door"};
+constexpr link::Outcome kProgramLinkClosed{Errc::kDisconnected,
+                                           "the link to the program is closed"};
+constexpr link::Outcome kReplyTooLong{Errc::kLimit,
+                                      "the program gave its call no room for the reply"};
 
 // Requests and replies begin with the id of the request, also those that have a message inside.
 std::uint64_t request_id_of(std::span<const std::byte> header) {
@@ -163,7 +166,10 @@ void ServerLink::tell_listener() {
 void ServerLink::begin_send(link::Operation& operation, const link::Message& message) {
   begin(operation);
   Errc code = answer(message.id, message.header, message.data);
-  end(operation, code == Errc::kOk ? link::Outcome{} : code == Errc::kLimit ? kTooLong : kClosed);
+  end(operation,
+      code == Errc::kOk      ? link::Outcome{}
+      : code == Errc::kLimit ? kReplyTooLong
+                             : kProgramLinkClosed);
 }
 
 void ServerLink::begin_receive(link::Operation& operation,
@@ -172,7 +178,7 @@ void ServerLink::begin_receive(link::Operation& operation,
                                const net::MemoryRegion* /*region*/) {
   begin(operation);
   if (!is_open_) {  // the lane was refused with the others
-    return end(operation, kClosed);
+    return end(operation, kProgramLinkClosed);
   }
   static_cast<ServerLane*>(held.data)->copy_data(into);
   end(operation, {});
@@ -180,7 +186,7 @@ void ServerLink::begin_receive(link::Operation& operation,
 
 void ServerLink::begin_flush(link::Operation& operation) {
   begin(operation);
-  end(operation, is_open_ ? link::Outcome{} : kClosed);
+  end(operation, is_open_ ? link::Outcome{} : kProgramLinkClosed);
 }
 
 void ServerLink::send_and_forget(std::uint16_t id, std::span<const std::byte> header) {
@@ -281,7 +287,7 @@ void ServerLinks::on_session_end(ServerSession& session) {
   link->listener_ = nullptr;
   link->early_.clear();
   if (link->is_open_) {
-    owner_.on_link_failed(*link, session.has_died() ? kDied : kGone);
+    owner_.on_link_failed(*link, session.has_died() ? kProgramDied : kProgramGone);
   }
   forget_closed();
 }

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int kFixedSize = F_SEAL_SHRINK | F_SEAL_GROW;
 
-constexpr const char* kNoMemory = "the machine has no memory left for the node door";
+constexpr const char* kNotBacked = "the machine has no memory left for the node door";
 #ifndef MADV_POPULATE_WRITE  // glibc 2.35
 constexpr int MADV_POPULATE_WRITE = 23;
 #endif
@@ -63,7 +63,7 @@ Status back(int fd, std::size_t offset, std::size_t bytes) {
   while (bytes > 0 &&
          fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes)) != 0) {
     if (errno != EINTR) {
-      return fail_system(errno, kNoMemory);
+      return fail_system(errno, kNotBacked);
     }
   }
   return {};
@@ -77,7 +77,7 @@ Status back(const Mapping& mapping, std::size_t offset, std::size_t bytes) {
       return {};
     }
     if (errno != EINTR) {
-      return fail_system(errno, kNoMemory);
+      return fail_system(errno, kNotBacked);
     }
   }
   return {};

@@ -17,7 +17,7 @@ namespace benchfs::meta {
 namespace {
 
 constexpr int kOperations = 60'000;
-constexpr std::uint64_t kOwner = 1;
+constexpr std::uint64_t kFreezer = 1;
 
 struct ModelInode {
   std::uint32_t type = S_IFREG;
@@ -336,7 +336,7 @@ class MetaStoreModelTest : public testing::Test {
 
   void do_freeze() {
     wire::InodeId directory = random_parent();
-    auto froze = store_.freeze(directory, kOwner, now_ + std::chrono::seconds(5), now_);
+    auto froze = store_.freeze(directory, kFreezer, now_ + std::chrono::seconds(5), now_);
     if (directory == wire::kRootInode) {
       ASSERT_EQ(errno_of(froze), EBUSY);
     } else if (int error = expected_parent_error(directory); error != 0) {
@@ -361,7 +361,7 @@ class MetaStoreModelTest : public testing::Test {
     if (removed) {
       apply(RemoveDirectory{directory});
     } else {
-      store_.thaw(directory, kOwner);
+      store_.thaw(directory, kFreezer);
     }
     frozen_.erase(at);
     if (removed) {

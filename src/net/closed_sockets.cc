@@ -45,7 +45,7 @@ constexpr unsigned kNumberBits = 20;
 constexpr std::uint64_t kNumberMask = (std::uint64_t{1} << kNumberBits) - 1;
 constexpr std::uint64_t kWasBound = std::uint64_t{1} << kNumberBits;
 constexpr unsigned kCountShift = kNumberBits + 1;
-std::array<std::atomic<std::uint64_t>, 1024> kept;
+std::array<std::atomic<std::uint64_t>, 1024> kept_sockets;
 std::atomic<std::size_t> kept_count{0};
 std::atomic<std::uint64_t> closed_count{1};
 std::atomic<int> nothing{-1};  // what kept numbers refer to
@@ -83,7 +83,7 @@ std::size_t kept_longest() {
 }
 
 bool is_kept(int fd) {
-  return fd > 0 && std::ranges::any_of(kept, [fd](const auto& entry) {
+  return fd > 0 && std::ranges::any_of(kept_sockets, [fd](const auto& entry) {
            return static_cast<int>(entry.load(std::memory_order_relaxed) & kNumberMask) == fd;
          });
 }
@@ -110,7 +110,7 @@ struct Entry {
 // before `seen`.
 Entry oldest(std::uint64_t seen) {
   Entry found;
-  for (std::atomic<std::uint64_t>& place : kept) {
+  for (std::atomic<std::uint64_t>& place : kept_sockets) {
     std::uint64_t value = place.load(std::memory_order_relaxed);
     bool is_free = (value & kWasBound) == 0 || (value >> kCountShift) < seen;
     if (value != 0 && (found.value == 0 || value < found.value) && is_free) {
@@ -153,7 +153,7 @@ void keep(int fd, bool bound) {
   std::uint64_t value = (closed_count.fetch_add(1, std::memory_order_acq_rel) << kCountShift) |
                         (bound ? kWasBound : 0) | static_cast<std::uint64_t>(fd);
   for (;;) {
-    for (std::atomic<std::uint64_t>& entry : kept) {
+    for (std::atomic<std::uint64_t>& entry : kept_sockets) {
       std::uint64_t none = 0;
       if (entry.load(std::memory_order_relaxed) == 0 &&
           entry.compare_exchange_strong(none, value, std::memory_order_acq_rel)) {

@@ -24,7 +24,7 @@ static_assert(kMaxRequestBytes <= UINT16_MAX);
 // Linux numbers descriptors below fs.nr_open, which is this unless somebody raises it. Memory is
 // taken for the pages in use.
 constexpr std::size_t kNumbers = 1U << 20;
-std::array<std::atomic<Watched>, kNumbers> table;
+std::array<std::atomic<Watched>, kNumbers> watched_sockets;
 
 thread_local Port opening_port = Port::kForeign;
 std::atomic<std::uint64_t> refusals{0};
@@ -34,7 +34,7 @@ bool has_entry(int fd) {
 }
 
 std::atomic<Watched>& entry(int fd) {
-  return table[static_cast<std::size_t>(fd)];
+  return watched_sockets[static_cast<std::size_t>(fd)];
 }
 
 Watched load(int fd) {
@@ -67,7 +67,7 @@ bool advance(int fd, Watched before, Watched now) {
 }
 
 // Between an accept and the end of its listener.
-std::mutex ends;
+std::mutex listener_ends;
 
 }  // namespace
 
@@ -86,7 +86,7 @@ void add_port(int fd) {
 }
 
 void end_listener(std::uint16_t port) {
-  std::lock_guard lock(ends);
+  std::lock_guard lock(listener_ends);
   for (int fd = 0; fd < entries_end.load(std::memory_order_relaxed); ++fd) {
     for (;;) {
       Watched watched = load(fd);
@@ -108,7 +108,7 @@ Port port_of(int fd) {
 }
 
 bool add_connection(int port, int fd) {
-  std::lock_guard lock(ends);
+  std::lock_guard lock(listener_ends);
   switch (port_of(port)) {
     case Port::kForeign:
       forget(fd);

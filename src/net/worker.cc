@@ -53,8 +53,7 @@ Result<std::unique_ptr<Worker>> Worker::create(Context& context,
                                                rt::Reactor& reactor,
                                                Threads threads) {
   BENCHFS_TRY_VOID(need_descriptors(kWorkerDescriptors, "creating a UCX worker"));
-  std::unique_ptr<Worker> worker(
-      new Worker(context, reactor));  // lint: allow new private constructor
+  std::unique_ptr<Worker> worker(new Worker(reactor));  // lint: allow new private constructor
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   params.thread_mode =

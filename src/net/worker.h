@@ -98,8 +98,7 @@ class Worker final : public rt::Poller, public link::Keeper {
     Worker& worker_;
   };
 
-  Worker(Context& context, rt::Reactor& reactor)
-      : context_(context), reactor_(reactor), unbundler_(*this) {}
+  explicit Worker(rt::Reactor& reactor) : reactor_(reactor), unbundler_(*this) {}
   static ucs_status_t on_active_message(void* arg,
                                         const void* header,
                                         std::size_t header_length,
@@ -121,7 +120,6 @@ class Worker final : public rt::Poller, public link::Keeper {
   void force_endpoints();
   Status guard_message_ids();
 
-  Context& context_;
   rt::Reactor& reactor_;
   SocketLooker looker_;  // outlives the worker's sockets
   ucp_worker_h handle_ = nullptr;

@@ -15,7 +15,7 @@ namespace benchfs::rpc {
 namespace {
 
 // A refusal is given this long to arrive, then the close is forced.
-constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
+constexpr Nanos kRefusalFlush = std::chrono::milliseconds(500);
 
 // The shortest interval between two searches for silent connections: with thousands of descriptors,
 // a search takes about a millisecond.
@@ -203,7 +203,7 @@ void Admission::refuse(const Registration& registration, Errc code) {
   registration.link->send_and_forget(wire::kRegisterReplyAmId,
                                      std::as_bytes(std::span(&response, 1)));
   unregistered_.erase(registration.link);
-  registration.link->close(kCloseFlush);
+  registration.link->close(kRefusalFlush);
 }
 
 bool Admission::drop(link::Link& link) {

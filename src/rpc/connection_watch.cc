@@ -10,14 +10,14 @@ namespace benchfs::rpc {
 namespace {
 
 // The interval at which pending calls are checked against their deadlines.
-constexpr Nanos kSweepEvery = std::chrono::milliseconds(5);
+constexpr Nanos kDeadlinesEvery = std::chrono::milliseconds(5);
 
 }  // namespace
 
 void Connection::begin_watch() {
   MonoTime now = mono_now();
   heartbeat_.begin(now);
-  reactor_.arm(*this, now + kSweepEvery);
+  reactor_.arm(*this, now + kDeadlinesEvery);
 }
 
 void Connection::on_timer() {
@@ -25,7 +25,7 @@ void Connection::on_timer() {
   end_late_calls(now);
   check_heartbeat(now);
   if (pending_count_ > 0) {
-    reactor_.arm(*this, now + kSweepEvery);
+    reactor_.arm(*this, now + kDeadlinesEvery);
   }
 }
 

@@ -17,20 +17,20 @@ constexpr auto kForwardReply = wire::reply_am_id(wire::Opcode::kForward);
 constexpr auto kForwardNotice = static_cast<std::uint16_t>(wire::Opcode::kForwardNotice);
 
 constexpr Nanos kConnectPatience = std::chrono::seconds(5);
-constexpr Nanos kFirstPause = std::chrono::milliseconds(1);
-constexpr Nanos kLongestPause = std::chrono::milliseconds(100);
+constexpr Nanos kFirstReachPause = std::chrono::milliseconds(1);
+constexpr Nanos kLongestReachPause = std::chrono::milliseconds(100);
 // What a program was told before its link is closed is given this long to arrive.
-constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
+constexpr Nanos kProgramFlush = std::chrono::milliseconds(500);
 // Late calls are looked for this often. The time that a caller gives up by itself comes first.
-constexpr Nanos kSweepEvery = std::chrono::milliseconds(500);
+constexpr Nanos kLateCallsEvery = std::chrono::milliseconds(500);
 constexpr Nanos kGrace = std::chrono::seconds(2);
-constexpr Nanos kLongestRegistration = std::chrono::seconds(30);
+constexpr Nanos kRegistrationPatience = std::chrono::seconds(30);
 // Messages that wait for one shard: to be connected, or to be read by it.
 constexpr std::size_t kMostWaiting = 1U << 14;
 // Of one program. It has one, and others that it has just closed.
 constexpr std::size_t kChannelsPerShard = 4;
 // One-way messages that a program leaves unread.
-constexpr std::uint32_t kMostUnread = 8 * wire::kMaxWindow;
+constexpr std::uint32_t kMostUnreadByProgram = 8 * wire::kMaxWindow;
 // The longest message, a ping, has less.
 constexpr std::size_t kMostData = std::size_t{8} << 20;
 
@@ -39,7 +39,7 @@ MonoTime give_up_at(std::uint16_t id, std::span<const std::byte> header) {
   wire::RequestHeader request;
   if (id == static_cast<std::uint16_t>(wire::Opcode::kRegister) ||
       !wire::Reader(header).read(request)) {
-    return now + kLongestRegistration;
+    return now + kRegistrationPatience;
   }
   return now + std::chrono::milliseconds(request.deadline_ms) + kGrace;
 }
@@ -105,7 +105,7 @@ bool Forwarder::on_message(const link::Incoming& message) {
     if (outer.call != 0) {
       channel->second.calls.push_back({outer.call, give_up_at(outer.id, header)});
       if (!is_armed()) {
-        reactor_.arm(*this, mono_now() + kSweepEvery);
+        reactor_.arm(*this, mono_now() + kLateCallsEvery);
       }
     }
     pass_on(channel, outer.id, header, message);
@@ -113,7 +113,7 @@ bool Forwarder::on_message(const link::Incoming& message) {
   }
   if (channel != channels_.end()) {
     end(channel, Knows::kProgram);
-  } else if (program.operations() >= kMostUnread) {
+  } else if (program.operations() >= kMostUnreadByProgram) {
     drop(program, false);
     return true;
   } else if (outer.id != wire::kChannelEnd) {
@@ -195,7 +195,7 @@ bool Forwarder::drop(link::Link& program, bool has_died) {
         has_died ? wire::kForwardDied : 0);
   }
   programs_.erase(found);
-  program.close(kCloseFlush);
+  program.close(kProgramFlush);
   return true;
 }
 
@@ -264,7 +264,7 @@ rt::DetachedTask Forwarder::connect(wire::ShardId shard) {
   ++tasks_;
   Connection& connection = pool_.at(shard);
   Deadline deadline = Deadline::after(kConnectPatience);
-  Backoff pause(kFirstPause, kLongestPause);
+  Backoff pause(kFirstReachPause, kLongestReachPause);
   Status connected = co_await pool_.reach(shard, deadline);
   while (!connected && is_only_starting(connected.error().code) && !is_closed_ &&
          !deadline.passed()) {
@@ -329,7 +329,7 @@ link::Disposition Forwarder::on_forwarded(const link::Incoming& message) {
     if (invalidate(found, outer.id, header)) {
       return link::Disposition::kDone;
     }
-    if (channel.program->operations() >= kMostUnread) {
+    if (channel.program->operations() >= kMostUnreadByProgram) {
       drop(*channel.program, false);
       return link::Disposition::kDone;
     }
@@ -437,7 +437,7 @@ void Forwarder::on_timer() {
     is_any_left |= !channel.calls.empty();
   }
   if (is_any_left) {
-    reactor_.arm(*this, now + kSweepEvery);
+    reactor_.arm(*this, now + kLateCallsEvery);
   }
 }
 

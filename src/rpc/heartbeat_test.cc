@@ -6,13 +6,14 @@ namespace benchfs::rpc {
 namespace {
 
 using std::chrono::milliseconds;
-using Verdict = Heartbeat::Verdict;
 
 constexpr Nanos kLimit = milliseconds(2000);
 constexpr Nanos kStep = milliseconds(5);
 
 class HeartbeatTest : public ::testing::Test {
  protected:
+  using Verdict = Heartbeat::Verdict;
+
   HeartbeatTest() { heartbeat.begin(now); }
   // Checks every kStep until the verdict is not kAlive or `span` is over; returns the last one.
   Verdict check_for(Nanos span) {

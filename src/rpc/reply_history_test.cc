@@ -7,8 +7,6 @@
 namespace benchfs::rpc {
 namespace {
 
-using Verdict = ReplyHistory::Verdict;
-
 wire::RequestId id_of(std::uint32_t slot, std::uint64_t sequence) {
   return wire::RequestId::make(slot, wire::ShardId{3}, sequence);
 }
@@ -19,6 +17,8 @@ std::vector<std::byte> reply_of(int value) {
 
 class History : public ::testing::Test {
  protected:
+  using Verdict = ReplyHistory::Verdict;
+
   testing::UnservedRequest unserved_;
   Request& request_ = unserved_.request;
   ReplyHistory history_;

@@ -19,10 +19,10 @@ using cluster::Secret;
 using net::testing::RawPeer;
 using testing::Client;
 using testing::ServerThread;
-using Request = wire::RegisterClientRequestHeader;
+using Registration = wire::RegisterClientRequestHeader;
 using Response = wire::RegisterReply;
 
-constexpr std::string_view kId = "client_1";
+constexpr std::string_view kClientId = "client_1";
 
 // The secrets of two clusters, in separate directories. Over the network, also where other tests
 // use the door.
@@ -56,9 +56,9 @@ class Auth : public ::testing::Test {
     return options;
   }
 
-  static Request request() {
-    Request request;
-    request.client_id_len = kId.size();
+  static Registration request() {
+    Registration request;
+    request.client_id_len = kClientId.size();
     request.run_id = testing::kTestRun;
     request.client_uid = 7;
     request.attempt = random_id();
@@ -68,8 +68,8 @@ class Auth : public ::testing::Test {
 
   // Sends one RegisterClient; nothing when the server does not answer but closes.
   static std::optional<Response> send(RawPeer& peer,
-                                      const Request& request,
-                                      std::string_view id = kId) {
+                                      const Registration& request,
+                                      std::string_view id = kClientId) {
     peer.messages().clear();
     EXPECT_EQ(peer.send(50,
                         std::as_bytes(std::span(&request, 1)),
@@ -86,13 +86,13 @@ class Auth : public ::testing::Test {
     return response;
   }
   // Registers up to the challenge.
-  static wire::Challenge challenge(RawPeer& peer, const Request& request) {
+  static wire::Challenge challenge(RawPeer& peer, const Registration& request) {
     std::optional<Response> response = send(peer, request);
     EXPECT_TRUE(response && response->status == 2 && response->session_id == 0);
     return response ? response->challenge : wire::Challenge{};
   }
-  [[nodiscard]] Request proven(Request request, const wire::Challenge& challenge) const {
-    request.proof = ours_.prove(wire::registration_to_prove(challenge, request, kId).bytes());
+  [[nodiscard]] Registration proven(Registration request, const wire::Challenge& challenge) const {
+    request.proof = ours_.prove(wire::registration_to_prove(challenge, request, kClientId).bytes());
     return request;
   }
   static void expect_refused(RawPeer& peer, const std::optional<Response>& response) {
@@ -224,7 +224,7 @@ TEST_F(AuthAtTheDoor, WhoHasNoSecretIsAskedForIt) {
 TEST_F(Auth, ARightProofByHandIsAccepted) {
   ServerThread server(options(ours_));
   RawPeer peer(server.address());
-  Request mine = request();
+  Registration mine = request();
   std::optional<Response> granted = send(peer, proven(mine, challenge(peer, mine)));
   ASSERT_TRUE(granted);
   EXPECT_EQ(granted->status, 0U);
@@ -234,8 +234,8 @@ TEST_F(Auth, ARightProofByHandIsAccepted) {
 TEST_F(Auth, ARecordedProofIsWorthNothing) {
   ServerThread server(options(ours_));
   RawPeer first(server.address());
-  Request mine = request();
-  Request recorded = proven(mine, challenge(first, mine));
+  Registration mine = request();
+  Registration recorded = proven(mine, challenge(first, mine));
   ASSERT_EQ(send(first, recorded)->status, 0U);
   // Sent at once, it is answered with a challenge of its own; sent again, it is wrong.
   RawPeer second(server.address());
@@ -251,7 +251,7 @@ TEST_F(Auth, AProofIsGoodForItsConnectionOnly) {
   ServerThread server(options(ours_));
   RawPeer one(server.address());
   RawPeer two(server.address());
-  Request mine = request();
+  Registration mine = request();
   wire::Challenge of_one = challenge(one, mine);
   wire::Challenge of_two = challenge(two, mine);
   EXPECT_NE(of_one, of_two);
@@ -260,25 +260,25 @@ TEST_F(Auth, AProofIsGoodForItsConnectionOnly) {
 
 TEST_F(Auth, AProofCoversEverythingInTheRegistration) {
   ServerThread server(options(ours_));
-  const std::vector<void (*)(Request&)> changes = {
-      [](Request& r) { r.client_uid ^= 1; },
-      [](Request& r) { r.run_id = 0; },
-      [](Request& r) { r.attempt ^= 1; },
-      [](Request& r) { r.flags ^= 1; },
-      [](Request& r) { r.nonce[15] ^= 1; },
-      [](Request& r) { r.proof[31] ^= std::byte{1}; },
-      [](Request& r) { r.proof = {}; },
+  const std::vector<void (*)(Registration&)> changes = {
+      [](Registration& r) { r.client_uid ^= 1; },
+      [](Registration& r) { r.run_id = 0; },
+      [](Registration& r) { r.attempt ^= 1; },
+      [](Registration& r) { r.flags ^= 1; },
+      [](Registration& r) { r.nonce[15] ^= 1; },
+      [](Registration& r) { r.proof[31] ^= std::byte{1}; },
+      [](Registration& r) { r.proof = {}; },
   };
   for (std::size_t i = 0; i < changes.size(); ++i) {
     SCOPED_TRACE(i);
     RawPeer peer(server.address());
-    Request mine = request();
-    Request changed = proven(mine, challenge(peer, mine));
+    Registration mine = request();
+    Registration changed = proven(mine, challenge(peer, mine));
     changes[i](changed);
     expect_refused(peer, send(peer, changed));
   }
   RawPeer peer(server.address());
-  Request mine = request();
+  Registration mine = request();
   expect_refused(peer, send(peer, proven(mine, challenge(peer, mine)), "client_2"));
   EXPECT_EQ(server.clients(), 0U);
 }
@@ -297,13 +297,15 @@ TEST_F(Auth, AnUnprovenPeerCannotCall) {
 TEST_F(Auth, AnotherVersionIsToldSoBeforeAnythingElse) {
   ServerThread server(options(ours_));
   // Headers of other versions may be longer, or shorter down to the fixed fields.
-  for (std::size_t size : {wire::kRegisterFixedBytes, sizeof(Request), sizeof(Request) + 100}) {
+  for (std::size_t size :
+       {wire::kRegisterFixedBytes, sizeof(Registration), sizeof(Registration) + 100}) {
     RawPeer peer(server.address());
-    Request other = request();
+    Registration other = request();
     other.version = wire::kProtocolVersion + 1;
     std::vector<std::byte> bytes(size);
     std::memcpy(bytes.data(), &other, std::min(size, sizeof other));
-    EXPECT_EQ(peer.send(50, bytes, std::as_bytes(std::span(kId)), UCP_AM_SEND_FLAG_REPLY), UCS_OK);
+    EXPECT_EQ(peer.send(50, bytes, std::as_bytes(std::span(kClientId)), UCP_AM_SEND_FLAG_REPLY),
+              UCS_OK);
     ASSERT_TRUE(peer.wait([&] { return !peer.messages().empty(); })) << size;
     Response response;
     ASSERT_TRUE(wire::read_register_reply(peer.messages()[0].header, response));

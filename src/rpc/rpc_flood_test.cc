@@ -22,7 +22,7 @@ using testing::ServerThread;
 
 constexpr std::uint32_t kLimit = 16;
 
-ServerThread::Options options() {
+ServerThread::Options few_strangers() {
   ServerThread::Options options;
   options.config.max_unregistered = kLimit;
   options.config.register_timeout = milliseconds(500);
@@ -71,7 +71,7 @@ Admission::Stats stats(ServerThread& server) {
 }
 
 TEST(Flood, PlainConnectionsAreEndedAndThoseOfClientsAreNot) {
-  ServerThread server(options());
+  ServerThread server(few_strangers());
   Client good("good", {server.address()});
   ASSERT_TRUE(good.ping());
   std::size_t before = open_descriptors();
@@ -97,7 +97,7 @@ TEST(Flood, PlainConnectionsAreEndedAndThoseOfClientsAreNot) {
 }
 
 TEST(Flood, UcxPeersBeyondTheLimitAreTurnedAway) {
-  ServerThread server(options());
+  ServerThread server(few_strangers());
   {
     Client warm("warm", {server.address()});
     ASSERT_TRUE(warm.ping());

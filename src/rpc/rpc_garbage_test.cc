@@ -30,7 +30,7 @@ using testing::Client;
 using testing::open_descriptors;
 using testing::ServerThread;
 
-ServerThread::Options options() {
+ServerThread::Options impatient_options() {
   ServerThread::Options options;
   options.config.register_timeout = milliseconds(500);
   return options;
@@ -105,7 +105,7 @@ class Garbage : public ::testing::Test {
   }();
   ::testing::ScopedTrace trace{__FILE__, __LINE__, fmt::format("BENCHFS_SEED={}", seed)};
   Random random{seed};
-  ServerThread server{options()};
+  ServerThread server{impatient_options()};
   std::unique_ptr<Client> client;
   std::vector<SocketAddress> listener;
   std::vector<SocketAddress> transports;

@@ -22,7 +22,7 @@ using testing::ServerThread;
 constexpr std::uint32_t kUnread = 600;
 
 // Answers fsyncs when it is told to, pings at once.
-class HoldingService final : public Service {
+class FsyncHoldingService final : public Service {
  public:
   rt::Task<void> handle(Request& request) override {
     if (request.opcode() == wire::Opcode::kFsyncChunks) {
@@ -106,7 +106,7 @@ void send_fsync(RawPeer& peer, std::uint64_t session, std::uint32_t number) {
 }
 
 TEST(UnreadReplies, LeaveTheServerAsleepAndAreNotLost) {
-  HoldingService service;
+  FsyncHoldingService service;
   ServerThread server(
       {.config = {.window = kUnread, .run_id = testing::kTestRun}, .service = &service});
   RawPeer deaf(server.address());

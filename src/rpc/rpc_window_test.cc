@@ -17,7 +17,7 @@ using testing::ServerThread;
 constexpr std::size_t kKiB = 1024;
 
 // Keeps every ping until it is told to answer the oldest. A ping is named by the bytes it brings.
-class HoldingService final : public testing::EchoService {
+class PingHoldingService final : public testing::EchoService {
  public:
   rt::Task<void> handle(Request& request) override {
     {
@@ -84,7 +84,7 @@ class Window : public ::testing::Test {
 
   wire::PingRequest request;
   std::vector<std::byte> data = std::vector<std::byte>(1 << 20);
-  HoldingService service;
+  PingHoldingService service;
   std::optional<ServerThread> server;
   std::optional<Client> client;
   std::vector<Client::Pending> calls;

@@ -10,7 +10,7 @@ namespace {
 
 // What a client was told before its link is closed is given this long to arrive; then the close
 // is forced, because a client that sleeps would hold it for ever.
-constexpr Nanos kCloseFlush = std::chrono::milliseconds(500);
+constexpr Nanos kClientFlush = std::chrono::milliseconds(500);
 // Registrations that may wait for a place, for each client that may be registered.
 constexpr std::size_t kWaitingPerClient = 8;
 constexpr Nanos kWarningEvery = std::chrono::minutes(1);
@@ -160,7 +160,7 @@ void Server::end_session(Session& session, wire::CloseReason reason, Departure d
     worker_.reactor().arm(admission_timer_, mono_now());
   }
   forwarded_links_.on_carrier_end(*link);
-  link->close(reason == wire::CloseReason::kError ? Nanos::zero() : kCloseFlush);
+  link->close(reason == wire::CloseReason::kError ? Nanos::zero() : kClientFlush);
   histories_.leave(uid, departure == Departure::kGoodbye, mono_now());
   service_.on_client_gone(uid, departure, process);
 }

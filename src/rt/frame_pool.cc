@@ -86,21 +86,21 @@ class Pool {
   std::uint64_t returned_ = 0;  // to the allocator
 };
 
-constinit thread_local Pool pool;
+constinit thread_local Pool own_pool;
 
 // Empties the thread's pool when the thread ends.
 struct PoolEnd {
   PoolEnd() = default;
   PoolEnd(const PoolEnd&) = delete;
   PoolEnd& operator=(const PoolEnd&) = delete;
-  ~PoolEnd() { pool.empty(); }
+  ~PoolEnd() { own_pool.empty(); }
   void touch() {}
 };
 thread_local PoolEnd pool_end;
 
 void* allocate_new(std::size_t size) {
   pool_end.touch();
-  return pool.allocate(size);
+  return own_pool.allocate(size);
 }
 
 }  // namespace
@@ -110,19 +110,19 @@ void* allocate_frame(std::size_t size) {
   return allocate_new(size);
 }
 void free_frame(void* frame, std::size_t) noexcept {
-  pool.give_back(frame);
+  own_pool.give_back(frame);
 }
 #else
 void* allocate_frame(std::size_t size) {
-  return pool.take(size);
+  return own_pool.take(size);
 }
 void free_frame(void* frame, std::size_t size) noexcept {
-  pool.give(frame, size);
+  own_pool.give(frame, size);
 }
 #endif
 
 FramePoolStats frame_pool_stats() {
-  return pool.stats();
+  return own_pool.stats();
 }
 
 }  // namespace benchfs::rt

@@ -310,7 +310,7 @@ TEST(Reactor, AnIdleReactorUsesUnderOnePercentOfACore) {
   EXPECT_LT(micros(after) - micros(before), 3000);
 }
 
-class UringTest : public testing::Test {
+class UringTest : public ::testing::Test {
  protected:
   void SetUp() override {
     reactor_ = make_reactor();

@@ -33,7 +33,7 @@ constexpr Nanos kListLock = std::chrono::seconds(10);
 constexpr Nanos kBackWait = std::chrono::seconds(2);
 // What is repeated until another shard has answered: one call, and the pauses between them.
 constexpr Nanos kOneCall = std::chrono::seconds(1);
-constexpr Nanos kLongestPause = std::chrono::seconds(1);
+constexpr Nanos kLongestListPause = std::chrono::seconds(1);
 
 Status check(const ShardConfig& config) {
   if (config.chunk_bytes < wire::kMinChunkBytes || config.chunk_bytes > wire::kMaxChunkBytes ||
@@ -390,7 +390,7 @@ rt::Task<void> Shard::Parts::announce_life_to(wire::ShardId shard) {
   body.life = peers.life;
   body.first_counter = metadata->inodes().first_counter();
   body.shard = peers.self.value;
-  Backoff pause(kListPoll, kLongestPause);
+  Backoff pause(kListPoll, kLongestListPause);
   while (!background.is_closed()) {
     if (co_await peers.call(shard, body, Deadline::after(kOneCall))) {
       --unaware;

@@ -10,7 +10,7 @@
 namespace benchfs::test {
 namespace {
 
-constexpr int kFiles = 8;  // homes on both daemons
+constexpr int kFilesOnBoth = 8;  // homes on both daemons
 
 class HomeLost : public FaultFixture {
  protected:
@@ -21,7 +21,7 @@ class HomeLost : public FaultFixture {
     ASSERT_NO_FATAL_FAILURE(start_daemons(2));
     a_ = client();
     b_ = client();
-    for (const std::string& name : names("/f", kFiles)) {
+    for (const std::string& name : names("/f", kFilesOnBoth)) {
       files_.push_back(a_->call(fmt::format("open {} bc", name)).result);
       ASSERT_GE(files_.back(), 0);
       ASSERT_EQ(a_->call(fmt::format("pwrite {} 0 {} a", files_.back(), kChunk)).result, kChunk);

@@ -11,7 +11,7 @@
 namespace benchfs::test {
 namespace {
 
-constexpr int kFiles = 6;  // with homes on every daemon
+constexpr int kFilesOnAll = 6;  // with homes on every daemon
 constexpr Nanos kGrace = std::chrono::milliseconds(100);
 
 enum class Loss : std::uint8_t {
@@ -36,7 +36,7 @@ class OpenForgotten : public FaultFixture, public testing::WithParamInterface<Lo
     a_ = client(std::chrono::seconds(15));
     b_ = client();
     ASSERT_TRUE(b_->call("mkdir /d").ok());
-    for (const std::string& name : names("/d/f", kFiles)) {
+    for (const std::string& name : names("/d/f", kFilesOnAll)) {
       files_.push_back(a_->call(fmt::format("open {} bc", name)).result);
       ASSERT_GE(files_.back(), 0);
       ASSERT_EQ(write(files_.size() - 1, 0, 100, 'a').result, 100);

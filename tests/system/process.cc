@@ -24,7 +24,7 @@
 namespace benchfs::test {
 namespace {
 
-constexpr timespec kPoll{.tv_sec = 0, .tv_nsec = 2'000'000};
+constexpr timespec kFilePoll{.tv_sec = 0, .tv_nsec = 2'000'000};
 
 int open_pidfd(pid_t pid) {
   return static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
@@ -60,7 +60,7 @@ bool Process::wait_for_line(const std::string& text, Deadline deadline) const {
     if (deadline.passed() || !runs(pid_)) {
       return false;
     }
-    nanosleep(&kPoll, nullptr);  // lint: allow sleep a file cannot be waited on
+    nanosleep(&kFilePoll, nullptr);  // lint: allow sleep a file cannot be waited on
   }
   return true;
 }

@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kRanks = 4;  // 0 and 1 serve, 2 and 3 call
+constexpr int kBenchRanks = 4;  // 0 and 1 serve, 2 and 3 call
 
 class RpcBenchMpi : public MpiTest {
  protected:
@@ -41,10 +41,10 @@ class RpcBenchMpi : public MpiTest {
   // Four ranks that have begun to ping, and would for much longer than the test.
   Process start_pinging(std::vector<std::string> more = {}) {
     more.insert(more.end(), {"--seconds", "600", "--path", "persistent,ucx-floor"});
-    Process job = start(kRanks, std::move(more));
+    Process job = start(kBenchRanks, std::move(more));
     EXPECT_TRUE(wait_for_pings()) << job.err();
     ranks_ = children_of(job.pid());
-    EXPECT_EQ(ranks_.size(), static_cast<std::size_t>(kRanks));
+    EXPECT_EQ(ranks_.size(), static_cast<std::size_t>(kBenchRanks));
     return job;
   }
   // `number`: of those that call, in any order.
@@ -114,7 +114,7 @@ TEST_F(RpcBenchMpi, TwoRanksAreAServerAndAClient) {
 }
 
 TEST_F(RpcBenchMpi, FourRanksCompareEveryPath) {
-  json report = report_of(kRanks,
+  json report = report_of(kBenchRanks,
                           {"--path=all",
                            "--clients=1,2",
                            "--depth=1,4",
@@ -145,7 +145,7 @@ TEST_F(RpcBenchMpi, FourRanksCompareEveryPath) {
 }
 
 TEST_F(RpcBenchMpi, PeopleGetATableFromOneRank) {
-  Ended ended = run(kRanks, {"--operations=200", "--warmup=2"});
+  Ended ended = run(kBenchRanks, {"--operations=200", "--warmup=2"});
   EXPECT_EQ(ended.exit_code, 0) << ended.err;
   EXPECT_EQ(occurrences(ended.out, "ops/s"), 1) << ended.out;
   EXPECT_EQ(occurrences(ended.out, "2 servers, 2 shards, memory engine"), 1) << ended.out;
@@ -175,7 +175,7 @@ TEST_F(RpcBenchMpi, HelpNeedsNoMpirunAndShowsHowToUseIt) {
 }
 
 TEST_F(RpcBenchMpi, ASignalToAnyRankEndsAllInOrder) {
-  for (int number = 0; number < kRanks; ++number) {
+  for (int number = 0; number < kBenchRanks; ++number) {
     Process job = start_pinging();
     pid_t rank =
         number < 2 ? pid_of_rank(number) : pid_of_caller(static_cast<std::size_t>(number - 2));

@@ -15,7 +15,7 @@ namespace {
 constexpr std::uint32_t kMaxWaiting = 8;
 
 // A fraction of the servers' grace for clients that are away (30 s by default).
-constexpr Nanos kAway = std::chrono::seconds(3);
+constexpr Nanos kComeBackEvery = std::chrono::seconds(3);
 
 // The home said what became of the locks, or they ended with the file.
 bool is_answered(const Result<wire::LockReply>& reply) {
@@ -157,7 +157,8 @@ bool FileLocks::has_left_behind(wire::ShardId shard) const {
 
 // Not at once: another client got the place.
 rt::Task<void> FileLocks::come_back(wire::ShardId shard) {
-  while (co_await rt::sleep_for(kAway, &backend_.scope.cancel_source()) != rt::Wake::kCancelled &&
+  while (co_await rt::sleep_for(kComeBackEvery, &backend_.scope.cancel_source()) !=
+             rt::Wake::kCancelled &&
          may_hold_any(shard) &&
          !co_await backend_.pool.connect(shard, backend_.administration_deadline())) {
   }

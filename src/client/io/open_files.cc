@@ -15,7 +15,7 @@ namespace benchfs::client {
 namespace {
 
 constexpr std::size_t kReopensAtOnce = 16;
-constexpr Nanos kAway = std::chrono::milliseconds(500);
+constexpr Nanos kEvictedPause = std::chrono::milliseconds(500);
 
 // An answer that says nothing about what the server did.
 bool is_outcome_unknown(const Error& error) {
@@ -313,7 +313,7 @@ rt::Task<void> OpenFiles::keep_until_done(wire::ShardId shard) {
   Backoff often(std::chrono::milliseconds(100), std::chrono::seconds(1));
   Backoff seldom(std::chrono::milliseconds(100), std::chrono::seconds(30));
   if (!backend_.pool.at(shard).was_lost()) {  // evicted: another client got the place
-    (void)co_await rt::sleep_for(kAway, &backend_.scope.cancel_source());
+    (void)co_await rt::sleep_for(kEvictedPause, &backend_.scope.cancel_source());
   }
   while (table_.has_files(shard) || home(shard).misses_closes) {
     Status done = co_await backend_.pool.connect(shard, backend_.administration_deadline());

@@ -5,27 +5,27 @@
 namespace benchfs::client {
 namespace {
 
-constexpr wire::InodeId kParent{5};
+constexpr wire::InodeId kDirectory{5};
 constexpr wire::InodeId kChild{6};
-constexpr wire::ShardId kShard{1};
-constexpr wire::ShardId kOtherShard{2};
-constexpr Nanos kGranted = std::chrono::seconds(10);
+constexpr wire::ShardId kHome{1};
+constexpr wire::ShardId kOtherHome{2};
+constexpr Nanos kLease = std::chrono::seconds(10);
 constexpr Nanos kUsable = std::chrono::milliseconds(9500);
 
 class DirectoryCacheTest : public ::testing::Test {
  protected:
-  void put(std::string_view name, wire::ShardId shard = kShard) {
-    cache_.put(kParent, name, kChild, cache_.ask(shard, asked_), kGranted);
+  void put(std::string_view name, wire::ShardId shard = kHome) {
+    cache_.put(kDirectory, name, kChild, cache_.ask(shard, asked_), kLease);
   }
   [[nodiscard]] bool knows(std::string_view name, BootTime now) const {
-    return cache_.find(kParent, name, now).inode == kChild;
+    return cache_.find(kDirectory, name, now).inode == kChild;
   }
   [[nodiscard]] bool knows(std::string_view name) const { return knows(name, asked_); }
 
   // The shard shows what it calls back.
-  void connect(wire::ShardId shard = kShard) { cache_.on_connected(shard, words_); }
+  void connect(wire::ShardId shard = kHome) { cache_.on_connected(shard, words_); }
   void call_back(std::string_view name) {
-    words_->invalidate(wire::validity_word_of({kParent, name}));
+    words_->invalidate(wire::validity_word_of({kDirectory, name}));
   }
 
   DirectoryCache cache_;
@@ -43,36 +43,36 @@ TEST_F(DirectoryCacheTest, AnEntryIsGoodForItsLeaseFromTheQuestion) {
 }
 
 TEST_F(DirectoryCacheTest, WhatIsForgottenDuringALookupIsNotCachedByIt) {
-  DirectoryCache::Question question = cache_.ask(kShard, asked_);
-  cache_.forget(kParent, "d");  // also when it is not there: the lookup may be under way
-  cache_.put(kParent, "d", kChild, question, kGranted);
+  DirectoryCache::Question question = cache_.ask(kHome, asked_);
+  cache_.forget(kDirectory, "d");  // also when it is not there: the lookup may be under way
+  cache_.put(kDirectory, "d", kChild, question, kLease);
   EXPECT_FALSE(knows("d"));
   put("d");
-  cache_.forget(kParent, "d");
+  cache_.forget(kDirectory, "d");
   EXPECT_FALSE(knows("d"));
 }
 
 TEST_F(DirectoryCacheTest, ALostConnectionEndsWhatItsShardGrantedAndNothingElse) {
   put("d");
-  put("e", kOtherShard);
-  cache_.on_connection_lost(kShard);
+  put("e", kOtherHome);
+  cache_.on_connection_lost(kHome);
   EXPECT_FALSE(knows("d"));
   EXPECT_TRUE(knows("e"));
   put("d");  // asked again, over the next connection
   EXPECT_TRUE(knows("d"));
-  cache_.on_connection_lost(kShard);
+  cache_.on_connection_lost(kHome);
   EXPECT_FALSE(knows("d"));
 }
 
 TEST_F(DirectoryCacheTest, AnAnswerOverAConnectionThatIsLostIsNotCached) {
-  DirectoryCache::Question question = cache_.ask(kShard, asked_);
-  cache_.on_connection_lost(kShard);
-  cache_.put(kParent, "d", kChild, question, kGranted);
+  DirectoryCache::Question question = cache_.ask(kHome, asked_);
+  cache_.on_connection_lost(kHome);
+  cache_.put(kDirectory, "d", kChild, question, kLease);
   EXPECT_FALSE(knows("d"));
 }
 
 TEST_F(DirectoryCacheTest, NothingIsKeptWithoutALease) {
-  cache_.put(kParent, "d", kChild, cache_.ask(kShard, asked_), Nanos::zero());
+  cache_.put(kDirectory, "d", kChild, cache_.ask(kHome, asked_), Nanos::zero());
   EXPECT_FALSE(knows("d"));
 }
 
@@ -81,9 +81,9 @@ TEST_F(DirectoryCacheTest, AnotherDirectoryUnderAKnownNameIsAChange) {
   std::uint64_t version = cache_.version();
   put("d");
   EXPECT_EQ(cache_.version(), version);
-  cache_.put(kParent, "d", kParent, cache_.ask(kShard, asked_), kGranted);
+  cache_.put(kDirectory, "d", kDirectory, cache_.ask(kHome, asked_), kLease);
   EXPECT_NE(cache_.version(), version);
-  EXPECT_EQ(cache_.find(kParent, "d", asked_).inode, kParent);
+  EXPECT_EQ(cache_.find(kDirectory, "d", asked_).inode, kDirectory);
 }
 
 TEST_F(DirectoryCacheTest, IsBounded) {
@@ -108,26 +108,26 @@ TEST_F(DirectoryCacheTest, AnEntryIsNotUsedOnceItsWordHasChanged) {
 
 TEST_F(DirectoryCacheTest, WhatIsCalledBackBeforeTheAnswerIsThereIsNotCached) {
   connect();
-  DirectoryCache::Question question = cache_.ask(kShard, asked_);
+  DirectoryCache::Question question = cache_.ask(kHome, asked_);
   call_back("d");
-  cache_.put(kParent, "d", kChild, question, kGranted);
+  cache_.put(kDirectory, "d", kChild, question, kLease);
   EXPECT_FALSE(knows("d"));
 }
 
 // The word has changed already, and the shard has not gone on yet.
 TEST_F(DirectoryCacheTest, NorIsWhatIsBeingCalledBack) {
   connect();
-  DirectoryCache::Question question = cache_.ask(kShard, asked_);
+  DirectoryCache::Question question = cache_.ask(kHome, asked_);
   ++words_->epoch;
-  ++words_->words[wire::validity_word_of({kParent, "d"})];
-  cache_.put(kParent, "d", kChild, question, kGranted);
+  ++words_->words[wire::validity_word_of({kDirectory, "d"})];
+  cache_.put(kDirectory, "d", kChild, question, kLease);
   EXPECT_FALSE(knows("d"));
 }
 
 TEST_F(DirectoryCacheTest, TheFirstAnswerOfAShardIsCachedThoughItWasNotConnectedBefore) {
-  DirectoryCache::Question question = cache_.ask(kShard, asked_);
+  DirectoryCache::Question question = cache_.ask(kHome, asked_);
   connect();
-  cache_.put(kParent, "d", kChild, question, kGranted);
+  cache_.put(kDirectory, "d", kChild, question, kLease);
   EXPECT_TRUE(knows("d"));
   call_back("d");
   EXPECT_FALSE(knows("d"));
@@ -141,17 +141,17 @@ TEST_F(DirectoryCacheTest, TheVersionGrowsWithWhatIsCalledBack) {
   std::uint64_t called_back = cache_.version();
   EXPECT_GT(called_back, before);
   call_back("d");
-  cache_.on_connected(kOtherShard, words_);
-  cache_.on_connected(kOtherShard, std::make_shared<wire::ValidityWords>());
+  cache_.on_connected(kOtherHome, words_);
+  cache_.on_connected(kOtherHome, std::make_shared<wire::ValidityWords>());
   EXPECT_GT(cache_.version(), called_back) << "seen, though another shard connected meanwhile";
 }
 
 TEST_F(DirectoryCacheTest, AfterTheConnectionItsWordsSayNothing) {
   connect();
   put("d");
-  cache_.on_connected(kOtherShard, words_);
-  put("e", kOtherShard);
-  cache_.on_connection_lost(kShard);
+  cache_.on_connected(kOtherHome, words_);
+  put("e", kOtherHome);
+  cache_.on_connection_lost(kHome);
   EXPECT_FALSE(knows("d"));
   EXPECT_TRUE(knows("e"));
   put("d");  // asked over a connection without words

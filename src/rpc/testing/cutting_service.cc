@@ -12,7 +12,7 @@ namespace benchfs::rpc::testing {
 namespace {
 
 // Gives other requests time to interleave; not a way to wait for an event.
-rt::WaitQueue::Awaiter pause(std::uint64_t milliseconds) {
+rt::WaitQueue::Awaiter interleave(std::uint64_t milliseconds) {
   return rt::sleep_for(std::chrono::milliseconds(milliseconds));  // lint: allow sleep (see above)
 }
 
@@ -80,14 +80,14 @@ rt::Task<void> CuttingService::handle(Request& request) {
   cut_if(request, *asked, Cut::kQueued);
   bool waits = asked->cut != Cut::kNever && asked->cut != Cut::kAfterReplyUnread;
   if (waits) {
-    (void)co_await pause(asked->cut == Cut::kGivenUp ? 20 : 1);
+    (void)co_await interleave(asked->cut == Cut::kGivenUp ? 20 : 1);
   }
   cut_if(request, *asked, Cut::kBeforeExecution);
   cut_if(request, *asked, Cut::kDuringReconnection);
   Outcome outcome = execute(*asked);
   cut_if(request, *asked, Cut::kRunning);
   if (asked->cut == Cut::kRunning || asked->cut == Cut::kDuringReconnection) {
-    (void)co_await pause(10);
+    (void)co_await interleave(10);
   }
   cut_if(request, *asked, Cut::kBeforeReply);
   co_await answer(request, *asked, outcome);

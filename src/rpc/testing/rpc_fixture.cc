@@ -24,7 +24,7 @@ std::byte pattern_byte(std::uint64_t seed, std::size_t index) {
 }
 
 // Simulates a slow server; not a way to wait for an event.
-rt::WaitQueue::Awaiter pause(std::uint64_t milliseconds) {
+rt::WaitQueue::Awaiter be_slow(std::uint64_t milliseconds) {
   return rt::sleep_for(std::chrono::milliseconds(milliseconds));  // lint: allow sleep (see above)
 }
 
@@ -143,7 +143,7 @@ rt::Task<void> EchoService::serve(Request& request) {
     if (!reader.read(body)) {
       co_return co_await request.reply_error(Error{Errc::kMalformed, 0, {}});
     }
-    (void)co_await pause(body.inode);
+    (void)co_await be_slow(body.inode);
     co_await request.reply(wire::NoReply{});
   } else if (request.opcode() == wire::Opcode::kMkdir) {
     wire::MkdirRequest body;
@@ -152,7 +152,7 @@ rt::Task<void> EchoService::serve(Request& request) {
       co_return co_await request.reply_error(Error{Errc::kMalformed, 0, {}});
     }
     ++mkdirs;
-    (void)co_await pause(body.parent);
+    (void)co_await be_slow(body.parent);
     co_await request.reply(wire::EntryReply{});
   } else if (request.opcode() != wire::Opcode::kGetAttr) {
     co_await request.reply_error(Error{Errc::kUnknownOpcode, 0, {}});

@@ -9,9 +9,9 @@
 namespace benchfs::server {
 namespace {
 
-constexpr Nanos kOneAttempt = std::chrono::seconds(5);
-constexpr Nanos kFirstPause = std::chrono::milliseconds(5);
-constexpr Nanos kLongestPause = std::chrono::milliseconds(500);
+constexpr Nanos kOneMark = std::chrono::seconds(5);
+constexpr Nanos kFirstMarkPause = std::chrono::milliseconds(5);
+constexpr Nanos kLongestMarkPause = std::chrono::milliseconds(500);
 
 }  // namespace
 
@@ -172,13 +172,13 @@ rt::CoResult<wire::MarkReply> ChunkFiles::send_mark(wire::InodeId inode,
   body.stamp = stamp;
   body.shard = peers_.self.value;
   body.flags = plain ? 0U : wire::kMarkAppend;
-  co_return co_await peers_.call(inode.home(), body, Deadline::after(kOneAttempt));
+  co_return co_await peers_.call(inode.home(), body, Deadline::after(kOneMark));
 }
 
 // Until the home has answered, or nobody waits for it. The entry may be erased, and made again,
 // during every wait.
 rt::Task<void> ChunkFiles::keep_asking(wire::InodeId inode, std::uint64_t stamp) {
-  Backoff backoff(kFirstPause, kLongestPause);
+  Backoff backoff(kFirstMarkPause, kLongestMarkPause);
   for (;;) {
     File* file = asking(inode, stamp);
     if (file == nullptr) {

@@ -9,7 +9,7 @@
 namespace benchfs::server {
 namespace {
 
-constexpr std::uint32_t kChunk = 64U << 10;
+constexpr std::uint32_t kChunkBytes = 64U << 10;
 constexpr wire::InodeId kFile = wire::InodeId::make(wire::ShardId{1}, 77);
 constexpr wire::InodeId kOther = wire::InodeId::make(wire::ShardId{1}, 78);
 
@@ -23,7 +23,7 @@ class ChunkFilesTest : public ::testing::Test {
     reply.life = life_;
     reply.truncation = truncation;
     reply.cut_size = cut_size;
-    reply.chunk_bytes = kChunk;
+    reply.chunk_bytes = kChunkBytes;
     home().answer<wire::MarkRequest>(reply);
   }
   testing::ScriptedShard& home() { return shard_.peer(1); }
@@ -44,14 +44,14 @@ class ChunkFilesTest : public ::testing::Test {
     wire::TruncateChunksRequest body;
     body.inode = kFile.value;
     body.truncation = truncation;
-    body.chunk_bytes = kChunk;
+    body.chunk_bytes = kChunkBytes;
     body.flags = flags;
     return shard_.call(body);
   }
   wire::QueryChunksReply query(std::uint32_t flags = 0, wire::InodeId inode = kFile) {
     wire::QueryChunksRequest body;
     body.inode = inode.value;
-    body.chunk_bytes = kChunk;
+    body.chunk_bytes = kChunkBytes;
     body.flags = flags;
     auto reply = shard_.call(body);
     EXPECT_TRUE(reply.has_value()) << reply.error().message();
@@ -148,7 +148,7 @@ TEST_F(ChunkFilesTest, TheAnswerToAMarkBringsACutUnderWay) {
   know(1, 0);
   ASSERT_TRUE(write(kFile, 1).has_value());
   EXPECT_EQ(query().chunk_count, 1U);
-  EXPECT_EQ(query().end, kChunk + sizeof(bytes_));
+  EXPECT_EQ(query().end, kChunkBytes + sizeof(bytes_));
 }
 
 // Rule 4.
@@ -188,7 +188,7 @@ TEST_F(ChunkFilesTest, WhatACutHasLeftOfAnAppendMayComeBeforeTheCut) {
   ASSERT_TRUE(write(kFile, 1, 0).has_value());
   ASSERT_TRUE(write(kFile, 0, 1).has_value());
   wire::TruncateChunksRequest body{
-      .inode = kFile.value, .size = sizeof(bytes_), .truncation = 1, .chunk_bytes = kChunk};
+      .inode = kFile.value, .size = sizeof(bytes_), .truncation = 1, .chunk_bytes = kChunkBytes};
   ASSERT_TRUE(shard_.call(body).has_value());
   EXPECT_EQ(query().end, sizeof(bytes_));
   EXPECT_TRUE(write(kFile, 1, 0).error().is_posix(EAGAIN));

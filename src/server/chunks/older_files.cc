@@ -7,9 +7,9 @@
 namespace benchfs::server {
 namespace {
 
-constexpr Nanos kOneCall = std::chrono::seconds(1);
-constexpr Nanos kFirstPause = std::chrono::milliseconds(5);
-constexpr Nanos kLongestPause = std::chrono::seconds(1);
+constexpr Nanos kOneQuestion = std::chrono::seconds(1);
+constexpr Nanos kFirstAskPause = std::chrono::milliseconds(5);
+constexpr Nanos kLongestAskPause = std::chrono::seconds(1);
 constexpr std::size_t kMaxExcused = std::size_t{1} << 20;  // later ones stay refused
 
 }  // namespace
@@ -34,10 +34,10 @@ rt::Task<void> OlderFiles::ask_all(rt::CancelSource& cancel) {
 }
 
 rt::Task<void> OlderFiles::ask(wire::ShardId shard, rt::CancelSource* cancel) {
-  Backoff pause(kFirstPause, kLongestPause);
+  Backoff pause(kFirstAskPause, kLongestAskPause);
   while (!cancel->is_cancelled()) {
     Result<wire::InodeRangeReply> range =
-        co_await peers_.call(shard, wire::InodeRangeRequest{}, Deadline::after(kOneCall));
+        co_await peers_.call(shard, wire::InodeRangeRequest{}, Deadline::after(kOneQuestion));
     if (range) {
       learn(shard, *range);
       co_return;
@@ -60,7 +60,7 @@ rt::CoStatus OlderFiles::ask_again(wire::ShardId shard) {
     co_return Status{};
   }
   Result<wire::InodeRangeReply> range =
-      co_await peers_.call(shard, wire::InodeRangeRequest{}, Deadline::after(kOneCall));
+      co_await peers_.call(shard, wire::InodeRangeRequest{}, Deadline::after(kOneQuestion));
   if (!range) {
     co_return fail(Errc::kNotReady, {});
   }

@@ -20,7 +20,7 @@ using rpc::testing::Client;
 using rpc::testing::ServerThread;
 
 constexpr Nanos kDay = std::chrono::hours(24);
-constexpr Nanos kShort = std::chrono::milliseconds(300);
+constexpr Nanos kShortLease = std::chrono::milliseconds(300);
 
 // Lookups grant, rmdir revokes and answers when that is done, everything else is answered.
 class LeaseService final : public rpc::Service {
@@ -285,14 +285,14 @@ TEST_F(DirectoryLeasesTest, ANewSessionIsToldWhatTheLostOneMayNotHaveRead) {
 }
 
 TEST_F(DirectoryLeasesTest, TheEndOfTheLeaseOfALostSessionEndsTheWait) {
-  start({.lease = kShort});
+  start({.lease = kShortLease});
   Holder silent("silent", *server_);
   MonoTime before = mono_now();
   silent.lookup("d");
   disconnect("silent");
   Revoker revoker(*server_, "d");
   EXPECT_TRUE(revoker.is_done());
-  EXPECT_GE(mono_now() - before, kShort);
+  EXPECT_GE(mono_now() - before, kShortLease);
 }
 
 // Its reply may be kept for the next session.
@@ -325,22 +325,22 @@ TEST_F(DirectoryLeasesTest, ALateAcknowledgementDoesNotReleaseALeaseGrantedAgain
 }
 
 TEST_F(DirectoryLeasesTest, AfterARestartARevocationWaitsForWhatTheEarlierLifeGranted) {
-  start({.lease = kShort});
+  start({.lease = kShortLease});
   MonoTime before = mono_now();
   server_->run([&](rpc::Server&, net::Worker&) { service_->leases.assume_all_granted(before); });
   Revoker revoker(*server_, "d");
   EXPECT_TRUE(revoker.is_done());
-  EXPECT_GE(mono_now() - before, kShort);
+  EXPECT_GE(mono_now() - before, kShortLease);
 }
 
 TEST_F(DirectoryLeasesTest, TheEndOfTheLeaseEndsTheWait) {
-  start({.lease = kShort});
+  start({.lease = kShortLease});
   Holder silent("silent", *server_);
   MonoTime before = mono_now();
   silent.lookup("d");
   Revoker revoker(*server_, "d");
   EXPECT_TRUE(revoker.is_done());
-  EXPECT_GE(mono_now() - before, kShort);
+  EXPECT_GE(mono_now() - before, kShortLease);
   EXPECT_EQ(silent.told, 0);
   EXPECT_EQ(leases(), 0U);
 }

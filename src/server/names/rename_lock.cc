@@ -31,7 +31,7 @@ rt::CoResult<RenameLock::Lease> RenameLock::ask(std::uint64_t owner, Deadline de
 
 rt::CoResult<RenameLock::Lease> RenameLock::acquire(std::string& waits_for, Deadline deadline) {
   std::uint64_t owner = random_id();
-  Backoff backoff(kFirstPause, kLongestPause);
+  Backoff backoff(kFirstBusyPause, kLongestBusyPause);
   for (;;) {
     Result<Lease> locked = co_await ask(owner, deadline);
     if (locked) {

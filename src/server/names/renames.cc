@@ -11,7 +11,7 @@ namespace {
 
 // Deeper than any path: the walk to the root must end.
 constexpr int kMaxDepth = 4096;
-constexpr Nanos kWarnEvery = std::chrono::seconds(60);
+constexpr Nanos kWaitingWarnEvery = std::chrono::seconds(60);
 // Directories of which the last move is remembered.
 constexpr std::size_t kMaxMoved = 256 * 1024;
 
@@ -240,7 +240,7 @@ rt::CoStatus Renames::move_under_lease(MovePtr move) {
 }
 
 rt::Task<void> Renames::keep_lease(MovePtr move) {
-  MonoTime next_warning = mono_now() + kWarnEvery;
+  MonoTime next_warning = mono_now() + kWaitingWarnEvery;
   while (boot_now() < move->lease.until) {
     Deadline next = Deadline::after(lock_.extend_every());
     if (co_await move->lease_over.wait(next, shared_.peers.stopping) != rt::Wake::kDeadline) {
@@ -248,7 +248,7 @@ rt::Task<void> Renames::keep_lease(MovePtr move) {
     }
     (void)co_await lock_.extend(move->lease, Deadline::never());
     if (mono_now() >= next_warning) {
-      next_warning = mono_now() + kWarnEvery;
+      next_warning = mono_now() + kWaitingWarnEvery;
       BENCHFS_LOG(kWarn,
                   "the rename of a directory to {:x}/{} waits for {}; no other directory can be "
                   "renamed until it answers",

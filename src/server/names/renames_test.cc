@@ -10,7 +10,7 @@ namespace {
 using testing::ScriptedPeer;
 using Kind = OwedCalls::Kind;
 
-constexpr Nanos kShort = std::chrono::milliseconds(100);
+using testing::kShort;
 // Enough for the call to begin.
 constexpr Nanos kSecond = std::chrono::seconds(1);
 // Enough for the answer to come.
@@ -407,8 +407,8 @@ TEST_F(DirectoryRenamesTest, ALateMessageAboutAnEarlierMoveDoesNotCount) {
 }
 
 TEST_F(DirectoryRenamesTest, AClientWithALeaseOnTheOldNameIsWaitedFor) {
-  constexpr Nanos kDay = std::chrono::hours(24);
-  start({.directory_lease = kDay});
+  constexpr Nanos kLongLease = std::chrono::hours(24);
+  start({.directory_lease = kLongLease});
   make_directories();
   rpc::testing::Client holder("holder", addresses());
   wire::LookupRequest body{.parent = wire::kRootInode.value,

@@ -9,8 +9,8 @@
 
 namespace benchfs::server {
 
-inline constexpr Nanos kFirstPause = std::chrono::microseconds(200);
-inline constexpr Nanos kLongestPause = std::chrono::milliseconds(20);
+inline constexpr Nanos kFirstBusyPause = std::chrono::microseconds(200);
+inline constexpr Nanos kLongestBusyPause = std::chrono::milliseconds(20);
 
 template <typename T>
 bool is_busy(const Result<T>& done) {
@@ -22,7 +22,7 @@ bool is_busy(const Result<T>& done) {
 // and becomes that of the operation, which must not be sent again by those who sent it.
 template <typename Attempt>
 auto retry_while_busy(Attempt attempt, Deadline deadline) -> decltype(attempt()) {
-  Backoff backoff(kFirstPause, kLongestPause);
+  Backoff backoff(kFirstBusyPause, kLongestBusyPause);
   for (;;) {
     auto done = co_await attempt();
     if (!is_busy(done)) {

@@ -10,7 +10,7 @@ namespace {
 using testing::ScriptedPeer;
 using Kind = OwedCalls::Kind;
 
-constexpr Nanos kShort = std::chrono::milliseconds(100);
+using testing::kShort;
 
 class DirectoryRemovalTest : public testing::NamesTest {
  protected:

@@ -22,6 +22,8 @@ namespace benchfs::server::testing {
 
 inline constexpr wire::ShardId kSelf{0};
 inline constexpr wire::ShardId kPeer{1};
+// For calls that get no answer now.
+inline constexpr Nanos kShort = std::chrono::milliseconds(100);
 
 // Inodes of the store, without sizes and chunks.
 class StoreDoor final : public InodeDoor {
