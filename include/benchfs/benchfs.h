@@ -85,7 +85,8 @@ typedef struct benchfs_file benchfs_file_t;
 
 typedef struct benchfs_options {
   size_t struct_size;       /* sizeof(benchfs_options_t): which fields the caller knows */
-  const char* registry_dir; /* directory with the server list; NULL: $BENCHFS_REGISTRY_DIR */
+  const char* registry_dir; /* directory with the server list; NULL: $BENCHFS_REGISTRY_DIR,
+                               else that of `benchfs up` without options */
   const char* client_id;    /* name for logs and statistics, at most 255 bytes, unique in the
                                cluster; NULL: made from host, process and a random number */
   uint32_t chunk_size;      /* chunk size of files this context creates, in bytes: a power of two
@@ -105,7 +106,7 @@ typedef struct benchfs_options {
 } benchfs_options_t;
 
 /* Connects to the cluster. Returns when the cluster can be used, or NULL with errno: EINVAL (bad
-   option, no registry directory given, malformed server list), ENOENT (no server list), ETIMEDOUT
+   option, an empty registry directory, malformed server list), ENOENT (no server list), ETIMEDOUT
    and the others above. Fields that are 0 have their defaults:
        benchfs_options_t options = {.struct_size = sizeof options, .timeout_ms = 5000}; */
 benchfs_context_t* benchfs_connect(const benchfs_options_t* options) BENCHFS_NOEXCEPT;

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,9 @@ enum class Owner : std::uint8_t {
   kTrusted,       // also root, and the user whose number is in BENCHFS_REGISTRY_OWNER
   kSelfOrSticky,  // directories only: self or root, and others may write if the sticky bit is set
 };
+// The user in BENCHFS_REGISTRY_OWNER.
+std::optional<uid_t> trusted_user();
+
 
 class SafeDir {
  public:
@@ -48,7 +52,10 @@ class SafeDir {
   [[nodiscard]] int fd() const { return fd_->get(); }
 
   // The directory `name` in this one, by the same rules; it may not be a symbolic link.
-  [[nodiscard]] Result<SafeDir> subdirectory(const std::string& name) const;
+  [[nodiscard]] Result<SafeDir> subdirectory(const std::string& name) const {
+    return subdirectory(name, owner_);
+  }
+  [[nodiscard]] Result<SafeDir> subdirectory(const std::string& name, Owner owner) const;
   // The same; creates it when it is missing.
   [[nodiscard]] Result<SafeDir> create_subdirectory(const std::string& name, mode_t mode) const;
 

@@ -702,7 +702,9 @@ void ClientLink::close(Nanos /*flush*/) {
 
 ClientLinks::ClientLinks(rt::Reactor& reactor, link::Handler& handler, Config config)
     : reactor_(reactor), handler_(handler), config_(std::move(config)) {
-  (void)directory();
+  if (Result<const DoorDirectory*> now = directory(); !now) {
+    BENCHFS_LOG(kDebug, "there is no node door here: {}", now.error().message());
+  }
 }
 
 ClientLinks::~ClientLinks() {

@@ -184,7 +184,7 @@ void Door::let_in() {
     ++stats_.refused;
     return;
   }
-  Result<PeerIdentity> peer = accepted_peer(socket.get());
+  Result<PeerIdentity> peer = accepted_peer(socket.get(), geteuid());
   if (!peer) {
     ++stats_.refused;
     return;

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "door/attach.h"
@@ -139,6 +140,7 @@ class ServerSession final : public link::Borrower {
   SessionShape shape_;
   PeerIdentity peer_;
   std::uint64_t number_;
+  MonoTime since_ = mono_now();
   std::shared_ptr<const Fd> memory_;  // shared with the thread that proves the session's end
   Mapping mapping_;
   SessionView view_;
