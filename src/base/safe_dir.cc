@@ -180,6 +180,16 @@ Result<SafeDir> SafeDir::open_or_create(const std::string& path, Owner owner) {
   return open(path, owner);
 }
 
+Status SafeDir::keep() {
+  Fd copy(::fcntl(fd(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.is_open()) {
+    return fail_system(errno, path_);
+  }
+  BENCHFS_TRY(OwnDescriptor own, OwnDescriptor::create(std::move(copy)));
+  fd_ = std::make_shared<const OwnDescriptor>(std::move(own));
+  return {};
+}
+
 std::string SafeDir::path_of(std::string_view name) const {
   return name == "." ? path_ : fmt::format("{}/{}", path_, name);
 }

@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/own_descriptor.h"
 
 struct stat;
 
@@ -50,6 +51,11 @@ class SafeDir {
   [[nodiscard]] std::string path_of(std::string_view name) const;
   // Serves to reach files, not to read them (O_PATH).
   [[nodiscard]] int fd() const { return fd_->get(); }
+
+  // For who holds it in somebody else's program for long. Errors: kSystem.
+  Status keep();
+  // False when the program has closed it.
+  [[nodiscard]] bool is_ours() const { return fd_->is_ours(); }
 
   // The directory `name` in this one, by the same rules; it may not be a symbolic link.
   [[nodiscard]] Result<SafeDir> subdirectory(const std::string& name) const {
@@ -81,10 +87,12 @@ class SafeDir {
 
  private:
   SafeDir(std::string path, Owner owner, Fd fd)
-      : path_(std::move(path)), owner_(owner), fd_(std::make_shared<const Fd>(std::move(fd))) {}
+      : path_(std::move(path)),
+        owner_(owner),
+        fd_(std::make_shared<const OwnDescriptor>(OwnDescriptor::trusted(std::move(fd)))) {}
   std::string path_;
   Owner owner_;
-  std::shared_ptr<const Fd> fd_;
+  std::shared_ptr<const OwnDescriptor> fd_;
 };
 
 // Reads to the end of an open file. Errors: kSystem; EFBIG beyond `limit` bytes.

@@ -14,6 +14,7 @@
 
 #include "base/environment.h"
 #include "base/log.h"
+#include "base/own_descriptor.h"
 #include "capi/last_error.h"
 #include "client/environment.h"
 #include "wire/limits.h"
@@ -166,6 +167,12 @@ using benchfs::Status;
 namespace capi = benchfs::capi;
 
 extern "C" {
+
+// Not in benchfs.h: for the preload library alone.
+void benchfs_keep_descriptors(benchfs::DescriptorKeeper keeper) noexcept;
+void benchfs_keep_descriptors(benchfs::DescriptorKeeper keeper) noexcept {
+  benchfs::set_descriptor_keeper(keeper);
+}
 
 benchfs_context_t* benchfs_connect(const benchfs_options_t* options) noexcept {
   const char* directory =

@@ -99,5 +99,19 @@ TEST_F(Environment, TakesTheLengthFromWhichBytesAreCopiedByTheProgram) {
   unsetenv("BENCHFS_DIRECT_BYTES");
 }
 
+TEST_F(Environment, WhatIsEmptyIsNotSet) {
+  rpc::Transport before = options.pool.transport;
+  for (const char* name :
+       {"BENCHFS_TRANSPORT", "BENCHFS_DIRECT_BYTES", "BENCHFS_METADATA_TIMEOUT_MS"}) {
+    setenv(name, "", 1);
+  }
+  EXPECT_TRUE(apply_environment(options));
+  EXPECT_EQ(options.pool.transport, before);
+  for (const char* name :
+       {"BENCHFS_TRANSPORT", "BENCHFS_DIRECT_BYTES", "BENCHFS_METADATA_TIMEOUT_MS"}) {
+    unsetenv(name);
+  }
+}
+
 }  // namespace
 }  // namespace benchfs::client

@@ -169,7 +169,8 @@ Result<DoorDirectory> DoorDirectory::open(std::uint64_t run_id, const std::strin
     BENCHFS_TRY_VOID(check_private(of_user, user.here));
     BENCHFS_TRY(SafeDir run, of_user.subdirectory(run_name));
     BENCHFS_TRY_VOID(check_private(run, user.here));
-    return DoorDirectory(std::move(of_user), std::move(run), run_name, user.here);
+    BENCHFS_TRY_VOID(run.keep());
+    return DoorDirectory(std::move(run), user.here);
   };
   Result<DoorDirectory> found = find(own, Owner::kSelf);
   std::optional<uid_t> trusted = trusted_user();
@@ -190,12 +191,12 @@ Result<DoorDirectory> DoorDirectory::create(std::uint64_t run_id, const std::str
   BENCHFS_TRY(SafeDir run, user.create_subdirectory(run_name, 0700));
   BENCHFS_TRY_VOID(check_private(run, own.here));
   remove_dead(user, run_name);
-  return DoorDirectory(std::move(user), std::move(run), run_name, own.here);
+  return DoorDirectory(std::move(run), own.here);
 }
 
 bool DoorDirectory::is_there() const {
   struct stat info{};
-  return ::fstat(run_.fd(), &info) == 0 && info.st_nlink > 0;
+  return run_.is_ours() && ::fstat(run_.fd(), &info) == 0 && info.st_nlink > 0;
 }
 
 Result<Fd> DoorDirectory::listen(std::uint32_t shard) const {
@@ -277,7 +278,7 @@ std::vector<std::uint32_t> DoorDirectory::shards() const {
 
 void DoorDirectory::remove(std::uint32_t shard) const {
   ::unlinkat(run_.fd(), std::to_string(shard).c_str(), 0);
-  user_.remove_subdirectory(name_);
+  run_.remove_self();
 }
 
 void remove_doors(std::uint64_t run_id, std::uint32_t shards, const std::string& base) {

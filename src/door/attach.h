@@ -79,13 +79,10 @@ class DoorDirectory {
   void remove(std::uint32_t shard) const;
 
  private:
-  DoorDirectory(SafeDir user, SafeDir run, std::string name, uid_t owner)
-      : user_(std::move(user)), run_(std::move(run)), name_(std::move(name)), owner_(owner) {}
+  DoorDirectory(SafeDir run, uid_t owner) : run_(std::move(run)), owner_(owner) {}
   // Returns an errno, or 0.
   [[nodiscard]] int connect_below(int socket, const std::string& name) const;
-  SafeDir user_;
   SafeDir run_;
-  std::string name_;  // of run_ in user_
   uid_t owner_;
 };
 

@@ -129,6 +129,13 @@ bool load() {
   }
   BENCHFS_API_FUNCTIONS(BENCHFS_FIND)
 #undef BENCHFS_FIND
+  auto keep_descriptors =
+      reinterpret_cast<void (*)(int (*)(int))>(dlsym(library, "benchfs_keep_descriptors"));
+  if (keep_descriptors == nullptr) {
+    complain("libbenchfs is of another version", "it lacks benchfs_keep_descriptors");
+    return false;
+  }
+  keep_descriptors(hide);
   is_loaded = true;
   // The exit handlers that follow run before those of the libraries loaded so far.
   std::atexit(end_files);
