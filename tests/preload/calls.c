@@ -12,6 +12,7 @@
 #include <ftw.h>
 #include <glob.h>
 #include <limits.h>
+#include <locale.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -34,6 +35,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <utime.h>
+#include <wchar.h>
 #include <wordexp.h>
 
 extern char** environ;
@@ -809,6 +811,138 @@ static void working_directory(void) {
   SAY(chdir(before));
 }
 
+static void say_wide(const char* what, wint_t wide) {
+  printf("%s: %ld\n", what, wide == WEOF ? -1L : (long)wide);
+}
+#define WIDE(call) say_wide(#call, (call))
+
+static void wide_streams(void) {
+  wchar_t text[64];
+  int number = 0;
+  setlocale(LC_CTYPE, "C.UTF-8");
+  FILE* file = fopen(in("wide"), "w");
+  SAY(fwide(file, 0));
+  SAY(fwprintf(file, L"h\u00e9llo %d %ls\n", 5, L"\u20ac"));
+  SAY(fwide(file, -1));
+  WIDE(fputwc(L'\u00fc', file));
+  WIDE(putwc(L'\n', file));
+  TRUE(fputws(L"12 x\u00e4y 7\n", file) >= 0);
+  SAY(ftell(file));
+  SAY(fclose(file));
+  show("wide");
+
+  file = fopen(in("wide"), "r+");
+  TRUE(fgetws(text, 64, file) == text);
+  printf("line %ls", text);
+  SAY(fwide(file, 0));
+  SAY(ftell(file));
+  WIDE(fgetwc(file));
+  SAY(ftell(file));
+  WIDE(ungetwc(L'\u00fc', file));
+  WIDE(getwc(file));
+  WIDE(ungetwc(L'Z', file));
+  WIDE(getwc(file));
+  TRUE(fgetws(text, 2, file) == text);
+  SAY(fwscanf(file, L"%d x%lc", &number, text));
+  printf("scanned %d %d\n", number, (int)text[0]);
+  SAY(fwscanf(file, L"%d", &number));
+  WIDE(fgetwc(file));
+  SAY(fwscanf(file, L"%d", &number));
+  SAY(feof(file));
+  SAY(fwscanf(file, L"%d", &number));
+  SAY(feof(file));
+  WIDE(fgetwc(file));
+  TRUE(fgetws(text, 64, file) == NULL);
+  rewind(file);
+  WIDE(fgetwc(file));
+  SAY(fseek(file, 0, SEEK_END));
+  WIDE(fputwc(L'!', file));
+  SAY(fclose(file));
+  show("wide");
+
+  /* A number that begins in one piece of what is scanned at a time and ends in the next one. */
+  file = fopen(in("wide"), "w");
+  for (int i = 0; i < 4094; ++i) {
+    fputwc(L' ', file);
+  }
+  fputws(L"123456 x", file);
+  fclose(file);
+  file = fopen(in("wide"), "r");
+  SAY(fwscanf(file, L"%d", &number));
+  SAY(number);
+  SAY(ftell(file));
+  fclose(file);
+
+  make("wide",
+       "a\xff"
+       "b");
+  file = fopen(in("wide"), "r");
+  WIDE(fgetwc(file));
+  errno = 0;
+  WIDE(fgetwc(file));
+  printf("%s, error %d\n", strerrorname_np(errno), ferror(file) != 0);
+  fclose(file);
+  make("wide", "\xe2\x82");
+  file = fopen(in("wide"), "r");
+  TRUE(fgetws(text, 64, file) == NULL);
+  printf("error %d, end %d\n", ferror(file) != 0, feof(file) != 0);
+  fclose(file);
+
+  /* A character set of its own; one that does not exist. */
+  file = fopen(in("wide"), "w,ccs=UTF-16LE");
+  SAY(fwide(file, 0));
+  SAY(fputws(L"\u20acuro", file) >= 0);
+  SAY(fclose(file));
+  file = fopen(in("wide"), "r,ccs=utf-16le");
+  WIDE(fgetwc(file));
+  SAY(fwscanf(file, L"%ls", text));
+  printf("scanned %ls\n", text);
+  WIDE(fgetwc(file));
+  fclose(file);
+  errno = 0;
+  TRUE(fopen(in("wide"), "r,ccs=none") == NULL);
+  printf("%s\n", strerrorname_np(errno));
+
+  /* What the locale cannot say. */
+  setlocale(LC_CTYPE, "C");
+  file = fopen(in("wide"), "w");
+  TRUE(fputws(L"\u20ac\u201cx\u201d\n", file) >= 0);
+  SAY(fclose(file));
+  show("wide");
+
+  /* stdout and stdin as a shell redirects them. */
+  setlocale(LC_CTYPE, "C.UTF-8");
+  for (int i = 0; i < 2; ++i) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+      int fd = open(in("wide"), i == 0 ? O_WRONLY | O_TRUNC : O_RDONLY);
+      dup2(fd, i == 0 ? 1 : 0);
+      if (i == 0) {
+        char* program[] = {"/proc/self/exe", "--wide", NULL};
+        execv(program[0], program);
+      }
+      wint_t first = getwchar();
+      wint_t second = getwchar();
+      wscanf(L"%d", &number);
+      printf("read %d %d %d\n", (int)first, (int)second, number);
+      fflush(stdout);
+      _exit(0);
+    }
+    wait_for(child);
+    show("wide");
+  }
+  setlocale(LC_CTYPE, "C");
+}
+
+/* What the program writes that the function above starts. */
+static int write_wide(void) {
+  setlocale(LC_CTYPE, "C.UTF-8");
+  putwchar(L'\u00e9');
+  wprintf(L"%lc 12\n", L'\u20ac');
+  return fclose(stdout);
+}
+
 static void streams(void) {
   char line[100] = "";
   FILE* file = fopen(in("s"), "w");
@@ -1366,6 +1500,7 @@ int main(int count, char** arguments) {
       {"system calls", system_calls},
       {"working directory", working_directory},
       {"streams", streams},
+      {"wide streams", wide_streams},
       {"processes", processes},
       {"locks", locks},
       {"mappings", mappings},
@@ -1374,6 +1509,9 @@ int main(int count, char** arguments) {
       {"asynchronous", asynchronous},
       {"cancellation", cancellation},
   };
+  if (count == 2 && strcmp(arguments[1], "--wide") == 0) {
+    return write_wide();
+  }
   if (count != 2) {
     fprintf(stderr, "usage: calls DIRECTORY\n");
     return 2;
