@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "preload/addresses.h"
 #include "preload/descriptions.h"
 #include "preload/entry.h"
 #include "preload/places.h"
@@ -23,10 +24,24 @@ void sync_append(Description& description, const Handle& handle) {
   }
 }
 
+// What a read into no memory answers: nothing is wrong with it where there is nothing to read.
+ssize_t read_into_nothing(const Handle& handle, const void* buffer, off_t offset) {
+  char byte = 0;
+  ssize_t bytes = handle->pread(handle.file, &byte, 1, offset);
+  return bytes > 0 || (bytes == 0 && is_beyond_addresses(buffer)) ? -EFAULT : bytes;
+}
+
+ssize_t write_from_nothing(const Description& description) {
+  return (description.shared->flags & O_ACCMODE) == O_RDONLY ? -EBADF : -EFAULT;
+}
+
 }  // namespace
 
 ssize_t read_at(Description& description, void* buffer, std::size_t size, off_t offset) {
   Handle handle = handle_of(description);
+  if (size > 0 && !is_address(buffer) && handle) [[unlikely]] {
+    return read_into_nothing(handle, buffer, offset);
+  }
   return handle ? handle->pread(handle.file, buffer, size, offset) : -errno;
 }
 
@@ -34,6 +49,9 @@ ssize_t write_at(Description& description, const void* buffer, std::size_t size,
   Handle handle = handle_of(description);
   if (!handle) {
     return -errno;
+  }
+  if (size > 0 && !is_address(buffer)) [[unlikely]] {
+    return write_from_nothing(description);
   }
   sync_append(description, handle);
   return handle->pwrite(handle.file, buffer, size, offset);
@@ -59,6 +77,9 @@ ssize_t write_here(Description& description, const void* buffer, std::size_t siz
   Handle handle = handle_of(description);
   if (!handle) {
     return -errno;
+  }
+  if (size > 0 && !is_address(buffer)) [[unlikely]] {
+    return write_from_nothing(description);
   }
   sync_append(description, handle);
   if (!description.is_append) {
@@ -87,6 +108,14 @@ ssize_t each_buffer(const iovec* vector, int count, One one) {
   if (count < 0 || count > IOV_MAX) {
     return -EINVAL;
   }
+  if (count > 0 && !is_address(vector)) {
+    return -EFAULT;
+  }
+  for (int i = 0; i < count; ++i) {
+    if (vector[i].iov_len > 0 && is_beyond_addresses(vector[i].iov_base)) {
+      return one(vector[i].iov_base, vector[i].iov_len, 0);
+    }
+  }
   ssize_t total = 0;
   for (int i = 0; i < count; ++i) {
     if (vector[i].iov_len == 0) {
@@ -110,8 +139,14 @@ ssize_t write_vector(Description& description, const iovec* vector, int count, W
   if (count <= 1 || (description.shared->flags & O_APPEND) == 0) {
     return each_buffer(vector, count, write);
   }
+  if (!is_address(vector)) {
+    return -EFAULT;
+  }
   std::size_t size = 0;
   for (int i = 0; i < count; ++i) {
+    if (vector[i].iov_len > 0 && !is_address(vector[i].iov_base)) {
+      return write_from_nothing(description);
+    }
     size += vector[i].iov_len;
   }
   auto* all = static_cast<char*>(std::malloc(size + 1));

@@ -1439,6 +1439,55 @@ static void asynchronous(void) {
   show("aio");
 }
 
+/* Addresses that nothing is at. */
+static void addresses(void) {
+  make("addressed", "text");
+  SAY(symlink("target", in("addressed link")));
+  struct stat info;
+  char* volatile nowhere[] = {(char*)1, (char*)8, (char*)-1, NULL};
+  for (int i = 0; i < 4; ++i) {
+    char* bad = nowhere[i];
+    struct stat* out = (struct stat*)bad;
+    printf("address %d\n", i);
+    int fd = open(in("addressed"), O_RDWR);
+    SAY(open(bad, O_RDONLY));
+    SAY(openat(AT_FDCWD, bad, O_CREAT | O_WRONLY, 0644));
+    SAY(stat(bad, &info));
+    SAY(stat(in("addressed"), out));
+    SAY(stat(in("none"), out));
+    SAY(fstat(fd, out));
+    SAY(statvfs(bad, (struct statvfs*)(void*)&info));
+    SAY(access(bad, R_OK));
+    SAY(chmod(bad, 0644));
+    SAY(unlink(bad));
+    SAY(mkdir(bad, 0755));
+    SAY(rename(bad, in("addressed")));
+    SAY(rename(in("addressed"), bad));
+    SAY(symlink(bad, in("addressed too")));
+    SAY(readlink(bad, (char*)&info, sizeof info));
+    SAY(readlink(in("addressed link"), bad, 10));
+    SAY(readlink(in("none"), bad, 10));
+    SAY(truncate(bad, 0));
+    SAY(chdir(bad));
+    SAY(read(fd, bad, 4));
+    SAY(write(fd, bad, 4));
+    SAY(lseek(fd, 0, SEEK_CUR));
+    SAY(pread(fd, bad, 4, 0));
+    SAY(pread(fd, bad, 4, 100));
+    SAY(pwrite(fd, bad, 4, 0));
+    SAY(readv(fd, (struct iovec*)bad, 1));
+    SAY(pwritev(fd, (struct iovec*)bad, 2, 0));
+    struct iovec parts[] = {{"ab", 2}, {bad, 2}};
+    SAY(pwritev(fd, parts, 2, 0));
+    close(fd);
+    fd = open(in("addressed"), O_RDONLY);
+    SAY(write(fd, bad, 4));
+    close(fd);
+    show("addressed");
+  }
+  SAY(utimensat(AT_FDCWD, in("addressed"), (struct timespec*)nowhere[1], 0));
+}
+
 static void* use_files_for_ever(void* path) {
   for (;;) {
     char bytes[16] = "abc";
@@ -1507,6 +1556,7 @@ int main(int count, char** arguments) {
       {"readiness", readiness},
       {"signals", signals},
       {"asynchronous", asynchronous},
+      {"addresses", addresses},
       {"cancellation", cancellation},
   };
   if (count == 2 && strcmp(arguments[1], "--wide") == 0) {
