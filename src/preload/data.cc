@@ -7,6 +7,7 @@
 #include "preload/addresses.h"
 #include "preload/descriptions.h"
 #include "preload/entry.h"
+#include "preload/file_size_limit.h"
 #include "preload/places.h"
 #include "preload/real.h"
 
@@ -64,6 +65,52 @@ int sync_file(Description& description) {
 
 namespace {
 
+off_t size_of(Description& description) {
+  benchfs_stat_t stat;
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return -errno;
+  }
+  int error = handle->fstat(handle.file, &stat);
+  return error != 0 ? error : stat.st_size;
+}
+
+// Takes from a write what is beyond the limit of file sizes. False when nothing is left.
+bool cut_to_limit(Description& description, off_t offset, std::size_t& size) {
+  rlim_t limit = file_size_limit();
+  bool is_writable = (description.shared->flags & O_ACCMODE) != O_RDONLY;
+  if (limit == RLIM_INFINITY || size == 0 || offset < 0 || !is_writable) {
+    return true;
+  }
+  auto begin = static_cast<rlim_t>(offset);
+  if (begin >= limit) {
+    return false;
+  }
+  size = size < limit - begin ? size : limit - begin;
+  return true;
+}
+
+// Whether a file may become this long. Called before it does; `is_now` gives its size.
+template <typename Size>
+bool may_become(off_t size, Size is_now) {
+  rlim_t limit = file_size_limit();
+  return limit == RLIM_INFINITY || size < 0 || static_cast<rlim_t>(size) <= limit ||
+         size <= is_now();
+}
+
+ssize_t write_limited(Description& description,
+                      const void* buffer,
+                      std::size_t size,
+                      off_t offset) {
+  if (has_file_size_limit()) [[unlikely]] {
+    bool appends = (description.shared->flags & O_APPEND) != 0;
+    if (!cut_to_limit(description, appends ? size_of(description) : offset, size)) {
+      return kBeyondLimit;
+    }
+  }
+  return write_at(description, buffer, size, offset);
+}
+
 // With the position, which the caller holds.
 ssize_t read_here(Description& description, void* buffer, std::size_t size) {
   ssize_t bytes = read_at(description, buffer, size, description.shared->position);
@@ -82,6 +129,13 @@ ssize_t write_here(Description& description, const void* buffer, std::size_t siz
     return write_from_nothing(description);
   }
   sync_append(description, handle);
+  if (has_file_size_limit()) [[unlikely]] {
+    off_t begin =
+        description.is_append ? size_of(description) : description.shared->position.load();
+    if (!cut_to_limit(description, begin, size)) {
+      return kBeyondLimit;
+    }
+  }
   if (!description.is_append) {
     ssize_t bytes = handle->pwrite(handle.file, buffer, size, description.shared->position);
     if (bytes > 0) {
@@ -172,7 +226,7 @@ ssize_t read_vector_at(Description& description, const iovec* vector, int count,
 ssize_t write_vector_at(Description& description, const iovec* vector, int count, off_t offset) {
   return write_vector(
       description, vector, count, [&](const void* buffer, std::size_t size, ssize_t done) {
-        return write_at(description, buffer, size, offset + done);
+        return write_limited(description, buffer, size, offset + done);
       });
 }
 
@@ -191,16 +245,6 @@ ssize_t write_vector(Description& description, const iovec* vector, int count) {
           return write_here(description, buffer, size);
         });
   });
-}
-
-off_t size_of(Description& description) {
-  benchfs_stat_t stat;
-  Handle handle = handle_of(description);
-  if (!handle) {
-    return -errno;
-  }
-  int error = handle->fstat(handle.file, &stat);
-  return error != 0 ? error : stat.st_size;
 }
 
 off_t seek_data(Description& description, off_t offset, int whence) {
@@ -258,6 +302,9 @@ ssize_t copy_inside(
   sync_append(out, to);
   off_t from_at = in_offset != nullptr ? *in_offset : in.shared->position.load();
   off_t to_at = out_offset != nullptr ? *out_offset : out.shared->position.load();
+  if (!cut_to_limit(out, to_at, size)) {
+    return kBeyondLimit;
+  }
   std::size_t total = 0;
   ssize_t copied = 0;
   do {
@@ -345,11 +392,35 @@ int truncate_open(Description& description, off_t size) {
   if (description.is_directory()) {
     return -EINVAL;
   }
+  bool is_writable = (description.shared->flags & O_ACCMODE) != O_RDONLY;
+  if (is_writable && !may_become(size, [&] { return size_of(description); })) {
+    return kBeyondLimit;
+  }
   Handle handle = handle_of(description);
   return handle ? handle->ftruncate(handle.file, size) : -errno;
 }
 
+int truncate_path(const char* path, off_t size) {
+  Cluster here = cluster();
+  if (!here) {
+    return -errno;
+  }
+  benchfs_stat_t stat;
+  auto is_now = [&] {
+    bool is_known = here.api->stat(here.context, path, &stat) == 0 && S_ISREG(stat.st_mode);
+    return is_known ? stat.st_size : size;
+  };
+  return may_become(size, is_now) ? here.api->truncate(here.context, path, size) : kBeyondLimit;
+}
+
 int change_space(Description& description, int mode, off_t offset, off_t length) {
+  bool is_writable = (description.shared->flags & O_ACCMODE) != O_RDONLY;
+  off_t end = 0;
+  if (is_writable && (mode & FALLOC_FL_KEEP_SIZE) == 0 && offset >= 0 && length > 0 &&
+      !__builtin_add_overflow(offset, length, &end) &&
+      !may_become(end, [&] { return size_of(description); })) {
+    return kBeyondLimit;
+  }
   Handle handle = handle_of(description);
   return handle ? handle->fallocate(handle.file, mode, offset, length) : -errno;
 }
@@ -379,7 +450,7 @@ int extend(Description& description, off_t offset, off_t length) {
   }                                 \
   counter.served();                 \
   Errno keep;                       \
-  return keep.finish(ours)
+  return keep.finish(with_limit_signal(ours))
 
 #define READ_ENTRIES(name)                                                      \
   ENTRY(ssize_t, name, int fd, void* buffer, size_t size) {                     \
@@ -422,9 +493,11 @@ ENTRY(ssize_t, __pread64_chk, int fd, void* buffer, size_t size, off_t offset, s
   return entry___pread_chk(fd, buffer, size, offset, room);
 }
 
-#define PWRITE_ENTRIES(name)                                                                       \
-  ENTRY(ssize_t, name, int fd, const void* buffer, size_t size, off_t offset) {                    \
-    ON_OPEN(name, write_at(*open, buffer, size, offset), real().pwrite(fd, buffer, size, offset)); \
+#define PWRITE_ENTRIES(name)                                                    \
+  ENTRY(ssize_t, name, int fd, const void* buffer, size_t size, off_t offset) { \
+    ON_OPEN(name,                                                               \
+            write_limited(*open, buffer, size, offset),                         \
+            real().pwrite(fd, buffer, size, offset));                           \
   }
 PWRITE_ENTRIES(pwrite)
 PWRITE_ENTRIES(pwrite64)
@@ -479,7 +552,7 @@ VECTOR_AT_ENTRIES(preadv64, pwritev64)
     Errno keep;                                                                             \
     ssize_t bytes = offset == -1 ? write_vector(*open, vector, count)                       \
                                  : write_vector_at(*open, vector, count, offset);           \
-    return keep.finish(with_flags(counter, *open, flags, bytes));                           \
+    return keep.finish(with_flags(counter, *open, flags, with_limit_signal(bytes)));        \
   }
 VECTOR_FLAGS_ENTRIES(preadv2, pwritev2)
 VECTOR_FLAGS_ENTRIES(preadv64v2, pwritev64v2)
@@ -499,19 +572,16 @@ LSEEK_ENTRY(__lseek)
 FTRUNCATE_ENTRY(ftruncate)
 FTRUNCATE_ENTRY(ftruncate64)
 
-#define TRUNCATE_ENTRY(name)                                                     \
-  ENTRY(int, name, const char* path, off_t size) {                               \
-    COUNTER(name);                                                               \
-    return at_place(                                                             \
-        counter,                                                                 \
-        AT_FDCWD,                                                                \
-        path,                                                                    \
-        Follow::kYes,                                                            \
-        [&](const char* ours) {                                                  \
-          Cluster here = cluster();                                              \
-          return here ? here.api->truncate(here.context, ours, size) : -errno;   \
-        },                                                                       \
-        [&](int, const char* theirs) { return real().truncate(theirs, size); }); \
+#define TRUNCATE_ENTRY(name)                                                            \
+  ENTRY(int, name, const char* path, off_t size) {                                      \
+    COUNTER(name);                                                                      \
+    return at_place(                                                                    \
+        counter,                                                                        \
+        AT_FDCWD,                                                                       \
+        path,                                                                           \
+        Follow::kYes,                                                                   \
+        [&](const char* ours) { return with_limit_signal(truncate_path(ours, size)); }, \
+        [&](int, const char* theirs) { return real().truncate(theirs, size); });        \
   }
 TRUNCATE_ENTRY(truncate)
 TRUNCATE_ENTRY(truncate64)
@@ -525,15 +595,15 @@ TRUNCATE_ENTRY(truncate64)
 FALLOCATE_ENTRY(fallocate)
 FALLOCATE_ENTRY(fallocate64)
 
-#define POSIX_FALLOCATE_ENTRY(name)                      \
-  ENTRY(int, name, int fd, off_t offset, off_t length) { \
-    COUNTER(name);                                       \
-    OpenRef open(fd);                                    \
-    if (!open) {                                         \
-      return real().posix_fallocate(fd, offset, length); \
-    }                                                    \
-    counter.served();                                    \
-    return -extend(*open, offset, length);               \
+#define POSIX_FALLOCATE_ENTRY(name)                           \
+  ENTRY(int, name, int fd, off_t offset, off_t length) {      \
+    COUNTER(name);                                            \
+    OpenRef open(fd);                                         \
+    if (!open) {                                              \
+      return real().posix_fallocate(fd, offset, length);      \
+    }                                                         \
+    counter.served();                                         \
+    return -with_limit_signal(extend(*open, offset, length)); \
   }
 POSIX_FALLOCATE_ENTRY(posix_fallocate)
 POSIX_FALLOCATE_ENTRY(posix_fallocate64)
@@ -593,7 +663,7 @@ ENTRY(ssize_t,
   OpenRef to(out);
   if (from && to) {
     Errno keep;
-    return keep.finish(copy_inside(*from, in_offset, *to, out_offset, size));
+    return keep.finish(with_limit_signal(copy_inside(*from, in_offset, *to, out_offset, size)));
   }
   struct stat other;
   if (real().fstat(from ? out : in, &other) != 0) {

@@ -128,11 +128,11 @@ bool make_long(int memory_file) {
   if (is_short) {
     rlimit longer = limit;
     longer.rlim_cur = kBytes;
-    setrlimit(RLIMIT_FSIZE, &longer);
+    real().setrlimit(RLIMIT_FSIZE, &longer);
   }
   bool is_long = real().ftruncate(memory_file, kBytes) == 0;
   if (is_short) {
-    setrlimit(RLIMIT_FSIZE, &limit);
+    real().setrlimit(RLIMIT_FSIZE, &limit);
   }
   return is_long;
 }

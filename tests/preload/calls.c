@@ -24,6 +24,7 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -1439,6 +1440,72 @@ static void asynchronous(void) {
   show("aio");
 }
 
+static volatile sig_atomic_t limit_signals;
+static void on_limit(int number) {
+  (void)number;
+  ++limit_signals;
+}
+#define LIMITED(call)                           \
+  do {                                          \
+    limit_signals = 0;                          \
+    SAY(call);                                  \
+    printf("%d signals\n", (int)limit_signals); \
+  } while (false)
+
+/* "ulimit -f" */
+static void file_size_limit(void) {
+  signal(SIGXFSZ, on_limit);
+  static char text[8192];
+  memset(text, 'x', sizeof text);
+  int fd = open(in("limited"), O_CREAT | O_RDWR, 0644);
+  SAY(pwrite(fd, text, 10, 7000));
+  struct rlimit before;
+  getrlimit(RLIMIT_FSIZE, &before);
+  struct rlimit limit = before;
+  limit.rlim_cur = 6000;
+  SAY(setrlimit(RLIMIT_FSIZE, &limit));
+  LIMITED(pwrite(fd, "x", 1, 6000));
+  LIMITED(pwrite(fd, "x", 0, 6000));
+  LIMITED(pwrite(fd, "x", 1, 5999));
+  LIMITED(pwrite(fd, text, 100, 5950));
+  LIMITED(write(fd, text, 8000));
+  LIMITED(write(fd, "x", 1));
+  SAY(lseek(fd, 5990, SEEK_SET));
+  struct iovec parts[] = {{text, 8}, {text, 8}};
+  LIMITED(writev(fd, parts, 2));
+  LIMITED(writev(fd, parts, 2));
+  LIMITED(ftruncate(fd, 7005));
+  LIMITED(ftruncate(fd, 8000));
+  LIMITED(truncate(in("limited"), 8000));
+  LIMITED(truncate(in("none"), 8000));
+  LIMITED(ftruncate(fd, 5000));
+  LIMITED(ftruncate(fd, 6001));
+  LIMITED(fallocate(fd, 0, 0, 6001));
+  LIMITED(fallocate(fd, 0, 0, 6000));
+  printf("%d\n", posix_fallocate(fd, 0, 6001));
+  int reader = open(in("limited"), O_RDONLY);
+  LIMITED(write(reader, "x", 1));
+  LIMITED(ftruncate(reader, 9000));
+  off_t beyond = 6000;
+  off_t begin = 0;
+  LIMITED(copy_file_range(reader, &begin, fd, &beyond, 5, 0));
+  SAY(fcntl(fd, F_SETFL, O_APPEND));
+  LIMITED(write(fd, "x", 1));
+  SAY(ftruncate(fd, 5998));
+  LIMITED(write(fd, "abcd", 4));
+  limit.rlim_cur = 6005;
+  SAY(prlimit(0, RLIMIT_FSIZE, &limit, NULL));
+  LIMITED(write(fd, "abcdefgh", 8));
+  FILE* file = fopen(in("limited"), "a");
+  fputs("end", file);
+  SAY(fclose(file));
+  SAY(syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, &before, NULL));
+  SAY(write(fd, "x", 1));
+  close(reader);
+  close(fd);
+  signal(SIGXFSZ, SIG_DFL);
+}
+
 /* Addresses that nothing is at. */
 static void addresses(void) {
   make("addressed", "text");
@@ -1557,6 +1624,7 @@ int main(int count, char** arguments) {
       {"signals", signals},
       {"asynchronous", asynchronous},
       {"addresses", addresses},
+      {"limit of file sizes", file_size_limit},
       {"cancellation", cancellation},
   };
   if (count == 2 && strcmp(arguments[1], "--wide") == 0) {
