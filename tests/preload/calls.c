@@ -1506,6 +1506,39 @@ static void file_size_limit(void) {
   signal(SIGXFSZ, SIG_DFL);
 }
 
+/* A file that gets no descriptor is neither made nor truncated. */
+static void no_descriptor(void) {
+  make("full", "text");
+  struct rlimit before;
+  getrlimit(RLIMIT_NOFILE, &before);
+  struct rlimit limit = before;
+  limit.rlim_cur = 64;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  int fds[64];
+  int count = 0;
+  int fd = open(in("full"), O_RDONLY);
+  for (; fd >= 0; ++count) {
+    fds[count] = fd;
+    fd = dup(fd);
+  }
+  SAY(open(in("not made"), O_CREAT | O_WRONLY, 0644));
+  SAY(open(in("full"), O_TRUNC | O_WRONLY));
+  TRUE(fopen(in("not made"), "w") == NULL);
+  SAY(close(fds[--count]));
+  SAY(access(in("not made"), F_OK));
+  while (count > 0) {
+    close(fds[--count]);
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
+  show("full");
+  fd = open(in("made"), O_CREAT | O_WRONLY, 0644);
+  SAY(fcntl(fd, F_GETFD));
+  close(fd);
+  fd = open(in("made"), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+  SAY(fcntl(fd, F_GETFD));
+  close(fd);
+}
+
 /* Addresses that nothing is at. */
 static void addresses(void) {
   make("addressed", "text");
@@ -1624,6 +1657,7 @@ int main(int count, char** arguments) {
       {"signals", signals},
       {"asynchronous", asynchronous},
       {"addresses", addresses},
+      {"no descriptor", no_descriptor},
       {"limit of file sizes", file_size_limit},
       {"cancellation", cancellation},
   };
