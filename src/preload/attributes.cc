@@ -118,6 +118,11 @@ Follow follow_of(int flags) {
   return (flags & AT_SYMLINK_NOFOLLOW) != 0 ? Follow::kNo : Follow::kYes;
 }
 
+bool are_stat_flags(int flags) {
+  constexpr int kKnown = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
+  return (flags & ~kKnown) == 0 && (flags & AT_STATX_SYNC_TYPE) != AT_STATX_SYNC_TYPE;
+}
+
 // stat of `path` into `out`, which `fill` fills.
 template <typename Out, typename Fill, typename Theirs>
 int stat_any(Counter& counter,
@@ -129,6 +134,9 @@ int stat_any(Counter& counter,
              Theirs theirs) {
   Errno keep;
   benchfs_stat_t stat;
+  if (!are_stat_flags(flags)) {
+    return is_address(path) ? fail_with(EINVAL) : theirs(directory, path);
+  }
   auto filled = [&](int error) { return error == 0 ? fill_out(stat, out, fill) : error; };
   if (is_about_descriptor(path, flags)) {
     if (OpenRef open{directory}) {

@@ -324,6 +324,9 @@ ENTRY(int, close, int fd) {
 ENTRY(int, close_range, unsigned first, unsigned last, int flags) {
   COUNTER(close_range);
   constexpr int kCloexec = CLOSE_RANGE_CLOEXEC;
+  if (first > last) {
+    return fail_with(EINVAL);
+  }
   if ((flags & ~kCloexec) != 0) {
     return counter.refuse(EINVAL);  // CLOSE_RANGE_UNSHARE: a table of descriptors of its own
   }

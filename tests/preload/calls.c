@@ -1539,6 +1539,34 @@ static void no_descriptor(void) {
   close(fd);
 }
 
+/* Flags and arguments that no call takes, and what a new owner does. */
+static void refusals(void) {
+  make("refusing", "text");
+  struct stat info;
+  struct statx more;
+  SAY(statx(AT_FDCWD, in("refusing"), 0x40000, STATX_BASIC_STATS, &more));
+  SAY(statx(AT_FDCWD, in("none"), 0x40000, STATX_BASIC_STATS, &more));
+  SAY(statx(AT_FDCWD, in("refusing"), AT_STATX_SYNC_TYPE, STATX_BASIC_STATS, &more));
+  SAY(statx(AT_FDCWD, in("refusing"), AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &more));
+  SAY(fstatat(AT_FDCWD, in("refusing"), &info, AT_REMOVEDIR));
+  SAY(close_range(90, 60, 0));
+  int fd = open(in("refusing"), O_RDWR);
+  SAY(chmod(in("refusing"), 07777));
+  SAY(chown(in("refusing"), getuid(), getgid()));
+  SAY(stat(in("refusing"), &info));
+  printf("mode %o\n", info.st_mode);
+  SAY(fchmod(fd, 06767));
+  SAY(fchown(fd, -1, getgid()));
+  SAY(fstat(fd, &info));
+  printf("mode %o\n", info.st_mode);
+  close(fd);
+  SAY(mkdir(in("refusing directory"), 0755));
+  SAY(chmod(in("refusing directory"), 06755));
+  SAY(chown(in("refusing directory"), getuid(), getgid()));
+  SAY(stat(in("refusing directory"), &info));
+  printf("mode %o\n", info.st_mode);
+}
+
 /* Addresses that nothing is at. */
 static void addresses(void) {
   make("addressed", "text");
@@ -1657,6 +1685,7 @@ int main(int count, char** arguments) {
       {"signals", signals},
       {"asynchronous", asynchronous},
       {"addresses", addresses},
+      {"refusals", refusals},
       {"no descriptor", no_descriptor},
       {"limit of file sizes", file_size_limit},
       {"cancellation", cancellation},
