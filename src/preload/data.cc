@@ -189,8 +189,9 @@ ssize_t each_buffer(const iovec* vector, int count, One one) {
 
 // Appending is one step, so the buffers of a vector are gathered first.
 template <typename Write>
-ssize_t write_vector(Description& description, const iovec* vector, int count, Write write) {
-  if (count <= 1 || (description.shared->flags & O_APPEND) == 0) {
+ssize_t write_vector(
+    Description& description, const iovec* vector, int count, bool appends, Write write) {
+  if (count <= 1 || !appends) {
     return each_buffer(vector, count, write);
   }
   if (!is_address(vector)) {
@@ -224,8 +225,9 @@ ssize_t read_vector_at(Description& description, const iovec* vector, int count,
 }
 
 ssize_t write_vector_at(Description& description, const iovec* vector, int count, off_t offset) {
+  bool appends = (description.shared->flags & O_APPEND) != 0;
   return write_vector(
-      description, vector, count, [&](const void* buffer, std::size_t size, ssize_t done) {
+      description, vector, count, appends, [&](const void* buffer, std::size_t size, ssize_t done) {
         return write_limited(description, buffer, size, offset + done);
       });
 }
@@ -240,11 +242,49 @@ ssize_t read_vector(Description& description, const iovec* vector, int count) {
 
 ssize_t write_vector(Description& description, const iovec* vector, int count) {
   return at_position(description, [&] {
+    bool appends = (description.shared->flags & O_APPEND) != 0;
     return write_vector(
-        description, vector, count, [&](const void* buffer, std::size_t size, ssize_t) {
+        description, vector, count, appends, [&](const void* buffer, std::size_t size, ssize_t) {
           return write_here(description, buffer, size);
         });
   });
+}
+
+// RWF_APPEND: to the end of the file, whatever the flags of the open file say. By a handle of its
+// own, as other threads write where those flags say. The position moves only if the call is
+// about it.
+ssize_t append_vector(Description& description, const iovec* vector, int count, bool moves) {
+  if ((description.shared->flags & O_ACCMODE) == O_RDONLY) {
+    return -EBADF;
+  }
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return -errno;
+  }
+  int flags = O_WRONLY | O_APPEND | (description.shared->flags & (O_SYNC | O_DSYNC));
+  benchfs_file_t* file =
+      handle->open_inode(handle.cluster.context, description.shared->inode, flags);
+  if (file == nullptr) {
+    return -errno;
+  }
+  ssize_t bytes = at_position(description, [&] {
+    ssize_t written = write_vector(
+        description, vector, count, true, [&](const void* buffer, std::size_t size, ssize_t) {
+          if (!is_address(buffer)) {
+            return write_from_nothing(description);
+          }
+          if (has_file_size_limit() && !cut_to_limit(description, size_of(description), size)) {
+            return ssize_t{kBeyondLimit};
+          }
+          return handle->write(file, buffer, size);
+        });
+    if (written > 0 && moves) {
+      description.shared->position = handle->lseek(file, 0, SEEK_CUR);
+    }
+    return written;
+  });
+  handle->close(file);
+  return bytes;
 }
 
 off_t seek_data(Description& description, off_t offset, int whence) {
@@ -385,7 +425,7 @@ ssize_t with_flags(Counter& counter, Description& description, int flags, ssize_
 }
 
 bool are_flags_known(int flags) {
-  return (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC)) == 0;
+  return (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND)) == 0;
 }
 
 int truncate_open(Description& description, off_t size) {
@@ -524,35 +564,36 @@ ENTRY(ssize_t, writev, int fd, const iovec* vector, int count) {
 VECTOR_AT_ENTRIES(preadv, pwritev)
 VECTOR_AT_ENTRIES(preadv64, pwritev64)
 
-#define VECTOR_FLAGS_ENTRIES(reader, writer)                                                \
-  ENTRY(ssize_t, reader, int fd, const iovec* vector, int count, off_t offset, int flags) { \
-    COUNTER(reader);                                                                        \
-    OpenRef open(fd);                                                                       \
-    if (!open) {                                                                            \
-      return real().preadv2(fd, vector, count, offset, flags);                              \
-    }                                                                                       \
-    if (!are_flags_known(flags)) {                                                          \
-      return counter.refuse(EOPNOTSUPP);                                                    \
-    }                                                                                       \
-    counter.served();                                                                       \
-    Errno keep;                                                                             \
-    return keep.finish(offset == -1 ? read_vector(*open, vector, count)                     \
-                                    : read_vector_at(*open, vector, count, offset));        \
-  }                                                                                         \
-  ENTRY(ssize_t, writer, int fd, const iovec* vector, int count, off_t offset, int flags) { \
-    COUNTER(writer);                                                                        \
-    OpenRef open(fd);                                                                       \
-    if (!open) {                                                                            \
-      return real().pwritev2(fd, vector, count, offset, flags);                             \
-    }                                                                                       \
-    if (!are_flags_known(flags)) {                                                          \
-      return counter.refuse(EOPNOTSUPP);                                                    \
-    }                                                                                       \
-    counter.served();                                                                       \
-    Errno keep;                                                                             \
-    ssize_t bytes = offset == -1 ? write_vector(*open, vector, count)                       \
-                                 : write_vector_at(*open, vector, count, offset);           \
-    return keep.finish(with_flags(counter, *open, flags, with_limit_signal(bytes)));        \
+#define VECTOR_FLAGS_ENTRIES(reader, writer)                                                      \
+  ENTRY(ssize_t, reader, int fd, const iovec* vector, int count, off_t offset, int flags) {       \
+    COUNTER(reader);                                                                              \
+    OpenRef open(fd);                                                                             \
+    if (!open) {                                                                                  \
+      return real().preadv2(fd, vector, count, offset, flags);                                    \
+    }                                                                                             \
+    if (!are_flags_known(flags)) {                                                                \
+      return counter.refuse(EOPNOTSUPP);                                                          \
+    }                                                                                             \
+    counter.served();                                                                             \
+    Errno keep;                                                                                   \
+    return keep.finish(offset == -1 ? read_vector(*open, vector, count)                           \
+                                    : read_vector_at(*open, vector, count, offset));              \
+  }                                                                                               \
+  ENTRY(ssize_t, writer, int fd, const iovec* vector, int count, off_t offset, int flags) {       \
+    COUNTER(writer);                                                                              \
+    OpenRef open(fd);                                                                             \
+    if (!open) {                                                                                  \
+      return real().pwritev2(fd, vector, count, offset, flags);                                   \
+    }                                                                                             \
+    if (!are_flags_known(flags)) {                                                                \
+      return counter.refuse(EOPNOTSUPP);                                                          \
+    }                                                                                             \
+    counter.served();                                                                             \
+    Errno keep;                                                                                   \
+    ssize_t bytes = (flags & RWF_APPEND) != 0 ? append_vector(*open, vector, count, offset == -1) \
+                    : offset == -1            ? write_vector(*open, vector, count)                \
+                                              : write_vector_at(*open, vector, count, offset);               \
+    return keep.finish(with_flags(counter, *open, flags, with_limit_signal(bytes)));              \
   }
 VECTOR_FLAGS_ENTRIES(preadv2, pwritev2)
 VECTOR_FLAGS_ENTRIES(preadv64v2, pwritev64v2)

@@ -404,6 +404,15 @@ int set_flags(Description& description, int flags) {
 
 namespace {
 
+// O_LARGEFILE as the kernel shows it for each open file; libc's constant of that name is 0.
+constexpr int kernel_large_file() {
+#ifdef __aarch64__
+  return 0400000;
+#else
+  return 0100000;
+#endif
+}
+
 int fcntl_any(Counter& counter, int fd, int command, void* argument) {
   OpenRef open(fd);
   if (!open) {
@@ -419,7 +428,7 @@ int fcntl_any(Counter& counter, int fd, int command, void* argument) {
       return real().fcntl(fd, command, argument);
     case F_GETFL:
       counter.served();
-      return open->shared->flags;
+      return open->shared->flags | (open->shared->kind != Kind::kPath ? kernel_large_file() : 0);
     case F_SETFL:
       counter.served();
       return set_flags(*open, static_cast<int>(reinterpret_cast<long>(argument)));

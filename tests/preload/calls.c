@@ -1567,6 +1567,38 @@ static void refusals(void) {
   printf("mode %o\n", info.st_mode);
 }
 
+static void flags_of_calls(void) {
+  make("flags", "text");
+  char text[16] = "";
+  int fd = open(in("flags"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  SAY(fcntl(fd, F_GETFL));
+  SAY(fcntl(fd, F_SETFL, O_APPEND));
+  SAY(fcntl(fd, F_GETFL));
+  SAY(fcntl(fd, F_SETFL, 0));
+  SAY(write(fd, "0123456789", 10));
+  SAY(lseek(fd, 2, SEEK_SET));
+  struct iovec parts[] = {{"ab", 2}, {"cd", 2}};
+  SAY(pwritev2(fd, parts, 2, 0, RWF_APPEND));
+  SAY(lseek(fd, 0, SEEK_CUR));
+  SAY(pwritev2(fd, parts, 1, -1, RWF_APPEND | RWF_DSYNC));
+  SAY(lseek(fd, 0, SEEK_CUR));
+  SAY(pread(fd, text, sizeof text, 0));
+  SAY(lseek(fd, 4, SEEK_SET));
+  SAY(write(fd, "-", 1));
+  parts[0].iov_base = text;
+  SAY(preadv2(fd, parts, 1, 0, RWF_APPEND));
+  close(fd);
+  fd = open(in("flags"), O_RDONLY);
+  SAY(pwritev2(fd, parts, 1, 0, RWF_APPEND));
+  SAY(fcntl(fd, F_GETFL));
+  close(fd);
+  fd = open(in("flags"), O_PATH);
+  SAY(fcntl(fd, F_GETFL));
+  SAY(pwritev2(fd, parts, 1, 0, RWF_APPEND));
+  close(fd);
+  show("flags");
+}
+
 /* Addresses that nothing is at. */
 static void addresses(void) {
   make("addressed", "text");
@@ -1685,6 +1717,7 @@ int main(int count, char** arguments) {
       {"signals", signals},
       {"asynchronous", asynchronous},
       {"addresses", addresses},
+      {"flags", flags_of_calls},
       {"refusals", refusals},
       {"no descriptor", no_descriptor},
       {"limit of file sizes", file_size_limit},
