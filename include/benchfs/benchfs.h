@@ -287,8 +287,8 @@ int benchfs_access(benchfs_context_t* context, const char* path, int mode) BENCH
 int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size) BENCHFS_NOEXCEPT;
 int benchfs_chmod(benchfs_context_t* context, const char* path, mode_t mode) BENCHFS_NOEXCEPT;
 int benchfs_fchmod(benchfs_file_t* file, mode_t mode) BENCHFS_NOEXCEPT;
-/* (uid_t)-1 and (gid_t)-1 leave the owner or the group as they are. benchfs_lchown() changes a
-   symbolic link itself. */
+/* (uid_t)-1 and (gid_t)-1 leave the owner or the group as they are. A regular file loses its set-id
+   bits, as with chown(2). benchfs_lchown() changes a symbolic link itself. */
 int benchfs_chown(benchfs_context_t* context, const char* path, uid_t uid, gid_t gid)
     BENCHFS_NOEXCEPT;
 int benchfs_lchown(benchfs_context_t* context, const char* path, uid_t uid, gid_t gid)

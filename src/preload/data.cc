@@ -4,8 +4,10 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "preload/addresses.h"
 #include "preload/descriptions.h"
 #include "preload/entry.h"
+#include "preload/file_size_limit.h"
 #include "preload/places.h"
 #include "preload/real.h"
 
@@ -23,10 +25,24 @@ void sync_append(Description& description, const Handle& handle) {
   }
 }
 
+// What a read into no memory answers: nothing is wrong with it where there is nothing to read.
+ssize_t read_into_nothing(const Handle& handle, const void* buffer, off_t offset) {
+  char byte = 0;
+  ssize_t bytes = handle->pread(handle.file, &byte, 1, offset);
+  return bytes > 0 || (bytes == 0 && is_beyond_addresses(buffer)) ? -EFAULT : bytes;
+}
+
+ssize_t write_from_nothing(const Description& description) {
+  return (description.shared->flags & O_ACCMODE) == O_RDONLY ? -EBADF : -EFAULT;
+}
+
 }  // namespace
 
 ssize_t read_at(Description& description, void* buffer, std::size_t size, off_t offset) {
   Handle handle = handle_of(description);
+  if (size > 0 && !is_address(buffer) && handle) [[unlikely]] {
+    return read_into_nothing(handle, buffer, offset);
+  }
   return handle ? handle->pread(handle.file, buffer, size, offset) : -errno;
 }
 
@@ -34,6 +50,9 @@ ssize_t write_at(Description& description, const void* buffer, std::size_t size,
   Handle handle = handle_of(description);
   if (!handle) {
     return -errno;
+  }
+  if (size > 0 && !is_address(buffer)) [[unlikely]] {
+    return write_from_nothing(description);
   }
   sync_append(description, handle);
   return handle->pwrite(handle.file, buffer, size, offset);
@@ -45,6 +64,52 @@ int sync_file(Description& description) {
 }
 
 namespace {
+
+off_t size_of(Description& description) {
+  benchfs_stat_t stat;
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return -errno;
+  }
+  int error = handle->fstat(handle.file, &stat);
+  return error != 0 ? error : stat.st_size;
+}
+
+// Takes from a write what is beyond the limit of file sizes. False when nothing is left.
+bool cut_to_limit(Description& description, off_t offset, std::size_t& size) {
+  rlim_t limit = file_size_limit();
+  bool is_writable = (description.shared->flags & O_ACCMODE) != O_RDONLY;
+  if (limit == RLIM_INFINITY || size == 0 || offset < 0 || !is_writable) {
+    return true;
+  }
+  auto begin = static_cast<rlim_t>(offset);
+  if (begin >= limit) {
+    return false;
+  }
+  size = size < limit - begin ? size : limit - begin;
+  return true;
+}
+
+// Whether a file may become this long. Called before it does; `is_now` gives its size.
+template <typename Size>
+bool may_become(off_t size, Size is_now) {
+  rlim_t limit = file_size_limit();
+  return limit == RLIM_INFINITY || size < 0 || static_cast<rlim_t>(size) <= limit ||
+         size <= is_now();
+}
+
+ssize_t write_limited(Description& description,
+                      const void* buffer,
+                      std::size_t size,
+                      off_t offset) {
+  if (has_file_size_limit()) [[unlikely]] {
+    bool appends = (description.shared->flags & O_APPEND) != 0;
+    if (!cut_to_limit(description, appends ? size_of(description) : offset, size)) {
+      return kBeyondLimit;
+    }
+  }
+  return write_at(description, buffer, size, offset);
+}
 
 // With the position, which the caller holds.
 ssize_t read_here(Description& description, void* buffer, std::size_t size) {
@@ -60,7 +125,17 @@ ssize_t write_here(Description& description, const void* buffer, std::size_t siz
   if (!handle) {
     return -errno;
   }
+  if (size > 0 && !is_address(buffer)) [[unlikely]] {
+    return write_from_nothing(description);
+  }
   sync_append(description, handle);
+  if (has_file_size_limit()) [[unlikely]] {
+    off_t begin =
+        description.is_append ? size_of(description) : description.shared->position.load();
+    if (!cut_to_limit(description, begin, size)) {
+      return kBeyondLimit;
+    }
+  }
   if (!description.is_append) {
     ssize_t bytes = handle->pwrite(handle.file, buffer, size, description.shared->position);
     if (bytes > 0) {
@@ -87,6 +162,14 @@ ssize_t each_buffer(const iovec* vector, int count, One one) {
   if (count < 0 || count > IOV_MAX) {
     return -EINVAL;
   }
+  if (count > 0 && !is_address(vector)) {
+    return -EFAULT;
+  }
+  for (int i = 0; i < count; ++i) {
+    if (vector[i].iov_len > 0 && is_beyond_addresses(vector[i].iov_base)) {
+      return one(vector[i].iov_base, vector[i].iov_len, 0);
+    }
+  }
   ssize_t total = 0;
   for (int i = 0; i < count; ++i) {
     if (vector[i].iov_len == 0) {
@@ -106,12 +189,19 @@ ssize_t each_buffer(const iovec* vector, int count, One one) {
 
 // Appending is one step, so the buffers of a vector are gathered first.
 template <typename Write>
-ssize_t write_vector(Description& description, const iovec* vector, int count, Write write) {
-  if (count <= 1 || (description.shared->flags & O_APPEND) == 0) {
+ssize_t write_vector(
+    Description& description, const iovec* vector, int count, bool appends, Write write) {
+  if (count <= 1 || !appends) {
     return each_buffer(vector, count, write);
+  }
+  if (!is_address(vector)) {
+    return -EFAULT;
   }
   std::size_t size = 0;
   for (int i = 0; i < count; ++i) {
+    if (vector[i].iov_len > 0 && !is_address(vector[i].iov_base)) {
+      return write_from_nothing(description);
+    }
     size += vector[i].iov_len;
   }
   auto* all = static_cast<char*>(std::malloc(size + 1));
@@ -135,9 +225,10 @@ ssize_t read_vector_at(Description& description, const iovec* vector, int count,
 }
 
 ssize_t write_vector_at(Description& description, const iovec* vector, int count, off_t offset) {
+  bool appends = (description.shared->flags & O_APPEND) != 0;
   return write_vector(
-      description, vector, count, [&](const void* buffer, std::size_t size, ssize_t done) {
-        return write_at(description, buffer, size, offset + done);
+      description, vector, count, appends, [&](const void* buffer, std::size_t size, ssize_t done) {
+        return write_limited(description, buffer, size, offset + done);
       });
 }
 
@@ -151,21 +242,49 @@ ssize_t read_vector(Description& description, const iovec* vector, int count) {
 
 ssize_t write_vector(Description& description, const iovec* vector, int count) {
   return at_position(description, [&] {
+    bool appends = (description.shared->flags & O_APPEND) != 0;
     return write_vector(
-        description, vector, count, [&](const void* buffer, std::size_t size, ssize_t) {
+        description, vector, count, appends, [&](const void* buffer, std::size_t size, ssize_t) {
           return write_here(description, buffer, size);
         });
   });
 }
 
-off_t size_of(Description& description) {
-  benchfs_stat_t stat;
+// RWF_APPEND: to the end of the file, whatever the flags of the open file say. By a handle of its
+// own, as other threads write where those flags say. The position moves only if the call is
+// about it.
+ssize_t append_vector(Description& description, const iovec* vector, int count, bool moves) {
+  if ((description.shared->flags & O_ACCMODE) == O_RDONLY) {
+    return -EBADF;
+  }
   Handle handle = handle_of(description);
   if (!handle) {
     return -errno;
   }
-  int error = handle->fstat(handle.file, &stat);
-  return error != 0 ? error : stat.st_size;
+  int flags = O_WRONLY | O_APPEND | (description.shared->flags & (O_SYNC | O_DSYNC));
+  benchfs_file_t* file =
+      handle->open_inode(handle.cluster.context, description.shared->inode, flags);
+  if (file == nullptr) {
+    return -errno;
+  }
+  ssize_t bytes = at_position(description, [&] {
+    ssize_t written = write_vector(
+        description, vector, count, true, [&](const void* buffer, std::size_t size, ssize_t) {
+          if (!is_address(buffer)) {
+            return write_from_nothing(description);
+          }
+          if (has_file_size_limit() && !cut_to_limit(description, size_of(description), size)) {
+            return ssize_t{kBeyondLimit};
+          }
+          return handle->write(file, buffer, size);
+        });
+    if (written > 0 && moves) {
+      description.shared->position = handle->lseek(file, 0, SEEK_CUR);
+    }
+    return written;
+  });
+  handle->close(file);
+  return bytes;
 }
 
 off_t seek_data(Description& description, off_t offset, int whence) {
@@ -223,6 +342,9 @@ ssize_t copy_inside(
   sync_append(out, to);
   off_t from_at = in_offset != nullptr ? *in_offset : in.shared->position.load();
   off_t to_at = out_offset != nullptr ? *out_offset : out.shared->position.load();
+  if (!cut_to_limit(out, to_at, size)) {
+    return kBeyondLimit;
+  }
   std::size_t total = 0;
   ssize_t copied = 0;
   do {
@@ -303,18 +425,42 @@ ssize_t with_flags(Counter& counter, Description& description, int flags, ssize_
 }
 
 bool are_flags_known(int flags) {
-  return (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC)) == 0;
+  return (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND)) == 0;
 }
 
 int truncate_open(Description& description, off_t size) {
   if (description.is_directory()) {
     return -EINVAL;
   }
+  bool is_writable = (description.shared->flags & O_ACCMODE) != O_RDONLY;
+  if (is_writable && !may_become(size, [&] { return size_of(description); })) {
+    return kBeyondLimit;
+  }
   Handle handle = handle_of(description);
   return handle ? handle->ftruncate(handle.file, size) : -errno;
 }
 
+int truncate_path(const char* path, off_t size) {
+  Cluster here = cluster();
+  if (!here) {
+    return -errno;
+  }
+  benchfs_stat_t stat;
+  auto is_now = [&] {
+    bool is_known = here.api->stat(here.context, path, &stat) == 0 && S_ISREG(stat.st_mode);
+    return is_known ? stat.st_size : size;
+  };
+  return may_become(size, is_now) ? here.api->truncate(here.context, path, size) : kBeyondLimit;
+}
+
 int change_space(Description& description, int mode, off_t offset, off_t length) {
+  bool is_writable = (description.shared->flags & O_ACCMODE) != O_RDONLY;
+  off_t end = 0;
+  if (is_writable && (mode & FALLOC_FL_KEEP_SIZE) == 0 && offset >= 0 && length > 0 &&
+      !__builtin_add_overflow(offset, length, &end) &&
+      !may_become(end, [&] { return size_of(description); })) {
+    return kBeyondLimit;
+  }
   Handle handle = handle_of(description);
   return handle ? handle->fallocate(handle.file, mode, offset, length) : -errno;
 }
@@ -344,7 +490,7 @@ int extend(Description& description, off_t offset, off_t length) {
   }                                 \
   counter.served();                 \
   Errno keep;                       \
-  return keep.finish(ours)
+  return keep.finish(with_limit_signal(ours))
 
 #define READ_ENTRIES(name)                                                      \
   ENTRY(ssize_t, name, int fd, void* buffer, size_t size) {                     \
@@ -387,9 +533,11 @@ ENTRY(ssize_t, __pread64_chk, int fd, void* buffer, size_t size, off_t offset, s
   return entry___pread_chk(fd, buffer, size, offset, room);
 }
 
-#define PWRITE_ENTRIES(name)                                                                       \
-  ENTRY(ssize_t, name, int fd, const void* buffer, size_t size, off_t offset) {                    \
-    ON_OPEN(name, write_at(*open, buffer, size, offset), real().pwrite(fd, buffer, size, offset)); \
+#define PWRITE_ENTRIES(name)                                                    \
+  ENTRY(ssize_t, name, int fd, const void* buffer, size_t size, off_t offset) { \
+    ON_OPEN(name,                                                               \
+            write_limited(*open, buffer, size, offset),                         \
+            real().pwrite(fd, buffer, size, offset));                           \
   }
 PWRITE_ENTRIES(pwrite)
 PWRITE_ENTRIES(pwrite64)
@@ -416,35 +564,36 @@ ENTRY(ssize_t, writev, int fd, const iovec* vector, int count) {
 VECTOR_AT_ENTRIES(preadv, pwritev)
 VECTOR_AT_ENTRIES(preadv64, pwritev64)
 
-#define VECTOR_FLAGS_ENTRIES(reader, writer)                                                \
-  ENTRY(ssize_t, reader, int fd, const iovec* vector, int count, off_t offset, int flags) { \
-    COUNTER(reader);                                                                        \
-    OpenRef open(fd);                                                                       \
-    if (!open) {                                                                            \
-      return real().preadv2(fd, vector, count, offset, flags);                              \
-    }                                                                                       \
-    if (!are_flags_known(flags)) {                                                          \
-      return counter.refuse(EOPNOTSUPP);                                                    \
-    }                                                                                       \
-    counter.served();                                                                       \
-    Errno keep;                                                                             \
-    return keep.finish(offset == -1 ? read_vector(*open, vector, count)                     \
-                                    : read_vector_at(*open, vector, count, offset));        \
-  }                                                                                         \
-  ENTRY(ssize_t, writer, int fd, const iovec* vector, int count, off_t offset, int flags) { \
-    COUNTER(writer);                                                                        \
-    OpenRef open(fd);                                                                       \
-    if (!open) {                                                                            \
-      return real().pwritev2(fd, vector, count, offset, flags);                             \
-    }                                                                                       \
-    if (!are_flags_known(flags)) {                                                          \
-      return counter.refuse(EOPNOTSUPP);                                                    \
-    }                                                                                       \
-    counter.served();                                                                       \
-    Errno keep;                                                                             \
-    ssize_t bytes = offset == -1 ? write_vector(*open, vector, count)                       \
-                                 : write_vector_at(*open, vector, count, offset);           \
-    return keep.finish(with_flags(counter, *open, flags, bytes));                           \
+#define VECTOR_FLAGS_ENTRIES(reader, writer)                                                      \
+  ENTRY(ssize_t, reader, int fd, const iovec* vector, int count, off_t offset, int flags) {       \
+    COUNTER(reader);                                                                              \
+    OpenRef open(fd);                                                                             \
+    if (!open) {                                                                                  \
+      return real().preadv2(fd, vector, count, offset, flags);                                    \
+    }                                                                                             \
+    if (!are_flags_known(flags)) {                                                                \
+      return counter.refuse(EOPNOTSUPP);                                                          \
+    }                                                                                             \
+    counter.served();                                                                             \
+    Errno keep;                                                                                   \
+    return keep.finish(offset == -1 ? read_vector(*open, vector, count)                           \
+                                    : read_vector_at(*open, vector, count, offset));              \
+  }                                                                                               \
+  ENTRY(ssize_t, writer, int fd, const iovec* vector, int count, off_t offset, int flags) {       \
+    COUNTER(writer);                                                                              \
+    OpenRef open(fd);                                                                             \
+    if (!open) {                                                                                  \
+      return real().pwritev2(fd, vector, count, offset, flags);                                   \
+    }                                                                                             \
+    if (!are_flags_known(flags)) {                                                                \
+      return counter.refuse(EOPNOTSUPP);                                                          \
+    }                                                                                             \
+    counter.served();                                                                             \
+    Errno keep;                                                                                   \
+    ssize_t bytes = (flags & RWF_APPEND) != 0 ? append_vector(*open, vector, count, offset == -1) \
+                    : offset == -1            ? write_vector(*open, vector, count)                \
+                                              : write_vector_at(*open, vector, count, offset);               \
+    return keep.finish(with_flags(counter, *open, flags, with_limit_signal(bytes)));              \
   }
 VECTOR_FLAGS_ENTRIES(preadv2, pwritev2)
 VECTOR_FLAGS_ENTRIES(preadv64v2, pwritev64v2)
@@ -464,19 +613,16 @@ LSEEK_ENTRY(__lseek)
 FTRUNCATE_ENTRY(ftruncate)
 FTRUNCATE_ENTRY(ftruncate64)
 
-#define TRUNCATE_ENTRY(name)                                                     \
-  ENTRY(int, name, const char* path, off_t size) {                               \
-    COUNTER(name);                                                               \
-    return at_place(                                                             \
-        counter,                                                                 \
-        AT_FDCWD,                                                                \
-        path,                                                                    \
-        Follow::kYes,                                                            \
-        [&](const char* ours) {                                                  \
-          Cluster here = cluster();                                              \
-          return here ? here.api->truncate(here.context, ours, size) : -errno;   \
-        },                                                                       \
-        [&](int, const char* theirs) { return real().truncate(theirs, size); }); \
+#define TRUNCATE_ENTRY(name)                                                            \
+  ENTRY(int, name, const char* path, off_t size) {                                      \
+    COUNTER(name);                                                                      \
+    return at_place(                                                                    \
+        counter,                                                                        \
+        AT_FDCWD,                                                                       \
+        path,                                                                           \
+        Follow::kYes,                                                                   \
+        [&](const char* ours) { return with_limit_signal(truncate_path(ours, size)); }, \
+        [&](int, const char* theirs) { return real().truncate(theirs, size); });        \
   }
 TRUNCATE_ENTRY(truncate)
 TRUNCATE_ENTRY(truncate64)
@@ -490,15 +636,15 @@ TRUNCATE_ENTRY(truncate64)
 FALLOCATE_ENTRY(fallocate)
 FALLOCATE_ENTRY(fallocate64)
 
-#define POSIX_FALLOCATE_ENTRY(name)                      \
-  ENTRY(int, name, int fd, off_t offset, off_t length) { \
-    COUNTER(name);                                       \
-    OpenRef open(fd);                                    \
-    if (!open) {                                         \
-      return real().posix_fallocate(fd, offset, length); \
-    }                                                    \
-    counter.served();                                    \
-    return -extend(*open, offset, length);               \
+#define POSIX_FALLOCATE_ENTRY(name)                           \
+  ENTRY(int, name, int fd, off_t offset, off_t length) {      \
+    COUNTER(name);                                            \
+    OpenRef open(fd);                                         \
+    if (!open) {                                              \
+      return real().posix_fallocate(fd, offset, length);      \
+    }                                                         \
+    counter.served();                                         \
+    return -with_limit_signal(extend(*open, offset, length)); \
   }
 POSIX_FALLOCATE_ENTRY(posix_fallocate)
 POSIX_FALLOCATE_ENTRY(posix_fallocate64)
@@ -558,7 +704,7 @@ ENTRY(ssize_t,
   OpenRef to(out);
   if (from && to) {
     Errno keep;
-    return keep.finish(copy_inside(*from, in_offset, *to, out_offset, size));
+    return keep.finish(with_limit_signal(copy_inside(*from, in_offset, *to, out_offset, size)));
   }
   struct stat other;
   if (real().fstat(from ? out : in, &other) != 0) {

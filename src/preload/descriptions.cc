@@ -128,11 +128,11 @@ bool make_long(int memory_file) {
   if (is_short) {
     rlimit longer = limit;
     longer.rlim_cur = kBytes;
-    setrlimit(RLIMIT_FSIZE, &longer);
+    real().setrlimit(RLIMIT_FSIZE, &longer);
   }
   bool is_long = real().ftruncate(memory_file, kBytes) == 0;
   if (is_short) {
-    setrlimit(RLIMIT_FSIZE, &limit);
+    real().setrlimit(RLIMIT_FSIZE, &limit);
   }
   return is_long;
 }
@@ -369,33 +369,42 @@ PositionLock::~PositionLock() {
   }
 }
 
-int install(const Cluster& cluster,
+bool reserve(int flags, Reserved& reserved) {
+  Description* description = take_description();
+  if (description == nullptr) {
+    return false;
+  }
+  int command = (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD;
+  int fd = real().fcntl(description->home, command, 0);
+  if (fd >= kMaxDescriptors) {
+    close_own(fd);
+    fd = -1;
+    errno = EMFILE;
+  }
+  if (fd < 0) {
+    int error = errno;
+    internal::release(description);
+    errno = error;
+    return false;
+  }
+  reserved = {description, fd};
+  return true;
+}
+
+void give_back(const Reserved& reserved) {
+  int before = errno;
+  close_own(reserved.fd);
+  internal::release(reserved.description);
+  errno = before;
+}
+
+int install(const Reserved& reserved,
             benchfs_file_t* file,
             Kind kind,
             std::uint64_t inode,
             int flags,
             const char* path) {
-  Description* description = take_description();
-  int fd = -1;
-  if (description != nullptr) {
-    fd = real().fcntl(description->home, (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
-    if (fd >= kMaxDescriptors) {
-      close_own(fd);
-      fd = -1;
-      errno = EMFILE;
-    }
-  }
-  if (fd < 0) {
-    int error = errno;
-    if (file != nullptr) {
-      cluster.api->close(file);
-    }
-    if (description != nullptr) {
-      internal::release(description);
-    }
-    errno = error;
-    return -1;
-  }
+  Description* description = reserved.description;
   SharedState& shared = *description->shared;
   shared.kind = kind;
   shared.flags = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
@@ -405,9 +414,27 @@ int install(const Cluster& cluster,
   description->is_append = (flags & O_APPEND) != 0;
   description->epoch = process_epoch();
   description->handle = file;
-  note_highest(fd);
-  internal::table[fd] = description;
-  return fd;
+  note_highest(reserved.fd);
+  internal::table[reserved.fd] = description;
+  return reserved.fd;
+}
+
+int install(const Cluster& cluster,
+            benchfs_file_t* file,
+            Kind kind,
+            std::uint64_t inode,
+            int flags,
+            const char* path) {
+  Reserved reserved;
+  if (!reserve(flags, reserved)) {
+    int error = errno;
+    if (file != nullptr) {
+      cluster.api->close(file);
+    }
+    errno = error;
+    return -1;
+  }
+  return install(reserved, file, kind, inode, flags, path);
 }
 
 Description* take_away(int fd) {

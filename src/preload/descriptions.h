@@ -119,8 +119,22 @@ class PositionLock {
   SharedState* shared_ = nullptr;
 };
 
-// Gives the lowest free descriptor to a file that was just opened. -1 with errno, and then the
-// handle is closed. `path` is in the file system.
+// A descriptor for a file that is about to be opened.
+struct Reserved {
+  Description* description = nullptr;
+  int fd = -1;
+};
+// False with errno.
+bool reserve(int flags, Reserved& reserved);
+void give_back(const Reserved& reserved);
+// Gives a reserved descriptor to a file that was just opened. `path` is in the file system.
+int install(const Reserved& reserved,
+            benchfs_file_t* file,
+            Kind kind,
+            std::uint64_t inode,
+            int flags,
+            const char* path);
+// Gives it the lowest free descriptor. -1 with errno, and then the handle is closed.
 int install(const Cluster& cluster,
             benchfs_file_t* file,
             Kind kind,

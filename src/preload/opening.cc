@@ -26,6 +26,48 @@ static_assert((kApiFlags & O_DIRECTORY) != 0);
 
 BENCHFS_TOGETHER std::atomic<mode_t> known_umask{022};
 
+// The descriptor of a file that open() may make or truncate. It is taken before that, as nothing
+// may have happened when there is none. A program that another thread starts meanwhile does not get
+// it.
+class EarlyDescriptor {
+ public:
+  explicit EarlyDescriptor(int flags)
+      : is_wanted_((flags & (O_CREAT | O_TRUNC)) != 0),
+        is_inherited_((flags & O_CLOEXEC) == 0),
+        is_missing_(is_wanted_ && !reserve(O_CLOEXEC, reserved_)) {}
+  EarlyDescriptor(const EarlyDescriptor&) = delete;
+  EarlyDescriptor& operator=(const EarlyDescriptor&) = delete;
+  ~EarlyDescriptor() {
+    if (is_wanted_ && !is_missing_) {
+      give_back(reserved_);
+    }
+  }
+  [[nodiscard]] bool is_missing() const { return is_missing_; }
+  // As the function of that name.
+  int install(const Cluster& cluster,
+              benchfs_file_t* file,
+              Kind kind,
+              std::uint64_t inode,
+              int flags,
+              const char* path) {
+    if (!is_wanted_) {
+      return preload::install(cluster, file, kind, inode, flags, path);
+    }
+    is_wanted_ = false;
+    int fd = preload::install(reserved_, file, kind, inode, flags, path);
+    if (is_inherited_) {
+      real().fcntl(fd, F_SETFD, 0);
+    }
+    return fd;
+  }
+
+ private:
+  bool is_wanted_;
+  bool is_inherited_;
+  Reserved reserved_;
+  bool is_missing_;
+};
+
 // An O_PATH descriptor: only the name is looked up.
 long open_name(const Target& at, int flags) {
   benchfs_stat_t stat;
@@ -56,6 +98,10 @@ long open_ours(const Target& at, int flags, mode_t mode) {
   if ((flags & O_PATH) != 0) {
     return open_name(at, flags);
   }
+  EarlyDescriptor early(flags);
+  if (early.is_missing()) {
+    return -errno;
+  }
   mode &= ~current_umask();
   benchfs_file_t* file = at.directory != nullptr
                              ? at->openat(at.directory, at.path, flags & kApiFlags, mode)
@@ -72,7 +118,7 @@ long open_ours(const Target& at, int flags, mode_t mode) {
     std::snprintf(unnamed, sizeof unnamed, "%s/#%llu (deleted)", path, number);
     path = unnamed;
   }
-  int fd = install(here, file, kind, stat.st_ino, flags, path);
+  int fd = early.install(here, file, kind, stat.st_ino, flags, path);
   if (fd < 0) {
     return -errno;
   }
@@ -93,6 +139,10 @@ long open_again(Description& description, int flags) {
     int fd = install(here, nullptr, Kind::kPath, shared.inode, flags, shared.path);
     return fd < 0 ? -errno : fd;
   }
+  EarlyDescriptor early(flags);
+  if (early.is_missing()) {
+    return -errno;
+  }
   constexpr int kForNames = O_CREAT | O_EXCL | O_NOFOLLOW | (O_TMPFILE & ~O_DIRECTORY);
   benchfs_file_t* file =
       here.api->open_inode(here.context, shared.inode, flags & kApiFlags & ~kForNames);
@@ -102,7 +152,7 @@ long open_again(Description& description, int flags) {
   benchfs_stat_t stat{};
   here.api->last_stat(file, &stat);
   Kind kind = S_ISDIR(stat.st_mode) ? Kind::kDirectory : Kind::kFile;
-  int fd = install(here, file, kind, shared.inode, flags & ~(O_CREAT | O_EXCL), shared.path);
+  int fd = early.install(here, file, kind, shared.inode, flags & ~(O_CREAT | O_EXCL), shared.path);
   if (fd < 0) {
     return -errno;
   }
@@ -274,6 +324,9 @@ ENTRY(int, close, int fd) {
 ENTRY(int, close_range, unsigned first, unsigned last, int flags) {
   COUNTER(close_range);
   constexpr int kCloexec = CLOSE_RANGE_CLOEXEC;
+  if (first > last) {
+    return fail_with(EINVAL);
+  }
   if ((flags & ~kCloexec) != 0) {
     return counter.refuse(EINVAL);  // CLOSE_RANGE_UNSHARE: a table of descriptors of its own
   }
@@ -351,6 +404,15 @@ int set_flags(Description& description, int flags) {
 
 namespace {
 
+// O_LARGEFILE as the kernel shows it for each open file; libc's constant of that name is 0.
+constexpr int kernel_large_file() {
+#ifdef __aarch64__
+  return 0400000;
+#else
+  return 0100000;
+#endif
+}
+
 int fcntl_any(Counter& counter, int fd, int command, void* argument) {
   OpenRef open(fd);
   if (!open) {
@@ -366,7 +428,7 @@ int fcntl_any(Counter& counter, int fd, int command, void* argument) {
       return real().fcntl(fd, command, argument);
     case F_GETFL:
       counter.served();
-      return open->shared->flags;
+      return open->shared->flags | (open->shared->kind != Kind::kPath ? kernel_large_file() : 0);
     case F_SETFL:
       counter.served();
       return set_flags(*open, static_cast<int>(reinterpret_cast<long>(argument)));

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "preload/addresses.h"
 #include "preload/real.h"
 #include "preload/settings.h"
 #include "preload/text.h"
@@ -188,7 +189,7 @@ void to_program_path(const char* path, char* text) {
 }
 
 bool is_elsewhere(int directory, const char* path) {
-  if (path == nullptr || !settings().is_active) {
+  if (!is_address(path) || !settings().is_active) {
     return true;
   }
   if (path[0] == '/') {
@@ -254,7 +255,7 @@ int number_in(const char* path, const char* directory) {
 }  // namespace
 
 int own_descriptor(const char* path) {
-  if (path == nullptr || path[0] != '/' || !settings().is_active) {
+  if (!is_address(path) || path[0] != '/' || !settings().is_active) {
     return -1;
   }
   if (const char* name = behind(path, "/dev/")) {

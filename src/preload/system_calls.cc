@@ -260,6 +260,14 @@ Answer on_process(long number, const Arguments& a, long& result) {
       SERVE_IF(true, fchdir(a.fd(0)));
     case SYS_msync:
       SERVE_IF(true, msync(a.pointer(0), a.size(1), a.number(2)));
+    case SYS_prlimit64:
+      SERVE_IF(true,
+               prlimit(a.number(0),
+                       static_cast<__rlimit_resource>(a.number(1)),
+                       a.pointer<rlimit>(2),
+                       a.pointer<rlimit>(3)));
+    case SYS_setrlimit:
+      SERVE_IF(true, setrlimit(static_cast<__rlimit_resource>(a.number(0)), a.pointer<rlimit>(1)));
     case SYS_umask:
       SERVE_IF(true, static_cast<long>(umask(a.bits(0))));
     case SYS_execve:
