@@ -1,15 +1,11 @@
 // The entries of mmap() and its like.
 //
-// A private mapping is anonymous memory with the bytes of the file at the time of mmap(). The
-// shared ones of a file are all mappings of one memory file (memfd) in which each byte is where the
-// file has it, so they see each other at once. Beside the bytes it keeps a base: what the file had
-// when this process last read or wrote it. What differs is what the program stored. It is written
-// back by msync(), munmap(), fsync(), close() of the last descriptor, exec() and the end of the
-// program, as far as the file reaches; read() of this process sees it before that, and write()
-// changes both. Writes of other processes are not seen in a mapping.
+// A private mapping is anonymous memory with the bytes of the file at the time of mmap(); shared
+// ones show the memory of the file (mapped_memory.h). What the program stores there is written back
+// by msync(), munmap(), fsync(), close() of the last descriptor, exec() and the end of the program,
+// as far as the file reaches. read() of this process sees it before that, and write() changes both
+// the file and its memory. Writes of other processes are not seen in a mapping.
 #include "preload/mappings.h"
-
-#include <sys/sysinfo.h>
 
 #include <algorithm>
 #include <cstdarg>
@@ -17,58 +13,11 @@
 #include <cstring>
 
 #include "preload/locks.h"
+#include "preload/mapped_memory.h"
 #include "preload/real.h"
 #include "preload/together.h"
 
 namespace benchfs::preload {
-
-namespace {
-
-constexpr off_t kPage = 4096;
-constexpr off_t kReadBytes = 1 << 20;
-constexpr off_t kWithoutHoles = 1 << 20;  // reading it is cheaper than to ask where its holes are
-constexpr off_t kUncounted = 64 << 20;    // so much data may be read whatever memory there is
-// Equal bytes between two runs of changed ones that are written with them.
-constexpr off_t kBridged = 3;
-
-// Where a memory file has what: from 0 on the bytes of the file, then their base and the mutex.
-constexpr off_t kLongest = off_t{1} << 60;
-constexpr off_t kBaseAt = off_t{1} << 61;
-constexpr off_t kMutexAt = off_t{1} << 62;
-
-// A range of the file that its memory has. Without `begin` no memory of this process shows it.
-struct Mapping {
-  char* begin = nullptr;
-  off_t size = 0;  // of whole pages
-  off_t offset = 0;
-  Mapping* next = nullptr;
-
-  [[nodiscard]] char* end() const { return begin + size; }
-  [[nodiscard]] off_t offset_end() const { return offset + size; }
-  [[nodiscard]] bool overlaps(const char* from, const char* to) const {
-    return begin != nullptr && begin < to && end() > from;
-  }
-};
-
-}  // namespace
-
-struct MappedMemory {
-  std::uint64_t inode = 0;
-  int memory_file = -1;
-  pthread_mutex_t* mutex = nullptr;    // of the bytes and the base, which children of fork() share
-  Description* description = nullptr;  // kept open; may write if `is_writable`
-  bool is_writable = false;            // else there is no base
-  std::uint32_t forks = 0;             // when it was made
-  off_t begin = 0;                     // what the views of the library show
-  off_t end = 0;
-  char* bytes_view = nullptr;
-  char* base_view = nullptr;
-  Mapping* mappings = nullptr;
-  MappedMemory* next = nullptr;
-
-  [[nodiscard]] char* bytes(off_t offset) const { return bytes_view + (offset - begin); }
-  [[nodiscard]] char* base(off_t offset) const { return base_view + (offset - begin); }
-};
 
 namespace {
 
@@ -85,8 +34,7 @@ class MutexLock {
  public:
   explicit MutexLock(pthread_mutex_t& held) : mutex_(held) {
     int error = pthread_mutex_lock(&held);
-    if (error ==
-        EOWNERDEAD) {  // a process was killed: what it had not noted differs, and is written
+    if (error == EOWNERDEAD) {  // its process was killed; what it had not noted is written again
       pthread_mutex_consistent(&held);
       error = 0;
     }
@@ -106,14 +54,6 @@ class MutexLock {
   bool is_held_ = false;
 };
 
-off_t page_down(off_t offset) {
-  return offset & ~(kPage - 1);
-}
-
-off_t page_up(off_t offset) {
-  return page_down(offset + kPage - 1);
-}
-
 Memory* find(std::uint64_t inode) {
   Memory* memory = memories;
   while (memory != nullptr && memory->inode != inode) {
@@ -122,221 +62,9 @@ Memory* find(std::uint64_t inode) {
   return memory;
 }
 
-// --- What the memory has of a file
-
-// Calls for what there is in [begin, end); the rest has never been touched.
-template <typename Call>
-void each_touched(const Memory& memory, off_t begin, off_t end, Call call) {
-  begin = std::max(begin, memory.begin);
-  end = std::min(end, memory.end);
-  while (begin < end) {
-    off_t from = real().lseek(memory.memory_file, begin, SEEK_DATA);
-    if (from < 0 || from >= end) {
-      return;
-    }
-    off_t to = std::min(real().lseek(memory.memory_file, from, SEEK_HOLE), end);
-    call(from, to);
-    begin = to;
-  }
-}
-
-// Calls for the parts of [begin, end) that mappings cover; for some more than once.
-template <typename Call>
-void each_covered(const Memory& memory, off_t begin, off_t end, Call call) {
-  for (Mapping* mapping = memory.mappings; mapping != nullptr; mapping = mapping->next) {
-    off_t from = std::max(begin, mapping->offset);
-    off_t to = std::min(end, mapping->offset_end());
-    if (from < to) {
-      call(from, to);
-    }
-  }
-}
-
-// Calls for the parts of [begin, end) that no mapping covers. 0 or the first error of a call.
-template <typename Call>
-int each_uncovered(const Memory& memory, off_t begin, off_t end, Call call) {
-  while (begin < end) {
-    off_t covered_to = begin;
-    off_t next = end;
-    each_covered(memory, begin, end, [&](off_t from, off_t to) {
-      covered_to = from == begin ? std::max(covered_to, to) : covered_to;
-      next = std::min(next, from);
-    });
-    if (covered_to == begin) {
-      if (int error = call(begin, next); error != 0) {
-        return error;
-      }
-    }
-    begin = std::max(covered_to, next);
-  }
-  return 0;
-}
-
-// Zeroes [begin, end) of a view, and gives the memory of whole pages back.
-void zero(char* view, off_t begin, off_t end) {
-  off_t first = std::min(page_up(begin), end);
-  off_t last = std::max(page_down(end), first);
-  std::memset(view, 0, static_cast<std::size_t>(first - begin));
-  if (first < last) {
-    madvise(view + (first - begin), static_cast<std::size_t>(last - first), MADV_REMOVE);
-  }
-  std::memset(view + (last - begin), 0, static_cast<std::size_t>(end - last));
-}
-
-void zero(Memory& memory, off_t begin, off_t end) {
-  zero(memory.bytes(begin), begin, end);
-  zero(memory.base(begin), begin, end);
-}
-
-// --- Writing back
-
-// Writes what has changed of one page, of which `size` bytes are in the file.
-int write_page(Memory& memory, const Handle& handle, off_t offset, off_t size) {
-  char now[kPage];  // threads of the program go on storing
-  std::memcpy(now, memory.bytes(offset), sizeof now);
-  char* base = memory.base(offset);
-  for (off_t from = 0; from < size; ++from) {
-    if (now[from] == base[from]) {
-      continue;
-    }
-    off_t to = from + 1;
-    for (off_t at = to; at < size && at - to <= kBridged; ++at) {
-      to = now[at] != base[at] ? at + 1 : to;
-    }
-    auto length = static_cast<std::size_t>(to - from);
-    ssize_t written = handle->pwrite(handle.file, now + from, length, offset + from);
-    if (written < 0) {
-      return static_cast<int>(written);
-    }
-    std::memcpy(base + from, now + from, static_cast<std::size_t>(written));
-    if (written < to - from) {
-      return -ENOSPC;
-    }
-    from = to;
-  }
-  return 0;
-}
-
-// The handle, for writes at offsets, and the size of the file.
-int prepare_writing(Description& description, Handle& handle, off_t& file_size) {
-  handle = handle_of(description);
-  benchfs_stat_t stat;
-  if (!handle) {
-    return -errno;
-  }
-  if (description.is_append) {  // its next write() changes it again, after us
-    handle->set_append(handle.file, 0);
-    description.is_append = false;
-  }
-  int error = handle->fstat(handle.file, &stat);
-  file_size = error == 0 ? stat.st_size : 0;
-  return error;
-}
-
-// What has changed in the pages of [begin, end). 0 or the first error. The caller has the mutex of
-// the bytes.
-int write_back(Memory& memory, off_t begin, off_t end) {
-  if (!memory.is_writable) {
-    return 0;
-  }
-  Handle handle;
-  off_t file_size = 0;
-  int first_error = 0;
-  each_touched(memory, page_down(begin), page_up(end), [&](off_t from, off_t to) {
-    for (; from < to; from += kPage) {
-      if (std::memcmp(memory.bytes(from), memory.base(from), kPage) == 0) {
-        continue;
-      }
-      int error = handle ? 0 : prepare_writing(*memory.description, handle, file_size);
-      if (error == 0 && from < file_size) {
-        error = write_page(memory, handle, from, std::min(kPage, file_size - from));
-      }
-      first_error = first_error != 0 ? first_error : error;
-    }
-  });
-  return first_error;
-}
-
 int lock_and_write_back(Memory& memory, off_t begin, off_t end) {
   MutexLock lock(*memory.mutex);
   return lock ? write_back(memory, begin, end) : -EDEADLK;
-}
-
-// --- Reading
-
-// Calls for the parts of [begin, end) where the file has data.
-template <typename Call>
-int each_data(const Handle& handle, off_t begin, off_t end, Call call) {
-  while (begin < end) {
-    off_t from = handle->lseek(handle.file, begin, SEEK_DATA);
-    if (from == -ENXIO || from >= end) {
-      return 0;
-    }
-    off_t to = from < 0 ? from : handle->lseek(handle.file, from, SEEK_HOLE);
-    if (to < 0) {
-      return static_cast<int>(to);
-    }
-    to = std::min(to, end);
-    if (int error = call(from, to); error != 0) {
-      return error;
-    }
-    begin = to;
-  }
-  return 0;
-}
-
-// Reads [begin, end) to the memory, of which the first byte is that of `begin`. It is zero before.
-int read_range(const Handle& handle, char* memory, off_t begin, off_t end) {
-  for (off_t at = begin; at < end;) {
-    off_t size = std::min(kReadBytes, end - at);
-    ssize_t bytes =
-        handle->pread(handle.file, memory + (at - begin), static_cast<std::size_t>(size), at);
-    if (bytes < 0) {
-      return static_cast<int>(bytes);
-    }
-    if (bytes == 0) {
-      return 0;
-    }
-    at += bytes;
-  }
-  return 0;
-}
-
-// Half of the memory of the node.
-off_t most_data() {
-  struct sysinfo info{};
-  sysinfo(&info);
-  return static_cast<off_t>(std::uint64_t{info.totalram} * info.mem_unit / 2);
-}
-
-// Reads what the file has in [begin, end) to memory that is zero. -ENOMEM when that is too much to
-// have it in so many copies; holes do not count.
-int fill(Description& description, char* memory, off_t begin, off_t end, int copies) {
-  Handle handle = handle_of(description);
-  benchfs_stat_t stat;
-  if (!handle) {
-    return -errno;
-  }
-  if (int error = handle->fstat(handle.file, &stat); error != 0) {
-    return error;
-  }
-  end = std::min<off_t>(end, stat.st_size);
-  if (end - begin <= kWithoutHoles) {
-    return begin < end ? read_range(handle, memory, begin, end) : 0;
-  }
-  if (end - begin > kUncounted) {
-    off_t room = most_data() / copies;
-    int error = each_data(handle, begin, end, [&](off_t from, off_t to) {
-      room -= to - from;
-      return room < 0 ? -ENOMEM : 0;
-    });
-    if (error != 0) {
-      return error;
-    }
-  }
-  return each_data(handle, begin, end, [&](off_t from, off_t to) {
-    return read_range(handle, memory + (from - begin), from, to);
-  });
 }
 
 // --- The list
@@ -357,32 +85,6 @@ Mapping* add(Memory& memory, char* begin, off_t size, off_t offset) {
     memory.mappings = mapping;
   }
   return mapping;
-}
-
-void unmap_views(const Memory& memory) {
-  for (char* view : {memory.bytes_view, memory.base_view}) {
-    if (view != nullptr) {
-      real().munmap(view, static_cast<std::size_t>(memory.end - memory.begin));
-    }
-  }
-}
-
-void discard(Memory& memory) {
-  while (Mapping* mapping = memory.mappings) {
-    memory.mappings = mapping->next;
-    std::free(mapping);
-  }
-  unmap_views(memory);
-  if (memory.mutex != nullptr) {
-    real().munmap(memory.mutex, kPage);
-  }
-  if (memory.memory_file >= 0) {
-    close_hidden(memory.memory_file);
-  }
-  if (memory.description != nullptr) {
-    internal::release(memory.description);
-  }
-  std::free(&memory);
 }
 
 // Removes the file if no memory shows it any more.
@@ -408,85 +110,16 @@ void discard_unused(Memory& memory) {
   discard(memory);
 }
 
-void* view_of(int memory_file, off_t size, off_t offset) {
-  return real().mmap(nullptr,
-                     static_cast<std::size_t>(size),
-                     PROT_READ | PROT_WRITE,
-                     MAP_SHARED,
-                     memory_file,
-                     offset);
-}
-
-// Makes the views show [begin, end), too.
-int extend_views(Memory& memory, off_t begin, off_t end) {
-  if (memory.bytes_view != nullptr) {
-    begin = std::min(begin, memory.begin);
-    end = std::max(end, memory.end);
-    if (begin == memory.begin && end == memory.end) {
-      return 0;
-    }
-  }
-  off_t size = end - begin;
-  void* bytes = view_of(memory.memory_file, size, begin);
-  void* base =
-      bytes != MAP_FAILED ? view_of(memory.memory_file, size, kBaseAt + begin) : MAP_FAILED;
-  if (base == MAP_FAILED) {
-    int error = errno;
-    if (bytes != MAP_FAILED) {
-      real().munmap(bytes, static_cast<std::size_t>(size));
-    }
-    return -error;
-  }
-  unmap_views(memory);
-  memory.begin = begin;
-  memory.end = end;
-  memory.bytes_view = static_cast<char*>(bytes);
-  memory.base_view = static_cast<char*>(base);
-  return 0;
-}
-
-int make_memory_file(Memory& memory) {
-  int fd = memfd_create("benchfs-map", MFD_CLOEXEC);
-  if (fd < 0 || !make_long(fd, kMutexAt + kPage)) {
-    int error = errno;
-    if (fd >= 0) {
-      close_own(fd);
-    }
-    return -error;
-  }
-  memory.memory_file = hide(fd);
-  if (memory.memory_file < 0) {
-    return -EMFILE;
-  }
-  void* page = view_of(memory.memory_file, kPage, kMutexAt);
-  if (page == MAP_FAILED) {
-    return -errno;
-  }
-  memory.mutex = static_cast<pthread_mutex_t*>(page);
-  init_shared_mutex(*memory.mutex);
-  return 0;
-}
-
 // The memory of the file, which is made if there is none. nullptr with errno.
 Memory* memory_of(Description& description) {
   if (Memory* known = find(description.shared->inode)) {
     return known;
   }
-  auto* memory = static_cast<Memory*>(std::calloc(1, sizeof(Memory)));
+  Memory* memory = make_memory(description);
   if (memory == nullptr) {
-    errno = ENOMEM;
     return nullptr;
   }
-  memory->inode = description.shared->inode;
-  memory->memory_file = -1;
   memory->forks = forks;
-  memory->description = &description;
-  description.references.fetch_add(1);
-  if (int error = make_memory_file(*memory); error != 0) {
-    discard(*memory);
-    errno = -error;
-    return nullptr;
-  }
   {
     MutexLock lock(list_mutex);
     memory->next = memories;
@@ -498,9 +131,7 @@ Memory* memory_of(Description& description) {
 
 // From now on stores are written back, through this open file.
 void make_writable(Memory& memory, Description& description) {
-  each_touched(memory, memory.begin, memory.end, [&](off_t from, off_t to) {
-    std::memcpy(memory.base(from), memory.bytes(from), static_cast<std::size_t>(to - from));
-  });
+  copy_to_base(memory, memory.begin, memory.end);
   description.references.fetch_add(1);
   internal::release(memory.description);
   memory.description = &description;
@@ -518,9 +149,7 @@ Mapping* cover(Memory& memory, Description& description, off_t begin, off_t end)
       zero(memory, from, to);
       int failed = fill(description, memory.bytes(from), from, to, copies);
       if (failed == 0 && memory.is_writable) {
-        each_touched(memory, from, to, [&](off_t at, off_t stop) {
-          std::memcpy(memory.base(at), memory.bytes(at), static_cast<std::size_t>(stop - at));
-        });
+        copy_to_base(memory, from, to);
       }
       return failed;
     });
