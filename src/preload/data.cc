@@ -3,11 +3,13 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 #include "preload/addresses.h"
 #include "preload/descriptions.h"
 #include "preload/entry.h"
 #include "preload/file_size_limit.h"
+#include "preload/mappings.h"
 #include "preload/places.h"
 #include "preload/real.h"
 
@@ -15,6 +17,7 @@ namespace benchfs::preload {
 namespace {
 
 constexpr std::size_t kCopyBytes = 1 << 20;
+constexpr off_t kEnd = std::numeric_limits<off_t>::max();
 
 // A write goes where the flags of the open file say, which another process may have changed.
 void sync_append(Description& description, const Handle& handle) {
@@ -36,6 +39,15 @@ ssize_t write_from_nothing(const Description& description) {
   return (description.shared->flags & O_ACCMODE) == O_RDONLY ? -EBADF : -EFAULT;
 }
 
+// Writes behind the end, which the handle's position is behind then.
+ssize_t append(const Handle& handle, MappedFile& mapped, const void* buffer, std::size_t size) {
+  ssize_t bytes = handle->write(handle.file, buffer, size);
+  if (mapped && bytes > 0) [[unlikely]] {
+    mapped.take(buffer, bytes, handle->lseek(handle.file, 0, SEEK_CUR) - bytes);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 ssize_t read_at(Description& description, void* buffer, std::size_t size, off_t offset) {
@@ -43,7 +55,15 @@ ssize_t read_at(Description& description, void* buffer, std::size_t size, off_t 
   if (size > 0 && !is_address(buffer) && handle) [[unlikely]] {
     return read_into_nothing(handle, buffer, offset);
   }
-  return handle ? handle->pread(handle.file, buffer, size, offset) : -errno;
+  MappedFile mapped(description);
+  if (!handle || mapped.error() != 0) [[unlikely]] {
+    return handle ? mapped.error() : -errno;
+  }
+  ssize_t bytes = handle->pread(handle.file, buffer, size, offset);
+  if (mapped) [[unlikely]] {
+    mapped.show(buffer, bytes, offset);
+  }
+  return bytes;
 }
 
 ssize_t write_at(Description& description, const void* buffer, std::size_t size, off_t offset) {
@@ -54,13 +74,30 @@ ssize_t write_at(Description& description, const void* buffer, std::size_t size,
   if (size > 0 && !is_address(buffer)) [[unlikely]] {
     return write_from_nothing(description);
   }
+  MappedFile mapped(description);
+  if (mapped.error() != 0) [[unlikely]] {
+    return mapped.error();
+  }
   sync_append(description, handle);
-  return handle->pwrite(handle.file, buffer, size, offset);
+  if (!mapped) [[likely]] {
+    return handle->pwrite(handle.file, buffer, size, offset);
+  }
+  if (description.is_append) {  // pwrite() does not say where the bytes are
+    return append(handle, mapped, buffer, size);
+  }
+  ssize_t bytes = handle->pwrite(handle.file, buffer, size, offset);
+  mapped.take(buffer, bytes, offset);
+  return bytes;
 }
 
 int sync_file(Description& description) {
   Handle handle = handle_of(description);
-  return handle ? handle->fsync(handle.file) : -errno;
+  if (!handle) {
+    return -errno;
+  }
+  int stored = MappedFile(description).write_back();
+  int error = handle->fsync(handle.file);
+  return error != 0 ? error : stored;
 }
 
 namespace {
@@ -128,6 +165,10 @@ ssize_t write_here(Description& description, const void* buffer, std::size_t siz
   if (size > 0 && !is_address(buffer)) [[unlikely]] {
     return write_from_nothing(description);
   }
+  MappedFile mapped(description);
+  if (mapped.error() != 0) [[unlikely]] {
+    return mapped.error();
+  }
   sync_append(description, handle);
   if (has_file_size_limit()) [[unlikely]] {
     off_t begin =
@@ -137,14 +178,18 @@ ssize_t write_here(Description& description, const void* buffer, std::size_t siz
     }
   }
   if (!description.is_append) {
-    ssize_t bytes = handle->pwrite(handle.file, buffer, size, description.shared->position);
+    off_t offset = description.shared->position;
+    ssize_t bytes = handle->pwrite(handle.file, buffer, size, offset);
+    if (mapped) [[unlikely]] {
+      mapped.take(buffer, bytes, offset);
+    }
     if (bytes > 0) {
       description.shared->position += bytes;
     }
     return bytes;
   }
-  ssize_t bytes = handle->write(handle.file, buffer, size);
-  if (bytes > 0) {  // the handle's position is behind what was appended
+  ssize_t bytes = append(handle, mapped, buffer, size);
+  if (bytes > 0) {
     description.shared->position = handle->lseek(handle.file, 0, SEEK_CUR);
   }
   return bytes;
@@ -289,7 +334,11 @@ ssize_t append_vector(Description& description, const iovec* vector, int count, 
 
 off_t seek_data(Description& description, off_t offset, int whence) {
   Handle handle = handle_of(description);
-  return handle ? handle->lseek(handle.file, offset, whence) : -errno;
+  if (!handle) {
+    return -errno;
+  }
+  MappedFile(description).write_back();
+  return handle->lseek(handle.file, offset, whence);
 }
 
 off_t seek_target(Description& description, off_t offset, int whence) {
@@ -437,7 +486,25 @@ int truncate_open(Description& description, off_t size) {
     return kBeyondLimit;
   }
   Handle handle = handle_of(description);
-  return handle ? handle->ftruncate(handle.file, size) : -errno;
+  MappedFile mapped(description);
+  if (!handle || mapped.error() != 0) {
+    return handle ? mapped.error() : -errno;
+  }
+  int error = handle->ftruncate(handle.file, size);
+  if (error == 0) {
+    mapped.zero(size, kEnd);
+  }
+  return error;
+}
+
+int truncate_named(const Cluster& here, const char* path, off_t size) {
+  int error = here.api->truncate(here.context, path, size);
+  benchfs_stat_t stat;
+  if (error == 0 && internal::mapped_inodes != 0 &&
+      here.api->stat(here.context, path, &stat) == 0) {
+    MappedFile(stat.st_ino).zero(size, kEnd);
+  }
+  return error;
 }
 
 int truncate_path(const char* path, off_t size) {
@@ -450,7 +517,7 @@ int truncate_path(const char* path, off_t size) {
     bool is_known = here.api->stat(here.context, path, &stat) == 0 && S_ISREG(stat.st_mode);
     return is_known ? stat.st_size : size;
   };
-  return may_become(size, is_now) ? here.api->truncate(here.context, path, size) : kBeyondLimit;
+  return may_become(size, is_now) ? truncate_named(here, path, size) : kBeyondLimit;
 }
 
 int change_space(Description& description, int mode, off_t offset, off_t length) {
@@ -462,7 +529,15 @@ int change_space(Description& description, int mode, off_t offset, off_t length)
     return kBeyondLimit;
   }
   Handle handle = handle_of(description);
-  return handle ? handle->fallocate(handle.file, mode, offset, length) : -errno;
+  MappedFile mapped(description);
+  if (!handle || mapped.error() != 0) {
+    return handle ? mapped.error() : -errno;
+  }
+  int error = handle->fallocate(handle.file, mode, offset, length);
+  if (error == 0 && (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) {
+    mapped.zero(offset, offset + length);
+  }
+  return error;
 }
 
 // Makes the file at least this long. The cluster does not reserve space.
@@ -703,6 +778,10 @@ ENTRY(ssize_t,
   OpenRef from(in);
   OpenRef to(out);
   if (from && to) {
+    bool is_mapped = may_be_mapped(*from) || may_be_mapped(*to);
+    if (is_mapped && (to->shared->flags & O_APPEND) == 0) {  // by way of read() and write()
+      return copy_bytes(in, in_offset, out, out_offset, size);
+    }
     Errno keep;
     return keep.finish(with_limit_signal(copy_inside(*from, in_offset, *to, out_offset, size)));
   }

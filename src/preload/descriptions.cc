@@ -12,6 +12,7 @@
 #include <new>
 
 #include "preload/locks.h"
+#include "preload/mappings.h"
 #include "preload/real.h"
 #include "preload/together.h"
 
@@ -60,17 +61,6 @@ void note_highest(int fd) {
   raise_to(internal::highest, fd);
 }
 
-void init_shared(SharedState& shared) {
-  pthread_mutexattr_t attributes;
-  pthread_mutexattr_init(&attributes);
-  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
-  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-  pthread_mutex_init(&shared.mutex, &attributes);
-  pthread_mutexattr_destroy(&attributes);
-  shared.magic = kMagic;
-}
-
 constexpr rlim_t kHighestFloor = 960;
 
 // Where descriptors that the program does not know are out of its way. Not far beyond: the kernel's
@@ -97,8 +87,7 @@ void close_page(Description& description) {
     description.shared = nullptr;
   }
   if (description.home >= 0) {
-    homes[description.home] = false;
-    close_own(description.home);
+    close_hidden(description.home);
     description.home = -1;
   }
 }
@@ -116,34 +105,13 @@ bool map_page(Description& description, int memory_file) {
   return true;
 }
 
-// "ulimit -f" counts for memory that has a descriptor, too, and going beyond it is a signal. The
-// program's limit is as it was when this returns.
-bool make_long(int memory_file) {
-  rlimit limit{};
-  bool is_short = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < kBytes;
-  if (is_short && limit.rlim_max < kBytes) {
-    errno = EFBIG;
-    return false;
-  }
-  if (is_short) {
-    rlimit longer = limit;
-    longer.rlim_cur = kBytes;
-    real().setrlimit(RLIMIT_FSIZE, &longer);
-  }
-  bool is_long = real().ftruncate(memory_file, kBytes) == 0;
-  if (is_short) {
-    real().setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  return is_long;
-}
-
 // The page of a new open file, and its O_PATH descriptor.
 bool make_page(Description& description) {
   int memory_file = memfd_create(kName, MFD_CLOEXEC);
   if (memory_file < 0) {
     return false;
   }
-  bool is_mapped = make_long(memory_file) && map_page(description, memory_file);
+  bool is_mapped = make_long(memory_file, kBytes) && map_page(description, memory_file);
   char link[64];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", memory_file);
   int path_fd = is_mapped ? open_own(link, O_PATH | O_CLOEXEC) : -1;
@@ -154,7 +122,8 @@ bool make_page(Description& description) {
     errno = error;
     return false;
   }
-  init_shared(*description.shared);
+  init_shared_mutex(description.shared->mutex);
+  description.shared->magic = kMagic;
   description.home = hide(path_fd);
   if (description.home < 0) {
     close_page(description);
@@ -316,6 +285,43 @@ int hide(int fd) {
   return hidden;
 }
 
+void close_hidden(int fd) {
+  homes[fd] = false;
+  close_own(fd);
+}
+
+// "ulimit -f" counts for memory that has a descriptor, too, and going beyond it is a signal. The
+// program's limit is as it was when this returns.
+bool make_long(int memory_file, off_t bytes) {
+  auto wanted = static_cast<rlim_t>(bytes);
+  rlimit limit{};
+  bool is_short = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < wanted;
+  if (is_short && limit.rlim_max < wanted) {
+    errno = EFBIG;
+    return false;
+  }
+  if (is_short) {
+    rlimit longer = limit;
+    longer.rlim_cur = wanted;
+    real().setrlimit(RLIMIT_FSIZE, &longer);
+  }
+  bool is_long = real().ftruncate(memory_file, bytes) == 0;
+  if (is_short) {
+    real().setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  return is_long;
+}
+
+void init_shared_mutex(pthread_mutex_t& mutex) {
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(&mutex, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+}
+
 bool is_internal(int fd) {
   return fd >= 0 && fd < homes_end.load(std::memory_order_relaxed) && homes[fd];
 }
@@ -443,6 +449,9 @@ Description* take_away(int fd) {
 
 void drop(Description* description) {
   if (description != nullptr) {
+    if (may_be_mapped(*description)) [[unlikely]] {
+      write_back_at_close(*description);
+    }
     after_close(*description);
     internal::release(description);
   }

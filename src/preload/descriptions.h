@@ -73,6 +73,11 @@ int highest_descriptor();
 void make_room_to_hide();
 // Moves a descriptor of the library out of the program's way. Returns its new number.
 int hide(int fd);
+void close_hidden(int fd);
+// Of a memory file of the library, which is sparse. False with errno.
+bool make_long(int memory_file, off_t bytes);
+// A mutex in memory that processes share: robust, and no thread waits for itself.
+void init_shared_mutex(pthread_mutex_t& mutex);
 // A descriptor that belongs to the library, which the program must not close.
 bool is_internal(int fd);
 

@@ -17,10 +17,12 @@ void in_child() {
   forget_cluster();
   leave_pool_to_parent();
   forget_mapping_lock();
+  note_fork_of_mappings();
   note_spawn();
 }
 
 void in_parent() {
+  note_fork_of_mappings();
   note_spawn();
 }
 

@@ -6,9 +6,11 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 
 #include "preload/descriptions.h"
 #include "preload/locks.h"
+#include "preload/mappings.h"
 #include "preload/places.h"
 #include "preload/real.h"
 #include "preload/settings.h"
@@ -82,6 +84,12 @@ long open_name(const Target& at, int flags) {
   return fd < 0 ? -errno : fd;
 }
 
+// After the file was opened with O_TRUNC.
+void cut_mappings(std::uint64_t inode) {
+  MappedFile file(inode);
+  file.zero(0, std::numeric_limits<off_t>::max());
+}
+
 }  // namespace
 
 long open_ours(const char* path, int flags, mode_t mode) {
@@ -112,6 +120,9 @@ long open_ours(const Target& at, int flags, mode_t mode) {
   benchfs_stat_t stat{};
   here.api->last_stat(file, &stat);
   Kind kind = S_ISDIR(stat.st_mode) ? Kind::kDirectory : Kind::kFile;
+  if ((flags & O_TRUNC) != 0) {
+    cut_mappings(stat.st_ino);
+  }
   char unnamed[PATH_MAX];
   if ((flags & O_TMPFILE) == O_TMPFILE) {  // shown as on other file systems
     unsigned long long number = stat.st_ino;
@@ -152,6 +163,9 @@ long open_again(Description& description, int flags) {
   benchfs_stat_t stat{};
   here.api->last_stat(file, &stat);
   Kind kind = S_ISDIR(stat.st_mode) ? Kind::kDirectory : Kind::kFile;
+  if ((flags & O_TRUNC) != 0) {
+    cut_mappings(shared.inode);
+  }
   int fd = early.install(here, file, kind, shared.inode, flags & ~(O_CREAT | O_EXCL), shared.path);
   if (fd < 0) {
     return -errno;
