@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -26,6 +27,10 @@ constexpr std::size_t kBytes = sizeof(SharedState);
 constexpr int kPooled = 16;
 
 BENCHFS_TOGETHER pthread_mutex_t pool_mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+BENCHFS_TOGETHER bool is_pool_held = false;  // for a fork
+// Held for writing around fork(), which the threads that open and close files must not starve.
+BENCHFS_TOGETHER pthread_rwlock_t changes = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+BENCHFS_TOGETHER bool are_changes_held = false;
 BENCHFS_TOGETHER Description* pool = nullptr;   // with a shared page and a home, ready for use
 BENCHFS_TOGETHER Description* empty = nullptr;  // without
 BENCHFS_TOGETHER int pooled = 0;
@@ -369,6 +374,35 @@ PositionLock::~PositionLock() {
   }
 }
 
+TableChange::TableChange()
+    : is_held_(__libc_single_threaded == 0 && pthread_rwlock_rdlock(&changes) == 0) {}
+
+TableChange::~TableChange() {
+  if (is_held_) {
+    pthread_rwlock_unlock(&changes);
+  }
+}
+
+namespace {
+
+// The lowest free descriptor for the description, which then has it. -1 with errno.
+int give_descriptor(Description& description, int flags) {
+  int command = (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD;
+  int fd = real().fcntl(description.home, command, 0);
+  if (fd >= kMaxDescriptors) {
+    close_own(fd);
+    errno = EMFILE;
+    return -1;
+  }
+  if (fd >= 0) {
+    note_highest(fd);
+    internal::table[fd] = &description;
+  }
+  return fd;
+}
+
+}  // namespace
+
 int install(const Cluster& cluster,
             benchfs_file_t* file,
             Kind kind,
@@ -378,35 +412,28 @@ int install(const Cluster& cluster,
   Description* description = take_description();
   int fd = -1;
   if (description != nullptr) {
-    fd = real().fcntl(description->home, (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
-    if (fd >= kMaxDescriptors) {
-      close_own(fd);
-      fd = -1;
-      errno = EMFILE;
-    }
+    SharedState& shared = *description->shared;
+    shared.kind = kind;
+    shared.flags = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
+    shared.inode = inode;
+    shared.position = 0;
+    std::strcpy(shared.path, path);
+    description->is_append = (flags & O_APPEND) != 0;
+    description->epoch = process_epoch();
+    description->handle = file;
+    TableChange change;
+    fd = give_descriptor(*description, flags);
   }
   if (fd < 0) {
     int error = errno;
-    if (file != nullptr) {
-      cluster.api->close(file);
-    }
     if (description != nullptr) {
       internal::release(description);
+    } else if (file != nullptr) {
+      cluster.api->close(file);
     }
     errno = error;
     return -1;
   }
-  SharedState& shared = *description->shared;
-  shared.kind = kind;
-  shared.flags = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
-  shared.inode = inode;
-  shared.position = 0;
-  std::strcpy(shared.path, path);
-  description->is_append = (flags & O_APPEND) != 0;
-  description->epoch = process_epoch();
-  description->handle = file;
-  note_highest(fd);
-  internal::table[fd] = description;
   return fd;
 }
 
@@ -460,10 +487,36 @@ void note_spawn() {
   spawns.fetch_add(1);
 }
 
+void hold_table(const timespec& until) {
+  are_changes_held = pthread_rwlock_clockwrlock(&changes, CLOCK_MONOTONIC, &until) == 0;
+  is_pool_held = pthread_mutex_clocklock(&pool_mutex, CLOCK_MONOTONIC, &until) == 0;
+}
+
+void let_table_go() {
+  if (is_pool_held) {
+    is_pool_held = false;
+    pthread_mutex_unlock(&pool_mutex);
+  }
+  if (are_changes_held) {
+    are_changes_held = false;
+    pthread_rwlock_unlock(&changes);
+  }
+}
+
+void leave_handle_to_parent(Description& description) {
+  pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+  std::memcpy(&description.mutex, &fresh, sizeof fresh);
+  description.handle = nullptr;
+}
+
 void leave_pool_to_parent() {
   forget_locks();
   pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
   std::memcpy(&pool_mutex, &fresh, sizeof fresh);
+  pthread_rwlock_t unlocked = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+  std::memcpy(&changes, &unlocked, sizeof unlocked);
+  is_pool_held = false;
+  are_changes_held = false;
   while (pool != nullptr) {
     Description* description = pool;
     pool = description->next;
@@ -474,8 +527,7 @@ void leave_pool_to_parent() {
   pooled = 0;
   for (int fd = 0; fd <= internal::highest; ++fd) {
     if (Description* description = internal::table[fd]) {
-      std::memcpy(&description->mutex, &fresh, sizeof fresh);
-      description->handle = nullptr;
+      leave_handle_to_parent(*description);
     }
   }
 }

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include <atomic>
 #include <climits>
@@ -119,6 +120,20 @@ class PositionLock {
   SharedState* shared_ = nullptr;
 };
 
+// Exists while a thread changes what descriptors are: fork() waits for its end, because a child
+// gets the kernel's table and this memory at different moments. Not held during calls to the
+// cluster.
+class TableChange {
+ public:
+  TableChange();
+  TableChange(const TableChange&) = delete;
+  TableChange& operator=(const TableChange&) = delete;
+  ~TableChange();
+
+ private:
+  bool is_held_;
+};
+
 // Gives the lowest free descriptor to a file that was just opened. -1 with errno, and then the
 // handle is closed. `path` is in the file system.
 int install(const Cluster& cluster,
@@ -137,7 +152,12 @@ void put(int fd, Description* description);  // takes a new reference
 void adopt_inherited();
 // Before a child that may share descriptors is made other than by fork().
 void note_spawn();
+// Around fork() in a process of several threads: no other thread is in the middle of a change.
+void hold_table(const timespec& until);
+void let_table_go();
 // In the child of fork().
 void leave_pool_to_parent();
+// What another thread of the parent was doing with it concerns the parent only.
+void leave_handle_to_parent(Description& description);
 
 }  // namespace benchfs::preload

@@ -36,6 +36,7 @@ struct Mapping {
 };
 
 BENCHFS_TOGETHER pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+BENCHFS_TOGETHER bool is_held = false;                     // for a fork
 BENCHFS_TOGETHER std::atomic<Mapping*> mappings{nullptr};  // changed under the mutex
 
 std::size_t whole_pages(std::size_t size) {
@@ -288,7 +289,22 @@ void forget_memory(void* address, std::size_t size) {
   errno = before;
 }
 
+void hold_mappings(const timespec& until) {
+  is_held = pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &until) == 0;
+}
+
+void let_mappings_go() {
+  if (is_held) {
+    is_held = false;
+    pthread_mutex_unlock(&mutex);
+  }
+}
+
 void forget_mapping_lock() {
+  is_held = false;
+  for (Mapping* mapping = mappings; mapping != nullptr; mapping = mapping->next) {
+    leave_handle_to_parent(*mapping->description);
+  }
   pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
   std::memcpy(&mutex, &fresh, sizeof mutex);
 }

@@ -24,6 +24,9 @@ void* map_open(Counter& counter,
                int flags,
                Description& description,
                off_t offset);
+// Around fork() in a process of several threads: none of them changes the mappings.
+void hold_mappings(const timespec& until);
+void let_mappings_go();
 // In the child of fork().
 void forget_mapping_lock();
 

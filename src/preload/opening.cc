@@ -140,8 +140,16 @@ int close_any(int fd) {
   if (is_internal(fd)) {
     return fail_with(EBADF);
   }
-  Description* description = take_away(fd);
-  int result = close_own(fd);
+  if (!is_ours(fd)) {
+    return close_own(fd);
+  }
+  Description* description = nullptr;
+  int result = 0;
+  {
+    TableChange change;
+    description = take_away(fd);
+    result = close_own(fd);
+  }
   if (description != nullptr) {
     drop(description);
     sync_streams(fd);
@@ -181,25 +189,29 @@ int duplicate(Counter& counter, int from, int known_target, Make make) {
   }
   counter.served();
   OpenRef source(from);
-  Description* replaced = known_target != from ? take_away(known_target) : nullptr;
-  if (replaced != nullptr) {
+  if (known_target != from && is_ours(known_target)) {
     flush_stream_of(known_target);
   }
-  int made = make();
-  if (made >= kMaxDescriptors) {
-    close_own(made);
-    made = fail_with(EMFILE);
-  }
-  if (made >= 0 && source && made != from) {
-    put(made, &*source);
-  }
-  int before = errno;
-  if (replaced != nullptr) {
-    if (made < 0) {
+  Description* replaced = nullptr;
+  int made = -1;
+  int before = 0;
+  {
+    TableChange change;
+    replaced = known_target != from ? take_away(known_target) : nullptr;
+    made = make();
+    if (made >= kMaxDescriptors) {
+      close_own(made);
+      made = fail_with(EMFILE);
+    }
+    if (made >= 0 && source && made != from) {
+      put(made, &*source);
+    }
+    before = errno;
+    if (replaced != nullptr && made < 0) {
       put(known_target, replaced);
     }
-    drop(replaced);
   }
+  drop(replaced);
   if (made >= 0) {
     sync_streams(made);
   }

@@ -492,6 +492,7 @@ int change_directory(const char* path) {
   if (copy == nullptr) {
     return fail_with(ENOMEM);
   }
+  TableChange change;  // the kernel's directory and ours are of one fork
   if (*own_working_directory() == '\0' && enter_void() != 0) {
     free(copy);
     return -1;
