@@ -15,6 +15,7 @@
 #include "preload/mappings.h"
 #include "preload/real.h"
 #include "preload/settings.h"
+#include "preload/signals.h"
 #include "preload/streams.h"
 #include "preload/together.h"
 
@@ -167,6 +168,7 @@ Cluster cluster() {
   if (context != nullptr) [[likely]] {
     return {context, &functions};
   }
+  Deferral deferral;
   if (int error = pthread_mutex_lock(&mutex); error != 0) {
     errno = error;  // EDEADLK: a signal handler interrupted this very function
     return {};

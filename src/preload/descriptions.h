@@ -19,6 +19,7 @@
 #include <cstdint>
 
 #include "preload/cluster.h"
+#include "preload/signals.h"
 
 namespace benchfs::preload {
 
@@ -77,15 +78,25 @@ int hide(int fd);
 // A descriptor that belongs to the library, which the program must not close.
 bool is_internal(int fd);
 
-// An open file that stays open while the object lives; empty when the descriptor is not ours.
+// An open file that stays open while the object lives, and signals wait; empty when the descriptor
+// is not ours.
 class OpenRef {
  public:
-  explicit OpenRef(int fd) : description_(is_ours(fd) ? internal::acquire(fd) : nullptr) {}
+  explicit OpenRef(int fd) {
+    if (is_ours(fd)) {
+      defer_signals();
+      description_ = internal::acquire(fd);
+      if (description_ == nullptr) {
+        allow_signals();
+      }
+    }
+  }
   OpenRef(const OpenRef&) = delete;
   OpenRef& operator=(const OpenRef&) = delete;
   ~OpenRef() {
     if (description_ != nullptr) {
       internal::release(description_);
+      allow_signals();
     }
   }
   explicit operator bool() const { return description_ != nullptr; }
@@ -93,7 +104,7 @@ class OpenRef {
   Description& operator*() const { return *description_; }
 
  private:
-  Description* description_;
+  Description* description_ = nullptr;
 };
 
 // An open file that the C API can use: the cluster and the handle. Empty with errno when the file

@@ -127,6 +127,7 @@ class MappingLock {
   }
 
  private:
+  Deferral deferral_;  // ends last
   bool is_held_;
 };
 

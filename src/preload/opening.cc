@@ -43,11 +43,13 @@ long open_name(const Target& at, int flags) {
 }  // namespace
 
 long open_ours(const char* path, int flags, mode_t mode) {
+  Deferral deferral;
   Cluster here = cluster();
   return here ? open_ours(Target{here, nullptr, path, path}, flags, mode) : -errno;
 }
 
 long open_ours(const Target& at, int flags, mode_t mode) {
+  Deferral deferral;
   const char* path = at.text;
   if (std::strlen(path) >= PATH_MAX) {
     return -ENAMETOOLONG;
@@ -81,6 +83,7 @@ long open_ours(const Target& at, int flags, mode_t mode) {
 }
 
 long open_again(Description& description, int flags) {
+  Deferral deferral;
   if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
     return -EEXIST;
   }
@@ -143,6 +146,7 @@ int close_any(int fd) {
   if (!is_ours(fd)) {
     return close_own(fd);
   }
+  Deferral deferral;
   Description* description = nullptr;
   int result = 0;
   {
@@ -188,6 +192,7 @@ int duplicate(Counter& counter, int from, int known_target, Make make) {
     return made;
   }
   counter.served();
+  Deferral deferral;
   OpenRef source(from);
   if (known_target != from && is_ours(known_target)) {
     flush_stream_of(known_target);

@@ -171,6 +171,7 @@ ssize_t read_link(const char* path, char* target) {
   if (rest == nullptr) {
     return real().readlink(path, target, PATH_MAX - 1);
   }
+  Deferral deferral;
   Cluster here = cluster();
   if (!here || *rest == '\0') {
     return -1;
