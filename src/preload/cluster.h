@@ -1,6 +1,8 @@
 // The C API of libbenchfs.so, loaded and connected at the first use.
 #pragma once
 
+#include <time.h>
+
 #include <cstdint>
 
 #include "benchfs/benchfs.h"
@@ -39,6 +41,9 @@ Cluster cluster();
 // Counts the processes that this memory has been in: what was opened at the cluster in another one
 // cannot be used.
 std::uint32_t process_epoch();
+// Around fork() in a process of several threads: none of them is connecting.
+void hold_cluster(const timespec& until);
+void let_cluster_go();
 // In the child of fork().
 void forget_cluster();
 

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -27,6 +28,10 @@ constexpr std::size_t kBytes = sizeof(SharedState);
 constexpr int kPooled = 16;
 
 BENCHFS_TOGETHER pthread_mutex_t pool_mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+BENCHFS_TOGETHER bool is_pool_held = false;  // for a fork
+// Held for writing around fork(), which the threads that open and close files must not starve.
+BENCHFS_TOGETHER pthread_rwlock_t changes = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+BENCHFS_TOGETHER bool are_changes_held = false;
 BENCHFS_TOGETHER Description* pool = nullptr;   // with a shared page and a home, ready for use
 BENCHFS_TOGETHER Description* empty = nullptr;  // without
 BENCHFS_TOGETHER int pooled = 0;
@@ -375,11 +380,21 @@ PositionLock::~PositionLock() {
   }
 }
 
+TableChange::TableChange()
+    : is_held_(__libc_single_threaded == 0 && pthread_rwlock_rdlock(&changes) == 0) {}
+
+TableChange::~TableChange() {
+  if (is_held_) {
+    pthread_rwlock_unlock(&changes);
+  }
+}
+
 bool reserve(int flags, Reserved& reserved) {
   Description* description = take_description();
   if (description == nullptr) {
     return false;
   }
+  TableChange change;
   int command = (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD;
   int fd = real().fcntl(description->home, command, 0);
   if (fd >= kMaxDescriptors) {
@@ -399,6 +414,7 @@ bool reserve(int flags, Reserved& reserved) {
 
 void give_back(const Reserved& reserved) {
   int before = errno;
+  TableChange change;
   close_own(reserved.fd);
   internal::release(reserved.description);
   errno = before;
@@ -420,6 +436,7 @@ int install(const Reserved& reserved,
   description->is_append = (flags & O_APPEND) != 0;
   description->epoch = process_epoch();
   description->handle = file;
+  TableChange change;
   note_highest(reserved.fd);
   internal::table[reserved.fd] = description;
   return reserved.fd;
@@ -496,10 +513,36 @@ void note_spawn() {
   spawns.fetch_add(1);
 }
 
+void hold_table(const timespec& until) {
+  are_changes_held = pthread_rwlock_clockwrlock(&changes, CLOCK_MONOTONIC, &until) == 0;
+  is_pool_held = pthread_mutex_clocklock(&pool_mutex, CLOCK_MONOTONIC, &until) == 0;
+}
+
+void let_table_go() {
+  if (is_pool_held) {
+    is_pool_held = false;
+    pthread_mutex_unlock(&pool_mutex);
+  }
+  if (are_changes_held) {
+    are_changes_held = false;
+    pthread_rwlock_unlock(&changes);
+  }
+}
+
+void leave_handle_to_parent(Description& description) {
+  pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+  std::memcpy(&description.mutex, &fresh, sizeof fresh);
+  description.handle = nullptr;
+}
+
 void leave_pool_to_parent() {
   forget_locks();
   pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
   std::memcpy(&pool_mutex, &fresh, sizeof fresh);
+  pthread_rwlock_t unlocked = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+  std::memcpy(&changes, &unlocked, sizeof unlocked);
+  is_pool_held = false;
+  are_changes_held = false;
   while (pool != nullptr) {
     Description* description = pool;
     pool = description->next;
@@ -510,8 +553,7 @@ void leave_pool_to_parent() {
   pooled = 0;
   for (int fd = 0; fd <= internal::highest; ++fd) {
     if (Description* description = internal::table[fd]) {
-      std::memcpy(&description->mutex, &fresh, sizeof fresh);
-      description->handle = nullptr;
+      leave_handle_to_parent(*description);
     }
   }
 }

@@ -153,7 +153,8 @@ int lock_or_wait(
       return error;
     }
     timespec pause{.tv_sec = 0, .tv_nsec = pause_ns};
-    if (nanosleep(&pause, nullptr) != 0) {
+    Interruptible interruptible;
+    if (interruptible.has_interrupted() || nanosleep(&pause, nullptr) != 0) {
       return EINTR;
     }
     pause_ns = std::min(2 * pause_ns, 10'000'000L);

@@ -15,6 +15,7 @@
 #include "preload/locks.h"
 #include "preload/mapped_memory.h"
 #include "preload/real.h"
+#include "preload/signals.h"
 #include "preload/together.h"
 
 namespace benchfs::preload {
@@ -27,6 +28,7 @@ using Memory = MappedMemory;
 // mapped while a thread waits for a server.
 BENCHFS_TOGETHER pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 BENCHFS_TOGETHER pthread_mutex_t list_mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+BENCHFS_TOGETHER bool is_held = false;  // for a fork
 BENCHFS_TOGETHER std::atomic<Memory*> memories{nullptr};
 BENCHFS_TOGETHER std::atomic<std::uint32_t> forks{0};
 
@@ -50,6 +52,7 @@ class MutexLock {
   explicit operator bool() const { return is_held_; }
 
  private:
+  Deferral deferral_;  // ends last
   pthread_mutex_t& mutex_;
   bool is_held_ = false;
 };
@@ -318,7 +321,15 @@ namespace internal {
 BENCHFS_TOGETHER std::atomic<std::uint64_t> mapped_inodes{0};
 
 bool begin_change(const void* address, std::size_t size) {
-  return has_mapping(address, size) && pthread_mutex_lock(&mutex) == 0;
+  if (!has_mapping(address, size)) {
+    return false;
+  }
+  defer_signals();
+  bool is_locked = pthread_mutex_lock(&mutex) == 0;
+  if (!is_locked) {
+    allow_signals();
+  }
+  return is_locked;
 }
 
 void end_change(void* address, std::size_t size, bool is_changed) {
@@ -330,18 +341,21 @@ void end_change(void* address, std::size_t size, bool is_changed) {
   }
   pthread_mutex_unlock(&mutex);
   errno = before;
+  allow_signals();
 }
 
 }  // namespace internal
 
 void MappedFile::take_hold(std::uint64_t inode) {
+  defer_signals();
   if (pthread_mutex_lock(&mutex) != 0) {
     error_ = -EDEADLK;
-    return;
+    return allow_signals();
   }
   memory_ = find(inode);
   if (memory_ == nullptr) {
     pthread_mutex_unlock(&mutex);
+    allow_signals();
   } else if (pthread_mutex_lock(memory_->mutex) == EOWNERDEAD) {
     pthread_mutex_consistent(memory_->mutex);
   }
@@ -350,6 +364,7 @@ void MappedFile::take_hold(std::uint64_t inode) {
 void MappedFile::let_go() {
   pthread_mutex_unlock(memory_->mutex);
   pthread_mutex_unlock(&mutex);
+  allow_signals();
 }
 
 int MappedFile::write_back() {
@@ -479,7 +494,22 @@ void note_fork_of_mappings() {
   forks.fetch_add(1);
 }
 
+void hold_mappings(const timespec& until) {
+  is_held = pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &until) == 0;
+}
+
+void let_mappings_go() {
+  if (is_held) {
+    is_held = false;
+    pthread_mutex_unlock(&mutex);
+  }
+}
+
 void forget_mapping_lock() {
+  is_held = false;
+  for (Memory* memory = memories; memory != nullptr; memory = memory->next) {
+    leave_handle_to_parent(*memory->description);
+  }
   pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
   std::memcpy(&mutex, &fresh, sizeof mutex);
   std::memcpy(&list_mutex, &fresh, sizeof list_mutex);

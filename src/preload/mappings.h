@@ -104,6 +104,9 @@ inline void* map_other(
 }
 // In both processes after fork().
 void note_fork_of_mappings();
+// Around fork() in a process of several threads: none of them changes the mappings.
+void hold_mappings(const timespec& until);
+void let_mappings_go();
 // In the child of fork().
 void forget_mapping_lock();
 

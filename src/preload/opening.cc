@@ -93,11 +93,13 @@ void cut_mappings(std::uint64_t inode) {
 }  // namespace
 
 long open_ours(const char* path, int flags, mode_t mode) {
+  Deferral deferral;
   Cluster here = cluster();
   return here ? open_ours(Target{here, nullptr, path, path}, flags, mode) : -errno;
 }
 
 long open_ours(const Target& at, int flags, mode_t mode) {
+  Deferral deferral;
   const char* path = at.text;
   if (std::strlen(path) >= PATH_MAX) {
     return -ENAMETOOLONG;
@@ -138,6 +140,7 @@ long open_ours(const Target& at, int flags, mode_t mode) {
 }
 
 long open_again(Description& description, int flags) {
+  Deferral deferral;
   if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
     return -EEXIST;
   }
@@ -204,8 +207,17 @@ int close_any(int fd) {
   if (is_internal(fd)) {
     return fail_with(EBADF);
   }
-  Description* description = take_away(fd);
-  int result = close_own(fd);
+  if (!is_ours(fd)) {
+    return close_own(fd);
+  }
+  Deferral deferral;
+  Description* description = nullptr;
+  int result = 0;
+  {
+    TableChange change;
+    description = take_away(fd);
+    result = close_own(fd);
+  }
   if (description != nullptr) {
     drop(description);
     sync_streams(fd);
@@ -244,26 +256,31 @@ int duplicate(Counter& counter, int from, int known_target, Make make) {
     return made;
   }
   counter.served();
+  Deferral deferral;
   OpenRef source(from);
-  Description* replaced = known_target != from ? take_away(known_target) : nullptr;
-  if (replaced != nullptr) {
+  if (known_target != from && is_ours(known_target)) {
     flush_stream_of(known_target);
   }
-  int made = make();
-  if (made >= kMaxDescriptors) {
-    close_own(made);
-    made = fail_with(EMFILE);
-  }
-  if (made >= 0 && source && made != from) {
-    put(made, &*source);
-  }
-  int before = errno;
-  if (replaced != nullptr) {
-    if (made < 0) {
+  Description* replaced = nullptr;
+  int made = -1;
+  int before = 0;
+  {
+    TableChange change;
+    replaced = known_target != from ? take_away(known_target) : nullptr;
+    made = make();
+    if (made >= kMaxDescriptors) {
+      close_own(made);
+      made = fail_with(EMFILE);
+    }
+    if (made >= 0 && source && made != from) {
+      put(made, &*source);
+    }
+    before = errno;
+    if (replaced != nullptr && made < 0) {
       put(known_target, replaced);
     }
-    drop(replaced);
   }
+  drop(replaced);
   if (made >= 0) {
     sync_streams(made);
   }

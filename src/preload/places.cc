@@ -172,6 +172,7 @@ ssize_t read_link(const char* path, char* target) {
   if (rest == nullptr) {
     return real().readlink(path, target, PATH_MAX - 1);
   }
+  Deferral deferral;
   Cluster here = cluster();
   if (!here || *rest == '\0') {
     return -1;
@@ -493,6 +494,7 @@ int change_directory(const char* path) {
   if (copy == nullptr) {
     return fail_with(ENOMEM);
   }
+  TableChange change;  // the kernel's directory and ours are of one fork
   if (*own_working_directory() == '\0' && enter_void() != 0) {
     free(copy);
     return -1;
