@@ -167,6 +167,12 @@ void ServerSession::read_at(std::size_t offset, void* into, std::size_t bytes) c
   BENCHFS_CHECK(got == static_cast<ssize_t>(bytes));
 }
 
+bool ServerSession::was_here() const {
+  std::uint32_t word = 0;
+  read_at(offsetof(SessionHead, is_here), &word, sizeof word);
+  return word == 1;
+}
+
 template <typename Visit>
 void ServerSession::look_at_copiers(Visit visit) const {
   if (is_mapped()) {
