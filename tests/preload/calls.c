@@ -504,6 +504,22 @@ static int compare(const void* one, const void* other) {
   return strcmp(one, other);
 }
 
+/* Whether the working directory is that of the file. */
+static int visit_there(const char* path, const struct stat* info, int type, struct FTW* position) {
+  char directory[PATH_MAX];
+  char name[PATH_MAX];
+  struct stat here;
+  visited += type >= 0;
+  getcwd(directory, sizeof directory);
+  snprintf(name, sizeof name, "%s/%s", directory, path + position->base);
+  const char* whole = in(path[0] == '/' ? path + strlen(top) + 1 : path);
+  if (lstat(path + position->base, &here) != 0 || here.st_ino != info->st_ino ||
+      strcmp(name, whole) != 0) {
+    printf("%s is not in %s\n", path, directory);
+  }
+  return 0;
+}
+
 static void directories(void) {
   mkdir(in("tree"), 0755);
   mkdir(in("tree/a"), 0755);
@@ -560,6 +576,17 @@ static void directories(void) {
     printf("%s\n", visits[i]);
   }
   SAY(nftw(in("none"), visit, 10, 0));
+  char before[PATH_MAX];
+  char after[PATH_MAX];
+  getcwd(before, sizeof before);
+  SAY(nftw(in("tree"), visit_there, 10, FTW_PHYS | FTW_CHDIR));
+  SAY(nftw(in("tree"), visit_there, 10, FTW_PHYS | FTW_CHDIR | FTW_DEPTH));
+  SAY(nftw(in("none"), visit_there, 10, FTW_CHDIR));
+  TRUE(strcmp(getcwd(after, sizeof after), before) == 0);
+  SAY(chdir(top));
+  SAY(nftw("tree", visit_there, 10, FTW_PHYS | FTW_CHDIR));
+  TRUE(strcmp(getcwd(after, sizeof after), top) == 0);
+  SAY(chdir(before));
   glob_t found;
   char pattern[PATH_MAX];
   snprintf(pattern, sizeof pattern, "%s/tr*/*", top);
