@@ -504,6 +504,22 @@ static int compare(const void* one, const void* other) {
   return strcmp(one, other);
 }
 
+/* Whether the working directory is that of the file. */
+static int visit_there(const char* path, const struct stat* info, int type, struct FTW* position) {
+  char directory[PATH_MAX];
+  char name[PATH_MAX];
+  struct stat here;
+  visited += type >= 0;
+  getcwd(directory, sizeof directory);
+  snprintf(name, sizeof name, "%s/%s", directory, path + position->base);
+  const char* whole = in(path[0] == '/' ? path + strlen(top) + 1 : path);
+  if (lstat(path + position->base, &here) != 0 || here.st_ino != info->st_ino ||
+      strcmp(name, whole) != 0) {
+    printf("%s is not in %s\n", path, directory);
+  }
+  return 0;
+}
+
 static void directories(void) {
   mkdir(in("tree"), 0755);
   mkdir(in("tree/a"), 0755);
@@ -560,6 +576,17 @@ static void directories(void) {
     printf("%s\n", visits[i]);
   }
   SAY(nftw(in("none"), visit, 10, 0));
+  char before[PATH_MAX];
+  char after[PATH_MAX];
+  getcwd(before, sizeof before);
+  SAY(nftw(in("tree"), visit_there, 10, FTW_PHYS | FTW_CHDIR));
+  SAY(nftw(in("tree"), visit_there, 10, FTW_PHYS | FTW_CHDIR | FTW_DEPTH));
+  SAY(nftw(in("none"), visit_there, 10, FTW_CHDIR));
+  TRUE(strcmp(getcwd(after, sizeof after), before) == 0);
+  SAY(chdir(top));
+  SAY(nftw("tree", visit_there, 10, FTW_PHYS | FTW_CHDIR));
+  TRUE(strcmp(getcwd(after, sizeof after), top) == 0);
+  SAY(chdir(before));
   glob_t found;
   char pattern[PATH_MAX];
   snprintf(pattern, sizeof pattern, "%s/tr*/*", top);
@@ -1452,48 +1479,50 @@ static void on_limit(int number) {
     printf("%d signals\n", (int)limit_signals); \
   } while (false)
 
-/* "ulimit -f" */
+/* "ulimit -f". The limit is beyond what this program prints. */
+enum { kLimit = 1006000 };
 static void file_size_limit(void) {
   signal(SIGXFSZ, on_limit);
   static char text[8192];
   memset(text, 'x', sizeof text);
   int fd = open(in("limited"), O_CREAT | O_RDWR, 0644);
-  SAY(pwrite(fd, text, 10, 7000));
+  SAY(pwrite(fd, text, 10, kLimit + 1000));
   struct rlimit before;
   getrlimit(RLIMIT_FSIZE, &before);
   struct rlimit limit = before;
-  limit.rlim_cur = 6000;
+  limit.rlim_cur = kLimit;
   SAY(setrlimit(RLIMIT_FSIZE, &limit));
-  LIMITED(pwrite(fd, "x", 1, 6000));
-  LIMITED(pwrite(fd, "x", 0, 6000));
-  LIMITED(pwrite(fd, "x", 1, 5999));
-  LIMITED(pwrite(fd, text, 100, 5950));
+  LIMITED(pwrite(fd, "x", 1, kLimit));
+  LIMITED(pwrite(fd, "x", 0, kLimit));
+  LIMITED(pwrite(fd, "x", 1, kLimit - 1));
+  LIMITED(pwrite(fd, text, 100, kLimit - 50));
+  SAY(lseek(fd, kLimit - 6000, SEEK_SET));
   LIMITED(write(fd, text, 8000));
   LIMITED(write(fd, "x", 1));
-  SAY(lseek(fd, 5990, SEEK_SET));
+  SAY(lseek(fd, kLimit - 10, SEEK_SET));
   struct iovec parts[] = {{text, 8}, {text, 8}};
   LIMITED(writev(fd, parts, 2));
   LIMITED(writev(fd, parts, 2));
-  LIMITED(ftruncate(fd, 7005));
-  LIMITED(ftruncate(fd, 8000));
-  LIMITED(truncate(in("limited"), 8000));
-  LIMITED(truncate(in("none"), 8000));
-  LIMITED(ftruncate(fd, 5000));
-  LIMITED(ftruncate(fd, 6001));
-  LIMITED(fallocate(fd, 0, 0, 6001));
-  LIMITED(fallocate(fd, 0, 0, 6000));
-  printf("%d\n", posix_fallocate(fd, 0, 6001));
+  LIMITED(ftruncate(fd, kLimit + 1005));
+  LIMITED(ftruncate(fd, kLimit + 2000));
+  LIMITED(truncate(in("limited"), kLimit + 2000));
+  LIMITED(truncate(in("none"), kLimit + 2000));
+  LIMITED(ftruncate(fd, kLimit - 1000));
+  LIMITED(ftruncate(fd, kLimit + 1));
+  LIMITED(fallocate(fd, 0, 0, kLimit + 1));
+  LIMITED(fallocate(fd, 0, 0, kLimit));
+  printf("%d\n", posix_fallocate(fd, 0, kLimit + 1));
   int reader = open(in("limited"), O_RDONLY);
   LIMITED(write(reader, "x", 1));
-  LIMITED(ftruncate(reader, 9000));
-  off_t beyond = 6000;
+  LIMITED(ftruncate(reader, kLimit + 3000));
+  off_t beyond = kLimit;
   off_t begin = 0;
   LIMITED(copy_file_range(reader, &begin, fd, &beyond, 5, 0));
   SAY(fcntl(fd, F_SETFL, O_APPEND));
   LIMITED(write(fd, "x", 1));
-  SAY(ftruncate(fd, 5998));
+  SAY(ftruncate(fd, kLimit - 2));
   LIMITED(write(fd, "abcd", 4));
-  limit.rlim_cur = 6005;
+  limit.rlim_cur = kLimit + 5;
   SAY(prlimit(0, RLIMIT_FSIZE, &limit, NULL));
   LIMITED(write(fd, "abcdefgh", 8));
   FILE* file = fopen(in("limited"), "a");
