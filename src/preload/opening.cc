@@ -444,7 +444,15 @@ constexpr int kernel_large_file() {
 #endif
 }
 
+bool is_of_locks(int command) {
+  return command == F_SETLK || command == F_SETLKW || command == F_GETLK ||
+         command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK;
+}
+
 int fcntl_any(Counter& counter, int fd, int command, void* argument) {
+  if (is_of_locks(command) && is_ours(fd)) {
+    return lock_by_fcntl(counter, fd, command, static_cast<struct flock*>(argument));
+  }
   OpenRef open(fd);
   if (!open) {
     return real().fcntl(fd, command, argument);
@@ -463,13 +471,6 @@ int fcntl_any(Counter& counter, int fd, int command, void* argument) {
     case F_SETFL:
       counter.served();
       return set_flags(*open, static_cast<int>(reinterpret_cast<long>(argument)));
-    case F_SETLK:
-    case F_SETLKW:
-    case F_GETLK:
-    case F_OFD_SETLK:
-    case F_OFD_SETLKW:
-    case F_OFD_GETLK:
-      return lock_by_fcntl(counter, *open, command, static_cast<struct flock*>(argument));
     default:
       return counter.refuse(EINVAL);
   }

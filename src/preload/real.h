@@ -56,7 +56,8 @@
   X(setxattr) X(lsetxattr) X(fsetxattr) X(getxattr) X(lgetxattr) X(fgetxattr) X(listxattr) \
   X(llistxattr) X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr) X(dlopen) X(chroot) \
   X(mkostemps) X(mkdtemp) X(aio_read) X(aio_write) X(aio_fsync) X(lio_listio) X(syscall) \
-  X(fts_open) X(fts_read) X(fts_children) X(fts_close) X(pathconf) X(sigaction) X(inotify_add_watch) X(wordexp) \
+  X(fts_open) X(fts_read) X(fts_children) X(fts_close) X(pathconf) X(inotify_add_watch) X(wordexp) \
+  X(sigaction) \
   X(posix_spawn_file_actions_addopen) X(posix_spawn_file_actions_addchdir_np) \
   X(posix_spawn_file_actions_addfchdir_np) X(posix_spawn_file_actions_destroy) X(setrlimit) \
   X(prlimit)

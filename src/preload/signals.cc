@@ -20,7 +20,7 @@ namespace benchfs::preload {
 
 namespace internal {
 
-thread_local Inside inside = {0, 0};
+thread_local Inside inside = {0, 0, 0};
 
 void let_handlers_run() {
   int before = errno;
@@ -79,6 +79,7 @@ void handle(int number, siginfo_t* info, void* context) {
     return;
   }
   errno = before;
+  ++internal::inside.handled;
   Wanted& wanted = all_wanted[number];
   if ((wanted.flags & kOneTime) != 0) {
     struct sigaction once{};

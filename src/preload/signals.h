@@ -9,9 +9,11 @@
 namespace benchfs::preload {
 
 namespace internal {
-// Of the thread. How many of the objects below exist, and which signals wait.
+// Of the thread. How many of the objects below exist, how often a handler of the program was
+// called, and which signals wait.
 struct Inside {
   int depth;
+  std::uint32_t handled;
   std::uint64_t waiting;
 };
 extern thread_local Inside inside __attribute__((tls_model("initial-exec")));
@@ -30,6 +32,12 @@ inline void allow_signals() {
   }
 }
 
+// Changes when a handler of the program runs in this thread.
+inline std::uint32_t handler_runs() {
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  return internal::inside.handled;
+}
+
 class Deferral {
  public:
   Deferral() { defer_signals(); }
@@ -38,12 +46,10 @@ class Deferral {
   ~Deferral() { allow_signals(); }
 };
 
-// Exists while a function of ours waits for the program's sake, or becomes another program:
-// handlers run.
+// Exists while a function of ours becomes another program: no signal waits.
 class Interruptible {
  public:
-  Interruptible()
-      : depth_(internal::inside.depth), has_interrupted_(internal::inside.waiting != 0) {
+  Interruptible() : depth_(internal::inside.depth) {
     if (depth_ > 0) {
       internal::inside.depth = 1;
       allow_signals();
@@ -55,12 +61,9 @@ class Interruptible {
     internal::inside.depth = depth_;
     std::atomic_signal_fence(std::memory_order_seq_cst);
   }
-  // A signal had arrived since the call began, whose handler has run.
-  [[nodiscard]] bool has_interrupted() const { return has_interrupted_; }
 
  private:
   int depth_;
-  bool has_interrupted_;
 };
 
 }  // namespace benchfs::preload
