@@ -295,7 +295,7 @@ int check_access(Counter& counter, int directory, const char* path, int mode, in
       [&](int from, const char* theirs) { return real().faccessat(from, theirs, mode, flags); });
 }
 
-void fill_statfs(const benchfs_statfs_t& from, struct statfs& into) {
+void fill_statfs(const struct statvfs& from, struct statfs& into) {
   std::memset(&into, 0, sizeof into);
   into.f_type = kFileSystemMagic;
   into.f_bsize = static_cast<long>(from.f_bsize);
@@ -304,18 +304,12 @@ void fill_statfs(const benchfs_statfs_t& from, struct statfs& into) {
   into.f_bfree = from.f_bfree;
   into.f_bavail = from.f_bavail;
   into.f_files = from.f_files;
-  into.f_namelen = from.f_namemax;
+  into.f_ffree = from.f_ffree;
+  into.f_namelen = static_cast<long>(from.f_namemax);
 }
 
-void fill_statvfs(const benchfs_statfs_t& from, struct statvfs& into) {
-  std::memset(&into, 0, sizeof into);
-  into.f_bsize = from.f_bsize;
-  into.f_frsize = from.f_bsize;
-  into.f_blocks = from.f_blocks;
-  into.f_bfree = from.f_bfree;
-  into.f_bavail = from.f_bavail;
-  into.f_files = from.f_files;
-  into.f_namemax = from.f_namemax;
+void fill_statvfs(const struct statvfs& from, struct statvfs& into) {
+  into = from;
 }
 
 // The path must exist, whatever it is.
@@ -323,13 +317,13 @@ template <typename Fill>
 int statfs_ours(const char* path, Fill fill) {
   Cluster here = cluster();
   benchfs_stat_t stat;
-  benchfs_statfs_t whole;
+  struct statvfs whole;
   if (!here) {
     return -errno;
   }
   int error = path != nullptr ? here.api->stat(here.context, path, &stat) : 0;
   if (error == 0) {
-    error = here.api->statfs(here.context, &whole);
+    error = here.api->statvfs(here.context, &whole);
   }
   if (error == 0) {
     fill(whole);
@@ -499,28 +493,28 @@ ENTRY(int, utime, const char* path, const utimbuf* times) {
   return set_times(counter, AT_FDCWD, path, converted, 0);
 }
 
-#define STATFS_ENTRIES(by_path, by_descriptor, type, fill)                                   \
-  ENTRY(int, by_path, const char* path, struct type* out) {                                  \
-    COUNTER(by_path);                                                                        \
-    return at_place(                                                                         \
-        counter,                                                                             \
-        AT_FDCWD,                                                                            \
-        path,                                                                                \
-        Follow::kYes,                                                                        \
-        [&](const char* ours) {                                                              \
-          return statfs_ours(ours, [&](const benchfs_statfs_t& from) { fill(from, *out); }); \
-        },                                                                                   \
-        [&](int, const char* theirs) { return real().type(theirs, out); });                  \
-  }                                                                                          \
-  ENTRY(int, by_descriptor, int fd, struct type* out) {                                      \
-    COUNTER(by_descriptor);                                                                  \
-    if (!is_ours(fd)) {                                                                      \
-      return real().f##type(fd, out);                                                        \
-    }                                                                                        \
-    counter.served();                                                                        \
-    Errno keep;                                                                              \
-    return keep.finish(                                                                      \
-        statfs_ours(nullptr, [&](const benchfs_statfs_t& from) { fill(from, *out); }));      \
+#define STATFS_ENTRIES(by_path, by_descriptor, type, fill)                                 \
+  ENTRY(int, by_path, const char* path, struct type* out) {                                \
+    COUNTER(by_path);                                                                      \
+    return at_place(                                                                       \
+        counter,                                                                           \
+        AT_FDCWD,                                                                          \
+        path,                                                                              \
+        Follow::kYes,                                                                      \
+        [&](const char* ours) {                                                            \
+          return statfs_ours(ours, [&](const struct statvfs& from) { fill(from, *out); }); \
+        },                                                                                 \
+        [&](int, const char* theirs) { return real().type(theirs, out); });                \
+  }                                                                                        \
+  ENTRY(int, by_descriptor, int fd, struct type* out) {                                    \
+    COUNTER(by_descriptor);                                                                \
+    if (!is_ours(fd)) {                                                                    \
+      return real().f##type(fd, out);                                                      \
+    }                                                                                      \
+    counter.served();                                                                      \
+    Errno keep;                                                                            \
+    return keep.finish(                                                                    \
+        statfs_ours(nullptr, [&](const struct statvfs& from) { fill(from, *out); }));      \
   }
 STATFS_ENTRIES(statfs, fstatfs, statfs, fill_statfs)
 STATFS_ENTRIES(statfs64, fstatfs64, statfs, fill_statfs)
