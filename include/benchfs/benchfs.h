@@ -472,6 +472,11 @@ typedef struct benchfs_statfs {
 
 /* Devices that several servers share are counted once. */
 int benchfs_statfs(benchfs_context_t* context, benchfs_statfs_t* out) BENCHFS_NOEXCEPT;
+/* The same in the structure of statvfs(3) (<sys/statvfs.h>). f_files is the number of inodes in use
+   and of those that can still be made. Nothing but the servers' memory bounds the latter: f_ffree
+   and f_favail are always 4294967296. f_frsize is f_bsize, f_fsid and f_flag are 0. */
+struct statvfs;
+int benchfs_statvfs(benchfs_context_t* context, struct statvfs* out) BENCHFS_NOEXCEPT;
 
 /* --- Errors ----------------------------------------------------------------------------------- */
 

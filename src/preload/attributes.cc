@@ -314,7 +314,7 @@ int check_access(Counter& counter, int directory, const char* path, int mode, in
       [&](int from, const char* theirs) { return real().faccessat(from, theirs, mode, flags); });
 }
 
-void fill_statfs(const benchfs_statfs_t& from, struct statfs& into) {
+void fill_statfs(const struct statvfs& from, struct statfs& into) {
   std::memset(&into, 0, sizeof into);
   into.f_type = kFileSystemMagic;
   into.f_bsize = static_cast<long>(from.f_bsize);
@@ -323,18 +323,12 @@ void fill_statfs(const benchfs_statfs_t& from, struct statfs& into) {
   into.f_bfree = from.f_bfree;
   into.f_bavail = from.f_bavail;
   into.f_files = from.f_files;
-  into.f_namelen = from.f_namemax;
+  into.f_ffree = from.f_ffree;
+  into.f_namelen = static_cast<long>(from.f_namemax);
 }
 
-void fill_statvfs(const benchfs_statfs_t& from, struct statvfs& into) {
-  std::memset(&into, 0, sizeof into);
-  into.f_bsize = from.f_bsize;
-  into.f_frsize = from.f_bsize;
-  into.f_blocks = from.f_blocks;
-  into.f_bfree = from.f_bfree;
-  into.f_bavail = from.f_bavail;
-  into.f_files = from.f_files;
-  into.f_namemax = from.f_namemax;
+void fill_statvfs(const struct statvfs& from, struct statvfs& into) {
+  into = from;
 }
 
 // The path must exist, whatever it is.
@@ -342,13 +336,13 @@ template <typename Out, typename Fill>
 int statfs_ours(const char* path, Out* out, Fill fill) {
   Cluster here = cluster();
   benchfs_stat_t stat;
-  benchfs_statfs_t whole;
+  struct statvfs whole;
   if (!here) {
     return -errno;
   }
   int error = path != nullptr ? here.api->stat(here.context, path, &stat) : 0;
   if (error == 0) {
-    error = here.api->statfs(here.context, &whole);
+    error = here.api->statvfs(here.context, &whole);
   }
   return error == 0 ? fill_out(whole, out, fill) : error;
 }

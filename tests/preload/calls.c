@@ -32,6 +32,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -489,6 +490,11 @@ static void attributes(void) {
   SAY(fstatvfs(fd, &whole));
   SAY(statvfs(in("none"), &whole));
   TRUE(whole.f_blocks > 0);
+  TRUE(whole.f_ffree > 0 && whole.f_ffree < whole.f_files);
+  TRUE(whole.f_favail > 0 && whole.f_favail <= whole.f_ffree);
+  struct statfs system;
+  SAY(statfs(in("attr"), &system));
+  TRUE(system.f_ffree > 0 && system.f_ffree < system.f_files);
   close(fd);
 }
 
