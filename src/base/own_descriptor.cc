@@ -70,8 +70,8 @@ OwnDescriptor::~OwnDescriptor() {
 bool OwnDescriptor::is_ours() const {
   struct stat info{};
   bool is_trusted = device_ == 0 && inode_ == 0;
-  return fd_ >= 0 && (is_trusted || (fstat(fd_, &info) == 0 && info.st_dev == device_ &&
-                                     info.st_ino == inode_));
+  return fd_ >= 0 && (is_trusted ||
+                      (fstat(fd_, &info) == 0 && info.st_dev == device_ && info.st_ino == inode_));
 }
 
 void OwnDescriptor::swap(OwnDescriptor& other) noexcept {

@@ -14,7 +14,8 @@ namespace benchfs {
 // stands between the program and the kernel, and knows better than we do. Before any is made.
 using DescriptorKeeper = int (*)(int fd);
 void set_descriptor_keeper(DescriptorKeeper keeper);
-// Moves it, to a number that programs rarely use by themselves if there is no keeper. Errors: kSystem.
+// Moves it, to a number that programs rarely use by themselves if there is no keeper. Errors:
+// kSystem.
 Result<Fd> keep_descriptor(Fd fd);
 
 class OwnDescriptor {

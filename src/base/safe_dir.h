@@ -38,7 +38,6 @@ enum class Owner : std::uint8_t {
 // The user in BENCHFS_REGISTRY_OWNER.
 std::optional<uid_t> trusted_user();
 
-
 class SafeDir {
  public:
   // Errors: kConfig (not a directory, another's, writable by others: the context says what to do),

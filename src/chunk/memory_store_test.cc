@@ -300,7 +300,8 @@ TEST(SharedSlots, NoProgramReadsAHoleByItself) {
   EXPECT_EQ(program.read(place), driver.read(kKey));
 }
 
-// What a cut leaves where a program still writes is in another slot, of whose memory nothing is old.
+// What a cut leaves where a program still writes is in another slot, of whose memory nothing is
+// old.
 TEST(SharedSlots, AChunkThatACutMovedIsReadByPrograms) {
   Shard shard;
   Driver driver(shard.reactor(), make_store(8 * kSlot));

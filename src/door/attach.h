@@ -52,8 +52,8 @@ struct AttachReply {
 };
 static_assert(sizeof(AttachReply) == 64 && std::is_trivially_copyable_v<AttachReply>);
 
-// The doors of one run on this node: <base>/benchfs-door-<uid>/<run id>/<shard>; in a user namespace
-// uid is the user's number in the one around it.
+// The doors of one run on this node: <base>/benchfs-door-<uid>/<run id>/<shard>; in a user
+// namespace uid is the user's number in the one around it.
 class DoorDirectory {
  public:
   // In `base`, which is $BENCHFS_DOOR_DIR or /tmp if it is empty; it may be writable for others if

@@ -20,11 +20,11 @@ constexpr std::uint64_t kMostBytesInNano = 1024;
 
 // What a program says of the copies of one of its threads in `age`; nothing if that cannot be.
 link::CopyTotals believable(const CopyCounts& counts, Nanos age) {
-  link::CopyTotals said{.reads = counts.reads.load(std::memory_order_relaxed),
-                        .bytes_read = counts.bytes_read.load(std::memory_order_relaxed),
-                        .overwrites = counts.overwrites.load(std::memory_order_relaxed),
-                        .bytes_overwritten =
-                            counts.bytes_overwritten.load(std::memory_order_relaxed)};
+  link::CopyTotals said{
+      .reads = counts.reads.load(std::memory_order_relaxed),
+      .bytes_read = counts.bytes_read.load(std::memory_order_relaxed),
+      .overwrites = counts.overwrites.load(std::memory_order_relaxed),
+      .bytes_overwritten = counts.bytes_overwritten.load(std::memory_order_relaxed)};
   auto nanos = static_cast<std::uint64_t>(age.count());
   bool can_be = std::max(said.reads, said.overwrites) <= nanos &&
                 std::max(said.bytes_read, said.bytes_overwritten) <= nanos * kMostBytesInNano;

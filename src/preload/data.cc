@@ -667,7 +667,7 @@ VECTOR_AT_ENTRIES(preadv64, pwritev64)
     Errno keep;                                                                                   \
     ssize_t bytes = (flags & RWF_APPEND) != 0 ? append_vector(*open, vector, count, offset == -1) \
                     : offset == -1            ? write_vector(*open, vector, count)                \
-                                              : write_vector_at(*open, vector, count, offset);               \
+                                              : write_vector_at(*open, vector, count, offset); \
     return keep.finish(with_flags(counter, *open, flags, with_limit_signal(bytes)));              \
   }
 VECTOR_FLAGS_ENTRIES(preadv2, pwritev2)

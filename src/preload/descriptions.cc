@@ -36,9 +36,11 @@ BENCHFS_TOGETHER Description* pool = nullptr;   // with a shared page and a home
 BENCHFS_TOGETHER Description* empty = nullptr;  // without
 BENCHFS_TOGETHER int pooled = 0;
 BENCHFS_TOGETHER std::atomic<std::uint32_t> spawns{0};
-// The homes of all descriptions, and what is above all that ever were.
+// The homes of all descriptions, and what open() has taken and not given to a file yet; what is
+// above all that ever were one of them.
+enum class Internal : char { kNone, kHome, kReserved };
 BENCHFS_TOGETHER std::atomic<int> homes_end{0};
-std::atomic<bool> homes[kMaxDescriptors];
+std::atomic<Internal> homes[kMaxDescriptors];
 
 class PoolLock {
  public:
@@ -284,14 +286,14 @@ int hide(int fd) {
     return -1;
   }
   if (hidden >= 0) {
-    homes[hidden] = true;
+    homes[hidden] = Internal::kHome;
     raise_to(homes_end, hidden + 1);
   }
   return hidden;
 }
 
 void close_hidden(int fd) {
-  homes[fd] = false;
+  homes[fd] = Internal::kNone;
   close_own(fd);
 }
 
@@ -328,7 +330,7 @@ void init_shared_mutex(pthread_mutex_t& mutex) {
 }
 
 bool is_internal(int fd) {
-  return fd >= 0 && fd < homes_end.load(std::memory_order_relaxed) && homes[fd];
+  return fd >= 0 && fd < homes_end.load(std::memory_order_relaxed) && homes[fd] != Internal::kNone;
 }
 
 Handle handle_of(Description& description) {
@@ -408,6 +410,8 @@ bool reserve(int flags, Reserved& reserved) {
     errno = error;
     return false;
   }
+  homes[fd] = Internal::kReserved;
+  raise_to(homes_end, fd + 1);
   reserved = {description, fd};
   return true;
 }
@@ -415,6 +419,7 @@ bool reserve(int flags, Reserved& reserved) {
 void give_back(const Reserved& reserved) {
   int before = errno;
   TableChange change;
+  homes[reserved.fd] = Internal::kNone;
   close_own(reserved.fd);
   internal::release(reserved.description);
   errno = before;
@@ -437,6 +442,7 @@ int install(const Reserved& reserved,
   description->epoch = process_epoch();
   description->handle = file;
   TableChange change;
+  homes[reserved.fd] = Internal::kNone;
   note_highest(reserved.fd);
   internal::table[reserved.fd] = description;
   return reserved.fd;
@@ -551,6 +557,12 @@ void leave_pool_to_parent() {
     empty = description;
   }
   pooled = 0;
+  for (int fd = 0; fd < homes_end; ++fd) {  // another thread of the parent is about to open these
+    if (homes[fd] == Internal::kReserved) {
+      homes[fd] = Internal::kNone;
+      close_own(fd);
+    }
+  }
   for (int fd = 0; fd <= internal::highest; ++fd) {
     if (Description* description = internal::table[fd]) {
       leave_handle_to_parent(*description);

@@ -1,6 +1,6 @@
-/* A program closes all descriptors, also those that it does not know of, and opens files under their
-   numbers, while its threads use the cluster through the node door: its files get no byte of ours,
-   and none of them is closed. */
+/* A program closes all descriptors, also those that it does not know of, and opens files under
+   their numbers, while its threads use the cluster through the node door: its files get no byte of
+   ours, and none of them is closed. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -29,7 +29,7 @@ static void* work(void* argument) {
       ++calls[number];
     }
     if (file == NULL || calls[number] % 50 == 0) {
-      usleep(1000); /* long enough to sleep on descriptors */
+      usleep(1000);  // lint: allow sleep so that the client sleeps, too
     }
     if (file != NULL) {
       benchfs_close(file);
@@ -49,7 +49,7 @@ static long all_calls(void) {
 static void wait_for(long more) {
   long before = all_calls();
   for (int i = 0; i < 3000 && all_calls() < before + more; ++i) {
-    usleep(10000);
+    usleep(10000);  // lint: allow sleep until the threads have made calls
   }
   if (all_calls() < before + more) {
     fprintf(stderr, "calls fail: %s\n", benchfs_get_error());

@@ -341,7 +341,7 @@ bool ServerThread::eventually(const std::function<bool(Server&, net::Worker&)>& 
   while (!holds && !deadline.passed()) {
     run([&](Server& server, net::Worker& worker) { holds = condition(server, worker); });
     if (!holds) {
-      std::this_thread::sleep_for(std::chrono::microseconds(200));
+      std::this_thread::sleep_for(std::chrono::microseconds(200));  // lint: allow sleep others run
     }
   }
   return holds;
