@@ -639,36 +639,48 @@ ENTRY(ssize_t, writev, int fd, const iovec* vector, int count) {
 VECTOR_AT_ENTRIES(preadv, pwritev)
 VECTOR_AT_ENTRIES(preadv64, pwritev64)
 
-#define VECTOR_FLAGS_ENTRIES(reader, writer)                                                      \
-  ENTRY(ssize_t, reader, int fd, const iovec* vector, int count, off_t offset, int flags) {       \
-    COUNTER(reader);                                                                              \
-    OpenRef open(fd);                                                                             \
-    if (!open) {                                                                                  \
-      return real().preadv2(fd, vector, count, offset, flags);                                    \
-    }                                                                                             \
-    if (!are_flags_known(flags)) {                                                                \
-      return counter.refuse(EOPNOTSUPP);                                                          \
-    }                                                                                             \
-    counter.served();                                                                             \
-    Errno keep;                                                                                   \
-    return keep.finish(offset == -1 ? read_vector(*open, vector, count)                           \
-                                    : read_vector_at(*open, vector, count, offset));              \
-  }                                                                                               \
-  ENTRY(ssize_t, writer, int fd, const iovec* vector, int count, off_t offset, int flags) {       \
-    COUNTER(writer);                                                                              \
-    OpenRef open(fd);                                                                             \
-    if (!open) {                                                                                  \
-      return real().pwritev2(fd, vector, count, offset, flags);                                   \
-    }                                                                                             \
-    if (!are_flags_known(flags)) {                                                                \
-      return counter.refuse(EOPNOTSUPP);                                                          \
-    }                                                                                             \
-    counter.served();                                                                             \
-    Errno keep;                                                                                   \
-    ssize_t bytes = (flags & RWF_APPEND) != 0 ? append_vector(*open, vector, count, offset == -1) \
-                    : offset == -1            ? write_vector(*open, vector, count)                \
-                                              : write_vector_at(*open, vector, count, offset); \
-    return keep.finish(with_flags(counter, *open, flags, with_limit_signal(bytes)));              \
+namespace {
+
+// As pwritev2() does: -1 is the position.
+ssize_t write_vector_as(
+    Description& description, const iovec* vector, int count, off_t offset, int flags) {
+  if ((flags & RWF_APPEND) != 0) {
+    return append_vector(description, vector, count, offset == -1);
+  }
+  return offset == -1 ? write_vector(description, vector, count)
+                      : write_vector_at(description, vector, count, offset);
+}
+
+}  // namespace
+
+#define VECTOR_FLAGS_ENTRIES(reader, writer)                                                \
+  ENTRY(ssize_t, reader, int fd, const iovec* vector, int count, off_t offset, int flags) { \
+    COUNTER(reader);                                                                        \
+    OpenRef open(fd);                                                                       \
+    if (!open) {                                                                            \
+      return real().preadv2(fd, vector, count, offset, flags);                              \
+    }                                                                                       \
+    if (!are_flags_known(flags)) {                                                          \
+      return counter.refuse(EOPNOTSUPP);                                                    \
+    }                                                                                       \
+    counter.served();                                                                       \
+    Errno keep;                                                                             \
+    return keep.finish(offset == -1 ? read_vector(*open, vector, count)                     \
+                                    : read_vector_at(*open, vector, count, offset));        \
+  }                                                                                         \
+  ENTRY(ssize_t, writer, int fd, const iovec* vector, int count, off_t offset, int flags) { \
+    COUNTER(writer);                                                                        \
+    OpenRef open(fd);                                                                       \
+    if (!open) {                                                                            \
+      return real().pwritev2(fd, vector, count, offset, flags);                             \
+    }                                                                                       \
+    if (!are_flags_known(flags)) {                                                          \
+      return counter.refuse(EOPNOTSUPP);                                                    \
+    }                                                                                       \
+    counter.served();                                                                       \
+    Errno keep;                                                                             \
+    ssize_t bytes = write_vector_as(*open, vector, count, offset, flags);                   \
+    return keep.finish(with_flags(counter, *open, flags, with_limit_signal(bytes)));        \
   }
 VECTOR_FLAGS_ENTRIES(preadv2, pwritev2)
 VECTOR_FLAGS_ENTRIES(preadv64v2, pwritev64v2)
