@@ -1,4 +1,3 @@
-#!/bin/bash
 # fio.sh DIRECTORY: stores in a mapping, which fio reads again.
 set -u
 cd "$1" || exit 1
