@@ -85,7 +85,8 @@ typedef struct benchfs_file benchfs_file_t;
 
 typedef struct benchfs_options {
   size_t struct_size;       /* sizeof(benchfs_options_t): which fields the caller knows */
-  const char* registry_dir; /* directory with the server list; NULL: $BENCHFS_REGISTRY_DIR */
+  const char* registry_dir; /* directory with the server list; NULL: $BENCHFS_REGISTRY_DIR,
+                               else that of `benchfs up` without options */
   const char* client_id;    /* name for logs and statistics, at most 255 bytes, unique in the
                                cluster; NULL: made from host, process and a random number */
   uint32_t chunk_size;      /* chunk size of files this context creates, in bytes: a power of two
@@ -105,7 +106,7 @@ typedef struct benchfs_options {
 } benchfs_options_t;
 
 /* Connects to the cluster. Returns when the cluster can be used, or NULL with errno: EINVAL (bad
-   option, no registry directory given, malformed server list), ENOENT (no server list), ETIMEDOUT
+   option, an empty registry directory, malformed server list), ENOENT (no server list), ETIMEDOUT
    and the others above. Fields that are 0 have their defaults:
        benchfs_options_t options = {.struct_size = sizeof options, .timeout_ms = 5000}; */
 benchfs_context_t* benchfs_connect(const benchfs_options_t* options) BENCHFS_NOEXCEPT;
@@ -286,8 +287,8 @@ int benchfs_access(benchfs_context_t* context, const char* path, int mode) BENCH
 int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size) BENCHFS_NOEXCEPT;
 int benchfs_chmod(benchfs_context_t* context, const char* path, mode_t mode) BENCHFS_NOEXCEPT;
 int benchfs_fchmod(benchfs_file_t* file, mode_t mode) BENCHFS_NOEXCEPT;
-/* (uid_t)-1 and (gid_t)-1 leave the owner or the group as they are. benchfs_lchown() changes a
-   symbolic link itself. */
+/* (uid_t)-1 and (gid_t)-1 leave the owner or the group as they are. A regular file loses its set-id
+   bits, as with chown(2). benchfs_lchown() changes a symbolic link itself. */
 int benchfs_chown(benchfs_context_t* context, const char* path, uid_t uid, gid_t gid)
     BENCHFS_NOEXCEPT;
 int benchfs_lchown(benchfs_context_t* context, const char* path, uid_t uid, gid_t gid)
@@ -471,6 +472,11 @@ typedef struct benchfs_statfs {
 
 /* Devices that several servers share are counted once. */
 int benchfs_statfs(benchfs_context_t* context, benchfs_statfs_t* out) BENCHFS_NOEXCEPT;
+/* The same in the structure of statvfs(3) (<sys/statvfs.h>). f_files is the number of inodes in use
+   and of those that can still be made. Nothing but the servers' memory bounds the latter: f_ffree
+   and f_favail are always 4294967296. f_frsize is f_bsize, f_fsid and f_flag are 0. */
+struct statvfs;
+int benchfs_statvfs(benchfs_context_t* context, struct statvfs* out) BENCHFS_NOEXCEPT;
 
 /* --- Errors ----------------------------------------------------------------------------------- */
 

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "aiori.h"
 #include "option.h"
@@ -518,8 +519,8 @@ static IOR_offset_t backend_get_file_size(aiori_mod_opt_t* options, char* path) 
 
 static int backend_statfs(const char* path, ior_aiori_statfs_t* out, aiori_mod_opt_t* options) {
   (void)path; /* there is one file system */
-  benchfs_statfs_t found;
-  if (outcome(benchfs_statfs(connection_of(options)->context, &found)) != 0) {
+  struct statvfs found;
+  if (outcome(benchfs_statvfs(connection_of(options)->context, &found)) != 0) {
     return -1;
   }
   out->f_bsize = found.f_bsize;
@@ -527,7 +528,7 @@ static int backend_statfs(const char* path, ior_aiori_statfs_t* out, aiori_mod_o
   out->f_bfree = found.f_bfree;
   out->f_bavail = found.f_bavail;
   out->f_files = found.f_files;
-  out->f_ffree = 0; /* unknown: inodes are made as they are needed */
+  out->f_ffree = found.f_ffree;
   return 0;
 }
 

@@ -14,6 +14,8 @@
 #include <optional>
 #include <system_error>
 
+#include "base/user_namespace.h"
+
 namespace benchfs {
 namespace {
 
@@ -21,24 +23,17 @@ constexpr const char* kTrustVariable = "BENCHFS_REGISTRY_OWNER";
 constexpr int kMostLinks = 8;
 constexpr mode_t kOthersWrite = S_IWGRP | S_IWOTH;
 
-std::optional<uid_t> trusted_user() {
-  const char* text = std::getenv(kTrustVariable);
-  std::string_view digits(text == nullptr ? "" : text);
-  uid_t uid = 0;
-  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), uid);
-  bool is_number = !digits.empty() && error == std::errc() && end == digits.data() + digits.size();
-  return is_number ? std::optional(uid) : std::nullopt;
-}
-
 bool accepts(Owner owner, uid_t uid) {
   if (uid == geteuid()) {
-    return true;
+    return uid != kOverflowUser || user_outside(uid).has_value();
   }
   switch (owner) {
     case Owner::kSelf:
       return false;
     case Owner::kSelfOrSticky:
-      return uid == 0;
+      // Root may have no number in this user namespace. Who else it might be may rename what is in
+      // its directory; it cannot make files of this user's.
+      return uid == 0 || (uid == kOverflowUser && !is_user_known(0));
     case Owner::kTrusted:
       return uid == 0 || uid == trusted_user();
   }
@@ -148,7 +143,9 @@ Status make_directories(const std::string& path) {
   int error = 0;
   for (std::size_t end = 0; end < path.size();) {
     end = std::min(path.find('/', end + 1), path.size());
-    error = ::mkdir(path.substr(0, end).c_str(), 0700) == 0 ? 0 : errno;
+    std::string parent = path.substr(0, end);
+    bool is_new = ::mkdir(parent.c_str(), 0700) == 0;
+    error = is_new && ::chmod(parent.c_str(), 0700) == 0 ? 0 : errno;  // whatever the umask
   }
   // Parents on other file systems fail with EROFS or EACCES although they exist; only the last one
   // matters.
@@ -157,6 +154,15 @@ Status make_directories(const std::string& path) {
 }
 
 }  // namespace
+
+std::optional<uid_t> trusted_user() {
+  const char* text = std::getenv(kTrustVariable);
+  std::string_view digits(text == nullptr ? "" : text);
+  uid_t uid = 0;
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), uid);
+  bool is_number = !digits.empty() && error == std::errc() && end == digits.data() + digits.size();
+  return is_number ? std::optional(uid) : std::nullopt;
+}
 
 Result<SafeDir> SafeDir::open(const std::string& given, Owner owner) {
   std::string path = without_slashes(given);
@@ -174,18 +180,29 @@ Result<SafeDir> SafeDir::open_or_create(const std::string& path, Owner owner) {
   return open(path, owner);
 }
 
+Status SafeDir::keep() {
+  Fd copy(::fcntl(fd(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.is_open()) {
+    return fail_system(errno, path_);
+  }
+  BENCHFS_TRY(OwnDescriptor own, OwnDescriptor::create(std::move(copy)));
+  fd_ = std::make_shared<const OwnDescriptor>(std::move(own));
+  return {};
+}
+
 std::string SafeDir::path_of(std::string_view name) const {
   return name == "." ? path_ : fmt::format("{}/{}", path_, name);
 }
 
 Result<SafeDir> SafeDir::create_subdirectory(const std::string& name, mode_t mode) const {
-  if (::mkdirat(fd(), name.c_str(), mode) != 0 && errno != EEXIST) {
+  bool is_new = ::mkdirat(fd(), name.c_str(), mode) == 0;
+  if (is_new ? ::fchmodat(fd(), name.c_str(), mode, 0) != 0 : errno != EEXIST) {  // any umask
     return fail_system(errno, path_of(name));
   }
   return subdirectory(name);
 }
 
-Result<SafeDir> SafeDir::subdirectory(const std::string& name) const {
+Result<SafeDir> SafeDir::subdirectory(const std::string& name, Owner owner) const {
   std::string path = path_of(name);
   Fd opened(::openat(fd(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!opened.is_open()) {
@@ -197,8 +214,8 @@ Result<SafeDir> SafeDir::subdirectory(const std::string& name) const {
   if (::fstat(opened.get(), &info) != 0) {
     return fail_system(errno, path);
   }
-  BENCHFS_TRY_VOID(check_directory(path, info, owner_));
-  return SafeDir(std::move(path), owner_, std::move(opened));
+  BENCHFS_TRY_VOID(check_directory(path, info, owner));
+  return SafeDir(std::move(path), owner, std::move(opened));
 }
 
 Result<Fd> SafeDir::open_file(const std::string& name, int flags, mode_t mode) const {

@@ -16,12 +16,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/own_descriptor.h"
 
 struct stat;
 
@@ -33,6 +35,8 @@ enum class Owner : std::uint8_t {
   kTrusted,       // also root, and the user whose number is in BENCHFS_REGISTRY_OWNER
   kSelfOrSticky,  // directories only: self or root, and others may write if the sticky bit is set
 };
+// The user in BENCHFS_REGISTRY_OWNER.
+std::optional<uid_t> trusted_user();
 
 class SafeDir {
  public:
@@ -47,8 +51,16 @@ class SafeDir {
   // Serves to reach files, not to read them (O_PATH).
   [[nodiscard]] int fd() const { return fd_->get(); }
 
+  // For who holds it in somebody else's program for long. Errors: kSystem.
+  Status keep();
+  // False when the program has closed it.
+  [[nodiscard]] bool is_ours() const { return fd_->is_ours(); }
+
   // The directory `name` in this one, by the same rules; it may not be a symbolic link.
-  [[nodiscard]] Result<SafeDir> subdirectory(const std::string& name) const;
+  [[nodiscard]] Result<SafeDir> subdirectory(const std::string& name) const {
+    return subdirectory(name, owner_);
+  }
+  [[nodiscard]] Result<SafeDir> subdirectory(const std::string& name, Owner owner) const;
   // The same; creates it when it is missing.
   [[nodiscard]] Result<SafeDir> create_subdirectory(const std::string& name, mode_t mode) const;
 
@@ -74,10 +86,12 @@ class SafeDir {
 
  private:
   SafeDir(std::string path, Owner owner, Fd fd)
-      : path_(std::move(path)), owner_(owner), fd_(std::make_shared<const Fd>(std::move(fd))) {}
+      : path_(std::move(path)),
+        owner_(owner),
+        fd_(std::make_shared<const OwnDescriptor>(OwnDescriptor::trusted(std::move(fd)))) {}
   std::string path_;
   Owner owner_;
-  std::shared_ptr<const Fd> fd_;
+  std::shared_ptr<const OwnDescriptor> fd_;
 };
 
 // Reads to the end of an open file. Errors: kSystem; EFBIG beyond `limit` bytes.

@@ -64,6 +64,17 @@ TEST_F(SafeDirTest, ADirectoryThatOthersMayWriteToIsRefused) {
   EXPECT_TRUE(SafeDir::open(dir_, Owner::kSelfOrSticky));
 }
 
+TEST_F(SafeDirTest, NewDirectoriesAreTheOwnersWhateverTheUmask) {
+  mode_t before = ::umask(0777);
+  auto made = SafeDir::open_or_create(dir_ + "/a/b");
+  auto below = made ? made->create_subdirectory("c", 0700) : std::unexpected(made.error());
+  ::umask(before);
+  ASSERT_TRUE(below) << below.error().message();
+  struct stat info{};
+  ASSERT_EQ(::stat((dir_ + "/a/b/c").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700U);
+}
+
 TEST_F(SafeDirTest, ADirectoryOfAStrangerIsRefusedUnlessTheReaderTrustsHim) {
   if (!is_root()) {
     GTEST_SKIP() << "needs root";

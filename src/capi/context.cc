@@ -12,7 +12,9 @@
 #include <span>
 #include <utility>
 
+#include "base/environment.h"
 #include "base/log.h"
+#include "base/own_descriptor.h"
 #include "capi/last_error.h"
 #include "client/environment.h"
 #include "wire/limits.h"
@@ -78,15 +80,15 @@ Result<benchfs_options_t> known_options(const benchfs_options_t* given) {
 }
 
 const char* chosen_registry_dir(const char* given) {
-  return given != nullptr ? given : std::getenv("BENCHFS_REGISTRY_DIR");
+  return given != nullptr ? given : environment("BENCHFS_REGISTRY_DIR");
 }
 
 Result<std::string> registry_dir_of(const benchfs_options_t& options) {
   const char* directory = chosen_registry_dir(options.registry_dir);
-  if (directory == nullptr || *directory == '\0') {
-    return fail_errno(EINVAL, "no registry directory: BENCHFS_REGISTRY_DIR is not set either");
+  if (directory != nullptr && *directory == '\0') {
+    return fail_errno(EINVAL, "registry_dir: an empty path");
   }
-  return std::string(directory);
+  return directory == nullptr ? client::default_registry_dir() : std::string(directory);
 }
 
 Result<std::string> to_mount_prefix(const char* given) {
@@ -165,6 +167,12 @@ using benchfs::Status;
 namespace capi = benchfs::capi;
 
 extern "C" {
+
+// Not in benchfs.h: for the preload library alone.
+void benchfs_keep_descriptors(benchfs::DescriptorKeeper keeper) noexcept;
+void benchfs_keep_descriptors(benchfs::DescriptorKeeper keeper) noexcept {
+  benchfs::set_descriptor_keeper(keeper);
+}
 
 benchfs_context_t* benchfs_connect(const benchfs_options_t* options) noexcept {
   const char* directory =

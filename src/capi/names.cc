@@ -1,5 +1,7 @@
 // The functions of benchfs.h that take a path.
 
+#include <sys/statvfs.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -308,6 +310,25 @@ ssize_t benchfs_freaddir(benchfs_file_t* file, benchfs_filler_t filler, void* ar
     BENCHFS_TRY_VOID(capi::check(file));
     BENCHFS_TRY_VOID(capi::require_filler(filler));
     return capi::list(file->context, file->open_file->attr, filler, arg);
+  });
+}
+
+int benchfs_statvfs(benchfs_context_t* context, struct statvfs* out) noexcept {
+  return capi::answer<int>({"statvfs"}, [&]() -> Status {
+    BENCHFS_TRY_VOID(capi::check(context));
+    BENCHFS_TRY_VOID(capi::require(out));
+    BENCHFS_TRY(benchfs::client::Statfs whole, capi::run(context, context->client->fs().statfs()));
+    *out = {};
+    out->f_bsize = capi::kStatfsBlockBytes;
+    out->f_frsize = capi::kStatfsBlockBytes;
+    out->f_blocks = whole.total_bytes / capi::kStatfsBlockBytes;
+    out->f_bfree = whole.free_bytes / capi::kStatfsBlockBytes;
+    out->f_bavail = out->f_bfree;
+    out->f_files = whole.inode_count + benchfs::client::kFreeInodes;
+    out->f_ffree = benchfs::client::kFreeInodes;
+    out->f_favail = benchfs::client::kFreeInodes;
+    out->f_namemax = wire::kMaxNameBytes;
+    return {};
   });
 }
 

@@ -93,7 +93,7 @@ void MemorySlots::discard(MemorySlot& slot, std::uint32_t from) {
     file_.renew({slot.data, slot_bytes_}, slot.index);
   }
   slot.touched_end = from;
-  slot.present_end = std::min(slot.present_end, from);
+  slot.present.cut(from);
 }
 
 Result<MemorySlot*> MemorySlots::make_slot(Kind& kind) {
@@ -194,9 +194,9 @@ void MemorySlots::close() {
   file_.punch_all();
 }
 
-// Up to the first byte whose write has not ended.
+// Up to the first byte whose write has not ended, and to the first page that does not exist.
 void MemorySlots::publish(MemorySlot& slot) {
-  std::uint32_t end = slot.is_dropped ? 0 : slot.end;
+  std::uint32_t end = slot.is_dropped ? 0 : std::min(slot.end, slot.present.end());
   for (Range range : slot.writes.unsettled()) {
     end = std::min(end, range.begin);
   }

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "chunk/chunk_store.h"
 #include "chunk/memory_budget.h"
+#include "chunk/present_pages.h"
 #include "chunk/slot_file.h"
 #include "chunk/slot_loan.h"
 #include "chunk/write_set.h"
@@ -34,9 +35,9 @@ struct MemorySlot {
   std::uint32_t end = 0;
   std::uint32_t claimed_end = 0;
   std::uint32_t touched_end = 0;
-  std::uint32_t present_end = 0;  // memory up to here was filled, and is there
-  std::uint32_t leases = 0;       // that point here
-  std::uint32_t fillers = 0;      // of them, those of programs that may be writing here
+  PresentPages present;
+  std::uint32_t leases = 0;   // that point here
+  std::uint32_t fillers = 0;  // of them, those of programs that may be writing here
   bool is_small = false;
   bool is_dropped = false;  // in no index any more; free when its last lease dies
   WriteSet writes;

@@ -118,10 +118,11 @@ Result<WriteLease> MemoryStore::lease_for_write(wire::ChunkKey key, MemorySlot* 
   std::uint32_t gap_end = std::min(range.begin, stale_end);
   if (gap_end > slot->claimed_end) {
     std::memset(slot->data + slot->claimed_end, 0, gap_end - slot->claimed_end);
+    slot->present.add({slot->claimed_end, gap_end});
   }
   WriteLease lease;
   lease.write_id_ = slot->writes.open(range, slot->end);
-  lease.existing_end_ = slot->present_end;
+  lease.existing_end_ = slot->present.end();
   slot->claimed_end = std::max(slot->claimed_end, range.end);
   lease.bytes_ = {slot->data + range.begin, range.end - range.begin};
   lease.owner_ = this;
@@ -136,12 +137,12 @@ Result<WriteLease> MemoryStore::lease_for_write(wire::ChunkKey key, MemorySlot* 
 
 std::optional<SlotPlace> MemoryStore::locate(wire::ChunkKey key) const {
   const MemorySlot* slot = index_.find(key);
-  if (slot == nullptr || slot->published.end == 0 || slot->index >= wire::kMaxPublishedSlots) {
+  if (slot == nullptr || slot->end == 0 || slot->index >= wire::kMaxPublishedSlots) {
     return {};
   }
   return SlotPlace{.slot = static_cast<std::uint32_t>(slot->index),
                    .generation = slot->published.generation,
-                   .existing_end = slot->present_end,
+                   .existing_end = slot->present.end(),
                    .stored_end = slot->published.end};
 }
 
@@ -259,10 +260,8 @@ rt::CoStatus MemoryStore::commit(WriteLease lease, std::int64_t mtime_ns) {
   lease.owner_ = nullptr;
   MemorySlot& slot = *lease.slot_;
   auto begin = static_cast<std::uint32_t>(lease.bytes_.data() - slot.data);
-  if (begin <= slot.present_end) {
-    auto end = begin + static_cast<std::uint32_t>(lease.bytes_.size());
-    slot.present_end = std::max(slot.present_end, std::min(end, slot.touched_end));
-  }
+  auto end = begin + static_cast<std::uint32_t>(lease.bytes_.size());
+  slot.present.add({begin, std::min(end, slot.touched_end)});
   Range kept = slot.writes.commit(lease.write_id_);
   if (!slot.is_dropped && !kept.empty()) {
     slot.end = std::max(slot.end, kept.end);
@@ -276,6 +275,7 @@ void MemoryStore::end_lease(WriteLease& lease) {
   MemorySlot& slot = *lease.slot_;
   for (Range range : slot.writes.abandon(lease.write_id_)) {
     std::memset(slot.data + range.begin, 0, range.end - range.begin);
+    slot.present.add(range);
   }
   end_write(lease);
 }
@@ -367,6 +367,7 @@ bool MemoryStore::move(wire::ChunkKey key, MemorySlot& from, std::uint32_t end) 
   // Nobody reads bytes here that are written after they were copied.
   slots_.publish_new(from);
   copy_settled(from, {0, kept}, (*to)->data);
+  (*to)->present.add({0, kept});
   (*to)->end = kept;
   (*to)->claimed_end = kept;
   index_.replace(key, *to);
@@ -391,7 +392,10 @@ rt::CoStatus MemoryStore::punch(wire::ChunkKey key,
   }
   MemorySlot* slot = index_.find(key);
   if (slot != nullptr && offset < slot->end) {
-    std::memset(slot->data + offset, 0, std::min(length, slot->end - offset));
+    std::uint32_t bytes = std::min(length, slot->end - offset);
+    std::memset(slot->data + offset, 0, bytes);
+    slot->present.add({offset, offset + bytes});
+    slots_.publish(*slot);
     index_.note_write(key.inode, mtime_ns);
   }
   co_return Status{};

@@ -266,18 +266,51 @@ TEST(SharedSlots, AProgramFillsASlotAndTheCommitShowsIt) {
 TEST(SharedSlots, WhatIsFilledOutOfOrderCountsAsThereWhenAllBeforeItIs) {
   Shard shard;
   Driver driver(shard.reactor(), make_store(8 * kSlot));
-  auto fill = [&](std::uint32_t offset) {
-    auto lease = driver.begin(kKey, offset, 1000);
+  auto fill = [&](std::uint32_t page) {
+    auto offset = static_cast<std::uint32_t>(page * kPageBytes);
+    auto lease = driver.begin(kKey, offset, kPageBytes);
     SlotPlace place = driver.store().hand_out(*lease).value();
-    Program(driver.store().slot_files()).fill(place, offset, 1000, 'a');
+    Program(driver.store().slot_files()).fill(place, offset, kPageBytes, 'a');
     EXPECT_TRUE(driver.commit(*std::move(lease)));
-    return place.existing_end;
+    return place.existing_end / kPageBytes;
   };
-  EXPECT_EQ(fill(1000), 0U);
+  EXPECT_EQ(fill(1), 0U);
   EXPECT_EQ(fill(0), 0U) << "nobody has filled what is before";
-  EXPECT_EQ(fill(1000), 1000U);
-  EXPECT_EQ(fill(0), 2000U);
+  EXPECT_EQ(fill(1), 2U);
   ASSERT_TRUE(driver.truncate(kInode, 0));
+}
+
+// Reading a page that does not exist through a mapping makes it, for which the reader pays.
+TEST(SharedSlots, NoProgramReadsAHoleByItself) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  Program program(driver.store().slot_files());
+  ASSERT_TRUE(driver.fill(kKey, kSlot - 1, 1, 'z'));
+  SlotPlace place = driver.store().locate(kKey).value();
+  EXPECT_EQ(place.stored_end, 0U) << "nor is what lies beyond one overwritten";
+  EXPECT_TRUE(program.read(place).empty());
+  ASSERT_TRUE(driver.fill(kKey, 0, kSlot / 2, 'a'));
+  EXPECT_EQ(program.read(place), runs({{kSlot / 2, 'a'}}));
+  ASSERT_TRUE(driver.begin(kKey, kSlot / 2, kPageBytes));  // and is given up: zeros are written
+  EXPECT_EQ(program.state(place.slot).end, kSlot / 2);
+  ASSERT_TRUE(driver.punch(kKey, kSlot / 2, kSlot));  // writes zeros as well
+  EXPECT_EQ(program.read(place), driver.read(kKey));
+}
+
+// What a cut leaves where a program still writes is in another slot, of whose memory nothing is
+// old.
+TEST(SharedSlots, AChunkThatACutMovedIsReadByPrograms) {
+  Shard shard;
+  Driver driver(shard.reactor(), make_store(8 * kSlot));
+  Program program(driver.store().slot_files());
+  ASSERT_TRUE(driver.fill(kKey, 0, kSlot, 'a'));
+  auto lease = driver.begin(kKey, 0, kSlot);
+  SlotPlace filled = driver.store().hand_out(*lease).value();
+  ASSERT_TRUE(driver.truncate(kInode, kSlot / 2));
+  SlotPlace place = driver.store().locate(kKey).value();
+  ASSERT_NE(place.slot, filled.slot);
+  EXPECT_EQ(program.read(place).size(), kSlot / 2);
+  ASSERT_TRUE(driver.commit(*std::move(lease)));
 }
 
 TEST(SharedSlots, AStoreThatIsClosedKeepsNoMemoryForThoseWhoMapIt) {

@@ -40,14 +40,6 @@ Result<std::unique_ptr<client::Client>> Context::connect(client::Options options
   return client::Client::connect(std::move(options));
 }
 
-std::string default_registry_dir() {
-  const char* runtime_dir = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime_dir != nullptr && *runtime_dir == '/') {
-    return fmt::format("{}/benchfs", runtime_dir);
-  }
-  return fmt::format("/tmp/benchfs-{}", getuid());
-}
-
 std::string_view hint_for(const Error& error) {
   if (error.posix == ENOENT && error.context.starts_with("server list ")) {
     return "; 'benchfs up' starts a cluster, BENCHFS_REGISTRY_DIR or --registry-dir names another";

@@ -46,9 +46,6 @@ struct Context {
       client::Options options, std::optional<rpc::Transport> only = std::nullopt) const;
 };
 
-// Used when neither --registry-dir nor BENCHFS_REGISTRY_DIR is given.
-std::string default_registry_dir();
-
 // Advice for the user about the error, to be appended to the message; "" when there is none.
 std::string_view hint_for(const Error& error);
 

@@ -15,12 +15,13 @@
 #include "args/command.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "client/environment.h"
 
 namespace benchfs::cli {
 namespace {
 
 void add_global_options(args::Command& app, Context& context) {
-  context.registry_dir = default_registry_dir();
+  context.registry_dir = client::default_registry_dir();
   app.add_option("--registry-dir",
                  context.registry_dir,
                  "Directory with the server list of the cluster to use")

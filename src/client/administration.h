@@ -13,6 +13,10 @@
 
 namespace benchfs::client {
 
+// The number of files has no table and no limit of its own: each takes memory of its server. So
+// programs that look whether there is room for files are told this many, always.
+inline constexpr std::uint64_t kFreeInodes = std::uint64_t{1} << 32;
+
 struct Statfs {
   std::uint64_t total_bytes = 0;
   std::uint64_t free_bytes = 0;

@@ -90,7 +90,8 @@ Result<std::unique_ptr<Client>> Client::connect(Options options) {
   BENCHFS_TRY(
       auto own_reactor,
       rt::Reactor::create(
-          {.spin = options.idle.spin, .yield = options.idle.yield, .begins_contended = true}));
+          {.spin = options.idle.spin, .yield = options.idle.yield, .begins_contended = true},
+          true));
   client->driver_ = std::make_unique<Driver>(std::move(own_reactor));
   rt::Reactor& reactor = client->driver_->reactor();
   // Programs that reach all their servers through the node door do not need UCX. It does not start

@@ -62,21 +62,19 @@ Driver::Driver(std::unique_ptr<rt::Reactor> reactor) : reactor_(std::move(reacto
 
 Driver::~Driver() {
   stop_helper();
-  if (wake_helper_fd_ >= 0) {
-    ::close(wake_helper_fd_);
-  }
 }
 
 Status Driver::allow_helper() {
-  wake_helper_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (wake_helper_fd_ < 0) {
+  Fd made(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!made.is_open()) {
     return fail_system(errno, "making a descriptor for the client's thread");
   }
+  BENCHFS_TRY(wake_helper_, OwnDescriptor::create(std::move(made)));
   return {};
 }
 
 Status Driver::start_helper() {
-  if (wake_helper_fd_ < 0 || helper_.joinable()) {
+  if (wake_helper_.get() < 0 || helper_.joinable()) {
     return {};
   }
   SignalBlock block;  // the helper takes no signal that is meant for the program
@@ -90,6 +88,12 @@ Status Driver::start_helper() {
   return {};
 }
 
+void Driver::wake_helper() {
+  if (wake_helper_.is_ours()) {
+    ::eventfd_write(wake_helper_.get(), 1);
+  }
+}
+
 void Driver::stop_helper() {
   if (!helper_.joinable()) {
     return;
@@ -97,8 +101,7 @@ void Driver::stop_helper() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
-    std::uint64_t one = 1;
-    [[maybe_unused]] ssize_t written = write(wake_helper_fd_, &one, sizeof one);
+    wake_helper();
   }
   helper_wake_.notify_one();
   helper_.join();
@@ -183,7 +186,7 @@ void Driver::end_lead() {
     // Replies through the node door came without an event, and what it told the servers before it
     // slept (that it must be woken) no longer holds.
     helper_sleeps_ = false;
-    ::eventfd_write(wake_helper_fd_, 1);
+    wake_helper();
   }
   hand_over();
 }
@@ -338,18 +341,23 @@ void Driver::help() {
         break;
       }
       lock.unlock();
-      pollfd fds[2] = {{reactor_->fd(), POLLIN, 0}, {wake_helper_fd_, POLLIN, 0}};
+      bool can_be_woken = wake_helper_.is_ours();  // the program may have closed it
+      pollfd fds[2] = {{reactor_->fd(), POLLIN, 0},
+                       {can_be_woken ? wake_helper_.get() : -1, POLLIN, 0}};
       Nanos wait =
           timer ? std::max<Nanos>(*timer - mono_now(), Nanos::zero()) : std::chrono::hours(1);
       if (!armed) {  // something is pending, or a peer keeps UCX from arming: do not spin
         wait = std::min<Nanos>(wait, std::chrono::milliseconds(1));
+      } else if (!can_be_woken) {
+        wait = std::min<Nanos>(wait, kHelperTick);
       }
       timespec timeout{wait.count() / 1'000'000'000, wait.count() % 1'000'000'000};
       ppoll(fds, armed ? 2 : 0, &timeout, nullptr);
       lock.lock();
       helper_sleeps_ = false;
-      eventfd_t woken = 0;
-      ::eventfd_read(wake_helper_fd_, &woken);
+      if (eventfd_t woken = 0; wake_helper_.is_ours()) {
+        ::eventfd_read(wake_helper_.get(), &woken);
+      }
       is_idle = seen == activity_.load(std::memory_order_relaxed);
       seen = activity_.load(std::memory_order_relaxed);
     }

@@ -32,6 +32,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/own_descriptor.h"
 #include "rt/awaiting.h"
 #include "rt/reactor.h"
 
@@ -51,6 +52,7 @@ class Driver final : private rt::Sharing {
   // drives, or when nobody does; does nothing when it runs, or is not allowed. Errors: kSystem.
   Status start_helper();
   void stop_helper();
+  void wake_helper();
 
   [[nodiscard]] rt::Reactor& reactor() { return *reactor_; }
   // True in a child of fork(): nothing of the client may be touched any more.
@@ -203,7 +205,7 @@ class Driver final : private rt::Sharing {
   Followers followers_;  // that sleep
 
   bool stopping_ = false;
-  int wake_helper_fd_ = -1;
+  OwnDescriptor wake_helper_;
   bool helper_sleeps_ = false;  // under the mutex: on the descriptors
   std::condition_variable helper_wake_;
   std::thread helper_;

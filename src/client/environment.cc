@@ -1,10 +1,12 @@
 #include "client/environment.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <charconv>
-#include <cstdlib>
 #include <string_view>
+
+#include "base/environment.h"
 
 namespace benchfs::client {
 namespace {
@@ -31,7 +33,7 @@ Result<std::uint32_t> parse(const char* name,
 }
 
 Status apply(const char* name, std::uint32_t least_ms, Nanos& setting) {
-  const char* text = std::getenv(name);
+  const char* text = environment(name);
   if (text == nullptr) {
     return {};
   }
@@ -42,13 +44,19 @@ Status apply(const char* name, std::uint32_t least_ms, Nanos& setting) {
 
 }  // namespace
 
+std::string default_registry_dir() {
+  const char* runtime_dir = environment("XDG_RUNTIME_DIR");
+  return runtime_dir != nullptr && *runtime_dir == '/' ? fmt::format("{}/benchfs", runtime_dir)
+                                                       : fmt::format("/tmp/benchfs-{}", getuid());
+}
+
 Status apply_environment(Options& options) {
   Timeouts& timeouts = options.file_system.timeouts;
   BENCHFS_TRY_VOID(apply("BENCHFS_METADATA_TIMEOUT_MS", 1, timeouts.metadata));
   BENCHFS_TRY_VOID(apply("BENCHFS_DATA_TIMEOUT_MS", 1, timeouts.data));
   BENCHFS_TRY_VOID(apply("BENCHFS_ADMINISTRATION_TIMEOUT_MS", 1, timeouts.administration));
   BENCHFS_TRY_VOID(apply("BENCHFS_CONNECT_TIMEOUT_MS", 1, options.pool.connect_timeout));
-  if (const char* text = std::getenv("BENCHFS_UCX_SHARED_MEMORY")) {
+  if (const char* text = environment("BENCHFS_UCX_SHARED_MEMORY")) {
     std::string_view choice(text);
     if (choice != "0" && choice != "1") {
       return fail(
@@ -57,7 +65,7 @@ Status apply_environment(Options& options) {
     }
     options.network.sharing = choice == "1" ? net::Sharing::kMemory : net::Sharing::kNothing;
   }
-  if (const char* text = std::getenv("BENCHFS_DIRECT_BYTES")) {
+  if (const char* text = environment("BENCHFS_DIRECT_BYTES")) {
     BENCHFS_TRY(options.file_system.direct_bytes,
                 parse("BENCHFS_DIRECT_BYTES", text, 0, wire::kMaxChunkBytes, "bytes"));
   }

@@ -10,13 +10,19 @@
 //   BENCHFS_DIRECT_BYTES         from this length on, bytes of a daemon of this node that keeps
 //   chunks
 //                                in memory are copied by the program itself; 0: never, to compare
+//
+// A variable that is empty counts as not set.
 #pragma once
+
+#include <string>
 
 #include "base/error.h"
 #include "client/client.h"
 
 namespace benchfs::client {
 
+// Where `benchfs up` puts the server list, and everybody looks, when nothing else is said.
+std::string default_registry_dir();
 // Changes what the environment names. Errors: kConfig, a value that is none.
 Status apply_environment(Options& options);
 

@@ -54,7 +54,7 @@ TEST_F(Environment, SetsEachClassOfItsOwn) {
 }
 
 TEST_F(Environment, RefusesWhatIsNoNumberInRangeAndNamesIt) {
-  for (const char* bad : {"", "1s", "-1", "0", "86400001", "99999999999999999999", " 5"}) {
+  for (const char* bad : {"1s", "-1", "0", "86400001", "99999999999999999999", " 5"}) {
     setenv(kNames[1], bad, 1);
     Status status = apply_environment(options);
     ASSERT_FALSE(status) << bad;
@@ -79,7 +79,7 @@ TEST_F(Environment, ChoosesTheTransport) {
 
 TEST_F(Environment, RefusesATransportThatIsNoneAndNamesTheVariable) {
   for (const char* name : {"BENCHFS_TRANSPORT", "BENCHFS_UCX_SHARED_MEMORY"}) {
-    for (const char* bad : {"", "yes", "UCX", "1 ", "auto,ucx"}) {
+    for (const char* bad : {"yes", "UCX", "1 ", "auto,ucx"}) {
       setenv(name, bad, 1);
       Status status = apply_environment(options);
       ASSERT_FALSE(status) << name << "=" << bad;
@@ -97,6 +97,20 @@ TEST_F(Environment, TakesTheLengthFromWhichBytesAreCopiedByTheProgram) {
   setenv("BENCHFS_DIRECT_BYTES", "4K", 1);
   EXPECT_FALSE(apply_environment(options));
   unsetenv("BENCHFS_DIRECT_BYTES");
+}
+
+TEST_F(Environment, WhatIsEmptyIsNotSet) {
+  rpc::Transport before = options.pool.transport;
+  for (const char* name :
+       {"BENCHFS_TRANSPORT", "BENCHFS_DIRECT_BYTES", "BENCHFS_METADATA_TIMEOUT_MS"}) {
+    setenv(name, "", 1);
+  }
+  EXPECT_TRUE(apply_environment(options));
+  EXPECT_EQ(options.pool.transport, before);
+  for (const char* name :
+       {"BENCHFS_TRANSPORT", "BENCHFS_DIRECT_BYTES", "BENCHFS_METADATA_TIMEOUT_MS"}) {
+    unsetenv(name);
+  }
 }
 
 }  // namespace

@@ -168,6 +168,10 @@ std::expected<void, Failure> Daemon::prepare() {
     if (Status applied = rpc::apply_environment(slot->config.to_peers); !applied) {
       return std::unexpected(Failure{EX_CONFIG, applied.error().message()});
     }
+    if (slot->config.to_peers ==
+        rpc::Transport::kNode) {  // said to programs: no door leads to other nodes
+      slot->config.to_peers = rpc::Transport::kAuto;
+    }
     slots_.push_back(std::move(slot));
   }
   BENCHFS_TRY_VOID(take_node_id(pid_dir));

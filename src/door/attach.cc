@@ -18,7 +18,9 @@
 #include <system_error>
 #include <thread>
 
+#include "base/environment.h"
 #include "base/signal_block.h"
+#include "base/user_namespace.h"
 #include "door/steps.h"
 
 namespace benchfs::door {
@@ -33,24 +35,45 @@ constexpr std::int64_t kLongestPoll = 1000;  // ms
 constexpr std::size_t kVersionEnd = 8;       // of both messages, in every version
 
 std::string base_directory(const std::string& base) {
-  const char* variable = std::getenv("BENCHFS_DOOR_DIR");
+  const char* variable = environment("BENCHFS_DOOR_DIR");
   return !base.empty() ? base : variable != nullptr ? variable : "/tmp";
 }
 
+// Whose doors a program may enter: its user's, and root that of the user it trusts.
+struct User {
+  uid_t here = 0;     // in this user namespace
+  uid_t outside = 0;  // in the one around it, by which directories are named
+};
+
+// Errors: kConfig.
+Result<User> own_user() {
+  uid_t here = geteuid();
+  std::optional<uid_t> outside = user_outside(here);
+  if (!outside) {
+    return fail(Errc::kConfig,
+                fmt::format("user {} has no number outside of this user namespace", here));
+  }
+  return User{here, *outside};
+}
+
+std::string directory_name(uid_t user_outside) {
+  return fmt::format("benchfs-door-{}", user_outside);
+}
+
 // SafeDir has checked the owner.
-Status check_private(const SafeDir& dir) {
+Status check_private(const SafeDir& dir, uid_t user) {
   struct stat info{};
   if (fstat(dir.fd(), &info) != 0) {
     return fail_system(errno, dir.path());
   }
-  if ((info.st_mode & 077) != 0 || info.st_uid != geteuid()) {
+  if ((info.st_mode & 077) != 0 || info.st_uid != user) {
     return fail(Errc::kConfig,
                 fmt::format("{} has mode {:04o} and belongs to user {}; the door needs a directory "
                             "that only user {} may enter",
                             dir.path(),
                             info.st_mode & 07777,
                             info.st_uid,
-                            geteuid()));
+                            user));
   }
   return {};
 }
@@ -137,34 +160,43 @@ void remove_dead(const SafeDir& user, const std::string& own_name) {
 
 }  // namespace
 
-Result<DoorDirectory> DoorDirectory::find(std::uint64_t run_id,
-                                          const std::string& base,
-                                          bool create) {
-  BENCHFS_TRY(SafeDir root, SafeDir::open(base_directory(base), Owner::kSelfOrSticky));
-  std::string user_name = fmt::format("benchfs-door-{}", geteuid());
-  std::string run_name = fmt::format("{:016x}", run_id);
-  BENCHFS_TRY(SafeDir user,
-              create ? root.create_subdirectory(user_name, 0700) : root.subdirectory(user_name));
-  BENCHFS_TRY_VOID(check_private(user));
-  BENCHFS_TRY(SafeDir run,
-              create ? user.create_subdirectory(run_name, 0700) : user.subdirectory(run_name));
-  BENCHFS_TRY_VOID(check_private(run));
-  return DoorDirectory(std::move(user), std::move(run), run_name);
-}
-
 Result<DoorDirectory> DoorDirectory::open(std::uint64_t run_id, const std::string& base) {
-  return find(run_id, base, false);
+  BENCHFS_TRY(SafeDir root, SafeDir::open(base_directory(base), Owner::kSelfOrSticky));
+  BENCHFS_TRY(User own, own_user());
+  std::string run_name = fmt::format("{:016x}", run_id);
+  auto find = [&](const User& user, Owner owner) -> Result<DoorDirectory> {
+    BENCHFS_TRY(SafeDir of_user, root.subdirectory(directory_name(user.outside), owner));
+    BENCHFS_TRY_VOID(check_private(of_user, user.here));
+    BENCHFS_TRY(SafeDir run, of_user.subdirectory(run_name));
+    BENCHFS_TRY_VOID(check_private(run, user.here));
+    BENCHFS_TRY_VOID(run.keep());
+    return DoorDirectory(std::move(run), user.here);
+  };
+  Result<DoorDirectory> found = find(own, Owner::kSelf);
+  std::optional<uid_t> trusted = trusted_user();
+  if (!found && own.here == 0 && trusted) {
+    std::optional<uid_t> outside = user_outside(*trusted);
+    Result<DoorDirectory> of_trusted = find({*trusted, outside.value_or(0)}, Owner::kTrusted);
+    return of_trusted ? std::move(of_trusted) : std::move(found);
+  }
+  return found;
 }
 
 Result<DoorDirectory> DoorDirectory::create(std::uint64_t run_id, const std::string& base) {
-  BENCHFS_TRY(DoorDirectory made, find(run_id, base, true));
-  remove_dead(made.user_, made.name_);
-  return made;
+  BENCHFS_TRY(SafeDir root, SafeDir::open(base_directory(base), Owner::kSelfOrSticky));
+  BENCHFS_TRY(User own, own_user());
+  std::string run_name = fmt::format("{:016x}", run_id);
+  BENCHFS_TRY(SafeDir user, root.create_subdirectory(directory_name(own.outside), 0700));
+  BENCHFS_TRY_VOID(check_private(user, own.here));
+  BENCHFS_TRY(SafeDir run, user.create_subdirectory(run_name, 0700));
+  BENCHFS_TRY_VOID(check_private(run, own.here));
+  remove_dead(user, run_name);
+  return DoorDirectory(std::move(run), own.here);
 }
 
 bool DoorDirectory::is_there() const {
   struct stat info{};
-  return ::fstat(run_.fd(), &info) == 0 && info.st_nlink > 0;
+  return run_.is_ours() && ::fstat(run_.fd(), &info) == 0 && info.st_nlink > 0;
 }
 
 Result<Fd> DoorDirectory::listen(std::uint32_t shard) const {
@@ -206,7 +238,7 @@ Result<Fd> DoorDirectory::connect(std::uint32_t shard) const {
   if (fstatat(run_.fd(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
     return fail(Errc::kUnreachable, "there is no node door " + run_.path_of(name));
   }
-  if (!S_ISSOCK(info.st_mode) || (info.st_uid != geteuid() && info.st_uid != 0)) {
+  if (!S_ISSOCK(info.st_mode) || (info.st_uid != owner_ && info.st_uid != 0)) {
     return fail(Errc::kConfig, run_.path_of(name) + " is not a socket of this user");
   }
   BENCHFS_TRY(sockaddr_un address, address_in(run_, name));
@@ -222,7 +254,7 @@ Result<Fd> DoorDirectory::connect(std::uint32_t shard) const {
     Errc code = error == EAGAIN ? Errc::kBusy : Errc::kUnreachable;
     return std::unexpected(Error{code, error, "connecting to the node door " + run_.path_of(name)});
   }
-  BENCHFS_TRY_VOID(accepted_peer(socket.get()));
+  BENCHFS_TRY_VOID(accepted_peer(socket.get(), owner_));
   return socket;
 }
 
@@ -246,7 +278,7 @@ std::vector<std::uint32_t> DoorDirectory::shards() const {
 
 void DoorDirectory::remove(std::uint32_t shard) const {
   ::unlinkat(run_.fd(), std::to_string(shard).c_str(), 0);
-  user_.remove_subdirectory(name_);
+  run_.remove_self();
 }
 
 void remove_doors(std::uint64_t run_id, std::uint32_t shards, const std::string& base) {
@@ -257,15 +289,15 @@ void remove_doors(std::uint64_t run_id, std::uint32_t shards, const std::string&
   }
 }
 
-Result<PeerIdentity> accepted_peer(int socket) {
+Result<PeerIdentity> accepted_peer(int socket, uid_t user) {
   ucred peer{};
   socklen_t size = sizeof peer;
   if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
     return fail_system(errno, "asking who is at the node door");
   }
-  if (peer.uid != geteuid() && peer.uid != 0) {
+  if (peer.uid != user && peer.uid != 0) {
     return fail(Errc::kRefused,
-                fmt::format("user {} is at the node door of user {}", peer.uid, geteuid()));
+                fmt::format("user {} is at the node door of user {}", peer.uid, user));
   }
   return PeerIdentity{.pid = peer.pid, .uid = peer.uid};
 }

@@ -52,12 +52,14 @@ struct AttachReply {
 };
 static_assert(sizeof(AttachReply) == 64 && std::is_trivially_copyable_v<AttachReply>);
 
-// The doors of one run on this node: <base>/benchfs-door-<uid>/<run id>/<shard>.
+// The doors of one run on this node: <base>/benchfs-door-<uid>/<run id>/<shard>; in a user
+// namespace uid is the user's number in the one around it.
 class DoorDirectory {
  public:
   // In `base`, which is $BENCHFS_DOOR_DIR or /tmp if it is empty; it may be writable for others if
   // it is sticky. Nothing below it is reached through a symbolic link, and only this user may enter
-  // it. Errors: kConfig, kSystem.
+  // it; root opens also that of the user it trusts ($BENCHFS_REGISTRY_OWNER). Errors: kConfig,
+  // kSystem.
   static Result<DoorDirectory> open(std::uint64_t run_id, const std::string& base = {});
   static Result<DoorDirectory> create(std::uint64_t run_id, const std::string& base = {});
 
@@ -77,14 +79,11 @@ class DoorDirectory {
   void remove(std::uint32_t shard) const;
 
  private:
-  DoorDirectory(SafeDir user, SafeDir run, std::string name)
-      : user_(std::move(user)), run_(std::move(run)), name_(std::move(name)) {}
+  DoorDirectory(SafeDir run, uid_t owner) : run_(std::move(run)), owner_(owner) {}
   // Returns an errno, or 0.
   [[nodiscard]] int connect_below(int socket, const std::string& name) const;
-  static Result<DoorDirectory> find(std::uint64_t run_id, const std::string& base, bool create);
-  SafeDir user_;
   SafeDir run_;
-  std::string name_;  // of run_ in user_
+  uid_t owner_;
 };
 
 // Removes what killed daemons left: the sockets of shards 0 to `shards` - 1, and the directories
@@ -95,9 +94,9 @@ struct PeerIdentity {
   pid_t pid = 0;  // 0: not in our PID namespace
   uid_t uid = 0;
 };
-// The peer of a connected socket when it may share memory with us: the same user, or root.
+// The peer of a connected socket when it may share memory with us: `user`, or root.
 // Errors: kRefused, kSystem.
-Result<PeerIdentity> accepted_peer(int socket);
+Result<PeerIdentity> accepted_peer(int socket, uid_t user);
 
 struct AttachAnswer {
   AttachReply reply;

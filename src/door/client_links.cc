@@ -126,6 +126,7 @@ void ClientLink::stop_attaching() {
 
 void ClientLink::use(std::unique_ptr<ClientSession> session) {
   session_ = std::move(session);
+  links_.share_windows();
   used_.reserve(session_->shape().lanes);
   for (std::uint32_t i = 0; i < session_->shape().lanes; ++i) {
     used_.emplace_back(*session_->take_lane());
@@ -698,7 +699,9 @@ void ClientLink::close(Nanos /*flush*/) {
 
 ClientLinks::ClientLinks(rt::Reactor& reactor, link::Handler& handler, Config config)
     : reactor_(reactor), handler_(handler), config_(std::move(config)) {
-  (void)directory();
+  if (Result<const DoorDirectory*> now = directory(); !now) {
+    BENCHFS_LOG(kDebug, "there is no node door here: {}", now.error().message());
+  }
 }
 
 ClientLinks::~ClientLinks() {
@@ -735,6 +738,18 @@ void ClientLinks::release(void* held) {
   auto link = std::ranges::find(links_, number, [](const auto& one) { return one->number_; });
   if (link != links_.end() && (*link)->state_ == ClientLink::State::kOpen) {
     (*link)->release(lane_of(held));
+  }
+}
+
+void ClientLinks::share_windows() {
+  std::vector<ClientSlots*> all;
+  for (const auto& link : links_) {
+    if (link->session_ != nullptr && link->session_->slots() != nullptr) {
+      all.push_back(link->session_->slots());
+    }
+  }
+  for (ClientSlots* slots : all) {
+    slots->limit_windows(ClientSlots::kMostWindows / all.size());
   }
 }
 

@@ -227,6 +227,8 @@ class ClientLinks final : private rt::Timer, private link::Keeper, private link:
     ++failures_;
   }
   [[nodiscard]] Result<const DoorDirectory*> directory() const;
+  // Those that a client may have mapped are divided by its sessions.
+  void share_windows();
   void on_timer() override;  // frees closed links
   void bury();
   // What a handler keeps of a reply whose data is still in its lane.

@@ -96,6 +96,7 @@ Result<std::unique_ptr<ClientSession>> Attachment::finish() {
   BENCHFS_TRY(session->memory_,
               map_received(answer.memory.get(), shape.bytes(), Mapping::Access::kReadWrite));
   session->view_ = SessionView(session->memory_.data(), shape);
+  session->view_.head().is_here.store(1, std::memory_order_relaxed);
   session->challenge_ = answer.reply.challenge;
   session->room_ = shape.area_bytes / shape.lanes / kLine * kLine;
   BENCHFS_TRY(session->socket_, OwnDescriptor::create(std::move(socket_)));
@@ -118,7 +119,10 @@ ClientSession::~ClientSession() {
   }
   if (page_->is_there()) {
     BENCHFS_CHECK((taken_.load() & ~left_.load()) == 0);
-    slots_.reset();       // while the memory is mapped nobody else gets what is filled here
+    slots_.reset();  // while the memory is mapped nobody else gets what is filled here
+    if (memory_.is_mapped()) {
+      view_.head().is_here.store(0, std::memory_order_release);
+    }
     memory_ = Mapping();  // before the socket tells the shard to look
   } else {                // nothing is mapped here
     if (slots_ != nullptr) {

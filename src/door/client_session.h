@@ -19,10 +19,10 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/own_descriptor.h"
 #include "door/attach.h"
 #include "door/client_slots.h"
 #include "door/layout.h"
-#include "door/own_descriptor.h"
 #include "door/shared_memory.h"
 
 namespace benchfs::door {

@@ -100,12 +100,24 @@ bool ClientSlots::look_at_shard(MonoTime now) {
   return true;
 }
 
-// Null when somebody copies in each of them.
 ClientSlots::Window* ClientSlots::least_used_window() {
-  if (windows_.size() < kMostWindows) {
+  if (windows_.size() < most_windows_) {
     windows_.push_back(std::make_unique<Window>());
     return windows_.back().get();
   }
+  return unused_window();
+}
+
+void ClientSlots::limit_windows(std::size_t most) {
+  most_windows_ = std::max<std::size_t>(most, 1);
+  Window* unused = nullptr;
+  while (windows_.size() > most_windows_ && (unused = unused_window()) != nullptr) {
+    by_index_[unused->index] = nullptr;
+    std::erase_if(windows_, [&](const auto& window) { return window.get() == unused; });
+  }
+}
+
+ClientSlots::Window* ClientSlots::unused_window() {
   Window* least = nullptr;
   for (const std::unique_ptr<Window>& window : windows_) {
     bool is_used =

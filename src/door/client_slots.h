@@ -21,8 +21,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/own_descriptor.h"
 #include "door/layout.h"
-#include "door/own_descriptor.h"
 #include "door/shared_memory.h"
 #include "link/link.h"
 #include "wire/slot_state.h"
@@ -34,7 +34,7 @@ class ClientSession;
 class ClientSlots final : public link::SharedSlots {
  public:
   static constexpr std::size_t kWindowBytes = std::size_t{64} << 20;
-  static constexpr std::size_t kMostWindows = 16;
+  static constexpr std::size_t kMostWindows = 16;  // of all sessions of a client
 
   // The session is borrowed. Errors: kMalformed, kSystem.
   static Result<std::unique_ptr<ClientSlots>> create(ClientSession& session,
@@ -67,6 +67,8 @@ class ClientSlots final : public link::SharedSlots {
   [[nodiscard]] bool leave_to_copiers();
 
   [[nodiscard]] std::size_t windows() const { return windows_.size(); }
+  // Of this session from now on, at least one; more are unmapped unless somebody copies in them.
+  void limit_windows(std::size_t most);
 
  private:
   // Pages are brought into the page tables this many bytes at a time.
@@ -103,6 +105,8 @@ class ClientSlots final : public link::SharedSlots {
   // Null when it cannot be mapped.
   Window* map_window(std::size_t index);
   Window* least_used_window();
+  // Null when somebody copies in each of them.
+  Window* unused_window();
   template <typename Matches>
   [[nodiscard]] bool is_any_copier(Matches matches) const {
     for (std::uint64_t copying = ~(copiers_state_.load(std::memory_order_acquire) | kOwned);
@@ -134,6 +138,7 @@ class ClientSlots final : public link::SharedSlots {
   [[nodiscard]] Status fill_new(std::uint64_t place, std::span<const std::byte> from) const;
 
   ClientSession& session_;
+  std::size_t most_windows_ = kMostWindows;
   std::uint32_t slot_bytes_;
   std::uint64_t number_;
   OwnDescriptor file_;

@@ -207,6 +207,27 @@ TEST_F(ClientSlotsTest, NoMoreThanSomeWindowsAreMapped) {
   }
 }
 
+TEST_F(ClientSlotsTest, WindowsAreGivenBackWhenFewerAreAllowed) {
+  ClientSlots& slots = attach();
+  constexpr std::uint32_t kPerWindow = ClientSlots::kWindowBytes / kSlotBytes;
+  auto look = [&](std::uint32_t window) {
+    store(window * kPerWindow, 0, bytes_of(5000, static_cast<int>(window)));
+    publish(window * kPerWindow, {.generation = 1, .end = 5000});
+    std::vector<std::byte> got(5000);
+    ASSERT_EQ(slots.read(window * kPerWindow, 1, 0, got), SlotCopy::kDone);
+    ASSERT_EQ(got, bytes_of(5000, static_cast<int>(window)));
+  };
+  for (std::uint32_t window = 0; window < 6; ++window) {
+    look(window);
+  }
+  slots.limit_windows(2);
+  EXPECT_EQ(slots.windows(), 2U);
+  for (std::uint32_t window = 0; window < 6; ++window) {
+    look(window);
+  }
+  EXPECT_EQ(slots.windows(), 2U);
+}
+
 // As many threads do at once.
 TEST_F(ClientSlotsTest, WhatWasFoundStaysMappedUntilItIsCopied) {
   ClientSlots& slots = attach();

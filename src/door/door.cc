@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/backoff.h"
 #include "base/check.h"
@@ -47,6 +48,12 @@ constexpr Nanos kLongestProof = std::chrono::seconds(1);  // pause between two
 // Between the end of a process's memory and its own.
 constexpr Nanos kDeathPatience = milliseconds(50);
 constexpr Nanos kProofDeadline = std::chrono::seconds(10);
+// Between two looks at who is silent and not seen, and how many proofs begin in one.
+constexpr Nanos kTrySilentEvery = std::chrono::seconds(1);
+constexpr std::size_t kMostTried = 64;
+#ifndef SO_PEERPIDFD
+constexpr int SO_PEERPIDFD = 77;  // Linux 6.5
+#endif
 
 }  // namespace
 
@@ -54,6 +61,7 @@ Door::Door(rt::Reactor& reactor, rt::BlockingPool& pool, CallHandler& handler, D
     : reactor_(reactor), pool_(pool), handler_(handler), config_(std::move(config)) {
   pause_.door = this;
   look_again_.door = this;
+  try_silent_.door = this;
 }
 
 Result<std::unique_ptr<Door>> Door::open(rt::Reactor& reactor,
@@ -96,6 +104,7 @@ rt::Task<void> Door::close() {
   is_open_ = false;
   pause_.disarm();
   look_again_.disarm();
+  try_silent_.disarm();
   unwatch(listener_);
   directory_->remove(config_.shard);
   bell_.reset();  // sets the word that says "closed"
@@ -184,7 +193,7 @@ void Door::let_in() {
     ++stats_.refused;
     return;
   }
-  Result<PeerIdentity> peer = accepted_peer(socket.get());
+  Result<PeerIdentity> peer = accepted_peer(socket.get(), geteuid());
   if (!peer) {
     ++stats_.refused;
     return;
@@ -260,6 +269,20 @@ void Door::hear(Guest& guest) {
   drop(guest);
 }
 
+// Through the socket also a process of another PID namespace, which has no number here.
+Fd Door::open_process(const Guest& guest) const {
+  int process = -1;
+  socklen_t size = sizeof process;
+  if (!config_.sees_processes) {
+    return Fd();
+  }
+  if (getsockopt(guest.socket.fd.get(), SOL_SOCKET, SO_PEERPIDFD, &process, &size) != 0 &&
+      guest.peer.pid != 0) {
+    process = static_cast<int>(::syscall(SYS_pidfd_open, guest.peer.pid, 0));
+  }
+  return Fd(process);
+}
+
 Status Door::attach(Guest& guest, const AttachRequest& request) {
   bool has_slots = (request.flags & kWantsSlots) != 0 && config_.slots >= 0;
   SessionShape shape{.lanes = std::min(request.lanes, config_.most.lanes),
@@ -267,6 +290,7 @@ Status Door::attach(Guest& guest, const AttachRequest& request) {
                      .has_slots = has_slots};
   BENCHFS_TRY(std::unique_ptr<ServerSession> session,
               ServerSession::create(*this, shape, guest.peer, next_number_));
+  Fd process = open_process(guest);
   unwatch(guest.socket);
   Member& member = sessions_.emplace_back();
   member.self = std::prev(sessions_.end());
@@ -280,12 +304,11 @@ Status Door::attach(Guest& guest, const AttachRequest& request) {
     sessions_.erase(member.self);
     return fail_system(error, "watching a program's socket");
   }
-  if (guest.peer.pid != 0) {
-    int process = static_cast<int>(::syscall(SYS_pidfd_open, guest.peer.pid, 0));
-    member.process = {.kind = Source::Kind::kSession, .fd = Fd(process), .owner = &member};
-    if (process >= 0) {
-      watch(member.process, EPOLLIN);
-    }
+  member.process = {.kind = Source::Kind::kSession, .fd = std::move(process), .owner = &member};
+  if (member.process.fd.is_open()) {
+    watch(member.process, EPOLLIN);
+  } else {
+    try_silent_.begin();
   }
   ++next_number_;
   ++stats_.attached;
@@ -379,6 +402,7 @@ void Door::serve(ServerLane& lane) {
   lane.quiet_ = 0;
   lane.in_service_ = true;
   ++lane.session_->in_service_;
+  ++lane.session_->calls_;
   ++stats_.calls;
   Status taken = lane.take(long_header_);
   at_step(Step::kRequestCopied);
@@ -486,7 +510,49 @@ void Door::on_trigger(Member& member) {
   }
   if (!member.is_ending) {
     member.ending_since = mono_now();
-    member.is_ending = scope_.spawn(prove_end(member));
+    member.is_ending = true;
+  }
+  begin_proof(member);
+}
+
+void Door::begin_proof(Member& member) {
+  if (!member.is_proving) {
+    member.is_proving = scope_.spawn(prove_end(member));
+  }
+}
+
+void Door::TrySilent::begin() {
+  if (!is_armed()) {
+    door->reactor_.arm(*this, mono_now() + kTrySilentEvery);
+  }
+}
+
+// A program that has not yet called may not have mapped its memory: it has nothing either.
+void Door::TrySilent::on_timer() {
+  std::size_t tried = 0;
+  bool is_needed = false;
+  for (Member& member : door->sessions_) {
+    ServerSession& session = *member.session;
+    if (member.process.fd.is_open() || member.is_ending) {
+      continue;
+    }
+    is_needed = true;
+    if (session.number() <= up_to) {
+      continue;
+    }
+    if (tried == kMostTried) {
+      return begin();
+    }
+    bool is_silent = std::exchange(member.calls_seen, session.calls_) == session.calls_;
+    if (is_silent && session.calls_ > 0) {
+      door->begin_proof(member);
+      ++tried;
+    }
+    up_to = session.number();
+  }
+  up_to = 0;
+  if (is_needed) {
+    begin();
   }
 }
 
@@ -498,6 +564,9 @@ rt::Task<void> Door::prove_end(Member& member) {
     if (session.in_service() > 0) {
       handler_.on_trigger(session);
     }
+    if (session.in_service() > 0 && !member.is_ending) {
+      break;
+    }
     if (session.in_service() > 0) {
       member.idle.reset();
       (void)co_await member.idle.wait(Deadline::never(), &cancel);
@@ -506,14 +575,19 @@ rt::Task<void> Door::prove_end(Member& member) {
     if (session.is_mapped()) {
       // Sent, but the client did not live to ring; or since the last pass over the hot lanes.
       if (look_at(session)) {
+        if (!member.is_ending) {
+          break;
+        }
         continue;
       }
       cool(session);
       session.unmap();
     }
     at_step(Step::kUnmapped);
-    if (co_await try_to_prove(session) != WriterProof::kSomebody) {
-      session.has_died_ = co_await wait_for_death(member);
+    if (WriterProof proof = co_await try_to_prove(session); proof != WriterProof::kSomebody) {
+      session.has_died_ = member.process.fd.is_open()
+                              ? co_await wait_for_death(member)
+                              : proof == WriterProof::kNobody && session.was_here();
       end(member);
       co_return;
     }
@@ -526,8 +600,12 @@ rt::Task<void> Door::prove_end(Member& member) {
       full_fence();
       look_at(session);
     }
+    if (!member.is_ending && session.is_mapped()) {
+      break;
+    }
     (void)co_await rt::sleep_for(pause.next(), &cancel);
   }
+  member.is_proving = false;
 }
 
 rt::Task<WriterProof> Door::try_to_prove(ServerSession& session) {

@@ -6,7 +6,9 @@
 //
 // A session ends when its memory can no longer be written by anybody, which the kernel proves by
 // sealing it; the end of the socket or of the process only starts the attempts. Such an attempt
-// unmaps the session for a moment, with no call in service; if the client lives, it goes on.
+// unmaps the session for a moment, with no call in service; if the client lives, it goes on. Of a
+// process that the kernel does not show us nobody may say so: while it is silent it is tried now
+// and then.
 //
 // Bounds: sessions, programs that have connected and not yet asked, and one call a lane.
 // Thread: the shard's reactor.
@@ -36,8 +38,8 @@ class CallHandler {
   virtual void on_page(ShardPage* /*page*/) {}
   // A call arrived; it is answered once, now or later.
   virtual void on_call(ServerLane& lane) = 0;
-  // The client may have ended; the proof needs a session without calls in service. Calls that wait
-  // for something to tell are to be answered now.
+  // The client may have ended, or has been silent for a while; the proof needs a session without
+  // calls in service. Calls that wait for something to tell are to be answered now.
   virtual void on_trigger(ServerSession& /*session*/) {}
   // The process that attached has ended. What it sent is still served, and may be in service.
   virtual void on_death(ServerSession& /*session*/) {}
@@ -57,6 +59,7 @@ struct DoorConfig {
   int slots = -1;
   int slot_states = -1;
   std::uint32_t slot_bytes = 0;
+  bool sees_processes = true;  // false: as where the kernel shows no process of a program
 };
 
 class Door final : public rt::Poller {
@@ -119,6 +122,13 @@ class Door final : public rt::Poller {
     void begin();
     void on_timer() override;
   };
+  // Tries the proof with those who have been silent and whose process is not seen.
+  struct TrySilent final : rt::Timer {
+    Door* door = nullptr;
+    std::uint64_t up_to = 0;  // the session that was looked at last
+    void begin();
+    void on_timer() override;
+  };
   // Connected, and has not yet asked to attach.
   struct Guest final : rt::Timer {
     Source socket;
@@ -130,9 +140,11 @@ class Door final : public rt::Poller {
   struct Member {
     std::unique_ptr<ServerSession> session;
     Source socket;
-    Source process;  // a pidfd, where there are pidfds
-    bool is_ending = false;
-    bool is_dead = false;  // the process, and the handler knows
+    Source process;                // a pidfd, where it can be had
+    std::uint64_t calls_seen = 0;  // when its silence was looked at
+    bool is_ending = false;        // its socket or its process has said so
+    bool is_proving = false;       // prove_end() runs
+    bool is_dead = false;          // the process, and the handler knows
     MonoTime ending_since{};
     rt::Event idle;  // no call is in service
     std::list<Member>::iterator self;
@@ -165,7 +177,10 @@ class Door final : public rt::Poller {
   void announce(const ServerSession& session) const;
 
   static bool has_died(const Member& member);
+  Fd open_process(const Guest& guest) const;
   void on_trigger(Member& member);
+  void begin_proof(Member& member);
+  // Once, if nothing has said that it ends.
   rt::Task<void> prove_end(Member& member);
   rt::Task<WriterProof> try_to_prove(ServerSession& session);
   // Whether the process has ended: it gives its memory up somewhat earlier.
@@ -185,6 +200,7 @@ class Door final : public rt::Poller {
   Source listener_;
   Pause pause_;
   LookAgain look_again_;
+  TrySilent try_silent_;
   bool is_open_ = false;
 
   std::list<Guest> guests_;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 #include "base/testing/deny.h"
 #include "door/testing/door_fixture.h"
@@ -201,6 +202,136 @@ TEST_F(DoorDeathTest, TheDeathOfAParentIsNoticedAlthoughAChildHoldsItsDescriptor
   kill(child, SIGKILL);
   ::close(pipes[0]);
   serve_process(parent);
+}
+
+// --- Where the daemon does not see the program's process -----------------------------------------
+
+// Attaches, calls and is killed, while a child holds its descriptors. Returns the child.
+pid_t leave_a_child(const AttachOptions& options) {
+  int pipes[2];
+  EXPECT_EQ(pipe(pipes), 0);
+  pid_t parent = fork();
+  if (parent == 0) {
+    auto session = ClientSession::attach(options, soon());
+    auto lane = (*session)->take_lane();
+    bool is_fine = echo(*lane, 10, 10, 1);
+    pid_t child = fork();
+    if (child > 0) {
+      (void)!write(pipes[1], &child, sizeof child);
+      raise(SIGKILL);
+    }
+    for (;;) {
+      pause();
+    }
+    _exit(is_fine ? 0 : 1);
+  }
+  ::close(pipes[1]);
+  pid_t child = 0;
+  EXPECT_EQ(read(pipes[0], &child, sizeof child), static_cast<ssize_t>(sizeof child));
+  ::close(pipes[0]);
+  waitpid(parent, nullptr, 0);
+  return child;
+}
+
+TEST_F(DoorDeathTest, TheDeathOfAnUnseenParentIsNoticedAlthoughAChildHoldsItsDescriptors) {
+  open({.sees_processes = false});
+  // The reactor is this thread's.
+  std::atomic<pid_t> child = 0;
+  std::thread parent([&] { child = leave_a_child(options()); });
+  EXPECT_TRUE(serve_until([&] { return child != 0; }));
+  parent.join();
+  EXPECT_EQ(door->sessions(), 1U);
+  EXPECT_TRUE(everybody_left());
+  EXPECT_EQ(handler.died, 1U);
+  EXPECT_EQ(kill(child, 0), 0);
+  kill(child, SIGKILL);
+}
+
+TEST_F(DoorDeathTest, AnUnseenProgramIsDeadUnlessItLeavesByItself) {
+  open({.sees_processes = false});
+  EXPECT_TRUE(exited_well(run_process([&] { return echo_some(options(), 3); })));
+  EXPECT_TRUE(everybody_left());
+  EXPECT_EQ(handler.died, 0U);
+  (void)run_process([&] {
+    auto session = ClientSession::attach(options(), soon());
+    auto lane = (*session)->take_lane();
+    bool is_fine = echo(*lane, 10, 10, 1);
+    raise(SIGKILL);
+    return is_fine ? 0 : 1;
+  });
+  EXPECT_TRUE(everybody_left());
+  EXPECT_EQ(handler.died, 1U);
+}
+
+TEST_F(DoorDeathTest, AnUnseenProgramThatIsSilentIsServedOn) {
+  open({.sees_processes = false});
+  static std::atomic<int> proofs = 0;
+  proofs = 0;
+  step_hook = [](Step step) { proofs += step == Step::kUnmapped ? 1 : 0; };
+  int pipes[2];
+  ASSERT_EQ(pipe(pipes), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    auto silent = ClientSession::attach(options(), soon());  // has not called
+    auto session = ClientSession::attach(options(), soon());
+    auto lane = (*session)->take_lane();
+    auto first = (*silent)->take_lane();
+    char byte = 0;
+    bool is_fine = echo(*lane, 10, 10, 1) && read(pipes[0], &byte, 1) == 1 &&
+                   echo(*lane, 10, 10, 2) && echo(*first, 10, 10, 3) &&
+                   lane->send({.id = kHold, .header = {}, .data = {}}) &&
+                   lane->receive({}, {}, soon());
+    _exit(is_fine ? 0 : 1);
+  }
+  EXPECT_TRUE(serve_until([] { return proofs >= 2; }));
+  (void)!write(pipes[1], "x", 1);
+  EXPECT_TRUE(serve_until([&] { return handler.held.size() == 1; }));
+  Deadline later = Deadline::after(std::chrono::milliseconds(2500));
+  EXPECT_TRUE(serve_until([&] { return later.passed(); }));
+  EXPECT_EQ(door->sessions(), 2U) << "a call is in service";
+  handler.answer_held();
+  EXPECT_TRUE(exited_well(serve_process(child)));
+  EXPECT_TRUE(everybody_left());
+  ::close(pipes[0]);
+  ::close(pipes[1]);
+}
+
+TEST_F(DoorDeathTest, ADaemonInAPidNamespaceNoticesTheDeathOfAProgramOutside) {
+  // What the door tells: it is open; how many of those that ended have died.
+  int pipes[2];
+  ASSERT_EQ(pipe(pipes), 0);
+  pid_t daemon = fork();
+  if (daemon == 0) {
+    if (unshare(CLONE_NEWPID) != 0) {
+      _exit(77);
+    }
+    pid_t inside = fork();
+    if (inside == 0) {
+      open();
+      (void)!write(pipes[1], "o", 1);
+      bool is_over = static_cast<bool>(serve_until([&] { return handler.ended == 1; }));
+      (void)!write(pipes[1], is_over && handler.died == 1 ? "d" : "l", 1);
+      _exit(0);
+    }
+    ::close(pipes[1]);
+    waitpid(inside, nullptr, 0);
+    _exit(0);
+  }
+  ::close(pipes[1]);
+  char byte = 0;
+  if (read(pipes[0], &byte, 1) != 1) {
+    waitpid(daemon, nullptr, 0);
+    ::close(pipes[0]);
+    GTEST_SKIP() << "this user may not make such a namespace";
+  }
+  pid_t child = leave_a_child(options());
+  MonoTime begin = mono_now();
+  EXPECT_EQ(read(pipes[0], &byte, 1), 1);
+  EXPECT_EQ(byte, 'd');
+  EXPECT_LT(mono_now() - begin, std::chrono::seconds(20));
+  kill(child, SIGKILL);
+  waitpid(daemon, nullptr, 0);
+  ::close(pipes[0]);
 }
 
 TEST_F(DoorDeathTest, AProgramThatClosesAllItsDescriptorsIsServedUntilItEnds) {

@@ -1,3 +1,4 @@
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -384,6 +385,33 @@ TEST_F(DoorTest, ClosingRefusesWhatIsInService) {
   EXPECT_EQ(handler.ended, 1U);
   door.reset();
   client.join();
+}
+
+TEST_F(DoorTest, WhatAProgramSaysOfItsCopiesCountsOnlyIfItCanBe) {
+  Fd file(memfd_create("slots", MFD_CLOEXEC));
+  open({.slots = file.get(), .slot_states = file.get(), .slot_bytes = 4096});
+  int status = run_process([&] {
+    auto directory = DoorDirectory::open(kRun, base);
+    auto socket = directory->connect(0);
+    SessionShape shape{.lanes = 1, .area_bytes = kPage, .has_slots = true};
+    AttachRequest request{
+        .run_id = kRun, .lanes = shape.lanes, .area_bytes = shape.area_bytes, .flags = kWantsSlots};
+    auto answer = ask_to_attach(socket->get(), request, soon());
+    auto memory = map_received(answer->memory.get(), shape.bytes(), Mapping::Access::kReadWrite);
+    SessionView view(memory->data(), shape);
+    view.copier(0).counts.reads = 3;
+    view.copier(0).counts.bytes_read = 500;
+    view.copier(1).counts.overwrites = UINT64_MAX / 2;
+    view.copier(2).counts.bytes_overwritten = UINT64_MAX / 2;
+    return 0;
+  });
+  EXPECT_TRUE(exited_well(status));
+  ASSERT_TRUE(everybody_left());
+  link::CopyTotals copies = door->copies();
+  EXPECT_EQ(copies.reads, 3U);
+  EXPECT_EQ(copies.bytes_read, 500U);
+  EXPECT_EQ(copies.overwrites, 0U);
+  EXPECT_EQ(copies.bytes_overwritten, 0U);
 }
 
 // A lane and the area are filled with noise while they are served, by a thread that does not care

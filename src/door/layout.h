@@ -2,7 +2,7 @@
 // door").
 //
 //   shard page:      progress | bell | validity words         clients map it read-only
-//   session memory:  bell | lane 0 | lane 1 | … | area | loans   one client and the shard map it
+//   session memory:  head | lane 0 | lane 1 | … | area | loans   one client and the shard map it
 //
 // A lane carries one call at a time: the client writes the request and then its sequence, the shard
 // the reply and then the same sequence. What does not fit in a lane lies in the area, in a range
@@ -90,7 +90,8 @@ struct CopyCounts {
 };
 
 struct alignas(2 * kLine) SessionHead {
-  std::atomic<std::uint32_t> bell;  // how often the client rang
+  std::atomic<std::uint32_t> bell;     // how often the client rang
+  std::atomic<std::uint32_t> is_here;  // 1 until the client leaves by itself
 };
 static_assert(sizeof(SessionHead) == 2 * kLine);
 

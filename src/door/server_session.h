@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "door/attach.h"
@@ -99,7 +100,8 @@ class ServerSession final : public link::Borrower {
   [[nodiscard]] std::uint64_t number() const { return number_; }  // never used twice by a door
   [[nodiscard]] std::uint32_t in_service() const { return in_service_; }
   [[nodiscard]] bool is_mapped() const { return mapping_.is_mapped(); }
-  // At the end of the session: so has the process that attached.
+  // At the end of the session: so has the process that attached, or it has become another program
+  // where the door does not see processes.
   [[nodiscard]] bool has_died() const { return has_died_; }
 
   // For the door, and whoever keeps something for the session.
@@ -128,6 +130,8 @@ class ServerSession final : public link::Borrower {
   void unmap();
   // Everything lent ends: the program cannot write any more.
   void end_loans();
+  // The client has not left by itself, as it says; the session is not mapped.
+  [[nodiscard]] bool was_here() const;
   // Of the session's memory, which is not mapped.
   void read_at(std::size_t offset, void* into, std::size_t bytes) const;
   template <typename Visit>
@@ -139,12 +143,14 @@ class ServerSession final : public link::Borrower {
   SessionShape shape_;
   PeerIdentity peer_;
   std::uint64_t number_;
+  MonoTime since_ = mono_now();
   std::shared_ptr<const Fd> memory_;  // shared with the thread that proves the session's end
   Mapping mapping_;
   SessionView view_;
   std::uint32_t bell_ = 0;  // as last seen
   std::vector<ServerLane> lanes_;
   std::uint32_t in_service_ = 0;
+  std::uint64_t calls_ = 0;
   bool has_died_ = false;
   std::vector<std::unique_ptr<link::Loan>> fills_;
   std::vector<std::unique_ptr<link::Loan>> write_loans_;  // none until one is made

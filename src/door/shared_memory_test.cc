@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -10,6 +12,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "base/testing/deny.h"
@@ -208,6 +211,87 @@ TEST_F(DoorDirectoryTest, WhatAKilledDaemonLeftIsReplaced) {
   EXPECT_TRUE(directory->connect(0).has_value());
   directory->remove(0);
   EXPECT_FALSE(std::filesystem::exists(user() + "/0000000000000001"));
+}
+
+// The directory above belongs to root, as /tmp does.
+class UserNamespaces : public DoorDirectoryTest {
+ protected:
+  static constexpr uid_t kUser = 12345;
+  static constexpr int kSkipped = 77;
+
+  void SetUp() override {
+    DoorDirectoryTest::SetUp();
+    if (geteuid() != 0) {
+      GTEST_SKIP() << "needs root";
+    }
+    ASSERT_EQ(chmod(base_.c_str(), 01777), 0);
+  }
+  // What `check` returns in a process of an ordinary user who has a door, in a namespace in which
+  // the user has the number `inside`; empty: none.
+  template <typename Check>
+  static int run(const std::string& base, const std::string& inside, Check check) {
+    pid_t child = fork();
+    if (child == 0) {
+      if (setresgid(kUser, kUser, kUser) != 0 || setresuid(kUser, kUser, kUser) != 0 ||
+          prctl(PR_SET_DUMPABLE, 1) != 0) {
+        _exit(kSkipped);
+      }
+      auto made = DoorDirectory::create(1, base);
+      auto listener = made ? made->listen(0) : std::unexpected(made.error());
+      if (!listener) {
+        _exit(1);
+      }
+      if (unshare(CLONE_NEWUSER) != 0) {
+        _exit(kSkipped);
+      }
+      if (!inside.empty()) {
+        std::ofstream("/proc/self/uid_map") << inside << " " << kUser << " 1";
+      }
+      _exit(check());
+    }
+    int status = 0;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+};
+
+TEST_F(UserNamespaces, AUserFindsItsDoorUnderAnyNumber) {
+  for (const char* inside : {"12345", "0", "7"}) {
+    int result = run(base_, inside, [&] {
+      auto found = DoorDirectory::open(1, base_);
+      return found && found->has(0) && found->connect(0) ? 0 : 2;
+    });
+    if (result == kSkipped) {
+      GTEST_SKIP() << "no user namespaces here";
+    }
+    EXPECT_EQ(result, 0) << inside;
+  }
+}
+
+// It could be anybody, and anybody could be it.
+TEST_F(UserNamespaces, AUserWithoutANumberHasNoDoor) {
+  int result = run(base_, "", [&] {
+    auto found = DoorDirectory::open(1, base_);
+    return !found && found.error().code == Errc::kConfig && !SafeDir::open(base_) ? 0 : 2;
+  });
+  if (result == kSkipped) {
+    GTEST_SKIP() << "no user namespaces here";
+  }
+  EXPECT_EQ(result, 0);
+}
+
+TEST_F(UserNamespaces, RootEntersTheDoorOfAUserItTrusts) {
+  std::string own = user();
+  ASSERT_TRUE(DoorDirectory::create(1, base_));
+  std::string theirs = base_ + "/benchfs-door-" + std::to_string(kUser);
+  std::filesystem::rename(own, theirs);
+  for (const std::string& path : {theirs, theirs + "/0000000000000001"}) {
+    ASSERT_EQ(chown(path.c_str(), kUser, kUser), 0);
+  }
+  EXPECT_FALSE(DoorDirectory::open(1, base_));
+  ::setenv("BENCHFS_REGISTRY_OWNER", std::to_string(kUser).c_str(), 1);
+  EXPECT_TRUE(DoorDirectory::open(1, base_));
+  ::unsetenv("BENCHFS_REGISTRY_OWNER");
 }
 
 }  // namespace

@@ -60,6 +60,23 @@ TEST_F(MetaStoreInodeTest, OnlySymlinksHaveATarget) {
   EXPECT_EQ(errno_of(store_.target(directory_)), EINVAL);
 }
 
+TEST_F(MetaStoreInodeTest, ANewOwnerTakesTheSetIdBitsOfAFile) {
+  auto mode_after = [&](wire::InodeId id, std::uint32_t mode, std::uint32_t mask) {
+    wire::SetAttrRequest change;
+    change.mask = wire::kSetMode;
+    change.mode = mode;
+    set(id, change, 50);
+    change.mask = mask;
+    change.uid = change.gid = 33;
+    return set(id, change, 51).mode & 07777U;
+  };
+  EXPECT_EQ(mode_after(file_, 07777, wire::kSetUid), 01777U);
+  EXPECT_EQ(mode_after(file_, 07777, wire::kSetGid), 01777U);
+  EXPECT_EQ(mode_after(file_, 06767, wire::kSetUid), 02767U);  // locks, not a group to run as
+  EXPECT_EQ(mode_after(file_, 06755, wire::kSetUid | wire::kSetMode), 06755U);
+  EXPECT_EQ(mode_after(directory_, 06755, wire::kSetUid), 06755U);
+}
+
 TEST_F(MetaStoreInodeTest, SetAttrChangesExactlyWhatTheMaskNames) {
   EXPECT_EQ(set(file_, request(wire::kSetMode), 50).mode, S_IFREG | 04711U);
   EXPECT_EQ(set(file_, request(wire::kSetUid), 51).uid, 33U);

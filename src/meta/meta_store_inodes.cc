@@ -112,6 +112,11 @@ Result<wire::Attr> MetaStore::carry_out(const SetAttr& change) {
   if ((mask & wire::kSetMode) != 0) {
     attr.mode = (attr.mode & S_IFMT) | (request.mode & kPermissionBits);
   }
+  // A file that is given away runs as its owner no longer, as on local file systems.
+  if ((mask & (wire::kSetUid | wire::kSetGid)) != 0 && (mask & wire::kSetMode) == 0 &&
+      attr.is_regular()) {
+    attr.mode &= ~(S_ISUID | ((attr.mode & S_IXGRP) != 0 ? S_ISGID : 0U));
+  }
   if ((mask & wire::kSetUid) != 0) {
     attr.uid = request.uid;
   }

@@ -189,7 +189,9 @@ rt::Task<void> Door::statfs(fuse_req_t req) {
   out.f_blocks = whole->total_bytes / kBlock;
   out.f_bfree = whole->free_bytes / kBlock;
   out.f_bavail = out.f_bfree;
-  // The number of files has no limit of its own: 0 of 0, as in btrfs.
+  out.f_files = whole->inode_count + client::kFreeInodes;
+  out.f_ffree = client::kFreeInodes;
+  out.f_favail = client::kFreeInodes;
   out.f_namemax = wire::kMaxNameBytes;
   request.reply_statfs(out);
 }

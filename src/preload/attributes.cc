@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "preload/addresses.h"
 #include "preload/descriptions.h"
 #include "preload/entry.h"
 #include "preload/places.h"
@@ -94,9 +95,19 @@ void fill_statx(const benchfs_stat_t& from, struct statx& into) {
   into.stx_dev_minor = kDeviceMinor;
 }
 
+// The answer of a call that has succeeded but for its result.
+template <typename From, typename Out, typename Fill>
+int fill_out(const From& from, Out* out, Fill fill) {
+  if (!is_address(out)) {
+    return -EFAULT;
+  }
+  fill(from, *out);
+  return 0;
+}
+
 // Nothing follows the path: the call is about the descriptor itself.
 bool is_about_descriptor(const char* path, int flags) {
-  return path != nullptr && *path == '\0' && (flags & AT_EMPTY_PATH) != 0;
+  return is_address(path) && *path == '\0' && (flags & AT_EMPTY_PATH) != 0;
 }
 
 int api_flags(Follow follow) {
@@ -107,18 +118,26 @@ Follow follow_of(int flags) {
   return (flags & AT_SYMLINK_NOFOLLOW) != 0 ? Follow::kNo : Follow::kYes;
 }
 
-// stat of `path` into whatever `fill` fills.
-template <typename Fill, typename Theirs>
-int stat_any(
-    Counter& counter, int directory, const char* path, int flags, Fill fill, Theirs theirs) {
+bool are_stat_flags(int flags) {
+  constexpr int kKnown = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
+  return (flags & ~kKnown) == 0 && (flags & AT_STATX_SYNC_TYPE) != AT_STATX_SYNC_TYPE;
+}
+
+// stat of `path` into `out`, which `fill` fills.
+template <typename Out, typename Fill, typename Theirs>
+int stat_any(Counter& counter,
+             int directory,
+             const char* path,
+             int flags,
+             Out* out,
+             Fill fill,
+             Theirs theirs) {
   Errno keep;
   benchfs_stat_t stat;
-  auto filled = [&](int error) {
-    if (error == 0) {
-      fill(stat);
-    }
-    return error;
-  };
+  if (!are_stat_flags(flags)) {
+    return is_address(path) ? fail_with(EINVAL) : theirs(directory, path);
+  }
+  auto filled = [&](int error) { return error == 0 ? fill_out(stat, out, fill) : error; };
   if (is_about_descriptor(path, flags)) {
     if (OpenRef open{directory}) {
       counter.served();
@@ -145,12 +164,9 @@ int stat_any(
 
 int stat_any(Counter& counter, int directory, const char* path, struct stat* out, int flags) {
   return stat_any(
-      counter,
-      directory,
-      path,
-      flags,
-      [&](const benchfs_stat_t& stat) { fill_stat(stat, *out); },
-      [&](int from, const char* theirs) { return real().fstatat(from, theirs, out, flags); });
+      counter, directory, path, flags, out, fill_stat, [&](int from, const char* theirs) {
+        return real().fstatat(from, theirs, out, flags);
+      });
 }
 
 int fstat_any(Counter& counter, int fd, struct stat* out) {
@@ -162,10 +178,7 @@ int fstat_any(Counter& counter, int fd, struct stat* out) {
   Errno keep;
   benchfs_stat_t stat;
   int error = stat_open(*open, stat);
-  if (error == 0) {
-    fill_stat(stat, *out);
-  }
-  return keep.finish(error);
+  return keep.finish(error == 0 ? fill_out(stat, out, fill_stat) : error);
 }
 
 // A change by path, or of the open file when the path is empty and the flags say so.
@@ -203,6 +216,9 @@ int change(Counter& counter,
 }
 
 int set_times(Counter& counter, int directory, const char* path, const timespec* times, int flags) {
+  if (times != nullptr && !is_address(times)) {
+    return fail_with(EFAULT);
+  }
   return change(
       counter,
       directory,
@@ -232,6 +248,9 @@ bool to_timespecs(const timeval* times, timespec* out) {
 
 int set_times(Counter& counter, int directory, const char* path, const timeval* times, int flags) {
   timespec converted[2];
+  if (times != nullptr && !is_address(times)) {
+    return fail_with(EFAULT);
+  }
   if (!to_timespecs(times, converted)) {
     return fail_with(EINVAL);
   }
@@ -295,7 +314,7 @@ int check_access(Counter& counter, int directory, const char* path, int mode, in
       [&](int from, const char* theirs) { return real().faccessat(from, theirs, mode, flags); });
 }
 
-void fill_statfs(const benchfs_statfs_t& from, struct statfs& into) {
+void fill_statfs(const struct statvfs& from, struct statfs& into) {
   std::memset(&into, 0, sizeof into);
   into.f_type = kFileSystemMagic;
   into.f_bsize = static_cast<long>(from.f_bsize);
@@ -304,37 +323,28 @@ void fill_statfs(const benchfs_statfs_t& from, struct statfs& into) {
   into.f_bfree = from.f_bfree;
   into.f_bavail = from.f_bavail;
   into.f_files = from.f_files;
-  into.f_namelen = from.f_namemax;
+  into.f_ffree = from.f_ffree;
+  into.f_namelen = static_cast<long>(from.f_namemax);
 }
 
-void fill_statvfs(const benchfs_statfs_t& from, struct statvfs& into) {
-  std::memset(&into, 0, sizeof into);
-  into.f_bsize = from.f_bsize;
-  into.f_frsize = from.f_bsize;
-  into.f_blocks = from.f_blocks;
-  into.f_bfree = from.f_bfree;
-  into.f_bavail = from.f_bavail;
-  into.f_files = from.f_files;
-  into.f_namemax = from.f_namemax;
+void fill_statvfs(const struct statvfs& from, struct statvfs& into) {
+  into = from;
 }
 
 // The path must exist, whatever it is.
-template <typename Fill>
-int statfs_ours(const char* path, Fill fill) {
+template <typename Out, typename Fill>
+int statfs_ours(const char* path, Out* out, Fill fill) {
   Cluster here = cluster();
   benchfs_stat_t stat;
-  benchfs_statfs_t whole;
+  struct statvfs whole;
   if (!here) {
     return -errno;
   }
   int error = path != nullptr ? here.api->stat(here.context, path, &stat) : 0;
   if (error == 0) {
-    error = here.api->statfs(here.context, &whole);
+    error = here.api->statvfs(here.context, &whole);
   }
-  if (error == 0) {
-    fill(whole);
-  }
-  return error;
+  return error == 0 ? fill_out(whole, out, fill) : error;
 }
 
 }  // namespace
@@ -393,12 +403,9 @@ ENTRY(int, statx, int directory, const char* path, int flags, unsigned mask, str
     return fail_with(EINVAL);
   }
   return stat_any(
-      counter,
-      directory,
-      path,
-      flags,
-      [&](const benchfs_stat_t& stat) { fill_statx(stat, *out); },
-      [&](int from, const char* theirs) { return real().statx(from, theirs, flags, mask, out); });
+      counter, directory, path, flags, out, fill_statx, [&](int from, const char* theirs) {
+        return real().statx(from, theirs, flags, mask, out);
+      });
 }
 
 ENTRY(int, access, const char* path, int mode) {
@@ -499,28 +506,25 @@ ENTRY(int, utime, const char* path, const utimbuf* times) {
   return set_times(counter, AT_FDCWD, path, converted, 0);
 }
 
-#define STATFS_ENTRIES(by_path, by_descriptor, type, fill)                                   \
-  ENTRY(int, by_path, const char* path, struct type* out) {                                  \
-    COUNTER(by_path);                                                                        \
-    return at_place(                                                                         \
-        counter,                                                                             \
-        AT_FDCWD,                                                                            \
-        path,                                                                                \
-        Follow::kYes,                                                                        \
-        [&](const char* ours) {                                                              \
-          return statfs_ours(ours, [&](const benchfs_statfs_t& from) { fill(from, *out); }); \
-        },                                                                                   \
-        [&](int, const char* theirs) { return real().type(theirs, out); });                  \
-  }                                                                                          \
-  ENTRY(int, by_descriptor, int fd, struct type* out) {                                      \
-    COUNTER(by_descriptor);                                                                  \
-    if (!is_ours(fd)) {                                                                      \
-      return real().f##type(fd, out);                                                        \
-    }                                                                                        \
-    counter.served();                                                                        \
-    Errno keep;                                                                              \
-    return keep.finish(                                                                      \
-        statfs_ours(nullptr, [&](const benchfs_statfs_t& from) { fill(from, *out); }));      \
+#define STATFS_ENTRIES(by_path, by_descriptor, type, fill)                  \
+  ENTRY(int, by_path, const char* path, struct type* out) {                 \
+    COUNTER(by_path);                                                       \
+    return at_place(                                                        \
+        counter,                                                            \
+        AT_FDCWD,                                                           \
+        path,                                                               \
+        Follow::kYes,                                                       \
+        [&](const char* ours) { return statfs_ours(ours, out, fill); },     \
+        [&](int, const char* theirs) { return real().type(theirs, out); }); \
+  }                                                                         \
+  ENTRY(int, by_descriptor, int fd, struct type* out) {                     \
+    COUNTER(by_descriptor);                                                 \
+    if (!is_ours(fd)) {                                                     \
+      return real().f##type(fd, out);                                       \
+    }                                                                       \
+    counter.served();                                                       \
+    Errno keep;                                                             \
+    return keep.finish(statfs_ours(nullptr, out, fill));                    \
   }
 STATFS_ENTRIES(statfs, fstatfs, statfs, fill_statfs)
 STATFS_ENTRIES(statfs64, fstatfs64, statfs, fill_statfs)

@@ -15,6 +15,7 @@
 #include "preload/mappings.h"
 #include "preload/real.h"
 #include "preload/settings.h"
+#include "preload/signals.h"
 #include "preload/streams.h"
 #include "preload/together.h"
 
@@ -36,6 +37,7 @@ BENCHFS_TOGETHER std::atomic<benchfs_context_t*> connected{nullptr};
 BENCHFS_TOGETHER std::atomic<std::uint32_t> epoch{1};
 BENCHFS_TOGETHER std::int64_t failed_at = 0;  // under the mutex
 BENCHFS_TOGETHER bool has_complained = false;
+BENCHFS_TOGETHER bool is_held = false;  // for a fork
 BENCHFS_TOGETHER pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 
 std::int64_t now_seconds() {
@@ -129,6 +131,13 @@ bool load() {
   }
   BENCHFS_API_FUNCTIONS(BENCHFS_FIND)
 #undef BENCHFS_FIND
+  auto keep_descriptors =
+      reinterpret_cast<void (*)(int (*)(int))>(dlsym(library, "benchfs_keep_descriptors"));
+  if (keep_descriptors == nullptr) {
+    complain("libbenchfs is of another version", "it lacks benchfs_keep_descriptors");
+    return false;
+  }
+  keep_descriptors(hide);
   is_loaded = true;
   // The exit handlers that follow run before those of the libraries loaded so far.
   std::atexit(end_files);
@@ -166,6 +175,7 @@ Cluster cluster() {
   if (context != nullptr) [[likely]] {
     return {context, &functions};
   }
+  Deferral deferral;
   if (int error = pthread_mutex_lock(&mutex); error != 0) {
     errno = error;  // EDEADLK: a signal handler interrupted this very function
     return {};
@@ -184,7 +194,19 @@ std::uint32_t process_epoch() {
   return epoch.load(std::memory_order_relaxed);
 }
 
+void hold_cluster(const timespec& until) {
+  is_held = pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &until) == 0;
+}
+
+void let_cluster_go() {
+  if (is_held) {
+    is_held = false;
+    pthread_mutex_unlock(&mutex);
+  }
+}
+
 void forget_cluster() {
+  is_held = false;
   epoch.fetch_add(1);
   connected = nullptr;
   failed_at = 0;

@@ -1,6 +1,8 @@
 // The C API of libbenchfs.so, loaded and connected at the first use.
 #pragma once
 
+#include <time.h>
+
 #include <cstdint>
 
 #include "benchfs/benchfs.h"
@@ -10,7 +12,7 @@
   X(connect) X(open) X(open_inode) X(close) X(pread) X(pwrite) X(write) X(lseek) X(set_append) \
   X(fsync) X(ftruncate) X(stat) X(lstat) X(fstat) X(last_stat) X(access) X(truncate) X(chmod) \
   X(fchmod) X(chown) X(lchown) X(fchown) X(utimens) X(lutimens) X(futimens) X(mkdir) X(rmdir) \
-  X(unlink) X(link) X(rename2) X(symlink) X(readlink) X(readdir) X(freaddir) X(statfs) \
+  X(unlink) X(link) X(rename2) X(symlink) X(readlink) X(readdir) X(freaddir) X(statvfs) \
   X(get_error) X(lock) X(test_lock) X(release_locks) X(fallocate) X(copy_file_range) X(setxattr) \
   X(lsetxattr) X(fsetxattr) X(getxattr) X(lgetxattr) X(fgetxattr) X(listxattr) X(llistxattr) \
   X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr) X(openat) X(fstatat) X(mkdirat) \
@@ -39,6 +41,9 @@ Cluster cluster();
 // Counts the processes that this memory has been in: what was opened at the cluster in another one
 // cannot be used.
 std::uint32_t process_epoch();
+// Around fork() in a process of several threads: none of them is connecting.
+void hold_cluster(const timespec& until);
+void let_cluster_go();
 // In the child of fork().
 void forget_cluster();
 

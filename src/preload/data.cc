@@ -3,9 +3,13 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
+#include "preload/addresses.h"
 #include "preload/descriptions.h"
 #include "preload/entry.h"
+#include "preload/file_size_limit.h"
+#include "preload/mappings.h"
 #include "preload/places.h"
 #include "preload/real.h"
 
@@ -13,6 +17,7 @@ namespace benchfs::preload {
 namespace {
 
 constexpr std::size_t kCopyBytes = 1 << 20;
+constexpr off_t kEnd = std::numeric_limits<off_t>::max();
 
 // A write goes where the flags of the open file say, which another process may have changed.
 void sync_append(Description& description, const Handle& handle) {
@@ -23,11 +28,42 @@ void sync_append(Description& description, const Handle& handle) {
   }
 }
 
+// What a read into no memory answers: nothing is wrong with it where there is nothing to read.
+ssize_t read_into_nothing(const Handle& handle, const void* buffer, off_t offset) {
+  char byte = 0;
+  ssize_t bytes = handle->pread(handle.file, &byte, 1, offset);
+  return bytes > 0 || (bytes == 0 && is_beyond_addresses(buffer)) ? -EFAULT : bytes;
+}
+
+ssize_t write_from_nothing(const Description& description) {
+  return (description.shared->flags & O_ACCMODE) == O_RDONLY ? -EBADF : -EFAULT;
+}
+
+// Writes behind the end, which the handle's position is behind then.
+ssize_t append(const Handle& handle, MappedFile& mapped, const void* buffer, std::size_t size) {
+  ssize_t bytes = handle->write(handle.file, buffer, size);
+  if (mapped && bytes > 0) [[unlikely]] {
+    mapped.take(buffer, bytes, handle->lseek(handle.file, 0, SEEK_CUR) - bytes);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 ssize_t read_at(Description& description, void* buffer, std::size_t size, off_t offset) {
   Handle handle = handle_of(description);
-  return handle ? handle->pread(handle.file, buffer, size, offset) : -errno;
+  if (size > 0 && !is_address(buffer) && handle) [[unlikely]] {
+    return read_into_nothing(handle, buffer, offset);
+  }
+  MappedFile mapped(description);
+  if (!handle || mapped.error() != 0) [[unlikely]] {
+    return handle ? mapped.error() : -errno;
+  }
+  ssize_t bytes = handle->pread(handle.file, buffer, size, offset);
+  if (mapped) [[unlikely]] {
+    mapped.show(buffer, bytes, offset);
+  }
+  return bytes;
 }
 
 ssize_t write_at(Description& description, const void* buffer, std::size_t size, off_t offset) {
@@ -35,16 +71,82 @@ ssize_t write_at(Description& description, const void* buffer, std::size_t size,
   if (!handle) {
     return -errno;
   }
+  if (size > 0 && !is_address(buffer)) [[unlikely]] {
+    return write_from_nothing(description);
+  }
+  MappedFile mapped(description);
+  if (mapped.error() != 0) [[unlikely]] {
+    return mapped.error();
+  }
   sync_append(description, handle);
-  return handle->pwrite(handle.file, buffer, size, offset);
+  if (!mapped) [[likely]] {
+    return handle->pwrite(handle.file, buffer, size, offset);
+  }
+  if (description.is_append) {  // pwrite() does not say where the bytes are
+    return append(handle, mapped, buffer, size);
+  }
+  ssize_t bytes = handle->pwrite(handle.file, buffer, size, offset);
+  mapped.take(buffer, bytes, offset);
+  return bytes;
 }
 
 int sync_file(Description& description) {
   Handle handle = handle_of(description);
-  return handle ? handle->fsync(handle.file) : -errno;
+  if (!handle) {
+    return -errno;
+  }
+  int stored = MappedFile(description).write_back();
+  int error = handle->fsync(handle.file);
+  return error != 0 ? error : stored;
 }
 
 namespace {
+
+off_t size_of(Description& description) {
+  benchfs_stat_t stat;
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return -errno;
+  }
+  int error = handle->fstat(handle.file, &stat);
+  return error != 0 ? error : stat.st_size;
+}
+
+// Takes from a write what is beyond the limit of file sizes. False when nothing is left.
+bool cut_to_limit(Description& description, off_t offset, std::size_t& size) {
+  rlim_t limit = file_size_limit();
+  bool is_writable = (description.shared->flags & O_ACCMODE) != O_RDONLY;
+  if (limit == RLIM_INFINITY || size == 0 || offset < 0 || !is_writable) {
+    return true;
+  }
+  auto begin = static_cast<rlim_t>(offset);
+  if (begin >= limit) {
+    return false;
+  }
+  size = size < limit - begin ? size : limit - begin;
+  return true;
+}
+
+// Whether a file may become this long. Called before it does; `is_now` gives its size.
+template <typename Size>
+bool may_become(off_t size, Size is_now) {
+  rlim_t limit = file_size_limit();
+  return limit == RLIM_INFINITY || size < 0 || static_cast<rlim_t>(size) <= limit ||
+         size <= is_now();
+}
+
+ssize_t write_limited(Description& description,
+                      const void* buffer,
+                      std::size_t size,
+                      off_t offset) {
+  if (has_file_size_limit()) [[unlikely]] {
+    bool appends = (description.shared->flags & O_APPEND) != 0;
+    if (!cut_to_limit(description, appends ? size_of(description) : offset, size)) {
+      return kBeyondLimit;
+    }
+  }
+  return write_at(description, buffer, size, offset);
+}
 
 // With the position, which the caller holds.
 ssize_t read_here(Description& description, void* buffer, std::size_t size) {
@@ -60,16 +162,34 @@ ssize_t write_here(Description& description, const void* buffer, std::size_t siz
   if (!handle) {
     return -errno;
   }
+  if (size > 0 && !is_address(buffer)) [[unlikely]] {
+    return write_from_nothing(description);
+  }
+  MappedFile mapped(description);
+  if (mapped.error() != 0) [[unlikely]] {
+    return mapped.error();
+  }
   sync_append(description, handle);
+  if (has_file_size_limit()) [[unlikely]] {
+    off_t begin =
+        description.is_append ? size_of(description) : description.shared->position.load();
+    if (!cut_to_limit(description, begin, size)) {
+      return kBeyondLimit;
+    }
+  }
   if (!description.is_append) {
-    ssize_t bytes = handle->pwrite(handle.file, buffer, size, description.shared->position);
+    off_t offset = description.shared->position;
+    ssize_t bytes = handle->pwrite(handle.file, buffer, size, offset);
+    if (mapped) [[unlikely]] {
+      mapped.take(buffer, bytes, offset);
+    }
     if (bytes > 0) {
       description.shared->position += bytes;
     }
     return bytes;
   }
-  ssize_t bytes = handle->write(handle.file, buffer, size);
-  if (bytes > 0) {  // the handle's position is behind what was appended
+  ssize_t bytes = append(handle, mapped, buffer, size);
+  if (bytes > 0) {
     description.shared->position = handle->lseek(handle.file, 0, SEEK_CUR);
   }
   return bytes;
@@ -86,6 +206,14 @@ template <typename One>
 ssize_t each_buffer(const iovec* vector, int count, One one) {
   if (count < 0 || count > IOV_MAX) {
     return -EINVAL;
+  }
+  if (count > 0 && !is_address(vector)) {
+    return -EFAULT;
+  }
+  for (int i = 0; i < count; ++i) {
+    if (vector[i].iov_len > 0 && is_beyond_addresses(vector[i].iov_base)) {
+      return one(vector[i].iov_base, vector[i].iov_len, 0);
+    }
   }
   ssize_t total = 0;
   for (int i = 0; i < count; ++i) {
@@ -106,12 +234,19 @@ ssize_t each_buffer(const iovec* vector, int count, One one) {
 
 // Appending is one step, so the buffers of a vector are gathered first.
 template <typename Write>
-ssize_t write_vector(Description& description, const iovec* vector, int count, Write write) {
-  if (count <= 1 || (description.shared->flags & O_APPEND) == 0) {
+ssize_t write_vector(
+    Description& description, const iovec* vector, int count, bool appends, Write write) {
+  if (count <= 1 || !appends) {
     return each_buffer(vector, count, write);
+  }
+  if (!is_address(vector)) {
+    return -EFAULT;
   }
   std::size_t size = 0;
   for (int i = 0; i < count; ++i) {
+    if (vector[i].iov_len > 0 && !is_address(vector[i].iov_base)) {
+      return write_from_nothing(description);
+    }
     size += vector[i].iov_len;
   }
   auto* all = static_cast<char*>(std::malloc(size + 1));
@@ -135,9 +270,10 @@ ssize_t read_vector_at(Description& description, const iovec* vector, int count,
 }
 
 ssize_t write_vector_at(Description& description, const iovec* vector, int count, off_t offset) {
+  bool appends = (description.shared->flags & O_APPEND) != 0;
   return write_vector(
-      description, vector, count, [&](const void* buffer, std::size_t size, ssize_t done) {
-        return write_at(description, buffer, size, offset + done);
+      description, vector, count, appends, [&](const void* buffer, std::size_t size, ssize_t done) {
+        return write_limited(description, buffer, size, offset + done);
       });
 }
 
@@ -151,26 +287,58 @@ ssize_t read_vector(Description& description, const iovec* vector, int count) {
 
 ssize_t write_vector(Description& description, const iovec* vector, int count) {
   return at_position(description, [&] {
+    bool appends = (description.shared->flags & O_APPEND) != 0;
     return write_vector(
-        description, vector, count, [&](const void* buffer, std::size_t size, ssize_t) {
+        description, vector, count, appends, [&](const void* buffer, std::size_t size, ssize_t) {
           return write_here(description, buffer, size);
         });
   });
 }
 
-off_t size_of(Description& description) {
-  benchfs_stat_t stat;
+// RWF_APPEND: to the end of the file, whatever the flags of the open file say. By a handle of its
+// own, as other threads write where those flags say. The position moves only if the call is
+// about it.
+ssize_t append_vector(Description& description, const iovec* vector, int count, bool moves) {
+  if ((description.shared->flags & O_ACCMODE) == O_RDONLY) {
+    return -EBADF;
+  }
   Handle handle = handle_of(description);
   if (!handle) {
     return -errno;
   }
-  int error = handle->fstat(handle.file, &stat);
-  return error != 0 ? error : stat.st_size;
+  int flags = O_WRONLY | O_APPEND | (description.shared->flags & (O_SYNC | O_DSYNC));
+  benchfs_file_t* file =
+      handle->open_inode(handle.cluster.context, description.shared->inode, flags);
+  if (file == nullptr) {
+    return -errno;
+  }
+  ssize_t bytes = at_position(description, [&] {
+    ssize_t written = write_vector(
+        description, vector, count, true, [&](const void* buffer, std::size_t size, ssize_t) {
+          if (!is_address(buffer)) {
+            return write_from_nothing(description);
+          }
+          if (has_file_size_limit() && !cut_to_limit(description, size_of(description), size)) {
+            return ssize_t{kBeyondLimit};
+          }
+          return handle->write(file, buffer, size);
+        });
+    if (written > 0 && moves) {
+      description.shared->position = handle->lseek(file, 0, SEEK_CUR);
+    }
+    return written;
+  });
+  handle->close(file);
+  return bytes;
 }
 
 off_t seek_data(Description& description, off_t offset, int whence) {
   Handle handle = handle_of(description);
-  return handle ? handle->lseek(handle.file, offset, whence) : -errno;
+  if (!handle) {
+    return -errno;
+  }
+  MappedFile(description).write_back();
+  return handle->lseek(handle.file, offset, whence);
 }
 
 off_t seek_target(Description& description, off_t offset, int whence) {
@@ -223,6 +391,9 @@ ssize_t copy_inside(
   sync_append(out, to);
   off_t from_at = in_offset != nullptr ? *in_offset : in.shared->position.load();
   off_t to_at = out_offset != nullptr ? *out_offset : out.shared->position.load();
+  if (!cut_to_limit(out, to_at, size)) {
+    return kBeyondLimit;
+  }
   std::size_t total = 0;
   ssize_t copied = 0;
   do {
@@ -303,20 +474,70 @@ ssize_t with_flags(Counter& counter, Description& description, int flags, ssize_
 }
 
 bool are_flags_known(int flags) {
-  return (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC)) == 0;
+  return (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND)) == 0;
 }
 
 int truncate_open(Description& description, off_t size) {
   if (description.is_directory()) {
     return -EINVAL;
   }
+  bool is_writable = (description.shared->flags & O_ACCMODE) != O_RDONLY;
+  if (is_writable && !may_become(size, [&] { return size_of(description); })) {
+    return kBeyondLimit;
+  }
   Handle handle = handle_of(description);
-  return handle ? handle->ftruncate(handle.file, size) : -errno;
+  MappedFile mapped(description);
+  if (!handle || mapped.error() != 0) {
+    return handle ? mapped.error() : -errno;
+  }
+  int error = handle->ftruncate(handle.file, size);
+  if (error == 0) {
+    mapped.zero(size, kEnd);
+  }
+  return error;
+}
+
+int truncate_named(const Cluster& here, const char* path, off_t size) {
+  int error = here.api->truncate(here.context, path, size);
+  benchfs_stat_t stat;
+  if (error == 0 && internal::mapped_inodes != 0 &&
+      here.api->stat(here.context, path, &stat) == 0) {
+    MappedFile(stat.st_ino).zero(size, kEnd);
+  }
+  return error;
+}
+
+int truncate_path(const char* path, off_t size) {
+  Cluster here = cluster();
+  if (!here) {
+    return -errno;
+  }
+  benchfs_stat_t stat;
+  auto is_now = [&] {
+    bool is_known = here.api->stat(here.context, path, &stat) == 0 && S_ISREG(stat.st_mode);
+    return is_known ? stat.st_size : size;
+  };
+  return may_become(size, is_now) ? truncate_named(here, path, size) : kBeyondLimit;
 }
 
 int change_space(Description& description, int mode, off_t offset, off_t length) {
+  bool is_writable = (description.shared->flags & O_ACCMODE) != O_RDONLY;
+  off_t end = 0;
+  if (is_writable && (mode & FALLOC_FL_KEEP_SIZE) == 0 && offset >= 0 && length > 0 &&
+      !__builtin_add_overflow(offset, length, &end) &&
+      !may_become(end, [&] { return size_of(description); })) {
+    return kBeyondLimit;
+  }
   Handle handle = handle_of(description);
-  return handle ? handle->fallocate(handle.file, mode, offset, length) : -errno;
+  MappedFile mapped(description);
+  if (!handle || mapped.error() != 0) {
+    return handle ? mapped.error() : -errno;
+  }
+  int error = handle->fallocate(handle.file, mode, offset, length);
+  if (error == 0 && (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) {
+    mapped.zero(offset, offset + length);
+  }
+  return error;
 }
 
 // Makes the file at least this long. The cluster does not reserve space.
@@ -344,7 +565,7 @@ int extend(Description& description, off_t offset, off_t length) {
   }                                 \
   counter.served();                 \
   Errno keep;                       \
-  return keep.finish(ours)
+  return keep.finish(with_limit_signal(ours))
 
 #define READ_ENTRIES(name)                                                      \
   ENTRY(ssize_t, name, int fd, void* buffer, size_t size) {                     \
@@ -387,9 +608,11 @@ ENTRY(ssize_t, __pread64_chk, int fd, void* buffer, size_t size, off_t offset, s
   return entry___pread_chk(fd, buffer, size, offset, room);
 }
 
-#define PWRITE_ENTRIES(name)                                                                       \
-  ENTRY(ssize_t, name, int fd, const void* buffer, size_t size, off_t offset) {                    \
-    ON_OPEN(name, write_at(*open, buffer, size, offset), real().pwrite(fd, buffer, size, offset)); \
+#define PWRITE_ENTRIES(name)                                                    \
+  ENTRY(ssize_t, name, int fd, const void* buffer, size_t size, off_t offset) { \
+    ON_OPEN(name,                                                               \
+            write_limited(*open, buffer, size, offset),                         \
+            real().pwrite(fd, buffer, size, offset));                           \
   }
 PWRITE_ENTRIES(pwrite)
 PWRITE_ENTRIES(pwrite64)
@@ -415,6 +638,20 @@ ENTRY(ssize_t, writev, int fd, const iovec* vector, int count) {
   }
 VECTOR_AT_ENTRIES(preadv, pwritev)
 VECTOR_AT_ENTRIES(preadv64, pwritev64)
+
+namespace {
+
+// As pwritev2() does: -1 is the position.
+ssize_t write_vector_as(
+    Description& description, const iovec* vector, int count, off_t offset, int flags) {
+  if ((flags & RWF_APPEND) != 0) {
+    return append_vector(description, vector, count, offset == -1);
+  }
+  return offset == -1 ? write_vector(description, vector, count)
+                      : write_vector_at(description, vector, count, offset);
+}
+
+}  // namespace
 
 #define VECTOR_FLAGS_ENTRIES(reader, writer)                                                \
   ENTRY(ssize_t, reader, int fd, const iovec* vector, int count, off_t offset, int flags) { \
@@ -442,9 +679,8 @@ VECTOR_AT_ENTRIES(preadv64, pwritev64)
     }                                                                                       \
     counter.served();                                                                       \
     Errno keep;                                                                             \
-    ssize_t bytes = offset == -1 ? write_vector(*open, vector, count)                       \
-                                 : write_vector_at(*open, vector, count, offset);           \
-    return keep.finish(with_flags(counter, *open, flags, bytes));                           \
+    ssize_t bytes = write_vector_as(*open, vector, count, offset, flags);                   \
+    return keep.finish(with_flags(counter, *open, flags, with_limit_signal(bytes)));        \
   }
 VECTOR_FLAGS_ENTRIES(preadv2, pwritev2)
 VECTOR_FLAGS_ENTRIES(preadv64v2, pwritev64v2)
@@ -464,19 +700,16 @@ LSEEK_ENTRY(__lseek)
 FTRUNCATE_ENTRY(ftruncate)
 FTRUNCATE_ENTRY(ftruncate64)
 
-#define TRUNCATE_ENTRY(name)                                                     \
-  ENTRY(int, name, const char* path, off_t size) {                               \
-    COUNTER(name);                                                               \
-    return at_place(                                                             \
-        counter,                                                                 \
-        AT_FDCWD,                                                                \
-        path,                                                                    \
-        Follow::kYes,                                                            \
-        [&](const char* ours) {                                                  \
-          Cluster here = cluster();                                              \
-          return here ? here.api->truncate(here.context, ours, size) : -errno;   \
-        },                                                                       \
-        [&](int, const char* theirs) { return real().truncate(theirs, size); }); \
+#define TRUNCATE_ENTRY(name)                                                            \
+  ENTRY(int, name, const char* path, off_t size) {                                      \
+    COUNTER(name);                                                                      \
+    return at_place(                                                                    \
+        counter,                                                                        \
+        AT_FDCWD,                                                                       \
+        path,                                                                           \
+        Follow::kYes,                                                                   \
+        [&](const char* ours) { return with_limit_signal(truncate_path(ours, size)); }, \
+        [&](int, const char* theirs) { return real().truncate(theirs, size); });        \
   }
 TRUNCATE_ENTRY(truncate)
 TRUNCATE_ENTRY(truncate64)
@@ -490,15 +723,15 @@ TRUNCATE_ENTRY(truncate64)
 FALLOCATE_ENTRY(fallocate)
 FALLOCATE_ENTRY(fallocate64)
 
-#define POSIX_FALLOCATE_ENTRY(name)                      \
-  ENTRY(int, name, int fd, off_t offset, off_t length) { \
-    COUNTER(name);                                       \
-    OpenRef open(fd);                                    \
-    if (!open) {                                         \
-      return real().posix_fallocate(fd, offset, length); \
-    }                                                    \
-    counter.served();                                    \
-    return -extend(*open, offset, length);               \
+#define POSIX_FALLOCATE_ENTRY(name)                           \
+  ENTRY(int, name, int fd, off_t offset, off_t length) {      \
+    COUNTER(name);                                            \
+    OpenRef open(fd);                                         \
+    if (!open) {                                              \
+      return real().posix_fallocate(fd, offset, length);      \
+    }                                                         \
+    counter.served();                                         \
+    return -with_limit_signal(extend(*open, offset, length)); \
   }
 POSIX_FALLOCATE_ENTRY(posix_fallocate)
 POSIX_FALLOCATE_ENTRY(posix_fallocate64)
@@ -557,8 +790,12 @@ ENTRY(ssize_t,
   OpenRef from(in);
   OpenRef to(out);
   if (from && to) {
+    bool is_mapped = may_be_mapped(*from) || may_be_mapped(*to);
+    if (is_mapped && (to->shared->flags & O_APPEND) == 0) {  // by way of read() and write()
+      return copy_bytes(in, in_offset, out, out_offset, size);
+    }
     Errno keep;
-    return keep.finish(copy_inside(*from, in_offset, *to, out_offset, size));
+    return keep.finish(with_limit_signal(copy_inside(*from, in_offset, *to, out_offset, size)));
   }
   struct stat other;
   if (real().fstat(from ? out : in, &other) != 0) {

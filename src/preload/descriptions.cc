@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <new>
 
 #include "preload/locks.h"
+#include "preload/mappings.h"
 #include "preload/real.h"
 #include "preload/together.h"
 
@@ -26,13 +28,19 @@ constexpr std::size_t kBytes = sizeof(SharedState);
 constexpr int kPooled = 16;
 
 BENCHFS_TOGETHER pthread_mutex_t pool_mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+BENCHFS_TOGETHER bool is_pool_held = false;  // for a fork
+// Held for writing around fork(), which the threads that open and close files must not starve.
+BENCHFS_TOGETHER pthread_rwlock_t changes = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+BENCHFS_TOGETHER bool are_changes_held = false;
 BENCHFS_TOGETHER Description* pool = nullptr;   // with a shared page and a home, ready for use
 BENCHFS_TOGETHER Description* empty = nullptr;  // without
 BENCHFS_TOGETHER int pooled = 0;
 BENCHFS_TOGETHER std::atomic<std::uint32_t> spawns{0};
-// The homes of all descriptions, and what is above all that ever were.
+// The homes of all descriptions, and what open() has taken and not given to a file yet; what is
+// above all that ever were one of them.
+enum class Internal : char { kNone, kHome, kReserved };
 BENCHFS_TOGETHER std::atomic<int> homes_end{0};
-std::atomic<bool> homes[kMaxDescriptors];
+std::atomic<Internal> homes[kMaxDescriptors];
 
 class PoolLock {
  public:
@@ -58,17 +66,6 @@ void raise_to(std::atomic<int>& most, int value) {
 
 void note_highest(int fd) {
   raise_to(internal::highest, fd);
-}
-
-void init_shared(SharedState& shared) {
-  pthread_mutexattr_t attributes;
-  pthread_mutexattr_init(&attributes);
-  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
-  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-  pthread_mutex_init(&shared.mutex, &attributes);
-  pthread_mutexattr_destroy(&attributes);
-  shared.magic = kMagic;
 }
 
 constexpr rlim_t kHighestFloor = 960;
@@ -97,8 +94,7 @@ void close_page(Description& description) {
     description.shared = nullptr;
   }
   if (description.home >= 0) {
-    homes[description.home] = false;
-    close_own(description.home);
+    close_hidden(description.home);
     description.home = -1;
   }
 }
@@ -116,34 +112,13 @@ bool map_page(Description& description, int memory_file) {
   return true;
 }
 
-// "ulimit -f" counts for memory that has a descriptor, too, and going beyond it is a signal. The
-// program's limit is as it was when this returns.
-bool make_long(int memory_file) {
-  rlimit limit{};
-  bool is_short = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < kBytes;
-  if (is_short && limit.rlim_max < kBytes) {
-    errno = EFBIG;
-    return false;
-  }
-  if (is_short) {
-    rlimit longer = limit;
-    longer.rlim_cur = kBytes;
-    setrlimit(RLIMIT_FSIZE, &longer);
-  }
-  bool is_long = real().ftruncate(memory_file, kBytes) == 0;
-  if (is_short) {
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  return is_long;
-}
-
 // The page of a new open file, and its O_PATH descriptor.
 bool make_page(Description& description) {
   int memory_file = memfd_create(kName, MFD_CLOEXEC);
   if (memory_file < 0) {
     return false;
   }
-  bool is_mapped = make_long(memory_file) && map_page(description, memory_file);
+  bool is_mapped = make_long(memory_file, kBytes) && map_page(description, memory_file);
   char link[64];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", memory_file);
   int path_fd = is_mapped ? open_own(link, O_PATH | O_CLOEXEC) : -1;
@@ -154,7 +129,8 @@ bool make_page(Description& description) {
     errno = error;
     return false;
   }
-  init_shared(*description.shared);
+  init_shared_mutex(description.shared->mutex);
+  description.shared->magic = kMagic;
   description.home = hide(path_fd);
   if (description.home < 0) {
     close_page(description);
@@ -310,14 +286,51 @@ int hide(int fd) {
     return -1;
   }
   if (hidden >= 0) {
-    homes[hidden] = true;
+    homes[hidden] = Internal::kHome;
     raise_to(homes_end, hidden + 1);
   }
   return hidden;
 }
 
+void close_hidden(int fd) {
+  homes[fd] = Internal::kNone;
+  close_own(fd);
+}
+
+// "ulimit -f" counts for memory that has a descriptor, too, and going beyond it is a signal. The
+// program's limit is as it was when this returns.
+bool make_long(int memory_file, off_t bytes) {
+  auto wanted = static_cast<rlim_t>(bytes);
+  rlimit limit{};
+  bool is_short = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < wanted;
+  if (is_short && limit.rlim_max < wanted) {
+    errno = EFBIG;
+    return false;
+  }
+  if (is_short) {
+    rlimit longer = limit;
+    longer.rlim_cur = wanted;
+    real().setrlimit(RLIMIT_FSIZE, &longer);
+  }
+  bool is_long = real().ftruncate(memory_file, bytes) == 0;
+  if (is_short) {
+    real().setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  return is_long;
+}
+
+void init_shared_mutex(pthread_mutex_t& mutex) {
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(&mutex, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+}
+
 bool is_internal(int fd) {
-  return fd >= 0 && fd < homes_end.load(std::memory_order_relaxed) && homes[fd];
+  return fd >= 0 && fd < homes_end.load(std::memory_order_relaxed) && homes[fd] != Internal::kNone;
 }
 
 Handle handle_of(Description& description) {
@@ -369,33 +382,56 @@ PositionLock::~PositionLock() {
   }
 }
 
-int install(const Cluster& cluster,
+TableChange::TableChange()
+    : is_held_(__libc_single_threaded == 0 && pthread_rwlock_rdlock(&changes) == 0) {}
+
+TableChange::~TableChange() {
+  if (is_held_) {
+    pthread_rwlock_unlock(&changes);
+  }
+}
+
+bool reserve(int flags, Reserved& reserved) {
+  Description* description = take_description();
+  if (description == nullptr) {
+    return false;
+  }
+  TableChange change;
+  int command = (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD;
+  int fd = real().fcntl(description->home, command, 0);
+  if (fd >= kMaxDescriptors) {
+    close_own(fd);
+    fd = -1;
+    errno = EMFILE;
+  }
+  if (fd < 0) {
+    int error = errno;
+    internal::release(description);
+    errno = error;
+    return false;
+  }
+  homes[fd] = Internal::kReserved;
+  raise_to(homes_end, fd + 1);
+  reserved = {description, fd};
+  return true;
+}
+
+void give_back(const Reserved& reserved) {
+  int before = errno;
+  TableChange change;
+  homes[reserved.fd] = Internal::kNone;
+  close_own(reserved.fd);
+  internal::release(reserved.description);
+  errno = before;
+}
+
+int install(const Reserved& reserved,
             benchfs_file_t* file,
             Kind kind,
             std::uint64_t inode,
             int flags,
             const char* path) {
-  Description* description = take_description();
-  int fd = -1;
-  if (description != nullptr) {
-    fd = real().fcntl(description->home, (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
-    if (fd >= kMaxDescriptors) {
-      close_own(fd);
-      fd = -1;
-      errno = EMFILE;
-    }
-  }
-  if (fd < 0) {
-    int error = errno;
-    if (file != nullptr) {
-      cluster.api->close(file);
-    }
-    if (description != nullptr) {
-      internal::release(description);
-    }
-    errno = error;
-    return -1;
-  }
+  Description* description = reserved.description;
   SharedState& shared = *description->shared;
   shared.kind = kind;
   shared.flags = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
@@ -405,9 +441,29 @@ int install(const Cluster& cluster,
   description->is_append = (flags & O_APPEND) != 0;
   description->epoch = process_epoch();
   description->handle = file;
-  note_highest(fd);
-  internal::table[fd] = description;
-  return fd;
+  TableChange change;
+  homes[reserved.fd] = Internal::kNone;
+  note_highest(reserved.fd);
+  internal::table[reserved.fd] = description;
+  return reserved.fd;
+}
+
+int install(const Cluster& cluster,
+            benchfs_file_t* file,
+            Kind kind,
+            std::uint64_t inode,
+            int flags,
+            const char* path) {
+  Reserved reserved;
+  if (!reserve(flags, reserved)) {
+    int error = errno;
+    if (file != nullptr) {
+      cluster.api->close(file);
+    }
+    errno = error;
+    return -1;
+  }
+  return install(reserved, file, kind, inode, flags, path);
 }
 
 Description* take_away(int fd) {
@@ -416,6 +472,9 @@ Description* take_away(int fd) {
 
 void drop(Description* description) {
   if (description != nullptr) {
+    if (may_be_mapped(*description)) [[unlikely]] {
+      write_back_at_close(*description);
+    }
     after_close(*description);
     internal::release(description);
   }
@@ -460,10 +519,36 @@ void note_spawn() {
   spawns.fetch_add(1);
 }
 
+void hold_table(const timespec& until) {
+  are_changes_held = pthread_rwlock_clockwrlock(&changes, CLOCK_MONOTONIC, &until) == 0;
+  is_pool_held = pthread_mutex_clocklock(&pool_mutex, CLOCK_MONOTONIC, &until) == 0;
+}
+
+void let_table_go() {
+  if (is_pool_held) {
+    is_pool_held = false;
+    pthread_mutex_unlock(&pool_mutex);
+  }
+  if (are_changes_held) {
+    are_changes_held = false;
+    pthread_rwlock_unlock(&changes);
+  }
+}
+
+void leave_handle_to_parent(Description& description) {
+  pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+  std::memcpy(&description.mutex, &fresh, sizeof fresh);
+  description.handle = nullptr;
+}
+
 void leave_pool_to_parent() {
   forget_locks();
   pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
   std::memcpy(&pool_mutex, &fresh, sizeof fresh);
+  pthread_rwlock_t unlocked = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+  std::memcpy(&changes, &unlocked, sizeof unlocked);
+  is_pool_held = false;
+  are_changes_held = false;
   while (pool != nullptr) {
     Description* description = pool;
     pool = description->next;
@@ -472,10 +557,15 @@ void leave_pool_to_parent() {
     empty = description;
   }
   pooled = 0;
+  for (int fd = 0; fd < homes_end; ++fd) {  // another thread of the parent is about to open these
+    if (homes[fd] == Internal::kReserved) {
+      homes[fd] = Internal::kNone;
+      close_own(fd);
+    }
+  }
   for (int fd = 0; fd <= internal::highest; ++fd) {
     if (Description* description = internal::table[fd]) {
-      std::memcpy(&description->mutex, &fresh, sizeof fresh);
-      description->handle = nullptr;
+      leave_handle_to_parent(*description);
     }
   }
 }

@@ -12,12 +12,14 @@
 
 #include <pthread.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include <atomic>
 #include <climits>
 #include <cstdint>
 
 #include "preload/cluster.h"
+#include "preload/signals.h"
 
 namespace benchfs::preload {
 
@@ -73,18 +75,33 @@ int highest_descriptor();
 void make_room_to_hide();
 // Moves a descriptor of the library out of the program's way. Returns its new number.
 int hide(int fd);
+void close_hidden(int fd);
+// Of a memory file of the library, which is sparse. False with errno.
+bool make_long(int memory_file, off_t bytes);
+// A mutex in memory that processes share: robust, and no thread waits for itself.
+void init_shared_mutex(pthread_mutex_t& mutex);
 // A descriptor that belongs to the library, which the program must not close.
 bool is_internal(int fd);
 
-// An open file that stays open while the object lives; empty when the descriptor is not ours.
+// An open file that stays open while the object lives, and signals wait; empty when the descriptor
+// is not ours.
 class OpenRef {
  public:
-  explicit OpenRef(int fd) : description_(is_ours(fd) ? internal::acquire(fd) : nullptr) {}
+  explicit OpenRef(int fd) {
+    if (is_ours(fd)) {
+      defer_signals();
+      description_ = internal::acquire(fd);
+      if (description_ == nullptr) {
+        allow_signals();
+      }
+    }
+  }
   OpenRef(const OpenRef&) = delete;
   OpenRef& operator=(const OpenRef&) = delete;
   ~OpenRef() {
     if (description_ != nullptr) {
       internal::release(description_);
+      allow_signals();
     }
   }
   explicit operator bool() const { return description_ != nullptr; }
@@ -92,7 +109,7 @@ class OpenRef {
   Description& operator*() const { return *description_; }
 
  private:
-  Description* description_;
+  Description* description_ = nullptr;
 };
 
 // An open file that the C API can use: the cluster and the handle. Empty with errno when the file
@@ -119,8 +136,36 @@ class PositionLock {
   SharedState* shared_ = nullptr;
 };
 
-// Gives the lowest free descriptor to a file that was just opened. -1 with errno, and then the
-// handle is closed. `path` is in the file system.
+// Exists while a thread changes what descriptors are: fork() waits for its end, because a child
+// gets the kernel's table and this memory at different moments. Not held during calls to the
+// cluster.
+class TableChange {
+ public:
+  TableChange();
+  TableChange(const TableChange&) = delete;
+  TableChange& operator=(const TableChange&) = delete;
+  ~TableChange();
+
+ private:
+  bool is_held_;
+};
+
+// A descriptor for a file that is about to be opened.
+struct Reserved {
+  Description* description = nullptr;
+  int fd = -1;
+};
+// False with errno.
+bool reserve(int flags, Reserved& reserved);
+void give_back(const Reserved& reserved);
+// Gives a reserved descriptor to a file that was just opened. `path` is in the file system.
+int install(const Reserved& reserved,
+            benchfs_file_t* file,
+            Kind kind,
+            std::uint64_t inode,
+            int flags,
+            const char* path);
+// Gives it the lowest free descriptor. -1 with errno, and then the handle is closed.
 int install(const Cluster& cluster,
             benchfs_file_t* file,
             Kind kind,
@@ -137,7 +182,12 @@ void put(int fd, Description* description);  // takes a new reference
 void adopt_inherited();
 // Before a child that may share descriptors is made other than by fork().
 void note_spawn();
+// Around fork() in a process of several threads: no other thread is in the middle of a change.
+void hold_table(const timespec& until);
+void let_table_go();
 // In the child of fork().
 void leave_pool_to_parent();
+// What another thread of the parent was doing with it concerns the parent only.
+void leave_handle_to_parent(Description& description);
 
 }  // namespace benchfs::preload

@@ -85,11 +85,15 @@ class Errno {
   Errno() : before_(errno) {}
   template <typename T>
   T finish(T result) const {
-    errno = result < 0 ? static_cast<int>(-result) : before_;
+    errno = result < 0 ? of_file(static_cast<int>(-result)) : before_;
     return result < 0 ? T{-1} : result;
   }
 
  private:
+  // Programs do not expect errors of connections of a file; the mount says EIO, too.
+  static int of_file(int error) {
+    return error == EHOSTUNREACH || error == ECONNRESET ? EIO : error;
+  }
   int before_;
 };
 

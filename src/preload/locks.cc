@@ -142,18 +142,20 @@ bool may_lock(const Description& description, int mode) {
          access == (mode == BENCHFS_LOCK_SHARED ? O_RDONLY : O_WRONLY);
 }
 
-// A handler of a signal ends a wait, which the kernel cannot tell us while a call is under way: so
-// the wait is here, between calls that do not wait. 0 or an errno value.
-int lock_or_wait(
-    const Handle& handle, std::uint64_t owner, int flags, const benchfs_lock_t& lock, bool waits) {
+// Calls `attempt`, which gives 0 or an errno value, until nothing is in the way or a handler of a
+// signal has run: the kernel cannot tell us of that while a call is under way, so the wait is here.
+// Nothing is held meanwhile, as the handler may leave with siglongjmp().
+template <typename Attempt>
+int lock_or_wait(bool waits, Attempt attempt) {
+  std::uint32_t runs = handler_runs();
   long pause_ns = 200'000;
   for (;;) {
-    int error = -handle->lock(handle.file, owner, flags, &lock, 0);
+    int error = attempt();
     if (error != EAGAIN || !waits) {
       return error;
     }
     timespec pause{.tv_sec = 0, .tv_nsec = pause_ns};
-    if (nanosleep(&pause, nullptr) != 0) {
+    if (handler_runs() != runs || nanosleep(&pause, nullptr) != 0) {
       return EINTR;
     }
     pause_ns = std::min(2 * pause_ns, 10'000'000L);
@@ -168,13 +170,12 @@ int finish(Counter& counter, int error) {
   return 0;
 }
 
-int test_lock(Counter& counter,
-              const Handle& handle,
+int test_lock(const Handle& handle,
               std::uint64_t owner,
               benchfs_lock_t wanted,
               struct flock& lock) {
   if (wanted.mode == BENCHFS_UNLOCK) {
-    return counter.refuse(EINVAL);
+    return EINVAL;
   }
   int error = -handle->test_lock(handle.file, owner, 0, &wanted);
   if (error == 0 && wanted.mode == BENCHFS_UNLOCK) {
@@ -186,12 +187,13 @@ int test_lock(Counter& counter,
     lock.l_len = wanted.length;
     lock.l_pid = wanted.pid;
   }
-  return finish(counter, error);
+  return error;
 }
 
-int lock_by_flock(Counter& counter, Description& description, int operation) {
+// One attempt.
+int try_flock(Description& description, int operation) {
   if (is_of_another_process(description)) {
-    return counter.refuse(ENOLCK);
+    return ENOLCK;
   }
   benchfs_lock_t lock{};
   lock.pid = getpid();
@@ -205,63 +207,67 @@ int lock_by_flock(Counter& counter, Description& description, int operation) {
     case LOCK_UN:
       break;
     default:
-      return counter.refuse(EINVAL);
+      return EINVAL;
   }
   Handle handle = handle_of(description);
   if (!handle) {
-    return counter.refuse(errno);
+    return errno;
   }
   description.has_locks = true;
   note_locks();
-  return finish(
-      counter,
-      lock_or_wait(
-          handle, description.number, BENCHFS_LOCK_FLOCK, lock, (operation & LOCK_NB) == 0));
+  return -handle->lock(handle.file, description.number, BENCHFS_LOCK_FLOCK, &lock, 0);
 }
 
-}  // namespace
-
-int lock_by_fcntl(Counter& counter, Description& description, int command, struct flock* lock) {
+int try_fcntl(Description& description, int command, struct flock* lock) {
   bool is_of_open_file =
       command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK;
   bool is_test = command == F_GETLK || command == F_OFD_GETLK;
   if (lock == nullptr) {
-    return counter.refuse(EFAULT);
+    return EFAULT;
   }
   int mode = mode_of(lock->l_type);
   if (mode < 0 || (is_of_open_file && lock->l_pid != 0)) {
-    return counter.refuse(EINVAL);
+    return EINVAL;
   }
   if (is_of_open_file && is_of_another_process(description)) {
-    return counter.refuse(ENOLCK);
+    return ENOLCK;
   }
   if (description.shared->kind != Kind::kFile || (!is_test && !may_lock(description, mode))) {
-    return counter.refuse(EBADF);
+    return EBADF;
   }
   Handle handle = handle_of(description);
   if (!handle) {
-    return counter.refuse(errno);
+    return errno;
   }
   std::uint64_t owner = is_of_open_file ? description.number : kProcess;
   benchfs_lock_t wanted{};
   wanted.mode = mode;
   wanted.pid = is_of_open_file ? -1 : getpid();
   if (int error = resolve(description, handle, *lock, wanted); error != 0) {
-    return counter.refuse(error);
+    return error;
   }
   if (is_test) {
-    return test_lock(counter, handle, owner, wanted, *lock);
+    return test_lock(handle, owner, wanted, *lock);
   }
   if (mode != BENCHFS_UNLOCK) {
     if (is_of_open_file) {
       description.has_locks = true;
     } else if (!note_file(description.shared->inode)) {
-      return counter.refuse(ENOLCK);
+      return ENOLCK;
     }
     note_locks();
   }
+  return -handle->lock(handle.file, owner, 0, &wanted, 0);
+}
+
+}  // namespace
+
+int lock_by_fcntl(Counter& counter, int fd, int command, struct flock* lock) {
   bool waits = command == F_SETLKW || command == F_OFD_SETLKW;
-  return finish(counter, lock_or_wait(handle, owner, 0, wanted, waits));
+  return finish(counter, lock_or_wait(waits, [&] {
+                  OpenRef open(fd);
+                  return open ? try_fcntl(*open, command, lock) : EBADF;
+                }));
 }
 
 int lock_for_mapping(Description& description) {
@@ -321,14 +327,18 @@ void forget_locks() {
 
 ENTRY(int, flock, int fd, int operation) {
   COUNTER(flock);
-  OpenRef open(fd);
-  return open ? lock_by_flock(counter, *open, operation) : real().flock(fd, operation);
+  if (!is_ours(fd)) {
+    return real().flock(fd, operation);
+  }
+  return finish(counter, lock_or_wait((operation & LOCK_NB) == 0, [&] {
+                  OpenRef open(fd);
+                  return open ? try_flock(*open, operation) : EBADF;
+                }));
 }
 
 ENTRY(int, lockf, int fd, int command, off_t size) {
   COUNTER(lockf);
-  OpenRef open(fd);
-  if (!open) {
+  if (!is_ours(fd)) {
     return real().lockf(fd, command, size);
   }
   struct flock lock{};
@@ -337,15 +347,15 @@ ENTRY(int, lockf, int fd, int command, off_t size) {
   lock.l_len = size;
   switch (command) {
     case F_LOCK:
-      return lock_by_fcntl(counter, *open, F_SETLKW, &lock);
+      return lock_by_fcntl(counter, fd, F_SETLKW, &lock);
     case F_TLOCK:
-      return lock_by_fcntl(counter, *open, F_SETLK, &lock);
+      return lock_by_fcntl(counter, fd, F_SETLK, &lock);
     case F_ULOCK:
       lock.l_type = F_UNLCK;
-      return lock_by_fcntl(counter, *open, F_SETLK, &lock);
+      return lock_by_fcntl(counter, fd, F_SETLK, &lock);
     case F_TEST:
       lock.l_type = F_RDLCK;  // as glibc asks
-      if (lock_by_fcntl(counter, *open, F_GETLK, &lock) != 0) {
+      if (lock_by_fcntl(counter, fd, F_GETLK, &lock) != 0) {
         return -1;
       }
       return lock.l_type == F_UNLCK ? 0 : fail_with(EACCES);

@@ -12,8 +12,8 @@
 
 namespace benchfs::preload {
 
-// fcntl() with F_SETLK and its like.
-int lock_by_fcntl(Counter& counter, Description& description, int command, struct flock* lock);
+// fcntl() with F_SETLK and its like, of a descriptor that is ours. The caller holds nothing.
+int lock_by_fcntl(Counter& counter, int fd, int command, struct flock* lock);
 // To be asked before the file is mapped shared and writable. Programs that lock records of what
 // they map share it with other processes, which would not see what is written: of those one process
 // may map it at a time. 0, or the errno value.

@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "preload/addresses.h"
 #include "preload/attributes.h"
 #include "preload/descriptions.h"
 #include "preload/entry.h"
@@ -56,7 +57,10 @@ int make_symlink(Counter& counter, const char* target, int directory, const char
       directory,
       path,
       [&](const Target& at) {
-        if (target == nullptr || *target == '\0') {
+        if (!is_address(target)) {
+          return -EFAULT;
+        }
+        if (*target == '\0') {
           return -ENOENT;
         }
         return at.directory != nullptr ? at->symlinkat(target, at.directory, at.path)
@@ -67,7 +71,7 @@ int make_symlink(Counter& counter, const char* target, int directory, const char
 
 // readlink() of a descriptor in /proc: its file as the program knows it. 0: none of ours.
 ssize_t read_own_link(const char* path, char* buffer, std::size_t size) {
-  bool is_one = path != nullptr && std::strncmp(path, "/proc/", 6) == 0;
+  bool is_one = is_address(path) && std::strncmp(path, "/proc/", 6) == 0;
   OpenRef open(is_one ? own_descriptor(path) : -1);
   if (!open) {
     return 0;
@@ -78,6 +82,9 @@ ssize_t read_own_link(const char* path, char* buffer, std::size_t size) {
   to_program_path(is_known ? now : open->shared->path, text);
   std::size_t bytes = std::strlen(text);
   bytes = bytes < size ? bytes : size;
+  if (!is_address(buffer)) {
+    return fail_with(EFAULT);
+  }
   std::memcpy(buffer, text, bytes);
   return static_cast<ssize_t>(bytes);
 }
@@ -87,12 +94,18 @@ ssize_t read_symlink(Counter& counter, int directory, const char* path, char* bu
     counter.served();
     return bytes;
   }
-  if (path != nullptr && *path == '\0') {
+  char byte = 0;
+  bool is_usable = is_address(buffer);
+  char* own_buffer = is_usable ? buffer : &byte;
+  std::size_t own_size = is_usable || size == 0 ? size : 1;
+  auto finished = [&](ssize_t bytes) { return bytes > 0 && !is_usable ? ssize_t{-EFAULT} : bytes; };
+  if (is_address(path) && *path == '\0') {
     if (OpenRef open{directory}) {  // of an O_PATH descriptor of a symbolic link
       Errno keep;
       Cluster here = cluster();
       counter.served();
-      return keep.finish(here ? here.api->readlink(here.context, open->shared->path, buffer, size)
+      return keep.finish(here ? finished(here.api->readlink(
+                                    here.context, open->shared->path, own_buffer, own_size))
                               : -errno);
     }
   }
@@ -101,8 +114,9 @@ ssize_t read_symlink(Counter& counter, int directory, const char* path, char* bu
       directory,
       path,
       [&](const Target& at) {
-        return at.directory != nullptr ? at->readlinkat(at.directory, at.path, buffer, size)
-                                       : at->readlink(at.here.context, at.path, buffer, size);
+        return finished(at.directory != nullptr
+                            ? at->readlinkat(at.directory, at.path, own_buffer, own_size)
+                            : at->readlink(at.here.context, at.path, own_buffer, own_size));
       },
       [&](int from, const char* theirs) { return real().readlinkat(from, theirs, buffer, size); });
 }
@@ -162,6 +176,9 @@ void find_and_walk(int directory, const char* path, Place& place) {
 
 // Of a call with two names, one of them below the prefix.
 int error_across(const char* old_path, const char* new_path) {
+  if (!is_address(old_path) || !is_address(new_path)) {
+    return EFAULT;
+  }
   return *old_path == '\0' || *new_path == '\0' ? ENOENT : EXDEV;
 }
 
@@ -235,7 +252,7 @@ int make_link(Counter& counter,
               int new_directory,
               const char* new_path,
               int flags) {
-  bool is_empty = (flags & AT_EMPTY_PATH) != 0 && old_path != nullptr && *old_path == '\0';
+  bool is_empty = (flags & AT_EMPTY_PATH) != 0 && is_address(old_path) && *old_path == '\0';
   bool follows = (flags & AT_SYMLINK_FOLLOW) != 0;
   OpenRef open(is_empty ? old_directory : follows ? own_descriptor(old_path) : -1);
   if (open && open->shared->kind != Kind::kPath) {

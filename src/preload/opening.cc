@@ -6,9 +6,11 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 
 #include "preload/descriptions.h"
 #include "preload/locks.h"
+#include "preload/mappings.h"
 #include "preload/places.h"
 #include "preload/real.h"
 #include "preload/settings.h"
@@ -26,6 +28,48 @@ static_assert((kApiFlags & O_DIRECTORY) != 0);
 
 BENCHFS_TOGETHER std::atomic<mode_t> known_umask{022};
 
+// The descriptor of a file that open() may make or truncate. It is taken before that, as nothing
+// may have happened when there is none. A program that another thread starts meanwhile does not get
+// it.
+class EarlyDescriptor {
+ public:
+  explicit EarlyDescriptor(int flags)
+      : is_wanted_((flags & (O_CREAT | O_TRUNC)) != 0),
+        is_inherited_((flags & O_CLOEXEC) == 0),
+        is_missing_(is_wanted_ && !reserve(O_CLOEXEC, reserved_)) {}
+  EarlyDescriptor(const EarlyDescriptor&) = delete;
+  EarlyDescriptor& operator=(const EarlyDescriptor&) = delete;
+  ~EarlyDescriptor() {
+    if (is_wanted_ && !is_missing_) {
+      give_back(reserved_);
+    }
+  }
+  [[nodiscard]] bool is_missing() const { return is_missing_; }
+  // As the function of that name.
+  int install(const Cluster& cluster,
+              benchfs_file_t* file,
+              Kind kind,
+              std::uint64_t inode,
+              int flags,
+              const char* path) {
+    if (!is_wanted_) {
+      return preload::install(cluster, file, kind, inode, flags, path);
+    }
+    is_wanted_ = false;
+    int fd = preload::install(reserved_, file, kind, inode, flags, path);
+    if (is_inherited_) {
+      real().fcntl(fd, F_SETFD, 0);
+    }
+    return fd;
+  }
+
+ private:
+  bool is_wanted_;
+  bool is_inherited_;
+  Reserved reserved_;
+  bool is_missing_;
+};
+
 // An O_PATH descriptor: only the name is looked up.
 long open_name(const Target& at, int flags) {
   benchfs_stat_t stat;
@@ -40,14 +84,22 @@ long open_name(const Target& at, int flags) {
   return fd < 0 ? -errno : fd;
 }
 
+// After the file was opened with O_TRUNC.
+void cut_mappings(std::uint64_t inode) {
+  MappedFile file(inode);
+  file.zero(0, std::numeric_limits<off_t>::max());
+}
+
 }  // namespace
 
 long open_ours(const char* path, int flags, mode_t mode) {
+  Deferral deferral;
   Cluster here = cluster();
   return here ? open_ours(Target{here, nullptr, path, path}, flags, mode) : -errno;
 }
 
 long open_ours(const Target& at, int flags, mode_t mode) {
+  Deferral deferral;
   const char* path = at.text;
   if (std::strlen(path) >= PATH_MAX) {
     return -ENAMETOOLONG;
@@ -55,6 +107,10 @@ long open_ours(const Target& at, int flags, mode_t mode) {
   const Cluster& here = at.here;
   if ((flags & O_PATH) != 0) {
     return open_name(at, flags);
+  }
+  EarlyDescriptor early(flags);
+  if (early.is_missing()) {
+    return -errno;
   }
   mode &= ~current_umask();
   benchfs_file_t* file = at.directory != nullptr
@@ -66,13 +122,16 @@ long open_ours(const Target& at, int flags, mode_t mode) {
   benchfs_stat_t stat{};
   here.api->last_stat(file, &stat);
   Kind kind = S_ISDIR(stat.st_mode) ? Kind::kDirectory : Kind::kFile;
+  if ((flags & O_TRUNC) != 0) {
+    cut_mappings(stat.st_ino);
+  }
   char unnamed[PATH_MAX];
   if ((flags & O_TMPFILE) == O_TMPFILE) {  // shown as on other file systems
     unsigned long long number = stat.st_ino;
     std::snprintf(unnamed, sizeof unnamed, "%s/#%llu (deleted)", path, number);
     path = unnamed;
   }
-  int fd = install(here, file, kind, stat.st_ino, flags, path);
+  int fd = early.install(here, file, kind, stat.st_ino, flags, path);
   if (fd < 0) {
     return -errno;
   }
@@ -81,6 +140,7 @@ long open_ours(const Target& at, int flags, mode_t mode) {
 }
 
 long open_again(Description& description, int flags) {
+  Deferral deferral;
   if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
     return -EEXIST;
   }
@@ -93,6 +153,10 @@ long open_again(Description& description, int flags) {
     int fd = install(here, nullptr, Kind::kPath, shared.inode, flags, shared.path);
     return fd < 0 ? -errno : fd;
   }
+  EarlyDescriptor early(flags);
+  if (early.is_missing()) {
+    return -errno;
+  }
   constexpr int kForNames = O_CREAT | O_EXCL | O_NOFOLLOW | (O_TMPFILE & ~O_DIRECTORY);
   benchfs_file_t* file =
       here.api->open_inode(here.context, shared.inode, flags & kApiFlags & ~kForNames);
@@ -102,7 +166,10 @@ long open_again(Description& description, int flags) {
   benchfs_stat_t stat{};
   here.api->last_stat(file, &stat);
   Kind kind = S_ISDIR(stat.st_mode) ? Kind::kDirectory : Kind::kFile;
-  int fd = install(here, file, kind, shared.inode, flags & ~(O_CREAT | O_EXCL), shared.path);
+  if ((flags & O_TRUNC) != 0) {
+    cut_mappings(shared.inode);
+  }
+  int fd = early.install(here, file, kind, shared.inode, flags & ~(O_CREAT | O_EXCL), shared.path);
   if (fd < 0) {
     return -errno;
   }
@@ -140,8 +207,17 @@ int close_any(int fd) {
   if (is_internal(fd)) {
     return fail_with(EBADF);
   }
-  Description* description = take_away(fd);
-  int result = close_own(fd);
+  if (!is_ours(fd)) {
+    return close_own(fd);
+  }
+  Deferral deferral;
+  Description* description = nullptr;
+  int result = 0;
+  {
+    TableChange change;
+    description = take_away(fd);
+    result = close_own(fd);
+  }
   if (description != nullptr) {
     drop(description);
     sync_streams(fd);
@@ -180,26 +256,31 @@ int duplicate(Counter& counter, int from, int known_target, Make make) {
     return made;
   }
   counter.served();
+  Deferral deferral;
   OpenRef source(from);
-  Description* replaced = known_target != from ? take_away(known_target) : nullptr;
-  if (replaced != nullptr) {
+  if (known_target != from && is_ours(known_target)) {
     flush_stream_of(known_target);
   }
-  int made = make();
-  if (made >= kMaxDescriptors) {
-    close_own(made);
-    made = fail_with(EMFILE);
-  }
-  if (made >= 0 && source && made != from) {
-    put(made, &*source);
-  }
-  int before = errno;
-  if (replaced != nullptr) {
-    if (made < 0) {
+  Description* replaced = nullptr;
+  int made = -1;
+  int before = 0;
+  {
+    TableChange change;
+    replaced = known_target != from ? take_away(known_target) : nullptr;
+    made = make();
+    if (made >= kMaxDescriptors) {
+      close_own(made);
+      made = fail_with(EMFILE);
+    }
+    if (made >= 0 && source && made != from) {
+      put(made, &*source);
+    }
+    before = errno;
+    if (replaced != nullptr && made < 0) {
       put(known_target, replaced);
     }
-    drop(replaced);
   }
+  drop(replaced);
   if (made >= 0) {
     sync_streams(made);
   }
@@ -274,6 +355,9 @@ ENTRY(int, close, int fd) {
 ENTRY(int, close_range, unsigned first, unsigned last, int flags) {
   COUNTER(close_range);
   constexpr int kCloexec = CLOSE_RANGE_CLOEXEC;
+  if (first > last) {
+    return fail_with(EINVAL);
+  }
   if ((flags & ~kCloexec) != 0) {
     return counter.refuse(EINVAL);  // CLOSE_RANGE_UNSHARE: a table of descriptors of its own
   }
@@ -351,7 +435,24 @@ int set_flags(Description& description, int flags) {
 
 namespace {
 
+// O_LARGEFILE as the kernel shows it for each open file; libc's constant of that name is 0.
+constexpr int kernel_large_file() {
+#ifdef __aarch64__
+  return 0400000;
+#else
+  return 0100000;
+#endif
+}
+
+bool is_of_locks(int command) {
+  return command == F_SETLK || command == F_SETLKW || command == F_GETLK ||
+         command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK;
+}
+
 int fcntl_any(Counter& counter, int fd, int command, void* argument) {
+  if (is_of_locks(command) && is_ours(fd)) {
+    return lock_by_fcntl(counter, fd, command, static_cast<struct flock*>(argument));
+  }
   OpenRef open(fd);
   if (!open) {
     return real().fcntl(fd, command, argument);
@@ -366,17 +467,10 @@ int fcntl_any(Counter& counter, int fd, int command, void* argument) {
       return real().fcntl(fd, command, argument);
     case F_GETFL:
       counter.served();
-      return open->shared->flags;
+      return open->shared->flags | (open->shared->kind != Kind::kPath ? kernel_large_file() : 0);
     case F_SETFL:
       counter.served();
       return set_flags(*open, static_cast<int>(reinterpret_cast<long>(argument)));
-    case F_SETLK:
-    case F_SETLKW:
-    case F_GETLK:
-    case F_OFD_SETLK:
-    case F_OFD_SETLKW:
-    case F_OFD_GETLK:
-      return lock_by_fcntl(counter, *open, command, static_cast<struct flock*>(argument));
     default:
       return counter.refuse(EINVAL);
   }

@@ -26,4 +26,7 @@ void* open_own_library(const char* path, int flags);
 mode_t current_umask();
 void read_umask();
 
+// In the child of fork(): who holds the lock of spawn actions is a thread of the parent.
+void forget_spawn_actions_lock();
+
 }  // namespace benchfs::preload

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "preload/addresses.h"
 #include "preload/real.h"
 #include "preload/settings.h"
 #include "preload/text.h"
@@ -171,6 +172,7 @@ ssize_t read_link(const char* path, char* target) {
   if (rest == nullptr) {
     return real().readlink(path, target, PATH_MAX - 1);
   }
+  Deferral deferral;
   Cluster here = cluster();
   if (!here || *rest == '\0') {
     return -1;
@@ -188,7 +190,7 @@ void to_program_path(const char* path, char* text) {
 }
 
 bool is_elsewhere(int directory, const char* path) {
-  if (path == nullptr || !settings().is_active) {
+  if (!is_address(path) || !settings().is_active) {
     return true;
   }
   if (path[0] == '/') {
@@ -254,7 +256,7 @@ int number_in(const char* path, const char* directory) {
 }  // namespace
 
 int own_descriptor(const char* path) {
-  if (path == nullptr || path[0] != '/' || !settings().is_active) {
+  if (!is_address(path) || path[0] != '/' || !settings().is_active) {
     return -1;
   }
   if (const char* name = behind(path, "/dev/")) {
@@ -492,6 +494,7 @@ int change_directory(const char* path) {
   if (copy == nullptr) {
     return fail_with(ENOMEM);
   }
+  TableChange change;  // the kernel's directory and ours are of one fork
   if (*own_working_directory() == '\0' && enter_void() != 0) {
     free(copy);
     return -1;

@@ -74,6 +74,7 @@ struct Target {
 // Runs `ours` for a place below the prefix. The errors are those of the C API.
 template <typename Ours>
 auto on_ours(const Place& place, Ours ours) {
+  Deferral deferral;
   if constexpr (std::is_invocable_v<Ours, const char*>) {
     return ours(place.path);
   } else {

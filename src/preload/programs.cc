@@ -202,6 +202,7 @@ int copy_to_memory(int fd) {
 
 // 0 or a negative errno value.
 int load(const char* path, Program& program) {
+  Deferral deferral;
   Cluster here = cluster();
   if (!here) {
     return -errno;
@@ -317,8 +318,11 @@ int execute(Counter& counter,
         if (program.memory_file >= 0) {
           OWN_ENVIRONMENT(own, environment);
           write_back_mappings();
-          real().syscall(
-              SYS_execveat, program.memory_file, "", arguments, own.get(), AT_EMPTY_PATH);
+          {
+            Interruptible interruptible;  // else the new program has signals blocked
+            real().syscall(
+                SYS_execveat, program.memory_file, "", arguments, own.get(), AT_EMPTY_PATH);
+          }
           int error = errno;
           close_own(program.memory_file);
           return -error;
@@ -333,6 +337,7 @@ int execute(Counter& counter,
       },
       [&](int, const char* theirs) {
         write_back_mappings();
+        Interruptible interruptible;
         return is_complete(environment) ? real().execve(theirs, arguments, environment)
                                         : execute_with_own(theirs, arguments, environment);
       });

@@ -11,6 +11,7 @@
 #include <ftw.h>
 #include <glob.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -55,8 +57,10 @@
   X(llistxattr) X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr) X(dlopen) X(chroot) \
   X(mkostemps) X(mkdtemp) X(aio_read) X(aio_write) X(aio_fsync) X(lio_listio) X(syscall) \
   X(fts_open) X(fts_read) X(fts_children) X(fts_close) X(pathconf) X(inotify_add_watch) X(wordexp) \
+  X(sigaction) \
   X(posix_spawn_file_actions_addopen) X(posix_spawn_file_actions_addchdir_np) \
-  X(posix_spawn_file_actions_addfchdir_np) X(posix_spawn_file_actions_destroy)
+  X(posix_spawn_file_actions_addfchdir_np) X(posix_spawn_file_actions_destroy) X(setrlimit) \
+  X(prlimit)
 // clang-format on
 
 namespace benchfs::preload {

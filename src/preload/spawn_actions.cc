@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include <cstdlib>
+#include <cstring>
 
 #include "preload/entry.h"
 #include "preload/opening.h"
@@ -82,6 +83,11 @@ void close_all_of(const posix_spawn_file_actions_t* actions) {
 }
 
 }  // namespace
+
+void forget_spawn_actions_lock() {
+  pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+  std::memcpy(&mutex, &fresh, sizeof mutex);
+}
 
 ENTRY(int,
       posix_spawn_file_actions_addopen,

@@ -30,6 +30,14 @@ void choose_registry(const char* given, char* path) {
   }
 }
 
+// "/bfs/" is "/bfs".
+void drop_trailing_slashes(char* path) {
+  std::size_t bytes = std::strlen(path);
+  while (bytes > 1 && path[bytes - 1] == '/') {
+    path[--bytes] = '\0';
+  }
+}
+
 }  // namespace
 
 bool parse_run(char** arguments, RunOptions& options) {
@@ -45,6 +53,9 @@ bool parse_run(char** arguments, RunOptions& options) {
       return false;
     }
     *value = *++arguments;
+    if (value == &options.prefix) {
+      drop_trailing_slashes(*arguments);
+    }
   }
   return false;
 }

@@ -2,6 +2,7 @@
 
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "preload/descriptions.h"
@@ -21,44 +22,76 @@ struct Standard {
 };
 BENCHFS_TOGETHER Standard standards[3] = {{&stdin}, {&stdout}, {&stderr}};
 
-int fd_of(void* cookie) {
-  return static_cast<int>(reinterpret_cast<long>(cookie)) - 1;
+// Records are reused and never freed, so the list needs no lock.
+BENCHFS_TOGETHER std::atomic<Stream*> all_streams{nullptr};
+
+Stream& stream_of_cookie(void* cookie) {
+  return *static_cast<Stream*>(cookie);
 }
 
 // The entries of this library take descriptors of both kinds.
 ssize_t read_cookie(void* cookie, char* buffer, std::size_t size) {
-  return read(fd_of(cookie), buffer, size);
+  return read(stream_of_cookie(cookie).fd, buffer, size);
 }
 ssize_t write_cookie(void* cookie, const char* buffer, std::size_t size) {
-  ssize_t written = write(fd_of(cookie), buffer, size);
+  ssize_t written = write(stream_of_cookie(cookie).fd, buffer, size);
   return written < 0 ? 0 : written;
 }
 int seek_cookie(void* cookie, off64_t* position, int whence) {
-  off_t reached = lseek(fd_of(cookie), *position, whence);
+  off_t reached = lseek(stream_of_cookie(cookie).fd, *position, whence);
   *position = reached;
   return reached < 0 ? -1 : 0;
 }
 int close_cookie(void* cookie) {
-  int fd = fd_of(cookie);
+  Stream& stream = stream_of_cookie(cookie);
+  int fd = stream.fd;
   for (Standard& standard : standards) {
-    if (standard.own != nullptr && standard.own->_fileno == fd && &standard == &standards[fd]) {
+    if (standard.own != nullptr && standard.own == stream.file) {
       *standard.variable = standard.original;
       standard.own = nullptr;
     }
   }
+  end_wide(stream);
+  stream.file = nullptr;
   Uncancelled uncancelled;
   return close(fd);
 }
 
+// A record that no stream uses, marked until it gets its stream. nullptr: no memory.
+Stream* take_record() {
+  FILE* taken = reinterpret_cast<FILE*>(1);
+  for (Stream* stream = all_streams; stream != nullptr; stream = stream->next) {
+    FILE* expected = nullptr;
+    if (stream->file.compare_exchange_strong(expected, taken)) {
+      return stream;
+    }
+  }
+  auto* stream = static_cast<Stream*>(std::calloc(1, sizeof(Stream)));
+  if (stream == nullptr) {
+    return nullptr;
+  }
+  stream->file = taken;
+  stream->next = all_streams;
+  while (!all_streams.compare_exchange_weak(stream->next, stream)) {
+  }
+  return stream;
+}
+
 FILE* make_stream(int fd, const char* mode) {
-  // The cookie is the descriptor: it lives as long as the stream.
+  Stream* stream = take_record();
+  if (stream == nullptr) {
+    return nullptr;
+  }
+  stream->fd = fd;
+  stream->orientation = 0;
   FILE* file = real().fopencookie(
-      reinterpret_cast<void*>(static_cast<long>(fd) + 1),
+      stream,
       mode,
       {.read = read_cookie, .write = write_cookie, .seek = seek_cookie, .close = close_cookie});
   if (file != nullptr) {
     file->_fileno = fd;  // for fileno(); glibc itself goes through the functions
   }
+  stream->file = file;
   return file;
 }
 
@@ -113,6 +146,13 @@ FILE* open_stream(Counter& counter, const char* path, const char* mode) {
   if (file == nullptr) {
     close_any(fd);
     errno = ENOMEM;
+  }
+  const char* charset = std::strstr(mode, ",ccs=");
+  if (file != nullptr && charset != nullptr &&
+      !begin_wide(*find_stream(file), charset + std::strlen(",ccs="))) {
+    std::fclose(file);
+    errno = EINVAL;
+    return nullptr;
   }
   return file;
 }
@@ -173,6 +213,15 @@ FILE* reopen(Counter& counter, const char* path, const char* mode, FILE* file) {
 }
 
 }  // namespace
+
+Stream* find_stream(FILE* file) {
+  for (Stream* stream = all_streams; stream != nullptr; stream = stream->next) {
+    if (stream->file == file) {
+      return stream;
+    }
+  }
+  return nullptr;
+}
 
 void sync_streams_slow(int fd) {
   Standard& standard = standards[fd];

@@ -260,6 +260,14 @@ Answer on_process(long number, const Arguments& a, long& result) {
       SERVE_IF(true, fchdir(a.fd(0)));
     case SYS_msync:
       SERVE_IF(true, msync(a.pointer(0), a.size(1), a.number(2)));
+    case SYS_prlimit64:
+      SERVE_IF(true,
+               prlimit(a.number(0),
+                       static_cast<__rlimit_resource>(a.number(1)),
+                       a.pointer<rlimit>(2),
+                       a.pointer<rlimit>(3)));
+    case SYS_setrlimit:
+      SERVE_IF(true, setrlimit(static_cast<__rlimit_resource>(a.number(0)), a.pointer<rlimit>(1)));
     case SYS_umask:
       SERVE_IF(true, static_cast<long>(umask(a.bits(0))));
     case SYS_execve:
@@ -289,12 +297,21 @@ ENTRY(long, syscall, long number, ...) {
     return -1;
   }
   if (number == SYS_munmap) {
-    forget_memory(a.pointer(0), a.size(1));
-    return real().syscall(number, a[0], a[1]);
+    return change_memory(
+        a.pointer(0), a.size(1), -1L, [&] { return real().syscall(number, a[0], a[1]); });
   }
   if (OpenRef open{number == SYS_mmap && (a[3] & MAP_ANONYMOUS) == 0 ? a.fd(4) : -1}) {
     return reinterpret_cast<long>(
         map_open(counter, a.pointer(0), a.size(1), a.number(2), a.number(3), *open, a[5]));
+  }
+  bool is_placed = (number == SYS_mmap && (a[3] & MAP_FIXED) != 0) ||
+                   (number == SYS_mremap && (a[3] & MREMAP_FIXED) != 0);
+  if (is_placed) {
+    int target = number == SYS_mmap ? 0 : 4;
+    int size = number == SYS_mmap ? 1 : 2;
+    return change_memory(a.pointer(target), a.size(size), -1L, [&] {
+      return real().syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    });
   }
   if (on_process(number, a, result) == Answer::kGiven) {
     return result;

@@ -23,25 +23,51 @@ struct Walk {
   PlainVisit plain_visit = nullptr;  // of ftw()
   int flags = 0;
   char path[kPathRoom];
+  // Of FTW_CHDIR with a relative path: the working directory when the walk began; else "".
+  char origin[PATH_MAX] = "";
+  char whole[kPathRoom + PATH_MAX];
 
   [[nodiscard]] bool has(int flag) const { return (flags & flag) != 0; }
 };
 
+// walk.path wherever the working directory is now, until the next call.
+char* reach(Walk& walk) {
+  bool is_relative = walk.origin[0] != '\0';
+  std::strcpy(walk.whole, walk.origin);
+  std::strcat(walk.whole, is_relative ? "/" : "");
+  return std::strcat(walk.whole, walk.path);
+}
+
+// FTW_CHDIR: the working directory becomes that of the file at walk.path. With glibc it is still
+// the directory itself when that is visited after its entries.
+int enter_directory_of(Walk& walk, int type) {
+  char* path = reach(walk);
+  char* slash = std::strrchr(path, '/');
+  if (type != FTW_DP) {
+    slash[slash == path ? 1 : 0] = '\0';
+  }
+  return chdir(path);
+}
+
 // The type of the file at walk.path, and its attributes.
-int look(const Walk& walk, struct stat& info) {
+int look(Walk& walk, struct stat& info) {
+  const char* path = reach(walk);
   bool is_physical = walk.has(FTW_PHYS);
-  if ((is_physical ? lstat(walk.path, &info) : stat(walk.path, &info)) == 0) {
+  if ((is_physical ? lstat(path, &info) : stat(path, &info)) == 0) {
     return S_ISDIR(info.st_mode) ? FTW_D : S_ISLNK(info.st_mode) ? FTW_SL : FTW_F;
   }
-  if (!is_physical && lstat(walk.path, &info) == 0 && S_ISLNK(info.st_mode)) {
+  if (!is_physical && lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) {
     return walk.visit != nullptr ? FTW_SLN : FTW_NS;
   }
   return FTW_NS;
 }
 
-int call(const Walk& walk, const struct stat& info, int type, std::size_t base, int depth) {
+int call(Walk& walk, const struct stat& info, int type, std::size_t base, int depth) {
   if (walk.plain_visit != nullptr) {
     return walk.plain_visit(walk.path, &info, type);
+  }
+  if (walk.has(FTW_CHDIR) && enter_directory_of(walk, type) != 0) {
+    return -1;
   }
   FTW position{.base = static_cast<int>(base), .level = depth};
   return walk.visit(walk.path, &info, type, &position);
@@ -87,7 +113,7 @@ int walk_tree(Walk& walk, std::size_t base, int depth) {
   if (depth >= kMaxDepth) {
     return fail_with(ELOOP);
   }
-  DIR* directory = opendir(walk.path);
+  DIR* directory = opendir(reach(walk));
   if (directory == nullptr) {
     return call(walk, info, FTW_DNR, base, depth);
   }
@@ -102,12 +128,30 @@ int walk_tree(Walk& walk, std::size_t base, int depth) {
   return result;
 }
 
+// With FTW_CHDIR: the working directory is afterwards what it was.
+int walk_and_return(Walk& walk, std::size_t base) {
+  int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (before < 0 || (walk.path[0] != '/' && getcwd(walk.origin, sizeof walk.origin) == nullptr)) {
+    int error = errno;
+    if (before >= 0) {
+      close(before);
+    }
+    return fail_with(error);
+  }
+  int result = walk_tree(walk, base, 0);
+  int error = errno;
+  if (fchdir(before) != 0) {
+    error = errno;
+    result = -1;
+  }
+  close(before);
+  errno = error;
+  return result;
+}
+
 int start_walk(Counter& counter, const char* path, Visit visit, PlainVisit plain_visit, int flags) {
   if (std::strlen(path) >= PATH_MAX) {
     return fail_with(ENAMETOOLONG);
-  }
-  if ((flags & FTW_CHDIR) != 0) {
-    return counter.refuse(ENOTSUP);
   }
   counter.served();
   Walk walk;
@@ -120,7 +164,8 @@ int start_walk(Counter& counter, const char* path, Visit visit, PlainVisit plain
     walk.path[--bytes] = '\0';
   }
   const char* slash = std::strrchr(walk.path, '/');
-  return walk_tree(walk, slash != nullptr ? static_cast<std::size_t>(slash - walk.path) + 1 : 0, 0);
+  std::size_t base = slash != nullptr ? static_cast<std::size_t>(slash - walk.path) + 1 : 0;
+  return walk.has(FTW_CHDIR) ? walk_and_return(walk, base) : walk_tree(walk, base, 0);
 }
 
 // --- glob ----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
+#include "base/environment.h"
 
 namespace benchfs::rpc {
 
@@ -20,7 +20,7 @@ Result<Transport> parse_transport(std::string_view text) {
 }
 
 Status apply_environment(Transport& transport) {
-  const char* text = std::getenv("BENCHFS_TRANSPORT");
+  const char* text = environment("BENCHFS_TRANSPORT");
   if (text == nullptr) {
     return {};
   }

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +11,9 @@
 #include <cerrno>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/log.h"
+#include "base/own_descriptor.h"
 
 namespace benchfs::rt {
 namespace {
@@ -27,6 +30,8 @@ constexpr std::uint32_t kTimerCheckSpinning = 16;
 // that to UCX) must not keep the daemon awake: after this long we sleep anyway, for kForcedSleep.
 constexpr Nanos kArmPatience = std::chrono::milliseconds(1);
 constexpr Nanos kForcedSleep = std::chrono::milliseconds(1);
+// A program that closes our descriptors while one of its threads sleeps on them does not wake it.
+constexpr Nanos kLongestGuestSleep = std::chrono::seconds(1);
 
 // While it lives others may use what the reactor's thread owns.
 class Shared {
@@ -61,43 +66,88 @@ Reactor::Binding::~Binding() {
   bound_reactor = previous_;
 }
 
-Result<std::unique_ptr<Reactor>> Reactor::create(IdleConfig idle) {
-  std::unique_ptr<Reactor> reactor(new Reactor(idle));  // lint: allow new private constructor
-  reactor->wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  reactor->epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
-  if (reactor->wake_fd_ < 0 || reactor->epoll_fd_ < 0) {
-    return fail_system(errno, "creating the event descriptors of a reactor");
-  }
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.ptr = reactor.get();
-  if (epoll_ctl(reactor->epoll_fd_, EPOLL_CTL_ADD, reactor->wake_fd_, &event) != 0) {
-    return fail_system(errno, "watching the wake-up descriptor of a reactor");
-  }
+Result<std::unique_ptr<Reactor>> Reactor::create(IdleConfig idle, bool is_guest) {
+  std::unique_ptr<Reactor> reactor(
+      new Reactor(idle, is_guest));  // lint: allow new private constructor
+  BENCHFS_TRY_VOID(reactor->make_descriptors());
   return reactor;
 }
 
 Reactor::~Reactor() {
   BENCHFS_CHECK(pollers_.empty());
   deliver_mail();  // what keeps itself until then would stay for ever
-  if (epoll_fd_ >= 0) {
-    close(epoll_fd_);
+  close_own(epoll_fd_);
+  close_own(wake_fd_);
+}
+
+Status Reactor::make_descriptors() {
+  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  Fd epoll(epoll_create1(EPOLL_CLOEXEC));
+  struct stat info{};
+  if (!wake.is_open() || !epoll.is_open() || ::fstat(wake.get(), &info) != 0) {
+    return fail_system(errno, "creating the event descriptors of a reactor");
   }
-  if (wake_fd_ >= 0) {
-    close(wake_fd_);
+  if (is_guest_) {
+    BENCHFS_TRY(wake, keep_descriptor(std::move(wake)));
+    BENCHFS_TRY(epoll, keep_descriptor(std::move(epoll)));
+  }
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = this;
+  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0) {
+    return fail_system(errno, "watching the wake-up descriptor of a reactor");
+  }
+  device_ = info.st_dev;
+  inode_ = info.st_ino;
+  epoll_fd_ = epoll.release();
+  wake_fd_ = wake.release();
+  return {};
+}
+
+bool Reactor::is_own(int fd) const {
+  struct stat info{};
+  return !is_guest_ || (::fstat(fd, &info) == 0 && info.st_dev == device_ && info.st_ino == inode_);
+}
+
+void Reactor::close_own(int fd) const {
+  if (fd >= 0 && is_own(fd)) {
+    close(fd);
   }
 }
 
-void Reactor::add_poller(Poller& poller) {
+bool Reactor::renew_descriptors() {
+  if (!is_guest_ || (is_own(wake_fd_) && is_own(epoll_fd_))) [[likely]] {
+    return true;
+  }
+  int old_wake = wake_fd_;
+  int old_epoll = epoll_fd_;
+  if (!make_descriptors()) {
+    return false;
+  }
+  close_own(old_wake == wake_fd_ || old_wake == epoll_fd_ ? -1 : old_wake);
+  close_own(old_epoll == wake_fd_ || old_epoll == epoll_fd_ ? -1 : old_epoll);
+  // One whose descriptor the program has closed as well finds that out by itself.
+  return std::ranges::all_of(pollers_, [this](Poller* poller) { return watch(*poller); });
+}
+
+bool Reactor::watch(Poller& poller) const {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.ptr = &poller;
-  BENCHFS_CHECK(epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, poller.fd(), &event) == 0);
+  return epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, poller.fd(), &event) == 0;
+}
+
+void Reactor::add_poller(Poller& poller) {
+  renew_descriptors();
+  bool is_watched = watch(poller);
+  BENCHFS_CHECK(is_watched || is_guest_);
   pollers_.push_back(&poller);
 }
 
 void Reactor::remove_poller(Poller& poller) {
-  epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, poller.fd(), nullptr);
+  if (is_own(epoll_fd_)) {
+    epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, poller.fd(), nullptr);
+  }
   std::erase(pollers_, &poller);
 }
 
@@ -114,7 +164,10 @@ void Reactor::post(Mail& mail) {
 
 void Reactor::wake() {
   std::uint64_t one = 1;
-  [[maybe_unused]] ssize_t written = write(wake_fd_, &one, sizeof one);
+  int fd = wake_fd_;
+  if (is_own(fd)) {
+    [[maybe_unused]] ssize_t written = write(fd, &one, sizeof one);
+  }
 }
 
 bool Reactor::deliver_mail() {
@@ -202,6 +255,7 @@ bool Reactor::run_until(const bool& done, Deadline deadline) {
 }
 
 bool Reactor::prepare_to_sleep() {
+  renew_descriptors();
   if (!ready_.empty() || mail_.load(std::memory_order_seq_cst) != nullptr) {
     return false;
   }
@@ -236,6 +290,9 @@ void Reactor::sleep(Deadline deadline) {
   }
   if (forced) {
     return sleep_beside_refusers(deadline.earlier(Deadline::at(now + kForcedSleep)).remaining(now));
+  }
+  if (is_guest_) {
+    deadline = deadline.earlier(Deadline::at(now + kLongestGuestSleep));
   }
   timespec timeout{};
   if (!deadline.is_never()) {
@@ -305,7 +362,9 @@ void Reactor::sleep_beside_refusers(Nanos most) {
 
 void Reactor::drain_wake() {
   std::uint64_t drained = 0;
-  [[maybe_unused]] ssize_t got = read(wake_fd_, &drained, sizeof drained);
+  if (is_own(wake_fd_)) {
+    [[maybe_unused]] ssize_t got = read(wake_fd_, &drained, sizeof drained);
+  }
 }
 
 }  // namespace benchfs::rt

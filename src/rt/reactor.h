@@ -10,6 +10,7 @@
 #pragma once
 
 #include <sys/epoll.h>
+#include <sys/types.h>
 
 #include <atomic>
 #include <chrono>
@@ -58,7 +59,9 @@ class Sharing {
 
 class Reactor {
  public:
-  static Result<std::unique_ptr<Reactor>> create(IdleConfig idle = {});
+  // `is_guest`: in somebody else's program, which may close our descriptors and open its own under
+  // their numbers. Errors: kSystem.
+  static Result<std::unique_ptr<Reactor>> create(IdleConfig idle = {}, bool is_guest = false);
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
   ~Reactor();
@@ -128,7 +131,13 @@ class Reactor {
   [[nodiscard]] const IdleStrategy& idle() const { return idle_; }
 
  private:
-  explicit Reactor(IdleConfig idle) : idle_(idle) {}
+  Reactor(IdleConfig idle, bool is_guest) : idle_(idle), is_guest_(is_guest) {}
+  Status make_descriptors();
+  [[nodiscard]] bool is_own(int fd) const;
+  void close_own(int fd) const;
+  // New descriptors in place of those that the program has closed. False: it cannot be woken.
+  bool renew_descriptors();
+  [[nodiscard]] bool watch(Poller& poller) const;
   bool deliver_mail();
   bool resume_ready();
   bool on_idle();
@@ -152,8 +161,13 @@ class Reactor {
   // Touched by other threads.
   std::atomic<Mail*> mail_{nullptr};
   std::atomic<bool> sleeping_{false};
-  int wake_fd_ = -1;
+  std::atomic<int> wake_fd_{-1};
   int epoll_fd_ = -1;
+
+  bool is_guest_;
+  // Of both descriptors: the kernel has one inode for all of their kind.
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
 };
 
 // Awaitable: lets everything else that is ready run first.

@@ -300,14 +300,14 @@ TEST(Reactor, AnIdleReactorUsesUnderOnePercentOfACore) {
   rusage before{};
   getrusage(RUSAGE_THREAD, &before);
   bool never = false;
-  reactor->run_until(never, Deadline::after(milliseconds(300)));
+  reactor->run_until(never, Deadline::after(milliseconds(1000)));
   rusage after{};
   getrusage(RUSAGE_THREAD, &after);
   auto micros = [](const rusage& u) {
     return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1'000'000L + u.ru_utime.tv_usec +
            u.ru_stime.tv_usec;
   };
-  EXPECT_LT(micros(after) - micros(before), 3000);
+  EXPECT_LT(micros(after) - micros(before), 10'000);
 }
 
 class UringTest : public ::testing::Test {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,6 +120,9 @@ static void check_null_handles(benchfs_context_t* fs) {
   EXPECT(benchfs_readdir(fs, "/", NULL, NULL), -EINVAL);
   EXPECT(benchfs_statfs(fs, NULL), -EINVAL);
   EXPECT(benchfs_statfs(NULL, &whole), -EBADF);
+  struct statvfs same;
+  EXPECT(benchfs_statvfs(fs, NULL), -EINVAL);
+  EXPECT(benchfs_statvfs(NULL, &same), -EBADF);
 }
 
 static void check_data(benchfs_context_t* fs) {
@@ -383,6 +387,12 @@ static void check_attributes(benchfs_context_t* fs) {
   EXPECT_TRUE(whole.f_blocks >= whole.f_bfree && whole.f_bfree > 0);
   EXPECT_TRUE(whole.f_bsize > 0 && whole.f_files > 0 && whole.f_shards > 0);
   EXPECT(whole.f_namemax, 255);
+  struct statvfs same;
+  EXPECT(benchfs_statvfs(fs, &same), 0);
+  EXPECT_TRUE(same.f_blocks == whole.f_blocks && same.f_bsize == whole.f_bsize);
+  EXPECT_TRUE(same.f_ffree > 0 && same.f_favail > 0);
+  EXPECT(same.f_files - same.f_ffree, whole.f_files);
+  EXPECT(same.f_namemax, 255);
 }
 
 static void check_chunk_size(void) {

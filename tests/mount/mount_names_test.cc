@@ -69,6 +69,8 @@ TEST_F(MountNames, EachOperation) {
   EXPECT_GT(whole.f_blocks, 0U);
   EXPECT_GE(whole.f_blocks, whole.f_bavail);
   EXPECT_EQ(whole.f_namemax, 255U);
+  EXPECT_GT(whole.f_ffree, 0U);
+  EXPECT_GT(whole.f_files, whole.f_ffree);
   Fd directory(::open(m.path.c_str(), O_RDONLY | O_DIRECTORY));
   EXPECT_EQ(::fsync(directory.get()), 0);
 }

@@ -12,6 +12,7 @@
 #include <ftw.h>
 #include <glob.h>
 #include <limits.h>
+#include <locale.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -23,6 +24,7 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -30,10 +32,12 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <utime.h>
+#include <wchar.h>
 #include <wordexp.h>
 
 extern char** environ;
@@ -486,6 +490,11 @@ static void attributes(void) {
   SAY(fstatvfs(fd, &whole));
   SAY(statvfs(in("none"), &whole));
   TRUE(whole.f_blocks > 0);
+  TRUE(whole.f_ffree > 0 && whole.f_ffree < whole.f_files);
+  TRUE(whole.f_favail > 0 && whole.f_favail <= whole.f_ffree);
+  struct statfs system;
+  SAY(statfs(in("attr"), &system));
+  TRUE(system.f_ffree > 0 && system.f_ffree < system.f_files);
   close(fd);
 }
 
@@ -499,6 +508,22 @@ static int visit(const char* path, const struct stat* info, int type, struct FTW
 }
 static int compare(const void* one, const void* other) {
   return strcmp(one, other);
+}
+
+/* Whether the working directory is that of the file. */
+static int visit_there(const char* path, const struct stat* info, int type, struct FTW* position) {
+  char directory[PATH_MAX];
+  char name[PATH_MAX];
+  struct stat here;
+  visited += type >= 0;
+  getcwd(directory, sizeof directory);
+  snprintf(name, sizeof name, "%s/%s", directory, path + position->base);
+  const char* whole = in(path[0] == '/' ? path + strlen(top) + 1 : path);
+  if (lstat(path + position->base, &here) != 0 || here.st_ino != info->st_ino ||
+      strcmp(name, whole) != 0) {
+    printf("%s is not in %s\n", path, directory);
+  }
+  return 0;
 }
 
 static void directories(void) {
@@ -557,6 +582,17 @@ static void directories(void) {
     printf("%s\n", visits[i]);
   }
   SAY(nftw(in("none"), visit, 10, 0));
+  char before[PATH_MAX];
+  char after[PATH_MAX];
+  getcwd(before, sizeof before);
+  SAY(nftw(in("tree"), visit_there, 10, FTW_PHYS | FTW_CHDIR));
+  SAY(nftw(in("tree"), visit_there, 10, FTW_PHYS | FTW_CHDIR | FTW_DEPTH));
+  SAY(nftw(in("none"), visit_there, 10, FTW_CHDIR));
+  TRUE(strcmp(getcwd(after, sizeof after), before) == 0);
+  SAY(chdir(top));
+  SAY(nftw("tree", visit_there, 10, FTW_PHYS | FTW_CHDIR));
+  TRUE(strcmp(getcwd(after, sizeof after), top) == 0);
+  SAY(chdir(before));
   glob_t found;
   char pattern[PATH_MAX];
   snprintf(pattern, sizeof pattern, "%s/tr*/*", top);
@@ -807,6 +843,138 @@ static void working_directory(void) {
   SAY(unlink(text));
   SAY(rmdir(local));
   SAY(chdir(before));
+}
+
+static void say_wide(const char* what, wint_t wide) {
+  printf("%s: %ld\n", what, wide == WEOF ? -1L : (long)wide);
+}
+#define WIDE(call) say_wide(#call, (call))
+
+static void wide_streams(void) {
+  wchar_t text[64];
+  int number = 0;
+  setlocale(LC_CTYPE, "C.UTF-8");
+  FILE* file = fopen(in("wide"), "w");
+  SAY(fwide(file, 0));
+  SAY(fwprintf(file, L"h\u00e9llo %d %ls\n", 5, L"\u20ac"));
+  SAY(fwide(file, -1));
+  WIDE(fputwc(L'\u00fc', file));
+  WIDE(putwc(L'\n', file));
+  TRUE(fputws(L"12 x\u00e4y 7\n", file) >= 0);
+  SAY(ftell(file));
+  SAY(fclose(file));
+  show("wide");
+
+  file = fopen(in("wide"), "r+");
+  TRUE(fgetws(text, 64, file) == text);
+  printf("line %ls", text);
+  SAY(fwide(file, 0));
+  SAY(ftell(file));
+  WIDE(fgetwc(file));
+  SAY(ftell(file));
+  WIDE(ungetwc(L'\u00fc', file));
+  WIDE(getwc(file));
+  WIDE(ungetwc(L'Z', file));
+  WIDE(getwc(file));
+  TRUE(fgetws(text, 2, file) == text);
+  SAY(fwscanf(file, L"%d x%lc", &number, text));
+  printf("scanned %d %d\n", number, (int)text[0]);
+  SAY(fwscanf(file, L"%d", &number));
+  WIDE(fgetwc(file));
+  SAY(fwscanf(file, L"%d", &number));
+  SAY(feof(file));
+  SAY(fwscanf(file, L"%d", &number));
+  SAY(feof(file));
+  WIDE(fgetwc(file));
+  TRUE(fgetws(text, 64, file) == NULL);
+  rewind(file);
+  WIDE(fgetwc(file));
+  SAY(fseek(file, 0, SEEK_END));
+  WIDE(fputwc(L'!', file));
+  SAY(fclose(file));
+  show("wide");
+
+  /* A number that begins in one piece of what is scanned at a time and ends in the next one. */
+  file = fopen(in("wide"), "w");
+  for (int i = 0; i < 4094; ++i) {
+    fputwc(L' ', file);
+  }
+  fputws(L"123456 x", file);
+  fclose(file);
+  file = fopen(in("wide"), "r");
+  SAY(fwscanf(file, L"%d", &number));
+  SAY(number);
+  SAY(ftell(file));
+  fclose(file);
+
+  make("wide",
+       "a\xff"
+       "b");
+  file = fopen(in("wide"), "r");
+  WIDE(fgetwc(file));
+  errno = 0;
+  WIDE(fgetwc(file));
+  printf("%s, error %d\n", strerrorname_np(errno), ferror(file) != 0);
+  fclose(file);
+  make("wide", "\xe2\x82");
+  file = fopen(in("wide"), "r");
+  TRUE(fgetws(text, 64, file) == NULL);
+  printf("error %d, end %d\n", ferror(file) != 0, feof(file) != 0);
+  fclose(file);
+
+  /* A character set of its own; one that does not exist. */
+  file = fopen(in("wide"), "w,ccs=UTF-16LE");
+  SAY(fwide(file, 0));
+  SAY(fputws(L"\u20acuro", file) >= 0);
+  SAY(fclose(file));
+  file = fopen(in("wide"), "r,ccs=utf-16le");
+  WIDE(fgetwc(file));
+  SAY(fwscanf(file, L"%ls", text));
+  printf("scanned %ls\n", text);
+  WIDE(fgetwc(file));
+  fclose(file);
+  errno = 0;
+  TRUE(fopen(in("wide"), "r,ccs=none") == NULL);
+  printf("%s\n", strerrorname_np(errno));
+
+  /* What the locale cannot say. */
+  setlocale(LC_CTYPE, "C");
+  file = fopen(in("wide"), "w");
+  TRUE(fputws(L"\u20ac\u201cx\u201d\n", file) >= 0);
+  SAY(fclose(file));
+  show("wide");
+
+  /* stdout and stdin as a shell redirects them. */
+  setlocale(LC_CTYPE, "C.UTF-8");
+  for (int i = 0; i < 2; ++i) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+      int fd = open(in("wide"), i == 0 ? O_WRONLY | O_TRUNC : O_RDONLY);
+      dup2(fd, i == 0 ? 1 : 0);
+      if (i == 0) {
+        char* program[] = {"/proc/self/exe", "--wide", NULL};
+        execv(program[0], program);
+      }
+      wint_t first = getwchar();
+      wint_t second = getwchar();
+      wscanf(L"%d", &number);
+      printf("read %d %d %d\n", (int)first, (int)second, number);
+      fflush(stdout);
+      _exit(0);
+    }
+    wait_for(child);
+    show("wide");
+  }
+  setlocale(LC_CTYPE, "C");
+}
+
+/* What the program writes that the function above starts. */
+static int write_wide(void) {
+  setlocale(LC_CTYPE, "C.UTF-8");
+  putwchar(L'\u00e9');
+  wprintf(L"%lc 12\n", L'\u20ac');
+  return fclose(stdout);
 }
 
 static void streams(void) {
@@ -1305,6 +1473,216 @@ static void asynchronous(void) {
   show("aio");
 }
 
+static volatile sig_atomic_t limit_signals;
+static void on_limit(int number) {
+  (void)number;
+  ++limit_signals;
+}
+#define LIMITED(call)                           \
+  do {                                          \
+    limit_signals = 0;                          \
+    SAY(call);                                  \
+    printf("%d signals\n", (int)limit_signals); \
+  } while (false)
+
+/* "ulimit -f". The limit is beyond what this program prints. */
+enum { kLimit = 1006000 };
+static void file_size_limit(void) {
+  signal(SIGXFSZ, on_limit);
+  static char text[8192];
+  memset(text, 'x', sizeof text);
+  int fd = open(in("limited"), O_CREAT | O_RDWR, 0644);
+  SAY(pwrite(fd, text, 10, kLimit + 1000));
+  struct rlimit before;
+  getrlimit(RLIMIT_FSIZE, &before);
+  struct rlimit limit = before;
+  limit.rlim_cur = kLimit;
+  SAY(setrlimit(RLIMIT_FSIZE, &limit));
+  LIMITED(pwrite(fd, "x", 1, kLimit));
+  LIMITED(pwrite(fd, "x", 0, kLimit));
+  LIMITED(pwrite(fd, "x", 1, kLimit - 1));
+  LIMITED(pwrite(fd, text, 100, kLimit - 50));
+  SAY(lseek(fd, kLimit - 6000, SEEK_SET));
+  LIMITED(write(fd, text, 8000));
+  LIMITED(write(fd, "x", 1));
+  SAY(lseek(fd, kLimit - 10, SEEK_SET));
+  struct iovec parts[] = {{text, 8}, {text, 8}};
+  LIMITED(writev(fd, parts, 2));
+  LIMITED(writev(fd, parts, 2));
+  LIMITED(ftruncate(fd, kLimit + 1005));
+  LIMITED(ftruncate(fd, kLimit + 2000));
+  LIMITED(truncate(in("limited"), kLimit + 2000));
+  LIMITED(truncate(in("none"), kLimit + 2000));
+  LIMITED(ftruncate(fd, kLimit - 1000));
+  LIMITED(ftruncate(fd, kLimit + 1));
+  LIMITED(fallocate(fd, 0, 0, kLimit + 1));
+  LIMITED(fallocate(fd, 0, 0, kLimit));
+  printf("%d\n", posix_fallocate(fd, 0, kLimit + 1));
+  int reader = open(in("limited"), O_RDONLY);
+  LIMITED(write(reader, "x", 1));
+  LIMITED(ftruncate(reader, kLimit + 3000));
+  off_t beyond = kLimit;
+  off_t begin = 0;
+  LIMITED(copy_file_range(reader, &begin, fd, &beyond, 5, 0));
+  SAY(fcntl(fd, F_SETFL, O_APPEND));
+  LIMITED(write(fd, "x", 1));
+  SAY(ftruncate(fd, kLimit - 2));
+  LIMITED(write(fd, "abcd", 4));
+  limit.rlim_cur = kLimit + 5;
+  SAY(prlimit(0, RLIMIT_FSIZE, &limit, NULL));
+  LIMITED(write(fd, "abcdefgh", 8));
+  FILE* file = fopen(in("limited"), "a");
+  fputs("end", file);
+  SAY(fclose(file));
+  SAY(syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, &before, NULL));
+  SAY(write(fd, "x", 1));
+  close(reader);
+  close(fd);
+  signal(SIGXFSZ, SIG_DFL);
+}
+
+/* A file that gets no descriptor is neither made nor truncated. */
+static void no_descriptor(void) {
+  make("full", "text");
+  struct rlimit before;
+  getrlimit(RLIMIT_NOFILE, &before);
+  struct rlimit limit = before;
+  limit.rlim_cur = 64;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  int fds[64];
+  int count = 0;
+  int fd = open(in("full"), O_RDONLY);
+  for (; fd >= 0; ++count) {
+    fds[count] = fd;
+    fd = dup(fd);
+  }
+  SAY(open(in("not made"), O_CREAT | O_WRONLY, 0644));
+  SAY(open(in("full"), O_TRUNC | O_WRONLY));
+  TRUE(fopen(in("not made"), "w") == NULL);
+  SAY(close(fds[--count]));
+  SAY(access(in("not made"), F_OK));
+  while (count > 0) {
+    close(fds[--count]);
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
+  show("full");
+  fd = open(in("made"), O_CREAT | O_WRONLY, 0644);
+  SAY(fcntl(fd, F_GETFD));
+  close(fd);
+  fd = open(in("made"), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+  SAY(fcntl(fd, F_GETFD));
+  close(fd);
+}
+
+/* Flags and arguments that no call takes, and what a new owner does. */
+static void refusals(void) {
+  make("refusing", "text");
+  struct stat info;
+  struct statx more;
+  SAY(statx(AT_FDCWD, in("refusing"), 0x40000, STATX_BASIC_STATS, &more));
+  SAY(statx(AT_FDCWD, in("none"), 0x40000, STATX_BASIC_STATS, &more));
+  SAY(statx(AT_FDCWD, in("refusing"), AT_STATX_SYNC_TYPE, STATX_BASIC_STATS, &more));
+  SAY(statx(AT_FDCWD, in("refusing"), AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &more));
+  SAY(fstatat(AT_FDCWD, in("refusing"), &info, AT_REMOVEDIR));
+  SAY(close_range(90, 60, 0));
+  int fd = open(in("refusing"), O_RDWR);
+  SAY(chmod(in("refusing"), 07777));
+  SAY(chown(in("refusing"), getuid(), getgid()));
+  SAY(stat(in("refusing"), &info));
+  printf("mode %o\n", info.st_mode);
+  SAY(fchmod(fd, 06767));
+  SAY(fchown(fd, -1, getgid()));
+  SAY(fstat(fd, &info));
+  printf("mode %o\n", info.st_mode);
+  close(fd);
+  SAY(mkdir(in("refusing directory"), 0755));
+  SAY(chmod(in("refusing directory"), 06755));
+  SAY(chown(in("refusing directory"), getuid(), getgid()));
+  SAY(stat(in("refusing directory"), &info));
+  printf("mode %o\n", info.st_mode);
+}
+
+static void flags_of_calls(void) {
+  make("flags", "text");
+  char text[16] = "";
+  int fd = open(in("flags"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  SAY(fcntl(fd, F_GETFL));
+  SAY(fcntl(fd, F_SETFL, O_APPEND));
+  SAY(fcntl(fd, F_GETFL));
+  SAY(fcntl(fd, F_SETFL, 0));
+  SAY(write(fd, "0123456789", 10));
+  SAY(lseek(fd, 2, SEEK_SET));
+  struct iovec parts[] = {{"ab", 2}, {"cd", 2}};
+  SAY(pwritev2(fd, parts, 2, 0, RWF_APPEND));
+  SAY(lseek(fd, 0, SEEK_CUR));
+  SAY(pwritev2(fd, parts, 1, -1, RWF_APPEND | RWF_DSYNC));
+  SAY(lseek(fd, 0, SEEK_CUR));
+  SAY(pread(fd, text, sizeof text, 0));
+  SAY(lseek(fd, 4, SEEK_SET));
+  SAY(write(fd, "-", 1));
+  parts[0].iov_base = text;
+  SAY(preadv2(fd, parts, 1, 0, RWF_APPEND));
+  close(fd);
+  fd = open(in("flags"), O_RDONLY);
+  SAY(pwritev2(fd, parts, 1, 0, RWF_APPEND));
+  SAY(fcntl(fd, F_GETFL));
+  close(fd);
+  fd = open(in("flags"), O_PATH);
+  SAY(fcntl(fd, F_GETFL));
+  SAY(pwritev2(fd, parts, 1, 0, RWF_APPEND));
+  close(fd);
+  show("flags");
+}
+
+/* Addresses that nothing is at. */
+static void addresses(void) {
+  make("addressed", "text");
+  SAY(symlink("target", in("addressed link")));
+  struct stat info;
+  char* volatile nowhere[] = {(char*)1, (char*)8, (char*)-1, NULL};
+  for (int i = 0; i < 4; ++i) {
+    char* bad = nowhere[i];
+    struct stat* out = (struct stat*)bad;
+    printf("address %d\n", i);
+    int fd = open(in("addressed"), O_RDWR);
+    SAY(open(bad, O_RDONLY));
+    SAY(openat(AT_FDCWD, bad, O_CREAT | O_WRONLY, 0644));
+    SAY(stat(bad, &info));
+    SAY(stat(in("addressed"), out));
+    SAY(stat(in("none"), out));
+    SAY(fstat(fd, out));
+    SAY(statvfs(bad, (struct statvfs*)(void*)&info));
+    SAY(access(bad, R_OK));
+    SAY(chmod(bad, 0644));
+    SAY(unlink(bad));
+    SAY(mkdir(bad, 0755));
+    SAY(rename(bad, in("addressed")));
+    SAY(rename(in("addressed"), bad));
+    SAY(symlink(bad, in("addressed too")));
+    SAY(readlink(bad, (char*)&info, sizeof info));
+    SAY(readlink(in("addressed link"), bad, 10));
+    SAY(readlink(in("none"), bad, 10));
+    SAY(truncate(bad, 0));
+    SAY(chdir(bad));
+    SAY(read(fd, bad, 4));
+    SAY(write(fd, bad, 4));
+    SAY(lseek(fd, 0, SEEK_CUR));
+    SAY(pread(fd, bad, 4, 0));
+    SAY(pread(fd, bad, 4, 100));
+    SAY(pwrite(fd, bad, 4, 0));
+    SAY(readv(fd, (struct iovec*)bad, 1));
+    SAY(pwritev(fd, (struct iovec*)bad, 2, 0));
+    struct iovec parts[] = {{"ab", 2}, {bad, 2}};
+    SAY(pwritev(fd, parts, 2, 0));
+    close(fd);
+    fd = open(in("addressed"), O_RDONLY);
+    SAY(write(fd, bad, 4));
+    close(fd);
+    show("addressed");
+  }
+  SAY(utimensat(AT_FDCWD, in("addressed"), (struct timespec*)nowhere[1], 0));
+}
+
 static void* use_files_for_ever(void* path) {
   for (;;) {
     char bytes[16] = "abc";
@@ -1366,14 +1744,23 @@ int main(int count, char** arguments) {
       {"system calls", system_calls},
       {"working directory", working_directory},
       {"streams", streams},
+      {"wide streams", wide_streams},
       {"processes", processes},
       {"locks", locks},
       {"mappings", mappings},
       {"readiness", readiness},
       {"signals", signals},
       {"asynchronous", asynchronous},
+      {"addresses", addresses},
+      {"flags", flags_of_calls},
+      {"refusals", refusals},
+      {"no descriptor", no_descriptor},
+      {"limit of file sizes", file_size_limit},
       {"cancellation", cancellation},
   };
+  if (count == 2 && strcmp(arguments[1], "--wide") == 0) {
+    return write_wide();
+  }
   if (count != 2) {
     fprintf(stderr, "usage: calls DIRECTORY\n");
     return 2;

@@ -31,4 +31,4 @@ run_in() {
 run_in "$room/work" "$@" >"$room/expected"
 "$benchfs" run -- mkdir /bfs/work
 run_in /bfs/work "$benchfs" run -- "$@" >"$room/actual"
-diff -u --label local "$room/expected" --label prefix "$room/actual"
+diff -u --text --label local "$room/expected" --label prefix "$room/actual"

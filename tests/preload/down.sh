@@ -49,4 +49,29 @@ echo text >"$room/text"
 expect "a text is no program" "[ $? -eq 1 ] && grep -q 'neither a program nor a script' '$room/error'"
 BENCHFS_REPORT=1 timeout 20 "$benchfs" run -- cat /bfs/file 2>"$room/error"
 expect "the report has the calls" "grep -q '^benchfs report of process' '$room/error' && grep -Eq '^open +1 ' '$room/error'"
+
+# The servers die during a run.
+rm -rf "$BENCHFS_REGISTRY_DIR"
+"$benchfs" up --servers 2 --engine memory >/dev/null || exit 1
+trap '"$benchfs" down >/dev/null 2>&1; rm -rf "$room"' EXIT
+mkfifo "$room/go"
+# shellcheck disable=SC2016
+timeout 60 "$benchfs" run -- bash -c '
+  for i in 1 2 3 4; do echo text >"/bfs/file$i"; done
+  exec 3>"$1/own" 4>>/bfs/file1
+  echo mine >&3
+  echo ready >"$1/go"
+  read -r _ <"$1/go"
+  for i in 1 2 3 4; do cat "/bfs/file$i"; echo more >&4; done
+  echo end >&3' bash "$room" 2>"$room/error" &
+program=$!
+read -r _ <"$room/go"
+mapfile -t pids < <("$benchfs" status | awk 'NR > 1 {print $3}')
+expect "status names the servers" "[ ${#pids[@]} -eq 2 ]"
+kill -9 "${pids[@]}"
+echo go >"$room/go"
+wait $program
+expect "a shell goes on without its servers" "[ $? -eq 0 ]"
+expect "what it does below the prefix is EIO" "grep -q 'Input/output error' '$room/error'"
+expect "its own file has what it wrote" "[ \"$(cat "$room/own")\" = \"$(printf 'mine\nend')\" ]"
 exit $failed

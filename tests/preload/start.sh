@@ -29,6 +29,7 @@ expect() {
 library=$room/lib/libbenchfs_preload.so
 expect "/bfs|$room/registry|$library|x y" "$alone" run -- sh -c "$show" sh "x y"
 expect "/scratch/job|/reg|$library|" "$alone" run --mount /scratch/job --registry-dir /reg -- sh -c "$show" sh
+expect "/scratch/job|/reg|$library|" "$alone" run --mount /scratch/job// --registry-dir /reg -- sh -c "$show" sh
 cd "$room" || exit 1
 expect "/bfs|$room/here|$library|" "$alone" run --registry-dir here -- "$(command -v sh)" -c "$show" sh
 expect "/bfs|/tmp/benchfs-$(id -u)|$library|" env -u BENCHFS_REGISTRY_DIR "$alone" run -- sh -c "$show" sh
@@ -79,6 +80,11 @@ chmod u+s "$room/setuid"
 leaves run -- "$room/setuid"
 
 # And that does it.
+# shellcheck disable=SC2016  # for the program
+printf '#!/bin/sh\necho "$BENCHFS_MOUNT"\n' >"$room/shows"
+chmod +x "$room/shows"
+got=$(run "$benchfs" run --mount /scratch/job/ -- "$room/shows" 2>&1)
+[[ $got == /scratch/job ]] || fail "a prefix with a slash behind it: $got"
 got=$(run "$benchfs" run -- /sbin/ldconfig --version 2>&1)
 [[ $got == *"statically linked"* ]] || fail "no warning of a static program: $got"
 got=$(run "$benchfs" run -- /no/such/program 2>&1)

@@ -96,6 +96,43 @@ TEST_F(Registry, AStrangersRegistryIsRefusedByEverybody) {
   EXPECT_TRUE(runs(pid_of(cluster, 0)));
 }
 
+// To another user whether the pid files can be read or not, and the processes cannot be signalled.
+TEST_F(Registry, StatusShowsTheServersOfAnotherUserWhomOneTrusts) {
+  if (!is_root()) {
+    GTEST_SKIP() << "needs root";
+  }
+  json cluster = up({"--servers", "2", "--engine", "memory", "--set", "clients.auth=none"});
+  for (const std::string& directory : {path(""), registry()}) {
+    fs::permissions(directory, fs::perms(0755));
+  }
+  auto status = [&] {
+    return Process({"/usr/bin/setpriv",
+                    "--reuid",
+                    std::to_string(kStranger),
+                    "--clear-groups",
+                    "/usr/bin/env",
+                    "BENCHFS_REGISTRY_OWNER=0",
+                    BENCHFS_PROGRAM,
+                    "--registry-dir",
+                    registry(),
+                    "status",
+                    "--timeout",
+                    "5"},
+                   path(""))
+        .wait(patience());
+  };
+  for (fs::perms mode : {fs::perms(0700), fs::perms(0755)}) {
+    fs::permissions(registry() + "/pid", mode);
+    Ended ended = status();
+    EXPECT_EQ(ended.exit_code, 0) << ended.out << ended.err;
+    EXPECT_FALSE(contains(ended.out, "dead")) << ended.out;
+  }
+  ::kill(pid_of(cluster, 1), SIGKILL);
+  Ended ended = status();
+  EXPECT_EQ(ended.exit_code, 1) << ended.out << ended.err;
+  EXPECT_TRUE(contains(ended.out, "dead")) << ended.out;
+}
+
 TEST_F(Registry, FilesThatAStrangerPutIntoOurRegistryAreRefused) {
   if (!is_root()) {
     GTEST_SKIP() << "needs root";

@@ -22,6 +22,7 @@
 #include "cli/cluster/registry.h"
 #include "cli/cluster/registry_files.h"
 #include "cli/command.h"
+#include "client/environment.h"
 
 namespace benchfs::cli {
 namespace {
@@ -227,7 +228,7 @@ void print_summary(const Cluster& cluster, const std::string& dir) {
              cluster.list.servers.size() == 1 ? "server is" : "servers are",
              std::chrono::duration<double>(cluster.took).count(),
              dir);
-  if (dir != absolute(default_registry_dir())) {
+  if (dir != absolute(client::default_registry_dir())) {
     fmt::print("  export BENCHFS_REGISTRY_DIR={}\n", dir);
   }
   fmt::print(

@@ -127,9 +127,12 @@ std::vector<DaemonInfo> find_daemons(const SafeDir& dir) {
   return daemons;
 }
 
-std::vector<DaemonInfo> find_daemons(const std::string& path) {
-  Result<SafeDir> dir = SafeDir::open(path);
-  return dir ? find_daemons(*dir) : std::vector<DaemonInfo>{};
+std::optional<std::vector<DaemonInfo>> look_for_daemons(const std::string& path) {
+  Result<SafeDir> dir = SafeDir::open(path, Owner::kTrusted);
+  if (!dir || (::faccessat(dir->fd(), kPidName, R_OK | X_OK, AT_EACCESS) != 0 && errno != ENOENT)) {
+    return std::nullopt;
+  }
+  return find_daemons(*dir);
 }
 
 const DaemonInfo* daemon_of(std::span<const DaemonInfo> daemons, const std::string& shard_id) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <csignal>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -60,8 +61,9 @@ struct DaemonInfo {
 // Returns the daemons in natural order of node ids; empty when there is no pid directory or it is
 // not ours.
 std::vector<DaemonInfo> find_daemons(const SafeDir& dir);
-// Does the same; empty when the directory cannot be opened or is not ours.
-std::vector<DaemonInfo> find_daemons(const std::string& path);
+// Does the same, also in a directory of a user whom clients trust, whose daemons that live are
+// elsewhere for us. Nothing when this user may not see what is there.
+std::optional<std::vector<DaemonInfo>> look_for_daemons(const std::string& path);
 
 // The daemon that serves a shard ("node_0" has the shard "node_0", or "node_0.0", …); nullptr if
 // none is known.

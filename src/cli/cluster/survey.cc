@@ -114,16 +114,19 @@ void query(const Context& context,
 
 // Finds out why servers do not answer, as far as this host can tell.
 void look_closer(const Context& context, std::span<ServerStatus> servers) {
-  std::vector<DaemonInfo> daemons = find_daemons(context.registry_dir);
+  std::optional<std::vector<DaemonInfo>> daemons = look_for_daemons(context.registry_dir);
+  if (!daemons) {
+    return;
+  }
   for (ServerStatus& status : servers) {
     if (status.state != ServerState::kSilent) {
       continue;
     }
-    const DaemonInfo* daemon = daemon_of(daemons, status.server.node_id);
+    const DaemonInfo* daemon = daemon_of(*daemons, status.server.node_id);
     if (daemon == nullptr || daemon->state == DaemonState::kDead) {  // it ended meanwhile
       be_dead(status, daemon);
     } else if (daemon->state == DaemonState::kElsewhere) {
-      status.problem += fmt::format("; check process {} on {}, which is not visible from this host",
+      status.problem += fmt::format("; check process {} on {}, which is not visible from here",
                                     daemon->process.pid,
                                     daemon->process.host);
     } else if (is_stopped(daemon->process)) {
@@ -136,19 +139,20 @@ void look_closer(const Context& context, std::span<ServerStatus> servers) {
 }
 
 std::vector<ServerStatus> look(const Context& context, const cluster::ServerList& list) {
-  std::vector<DaemonInfo> daemons = find_daemons(context.registry_dir);
+  std::optional<std::vector<DaemonInfo>> daemons = look_for_daemons(context.registry_dir);
   std::vector<ServerStatus> servers;
   for (const cluster::Server& server : list.servers) {
     ServerStatus status{.server = server,
                         .shard = {static_cast<std::uint32_t>(servers.size())},
                         .problem = {},
                         .answer = {}};
-    const DaemonInfo* daemon = daemon_of(daemons, server.node_id);
+    const DaemonInfo* daemon = daemons ? daemon_of(*daemons, server.node_id) : nullptr;
     status.pid = daemon == nullptr ? 0 : daemon->process.pid;
-    status.is_asked = daemon != nullptr && daemon->state != DaemonState::kDead;
+    status.is_asked = !daemons || (daemon != nullptr && daemon->state != DaemonState::kDead);
     if (!status.is_asked) {
       be_dead(status, daemon);
-    } else if (is_stopped(daemon->process)) {  // it cannot answer: do not wait for it
+    } else if (daemon != nullptr &&
+               is_stopped(daemon->process)) {  // it cannot answer: do not wait for it
       status.is_asked = false;
       be_silent(status, "");
     }

@@ -92,7 +92,10 @@ std::optional<int> prepare_preload(const RunOptions& options) {
   return std::nullopt;
 }
 
-int run(Context& context, const RunOptions& options) {
+int run(Context& context, RunOptions& options) {
+  while (options.prefix.size() > 1 && options.prefix.back() == '/') {
+    options.prefix.pop_back();
+  }
   std::error_code ignored;
   context.registry_dir = std::filesystem::absolute(context.registry_dir, ignored);
   std::optional<int> failed;

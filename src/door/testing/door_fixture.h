@@ -37,6 +37,7 @@ class EchoHandler final : public CallHandler {
   void on_session_end(ServerSession& session) override {
     EXPECT_EQ(session.in_service(), 0U);
     ++ended;
+    died += session.has_died() ? 1 : 0;
   }
   void answer_held() {
     std::vector<ServerLane*> lanes;
@@ -48,6 +49,7 @@ class EchoHandler final : public CallHandler {
 
   std::uint64_t calls = 0;
   std::uint64_t ended = 0;
+  std::uint64_t died = 0;  // of those
   std::vector<ServerLane*> held;
 
  private:

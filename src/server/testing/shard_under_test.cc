@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <future>
+#include <thread>
 
 #include "base/check.h"
 #include "cluster/placement.h"
@@ -232,6 +233,7 @@ bool ShardUnderTest::eventually_in_stats(const std::string& text) {
     if (stats().contains(text)) {
       return true;
     }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // lint: allow sleep others run
   } while (!deadline.passed());
   return false;
 }

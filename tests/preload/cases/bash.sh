@@ -77,3 +77,12 @@ cat all
   echo short >limited && cat limited
   ./script limited
 )
+# Programs that read and write wide characters.
+if command -v rev >/dev/null; then
+  printf 'abc\nh\303\251llo\n' >letters
+  LC_ALL=C.UTF-8 rev letters
+  LC_ALL=C.UTF-8 rev <letters
+  LC_ALL=C.UTF-8 rev <letters >reversed
+  echo "rev $?"
+  cat reversed
+fi
