@@ -6,7 +6,6 @@
 #include "door/client_links.h"
 
 namespace benchfs::door {
-namespace {}  // namespace
 
 ChannelLink::ChannelLink(ClientLinks& links,
                          ClientLink& carrier,
