@@ -51,7 +51,12 @@
  * symbolic links, as in POSIX.
  *
  * Permissions. A BenchFS cluster belongs to one user's job. Owner, group and mode are stored and
- * shown, but not enforced. The umask is not applied.
+ * shown, but not enforced, and new files belong to the effective user and group that the process
+ * had when the context was made. The umask is not applied. With `check_permissions` in the options,
+ * or BENCHFS_CHECK_PERMISSIONS=1 in the environment, the library refuses with -EACCES and -EPERM
+ * what Linux would refuse, by the effective ids and the groups that the process has at each call,
+ * and new files belong to those. That keeps programs from mistakes, not from what they mean to do:
+ * servers trust their clients. benchfs_open_inode() checks nothing.
  *
  * Crashes. When the calling process crashes, the data of writes that had returned stays, and the
  * servers close the files it had open within a minute; their sizes are exact. When a server
@@ -96,13 +101,14 @@ typedef struct benchfs_options {
                                for the rest. A large read or write is many operations */
   uint32_t connect_timeout_ms; /* longest wait for a complete server list, and again for the first
                                   answer of a server; 0: 10000 */
-  const char* mount_prefix; /* the directory below which the program sees the file system, such as
-                               "/bfs"; NULL: none. Paths given to the functions do not contain it.
-                               Symbolic links with absolute targets below the prefix are followed;
-                               a path that leads elsewhere fails with -EREMOTE, so that the caller
-                               can look there: a target that is not below the prefix, or ".." in
-                               the root. Without a prefix absolute targets begin at the root, and
-                               ".." in the root is the root. */
+  const char* mount_prefix;   /* the directory below which the program sees the file system, such as
+                                 "/bfs"; NULL: none. Paths given to the functions do not contain it.
+                                 Symbolic links with absolute targets below the prefix are followed;
+                                 a path that leads elsewhere fails with -EREMOTE, so that the caller
+                                 can look there: a target that is not below the prefix, or ".." in
+                                 the root. Without a prefix absolute targets begin at the root, and
+                                 ".." in the root is the root. */
+  uint32_t check_permissions; /* 1: see Permissions above; 0: as BENCHFS_CHECK_PERMISSIONS says */
 } benchfs_options_t;
 
 /* Connects to the cluster. Returns when the cluster can be used, or NULL with errno: EINVAL (bad
@@ -280,9 +286,10 @@ int benchfs_last_stat(benchfs_file_t* file, benchfs_stat_t* out) BENCHFS_NOEXCEP
 int64_t benchfs_get_file_size(benchfs_context_t* context, const char* path) BENCHFS_NOEXCEPT;
 
 /* `mode` is that of access(2). F_OK asks whether the file exists; R_OK, W_OK and X_OK ask whether
-   its mode bits would allow the access to the calling user, and give -EACCES if not (see
-   Permissions above). */
+   its mode bits would allow the access to the real user of the process, and give -EACCES if not
+   (see Permissions above). benchfs_eaccess() asks for the effective one. */
 int benchfs_access(benchfs_context_t* context, const char* path, int mode) BENCHFS_NOEXCEPT;
+int benchfs_eaccess(benchfs_context_t* context, const char* path, int mode) BENCHFS_NOEXCEPT;
 
 int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size) BENCHFS_NOEXCEPT;
 int benchfs_chmod(benchfs_context_t* context, const char* path, mode_t mode) BENCHFS_NOEXCEPT;
@@ -450,7 +457,7 @@ int benchfs_fchmodat(benchfs_file_t* directory, const char* path, mode_t mode, i
     BENCHFS_NOEXCEPT;
 int benchfs_fchownat(benchfs_file_t* directory, const char* path, uid_t uid, gid_t gid, int flags)
     BENCHFS_NOEXCEPT;
-/* A symbolic link itself allows everything. */
+/* `flags` may also have AT_EACCESS. A symbolic link itself allows everything. */
 int benchfs_faccessat(benchfs_file_t* directory, const char* path, int mode, int flags)
     BENCHFS_NOEXCEPT;
 int benchfs_utimensat(benchfs_file_t* directory,

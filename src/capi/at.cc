@@ -48,16 +48,19 @@ Status set_attr_at(benchfs_file* directory,
   return {};
 }
 
-Result<wire::Attr> stat_at(benchfs_file* directory, const char* path, int flags) {
+Result<wire::Attr> stat_at(benchfs_file* directory,
+                           const char* path,
+                           int flags,
+                           client::Ids ids = client::Ids::kEffective) {
   BENCHFS_TRY_VOID(check_flags(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT));
   BENCHFS_TRY(Place place, find_place(directory, path, flags));
   client::FileSystem& fs = place.context->client->fs();
   if (place.is_handle) {
     return run(place.context, fs.fstat(*directory->open_file));
   }
-  return run(place.context,
-             (flags & AT_SYMLINK_NOFOLLOW) != 0 ? fs.lstat(std::move(place.path))
-                                                : fs.stat(std::move(place.path)));
+  return run(
+      place.context,
+      (flags & AT_SYMLINK_NOFOLLOW) != 0 ? fs.lstat(place.path, ids) : fs.stat(place.path, ids));
 }
 
 Status check_same_context(const Place& from, const Place& to) {
@@ -70,6 +73,7 @@ Status check_same_context(const Place& from, const Place& to) {
 }  // namespace benchfs::capi
 
 using benchfs::Status;
+using benchfs::client::Ids;
 namespace capi = benchfs::capi;
 namespace wire = benchfs::wire;
 
@@ -91,8 +95,9 @@ int benchfs_fstatat(benchfs_file_t* directory,
 
 int benchfs_faccessat(benchfs_file_t* directory, const char* path, int mode, int flags) noexcept {
   return capi::answer<int>({"faccessat", path}, [&]() -> Status {
-    BENCHFS_TRY(wire::Attr attr, capi::stat_at(directory, path, flags));
-    return attr.is_symlink() ? Status{} : capi::check_access(attr, mode);
+    auto ids = (flags & AT_EACCESS) != 0 ? Ids::kEffective : Ids::kReal;
+    BENCHFS_TRY(wire::Attr attr, capi::stat_at(directory, path, flags & ~AT_EACCESS, ids));
+    return attr.is_symlink() ? Status{} : capi::check_access(attr, mode, ids);
   });
 }
 

@@ -3,9 +3,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <vector>
-
 namespace benchfs::capi {
 
 namespace {
@@ -47,20 +44,6 @@ Status set_time(const timespec& time,
   ns = time.tv_sec * kNanosPerSecond + time.tv_nsec;
   mask |= given;
   return {};
-}
-
-bool in_group(gid_t gid) {
-  if (gid == getgid()) {
-    return true;
-  }
-  int count = getgroups(0, nullptr);
-  if (count <= 0) {
-    return false;
-  }
-  std::vector<gid_t> groups(static_cast<std::size_t>(count));
-  count = getgroups(count, groups.data());
-  groups.resize(static_cast<std::size_t>(std::max(count, 0)));
-  return std::find(groups.begin(), groups.end(), gid) != groups.end();
 }
 
 }  // namespace
@@ -114,21 +97,12 @@ Result<wire::SetAttrRequest> parse_times(const timespec* times) {
   return request;
 }
 
-Status check_access(const wire::Attr& attr, int mode) {
+Status check_access(const wire::Attr& attr, int mode, client::Ids ids) {
   auto wanted = static_cast<std::uint32_t>(mode);
   if ((wanted & ~std::uint32_t{R_OK | W_OK | X_OK}) != 0) {
     return fail_errno(EINVAL, "the mode has bits other than R_OK, W_OK, X_OK");
   }
-  std::uint32_t allowed = attr.mode & 07;
-  if (getuid() == 0) {
-    bool executable = attr.is_directory() || (attr.mode & 0111) != 0;
-    allowed = R_OK | W_OK | (executable ? X_OK : 0U);
-  } else if (attr.uid == getuid()) {
-    allowed = (attr.mode >> 6) & 07;
-  } else if (in_group(attr.gid)) {
-    allowed = (attr.mode >> 3) & 07;
-  }
-  return (wanted & ~allowed) == 0 ? Status{} : Status(fail_errno(EACCES));
+  return client::check_access(attr, client::Credentials::of_process(ids), wanted);
 }
 
 }  // namespace benchfs::capi

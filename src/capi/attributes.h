@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "benchfs/benchfs.h"
+#include "client/permissions.h"
 #include "wire/attr.h"
 #include "wire/messages.h"
 
@@ -18,8 +19,8 @@ wire::SetAttrRequest owner_request(uid_t uid, gid_t gid);
 // The request of utimensat(2) for two times, or for nullptr = both now.
 Result<wire::SetAttrRequest> parse_times(const timespec* times);
 
-// The result of access(2) on this file for the calling user; `mode` combines R_OK, W_OK and X_OK,
-// or is F_OK.
-Status check_access(const wire::Attr& attr, int mode);
+// The result of access(2) on this file for the calling process; `mode` combines R_OK, W_OK and
+// X_OK, or is F_OK.
+Status check_access(const wire::Attr& attr, int mode, client::Ids ids);
 
 }  // namespace benchfs::capi

@@ -77,25 +77,25 @@ TEST(Attributes, AccessFollowsTheClassOfTheCaller) {
   attr.uid = getuid();
   attr.gid = getgid();
   if (getuid() == 0) {
-    EXPECT_TRUE(check_access(attr, R_OK | W_OK).has_value());
-    EXPECT_EQ(check_access(attr, X_OK).error().to_errno(), EACCES);
+    EXPECT_TRUE(check_access(attr, R_OK | W_OK, client::Ids::kReal).has_value());
+    EXPECT_EQ(check_access(attr, X_OK, client::Ids::kReal).error().to_errno(), EACCES);
     attr.mode = S_IFREG | 0001;
-    EXPECT_TRUE(check_access(attr, X_OK).has_value());
+    EXPECT_TRUE(check_access(attr, X_OK, client::Ids::kReal).has_value());
   } else {
-    EXPECT_TRUE(check_access(attr, R_OK).has_value());
-    EXPECT_EQ(check_access(attr, W_OK).error().to_errno(), EACCES);
+    EXPECT_TRUE(check_access(attr, R_OK, client::Ids::kReal).has_value());
+    EXPECT_EQ(check_access(attr, W_OK, client::Ids::kReal).error().to_errno(), EACCES);
     attr.uid = getuid() + 1;
-    EXPECT_TRUE(check_access(attr, R_OK | W_OK).has_value());
+    EXPECT_TRUE(check_access(attr, R_OK | W_OK, client::Ids::kReal).has_value());
     attr.mode = S_IFREG | 0770;
     attr.gid = UINT32_MAX;
-    EXPECT_EQ(check_access(attr, R_OK).error().to_errno(), EACCES);
+    EXPECT_EQ(check_access(attr, R_OK, client::Ids::kReal).error().to_errno(), EACCES);
   }
-  EXPECT_TRUE(check_access(attr, F_OK).has_value());
+  EXPECT_TRUE(check_access(attr, F_OK, client::Ids::kReal).has_value());
 }
 
 TEST(Attributes, AnUnknownAccessModeIsRefused) {
-  EXPECT_EQ(check_access(wire::Attr{}, 8).error().to_errno(), EINVAL);
-  EXPECT_EQ(check_access(wire::Attr{}, -1).error().to_errno(), EINVAL);
+  EXPECT_EQ(check_access(wire::Attr{}, 8, client::Ids::kReal).error().to_errno(), EINVAL);
+  EXPECT_EQ(check_access(wire::Attr{}, -1, client::Ids::kReal).error().to_errno(), EINVAL);
 }
 
 }  // namespace

@@ -121,6 +121,10 @@ Result<client::Options> client_options(const benchfs_options_t& options) {
   if (options.mount_prefix != nullptr) {
     BENCHFS_TRY(out.file_system.mount_prefix, to_mount_prefix(options.mount_prefix));
   }
+  if (options.check_permissions > 1) {
+    return fail_errno(EINVAL, "check_permissions: neither 0 nor 1");
+  }
+  out.file_system.check_permissions |= options.check_permissions != 0;
   out.file_system.uid = geteuid();
   out.file_system.gid = getegid();
   return out;

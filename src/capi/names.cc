@@ -1,6 +1,7 @@
 // The functions of benchfs.h that take a path.
 
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -40,9 +41,23 @@ Status drop_value(Result<T> result) {
   return {};
 }
 
-Result<wire::Attr> stat(benchfs_context* context, const char* path) {
-  return with_path(
-      context, path, [](client::FileSystem& fs, const char* name) { return fs.stat(name); });
+Result<wire::Attr> stat(benchfs_context* context,
+                        const char* path,
+                        client::Ids ids = client::Ids::kEffective) {
+  return with_path(context, path, [ids](client::FileSystem& fs, const char* name) {
+    return fs.stat(name, ids);
+  });
+}
+
+int access(const char* operation,
+           benchfs_context* context,
+           const char* path,
+           int mode,
+           client::Ids ids) noexcept {
+  return answer<int>({operation, path}, [&]() -> Status {
+    BENCHFS_TRY(wire::Attr attr, stat(context, path, ids));
+    return check_access(attr, mode, ids);
+  });
 }
 
 Status set_attr_of(benchfs_context* context,
@@ -185,10 +200,11 @@ int64_t benchfs_get_file_size(benchfs_context_t* context, const char* path) noex
 }
 
 int benchfs_access(benchfs_context_t* context, const char* path, int mode) noexcept {
-  return capi::answer<int>({"access", path}, [&]() -> Status {
-    BENCHFS_TRY(wire::Attr attr, capi::stat(context, path));
-    return capi::check_access(attr, mode);
-  });
+  return capi::access("access", context, path, mode, benchfs::client::Ids::kReal);
+}
+
+int benchfs_eaccess(benchfs_context_t* context, const char* path, int mode) noexcept {
+  return capi::access("eaccess", context, path, mode, benchfs::client::Ids::kEffective);
 }
 
 int benchfs_truncate(benchfs_context_t* context, const char* path, int64_t size) noexcept {
@@ -301,6 +317,7 @@ ssize_t benchfs_readdir(benchfs_context_t* context,
   return capi::answer<ssize_t>({"readdir", path}, [&]() -> Result<std::int64_t> {
     BENCHFS_TRY_VOID(capi::require_filler(filler));
     BENCHFS_TRY(wire::Attr directory, capi::stat(context, path));
+    BENCHFS_TRY_VOID(context->client->fs().check_access(directory, R_OK));
     return capi::list(context, directory, filler, arg);
   });
 }

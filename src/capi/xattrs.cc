@@ -34,7 +34,7 @@ Result<std::string> read_value(const Subject& subject, std::string_view name) {
   if (subject.is_open) {
     BENCHFS_TRY_VOID(check(subject.file));
     client::FileSystem& fs = subject.context->client->fs();
-    return run(subject.context, fs.open_files().get_xattr(*subject.file->open_file, name));
+    return run(subject.context, fs.get_xattr(*subject.file->open_file, name));
   }
   BENCHFS_TRY_VOID(check(subject.context));
   client::FileSystem& fs = subject.context->client->fs();
@@ -48,8 +48,7 @@ Status write_value(const Subject& subject,
   if (subject.is_open) {
     BENCHFS_TRY_VOID(check(subject.file));
     client::FileSystem& fs = subject.context->client->fs();
-    return run(subject.context,
-               fs.open_files().set_xattr(*subject.file->open_file, name, value, flags));
+    return run(subject.context, fs.set_xattr(*subject.file->open_file, name, value, flags));
   }
   BENCHFS_TRY_VOID(check(subject.context));
   client::FileSystem& fs = subject.context->client->fs();

@@ -22,8 +22,12 @@ struct FileSystemConfig {
   // sent: less than the copy costs another round trip. 0: never.
   std::uint32_t direct_bytes = 32U << 10;
   std::uint32_t parallel_transfers = 16;  // parts of one large read or write under way
+  // Who owns what is made, unless permissions are checked: then the process's effective ids.
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
+  // Whether calls by path, and changes of attributes of open files, are refused as Linux would
+  // refuse them to this process. Calls by inode are not: the kernel of a mount has checked them.
+  bool check_permissions = false;
   // Where programs see the root; "" when they name it by itself. Symlinks with absolute targets are
   // followed below it only: a path that leads elsewhere fails with EREMOTE.
   std::string mount_prefix;

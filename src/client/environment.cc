@@ -32,6 +32,15 @@ Result<std::uint32_t> parse(const char* name,
   return value;
 }
 
+// Null: it is not set.
+Result<const char*> find_switch(const char* name) {
+  const char* text = environment(name);
+  if (text != nullptr && std::string_view(text) != "0" && std::string_view(text) != "1") {
+    return fail(Errc::kConfig, fmt::format("environment: {}=\"{}\" is not 0 or 1", name, text));
+  }
+  return text;
+}
+
 Status apply(const char* name, std::uint32_t least_ms, Nanos& setting) {
   const char* text = environment(name);
   if (text == nullptr) {
@@ -56,14 +65,13 @@ Status apply_environment(Options& options) {
   BENCHFS_TRY_VOID(apply("BENCHFS_DATA_TIMEOUT_MS", 1, timeouts.data));
   BENCHFS_TRY_VOID(apply("BENCHFS_ADMINISTRATION_TIMEOUT_MS", 1, timeouts.administration));
   BENCHFS_TRY_VOID(apply("BENCHFS_CONNECT_TIMEOUT_MS", 1, options.pool.connect_timeout));
-  if (const char* text = environment("BENCHFS_UCX_SHARED_MEMORY")) {
-    std::string_view choice(text);
-    if (choice != "0" && choice != "1") {
-      return fail(
-          Errc::kConfig,
-          fmt::format("environment: BENCHFS_UCX_SHARED_MEMORY=\"{}\" is not 0 or 1", choice));
-    }
-    options.network.sharing = choice == "1" ? net::Sharing::kMemory : net::Sharing::kNothing;
+  BENCHFS_TRY(const char* sharing, find_switch("BENCHFS_UCX_SHARED_MEMORY"));
+  if (sharing != nullptr) {
+    options.network.sharing = *sharing == '1' ? net::Sharing::kMemory : net::Sharing::kNothing;
+  }
+  BENCHFS_TRY(const char* permissions, find_switch("BENCHFS_CHECK_PERMISSIONS"));
+  if (permissions != nullptr) {
+    options.file_system.check_permissions = *permissions == '1';
   }
   if (const char* text = environment("BENCHFS_DIRECT_BYTES")) {
     BENCHFS_TRY(options.file_system.direct_bytes,

@@ -7,6 +7,7 @@
 //                                only), ucx, or auto (through their door if there is one)
 //   BENCHFS_UCX_SHARED_MEMORY    1: UCX may use its shared memory on this node, for comparisons;
 //                                the daemons need network.shared_memory
+//   BENCHFS_CHECK_PERMISSIONS    1: this client checks permissions (client/permissions.h)
 //   BENCHFS_DIRECT_BYTES         from this length on, bytes of a daemon of this node that keeps
 //   chunks
 //                                in memory are copied by the program itself; 0: never, to compare

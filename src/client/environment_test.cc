@@ -18,7 +18,8 @@ class Environment : public testing::Test {
                                            "BENCHFS_CONNECT_TIMEOUT_MS",
                                            "BENCHFS_SILENCE_LIMIT_MS",
                                            "BENCHFS_TRANSPORT",
-                                           "BENCHFS_UCX_SHARED_MEMORY"};
+                                           "BENCHFS_UCX_SHARED_MEMORY",
+                                           "BENCHFS_CHECK_PERMISSIONS"};
   Environment() {
     for (const char* name : kNames) {
       unsetenv(name);
@@ -77,8 +78,19 @@ TEST_F(Environment, ChoosesTheTransport) {
   EXPECT_EQ(options.network.sharing, net::Sharing::kNothing);
 }
 
-TEST_F(Environment, RefusesATransportThatIsNoneAndNamesTheVariable) {
-  for (const char* name : {"BENCHFS_TRANSPORT", "BENCHFS_UCX_SHARED_MEMORY"}) {
+TEST_F(Environment, SwitchesPermissionChecksOnAndOff) {
+  EXPECT_FALSE(options.file_system.check_permissions);
+  setenv("BENCHFS_CHECK_PERMISSIONS", "1", 1);
+  ASSERT_TRUE(apply_environment(options));
+  EXPECT_TRUE(options.file_system.check_permissions);
+  setenv("BENCHFS_CHECK_PERMISSIONS", "0", 1);
+  ASSERT_TRUE(apply_environment(options));
+  EXPECT_FALSE(options.file_system.check_permissions);
+}
+
+TEST_F(Environment, RefusesAChoiceThatIsNoneAndNamesTheVariable) {
+  for (const char* name :
+       {"BENCHFS_TRANSPORT", "BENCHFS_UCX_SHARED_MEMORY", "BENCHFS_CHECK_PERMISSIONS"}) {
     for (const char* bad : {"yes", "UCX", "1 ", "auto,ucx"}) {
       setenv(name, bad, 1);
       Status status = apply_environment(options);

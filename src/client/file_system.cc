@@ -1,5 +1,7 @@
 #include "client/file_system.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 
 namespace benchfs::client {
@@ -59,6 +61,49 @@ rt::CoStatus FileSystem::write(OpenFile& file,
     from = from.subspan(written);
   }
   co_return Status{};
+}
+
+rt::CoResult<wire::Attr> FileSystem::set_attr(OpenFile& file, wire::SetAttrRequest request) {
+  return backend_.config.check_permissions ? check_and_set_attr(file, request)
+                                           : open_files_.set_attr(file, request);
+}
+
+rt::CoResult<wire::Attr> FileSystem::check_and_set_attr(OpenFile& file,
+                                                        wire::SetAttrRequest request) {
+  BENCHFS_CO_TRY(wire::Attr before, co_await open_files_.stat(file));
+  Credentials caller = Credentials::of_process(Ids::kEffective);
+  BENCHFS_CO_TRY_VOID(check_change(before, caller, request));
+  BootTime asked_at = boot_now();
+  BENCHFS_CO_TRY(wire::Attr attr, co_await open_files_.set_attr(file, request));
+  if (attr.is_directory()) {
+    paths_.remember(attr, asked_at);
+  }
+  co_return attr;
+}
+
+rt::CoResult<std::string> FileSystem::get_xattr(OpenFile& file, std::string_view name) {
+  if (backend_.config.check_permissions) {
+    BENCHFS_CO_TRY(wire::Attr attr, co_await open_files_.stat(file));
+    BENCHFS_CO_TRY_VOID(check_xattr(attr, Credentials::of_process(Ids::kEffective), name, R_OK));
+  }
+  co_return co_await open_files_.get_xattr(file, name);
+}
+
+rt::CoStatus FileSystem::set_xattr(OpenFile& file,
+                                   std::string_view name,
+                                   std::string_view value,
+                                   std::uint32_t flags) {
+  if (backend_.config.check_permissions) {
+    BENCHFS_CO_TRY(wire::Attr attr, co_await open_files_.stat(file));
+    BENCHFS_CO_TRY_VOID(check_xattr(attr, Credentials::of_process(Ids::kEffective), name, W_OK));
+  }
+  co_return co_await open_files_.set_xattr(file, name, value, flags);
+}
+
+Status FileSystem::check_access(const Permissions& inode, std::uint32_t wanted) const {
+  return backend_.config.check_permissions
+             ? client::check_access(inode, Credentials::of_process(Ids::kEffective), wanted)
+             : Status{};
 }
 
 rt::Task<void> FileSystem::leave() {

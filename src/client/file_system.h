@@ -28,6 +28,7 @@
 #include "client/nodes/directory_reader.h"
 #include "client/nodes/nodes.h"
 #include "client/paths/paths.h"
+#include "client/permissions.h"
 #include "rpc/connection_pool.h"
 
 namespace benchfs::client {
@@ -43,8 +44,9 @@ class FileSystem final : private rpc::NoticeHandler {
   void on_kept_driven(std::function<Status()> call) { backend_.on_kept_driven = std::move(call); }
 
   // --- names (paths/paths.h) ---
-  StatCall stat(PathView path) { return paths_.stat(path); }
-  StatCall lstat(PathView path) { return paths_.lstat(path); }
+  // `ids`: by which permissions are checked, if they are.
+  StatCall stat(PathView path, Ids ids = Ids::kEffective) { return paths_.stat(path, ids); }
+  StatCall lstat(PathView path, Ids ids = Ids::kEffective) { return paths_.lstat(path, ids); }
   rt::CoResult<wire::Attr> mkdir(Path path, std::uint32_t mode) {
     return paths_.mkdir(std::move(path), mode);
   }
@@ -121,9 +123,15 @@ class FileSystem final : private rpc::NoticeHandler {
   }
   rt::CoStatus fsync(OpenFile& file) { return open_files_.fsync(file); }
   rt::CoResult<wire::Attr> fstat(OpenFile& file) { return open_files_.stat(file); }
-  rt::CoResult<wire::Attr> set_attr(OpenFile& file, wire::SetAttrRequest request) {
-    return open_files_.set_attr(file, request);
-  }
+  // When permissions are checked, a size may be changed by whoever has opened the file.
+  rt::CoResult<wire::Attr> set_attr(OpenFile& file, wire::SetAttrRequest request);
+  rt::CoResult<std::string> get_xattr(OpenFile& file, std::string_view name);
+  rt::CoStatus set_xattr(OpenFile& file,
+                         std::string_view name,
+                         std::string_view value,
+                         std::uint32_t flags);
+  // EACCES when permissions are checked and do not allow it. `wanted`: R_OK, W_OK and X_OK.
+  [[nodiscard]] Status check_access(const Permissions& inode, std::uint32_t wanted) const;
 
   // --- the whole (administration.h) ---
   rt::CoResult<Statfs> statfs() { return administration_.statfs(); }
@@ -161,6 +169,7 @@ class FileSystem final : private rpc::NoticeHandler {
   rt::Task<void> leave();
 
  private:
+  rt::CoResult<wire::Attr> check_and_set_attr(OpenFile& file, wire::SetAttrRequest request);
   rt::Task<void> come_back();
   rt::Task<void> connect(wire::ShardId shard, Deadline by);
   bool on_invalidate(wire::InodeId parent,

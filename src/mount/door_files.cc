@@ -133,7 +133,7 @@ rt::Task<void> Door::write(fuse_req_t req,
   Result<std::size_t> written = fail_errno(EBADF);
   Status cleared;
   if (open != nullptr && flags.clears_set_id) {
-    cleared = co_await fs_.nodes().clear_set_id(*open);
+    cleared = co_await fs_.open_files().clear_set_id(*open);
   }
   if (!cleared) {
     written = std::unexpected(std::move(cleared.error()));

@@ -300,7 +300,8 @@ int check_access(Counter& counter, int directory, const char* path, int mode, in
       follow_of(flags),
       [&](const Target& at) {
         if (at.directory != nullptr) {
-          return at->faccessat(at.directory, at.path, mode, api_flags(follow_of(flags)));
+          return at->faccessat(
+              at.directory, at.path, mode, api_flags(follow_of(flags)) | (flags & AT_EACCESS));
         }
         benchfs_stat_t stat;
         if ((flags & AT_SYMLINK_NOFOLLOW) != 0) {  // a symbolic link allows everything
@@ -309,7 +310,8 @@ int check_access(Counter& counter, int directory, const char* path, int mode, in
             return error;
           }
         }
-        return at->access(at.here.context, at.path, mode);
+        return (flags & AT_EACCESS) != 0 ? at->eaccess(at.here.context, at.path, mode)
+                                         : at->access(at.here.context, at.path, mode);
       },
       [&](int from, const char* theirs) { return real().faccessat(from, theirs, mode, flags); });
 }

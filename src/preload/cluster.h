@@ -10,9 +10,9 @@
 // clang-format off
 #define BENCHFS_API_FUNCTIONS(X) \
   X(connect) X(open) X(open_inode) X(close) X(pread) X(pwrite) X(write) X(lseek) X(set_append) \
-  X(fsync) X(ftruncate) X(stat) X(lstat) X(fstat) X(last_stat) X(access) X(truncate) X(chmod) \
-  X(fchmod) X(chown) X(lchown) X(fchown) X(utimens) X(lutimens) X(futimens) X(mkdir) X(rmdir) \
-  X(unlink) X(link) X(rename2) X(symlink) X(readlink) X(readdir) X(freaddir) X(statvfs) \
+  X(fsync) X(ftruncate) X(stat) X(lstat) X(fstat) X(last_stat) X(access) X(eaccess) X(truncate) \
+  X(chmod) X(fchmod) X(chown) X(lchown) X(fchown) X(utimens) X(lutimens) X(futimens) X(mkdir) \
+  X(rmdir) X(unlink) X(link) X(rename2) X(symlink) X(readlink) X(readdir) X(freaddir) X(statvfs) \
   X(get_error) X(lock) X(test_lock) X(release_locks) X(fallocate) X(copy_file_range) X(setxattr) \
   X(lsetxattr) X(fsetxattr) X(getxattr) X(lgetxattr) X(fgetxattr) X(listxattr) X(llistxattr) \
   X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr) X(openat) X(fstatat) X(mkdirat) \

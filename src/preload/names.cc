@@ -1,4 +1,5 @@
 // The entries that make, remove and rename names, and the working directory.
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -318,7 +319,11 @@ int enter(const char* ours, int directory, const char* path) {
   if (!here) {
     return -errno;
   }
-  int error = here.api->stat(here.context, ours, &stat);
+  char inside[kPathRoom];  // where there are permissions to search the directory, if they are
+                           // checked
+  int bytes = std::snprintf(inside, sizeof inside, "%s/.", ours);
+  bool is_short = *ours != '\0' && bytes < PATH_MAX;
+  int error = here.api->stat(here.context, is_short ? inside : ours, &stat);
   if (error != 0) {
     return error;
   }
@@ -331,9 +336,9 @@ int enter(const char* ours, int directory, const char* path) {
     return -EREMOTE;
   }
   // A trailing slash is no part of the name.
-  std::size_t bytes = std::strlen(physical.text);
-  while (bytes > 1 && physical.text[bytes - 1] == '/') {
-    physical.text[--bytes] = '\0';
+  std::size_t end = std::strlen(physical.text);
+  while (end > 1 && physical.text[end - 1] == '/') {
+    physical.text[--end] = '\0';
   }
   return change_directory(physical.text) == 0 ? 0 : -errno;
 }

@@ -207,7 +207,7 @@ int load(const char* path, Program& program) {
   if (!here) {
     return -errno;
   }
-  if (int error = here.api->access(here.context, path, X_OK); error != 0) {
+  if (int error = here.api->eaccess(here.context, path, X_OK); error != 0) {
     return error;
   }
   long fd = open_ours(path, O_RDONLY | O_CLOEXEC, 0);

@@ -13,6 +13,7 @@ constexpr Nanos kConnectTimeout = std::chrono::milliseconds(1500);
 Result<std::unique_ptr<client::Client>> connect_for_mount(const Context& context) {
   client::Options options;
   BENCHFS_TRY_VOID(client::apply_environment(options));
+  options.file_system.check_permissions = false;  // the kernel does
   options.list_timeout = context.timeout(kListTimeout);
   options.connect_timeout = context.timeout(kConnectTimeout);
   if (context.timeout_s) {

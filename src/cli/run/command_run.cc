@@ -169,6 +169,7 @@ void add_run_command(args::Command& app, Context& context) {
       "The program need not be changed or compiled again: libbenchfs_preload.so takes its calls "
       "of\n"
       "libc (docs/preload.md). With BENCHFS_REPORT=1 it says at its end what was served.\n"
+      "With BENCHFS_CHECK_PERMISSIONS=1 modes and owners are enforced.\n"
       "\n"
       "  benchfs run -- cp -r input /bfs/\n"
       "  benchfs run -- bash -c 'sort /bfs/input/a > /bfs/sorted'\n"

@@ -226,7 +226,7 @@ void DataIo::find_to_write(const OpenFile& file,
                            std::size_t length,
                            link::SlotRange& found) {
   std::optional<Part> part = first_part(file, offset, length);
-  if (part && file.can_write() && !file.is_append()) {
+  if (part && file.can_write() && !file.is_append() && !open_files_.must_clear_set_id(file)) {
     direct_.find_to_write(part->shard, part->key, part->inside, part->length, found);
   }
 }
@@ -381,6 +381,9 @@ rt::CoResult<std::size_t> DataIo::write(OpenFile& file,
   if (offset > wire::kMaxFileBytes || from.size() > wire::kMaxFileBytes - offset) {
     co_return fail_errno(EFBIG);
   }
+  if (open_files_.must_clear_set_id(file)) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await open_files_.clear_set_id(file));
+  }
   if (write_now(file, offset, from)) {
     co_return from.size();
   }
@@ -444,6 +447,9 @@ rt::CoResult<Appended> DataIo::append(OpenFile& file, std::span<const std::byte>
     co_return fail_errno(EBADF);
   }
   BENCHFS_CO_TRY_VOID(open_files_.check(file));
+  if (open_files_.must_clear_set_id(file)) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await open_files_.clear_set_id(file));
+  }
   Deadline by = backend_.data_deadline();
   wire::AppendRequest request;
   request.inode = file.id().value;

@@ -215,6 +215,9 @@ rt::CoStatus Holes::allocate(OpenFile& file, int mode, std::uint64_t offset, std
   if (offset > wire::kMaxFileBytes || length > wire::kMaxFileBytes - offset) {
     co_return fail_errno(EFBIG);
   }
+  if (open_files_.must_clear_set_id(file)) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await open_files_.clear_set_id(file));
+  }
   wire::SetAttrRequest request;
   if (is_punch || is_zero) {
     BENCHFS_CO_TRY_VOID(co_await punch(file, offset, offset + length));

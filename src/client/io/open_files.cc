@@ -1,6 +1,8 @@
 #include "client/io/open_files.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -8,6 +10,7 @@
 
 #include "base/backoff.h"
 #include "client/inodes/lost_file.h"
+#include "client/permissions.h"
 #include "cluster/placement.h"
 #include "rt/sync.h"
 
@@ -164,6 +167,25 @@ rt::CoResult<wire::Attr> OpenFiles::set_attr(OpenFile& file, wire::SetAttrReques
   }
   file.hear(found->attr);
   co_return found->attr;
+}
+
+rt::CoStatus OpenFiles::clear_set_id(OpenFile& file) {
+  if ((file.attr.mode & (S_ISUID | S_ISGID)) == 0) [[likely]] {
+    co_return Status{};
+  }
+  BENCHFS_CO_TRY(wire::Attr attr, co_await stat(file));
+  std::uint32_t cleared = set_id_bits(attr.mode);
+  if (cleared != 0) {
+    wire::SetAttrRequest request;
+    request.mask = wire::kSetMode;
+    request.mode = attr.mode & 07777U & ~cleared;
+    BENCHFS_CO_TRY_VOID(co_await set_attr(file, request));
+  }
+  co_return Status{};
+}
+
+bool OpenFiles::must_clear_by_mode(const OpenFile& file) {
+  return set_id_bits(file.attr.mode) != 0 && geteuid() != 0;
 }
 
 rt::CoResult<std::string> OpenFiles::get_xattr(OpenFile& file, std::string_view name) {

@@ -74,6 +74,13 @@ class OpenFiles {
   rt::CoStatus fsync(OpenFile& file);
   rt::CoResult<wire::Attr> stat(OpenFile& file);
   rt::CoResult<wire::Attr> set_attr(OpenFile& file, wire::SetAttrRequest request);
+  // To be called before a write on behalf of somebody without privileges: takes the set-user-id bit
+  // off the file, and the set-group-id bit if the group may execute it.
+  rt::CoStatus clear_set_id(OpenFile& file);
+  // Whether a write must, as far as is known.
+  [[nodiscard]] bool must_clear_set_id(const OpenFile& file) const {
+    return backend_.config.check_permissions && must_clear_by_mode(file);
+  }
   // As those of Inodes.
   rt::CoResult<std::string> get_xattr(OpenFile& file, std::string_view name);
   rt::CoStatus set_xattr(OpenFile& file,
@@ -103,6 +110,7 @@ class OpenFiles {
     bool is_kept = false;        // keep_until_done() runs
     bool misses_closes = false;  // until the next statement
   };
+  [[nodiscard]] static bool must_clear_by_mode(const OpenFile& file);
   // The answer of `shard`.
   Result<OpenedEntry> finish(wire::ShardId shard,
                              std::shared_ptr<OpenFile> file,

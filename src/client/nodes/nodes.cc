@@ -39,7 +39,7 @@ rt::CoResult<T> Nodes::in_directory(wire::InodeId directory, Result<T> result, D
 void Nodes::remember(const wire::Attr& attr, BootTime asked_at) {
   if (attr.is_directory()) {
     std::uint32_t lease_ms = backend_.pool.at(attr.id().home()).grant().directory_lease_ms;
-    directories_.put_inheritance(attr, asked_at, std::chrono::milliseconds(lease_ms));
+    directories_.put_permissions(attr, asked_at, std::chrono::milliseconds(lease_ms));
   }
 }
 
@@ -129,21 +129,6 @@ rt::CoResult<std::shared_ptr<OpenFile>> Nodes::open(wire::InodeId inode, std::ui
   co_return std::move(opened.file);
 }
 
-rt::CoStatus Nodes::clear_set_id(OpenFile& file) {
-  if ((file.attr.mode & (S_ISUID | S_ISGID)) == 0) [[likely]] {
-    co_return Status{};
-  }
-  BENCHFS_CO_TRY(wire::Attr attr, co_await open_files_.stat(file));
-  std::uint32_t cleared = S_ISUID | ((attr.mode & S_IXGRP) != 0 ? S_ISGID : 0);
-  if ((attr.mode & cleared) != 0) {
-    wire::SetAttrRequest request;
-    request.mask = wire::kSetMode;
-    request.mode = attr.mode & 07777U & ~cleared;
-    BENCHFS_CO_TRY_VOID(co_await open_files_.set_attr(file, request));
-  }
-  co_return Status{};
-}
-
 // --- Entries -------------------------------------------------------------------------------------
 
 rt::CoResult<wire::Attr> Nodes::lookup(wire::InodeId parent, std::string_view name) {
@@ -200,17 +185,17 @@ rt::CoResult<wire::Attr> Nodes::lookup(wire::InodeId parent, std::string_view na
 
 rt::CoResult<NewInode> Nodes::new_inode(
     wire::InodeId parent, std::uint32_t mode, bool is_directory, Caller caller, Deadline by) {
-  auto inherited = directories_.find_inheritance(parent);
-  if (!inherited) {
+  auto directory = directories_.find_permissions(parent);
+  if (!directory) {
     BootTime asked_at = boot_now();
     BENCHFS_CO_TRY(Found found,
                    co_await explain(parent, co_await inodes_.get_attr(parent, by), by));
     remember(found.attr, asked_at);
-    inherited = {found.attr.gid, (found.attr.mode & S_ISGID) != 0};
+    directory = found.attr;
   }
   NewInode inode{.mode = mode, .uid = caller.uid, .gid = caller.gid};
-  if (inherited->is_setgid) {
-    inode.gid = inherited->gid;
+  if (directory->is_setgid()) {
+    inode.gid = directory->gid;
     inode.mode |= is_directory ? std::uint32_t{S_ISGID} : 0U;
   }
   co_return inode;

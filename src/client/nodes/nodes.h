@@ -68,9 +68,6 @@ class Nodes {
                                                        std::uint32_t flags,
                                                        std::uint32_t mode,
                                                        Caller caller);
-  // To be called before a write on behalf of somebody without privileges: takes the set-user-id bit
-  // off the file, and the set-group-id bit if the group may execute it.
-  rt::CoStatus clear_set_id(OpenFile& file);
   rt::CoResult<wire::Attr> mkdir(wire::InodeId parent,
                                  std::string_view name,
                                  std::uint32_t mode,

@@ -241,7 +241,7 @@ TEST_F(NodesTest, AWriteWithoutPrivilegesClearsTheSetIdBits) {
     ClientUnderTest client({&shard});
     auto file = client.run(client.fs().nodes().open(kFile, wire::kOpenWrite));
     ASSERT_TRUE(file);
-    ASSERT_TRUE(client.run(client.fs().nodes().clear_set_id(**file)));
+    ASSERT_TRUE(client.run(client.fs().open_files().clear_set_id(**file)));
     std::vector<wire::SetAttrRequest> changes = shard.requests<wire::SetAttrRequest>();
     ASSERT_EQ(changes.size(), one.after != 0 ? 1U : 0U) << one.before;
     if (!changes.empty()) {

@@ -9,10 +9,12 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "client/permissions.h"
 #include "wire/ids.h"
 
 namespace benchfs::client {
@@ -35,6 +37,11 @@ class Attempt {
   // counted from this time, because whatever is asked later is granted for longer.
   [[nodiscard]] BootTime walked_at() const { return walked_at_; }
   void set_walked_at(BootTime now) { walked_at_ = now; }
+  // For whom permissions are checked; null if they are not.
+  [[nodiscard]] const Credentials* caller() const { return caller_.get(); }
+  void act_as(Credentials caller) {
+    caller_ = std::make_unique<const Credentials>(std::move(caller));
+  }
   // A directory where a path begins, which was not found by name.
   void set_begin(wire::InodeId directory) { begins_[begins_[0].is_valid() ? 1 : 0] = directory; }
   [[nodiscard]] bool is_begin(wire::InodeId directory) const {
@@ -88,6 +95,7 @@ class Attempt {
   Deadline deadline_;
   std::uint64_t version_;
   BootTime walked_at_{};
+  std::unique_ptr<const Credentials> caller_;
   Gone gone_;
   std::array<wire::InodeId, 2> begins_;  // invalid: the root
   bool is_directory_ = false;

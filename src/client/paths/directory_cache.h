@@ -1,5 +1,5 @@
-// What a client remembers of directories: (parent inode, name) -> directory inode, and what new
-// entries of a directory inherit from it.
+// What a client remembers of directories: (parent inode, name) -> directory inode, and their
+// permissions, some of which new entries inherit.
 //
 // An entry may be used while the lease lasts that the entry's shard granted with the lookup. The
 // lease is counted from before the request was sent, so that it ends here before it ends there.
@@ -8,8 +8,6 @@
 // until the shard was asked again. Removed directories are found out by
 // ESTALE. Missing names are never cached. Bounded: when full it is emptied.
 #pragma once
-
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
@@ -23,6 +21,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "client/permissions.h"
 #include "wire/attr.h"
 #include "wire/entry_key.h"
 #include "wire/ids.h"
@@ -99,24 +98,17 @@ class DirectoryCache {
     return version_;
   }
 
-  // What new entries inherit: the group, if the directory hands it on.
-  struct Inheritance {
-    std::uint32_t gid = 0;
-    bool is_setgid = false;
-  };
   // As the directory's home said when it was asked at `asked_at`.
-  void put_inheritance(const wire::Attr& directory, BootTime asked_at, Nanos granted) {
-    if (inheritance_.size() >= kMaxEntries) {
-      inheritance_.clear();
+  void put_permissions(const wire::Attr& directory, BootTime asked_at, Nanos granted) {
+    if (permissions_.size() >= kMaxEntries) {
+      permissions_.clear();
     }
-    inheritance_.insert_or_assign(
-        directory.id(),
-        Inherited{{directory.gid, (directory.mode & S_ISGID) != 0}, asked_at + usable(granted)});
+    permissions_.insert_or_assign(directory.id(), Lent{directory, asked_at + usable(granted)});
   }
-  [[nodiscard]] std::optional<Inheritance> find_inheritance(wire::InodeId directory,
+  [[nodiscard]] std::optional<Permissions> find_permissions(wire::InodeId directory,
                                                             BootTime now = boot_now()) const {
-    auto found = inheritance_.find(directory);
-    if (found == inheritance_.end() || found->second.until <= now) {
+    auto found = permissions_.find(directory);
+    if (found == permissions_.end() || found->second.until <= now) {
       return std::nullopt;
     }
     return found->second.what;
@@ -159,8 +151,8 @@ class DirectoryCache {
     std::uint32_t word;        // its number, and what it was; 0 where there are none
     std::uint32_t was;
   };
-  struct Inherited {
-    Inheritance what;
+  struct Lent {
+    Permissions what;
     BootTime until;
   };
   struct Connection {
@@ -204,7 +196,7 @@ class DirectoryCache {
   }
 
   std::unordered_map<wire::EntryKey, Value, wire::EntryKeyHash, wire::EntryKeyEqual> entries_;
-  std::unordered_map<wire::InodeId, Inherited> inheritance_;
+  std::unordered_map<wire::InodeId, Lent> permissions_;
   std::vector<Connection> connections_;  // by shard
   std::vector<Seen> seen_;               // their words, each once
   std::uint64_t version_ = 0;

@@ -33,6 +33,9 @@ rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt, const Path& path, std
   if (walk.name().empty()) {
     co_return fail_errno(EEXIST);
   }
+  if (attempt.caller() != nullptr) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await check_create(attempt, walk));
+  }
   wire::InodeId parent = walk.directory();
   BENCHFS_CO_TRY(NewInode directory, co_await new_inode(attempt, walk, mode, true));
   DirectoryCache::Question question = ask(attempt, walk);
@@ -42,7 +45,7 @@ rt::CoResult<wire::Attr> Paths::do_mkdir(Attempt& attempt, const Path& path, std
           parent, co_await inodes_.mkdir(parent, walk.name(), directory, attempt.deadline())));
   Nanos lease = lease_of(question.shard);
   directories_.put(parent, walk.name(), found.attr.id(), question, lease);
-  directories_.put_inheritance(found.attr, question.asked_at, lease);
+  directories_.put_permissions(found.attr, question.asked_at, lease);
   co_return found.attr;
 }
 
@@ -55,6 +58,9 @@ rt::CoStatus Paths::do_rmdir(Attempt& attempt, const Path& path) {
   BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
   if (walk.name().empty()) {
     co_return cannot_remove(path.text);
+  }
+  if (attempt.caller() != nullptr) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await check_remove(attempt, walk));
   }
   BENCHFS_CO_TRY_VOID(attempt.in_directory(
       walk.directory(), co_await inodes_.rmdir(walk.directory(), walk.name(), attempt.deadline())));
@@ -80,6 +86,9 @@ rt::CoStatus Paths::do_link(Attempt& attempt, const Path& from, const Path& to, 
   if (walk.must_be_directory()) {
     BENCHFS_CO_TRY_VOID(co_await look_up(attempt, walk, Wanted::kEntry));
     co_return fail_errno(EEXIST);
+  }
+  if (attempt.caller() != nullptr) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await check_create(attempt, walk));
   }
   Result<Found> linked =
       co_await inodes_.link(inode, walk.directory(), walk.name(), attempt.deadline());
@@ -110,6 +119,9 @@ rt::CoStatus Paths::do_unlink(Attempt& attempt, const Path& path) {
   if (walk.must_be_directory()) {
     BENCHFS_CO_TRY(Found found, co_await look_up(attempt, walk, Wanted::kInode));
     co_return fail_errno(found.attr.is_directory() ? EISDIR : ENOTDIR);
+  }
+  if (attempt.caller() != nullptr) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await check_remove(attempt, walk));
   }
   Result<wire::UnlinkReply> removed =
       co_await inodes_.unlink(walk.directory(), walk.name(), attempt.deadline());
@@ -151,6 +163,9 @@ rt::CoStatus Paths::do_rename(Attempt& attempt,
       co_return fail_errno(
           !may_replace && co_await look_up(attempt, new_walk, Wanted::kInode) ? EEXIST : ENOTDIR);
     }
+  }
+  if (attempt.caller() != nullptr) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await check_rename(attempt, old_walk, new_walk, flags));
   }
   Status renamed = co_await inodes_.rename(old_walk.directory(),
                                            old_walk.name(),
@@ -195,6 +210,9 @@ rt::CoStatus Paths::do_symlink(Attempt& attempt, const std::string& target, cons
   if (walk.must_be_directory()) {
     BENCHFS_CO_TRY_VOID(co_await look_up(attempt, walk, Wanted::kInode));
     co_return fail_errno(EEXIST);
+  }
+  if (attempt.caller() != nullptr) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await check_create(attempt, walk));
   }
   BENCHFS_CO_TRY(NewInode link, co_await new_inode(attempt, walk, 0, false));
   BENCHFS_CO_TRY_VOID(attempt.in_directory(

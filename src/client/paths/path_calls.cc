@@ -108,7 +108,7 @@ Result<wire::Attr> StatCall::result_of(const wire::EntryReply& reply) {
 }
 
 rt::CoResult<wire::Attr> StatCall::call_slowly() {
-  return paths_.stat_slowly(path_, follows_, deadline_);
+  return paths_.stat_slowly(path_, follows_, ids_, deadline_);
 }
 
 // --- Opening -------------------------------------------------------------------------------------

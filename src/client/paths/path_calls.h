@@ -16,6 +16,7 @@
 #include "client/io/open_file.h"
 #include "client/paths/directory_cache.h"
 #include "client/paths/path.h"
+#include "client/permissions.h"
 #include "rpc/pooled_call.h"
 #include "rt/task.h"
 #include "wire/messages.h"
@@ -78,7 +79,9 @@ class PathCall : private rpc::PooledCall::Follower {
 
 class StatCall final : public PathCall<wire::LookupRequest, wire::Attr> {
  public:
-  StatCall(Paths& paths, PathView path, bool follows) : PathCall(paths, path), follows_(follows) {}
+  // As Paths::stat().
+  StatCall(Paths& paths, PathView path, bool follows, Ids ids)
+      : PathCall(paths, path), follows_(follows), ids_(ids) {}
 
  private:
   bool prepare(wire::LookupRequest& request, const LastStep& step) override;
@@ -87,6 +90,7 @@ class StatCall final : public PathCall<wire::LookupRequest, wire::Attr> {
   rt::CoResult<wire::Attr> call_slowly() override;
 
   bool follows_;
+  Ids ids_;
   DirectoryCache::Question question_;
 };
 

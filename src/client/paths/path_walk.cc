@@ -50,10 +50,12 @@ bool is_dots(std::string_view component) {
 
 Result<PathWalk> PathWalk::start(std::string_view path,
                                  std::string_view mount_prefix,
-                                 wire::InodeId begin) {
+                                 wire::InodeId begin,
+                                 Notes notes) {
   BENCHFS_TRY_VOID(check_path(path));
   Result<PathWalk> walk(std::in_place);
   walk->mount_prefix_ = mount_prefix;
+  walk->notes_searched_ = notes == Notes::kSearched;
   if (begin != wire::kRootInode && path.front() != '/') {
     walk->directories_.front() = begin;
     walk->is_from_root_ = false;
@@ -71,6 +73,9 @@ bool PathWalk::is_before_dots() const {
 
 void PathWalk::next() {
   while (!rest_.empty()) {
+    if (notes_searched_) [[unlikely]] {
+      searched_.push_back(directories_.back());
+    }
     std::string_view component = first_component(rest_);
     rest_ = without_leading_slashes(rest_.substr(component.size()));
     if (!is_dots(component)) {

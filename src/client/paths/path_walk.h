@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <boost/container/small_vector.hpp>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "wire/ids.h"
@@ -23,10 +26,12 @@ class PathWalk {
   // `mount_prefix`: where the program sees the root, borrowed too; "" when the file system is all
   // there is. With a prefix, absolute targets of symlinks below it lead to the root, and a walk
   // that leads elsewhere has left (has_left()).
-  // A relative path begins at `begin`.
+  // A relative path begins at `begin`. `notes`: whether take_searched() has an answer.
+  enum class Notes : std::uint8_t { kNothing, kSearched };
   static Result<PathWalk> start(std::string_view path,
                                 std::string_view mount_prefix = {},
-                                wire::InodeId begin = wire::kRootInode);
+                                wire::InodeId begin = wire::kRootInode,
+                                Notes notes = Notes::kNothing);
   // A walk that stands before its last component, `name`, and came through these directories.
   static PathWalk at_last(const Directories& directories,
                           std::string_view name,
@@ -54,6 +59,10 @@ class PathWalk {
   [[nodiscard]] bool is_last() const { return rest_.empty(); }
   // With a prefix: the path climbed above the root, or went through a symlink to somewhere else.
   [[nodiscard]] bool has_left() const { return has_left_; }
+  // The directories in which a component was looked for, "." and ".." included, since this was
+  // asked last: who walks must be allowed to search them.
+  [[nodiscard]] bool has_searched() const { return !searched_.empty(); }
+  [[nodiscard]] std::vector<wire::InodeId> take_searched() { return std::exchange(searched_, {}); }
   // The next component is "." or "..", which leads on only if the current one still exists.
   [[nodiscard]] bool is_before_dots() const;
   // The walk stands in the directory where it began, and goes on with "..": climb() to the parent,
@@ -83,6 +92,8 @@ class PathWalk {
   // borrow.
   std::unique_ptr<const std::string> text_;
   std::string_view mount_prefix_;
+  std::vector<wire::InodeId> searched_;
+  bool notes_searched_ = false;
   bool must_be_directory_ = false;
   bool has_left_ = false;
   bool is_climbing_ = false;

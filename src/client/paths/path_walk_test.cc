@@ -205,5 +205,27 @@ TEST(PathWalk, AnAbsoluteSymlinkLeadsFromTheDirectoryToTheRoot) {
   EXPECT_EQ(walk->name(), "a");
 }
 
+TEST(PathWalk, NotesTheDirectoriesInWhichComponentsAreLookedFor) {
+  using Inodes = std::vector<wire::InodeId>;
+  wire::InodeId root = wire::kRootInode;
+  wire::InodeId a{101};
+  wire::InodeId b{102};
+  auto walk = PathWalk::start("/a/b/.././c/", {}, root, PathWalk::Notes::kSearched);
+  ASSERT_TRUE(walk);
+  EXPECT_EQ(walk->take_searched(), Inodes{root});
+  walk->enter(a);
+  EXPECT_EQ(walk->take_searched(), Inodes{a});
+  walk->enter(b);
+  EXPECT_EQ(walk->take_searched(), (Inodes{b, a, a})) << "for .., for . and for c";
+  walk->enter(wire::InodeId{103});
+  EXPECT_FALSE(walk->has_searched()) << "a slash at the end looks for nothing";
+  ASSERT_TRUE(walk = PathWalk::start("/a", {}, root, PathWalk::Notes::kSearched));
+  (void)walk->take_searched();
+  ASSERT_TRUE(walk->follow("d/e"));
+  EXPECT_EQ(walk->take_searched(), Inodes{root}) << "a link is followed where it is";
+  ASSERT_TRUE(walk = PathWalk::start("/a"));
+  EXPECT_FALSE(walk->has_searched()) << "who does not ask pays nothing";
+}
+
 }  // namespace
 }  // namespace benchfs::client

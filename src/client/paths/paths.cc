@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -62,12 +63,17 @@ void Paths::remember(wire::InodeId parent,
   Nanos lease = lease_of(question.shard);
   directories_.put(parent, name, directory.attr.id(), question, lease);
   if (!directory.is_remote()) {
-    directories_.put_inheritance(directory.attr, question.asked_at, lease);
+    directories_.put_permissions(directory.attr, question.asked_at, lease);
   }
 }
 
+void Paths::remember(const wire::Attr& directory, BootTime asked_at) {
+  directories_.put_permissions(directory, asked_at, lease_of(directory.id().home()));
+}
+
 std::optional<LastStep> Paths::find_last_step(const PathView& path, BootTime now) {
-  if (path.begin != wire::kRootInode || path.is_begin) {
+  bool is_checked = backend_.config.check_permissions;
+  if (path.begin != wire::kRootInode || path.is_begin || is_checked) [[unlikely]] {
     return std::nullopt;
   }
   std::string_view name = way_.last_of(path.text, directories_.version(), now);
@@ -96,21 +102,38 @@ rt::CoResult<Found> Paths::look_up(Attempt& attempt, const PathWalk& walk, Wante
 }
 
 namespace {
-NewInode inherit(NewInode inode, const DirectoryCache::Inheritance& inherited, bool is_directory) {
-  if (inherited.is_setgid) {
-    inode.gid = inherited.gid;
-    inode.mode |= is_directory ? std::uint32_t{S_ISGID} : 0U;
+// `caller`: see Attempt::caller().
+NewInode inherit(NewInode inode,
+                 const Permissions& directory,
+                 bool is_directory,
+                 const Credentials* caller) {
+  if (!directory.is_setgid()) {
+    return inode;
+  }
+  inode.gid = directory.gid;
+  bool is_stranger = caller != nullptr && !caller->is_root() && !caller->is_in_group(directory.gid);
+  if (is_directory) {
+    inode.mode |= std::uint32_t{S_ISGID};
+  } else if (is_stranger && (inode.mode & S_IXGRP) != 0) {
+    inode.mode &= ~std::uint32_t{S_ISGID};
   }
   return inode;
 }
 }  // namespace
+
+NewInode Paths::owned(const Credentials* caller, std::uint32_t mode) const {
+  return {.mode = mode,
+          .uid = caller != nullptr ? caller->uid : backend_.config.uid,
+          .gid = caller != nullptr ? caller->gid : backend_.config.gid};
+}
 
 rt::MaybeTask<Result<NewInode>> Paths::new_inode(Attempt& attempt,
                                                  const PathWalk& walk,
                                                  std::uint32_t mode,
                                                  bool is_directory) {
   wire::InodeId parent = walk.directory();
-  if (auto inode = find_new_inode(parent, mode, is_directory, attempt.walked_at())) {
+  if (auto inode =
+          find_new_inode(parent, mode, is_directory, attempt.walked_at(), attempt.caller())) {
     return *inode;
   }
   return ask_and_inherit(attempt, parent, mode, is_directory);
@@ -119,26 +142,31 @@ rt::MaybeTask<Result<NewInode>> Paths::new_inode(Attempt& attempt,
 std::optional<NewInode> Paths::find_new_inode(wire::InodeId parent,
                                               std::uint32_t mode,
                                               bool is_directory,
-                                              BootTime now) const {
-  auto inherited = directories_.find_inheritance(parent, now);
-  if (!inherited) {
+                                              BootTime now,
+                                              const Credentials* caller) const {
+  auto directory = directories_.find_permissions(parent, now);
+  if (!directory) {
     return std::nullopt;
   }
-  NewInode inode{.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
-  return inherit(inode, *inherited, is_directory);
+  return inherit(owned(caller, mode), *directory, is_directory, caller);
 }
 
 rt::CoResult<NewInode> Paths::ask_and_inherit(Attempt& attempt,
                                               wire::InodeId parent,
                                               std::uint32_t mode,
                                               bool is_directory) {
+  BENCHFS_CO_TRY(Permissions directory, co_await ask_permissions(attempt, parent));
+  const Credentials* caller = attempt.caller();
+  co_return inherit(owned(caller, mode), directory, is_directory, caller);
+}
+
+rt::CoResult<Permissions> Paths::ask_permissions(Attempt& attempt, wire::InodeId directory) {
   BootTime asked_at = boot_now();
   BENCHFS_CO_TRY(
       Found found,
-      attempt.on_directory(parent, co_await inodes_.get_attr(parent, attempt.deadline())));
-  directories_.put_inheritance(found.attr, asked_at, lease_of(parent.home()));
-  NewInode inode{.mode = mode, .uid = backend_.config.uid, .gid = backend_.config.gid};
-  co_return inherit(inode, {found.attr.gid, (found.attr.mode & S_ISGID) != 0}, is_directory);
+      attempt.on_directory(directory, co_await inodes_.get_attr(directory, attempt.deadline())));
+  remember(found.attr, asked_at);
+  co_return found.attr;
 }
 
 // Connects to the shard of the last component. That may take long, and the directory may be renamed
@@ -185,16 +213,13 @@ rt::MaybeTask<Status> Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
   if (!walk.is_at_last()) {
     std::uint64_t version = directories_.version();
     BootTime until = enter_cached(attempt, walk);
-    if (walk.has_left()) [[unlikely]] {
-      return left();
-    }
     bool is_known = attempt.uses_cache() || walk.directories().size() == 1;
     if (is_known && walk.is_last() && !walk.way().empty()) {
       way_.remember(walk, version, until);
     }
   }
-  bool is_there = walk.is_last() && !walk.is_climbing() &&
-                  walk.name().size() <= wire::kMaxNameBytes &&
+  bool is_there = walk.is_last() && !walk.is_climbing() && !walk.has_left() &&
+                  !walk.has_searched() && walk.name().size() <= wire::kMaxNameBytes &&
                   (!attempt.uses_cache() || is_reached(walk));
   if (is_there) {
     return Status{};
@@ -204,6 +229,12 @@ rt::MaybeTask<Status> Paths::walk_to_last(Attempt& attempt, PathWalk& walk) {
 
 rt::CoStatus Paths::walk_on(Attempt& attempt, PathWalk& walk) {
   for (;;) {
+    if (walk.has_searched()) [[unlikely]] {
+      BENCHFS_CO_TRY_VOID(co_await check_searched(attempt, walk));
+    }
+    if (walk.has_left()) {
+      co_return left();
+    }
     if (walk.is_climbing()) {
       wire::InodeId directory = walk.directory();
       BENCHFS_CO_TRY(Found found,
@@ -211,9 +242,6 @@ rt::CoStatus Paths::walk_on(Attempt& attempt, PathWalk& walk) {
                          directory, co_await inodes_.get_attr(directory, attempt.deadline())));
       walk.climb(wire::InodeId{found.attr.parent});
       enter_cached(attempt, walk);
-      if (walk.has_left()) {
-        co_return left();
-      }
       continue;
     }
     if (walk.name().size() > wire::kMaxNameBytes) {
@@ -237,9 +265,6 @@ rt::CoStatus Paths::walk_on(Attempt& attempt, PathWalk& walk) {
       co_return fail_errno(ENOTDIR);
     }
     enter_cached(attempt, walk);
-    if (walk.has_left()) {
-      co_return left();
-    }
   }
 }
 
@@ -282,8 +307,11 @@ rt::CoResult<wire::Attr> Paths::resolve(Attempt& attempt, const Path& path, Foll
 
 // --- Attributes ----------------------------------------------------------------------------------
 
-rt::CoResult<wire::Attr> Paths::stat_slowly(PathView path, bool follows, Deadline by) {
-  return with_names(by, &Paths::resolve, path.copy(), follows ? Follow::kYes : Follow::kNo);
+rt::CoResult<wire::Attr> Paths::stat_slowly(PathView path, bool follows, Ids ids, Deadline by) {
+  return with_names(by,
+                    ids == Ids::kReal ? &Paths::resolve_as_real : &Paths::resolve,
+                    path.copy(),
+                    follows ? Follow::kYes : Follow::kNo);
 }
 
 rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
@@ -297,12 +325,19 @@ rt::CoResult<wire::Attr> Paths::do_set_attr(Attempt& attempt,
   if ((request.mask & wire::kSetSize) != 0 && attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
+  wire::SetAttrRequest change = request;
+  if (attempt.caller() != nullptr) [[unlikely]] {
+    if ((request.mask & wire::kSetSize) != 0) {
+      BENCHFS_CO_TRY_VOID(check_access(attr, *attempt.caller(), W_OK));
+    }
+    BENCHFS_CO_TRY_VOID(check_change(attr, *attempt.caller(), change));
+  }
   BootTime asked_at = boot_now();
   BENCHFS_CO_TRY(Found found,
                  attempt.on_inode(
-                     attr.id(), co_await inodes_.set_attr(attr.id(), request, attempt.deadline())));
+                     attr.id(), co_await inodes_.set_attr(attr.id(), change, attempt.deadline())));
   if (found.attr.is_directory()) {
-    directories_.put_inheritance(found.attr, asked_at, lease_of(attr.id().home()));
+    remember(found.attr, asked_at);
   }
   co_return found.attr;
 }
@@ -320,6 +355,9 @@ rt::CoResult<std::string> Paths::do_get_xattr(Attempt& attempt,
                                               const std::string& name,
                                               Follow follow) {
   BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, follow));
+  if (attempt.caller() != nullptr) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(check_xattr(attr, *attempt.caller(), name, R_OK));
+  }
   wire::InodeId inode = attr.id();
   co_return attempt.on_inode(inode, co_await inodes_.get_xattr(inode, name, attempt.deadline()));
 }
@@ -339,6 +377,9 @@ rt::CoStatus Paths::do_set_xattr(Attempt& attempt,
                                  std::uint32_t flags,
                                  Follow follow) {
   BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, follow));
+  if (attempt.caller() != nullptr) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(check_xattr(attr, *attempt.caller(), name, W_OK));
+  }
   wire::InodeId inode = attr.id();
   co_return attempt.on_inode(
       inode, co_await inodes_.set_xattr(inode, name, value, flags, attempt.deadline()));
@@ -365,13 +406,16 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
   if ((flags & wire::kOpenCreate) != 0 && (flags & wire::kOpenDirectory) != 0) {
     co_return fail_errno(EINVAL);  // as Linux since 6.4: it never made a directory
   }
+  bool is_checked = attempt.caller() != nullptr;
+  // What may not be written must not be cut: admit() does that.
+  std::uint32_t first_flags = is_checked ? flags & ~std::uint32_t{wire::kOpenTruncate} : flags;
   BENCHFS_CO_TRY(PathWalk walk, start_walk(attempt, path));
   for (;;) {
     BENCHFS_CO_TRY_VOID(co_await walk_to_last(attempt, walk));
     wire::InodeId directory = walk.directory();
     if (walk.name().empty()) {
       Result<OpenedEntry> opened = attempt.on_directory(
-          directory, co_await open_files_.open(directory, flags, attempt.deadline()));
+          directory, co_await open_files_.open(directory, first_flags, attempt.deadline()));
       if (!opened) {
         constexpr std::uint32_t kExclusive = wire::kOpenCreate | wire::kOpenExclusive;
         bool is_exclusive = (flags & kExclusive) == kExclusive;
@@ -379,14 +423,25 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
             ? fail_errno(EEXIST)
             : std::unexpected(std::move(opened.error()));
       }
+      if (is_checked) [[unlikely]] {
+        co_return co_await admit(attempt, std::move(opened->file), flags);
+      }
       co_return std::move(opened->file);
     }
     if (walk.must_be_directory() && (flags & wire::kOpenCreate) != 0) {
       co_return fail_errno(EISDIR);
     }
-    std::uint32_t wanted = flags | (walk.must_be_directory() ? wire::kOpenDirectory : 0U);
+    std::uint32_t wanted = first_flags | (walk.must_be_directory() ? wire::kOpenDirectory : 0U);
+    if (is_checked && (flags & wire::kOpenCreate) != 0) [[unlikely]] {
+      Status may_create = co_await check_create(attempt, walk);
+      bool is_there = !may_create && may_create.error().is_posix(EEXIST);
+      if (!may_create && (!is_there || (flags & wire::kOpenExclusive) != 0)) {
+        co_return std::unexpected(std::move(may_create.error()));
+      }
+      wanted &= ~(is_there ? std::uint32_t{wire::kOpenCreate} : 0U);
+    }
     NewInode new_file;
-    if ((flags & wire::kOpenCreate) != 0) {
+    if ((wanted & wire::kOpenCreate) != 0) {
       BENCHFS_CO_TRY(new_file, co_await new_inode(attempt, walk, mode, false));
       new_file.chunk_bytes = chunk_bytes;
     }
@@ -405,6 +460,9 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open(Attempt& attempt,
       opened = *std::move(at_home);
     }
     if (opened.file != nullptr) {
+      if (is_checked && (opened.flags & wire::kEntryCreated) == 0) [[unlikely]] {
+        co_return co_await admit(attempt, std::move(opened.file), flags);
+      }
       co_return std::move(opened.file);
     }
     if ((flags & wire::kOpenNoFollow) != 0 && !walk.must_be_directory()) {
@@ -432,11 +490,12 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::do_open_unnamed(Attempt& attempt,
   if (!directory.is_directory()) {
     co_return fail_errno(ENOTDIR);
   }
-  NewInode file{.mode = mode,
-                .uid = backend_.config.uid,
-                .gid = backend_.config.gid,
-                .chunk_bytes = chunk_bytes};
-  file = inherit(file, {directory.gid, (directory.mode & S_ISGID) != 0}, false);
+  const Credentials* caller = attempt.caller();
+  if (caller != nullptr) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(check_access(directory, *caller, W_OK | X_OK));
+  }
+  NewInode file = inherit(owned(caller, mode), directory, false, caller);
+  file.chunk_bytes = chunk_bytes;
   co_return attempt.on_inode(
       directory.id(),
       co_await open_files_.open_unnamed(directory.id(), flags, file, attempt.deadline()));
@@ -461,6 +520,9 @@ rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
   BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, Follow::kYes));
   if (!attr.is_directory()) {
     co_return fail_errno(ENOTDIR);
+  }
+  if (attempt.caller() != nullptr) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(check_access(attr, *attempt.caller(), R_OK));
   }
   co_return attempt.on_inode(
       attr.id(), co_await list_page(backend_, attr.id(), cursor, max_entries, attempt.deadline()));

@@ -6,6 +6,10 @@
 // directory cache while their lease lasts. An inode that was found by name and is gone is looked up
 // again by name, in every operation (attempt.h).
 //
+// A client that checks permissions (FileSystemConfig::check_permissions) goes each way step by
+// step: it must be allowed to search each directory in which it looks for a component, and asks
+// before it acts what the operation needs (permissions.cc). The two are no one step.
+//
 // Thread: the client's reactor.
 #pragma once
 
@@ -27,6 +31,7 @@
 #include "client/paths/path.h"
 #include "client/paths/path_calls.h"
 #include "client/paths/path_walk.h"
+#include "client/permissions.h"
 #include "rt/maybe_task.h"
 
 namespace benchfs::client {
@@ -38,8 +43,9 @@ class Paths {
   Paths(const Paths&) = delete;
   Paths& operator=(const Paths&) = delete;
 
-  StatCall stat(PathView path) { return {*this, path, true}; }    // follows symlinks
-  StatCall lstat(PathView path) { return {*this, path, false}; }  // does not
+  // Follows symlinks. `ids`: who must be allowed to find it.
+  StatCall stat(PathView path, Ids ids) { return {*this, path, true, ids}; }
+  StatCall lstat(PathView path, Ids ids) { return {*this, path, false, ids}; }  // does not
   // Fields per request.mask (wire::SetAttrMask); request.inode is filled in. Size changes truncate.
   rt::CoResult<wire::Attr> set_attr(Path path, wire::SetAttrRequest request, bool follow);
   OpenCall open(PathView path, std::uint32_t flags, std::uint32_t mode, std::uint32_t chunk_bytes) {
@@ -84,12 +90,15 @@ class Paths {
   [[nodiscard]] std::optional<NewInode> find_new_inode(wire::InodeId parent,
                                                        std::uint32_t mode,
                                                        bool is_directory,
-                                                       BootTime now) const;
+                                                       BootTime now,
+                                                       const Credentials* caller = nullptr) const;
+  // Attributes of a directory that its home gave when it was asked then.
+  void remember(const wire::Attr& directory, BootTime asked_at);
   void remember(wire::InodeId parent,
                 std::string_view name,
                 const Found& directory,
                 const DirectoryCache::Question& question);
-  rt::CoResult<wire::Attr> stat_slowly(PathView path, bool follows, Deadline by);
+  rt::CoResult<wire::Attr> stat_slowly(PathView path, bool follows, Ids ids, Deadline by);
   rt::CoResult<std::shared_ptr<OpenFile>> open_slowly(PathView path,
                                                       std::uint32_t flags,
                                                       std::uint32_t mode,
@@ -119,12 +128,19 @@ class Paths {
   rt::CoStatus reach(Attempt& attempt, const PathWalk& walk);
   // Why a directory that the caller named by inode is gone: ENOENT when it was removed.
   rt::Task<Error> explain_begin(wire::InodeId directory, Error error, Deadline by);
+  static PathWalk::Notes notes(const Attempt& attempt) {
+    return attempt.caller() != nullptr ? PathWalk::Notes::kSearched : PathWalk::Notes::kNothing;
+  }
   // walk_to_last() follows at once.
   [[nodiscard]] Result<PathWalk> start_walk(Attempt& attempt, const Path& path) {
     attempt.set_walked_at(boot_now());
     if (path.begin != wire::kRootInode) [[unlikely]] {
       attempt.set_begin(path.begin);
-      return PathWalk::start(path.text, backend_.config.mount_prefix, path.begin);
+      return PathWalk::start(path.text, backend_.config.mount_prefix, path.begin, notes(attempt));
+    }
+    if (attempt.caller() != nullptr) [[unlikely]] {
+      return PathWalk::start(
+          path.text, backend_.config.mount_prefix, wire::kRootInode, notes(attempt));
     }
     std::string_view last = way_.last_of(path.text, directories_.version(), attempt.walked_at());
     if (last.empty()) {
@@ -154,6 +170,32 @@ class Paths {
                            const PathWalk& walk,
                            const DirectoryCache::Question& question,
                            Result<Found>&& found);
+  // --- permissions.cc: what the caller of a checked attempt may do. EACCES, EPERM. ---
+
+  // The permissions of a directory in which the caller may do `wanted`. What is remembered can
+  // allow it, but only its home refuses it, and says that it is sticky.
+  rt::CoResult<Permissions> check_directory(Attempt& attempt,
+                                            wire::InodeId directory,
+                                            std::uint32_t wanted);
+  // The directories that the walk has searched.
+  rt::CoStatus check_searched(Attempt& attempt, PathWalk& walk);
+  // The name at the end of the walk may be made; else EEXIST if it is there.
+  rt::CoStatus check_create(Attempt& attempt, const PathWalk& walk);
+  // It may be removed. ENOENT.
+  rt::CoStatus check_remove(Attempt& attempt, const PathWalk& walk);
+  rt::CoStatus check_remove(Attempt& attempt, const PathWalk& walk, Found found);
+  rt::CoStatus check_rename(Attempt& attempt,
+                            const PathWalk& from,
+                            const PathWalk& to,
+                            std::uint32_t flags);
+  // What was opened, without truncating it, is cut if `flags` say so. Closed when it is refused.
+  rt::CoResult<std::shared_ptr<OpenFile>> admit(Attempt& attempt,
+                                                std::shared_ptr<OpenFile> file,
+                                                std::uint32_t flags);
+  rt::CoResult<wire::Attr> resolve_as_real(Attempt& attempt, const Path& path, Follow follow);
+
+  [[nodiscard]] NewInode owned(const Credentials* caller, std::uint32_t mode) const;
+  rt::CoResult<Permissions> ask_permissions(Attempt& attempt, wire::InodeId directory);
   // A new inode in the directory of `walk`: its owner, and what a set-gid directory hands on.
   rt::MaybeTask<Result<NewInode>> new_inode(Attempt& attempt,
                                             const PathWalk& walk,

@@ -14,6 +14,9 @@ rt::CoResult<T> Paths::with_names(Deadline deadline,
   Attempt::Gone last;
   for (;;) {
     Attempt attempt(deadline, directories_.version());
+    if (backend_.config.check_permissions) [[unlikely]] {
+      attempt.act_as(Credentials::of_process(Ids::kEffective));
+    }
     Result<T> result = co_await (this->*operation)(attempt, args...);
     if (attempt.begins_again() && !deadline.passed()) [[unlikely]] {
       continue;
