@@ -72,6 +72,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #ifdef __cplusplus
@@ -175,6 +176,34 @@ ssize_t benchfs_pread(benchfs_file_t* file, void* buffer, size_t size, int64_t o
    versions called this benchfs_write.) */
 ssize_t benchfs_pwrite(benchfs_file_t* file, const void* buffer, size_t size, int64_t offset)
     BENCHFS_NOEXCEPT;
+
+/* The same with a vector of buffers, one after the other, whose bytes follow each other in the
+   file. `count` is at most IOV_MAX. Many short buffers go as one; long ones go side by side, each
+   like a call of its own. Appended bytes stay together. */
+ssize_t benchfs_preadv(benchfs_file_t* file, const struct iovec* vector, int count, int64_t offset)
+    BENCHFS_NOEXCEPT;
+ssize_t benchfs_pwritev(benchfs_file_t* file, const struct iovec* vector, int count, int64_t offset)
+    BENCHFS_NOEXCEPT;
+
+/* A range of a file and of memory. */
+typedef struct benchfs_extent {
+  int64_t offset; /* in the file */
+  void* data;     /* benchfs_write_list() only reads it */
+  size_t size;    /* bytes */
+  ssize_t result; /* is set to what benchfs_pread() or benchfs_pwrite() of it alone returns */
+} benchfs_extent_t;
+
+/* Reads or writes many ranges of a file, several at a time, in any order: where extents overlap,
+   any of them may be seen. Returns the bytes of all, or the error of the first extent that failed;
+   others may have been read or written then, as their results say. An argument that is wrong is
+   -EINVAL before anything is done. -EBADF: also when a list is written to a file that was opened
+   with O_APPEND. */
+ssize_t benchfs_read_list(benchfs_file_t* file,
+                          benchfs_extent_t* list,
+                          size_t count) BENCHFS_NOEXCEPT;
+ssize_t benchfs_write_list(benchfs_file_t* file,
+                           benchfs_extent_t* list,
+                           size_t count) BENCHFS_NOEXCEPT;
 
 /* Read and write at the file position, which moves by the bytes read or written. Calls of several
    threads on one file take turns. With O_APPEND every write goes to the end of the file in one

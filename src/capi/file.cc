@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <climits>
 #include <cstddef>
 #include <span>
 
@@ -10,6 +9,7 @@
 #include "capi/context.h"
 #include "capi/last_error.h"
 #include "capi/open_flags.h"
+#include "capi/transfer.h"
 #include "wire/limits.h"
 
 namespace benchfs::capi {
@@ -84,20 +84,6 @@ Status close(benchfs_file* file, std::unique_ptr<benchfs_file>& closed) {
       [&] { return context->client->fs().close(std::move(file->open_file)); });
 }
 
-Status check_transfer(const benchfs_file* file, const void* buffer, size_t size, int64_t offset) {
-  BENCHFS_TRY_VOID(check(file));
-  if (buffer == nullptr && size > 0) {
-    return fail_errno(EINVAL, "the buffer is NULL");
-  }
-  if (offset < 0) {
-    return fail_errno(EINVAL, "the offset is negative");
-  }
-  if (size > SSIZE_MAX) {
-    return fail_errno(EINVAL, "more bytes than a ssize_t can tell");
-  }
-  return {};
-}
-
 // Whether all of it could be copied by this thread: what is to be copied is found in place of who
 // drives the client, and copied beside all other threads. False when something is wrong, too: the
 // call that follows says what.
@@ -145,41 +131,6 @@ bool write_now(benchfs_file* file, const void* buffer, size_t size, int64_t offs
                   [from](std::size_t done, const link::SlotRange& found) {
                     return found.slots->overwrite(found, from + done);
                   });
-}
-
-Result<std::size_t> read_at(benchfs_file* file, void* buffer, size_t size, int64_t offset) {
-  BENCHFS_TRY_VOID(check_transfer(file, buffer, size, offset));
-  return run(file->context,
-             file->context->client->fs().read(*file->open_file,
-                                              static_cast<std::uint64_t>(offset),
-                                              {static_cast<std::byte*>(buffer), size}));
-}
-
-// The place of a write, and the number of bytes written.
-struct Written {
-  std::int64_t offset = 0;
-  std::size_t bytes = 0;
-  [[nodiscard]] std::int64_t end() const { return offset + static_cast<std::int64_t>(bytes); }
-};
-
-Result<Written> write_at(benchfs_file* file, const void* buffer, size_t size, int64_t offset) {
-  BENCHFS_TRY_VOID(check_transfer(file, buffer, size, offset));
-  client::FileSystem& fs = file->context->client->fs();
-  client::OpenFile& open_file = *file->open_file;
-  std::span bytes(static_cast<const std::byte*>(buffer), size);
-  Written written{.offset = offset};
-  if (open_file.is_append() && size > 0) {  // nothing appended moves no position
-    BENCHFS_TRY(client::Appended appended, run(file->context, fs.append(open_file, bytes)));
-    written = {.offset = static_cast<std::int64_t>(appended.offset), .bytes = appended.bytes};
-  } else {
-    BENCHFS_TRY(
-        written.bytes,
-        run(file->context, fs.write_some(open_file, static_cast<std::uint64_t>(offset), bytes)));
-  }
-  if (file->is_synchronous) {
-    BENCHFS_TRY_VOID(run(file->context, fs.fsync(open_file)));
-  }
-  return written;
 }
 
 Result<std::int64_t> base_of(benchfs_file* file, int whence) {

@@ -12,6 +12,7 @@ FileSystem::FileSystem(rpc::ConnectionPool& pool, FileSystemConfig config)
       open_files_(backend_, inodes_),
       locks_(backend_, open_files_),
       data_(backend_, open_files_),
+      lists_(backend_, data_),
       holes_(backend_, open_files_),
       paths_(backend_, inodes_, open_files_),
       nodes_(backend_, inodes_, open_files_, paths_.cache()),

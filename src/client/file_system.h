@@ -24,6 +24,7 @@
 #include "client/io/data_io.h"
 #include "client/io/file_locks.h"
 #include "client/io/holes.h"
+#include "client/io/list_io.h"
 #include "client/io/open_files.h"
 #include "client/nodes/directory_reader.h"
 #include "client/nodes/nodes.h"
@@ -154,6 +155,7 @@ class FileSystem final : private rpc::NoticeHandler {
   [[nodiscard]] Inodes& inodes() { return inodes_; }
   [[nodiscard]] OpenFiles& open_files() { return open_files_; }
   [[nodiscard]] DataIo& data() { return data_; }
+  [[nodiscard]] ListIo& lists() { return lists_; }
   [[nodiscard]] Holes& holes() { return holes_; }
   [[nodiscard]] Nodes& nodes() { return nodes_; }
   [[nodiscard]] FileLocks& locks() { return locks_; }
@@ -184,6 +186,7 @@ class FileSystem final : private rpc::NoticeHandler {
   OpenFiles open_files_;
   FileLocks locks_;
   DataIo data_;
+  ListIo lists_;
   Holes holes_;
   Paths paths_;
   Nodes nodes_;

@@ -3,11 +3,13 @@
 #include <benchfs/benchfs.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -186,6 +188,122 @@ static void check_data(benchfs_context_t* fs) {
   EXPECT(errno, EEXIST);
   EXPECT_TRUE(benchfs_open(fs, "/data", O_WRONLY | O_PATH, 0) == NULL);
   EXPECT(errno, EINVAL);
+}
+
+/* Vectors whose buffers are short, which go as one, and long, which go side by side. */
+static void check_vectors(benchfs_context_t* fs, size_t length) {
+  enum { COUNT = 5 };
+  char* data = malloc(COUNT * length);
+  char* back = malloc(COUNT * length);
+  struct iovec out[COUNT + 1];
+  struct iovec in[COUNT + 1];
+  for (size_t i = 0; i < COUNT * length; ++i) {
+    data[i] = (char)(i * 31 + i / 251);
+  }
+  for (int i = 0; i < COUNT; ++i) { /* the last of `out` is the first in the file */
+    out[i] = (struct iovec){.iov_base = data + (COUNT - 1 - i) * length, .iov_len = length};
+    in[i] = (struct iovec){.iov_base = back + i * length, .iov_len = length};
+  }
+  out[COUNT] = in[COUNT] = (struct iovec){.iov_base = NULL, .iov_len = 0};
+  memset(back, 0, COUNT * length);
+
+  benchfs_file_t* file = benchfs_create(fs, "/vectors", O_RDWR | O_TRUNC, 0600);
+  EXPECT(benchfs_pwritev(file, out, COUNT + 1, 7), COUNT * length);
+  EXPECT(benchfs_get_file_size(fs, "/vectors"), 7 + COUNT * length);
+  EXPECT(benchfs_preadv(file, in, COUNT + 1, 7), COUNT * length);
+  for (int i = 0; i < COUNT; ++i) {
+    EXPECT(memcmp(in[i].iov_base, out[i].iov_base, length), 0);
+  }
+  /* Up to the end of the file, which is in the fourth buffer. */
+  memset(back, 'x', COUNT * length);
+  EXPECT(benchfs_ftruncate(file, 7 + 3 * length + 2), 0);
+  EXPECT(benchfs_preadv(file, in, COUNT, 7), 3 * length + 2);
+  EXPECT(memcmp(in[3].iov_base, out[3].iov_base, 2), 0);
+  EXPECT(benchfs_preadv(file, in, COUNT, 7 + COUNT * length), 0);
+
+  EXPECT(benchfs_preadv(file, in, 1, 7), length);
+  EXPECT(benchfs_preadv(file, NULL, 0, 0), 0);
+  EXPECT(benchfs_pwritev(file, NULL, 0, 0), 0);
+  EXPECT(benchfs_preadv(file, NULL, 1, 0), -EINVAL);
+  EXPECT(benchfs_preadv(file, in, -1, 0), -EINVAL);
+  EXPECT(benchfs_preadv(file, in, IOV_MAX + 1, 0), -EINVAL);
+  EXPECT(benchfs_preadv(file, in, COUNT, -1), -EINVAL);
+  EXPECT(benchfs_pwritev(NULL, out, COUNT, 0), -EBADF);
+  in[1].iov_base = NULL;
+  EXPECT(benchfs_preadv(file, in, COUNT, 0), -EINVAL);
+  in[1].iov_base = back;
+  in[1].iov_len = SIZE_MAX;
+  EXPECT(benchfs_preadv(file, in, COUNT, 0), -EINVAL);
+  EXPECT(benchfs_close(file), 0);
+
+  file = benchfs_open(fs, "/vectors", O_WRONLY | O_APPEND | O_TRUNC, 0);
+  EXPECT(benchfs_pwrite(file, "begin", 5, 0), 5);
+  EXPECT(benchfs_pwritev(file, out, COUNT, 0), COUNT * length);
+  EXPECT(benchfs_get_file_size(fs, "/vectors"), 5 + COUNT * length);
+  EXPECT(benchfs_preadv(file, out, COUNT, 0), -EBADF);
+  EXPECT(benchfs_close(file), 0);
+  free(data);
+  free(back);
+}
+
+static void check_lists(benchfs_context_t* fs) {
+  enum { COUNT = 100, LENGTH = 1000 };
+  char* data = malloc((size_t)COUNT * LENGTH);
+  char* back = calloc(COUNT, LENGTH);
+  benchfs_extent_t list[COUNT];
+  for (int i = 0; i < COUNT; ++i) { /* every other range, from behind; some in other chunks */
+    memset(data + i * LENGTH, 'a' + i % 26, LENGTH);
+    list[i] =
+        (benchfs_extent_t){.offset = (int64_t)(COUNT - i) * 2 * LENGTH * (i % 3 == 0 ? 1000 : 1),
+                           .data = data + i * LENGTH,
+                           .size = LENGTH,
+                           .result = -1};
+  }
+  benchfs_file_t* file = benchfs_create(fs, "/lists", O_RDWR | O_TRUNC, 0600);
+  EXPECT(benchfs_write_list(file, list, COUNT), COUNT * LENGTH);
+  for (int i = 0; i < COUNT; ++i) {
+    EXPECT(list[i].result, LENGTH);
+    EXPECT(benchfs_pread(file, back, LENGTH, list[i].offset), LENGTH);
+    EXPECT(memcmp(back, data + i * LENGTH, LENGTH), 0);
+    list[i].data = back + i * LENGTH;
+    list[i].result = -1;
+  }
+  memset(back, 0, (size_t)COUNT * LENGTH);
+  EXPECT(benchfs_read_list(file, list, COUNT), COUNT * LENGTH);
+  EXPECT(memcmp(back, data, (size_t)COUNT * LENGTH), 0);
+  EXPECT(list[COUNT - 1].result, LENGTH);
+
+  /* One that ends with the file, one beyond it. */
+  int64_t size = benchfs_get_file_size(fs, "/lists");
+  list[0].offset = size - 10;
+  list[1].offset = size;
+  EXPECT(benchfs_read_list(file, list, 3), 10 + LENGTH);
+  EXPECT(list[0].result, 10);
+  EXPECT(list[1].result, 0);
+  EXPECT(list[2].result, LENGTH);
+  EXPECT(benchfs_read_list(file, NULL, 0), 0);
+  EXPECT(benchfs_read_list(file, NULL, 1), -EINVAL);
+  EXPECT(benchfs_read_list(NULL, list, 1), -EBADF);
+  /* Each has its own result; what is wrong in the arguments lets nothing be done. */
+  list[1].offset = INT64_MAX - LENGTH;
+  EXPECT(benchfs_write_list(file, list, 3), -EFBIG);
+  EXPECT(list[0].result, LENGTH);
+  EXPECT(list[1].result, -EFBIG);
+  EXPECT(list[2].result, LENGTH);
+  list[1].offset = -1;
+  list[0].result = 77;
+  EXPECT(benchfs_write_list(file, list, 3), -EINVAL);
+  EXPECT(list[0].result, 77);
+  EXPECT(benchfs_close(file), 0);
+  file = benchfs_open(fs, "/lists", O_RDWR | O_APPEND, 0);
+  list[1].offset = 0;
+  EXPECT(benchfs_write_list(file, list, 3), -EBADF);
+  EXPECT(benchfs_close(file), 0);
+  file = benchfs_open(fs, "/lists", O_RDONLY, 0);
+  EXPECT(benchfs_write_list(file, list, 3), -EBADF);
+  EXPECT(benchfs_close(file), 0);
+  free(data);
+  free(back);
 }
 
 static int fill(void* arg, const char* name, uint32_t type, uint64_t ino) {
@@ -527,6 +645,9 @@ int main(void) {
   }
   check_null_handles(fs);
   check_data(fs);
+  check_vectors(fs, 100);
+  check_vectors(fs, (size_t)300 << 10);
+  check_lists(fs);
   check_names(fs);
   check_at(fs);
   check_attributes(fs);
