@@ -154,6 +154,8 @@ class ChunkStore {
 
   // Largest length of one read or write, in bytes.
   [[nodiscard]] virtual std::uint32_t max_transfer() const = 0;
+  // Whether a lease holds a buffer of the pool: then who waits for a second lease holds none.
+  [[nodiscard]] virtual bool leases_hold_buffers() const = 0;
 
   // The stored bytes of [offset, offset + length), cut at the chunk's end: an empty span for an
   // absent chunk and for an offset at or beyond the end. The deadline bounds the wait for a buffer;

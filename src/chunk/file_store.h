@@ -31,6 +31,7 @@ class FileStore final : public ChunkStore, private internal::LeaseOwner {
   ~FileStore() override;
 
   [[nodiscard]] std::uint32_t max_transfer() const override { return max_transfer_; }
+  [[nodiscard]] bool leases_hold_buffers() const override { return true; }
   rt::CoResult<ReadLease> read(wire::ChunkKey key,
                                std::uint32_t offset,
                                std::uint32_t length,

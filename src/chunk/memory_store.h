@@ -19,6 +19,7 @@ class MemoryStore final : public ChunkStore, private internal::LeaseOwner {
   ~MemoryStore() override;
 
   [[nodiscard]] std::uint32_t max_transfer() const override { return config_.slot_bytes; }
+  [[nodiscard]] bool leases_hold_buffers() const override { return false; }
   rt::CoResult<ReadLease> read(wire::ChunkKey key,
                                std::uint32_t offset,
                                std::uint32_t length,

@@ -23,7 +23,8 @@
 namespace benchfs::server {
 namespace {
 
-constexpr std::size_t kLargePings = 4;  // served at a time
+constexpr std::size_t kLargePings = 4;   // served at a time
+constexpr std::size_t kCopyBuffers = 8;  // copies between chunks that wait for bytes at a time
 constexpr Nanos kShutdownGrace = std::chrono::seconds(2);
 constexpr Nanos kDrain = std::chrono::seconds(1);
 constexpr Nanos kListPoll = std::chrono::milliseconds(5);
@@ -78,6 +79,7 @@ struct Shard::Parts {
   std::unique_ptr<net::Worker> worker;
   std::unique_ptr<chunk::BufferPool> buffers;
   std::unique_ptr<chunk::BufferPool> large_pings;
+  std::unique_ptr<chunk::BufferPool> copy_buffers;
   std::optional<net::MemoryRegion> region;
   std::unique_ptr<chunk::ChunkStore> chunks;
   std::unique_ptr<meta::MetaStore> metadata;
@@ -177,6 +179,7 @@ Status Shard::Parts::open_storage() {
   BENCHFS_TRY(buffers, chunk::BufferPool::create(config.buffer_bytes, config.buffer_count));
   // Memory that only a benchmark ever touches.
   BENCHFS_TRY(large_pings, chunk::BufferPool::create(wire::kMaxPingBytes, kLargePings));
+  BENCHFS_TRY(copy_buffers, chunk::BufferPool::create(config.buffer_bytes, kCopyBuffers));
   if (config.engine == Engine::kMemory) {
     chunk::MemoryEngineConfig engine;
     engine.slot_bytes = config.chunk_bytes;
@@ -311,8 +314,15 @@ Status Shard::Parts::set_up(const cluster::ServerList& list) {
                               .rename_lease = config.rename_lease,
                               .directory_lease = config.directory_lease,
                               .had_earlier_life = is_back});
-  chunk_service.emplace(
-      *chunks, *chunk_files, older, *buffers, &*region, config.chunk_bytes, config.buffer_bytes);
+  chunk_service.emplace(*chunks,
+                        *chunk_files,
+                        older,
+                        peers,
+                        *buffers,
+                        *copy_buffers,
+                        &*region,
+                        config.chunk_bytes,
+                        config.buffer_bytes);
   service->set_services(*metadata, *names, *files, *chunk_service);
   background.spawn(service->housekeeping());
   BENCHFS_TRY_VOID(pool->set_servers(list));

@@ -46,6 +46,7 @@ constexpr bool is_served_at_once(wire::Opcode opcode) {
                                 Opcode::kTruncateChunks,
                                 Opcode::kQueryChunks,
                                 Opcode::kPunchChunk,
+                                Opcode::kCopyChunk,
                                 Opcode::kListChunks,
                                 Opcode::kLocateChunk,
                                 Opcode::kBeginFill,
@@ -110,6 +111,8 @@ rt::Task<void> ShardService::dispatch(rpc::Request& request) {
       return chunks_->query(request);
     case wire::Opcode::kPunchChunk:
       return chunks_->punch(request);
+    case wire::Opcode::kCopyChunk:
+      return chunks_->copy(request);
     case wire::Opcode::kListChunks:
       return chunks_->list(request);
     case wire::Opcode::kLocateChunk:

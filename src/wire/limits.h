@@ -7,7 +7,7 @@
 
 namespace benchfs::wire {
 
-inline constexpr std::uint32_t kProtocolVersion = 5;
+inline constexpr std::uint32_t kProtocolVersion = 6;
 
 // Longest component of a path and longest path, as in Linux (NAME_MAX, PATH_MAX without the NUL).
 inline constexpr std::size_t kMaxNameBytes = 255;

@@ -121,6 +121,24 @@ struct PunchChunkRequest : Message<Opcode::kPunchChunk, NoReply> {
 };
 static_assert(sizeof(PunchChunkRequest) == 24);
 
+struct CopyChunkReply {
+  std::uint64_t bytes = 0;  // copied; fewer than asked where the source has no stored bytes
+};
+// To the shard of the chunk that is written. It brings the stored bytes of another chunk, its own
+// or another shard's, and writes them. Not idempotent: a copy that is late must not bring back what
+// was overwritten since.
+struct CopyChunkRequest : Message<Opcode::kCopyChunk, CopyChunkReply> {
+  std::uint64_t inode = 0;
+  std::uint64_t index = 0;
+  std::uint32_t offset = 0;  // within the chunk
+  std::uint32_t length = 0;
+  std::uint64_t from_inode = 0;
+  std::uint64_t from_index = 0;
+  std::uint32_t from_offset = 0;  // within its chunk
+  std::uint32_t from_shard = 0;   // that has it
+};
+static_assert(sizeof(CopyChunkRequest) == 48);
+
 // Programs of the shard's node that have its slots (slot_state.h) read and fill chunks by
 // themselves.
 inline constexpr std::uint32_t kNoSlot = UINT32_MAX;

@@ -20,6 +20,8 @@ std::string_view to_string(Opcode opcode) {
       return "new life";
     case Opcode::kPunchChunk:
       return "punch chunk";
+    case Opcode::kCopyChunk:
+      return "copy chunk";
     case Opcode::kListChunks:
       return "list chunks";
     case Opcode::kLocateChunk:

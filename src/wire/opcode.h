@@ -17,6 +17,7 @@ enum class Opcode : std::uint16_t {
   kMark = 17,            // shard to shard: bytes are stored here that the home does not know of
   kNewLife = 18,         // shard to shard: the sender started again
   kPunchChunk = 19,      // stored bytes become zeros
+  kCopyChunk = 73,       // stored bytes become bytes of another chunk
   kListChunks = 62,      // of one inode on this shard
   kLocateChunk = 68,     // where a program of the node finds a chunk's bytes by itself
   kBeginFill = 66,       // room for a write whose bytes such a program brings by itself
@@ -143,6 +144,7 @@ constexpr bool is_idempotent(Opcode opcode) {
     case Opcode::kEndFill:
     case Opcode::kGetXattr:
       return true;
+    case Opcode::kCopyChunk:
     case Opcode::kSetAttr:
     case Opcode::kSetXattr:
     case Opcode::kOpen:

@@ -37,6 +37,11 @@ struct Copier::Transfer {
     std::lock_guard lock(mutex);
     return error.has_value();
   }
+  void note_end(std::uint64_t at) {
+    std::uint64_t seen = end;
+    while (seen < at && !end.compare_exchange_weak(seen, at)) {
+    }
+  }
   void set_error(std::string where, Error first) {
     std::lock_guard lock(mutex);
     if (!error) {
@@ -441,6 +446,9 @@ void Copier::help(const std::shared_ptr<Transfer>& transfer, std::span<std::byte
 Status Copier::copy_part(Transfer& transfer, std::uint64_t offset, std::span<std::byte> buffer) {
   const Pair& pair = transfer.pair;
   std::uint64_t length = std::min<std::uint64_t>(buffer.size(), transfer.size - offset);
+  if (pair.source.is_remote() && pair.target.is_remote() && length >= kLeastAtServers) {
+    return copy_part_at_servers(transfer, offset, length);
+  }
   Result<std::size_t> count = transfer.in->read(offset, buffer.first(length));
   if (!count) {
     transfer.set_error(pair.source.argument(pair.from), count.error());
@@ -451,11 +459,25 @@ Status Copier::copy_part(Transfer& transfer, std::uint64_t offset, std::span<std
     transfer.set_error(pair.target.argument(pair.to), written.error());
     return written;
   }
-  std::uint64_t end = offset + *count;
-  std::uint64_t seen = transfer.end;
-  while (seen < end && !transfer.end.compare_exchange_weak(seen, end)) {
-  }
+  transfer.note_end(offset + *count);
   progress_.on_bytes(*count);
+  return {};
+}
+
+// Without its bytes passing through here.
+Status Copier::copy_part_at_servers(Transfer& transfer,
+                                    std::uint64_t offset,
+                                    std::uint64_t length) {
+  Result<File::Copied> copied = transfer.out->copy_from(*transfer.in, offset, length);
+  if (!copied) {
+    transfer.set_error(transfer.pair.target.argument(transfer.pair.to), copied.error());
+    return std::unexpected(std::move(copied.error()));
+  }
+  if (copied->has_hole) {
+    transfer.has_hole = true;
+  }
+  transfer.note_end(copied->end);
+  progress_.on_bytes(copied->end - offset);
   return {};
 }
 

@@ -53,6 +53,8 @@ class Copier {
 
  private:
   static constexpr std::size_t kPartBytes = std::size_t{4} << 20;
+  // The servers copy parts from here on; less is read and written.
+  static constexpr std::uint64_t kLeastAtServers = std::uint64_t{128} << 10;
   static constexpr std::size_t kZeroBlockBytes = std::size_t{64} << 10;  // smallest hole made
   static constexpr std::size_t kMaxWaiting = 1024;                       // jobs
   // Files up to this size are read and written whole, so many of them together.
@@ -80,6 +82,7 @@ class Copier {
   Result<std::unique_ptr<File>> create_target(const Pair& pair);
   void help(const std::shared_ptr<Transfer>& transfer, std::span<std::byte> buffer);
   Status copy_part(Transfer& transfer, std::uint64_t offset, std::span<std::byte> buffer);
+  Status copy_part_at_servers(Transfer& transfer, std::uint64_t offset, std::uint64_t length);
   Status copy_tail(Transfer& transfer, std::span<std::byte> buffer);
   Status complete(Transfer& transfer, std::span<std::byte> buffer);
   static Status write_data(Transfer& transfer,

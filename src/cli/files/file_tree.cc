@@ -1,5 +1,6 @@
 #include "cli/files/file_tree.h"
 
+#include <cerrno>
 #include <utility>
 
 namespace benchfs::cli {
@@ -23,6 +24,10 @@ Status write_whole(FileTree& tree, WholeFile& file, std::optional<Keep> keep) {
 }
 
 }  // namespace
+
+Result<File::Copied> File::copy_from(File& /*source*/, std::uint64_t, std::uint64_t) {
+  return fail_errno(EOPNOTSUPP);
+}
 
 void FileTree::read_files(std::span<WholeFile> files) {
   for (WholeFile& file : files) {

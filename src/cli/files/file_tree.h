@@ -42,6 +42,13 @@ class File {
   // sequentially, whatever the offset.
   virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) = 0;
   virtual Status write(std::uint64_t offset, std::span<const std::byte> from) = 0;
+  // What became of a part of a file that the servers copied.
+  struct Copied {
+    std::uint64_t end = 0;  // before the end of the part when the source is shorter
+    bool has_hole = false;
+  };
+  // The same part of another open file, which is in BenchFS like this one. Holes stay holes.
+  virtual Result<Copied> copy_from(File& source, std::uint64_t offset, std::uint64_t length);
   virtual Status truncate(std::uint64_t size) = 0;
   virtual Status set_attributes(const FileInfo& info, Keep keep) = 0;
   // Reports errors that the destructor cannot report.

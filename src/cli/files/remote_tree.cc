@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "cli/files/fan_out.h"
@@ -94,6 +96,40 @@ rt::Task<void> write_whole(client::FileSystem* fs,
   file->status = filled ? std::move(closed) : std::move(filled);
 }
 
+rt::CoResult<File::Copied> copy_data(client::FileSystem* fs,
+                                     client::OpenFile& from,
+                                     client::OpenFile& to,
+                                     std::uint64_t offset,
+                                     std::uint64_t end) {
+  // The end also when nothing follows, or the file has become shorter.
+  auto up_to_end = [end](Result<std::uint64_t> found) -> Result<std::uint64_t> {
+    if (!found && !found.error().is_posix(ENXIO)) {
+      return found;
+    }
+    return std::min(found.value_or(end), end);
+  };
+  File::Copied copied{.end = end};
+  while (offset < end) {
+    BENCHFS_CO_TRY(std::uint64_t data, up_to_end(co_await fs->holes().seek_data(from, offset)));
+    copied.has_hole = copied.has_hole || data > offset;
+    offset = data;
+    if (offset == end) {
+      break;
+    }
+    BENCHFS_CO_TRY(std::uint64_t hole, up_to_end(co_await fs->holes().seek_hole(from, offset)));
+    while (offset < hole) {
+      BENCHFS_CO_TRY(std::size_t got,
+                     co_await fs->data().copy(from, offset, to, offset, hole - offset));
+      if (got == 0) {
+        copied.end = offset;
+        co_return copied;
+      }
+      offset += got;
+    }
+  }
+  co_return copied;
+}
+
 class RemoteFile final : public File {
  public:
   RemoteFile(client::Client& client, std::shared_ptr<client::OpenFile> file)
@@ -107,6 +143,10 @@ class RemoteFile final : public File {
   }
   Status write(std::uint64_t offset, std::span<const std::byte> from) override {
     return client_.run(client_.fs().write(*file_, offset, from));
+  }
+  Result<Copied> copy_from(File& source, std::uint64_t offset, std::uint64_t length) override {
+    auto& from = static_cast<RemoteFile&>(source);
+    return client_.run(copy_data(&client_.fs(), *from.file_, *file_, offset, offset + length));
   }
   Status truncate(std::uint64_t size) override {
     wire::SetAttrRequest request;

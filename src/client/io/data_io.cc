@@ -4,7 +4,6 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <optional>
 
 #include "client/inodes/lost_file.h"
@@ -12,10 +11,6 @@
 
 namespace benchfs::client {
 namespace {
-
-constexpr std::size_t kCopyBuffer = std::size_t{4} << 20;
-// A caller that wants more asks again: nobody can end a call in between.
-constexpr std::uint64_t kMaxCopy = std::uint64_t{256} << 20;
 
 // A first part that is shorter, at the end of a chunk, is not asked for by itself.
 constexpr std::size_t kLeastFirst = std::size_t{4} << 10;
@@ -388,44 +383,6 @@ rt::CoResult<std::size_t> DataIo::write(OpenFile& file,
     co_return from.size();
   }
   co_return co_await write_range(file, offset, from, wire::kAnyTruncation);
-}
-
-rt::CoResult<std::size_t> DataIo::copy(OpenFile& from,
-                                       std::uint64_t from_offset,
-                                       OpenFile& to,
-                                       std::uint64_t to_offset,
-                                       std::uint64_t length) {
-  if (from.attr.is_directory() || to.attr.is_directory()) {
-    co_return fail_errno(EISDIR);
-  }
-  if (!from.can_read() || !to.can_write() || to.is_append()) {
-    co_return fail_errno(EBADF);
-  }
-  std::uint64_t distance =
-      from_offset > to_offset ? from_offset - to_offset : to_offset - from_offset;
-  if (from.id() == to.id() && distance < length) {
-    co_return fail_errno(EINVAL);
-  }
-  length = std::min(length, kMaxCopy);
-  std::size_t room = std::min<std::uint64_t>(length, kCopyBuffer);
-  auto buffer = std::make_unique_for_overwrite<std::byte[]>(room);
-  std::size_t copied = 0;
-  while (copied < length) {
-    std::span<std::byte> into(buffer.get(), std::min<std::uint64_t>(room, length - copied));
-    Result<std::size_t> moved = co_await read(from, from_offset + copied, into);
-    std::size_t got = moved.value_or(0);
-    if (got > 0) {
-      moved = co_await write(to, to_offset + copied, into.first(got));
-    }
-    if (!moved && copied == 0) {
-      co_return moved;
-    }
-    copied += moved.value_or(0);
-    if (moved.value_or(0) < into.size()) {
-      break;
-    }
-  }
-  co_return copied;
 }
 
 rt::CoResult<wire::AppendReply> DataIo::ask_place(OpenFile& file,

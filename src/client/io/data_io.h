@@ -76,7 +76,8 @@ class DataIo {
   // appended before it: what it left is stored, the rest is cut.
   rt::CoResult<Appended> append(OpenFile& file, std::span<const std::byte> from);
   // Bytes copied from one file to another, or within one: fewer than asked at the end of `from`,
-  // and when they are many. EINVAL: the ranges overlap. EBADF: also when `to` is for appending.
+  // and when they are many. EINVAL: the ranges overlap. EBADF: also when `to` is for appending. The
+  // servers copy what is long enough (copies.cc).
   rt::CoResult<std::size_t> copy(OpenFile& from,
                                  std::uint64_t from_offset,
                                  OpenFile& to,
@@ -114,6 +115,13 @@ class DataIo {
   static std::optional<Part> first_part(const OpenFile& file,
                                         std::uint64_t offset,
                                         std::size_t length);
+  struct Copying;
+  rt::CoResult<std::size_t> copy_at_servers(Copying& copying);
+  rt::Task<void> copy_parts(Copying* copying);
+  rt::CoResult<std::size_t> copy_chunk(
+      Copying& copying, std::uint64_t at, Part from, Part to, std::size_t length);
+  // By a read and a write.
+  rt::CoResult<std::size_t> copy_through(Copying& copying, std::uint64_t at, std::size_t length);
   [[nodiscard]] std::uint32_t max_transfer() const;
 
   Backend& backend_;

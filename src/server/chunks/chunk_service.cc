@@ -25,14 +25,18 @@ bool is_chunk_size(std::uint32_t bytes) {
 ChunkService::ChunkService(chunk::ChunkStore& store,
                            ChunkFiles& files,
                            OlderFiles& older,
+                           const Peers& peers,
                            chunk::BufferPool& buffers,
+                           chunk::BufferPool& copy_buffers,
                            const net::MemoryRegion* region,
                            std::uint32_t slot_bytes,
                            std::uint32_t max_transfer_bytes)
     : store_(store),
       files_(files),
       older_(older),
+      peers_(peers),
       buffers_(buffers),
+      copy_buffers_(copy_buffers),
       region_(region),
       slot_bytes_(slot_bytes),
       max_transfer_bytes_(max_transfer_bytes) {}

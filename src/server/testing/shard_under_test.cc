@@ -54,6 +54,12 @@ void ScriptedShard::answer_error(wire::Opcode opcode, Error error) {
   errors_[opcode] = std::move(error);
 }
 
+void ScriptedShard::answer_reads(std::string bytes) {
+  answer<wire::ReadChunkRequest>({.bytes = bytes.size()});
+  std::lock_guard lock(mutex_);
+  stored_ = std::move(bytes);
+}
+
 std::size_t ScriptedShard::count(wire::Opcode opcode) const {
   std::lock_guard lock(mutex_);
   std::size_t count = 0;
@@ -95,7 +101,7 @@ rt::Task<void> ScriptedShard::handle(rpc::Request& request) {
     if (answer->error) {
       co_await request.reply_error(*answer->error);
     } else {
-      co_await request.reply(answer->reply);
+      co_await request.reply(answer->reply, std::as_bytes(std::span(answer->data)));
     }
     co_return;
   }
@@ -111,6 +117,9 @@ ScriptedShard::Answer ScriptedShard::answer_set(wire::Opcode opcode) {
     std::ranges::copy(set->second, answer.reply.begin());
   } else if (opcode == wire::Opcode::kMark) {
     answer.error = Error::from_errno(ESTALE);
+  }
+  if (opcode == wire::Opcode::kReadChunk) {
+    answer.data = stored_;
   }
   return answer;
 }

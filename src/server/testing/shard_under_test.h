@@ -43,6 +43,8 @@ class ScriptedShard final : private rpc::Service {
     replies_[Request::kOpcode].assign(bytes.begin(), bytes.end());
   }
   void answer_error(wire::Opcode opcode, Error error);
+  // Reads of chunks find these bytes stored.
+  void answer_reads(std::string bytes);
 
   [[nodiscard]] std::size_t count(wire::Opcode opcode) const;
   // All of them, heartbeats and set-up included only if they are operations.
@@ -65,6 +67,7 @@ class ScriptedShard final : private rpc::Service {
  private:
   struct Answer {
     std::array<std::byte, rpc::kMaxReplyBody> reply{};
+    std::string data;
     std::optional<Error> error;
   };
   rt::Task<void> handle(rpc::Request& request) override;
@@ -83,6 +86,7 @@ class ScriptedShard final : private rpc::Service {
   std::map<wire::Opcode, std::size_t> let_go_;  // how often
   std::map<wire::Opcode, std::vector<std::byte>> replies_;
   std::map<wire::Opcode, Error> errors_;
+  std::string stored_;
   bool stopping_ = false;
   std::unique_ptr<rpc::testing::ServerThread> server_;
 };
