@@ -64,6 +64,7 @@ class Client {
   FileSystem& fs() { return *file_system_; }
   [[nodiscard]] const cluster::ServerList& servers() const { return servers_; }
   [[nodiscard]] const std::string& id() const { return id_; }
+  [[nodiscard]] std::uint64_t uid() const { return pool_->identity().uid; }
   [[nodiscard]] bool is_forked() const { return driver_->is_forked(); }
 
  private:

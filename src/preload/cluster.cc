@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "preload/descriptions.h"
+#include "preload/locks.h"
 #include "preload/mappings.h"
 #include "preload/real.h"
 #include "preload/settings.h"
@@ -112,6 +113,7 @@ void* open_library() {
 void end_files() {
   flush_streams();
   write_back_mappings();
+  release_all_locks();
 }
 
 bool load() {

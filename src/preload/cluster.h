@@ -17,8 +17,27 @@
   X(lsetxattr) X(fsetxattr) X(getxattr) X(lgetxattr) X(fgetxattr) X(listxattr) X(llistxattr) \
   X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr) X(openat) X(fstatat) X(mkdirat) \
   X(unlinkat) X(renameat2) X(linkat) X(symlinkat) X(readlinkat) X(faccessat) X(fchmodat) \
-  X(fchownat) X(utimensat)
+  X(fchownat) X(utimensat) X(open_id) X(lock_shared) X(test_shared_lock) X(join_locks) \
+  X(leave_locks)
 // clang-format on
+
+// Those that are not in benchfs.h (capi/locks.cc).
+extern "C" {
+void benchfs_open_id(const benchfs_file_t* file, std::uint64_t* id) noexcept;
+int benchfs_lock_shared(benchfs_file_t* file,
+                        const std::uint64_t* id,
+                        int flags,
+                        const benchfs_lock_t* lock) noexcept;
+int benchfs_test_shared_lock(benchfs_file_t* file,
+                             const std::uint64_t* id,
+                             int flags,
+                             benchfs_lock_t* lock) noexcept;
+int benchfs_join_locks(benchfs_file_t* file,
+                       const std::uint64_t* id,
+                       int flags,
+                       std::uint64_t former_client) noexcept;
+int benchfs_leave_locks(benchfs_file_t* file, const std::uint64_t* id, int flags) noexcept;
+}
 
 namespace benchfs::preload {
 

@@ -164,8 +164,7 @@ Description* take_description() {
     }
   }
   description->is_inherited = false;
-  description->made_in = process_epoch();
-  description->has_locks = false;
+  description->sharing = 0;
   description->is_append = false;
   description->spawn_generation = spawns;
   description->handle = nullptr;
@@ -247,9 +246,7 @@ void release(Description* description) {
     return;
   }
   int before = errno;
-  if (description->epoch == process_epoch()) {
-    release_own_locks(*description);
-  }
+  release_own_locks(*description);
   benchfs_file_t* file = description->handle.exchange(nullptr);
   if (file != nullptr && description->epoch == process_epoch()) {
     cluster().api->close(file);
@@ -437,6 +434,11 @@ int install(const Reserved& reserved,
   shared.flags = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
   shared.inode = inode;
   shared.position = 0;
+  shared.locked = 0;
+  if (file != nullptr) {
+    cluster().api->open_id(file, shared.id);
+    note_sharer(shared, shared.id[0]);
+  }
   std::strcpy(shared.path, path);
   description->is_append = (flags & O_APPEND) != 0;
   description->epoch = process_epoch();
@@ -539,6 +541,7 @@ void leave_handle_to_parent(Description& description) {
   pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
   std::memcpy(&description.mutex, &fresh, sizeof fresh);
   description.handle = nullptr;
+  description.sharing = 0;
 }
 
 void leave_pool_to_parent() {

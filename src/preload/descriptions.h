@@ -25,6 +25,14 @@ namespace benchfs::preload {
 
 enum class Kind : std::uint32_t { kFile = 1, kDirectory = 2, kPath = 3 };  // kPath: O_PATH
 
+enum LockKinds : std::uint32_t { kFlockLocks = 1, kRecordLocks = 2 };
+
+// A process that the servers know as one that has the open file.
+struct Sharer {
+  std::atomic<pid_t> process;
+  std::atomic<std::uint64_t> client;
+};
+
 // The shared page. Its layout is known to one version of the library only.
 struct SharedState {
   std::uint64_t magic;
@@ -32,8 +40,11 @@ struct SharedState {
   std::atomic<int> flags;  // O_ACCMODE, O_APPEND, O_NONBLOCK, O_SYNC, …
   std::uint64_t inode;
   std::atomic<std::int64_t> position;
-  pthread_mutex_t mutex;  // of the position; robust: its owner may be killed
-  char path[PATH_MAX];    // in the file system, when it was opened
+  pthread_mutex_t mutex;              // of the position; robust: its owner may be killed
+  std::uint64_t id[2];                // the client that opened it, and the number of its open
+  std::atomic<std::uint32_t> locked;  // what may be locked: LockKinds
+  Sharer sharers[32];                 // by process; a later one may have taken the place
+  char path[PATH_MAX];                // in the file system, when it was opened
 };
 
 struct Description {
@@ -44,10 +55,9 @@ struct Description {
   int home = -1;  // an O_PATH descriptor that the program does not know; -1: none
   std::uint32_t spawn_generation = 0;  // when it was opened
   bool is_inherited = false;
-  std::uint32_t made_in = 0;  // process_epoch() of the process that opened it
-  bool has_locks = false;     // those of the open file
-  bool is_append = false;     // the handle's state
-  std::uint32_t epoch = 0;    // process_epoch() of the handle
+  std::atomic<std::uint32_t> sharing{0};  // LockKinds that the servers know this process to have
+  bool is_append = false;                 // the handle's state
+  std::uint32_t epoch = 0;                // process_epoch() of the handle
   std::atomic<benchfs_file_t*> handle{nullptr};
   pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;  // of making the handle
   Description* next = nullptr;  // in the list of those not in use

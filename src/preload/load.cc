@@ -6,6 +6,7 @@
 #include "preload/cluster.h"
 #include "preload/descriptions.h"
 #include "preload/entry.h"
+#include "preload/locks.h"
 #include "preload/mappings.h"
 #include "preload/opening.h"
 #include "preload/places.h"
@@ -59,6 +60,9 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   read_umask();
   adopt_working_directory(find_variable(environment, kDirectoryVariable));
   adopt_inherited();
+  if (highest_descriptor() >= 0) {  // else nothing of what lies elsewhere in the library is needed
+    join_locks();
+  }
   for (int fd = 0; fd <= 2; ++fd) {
     sync_streams(fd);
   }

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "preload/real.h"
@@ -66,14 +66,6 @@ bool is_noted(std::uint64_t inode) {
   return lock && find_file(inode) >= 0;
 }
 
-// What exit() has to do from now on.
-void note_locks() {
-  static std::atomic<bool> is_noted{false};
-  if (!is_noted.exchange(true)) {
-    std::atexit(release_all_locks);
-  }
-}
-
 bool forget_file(std::uint64_t inode) {
   FilesLock lock;
   int at = lock ? find_file(inode) : -1;
@@ -84,9 +76,69 @@ bool forget_file(std::uint64_t inode) {
   return at >= 0;
 }
 
-// Its locks would end with this process, not with the open file.
-bool is_of_another_process(const Description& description) {
-  return description.is_inherited || description.made_in != process_epoch();
+constexpr LockKinds kKinds[] = {kFlockLocks, kRecordLocks};
+
+int flags_of(LockKinds kind) {
+  return kind == kFlockLocks ? BENCHFS_LOCK_FLOCK : 0;
+}
+
+std::uint64_t own_client(const Handle& handle) {
+  std::uint64_t id[2];
+  handle->open_id(handle.file, id);
+  return id[0];
+}
+
+Sharer& sharer_of(SharedState& shared, pid_t process) {
+  return shared.sharers[static_cast<std::size_t>(process) % std::size(shared.sharers)];
+}
+
+// What this process was before it executed its program, or is; 0: not known.
+std::uint64_t noted_client(SharedState& shared) {
+  const Sharer& sharer = sharer_of(shared, getpid());
+  return sharer.process == getpid() ? sharer.client.load() : 0;
+}
+
+// A process that has executed another program is another client.
+void join(Description& description, std::uint32_t kinds) {
+  SharedState& shared = *description.shared;
+  Handle handle = handle_of(description);
+  if (!handle) {
+    return;
+  }
+  std::uint64_t former = noted_client(shared);
+  for (LockKinds kind : kKinds) {
+    if ((kinds & kind) != 0 &&
+        handle->join_locks(handle.file, shared.id, flags_of(kind), former) == 0) {
+      description.sharing |= kind;
+    }
+  }
+  note_sharer(shared, own_client(handle));
+}
+
+// Locks or unlocks for the open file, whoever opened it.
+int lock_shared(Description& description,
+                const Handle& handle,
+                LockKinds kind,
+                const benchfs_lock_t& lock) {
+  SharedState& shared = *description.shared;
+  bool is_unlock = lock.mode == BENCHFS_UNLOCK;
+  if (!is_unlock) {
+    shared.locked |= kind;  // who starts from now on joins
+  }
+  int error = -handle->lock_shared(handle.file, shared.id, flags_of(kind), &lock);
+  if (error == 0 && is_unlock && lock.start == 0 && lock.length == 0) {
+    shared.locked &= ~kind;
+  }
+  if (error != EAGAIN && !is_unlock) {
+    description.sharing |= kind;
+    std::uint64_t former = noted_client(shared);
+    if (former == 0) {
+      note_sharer(shared, own_client(handle));
+    } else if (former != own_client(handle)) {
+      join(description, kind);
+    }
+  }
+  return error;
 }
 
 // The range from the start of the file; false: EINVAL, EOVERFLOW.
@@ -170,14 +222,17 @@ int finish(Counter& counter, int error) {
   return 0;
 }
 
-int test_lock(const Handle& handle,
-              std::uint64_t owner,
+int test_lock(const Description& description,
+              const Handle& handle,
+              bool is_of_open_file,
               benchfs_lock_t wanted,
               struct flock& lock) {
   if (wanted.mode == BENCHFS_UNLOCK) {
     return EINVAL;
   }
-  int error = -handle->test_lock(handle.file, owner, 0, &wanted);
+  int error = is_of_open_file
+                  ? -handle->test_shared_lock(handle.file, description.shared->id, 0, &wanted)
+                  : -handle->test_lock(handle.file, kProcess, 0, &wanted);
   if (error == 0 && wanted.mode == BENCHFS_UNLOCK) {
     lock.l_type = F_UNLCK;
   } else if (error == 0) {
@@ -192,9 +247,6 @@ int test_lock(const Handle& handle,
 
 // One attempt.
 int try_flock(Description& description, int operation) {
-  if (is_of_another_process(description)) {
-    return ENOLCK;
-  }
   benchfs_lock_t lock{};
   lock.pid = getpid();
   switch (operation & ~LOCK_NB) {
@@ -213,9 +265,7 @@ int try_flock(Description& description, int operation) {
   if (!handle) {
     return errno;
   }
-  description.has_locks = true;
-  note_locks();
-  return -handle->lock(handle.file, description.number, BENCHFS_LOCK_FLOCK, &lock, 0);
+  return lock_shared(description, handle, kFlockLocks, lock);
 }
 
 int try_fcntl(Description& description, int command, struct flock* lock) {
@@ -229,9 +279,6 @@ int try_fcntl(Description& description, int command, struct flock* lock) {
   if (mode < 0 || (is_of_open_file && lock->l_pid != 0)) {
     return EINVAL;
   }
-  if (is_of_open_file && is_of_another_process(description)) {
-    return ENOLCK;
-  }
   if (description.shared->kind != Kind::kFile || (!is_test && !may_lock(description, mode))) {
     return EBADF;
   }
@@ -239,7 +286,6 @@ int try_fcntl(Description& description, int command, struct flock* lock) {
   if (!handle) {
     return errno;
   }
-  std::uint64_t owner = is_of_open_file ? description.number : kProcess;
   benchfs_lock_t wanted{};
   wanted.mode = mode;
   wanted.pid = is_of_open_file ? -1 : getpid();
@@ -247,17 +293,15 @@ int try_fcntl(Description& description, int command, struct flock* lock) {
     return error;
   }
   if (is_test) {
-    return test_lock(handle, owner, wanted, *lock);
+    return test_lock(description, handle, is_of_open_file, wanted, *lock);
   }
-  if (mode != BENCHFS_UNLOCK) {
-    if (is_of_open_file) {
-      description.has_locks = true;
-    } else if (!note_file(description.shared->inode)) {
-      return ENOLCK;
-    }
-    note_locks();
+  if (is_of_open_file) {
+    return lock_shared(description, handle, kRecordLocks, wanted);
   }
-  return -handle->lock(handle.file, owner, 0, &wanted, 0);
+  if (mode != BENCHFS_UNLOCK && !note_file(description.shared->inode)) {
+    return ENOLCK;
+  }
+  return -handle->lock(handle.file, kProcess, 0, &wanted, 0);
 }
 
 }  // namespace
@@ -297,14 +341,19 @@ void after_close(Description& description) {
   errno = before;
 }
 
+// Another process may have locked for it.
 void release_own_locks(Description& description) {
-  if (!description.has_locks) [[likely]] {
+  std::uint32_t kinds = description.sharing | description.shared->locked;
+  benchfs_file_t* file = description.handle;
+  if (kinds == 0 || file == nullptr || description.epoch != process_epoch()) [[likely]] {
     return;
   }
-  description.has_locks = false;
-  if (Handle handle = handle_of(description)) {
-    handle->release_locks(handle.file, description.number, 0);
-    handle->release_locks(handle.file, description.number, BENCHFS_LOCK_FLOCK);
+  description.sharing = 0;
+  Cluster here = cluster();
+  for (LockKinds kind : kKinds) {
+    if ((kinds & kind) != 0 && here) {
+      here.api->leave_locks(file, description.shared->id, flags_of(kind));
+    }
   }
 }
 
@@ -312,11 +361,39 @@ void release_all_locks() {
   for (int fd = 0; fd <= highest_descriptor(); ++fd) {
     if (OpenRef open(fd); open) {
       after_close(*open);
-      if (open->epoch == process_epoch()) {
-        release_own_locks(*open);
-      }
+      release_own_locks(*open);
     }
   }
+}
+
+void join_locks() {
+  for (int fd = 0; fd <= highest_descriptor(); ++fd) {
+    OpenRef open(fd);
+    std::uint32_t kinds = open ? open->shared->locked & ~open->sharing : 0;
+    if (kinds != 0) [[unlikely]] {
+      int before = errno;
+      join(*open, kinds);
+      errno = before;
+    }
+  }
+}
+
+void leave_before_exec(const char* path) {
+  for (int fd = 0; fd <= highest_descriptor(); ++fd) {
+    OpenRef open(fd);
+    if (open && (open->sharing | open->shared->locked) != 0 &&
+        (real().fcntl(fd, F_GETFD, 0) & FD_CLOEXEC) != 0 &&
+        (path == nullptr || real().access(path, X_OK) == 0)) {
+      release_own_locks(*open);
+    }
+  }
+}
+
+void note_sharer(SharedState& shared, std::uint64_t client) {
+  pid_t process = getpid();
+  Sharer& sharer = sharer_of(shared, process);
+  sharer.client = client;
+  sharer.process = process;
 }
 
 void forget_locks() {

@@ -1,8 +1,10 @@
 // Locks of files below the prefix: fcntl(), lockf(), flock().
 //
 // Record locks belong to the process, as POSIX says, and end when it closes any descriptor of the
-// file. Locks of flock() and F_OFD_SETLK belong to the open file; here they end with the process
-// that took them, so only the process that opened the file may take them.
+// file. Locks of flock() and F_OFD_SETLK belong to the open file, whichever of its processes takes
+// them. They last while a process has the open file of which the server knows that it has: those
+// that lock, the one that opened it, and those that join, which they do when they start, fork, or
+// are forked while something is locked.
 #pragma once
 
 #include <fcntl.h>
@@ -24,6 +26,15 @@ void after_close(Description& description);
 void release_own_locks(Description& description);
 // In the child of fork().
 void forget_locks();
+// Tells the servers that this process has the open files that are locked: when a program starts,
+// and on both sides of a fork().
+void join_locks();
+// Before the program at `path` is executed: the open files that this closes are no longer shared.
+// Those that it hands on are: the new program takes the place of this one.
+// nullptr: one that can be executed.
+void leave_before_exec(const char* path);
+// What the servers know the process by as long as it is one, exec() included.
+void note_sharer(SharedState& shared, std::uint64_t client);
 // Before the process ends by itself: who waits for its end may lock at once. The servers notice any
 // other end a little later.
 void release_all_locks();

@@ -296,6 +296,13 @@ void script_arguments(const Program& program, char* const* arguments, char** int
   *into = nullptr;
 }
 
+// Most programs have no open file of ours: they need nothing of what lies elsewhere in the library.
+void leave_locks(const char* path) {
+  if (highest_descriptor() >= 0) {
+    leave_before_exec(path);
+  }
+}
+
 int execute(Counter& counter,
             int directory,
             const char* path,
@@ -318,6 +325,7 @@ int execute(Counter& counter,
         if (program.memory_file >= 0) {
           OWN_ENVIRONMENT(own, environment);
           write_back_mappings();
+          leave_locks(nullptr);
           {
             Interruptible interruptible;  // else the new program has signals blocked
             real().syscall(
@@ -337,6 +345,7 @@ int execute(Counter& counter,
       },
       [&](int, const char* theirs) {
         write_back_mappings();
+        leave_locks(theirs);
         Interruptible interruptible;
         return is_complete(environment) ? real().execve(theirs, arguments, environment)
                                         : execute_with_own(theirs, arguments, environment);
@@ -480,11 +489,19 @@ void fill_list(const char* first, va_list list, char** into) {
 }  // namespace
 
 // A child that shares this memory would change the tables of its parent.
+// Joins when all handlers of pthread_atfork() have run, those of libbenchfs among them.
+ENTRY(pid_t, fork) {
+  pid_t child = real().fork();
+  if (child >= 0 && highest_descriptor() >= 0) {
+    join_locks();
+  }
+  return child;
+}
 ENTRY(pid_t, vfork) {
-  return real().fork();
+  return entry_fork();
 }
 ENTRY(pid_t, __vfork) {
-  return real().fork();
+  return entry_fork();
 }
 
 ENTRY(int, execve, const char* path, char* const* arguments, char* const* environment) {

@@ -481,6 +481,12 @@ enum LockFlags : std::uint32_t {
   kLockWholeFile = 1U << 0,  // a lock of flock(), which record locks know nothing of
   kLockTest = 1U << 1,       // nothing is locked
   kLockWait = 1U << 2,       // for up to half a second
+  // The owner is an open file that processes share: `owner` is the number of the open, and
+  // `opener_uid` the client that made it. Whoever locks for it becomes a sharer of it, and the
+  // opener too while it has it open. Its locks end with the last sharer.
+  kLockShared = 1U << 3,
+  kLockJoin = 1U << 4,   // with kLockShared: the client becomes a sharer; nothing is locked
+  kLockLeave = 1U << 5,  // with kLockShared: it no longer is one
 };
 inline constexpr std::uint64_t kLockToEnd = UINT64_MAX;  // the end of a lock: that of the file
 
@@ -502,8 +508,10 @@ struct LockRequest : Message<Opcode::kLock, LockReply> {
   std::uint32_t flags = 0;         // LockFlags
   std::uint32_t pid = 0;           // shown to others
   std::uint32_t padding = 0;
+  std::uint64_t opener_uid = 0;  // with kLockShared
+  std::uint64_t former_uid = 0;  // with kLockJoin: a sharer that is no longer, 0: none
 };
-static_assert(sizeof(LockRequest) == 48);
+static_assert(sizeof(LockRequest) == 64);
 
 // --- Notices: one way, no reply, served in order with the requests of the connection -------------
 // A notice is a NoticeHeader (wire/header.h), then its fixed part, then what that says.

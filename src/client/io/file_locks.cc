@@ -28,8 +28,12 @@ bool is_done(const wire::LockReply& reply) {
 
 }  // namespace
 
-rt::CoResult<wire::LockReply> FileLocks::ask(
-    wire::InodeId inode, LockOwner owner, const Wanted& wanted, std::uint32_t flags, Deadline by) {
+rt::CoResult<wire::LockReply> FileLocks::ask(wire::InodeId inode,
+                                             LockOwner owner,
+                                             const Wanted& wanted,
+                                             std::uint32_t flags,
+                                             Deadline by,
+                                             std::uint64_t former_uid) {
   wire::ShardId home = inode.home();
   wire::LockRequest request;
   request.inode = inode.value;
@@ -37,8 +41,11 @@ rt::CoResult<wire::LockReply> FileLocks::ask(
   request.begin = wanted.begin;
   request.end = wanted.end;
   request.mode = static_cast<std::uint32_t>(wanted.mode);
-  request.flags = flags | (owner.is_whole_file ? wire::kLockWholeFile : 0);
+  request.flags = flags | (owner.is_whole_file ? wire::kLockWholeFile : 0) |
+                  (owner.opener_uid != 0 ? wire::kLockShared : 0);
   request.pid = wanted.pid;
+  request.opener_uid = owner.opener_uid;
+  request.former_uid = former_uid;
   Result<rpc::Reply> reply = co_await backend_.pool.call(home, rpc::make_call(request), by);
   Result<wire::LockReply> answer =
       reply ? reply->as<wire::LockReply>() : std::unexpected(std::move(reply.error()));
@@ -62,7 +69,7 @@ rt::CoResult<wire::LockReply> FileLocks::lock(wire::InodeId inode,
                                               bool waits) {
   Deadline by = backend_.metadata_deadline();
   Key key{inode, owner};
-  if (wanted.mode == wire::LockMode::kNone && !held_.contains(key)) {
+  if (wanted.mode == wire::LockMode::kNone && owner.opener_uid == 0 && !held_.contains(key)) {
     co_return wire::LockReply{};
   }
   if (wanted.mode != wire::LockMode::kNone) {
@@ -72,12 +79,7 @@ rt::CoResult<wire::LockReply> FileLocks::lock(wire::InodeId inode,
       co_return fail_errno(ENOLCK, kept.error().message());
     }
   }
-  // A number that is used again must not lose what it locks now.
-  while (held_.contains(key) && held_[key].is_releasing) {
-    rt::Wake wake = co_await released_.wait(by, &backend_.scope.cancel_source());
-    BENCHFS_CO_TRY_VOID(rt::wake_status(wake, "waiting until earlier locks have ended"));
-  }
-  ++held_[key].under_way;
+  BENCHFS_CO_TRY_VOID(co_await prepare(key, by));
   waits = waits && wanted.mode != wire::LockMode::kNone;
   bool waits_there = waits && waiting_ < kMaxWaiting;
   waiting_ += waits_there ? 1 : 0;
@@ -99,15 +101,47 @@ rt::CoResult<wire::LockReply> FileLocks::lock(wire::InodeId inode,
   co_return reply;
 }
 
+// A number that is used again must not lose what it locks now.
+rt::CoStatus FileLocks::prepare(const Key& key, Deadline by) {
+  while (held_.contains(key) && held_[key].is_releasing) {
+    rt::Wake wake = co_await released_.wait(by, &backend_.scope.cancel_source());
+    BENCHFS_CO_TRY_VOID(rt::wake_status(wake, "waiting until earlier locks have ended"));
+  }
+  ++held_[key].under_way;
+  co_return Status{};
+}
+
+rt::CoStatus FileLocks::join(wire::InodeId inode, LockOwner owner, std::uint64_t former_uid) {
+  Deadline by = backend_.metadata_deadline();
+  Key key{inode, owner};
+  (void)backend_.keep_driven();  // else the locks may end before the others leave
+  BENCHFS_CO_TRY_VOID(co_await prepare(key, by));
+  Result<wire::LockReply> joined = co_await ask(inode, owner, {}, wire::kLockJoin, by, former_uid);
+  auto held = held_.find(key);
+  --held->second.under_way;
+  held->second.may_have |= joined || !is_answered(joined);
+  drop_if_unused(held);
+  BENCHFS_CO_TRY_VOID(joined);
+  co_return Status{};
+}
+
+rt::CoResult<wire::LockReply> FileLocks::ask_to_release(const Key& key) {
+  std::uint32_t flags = key.owner.opener_uid != 0 ? wire::kLockLeave : 0;
+  co_return co_await ask(key.inode, key.owner, {}, flags, backend_.metadata_deadline());
+}
+
 rt::Task<void> FileLocks::release(wire::InodeId inode, LockOwner owner) {
   Key key{inode, owner};
+  if (owner.opener_uid != 0) {
+    held_.try_emplace(key);  // another client may have made this one a sharer
+  }
   auto held = held_.find(key);
   if (held == held_.end() || std::exchange(held->second.is_releasing, true)) {
     co_return;
   }
   // What a request that is under way locks from now on is the owner's again.
   held->second.may_have = false;
-  Result<wire::LockReply> done = co_await ask(inode, owner, {}, 0, backend_.metadata_deadline());
+  Result<wire::LockReply> done = co_await ask_to_release(key);
   if (is_answered(done) || !backend_.spawn(release_until_done(key))) {
     released(key);
   }
@@ -117,8 +151,7 @@ rt::Task<void> FileLocks::release_until_done(Key key) {
   Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(1));
   for (;;) {
     rt::Wake wake = co_await rt::sleep_for(backoff.next(), &backend_.scope.cancel_source());
-    if (wake == rt::Wake::kCancelled ||
-        is_answered(co_await ask(key.inode, key.owner, {}, 0, backend_.metadata_deadline()))) {
+    if (wake == rt::Wake::kCancelled || is_answered(co_await ask_to_release(key))) {
       break;
     }
   }

@@ -4,6 +4,9 @@
 // them. Its locks end when it unlocks them, by release(), or with the client. A home that has
 // forgotten the client has dropped them too: the files are then stale (on_forgotten()).
 //
+// An open file that other clients have too is the owner for all of them: any of them unlocks it,
+// and its locks end when the last of those that lock(), or join(), or opened it has released it.
+//
 // Thread: the client's reactor.
 #pragma once
 
@@ -23,6 +26,8 @@ namespace benchfs::client {
 struct LockOwner {
   std::uint64_t number = 0;
   bool is_whole_file = false;  // flock(): apart from record locks
+  // The client that opened a shared open file, `number` being that of its open; 0: not shared.
+  std::uint64_t opener_uid = 0;
   bool operator==(const LockOwner&) const = default;
 };
 
@@ -45,6 +50,9 @@ class FileLocks {
                                      LockOwner owner,
                                      Wanted wanted,
                                      bool waits);
+  // This client has the shared open file: its locks last while it has. In place of the client
+  // `former_uid`, if it has it.
+  rt::CoStatus join(wire::InodeId inode, LockOwner owner, std::uint64_t former_uid);
   // What would be in the way.
   rt::CoResult<wire::LockReply> test(wire::InodeId inode, LockOwner owner, Wanted wanted);
   // False: the owner has no locks of the file.
@@ -69,7 +77,8 @@ class FileLocks {
   };
   struct Hash {
     std::size_t operator()(const Key& key) const {
-      return mix64(key.inode.value ^ mix64(key.owner.number + (key.owner.is_whole_file ? 1 : 0)));
+      return mix64(key.inode.value ^ mix64(key.owner.number + (key.owner.is_whole_file ? 1 : 0)) ^
+                   key.owner.opener_uid);
     }
   };
   struct Held {
@@ -77,8 +86,15 @@ class FileLocks {
     bool may_have = false;        // a lock
     bool is_releasing = false;
   };
-  rt::CoResult<wire::LockReply> ask(
-      wire::InodeId inode, LockOwner owner, const Wanted& wanted, std::uint32_t flags, Deadline by);
+  rt::CoResult<wire::LockReply> ask(wire::InodeId inode,
+                                    LockOwner owner,
+                                    const Wanted& wanted,
+                                    std::uint32_t flags,
+                                    Deadline by,
+                                    std::uint64_t former_uid = 0);
+  rt::CoResult<wire::LockReply> ask_to_release(const Key& key);
+  // Returns when the owner may lock.
+  rt::CoStatus prepare(const Key& key, Deadline by);
   [[nodiscard]] bool may_hold_any(wire::ShardId shard) const;
   rt::Task<void> come_back(wire::ShardId shard);
   rt::Task<void> release_until_done(Key key);

@@ -89,6 +89,24 @@ TEST_F(FileLocksTest, ALockThatIsInTheWayLeavesNothingBehind) {
   EXPECT_FALSE(client.fs().locks().may_hold(kFile, kOwner));
 }
 
+// Another client may have locked for it.
+TEST_F(FileLocksTest, ASharedOpenFileIsUnlockedAndLeftByWhoHasNotLockedIt) {
+  constexpr LockOwner kShared{.number = 7, .opener_uid = 9};
+  ClientUnderTest client({&shard_});
+  EXPECT_EQ(lock(client, {}, kShared), LockMode::kNone);
+  ASSERT_TRUE(client.run(client.fs().locks().join(kFile, kShared, 5)));
+  client.run(client.fs().locks().release(kFile, kShared));
+  client.run(client.fs().locks().release(kFile, kShared));
+  auto asked = shard_.requests<wire::LockRequest>();
+  ASSERT_EQ(asked.size(), 4U);
+  EXPECT_EQ(asked[0].flags, wire::kLockShared);
+  EXPECT_EQ(asked[0].opener_uid, 9U);
+  EXPECT_EQ(asked[1].flags, wire::kLockShared | wire::kLockJoin);
+  EXPECT_EQ(asked[1].former_uid, 5U);
+  EXPECT_EQ(asked[2].flags, wire::kLockShared | wire::kLockLeave);
+  EXPECT_EQ(asked[3].flags, wire::kLockShared | wire::kLockLeave);
+}
+
 // A door may use the number of an owner again at once.
 TEST_F(FileLocksTest, WhatIsOwedEndsBeforeTheOwnerLocksAgain) {
   shard_.script(Opcode::kLock, {reply(kDone), fail_with(Errc::kInternal), reply(kDone)});

@@ -1,52 +1,115 @@
 #include "server/files/file_locks.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 namespace benchfs::server {
 
 Result<std::optional<RangeLock>> FileLocks::carry_out(const wire::LockRequest& wanted,
-                                                      std::uint64_t client_uid) {
+                                                      std::uint64_t client_uid,
+                                                      bool opener_has_it) {
   auto mode = static_cast<wire::LockMode>(wanted.mode);
+  bool is_shared = (wanted.flags & wire::kLockShared) != 0;
   RangeLock lock{.begin = wanted.begin,
                  .end = wanted.end,
-                 .owner = {.client_uid = client_uid, .number = wanted.owner},
+                 .owner = {.client_uid = is_shared ? wanted.opener_uid : client_uid,
+                           .number = wanted.owner,
+                           .is_shared = is_shared},
                  .pid = wanted.pid,
                  .is_exclusive = mode == wire::LockMode::kExclusive};
   wire::InodeId inode{wanted.inode};
   bool is_test = (wanted.flags & wire::kLockTest) != 0;
+  bool is_join = (wanted.flags & wire::kLockJoin) != 0;
   auto found = files_.find(inode);
   if (found == files_.end()) {
-    if (mode == wire::LockMode::kNone || is_test) {
+    if ((mode == wire::LockMode::kNone && !is_join) || is_test) {
       return std::nullopt;
     }
     found = files_.emplace(inode, std::make_shared<Locks>()).first;
   }
   Locks& file = *found->second;
-  RangeLocks& locks = (wanted.flags & wire::kLockWholeFile) != 0 ? file.whole_file : file.records;
+  Kind& kind = (wanted.flags & wire::kLockWholeFile) != 0 ? file.whole_file : file.records;
+  RangeLocks& locks = kind.locks;
   std::size_t before = locks.size();
   std::optional<RangeLock> in_the_way;
   bool is_full = false;
-  if (mode == wire::LockMode::kNone) {
+  if ((wanted.flags & wire::kLockLeave) != 0) {
+    leave(file, kind, [&](const Sharer& sharer) {
+      return sharer.open_file == lock.owner && sharer.client_uid == client_uid;
+    });
+    before = locks.size();
+  } else if (is_join) {
+    is_full = sharers_ >= kMaxLocks;
+    if (!is_full) {
+      join(kind, lock.owner, client_uid);
+      leave(file, kind, [&](const Sharer& sharer) {
+        return sharer.open_file == lock.owner && sharer.client_uid == wanted.former_uid &&
+               sharer.client_uid != client_uid;
+      });
+    }
+  } else if (mode == wire::LockMode::kNone) {
     locks.clear(lock.owner, lock.begin, lock.end);
     file.ended.wake_all();
   } else if (const RangeLock* other = locks.find_conflict(lock)) {
     in_the_way = *other;
   } else if (!is_test) {
-    is_full = held_ + 2 > kMaxLocks;  // a lock in the middle of another makes three of one
+    // A lock in the middle of another makes three of one; the opener becomes a sharer, too.
+    is_full = held_ + 2 > kMaxLocks || (is_shared && sharers_ + 2 > kMaxLocks);
     if (!is_full) {
       locks.set(lock);
       file.ended.wake_all();  // it may have become a shared one
+      if (is_shared) {
+        join(kind, lock.owner, client_uid);
+      }
+      if (is_shared && opener_has_it) {
+        join(kind, lock.owner, wanted.opener_uid);
+      }
     }
   }
-  add(client_uid, before, locks.size());
-  if (file.records.size() + file.whole_file.size() == 0) {
+  add(lock.owner.client_uid, before, locks.size());
+  held_ = held_ - before + locks.size();
+  if (file.is_empty()) {
     files_.erase(found);
   }
   if (is_full) {
     return fail_errno(ENOLCK);
   }
   return in_the_way;
+}
+
+void FileLocks::join(Kind& kind, const LockOwner& open_file, std::uint64_t client_uid) {
+  bool is_one = std::ranges::any_of(kind.sharers, [&](const Sharer& sharer) {
+    return sharer.open_file == open_file && sharer.client_uid == client_uid;
+  });
+  if (!is_one) {
+    kind.sharers.push_back({open_file, client_uid});
+    ++sharers_;
+    add(client_uid, 0, 1);
+  }
+}
+
+template <typename IsGone>
+void FileLocks::leave(Locks& file, Kind& kind, IsGone is_gone) {
+  std::vector<LockOwner> left;
+  std::erase_if(kind.sharers, [&](const Sharer& sharer) {
+    if (!is_gone(sharer)) {
+      return false;
+    }
+    left.push_back(sharer.open_file);
+    --sharers_;
+    add(sharer.client_uid, 1, 0);
+    return true;
+  });
+  for (const LockOwner& open_file : left) {
+    if (std::ranges::find(kind.sharers, open_file, &Sharer::open_file) == kind.sharers.end()) {
+      std::size_t before = kind.locks.size();
+      kind.locks.clear(open_file, 0, wire::kLockToEnd);
+      add(open_file.client_uid, before, kind.locks.size());
+      held_ = held_ - before + kind.locks.size();
+      file.ended.wake_all();
+    }
+  }
 }
 
 rt::Task<rt::Wake> FileLocks::wait(wire::InodeId inode,
@@ -63,19 +126,39 @@ rt::Task<rt::Wake> FileLocks::wait(wire::InodeId inode,
   co_return wake;
 }
 
+void FileLocks::on_close(wire::InodeId inode, std::uint64_t client_uid, std::uint64_t number) {
+  auto found = held_by_.contains(client_uid) ? files_.find(inode) : files_.end();
+  if (found == files_.end()) {
+    return;
+  }
+  Locks& file = *found->second;
+  LockOwner open_file{.client_uid = client_uid, .number = number, .is_shared = true};
+  for (Kind* kind : {&file.records, &file.whole_file}) {
+    leave(file, *kind, [&](const Sharer& sharer) {
+      return sharer.open_file == open_file && sharer.client_uid == client_uid;
+    });
+  }
+  if (file.is_empty()) {
+    files_.erase(found);
+  }
+}
+
 void FileLocks::drop_client(std::uint64_t client_uid) {
   if (!held_by_.contains(client_uid)) {
     return;
   }
   std::erase_if(files_, [&](const auto& entry) {
     Locks& file = *entry.second;
-    std::size_t ended =
-        file.records.clear_client(client_uid) + file.whole_file.clear_client(client_uid);
-    add(client_uid, ended, 0);
-    if (ended > 0) {
-      file.ended.wake_all();
+    for (Kind* kind : {&file.records, &file.whole_file}) {
+      std::size_t ended = kind->locks.clear_client(client_uid);
+      add(client_uid, ended, 0);
+      held_ -= ended;
+      if (ended > 0) {
+        file.ended.wake_all();
+      }
+      leave(file, *kind, [&](const Sharer& sharer) { return sharer.client_uid == client_uid; });
     }
-    return file.records.size() + file.whole_file.size() == 0;
+    return file.is_empty();
   });
 }
 
@@ -84,17 +167,21 @@ void FileLocks::drop_file(wire::InodeId inode) {
   if (found == files_.end()) {
     return;
   }
-  for (const RangeLocks* locks : {&found->second->records, &found->second->whole_file}) {
-    for (const RangeLock& lock : locks->all()) {
+  for (const Kind* kind : {&found->second->records, &found->second->whole_file}) {
+    for (const RangeLock& lock : kind->locks.all()) {
       add(lock.owner.client_uid, 1, 0);
     }
+    for (const Sharer& sharer : kind->sharers) {
+      add(sharer.client_uid, 1, 0);
+    }
+    held_ -= kind->locks.size();
+    sharers_ -= kind->sharers.size();
   }
   found->second->ended.wake_all();
   files_.erase(found);
 }
 
 void FileLocks::add(std::uint64_t client_uid, std::size_t before, std::size_t after) {
-  held_ = held_ - before + after;
   std::size_t& held = held_by_[client_uid];
   held = held - before + after;
   if (held == 0) {

@@ -1,8 +1,9 @@
 // The locks that programs have on the files of this shard (fcntl, flock).
 //
 // They are advice: reads and writes do not look at them. A client's locks end when it unlocks them,
-// leaves, or is given up after its grace like its opens. They are in memory only: a shard that
-// starts again has lost them with the files.
+// leaves, or is given up after its grace like its opens. Those of an open file that processes share
+// end when one of its sharers unlocks them, or when the last sharer has left or ended. They are in
+// memory only: a shard that starts again has lost them with the files.
 //
 // Thread: the shard's.
 #pragma once
@@ -12,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "base/error.h"
 #include "rt/sync.h"
@@ -24,14 +26,18 @@ namespace benchfs::server {
 
 class FileLocks {
  public:
-  static constexpr std::size_t kMaxLocks = 64 * 1024;  // of all files
+  static constexpr std::size_t kMaxLocks = 64 * 1024;  // of all files; and as many sharers
 
   // Carries it out for the client, or returns the lock that is in the way. ENOLCK: too many.
+  // `opener_has_it`: the opener of a shared open file has it open.
   Result<std::optional<RangeLock>> carry_out(const wire::LockRequest& wanted,
-                                             std::uint64_t client_uid);
+                                             std::uint64_t client_uid,
+                                             bool opener_has_it = false);
   // Returns when a lock of the file has ended.
   rt::Task<rt::Wake> wait(wire::InodeId inode, Deadline deadline, rt::CancelSource* stopping);
 
+  // The client has closed what it had opened under this number.
+  void on_close(wire::InodeId inode, std::uint64_t client_uid, std::uint64_t number);
   // The client is gone.
   void drop_client(std::uint64_t client_uid);
   // The file is gone.
@@ -44,17 +50,33 @@ class FileLocks {
   [[nodiscard]] Stats stats() const { return {.held = held_, .waiting = waiting_}; }
 
  private:
-  struct Locks {
-    RangeLocks records;
-    RangeLocks whole_file;
-    rt::WaitQueue ended;
+  struct Sharer {
+    LockOwner open_file;
+    std::uint64_t client_uid = 0;
   };
+  struct Kind {
+    RangeLocks locks;
+    std::vector<Sharer> sharers;
+    [[nodiscard]] bool is_empty() const { return locks.size() + sharers.size() == 0; }
+  };
+  struct Locks {
+    Kind records;
+    Kind whole_file;
+    rt::WaitQueue ended;
+    [[nodiscard]] bool is_empty() const { return records.is_empty() && whole_file.is_empty(); }
+  };
+  void join(Kind& kind, const LockOwner& open_file, std::uint64_t client_uid);
+  // Ends the locks of the open files of which a sharer was that `is_gone`, and nobody else is.
+  template <typename IsGone>
+  void leave(Locks& file, Kind& kind, IsGone is_gone);
   // Shared with those who wait.
   std::unordered_map<wire::InodeId, std::shared_ptr<Locks>> files_;
   void add(std::uint64_t client_uid, std::size_t before, std::size_t after);
 
-  std::unordered_map<std::uint64_t, std::size_t> held_by_;  // by client
+  // Locks and shares, by client.
+  std::unordered_map<std::uint64_t, std::size_t> held_by_;
   std::size_t held_ = 0;
+  std::size_t sharers_ = 0;
   std::size_t waiting_ = 0;
 };
 

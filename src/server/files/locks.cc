@@ -9,10 +9,16 @@ namespace {
 // for long.
 constexpr Nanos kMaxWait = std::chrono::milliseconds(500);
 
-constexpr std::uint32_t kAllFlags = wire::kLockWholeFile | wire::kLockTest | wire::kLockWait;
+constexpr std::uint32_t kSharing = wire::kLockJoin | wire::kLockLeave;
+constexpr std::uint32_t kAllFlags =
+    wire::kLockWholeFile | wire::kLockTest | wire::kLockWait | wire::kLockShared | kSharing;
 
 bool is_wellformed(const wire::LockRequest& body) {
-  return body.begin < body.end && (body.flags & ~kAllFlags) == 0 &&
+  bool is_shared = (body.flags & wire::kLockShared) != 0;
+  bool is_whole = (body.flags & kSharing) == 0 ||
+                  (is_shared && (body.flags & kSharing) != kSharing && body.mode == 0 &&
+                   (body.flags & (wire::kLockTest | wire::kLockWait)) == 0);
+  return body.begin < body.end && (body.flags & ~kAllFlags) == 0 && is_whole &&
          body.mode <= static_cast<std::uint32_t>(wire::LockMode::kExclusive);
 }
 
@@ -38,8 +44,10 @@ rt::Task<void> Files::lock(rpc::Request& request) {
     // A client that left while the request waited would keep what it gets.
     BENCHFS_SERVE_TRY_VOID(request, check_session(request.session_id()));
     BENCHFS_SERVE_TRY_VOID(request, store_.attr(inode));
-    BENCHFS_SERVE_TRY(
-        std::optional<RangeLock> in_the_way, request, locks_.carry_out(body, request.client_uid()));
+    std::optional<meta::Open> open = store_.find_open({body.opener_uid, body.owner});
+    BENCHFS_SERVE_TRY(std::optional<RangeLock> in_the_way,
+                      request,
+                      locks_.carry_out(body, request.client_uid(), open && open->inode == inode));
     if (!in_the_way) {
       co_await request.reply(wire::LockReply{});
       co_return;

@@ -142,6 +142,96 @@ TEST_F(LocksTest, AClientThatLeftWhileItWaitedGetsNoLock) {
   EXPECT_EQ(lock(wanted(file_, 2, LockMode::kExclusive)), kNone);
 }
 
+// An open file that clients share: number 1 of shard_.client(), which opened it.
+class SharedOpenFile : public LocksTest {
+ protected:
+  wire::LockRequest shared(LockMode mode, std::uint32_t flags = 0) {
+    wire::LockRequest body = wanted(file_, 1, mode);
+    body.flags = wire::kLockWholeFile | wire::kLockShared | flags;
+    body.opener_uid = opener_uid_;
+    return body;
+  }
+  // What is in the way of a client that does not share it.
+  std::uint32_t others_see() {
+    wire::LockRequest body = wanted(file_, 9, LockMode::kExclusive);
+    body.flags = wire::kLockWholeFile | wire::kLockTest;
+    return lock(body);
+  }
+  static void ask(rpc::testing::Client& client, const wire::LockRequest& body) {
+    auto reply = client.call(rpc::make_call(body));
+    ASSERT_TRUE(reply.has_value()) << reply.error().message();
+    auto answer = reply->as<wire::LockReply>();
+    ASSERT_TRUE(answer.has_value());
+    EXPECT_EQ(answer->mode, kNone);
+  }
+
+  std::uint64_t opener_uid_ = shard_.client().pool().identity().uid;
+};
+
+TEST_F(SharedOpenFile, IsLockedOnceForAll) {
+  auto other = another_client();
+  ask(*other, shared(LockMode::kExclusive));
+  EXPECT_EQ(others_see(), kExclusive);
+  ask(shard_.client(), shared(LockMode::kExclusive));
+  ask(*other, shared(LockMode::kShared));
+  ask(shard_.client(), shared(LockMode::kNone));
+  EXPECT_EQ(others_see(), kNone);
+}
+
+TEST_F(SharedOpenFile, StaysLockedForWhoOpenedIt) {
+  auto other = another_client();
+  ask(*other, shared(LockMode::kExclusive));
+  other.reset();
+  EXPECT_EQ(others_see(), kExclusive);
+  ASSERT_TRUE(close(1));
+  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0,"waiting":0)"));
+}
+
+TEST_F(SharedOpenFile, StaysLockedUntilTheLastHasLeft) {
+  auto locker = another_client();
+  auto heir = std::make_unique<rpc::testing::Client>(
+      "heir", std::vector<net::SocketAddress>{shard_.address()});
+  ask(*locker, shared(LockMode::kExclusive));
+  ask(*heir, shared(LockMode::kNone, wire::kLockJoin));
+  ask(shard_.client(), shared(LockMode::kNone, wire::kLockLeave));
+  ask(*locker, shared(LockMode::kNone, wire::kLockLeave));
+  EXPECT_EQ(others_see(), kExclusive);
+  heir.reset();
+  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0,"waiting":0)"));
+  EXPECT_EQ(others_see(), kNone);
+}
+
+TEST_F(SharedOpenFile, IsLeftByTheClientThatAProcessWasBefore) {
+  auto locker = another_client();
+  auto later = std::make_unique<rpc::testing::Client>(
+      "later", std::vector<net::SocketAddress>{shard_.address()});
+  ask(*locker, shared(LockMode::kExclusive));
+  ask(shard_.client(), shared(LockMode::kNone, wire::kLockLeave));
+  wire::LockRequest join = shared(LockMode::kNone, wire::kLockJoin);
+  join.former_uid = locker->pool().identity().uid;
+  ask(*later, join);
+  ask(*later, shared(LockMode::kNone, wire::kLockLeave));
+  EXPECT_EQ(others_see(), kNone);
+}
+
+// Nobody would say that it has closed it.
+TEST_F(SharedOpenFile, IsNotSharedByAClientThatDoesNotHaveItOpen) {
+  auto other = another_client();
+  wire::LockRequest lie = shared(LockMode::kExclusive);
+  lie.owner = 77;
+  ask(*other, lie);
+  other.reset();
+  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0,"waiting":0)"));
+}
+
+TEST_F(SharedOpenFile, EndsWithTheFile) {
+  auto other = another_client();
+  ask(*other, shared(LockMode::kExclusive));
+  ASSERT_TRUE(unlink(shard_.local_name("f")).has_value());
+  ASSERT_TRUE(close(1));
+  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0,"waiting":0)"));
+}
+
 class LocksOfAClientThatIsAway : public LocksTest {
  protected:
   static void SetUpTestSuite() { client_grace_ = std::chrono::milliseconds(300); }
@@ -195,10 +285,17 @@ TEST_F(LocksTest, AFileThatEndsTakesItsLocksAlong) {
 
 TEST_F(LocksTest, ARequestThatLiesIsRefused) {
   wire::LockRequest good = wanted(file_, 1, LockMode::kShared);
-  for (auto lie : {+[](wire::LockRequest& body) { body.end = body.begin; },
-                   +[](wire::LockRequest& body) { body.begin = body.end; },
-                   +[](wire::LockRequest& body) { body.mode = 3; },
-                   +[](wire::LockRequest& body) { body.flags = 8; }}) {
+  for (auto lie :
+       {+[](wire::LockRequest& body) { body.end = body.begin; },
+        +[](wire::LockRequest& body) { body.begin = body.end; },
+        +[](wire::LockRequest& body) { body.mode = 3; },
+        +[](wire::LockRequest& body) { body.flags = 64; },
+        +[](wire::LockRequest& body) { body.flags = wire::kLockJoin; },
+        +[](wire::LockRequest& body) { body.flags = wire::kLockShared | wire::kLockLeave; },
+        +[](wire::LockRequest& body) {
+          body.flags = wire::kLockShared | wire::kLockJoin | wire::kLockLeave;
+          body.mode = 0;
+        }}) {
     wire::LockRequest body = good;
     lie(body);
     auto refused = shard_.call(body);
@@ -226,6 +323,16 @@ TEST_F(LocksTest, ThereIsABound) {
   EXPECT_FALSE(locks.carry_out(wanted(file_, 2, LockMode::kShared), 1));
   locks.drop_client(1);
   EXPECT_EQ(locks.stats().held, 0U);
+  body.flags = wire::kLockShared | wire::kLockJoin;
+  body.mode = kNone;
+  for (std::uint64_t i = 0; i < FileLocks::kMaxLocks; ++i) {
+    body.inode = 100 + i / 64;
+    body.owner = i;
+    ASSERT_TRUE(locks.carry_out(body, 1));
+  }
+  ++body.owner;
+  EXPECT_FALSE(locks.carry_out(body, 1)) << "there is a bound of sharers, too";
+  locks.drop_client(1);
   EXPECT_TRUE(locks.carry_out(wanted(file_, 2, LockMode::kShared), 1));
 }
 

@@ -147,6 +147,7 @@ rt::Task<void> Files::open_inode(rpc::Request& request) {
 void Files::on_close(std::uint64_t client_uid, std::uint64_t number) {
   meta::OpenId id{client_uid, number};
   if (std::optional<meta::Open> open = store_.apply(meta::Close{id})) {
+    locks_.on_close(open->inode, client_uid, number);
     after_close(*open);
     return;
   }

@@ -58,8 +58,9 @@ void RangeLocks::set(const RangeLock& lock) {
 }
 
 std::size_t RangeLocks::clear_client(std::uint64_t client_uid) {
-  return std::erase_if(locks_,
-                       [&](const RangeLock& lock) { return lock.owner.client_uid == client_uid; });
+  return std::erase_if(locks_, [&](const RangeLock& lock) {
+    return lock.owner.client_uid == client_uid && !lock.owner.is_shared;
+  });
 }
 
 }  // namespace benchfs::server

@@ -11,6 +11,7 @@ namespace benchfs::server {
 struct LockOwner {
   std::uint64_t client_uid = 0;
   std::uint64_t number = 0;  // of the client's choice
+  bool is_shared = false;    // an open file of the client that others share, and its open's number
   bool operator==(const LockOwner&) const = default;
 };
 
@@ -29,7 +30,7 @@ class RangeLocks {
   // Replaces what the owner has in the range. No conflict may be there.
   void set(const RangeLock& lock);
   void clear(const LockOwner& owner, std::uint64_t begin, std::uint64_t end);
-  // Returns how many there were.
+  // Clears all but what is shared. Returns how many there were.
   std::size_t clear_client(std::uint64_t client_uid);
   [[nodiscard]] const std::vector<RangeLock>& all() const { return locks_; }
   [[nodiscard]] std::size_t size() const { return locks_.size(); }
