@@ -444,6 +444,18 @@ ssize_t benchfs_readdir(benchfs_context_t* context,
 /* The same for a directory that was opened. One that has been removed has no entries. */
 ssize_t benchfs_freaddir(benchfs_file_t* file, benchfs_filler_t filler, void* arg) BENCHFS_NOEXCEPT;
 
+/* As benchfs_filler_t. `stat` has the attributes of the entry itself, a symlink is not followed, or
+   is NULL: then ask benchfs_lstat() if you need them. */
+typedef int (*benchfs_filler_plus_t)(
+    void* arg, const char* name, uint32_t type, uint64_t ino, const benchfs_stat_t* stat);
+/* benchfs_readdir() with attributes, at no more requests. They are those of a moment during the
+   call, and are missing for symlinks, for files that are being written and for files whose inode
+   is on another server than the name (renamed files, most directories). */
+ssize_t benchfs_readdirplus(benchfs_context_t* context,
+                            const char* path,
+                            benchfs_filler_plus_t filler,
+                            void* arg) BENCHFS_NOEXCEPT;
+
 /* --- Paths in an open directory --------------------------------------------------------------- */
 
 /* The functions of POSIX whose names end in "at". A relative path begins at `directory`, wherever

@@ -92,34 +92,47 @@ int change_times(const char* operation,
   });
 }
 
-Status require_filler(benchfs_filler_t filler) {
+template <typename F>
+Status require_filler(F* filler) {
   return filler != nullptr ? Status{} : Status(fail_errno(EINVAL, "the filler is NULL"));
 }
 
+// `take` gets each entry, and returns whether to stop.
+template <typename F>
 Result<std::int64_t> list(benchfs_context* context,
                           const wire::Attr& directory,
-                          benchfs_filler_t filler,
-                          void* arg) {
+                          std::uint16_t flags,
+                          const F& take) {
   if (!directory.is_directory()) {
     return fail_errno(ENOTDIR);
   }
   std::int64_t count = 0;
   std::string cursor;
   while (true) {
-    BENCHFS_TRY(std::vector<client::DirEntry> page,
-                run(context, context->client->fs().list(directory.id(), cursor, kListPageEntries)));
+    BENCHFS_TRY(
+        std::vector<client::DirEntry> page,
+        run(context, context->client->fs().list(directory.id(), cursor, kListPageEntries, flags)));
     if (page.empty()) {
       return count;
     }
     for (const client::DirEntry& entry : page) {
       ++count;
       Outside outside;
-      if (filler(arg, entry.name.c_str(), entry.type, entry.inode.value) != 0) {
+      if (take(entry)) {
         return count;
       }
     }
     cursor = std::move(page.back().name);
   }
+}
+
+Result<std::int64_t> list(benchfs_context* context,
+                          const wire::Attr& directory,
+                          benchfs_filler_t filler,
+                          void* arg) {
+  return list(context, directory, 0, [&](const client::DirEntry& entry) {
+    return filler(arg, entry.name.c_str(), entry.type, entry.inode.value) != 0;
+  });
 }
 
 int remove_file(const char* operation, benchfs_context* context, const char* path) noexcept {
@@ -319,6 +332,28 @@ ssize_t benchfs_readdir(benchfs_context_t* context,
     BENCHFS_TRY(wire::Attr directory, capi::stat(context, path));
     BENCHFS_TRY_VOID(context->client->fs().check_access(directory, R_OK));
     return capi::list(context, directory, filler, arg);
+  });
+}
+
+ssize_t benchfs_readdirplus(benchfs_context_t* context,
+                            const char* path,
+                            benchfs_filler_plus_t filler,
+                            void* arg) noexcept {
+  return capi::answer<ssize_t>({"readdirplus", path}, [&]() -> Result<std::int64_t> {
+    BENCHFS_TRY_VOID(capi::require_filler(filler));
+    BENCHFS_TRY(wire::Attr directory, capi::stat(context, path));
+    auto take = [&](const benchfs::client::DirEntry& entry) {
+      benchfs_stat_t attributes{};
+      if (entry.attr) {
+        attributes = capi::to_stat(*entry.attr);
+      }
+      return filler(arg,
+                    entry.name.c_str(),
+                    entry.type,
+                    entry.inode.value,
+                    entry.attr ? &attributes : nullptr) != 0;
+    };
+    return capi::list(context, directory, wire::kReaddirAttr, take);
   });
 }
 

@@ -26,10 +26,11 @@ FileSystem::~FileSystem() {
 
 rt::CoResult<std::vector<DirEntry>> FileSystem::list(wire::InodeId directory,
                                                      std::string cursor,
-                                                     std::size_t max_entries) {
+                                                     std::size_t max_entries,
+                                                     std::uint16_t flags) {
   Deadline by = backend_.metadata_deadline();
   Result<std::vector<DirEntry>> page =
-      co_await list_page(backend_, directory, std::move(cursor), max_entries, by);
+      co_await list_page(backend_, directory, std::move(cursor), max_entries, by, flags);
   if (page || !page.error().is_posix(ESTALE)) {
     co_return page;
   }

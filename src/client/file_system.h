@@ -80,13 +80,17 @@ class FileSystem final : private rpc::NoticeHandler {
   // One page of a directory: up to about `max_entries` entries in byte order of their names, after
   // `cursor` (the last name seen; empty = from the start). Entries that exist throughout a listing
   // are seen exactly once. Empty result = end. A directory that was removed since its inode was
-  // found has no entries.
-  rt::CoResult<std::vector<DirEntry>> list(Path path, std::string cursor, std::size_t max_entries) {
-    return paths_.list(std::move(path), std::move(cursor), max_entries);
+  // found has no entries. `flags`: wire::ReaddirFlags.
+  rt::CoResult<std::vector<DirEntry>> list(Path path,
+                                           std::string cursor,
+                                           std::size_t max_entries,
+                                           std::uint16_t flags = 0) {
+    return paths_.list(std::move(path), std::move(cursor), max_entries, flags);
   }
   rt::CoResult<std::vector<DirEntry>> list(wire::InodeId directory,
                                            std::string cursor,
-                                           std::size_t max_entries);
+                                           std::size_t max_entries,
+                                           std::uint16_t flags = 0);
 
   // --- open files (io/) ---
   // `flags`: wire::OpenFlags. The file must be given to close(). Opening a directory works with
@@ -161,7 +165,7 @@ class FileSystem final : private rpc::NoticeHandler {
   [[nodiscard]] FileLocks& locks() { return locks_; }
   // An open directory; no request is sent.
   [[nodiscard]] std::shared_ptr<DirectoryReader> open_directory(wire::InodeId directory) {
-    return std::make_shared<DirectoryReader>(backend_, open_files_, directory);
+    return std::make_shared<DirectoryReader>(backend_, open_files_, nodes_, directory);
   }
 
   [[nodiscard]] std::uint32_t shard_count() const { return backend_.pool.size(); }

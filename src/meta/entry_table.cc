@@ -93,7 +93,7 @@ EntryTable::Page EntryTable::list(wire::InodeId directory,
     }
     wire::DirEntryHeader header{.inode = record.entry().inode.value,
                                 .type = record.entry().type,
-                                .name_bytes = static_cast<std::uint32_t>(name.size())};
+                                .name_bytes = static_cast<std::uint16_t>(name.size())};
     out.resize(end + sizeof(header) + name.size());
     std::memcpy(out.data() + end, &header, sizeof(header));
     std::memcpy(out.data() + end + sizeof(header), name.data(), name.size());

@@ -52,6 +52,14 @@ struct stat to_stat(const wire::Attr& attr) {
   return out;
 }
 
+fuse_entry_param to_entry(const wire::Attr& attr, double name_timeout) {
+  fuse_entry_param entry{};
+  entry.entry_timeout = name_timeout;
+  entry.ino = attr.inode;  // never used again for another file: it needs no generation
+  entry.attr = to_stat(attr);
+  return entry;
+}
+
 wire::SetAttrRequest to_request(const struct stat& wanted, int to_set) {
   wire::SetAttrRequest request;
   auto is_set = [&](int flag) { return (to_set & flag) != 0; };

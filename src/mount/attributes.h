@@ -8,12 +8,15 @@
 
 #include "base/error.h"
 #include "client/io/file_locks.h"
+#include "mount/fuse.h"
 #include "wire/attr.h"
 #include "wire/messages.h"
 
 namespace benchfs::mount {
 
 struct stat to_stat(const wire::Attr& attr);
+// The kernel caches no attributes unless the caller says so.
+fuse_entry_param to_entry(const wire::Attr& attr, double name_timeout = 0);
 // `to_set`: FUSE_SET_ATTR_*.
 wire::SetAttrRequest to_request(const struct stat& wanted, int to_set);
 // Of open(2), without those for creating.

@@ -217,7 +217,14 @@ struct Dispatch {
   }
   static void readdir(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
     door(req).start(
-        req, door(req).read_directory(req, info->fh, size, static_cast<std::uint64_t>(offset)));
+        req,
+        door(req).read_directory(req, info->fh, size, static_cast<std::uint64_t>(offset), false));
+  }
+  static void readdirplus(
+      fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
+    door(req).start(
+        req,
+        door(req).read_directory(req, info->fh, size, static_cast<std::uint64_t>(offset), true));
   }
   static void releasedir(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
     door(req).release_directory(req, info->fh);
@@ -324,6 +331,7 @@ const fuse_lowlevel_ops& Door::operations() {
     ops.fsync = Dispatch::fsync;
     ops.opendir = Dispatch::opendir;
     ops.readdir = Dispatch::readdir;
+    ops.readdirplus = Dispatch::readdirplus;  // where the kernel sees that names are looked up
     ops.releasedir = Dispatch::releasedir;
     ops.fsyncdir = Dispatch::fsyncdir;
     ops.statfs = Dispatch::statfs;

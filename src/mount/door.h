@@ -165,7 +165,11 @@ class Door {
   rt::Task<void> read_directory(fuse_req_t req,
                                 std::uint64_t handle,
                                 std::size_t bytes,
-                                std::uint64_t offset);
+                                std::uint64_t offset,
+                                bool with_attributes);
+  // The attributes, if name and attributes may be used without asking.
+  [[nodiscard]] const wire::Attr* find_known(wire::InodeId directory,
+                                             const client::DirEntry& entry) const;
   void release_directory(fuse_req_t req, std::uint64_t handle);
   void drop_directory(std::uint64_t handle);
 

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "mount/attributes.h"
 #include "mount/door.h"
 
 namespace benchfs::mount {
@@ -16,21 +17,29 @@ constexpr std::uint64_t kDots = 2;
 // Entries in the form that the kernel takes, up to `bytes`.
 class Page {
  public:
-  Page(fuse_req_t request, std::size_t bytes) : request_(request), page_(bytes) {}
+  Page(fuse_req_t request, std::size_t bytes, bool with_attributes)
+      : request_(request), page_(bytes), with_attributes_(with_attributes) {}
 
-  // False: it does not fit any more.
-  bool add(const char* name, wire::InodeId inode, std::uint32_t type, std::uint64_t next) {
-    struct stat attr{};
-    attr.st_ino = inode.value;
-    attr.st_mode = type;
+  // Without an inode in `entry` the kernel gets to know the name and the type only. False: it does
+  // not fit any more.
+  bool add(const char* name, const fuse_entry_param& entry, std::uint64_t next) {
     std::size_t room = page_.size() - used_;
-    std::size_t needed = fuse_add_direntry(
-        request_, page_.data() + used_, room, name, &attr, static_cast<off_t>(next));
+    char* place = page_.data() + used_;
+    auto offset = static_cast<off_t>(next);
+    std::size_t needed = with_attributes_
+                             ? fuse_add_direntry_plus(request_, place, room, name, &entry, offset)
+                             : fuse_add_direntry(request_, place, room, name, &entry.attr, offset);
     if (needed > room) {
       return false;
     }
     used_ += needed;
     return true;
+  }
+  bool add(const char* name, wire::InodeId inode, std::uint32_t type, std::uint64_t next) {
+    fuse_entry_param entry{};
+    entry.attr.st_ino = inode.value;
+    entry.attr.st_mode = type;
+    return add(name, entry, next);
   }
   [[nodiscard]] bool is_empty() const { return used_ == 0; }
   [[nodiscard]] std::span<const std::byte> bytes() const {
@@ -41,6 +50,7 @@ class Page {
   fuse_req_t request_;
   std::vector<char> page_;
   std::size_t used_ = 0;
+  bool with_attributes_;
 };
 
 }  // namespace
@@ -67,42 +77,68 @@ void Door::drop_directory(std::uint64_t handle) {
   }
 }
 
+// A directory has one place in the kernel, which lookup() keeps track of.
+const wire::Attr* Door::find_known(wire::InodeId directory, const client::DirEntry& entry) const {
+  const client::NodeCache& cache = fs_.nodes().cache();
+  const client::NodeCache::KnownName* name = cache.find_name(directory, entry.name);
+  if (S_ISDIR(entry.type) || name == nullptr || name->inode != entry.inode) {
+    return nullptr;
+  }
+  const client::NodeCache::KnownAttr* known = cache.find_attr(entry.inode);
+  return known != nullptr ? &known->attr : nullptr;
+}
+
 rt::Task<void> Door::read_directory(fuse_req_t req,
                                     std::uint64_t handle,
                                     std::size_t bytes,
-                                    std::uint64_t offset) {
+                                    std::uint64_t offset,
+                                    bool with_attributes) {
   Request request(req);
   auto found = directories_.find(handle);
   if (found == directories_.end()) {
     co_return request.fail(EBADF);
   }
   auto [open, reader] = found->second;
-  Page page(req, bytes);
+  std::uint64_t position = offset > kDots ? offset - kDots : 0;
+  Result<std::span<const client::DirectoryReader::Entry>> entries =
+      co_await reader->read(position, with_attributes);
+  if (!entries) {
+    co_return request.fail(entries.error());
+  }
+  // Nothing is waited for from here on: what the kernel is told is known at the moment of the
+  // reply.
+  Page page(req, bytes, with_attributes);
   if (offset == 0) {
     page.add(".", reader->directory(), S_IFDIR, 1);
   }
   if (offset < kDots) {
     page.add("..", wire::InodeId{open->attr.parent}, S_IFDIR, kDots);
   }
-  std::uint64_t position = offset > kDots ? offset - kDots : 0;
-  for (bool has_room = true; has_room;) {
-    Result<std::span<const client::DirectoryReader::Entry>> entries =
-        co_await reader->read(position);
-    if (!entries && page.is_empty()) {
-      co_return request.fail(entries.error());
-    }
-    if (!entries || entries->empty()) {
-      break;
-    }
-    for (const auto& [entry, next] : *entries) {
-      has_room = page.add(entry.name.c_str(), entry.inode, entry.type, next + kDots);
-      if (!has_room) {
+  std::vector<wire::InodeId> told;
+  for (const auto& [entry, next] : *entries) {
+    const char* name = entry.name.c_str();
+    const wire::Attr* attr = with_attributes ? find_known(reader->directory(), entry) : nullptr;
+    if (attr == nullptr) {
+      if (!page.add(name, entry.inode, entry.type, next + kDots)) {
         break;
       }
-      position = next;
+      continue;
+    }
+    fuse_entry_param full =
+        to_entry(*attr, kernel_->name_timeout(reader->directory(), entry.name, entry.inode));
+    full.attr_timeout =
+        pages_->is_trusted(entry.inode) ? kernel_->attr_timeout_with_name(*attr) : 0;
+    if (!page.add(name, full, next + kDots)) {
+      break;
+    }
+    told.push_back(entry.inode);
+  }
+  if (request.reply_data(page.bytes()) && !told.empty()) {
+    kernel_->note_listed();
+    for (wire::InodeId inode : told) {
+      kernel_->inodes().note_told(inode);
     }
   }
-  request.reply_data(page.bytes());
 }
 
 void Door::release_directory(fuse_req_t req, std::uint64_t handle) {

@@ -225,7 +225,8 @@ rt::Task<void> KernelCache::tell_again(Job job) {
 }
 
 void KernelCache::add(Lane& lane, Job job) {
-  job.trusted_until = mono_now() + kShortTrust;
+  MonoTime taken_up = listed_at_ + kListTime;
+  job.trusted_until = has_epochs_ ? taken_up : std::max(mono_now(), taken_up) + kShortTrust;
   lane.waiting.push_back(std::move(job));
   if (!lane.is_running) {
     lane.is_running = scope_.spawn(run(&lane));
@@ -289,13 +290,13 @@ rt::Task<void> KernelCache::run(Lane* lane) {
       if (scope_.cancel_source().is_cancelled()) {
         co_return;
       }
-      if (make_all_names_old()) {
-        acknowledge_names(jobs);
-        acknowledge_names(lane->waiting);
-        std::erase_if(lane->waiting, [](const Job& job) { return job.is_name; });
-      } else {
-        acknowledge_names(jobs, mono_now());
-        acknowledge_names(lane->waiting, mono_now());
+      MonoTime now = mono_now();
+      bool are_old = make_all_names_old();
+      acknowledge_names(jobs, now);
+      acknowledge_names(lane->waiting, now);
+      if (are_old) {
+        std::erase_if(lane->waiting,
+                      [now](const Job& job) { return job.is_name && job.trusted_until <= now; });
       }
     }
     std::vector<bool> unknown = (*written)->result().value_or(std::vector<bool>(jobs.size()));

@@ -7,7 +7,9 @@
 // may itself wait for another mount, and that one for us. So names that the kernel has not
 // forgotten after kPatience are forgotten in another way, which waits for nothing: all names become
 // old at once (FUSE_NOTIFY_INC_EPOCH, Linux 6.16), and are looked up again here. Older kernels are
-// told names for kShortTrust only, and that time is waited for.
+// told names for kShortTrust only, and that time is waited for. Names that come with a listing
+// become current when the kernel takes them up, not when it asks (the names of a look-up do): after
+// a listing all names are old only when that has been done once more kListTime later.
 //
 // Attributes that come with a name may reach the kernel after it was told to forget them, because
 // it does not know the inode yet. So while it says so, although it was told of the inode and has
@@ -46,6 +48,7 @@ class KernelCache final : public client::NodeCache::Listener {
   // at most; until no lease can hold.
   static constexpr Nanos kTakeUpTime = std::chrono::microseconds(50);
   static constexpr Nanos kMaxTakeUpTime = std::chrono::milliseconds(5);
+  static constexpr Nanos kListTime = std::chrono::milliseconds(100);  // to take up a listing
   static constexpr Nanos kMadeTime = std::chrono::milliseconds(1);  // for it to take up a creation
   static constexpr Nanos kLongestTrust = std::chrono::milliseconds(wire::kMaxExactLeaseMs);
 
@@ -66,6 +69,8 @@ class KernelCache final : public client::NodeCache::Listener {
   [[nodiscard]] double attr_timeout_with_name(const wire::Attr& attr) const;
   // What the kernel knows, to be kept up by who answers it.
   [[nodiscard]] KernelInodes& inodes() { return inodes_; }
+  // The kernel has been told names with a listing.
+  void note_listed() { listed_at_ = mono_now(); }
   // The kernel has been told of an inode with the answer to a creation, which it takes up whatever
   // it was told to forget meanwhile; and it has taken it up.
   void note_made(wire::InodeId inode) { made_[inode] = mono_now(); }
@@ -117,7 +122,7 @@ class KernelCache final : public client::NodeCache::Listener {
     std::shared_ptr<Drop> drop = {};  // null: nobody here waits
     MonoTime not_before{};
     bool is_name = false;      // done when all names are old
-    MonoTime trusted_until{};  // by a kernel that was told names for kShortTrust
+    MonoTime trusted_until{};  // whatever name: making all names old before is not enough
     // Whose attributes are taken back, with pages or without, and how often the kernel did not know
     // the inode.
     wire::InodeId inode{};
@@ -151,12 +156,13 @@ class KernelCache final : public client::NodeCache::Listener {
   rt::Task<void> run(Lane* lane);
   void end(Job& job, bool is_done);
   void acknowledge(Job& job);
-  void acknowledge_names(std::vector<Job>& jobs, MonoTime trusted_until = MonoTime::max());
+  void acknowledge_names(std::vector<Job>& jobs, MonoTime trusted_until);
   // False: this kernel cannot.
   bool make_all_names_old();
 
   client::FileSystem& fs_;
   KernelInodes inodes_;
+  MonoTime listed_at_{};
   std::unordered_map<wire::InodeId, MonoTime> made_;  // that the kernel may not have taken up yet
   std::shared_ptr<Fd> fd_;                            // shared with helpers that outlive the mount
   bool is_probed_ = false;

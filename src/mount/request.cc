@@ -16,15 +16,6 @@ namespace {
 // Behind the last time that a file can have, in 2262.
 constexpr time_t kNoFilesTime = 9'300'000'000;
 
-// The attributes are not cached unless the caller says so.
-fuse_entry_param to_entry(const wire::Attr& attr, double name_timeout = 0) {
-  fuse_entry_param entry{};
-  entry.entry_timeout = name_timeout;
-  entry.ino = attr.inode;  // never used again for another file: it needs no generation
-  entry.attr = to_stat(attr);
-  return entry;
-}
-
 // A server that fails can fail every request: says so the 1st, 2nd, 4th, … time.
 void log_failure(const Error& error) {
   static std::atomic<std::uint64_t> failures{0};
@@ -156,10 +147,10 @@ void Request::reply_xattr_size(std::size_t bytes) {
   }
 }
 
-void Request::reply_data(std::span<const std::byte> data) {
-  if (fuse_req_t request = take()) {
-    fuse_reply_buf(request, reinterpret_cast<const char*>(data.data()), data.size());
-  }
+bool Request::reply_data(std::span<const std::byte> data) {
+  fuse_req_t request = take();
+  return request != nullptr &&
+         fuse_reply_buf(request, reinterpret_cast<const char*>(data.data()), data.size()) == 0;
 }
 
 void Request::reply_statfs(const struct statvfs& statistics) {

@@ -57,7 +57,8 @@ class Request final : private rt::Timer {
   void reply_written(std::size_t bytes);
   void reply_position(std::uint64_t offset);
   void reply_xattr_size(std::size_t bytes);
-  void reply_data(std::span<const std::byte> data);
+  // False: the kernel does not get it.
+  bool reply_data(std::span<const std::byte> data);
   void reply_statfs(const struct statvfs& statistics);
   void reply_lock(const struct flock& lock);
   // The calling program got a signal.

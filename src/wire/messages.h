@@ -400,21 +400,32 @@ struct RenameRequest : Message<Opcode::kRename, NoReply> {
 };
 
 // A page of a directory's entries on this shard, in byte order of the names, after `cursor` (the
-// name bytes; empty = from the start). The data part holds packed DirEntryHeader + name.
+// name bytes; empty = from the start). The data part holds packed DirEntryHeader + name, and an
+// Attr after the name of an entry that has kDirEntryAttr.
 struct ReaddirReply {
   std::uint32_t entry_count = 0;
   std::uint32_t at_end = 0;  // 1 when no entry follows
+};
+enum ReaddirFlags : std::uint16_t {
+  kReaddirAttr = 1U << 0,   // with the attributes that the shard knows without waiting
+  kReaddirLease = 1U << 1,  // with kReaddirAttr: the client takes leases, as with kLookupLease
 };
 struct ReaddirRequest : Message<Opcode::kReaddir, ReaddirReply> {
   std::uint64_t directory = 0;
   std::uint32_t max_bytes = 0;  // of the data part, at most kMaxReaddirBytes
   std::uint16_t cursor_bytes = 0;
-  std::uint16_t padding = 0;
+  std::uint16_t flags = 0;  // ReaddirFlags
+};
+enum DirEntryFlags : std::uint16_t {
+  kDirEntryAttr = 1U << 0,        // an Attr follows the name
+  kDirEntryLeased = 1U << 1,      // as kEntryLeased
+  kDirEntryAttrLeased = 1U << 2,  // as kAttrLeased, with kDirEntryAttr
 };
 struct DirEntryHeader {
   std::uint64_t inode = 0;
   std::uint32_t type = 0;  // S_IFMT bits
-  std::uint32_t name_bytes = 0;
+  std::uint16_t name_bytes = 0;
+  std::uint16_t flags = 0;  // DirEntryFlags
 };
 static_assert(sizeof(DirEntryHeader) == 16);
 

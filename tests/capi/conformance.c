@@ -120,6 +120,7 @@ static void check_null_handles(benchfs_context_t* fs) {
   EXPECT(benchfs_readlink(fs, "/a", NULL, 4), -EINVAL);
   EXPECT(benchfs_readlink(fs, "/a", buffer, 0), -EINVAL);
   EXPECT(benchfs_readdir(fs, "/", NULL, NULL), -EINVAL);
+  EXPECT(benchfs_readdirplus(fs, "/", NULL, NULL), -EINVAL);
   EXPECT(benchfs_statfs(fs, NULL), -EINVAL);
   EXPECT(benchfs_statfs(NULL, &whole), -EBADF);
   struct statvfs same;
@@ -314,6 +315,28 @@ static int fill(void* arg, const char* name, uint32_t type, uint64_t ino) {
   return 0;
 }
 
+struct plus {
+  benchfs_context_t* fs;
+  char text[256];
+  int with_attributes;
+};
+
+/* What comes along is what lstat says. */
+static int fill_plus(
+    void* arg, const char* name, uint32_t type, uint64_t ino, const benchfs_stat_t* stat) {
+  struct plus* plus = arg;
+  char path[64];
+  benchfs_stat_t asked;
+  if (stat != NULL) {
+    ++plus->with_attributes;
+    snprintf(path, sizeof path, "/plus/%s", name);
+    EXPECT(benchfs_lstat(plus->fs, path, &asked), 0);
+    EXPECT(memcmp(stat, &asked, sizeof asked), 0);
+    EXPECT_TRUE((stat->st_mode & S_IFMT) == type);
+  }
+  return fill(plus->text, name, type, ino);
+}
+
 static void check_names(benchfs_context_t* fs) {
   char text[256] = "";
   benchfs_stat_t stat;
@@ -345,6 +368,17 @@ static void check_names(benchfs_context_t* fs) {
   EXPECT(benchfs_readdir(fs, "/dir", fill, text), 3);
   EXPECT(strcmp(text, "f:file l:link d:sub "), 0);
   EXPECT(benchfs_readdir(fs, "/dir/file", fill, text), -ENOTDIR);
+  struct plus plus = {.fs = fs};
+  EXPECT(benchfs_readdirplus(fs, "/none", fill_plus, &plus), -ENOENT);
+  EXPECT(benchfs_mkdir(fs, "/plus", 0755), 0);
+  EXPECT(benchfs_close(benchfs_open(fs, "/plus/file", O_WRONLY | O_CREAT, 0640)), 0);
+  EXPECT(benchfs_symlink(fs, "file", "/plus/link"), 0);
+  EXPECT(benchfs_readdirplus(fs, "/plus", fill_plus, &plus), 2);
+  EXPECT(strcmp(plus.text, "f:file l:link "), 0);
+  EXPECT(plus.with_attributes, 1);
+  EXPECT(benchfs_unlink(fs, "/plus/link"), 0);
+  EXPECT(benchfs_unlink(fs, "/plus/file"), 0);
+  EXPECT(benchfs_rmdir(fs, "/plus"), 0);
   EXPECT(benchfs_readdir(fs, "/none", fill, text), -ENOENT);
   EXPECT(benchfs_rmdir(fs, "/dir"), -ENOTEMPTY);
   EXPECT(benchfs_unlink(fs, "/dir/sub"), -EISDIR);

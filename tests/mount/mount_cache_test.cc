@@ -31,23 +31,6 @@ class MountCache : public MountTest {
   static constexpr std::uint32_t kCreateFlags =
       wire::kOpenWrite | wire::kOpenCreate | wire::kOpenExclusive;
 
-  // Requests about names, attributes and data that all daemons have served, but for closes, which
-  // come later.
-  std::uint64_t requests(client::Client& client) {
-    std::uint64_t sum = 0;
-    for (std::uint32_t shard = 0; shard < client.fs().shard_count(); ++shard) {
-      Result<std::string> text = client.run(client.fs().shard_stats(wire::ShardId{shard}));
-      EXPECT_TRUE(text) << message(text);
-      nlohmann::json stats = nlohmann::json::parse(text.value_or("{}"), nullptr, false);
-      for (const auto& operation : stats["operations"]) {
-        std::string name = operation["operation"];
-        if (name != "stats" && name != "ping" && name != "close_notice") {
-          sum += operation["requests"].get<std::uint64_t>();
-        }
-      }
-    }
-    return sum;
-  }
   // A name in the root whose shard is that of the root: its changes call no attributes of the root
   // back from who makes them.
   std::string name_beside_root() {

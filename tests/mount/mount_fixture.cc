@@ -76,6 +76,22 @@ void MountTest::run_script(const std::string& directory, const std::string& scri
   EXPECT_EQ(ended.exit_code, 0) << ended.out << ended.err;
 }
 
+std::uint64_t MountTest::requests(client::Client& client) {
+  std::uint64_t sum = 0;
+  for (std::uint32_t shard = 0; shard < client.fs().shard_count(); ++shard) {
+    Result<std::string> text = client.run(client.fs().shard_stats(wire::ShardId{shard}));
+    EXPECT_TRUE(text) << message(text);
+    nlohmann::json stats = nlohmann::json::parse(text.value_or("{}"), nullptr, false);
+    for (const auto& operation : stats["operations"]) {
+      std::string name = operation["operation"];
+      if (name != "stats" && name != "ping" && name != "close_notice") {
+        sum += operation["requests"].get<std::uint64_t>();
+      }
+    }
+  }
+  return sum;
+}
+
 void put(const std::string& path, std::string_view text) {
   Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   ASSERT_TRUE(file.is_open()) << path << ": " << std::strerror(errno);

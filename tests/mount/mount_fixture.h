@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,10 @@ class MountTest : public SystemTest {
   [[nodiscard]] static bool is_mounted(const std::string& path);
   // Runs a shell script in a directory; its output, if it fails, is the failure's text.
   void run_script(const std::string& directory, const std::string& script);
+
+  // Requests about names, attributes and data that all daemons have served, but for closes, which
+  // come later.
+  static std::uint64_t requests(client::Client& client);
 
   nlohmann::json cluster_;
   // LSAN_OPTIONS as the tests were started with. At the end of a process that has gone to the

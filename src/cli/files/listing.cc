@@ -56,25 +56,32 @@ void fetch_attributes(Session& session,
                       const std::string& directory,
                       std::vector<ListedEntry>& entries) {
   client::FileSystem* fs = &session.fs();
-  auto fetch = [fs, &directory, &entries](std::size_t index) {
-    return fetch_one(fs, join_path(directory, entries[index].name), &entries[index]);
+  std::vector<ListedEntry*> missing;
+  for (ListedEntry& entry : entries) {
+    if (!entry.attr) {
+      missing.push_back(&entry);
+    }
+  }
+  auto fetch = [fs, &directory, &missing](std::size_t index) {
+    return fetch_one(fs, join_path(directory, missing[index]->name), missing[index]);
   };
-  (void)session.run(fan_out(entries.size(), kParallelLookups, fetch));
+  (void)session.run(fan_out(missing.size(), kParallelLookups, fetch));
 }
 
 Result<std::vector<ListedEntry>> list_directory(Session& session,
                                                 const std::string& path,
                                                 WithAttributes with) {
+  std::uint16_t flags = with == WithAttributes::kYes ? wire::kReaddirAttr : 0;
   std::vector<ListedEntry> entries;
   while (true) {
     std::string cursor = entries.empty() ? std::string() : entries.back().name;
     BENCHFS_TRY(std::vector<client::DirEntry> page,
-                session.run(session.fs().list(path, std::move(cursor), kPageEntries)));
+                session.run(session.fs().list(path, std::move(cursor), kPageEntries, flags)));
     if (page.empty()) {
       break;
     }
     for (client::DirEntry& entry : page) {
-      entries.push_back(ListedEntry{std::move(entry.name), entry.type, std::nullopt, {}});
+      entries.push_back(ListedEntry{std::move(entry.name), entry.type, entry.attr, {}});
     }
   }
   if (with == WithAttributes::kYes) {

@@ -20,12 +20,14 @@ struct ListedEntry {
 
 enum class WithAttributes : std::uint8_t { kNo, kYes };
 
-// All entries in byte order of their names. Attributes are fetched many at a time.
+// All entries in byte order of their names. Attributes come with the names;
+// what the servers do not send along is fetched, many at a time.
 Result<std::vector<ListedEntry>> list_directory(Session& session,
                                                 const std::string& path,
                                                 WithAttributes with);
 
-// Fetches attributes (without following symlinks) and link targets of `entries` in `directory`.
+// Fetches attributes (without following symlinks) and link targets of those `entries` in
+// `directory` that have none.
 void fetch_attributes(Session& session,
                       const std::string& directory,
                       std::vector<ListedEntry>& entries);

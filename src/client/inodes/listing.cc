@@ -14,12 +14,14 @@ rt::Task<void> list_shard(Backend& backend,
                           wire::InodeId directory,
                           std::string_view cursor,
                           std::uint32_t max_bytes,
+                          std::uint16_t flags,
                           Deadline by,
                           Result<std::vector<DirEntry>>* out,
                           bool* at_end) {
   wire::ReaddirRequest request;
   request.directory = directory.value;
   request.max_bytes = max_bytes;
+  request.flags = flags;
   request.cursor_bytes = static_cast<std::uint16_t>(cursor.size());
   rpc::Call call = rpc::make_call(request, cursor);
   std::vector<std::byte> page(max_bytes);
@@ -36,11 +38,16 @@ rt::Task<void> list_shard(Backend& backend,
     wire::DirEntryHeader entry;
     reader.read(entry);
     std::string_view name = reader.read_text(entry.name_bytes);
+    std::optional<wire::Attr> attr;
+    if ((entry.flags & wire::kDirEntryAttr) != 0) {
+      reader.read(attr.emplace());
+    }
     if (!reader.ok()) {
       header = fail(Errc::kMalformed, "a listing is cut short");
       break;
     }
-    entries.push_back({std::string(name), wire::InodeId{entry.inode}, entry.type});
+    entries.push_back(
+        {std::string(name), wire::InodeId{entry.inode}, entry.type, entry.flags, attr});
   }
   if (!header) {
     *out = std::unexpected(std::move(header.error()));
@@ -56,10 +63,15 @@ rt::CoResult<std::vector<DirEntry>> list_page(Backend& backend,
                                               wire::InodeId directory,
                                               std::string cursor,
                                               std::size_t max_entries,
-                                              Deadline by) {
+                                              Deadline by,
+                                              std::uint16_t flags) {
   std::uint32_t shards = backend.pool.size();
   // Entries are spread evenly; ask for a little more than the even share.
-  std::size_t share = (max_entries / shards + 8) * (sizeof(wire::DirEntryHeader) + 32);
+  std::size_t entry_bytes = sizeof(wire::DirEntryHeader) + 32;
+  if ((flags & wire::kReaddirAttr) != 0) {
+    entry_bytes += 2 * sizeof(wire::Attr);  // servers leave room for the shortest names
+  }
+  std::size_t share = (max_entries / shards + 8) * entry_bytes;
   auto max_bytes =
       static_cast<std::uint32_t>(std::clamp<std::size_t>(share, 4096, wire::kMaxReaddirBytes));
   std::vector<Result<std::vector<DirEntry>>> pages(shards, std::vector<DirEntry>{});
@@ -71,6 +83,7 @@ rt::CoResult<std::vector<DirEntry>> list_page(Backend& backend,
                          directory,
                          cursor,
                          max_bytes,
+                         flags,
                          by,
                          &pages[shard],
                          &at_end[shard]));
@@ -79,21 +92,21 @@ rt::CoResult<std::vector<DirEntry>> list_page(Backend& backend,
     co_return fail(Errc::kCancelled, "the client is closing");
   }
   // Beyond the end of the shortest unfinished page other shards may know names that come earlier.
-  const std::string* bound = nullptr;
+  std::optional<std::string> bound;
   std::vector<DirEntry> merged;
   for (std::uint32_t shard = 0; shard < shards; ++shard) {
     if (!pages[shard]) {
       co_return std::unexpected(std::move(pages[shard].error()));
     }
     if (!at_end[shard] && !pages[shard]->empty() &&
-        (bound == nullptr || pages[shard]->back().name < *bound)) {
-      bound = &pages[shard]->back().name;
+        (!bound || pages[shard]->back().name < *bound)) {
+      bound = pages[shard]->back().name;
     }
   }
   for (auto& page : pages) {
     for (DirEntry& entry : *page) {
-      if (bound == nullptr || entry.name <= *bound) {
-        merged.push_back(entry);
+      if (!bound || entry.name <= *bound) {
+        merged.push_back(std::move(entry));
       }
     }
   }

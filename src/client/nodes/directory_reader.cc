@@ -20,7 +20,7 @@ std::span<const DirectoryReader::Entry> DirectoryReader::buffered(std::uint64_t 
   return std::span(page_).subspan(position - page_.front().next + 1);
 }
 
-rt::CoStatus DirectoryReader::fill(std::uint64_t position) {
+rt::CoStatus DirectoryReader::fill(std::uint64_t position, bool with_attributes) {
   if (position == 0) {
     names_.clear();
   }
@@ -32,7 +32,9 @@ rt::CoStatus DirectoryReader::fill(std::uint64_t position) {
   std::string after = position == 0 ? std::string() : names_[position - 1];
   Deadline by = backend_.metadata_deadline();
   Result<std::vector<DirEntry>> listed =
-      co_await list_page(backend_, directory_, std::move(after), kPageEntries, by);
+      with_attributes
+          ? co_await nodes_.list(directory_, std::move(after), kPageEntries, by)
+          : co_await list_page(backend_, directory_, std::move(after), kPageEntries, by);
   if (!listed && listed.error().is_posix(ESTALE)) {
     Error why = co_await open_files_.explain_gone(directory_, std::move(listed.error()), by);
     if (!why.is_posix(ESTALE)) {
@@ -52,8 +54,8 @@ rt::CoStatus DirectoryReader::fill(std::uint64_t position) {
   co_return Status{};
 }
 
-rt::CoResult<std::span<const DirectoryReader::Entry>> DirectoryReader::read(
-    std::uint64_t position) {
+rt::CoResult<std::span<const DirectoryReader::Entry>> DirectoryReader::read(std::uint64_t position,
+                                                                            bool with_attributes) {
   Deadline by = backend_.metadata_deadline();
   while (is_filling_) {
     BENCHFS_CO_TRY_VOID(rt::wake_status(co_await turns_.wait(by), "reading the directory"));
@@ -65,7 +67,7 @@ rt::CoResult<std::span<const DirectoryReader::Entry>> DirectoryReader::read(
     }
   }
   is_filling_ = true;
-  Status filled = co_await fill(position);
+  Status filled = co_await fill(position, with_attributes);
   is_filling_ = false;
   turns_.wake_all();
   BENCHFS_CO_TRY_VOID(std::move(filled));

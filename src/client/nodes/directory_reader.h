@@ -19,6 +19,7 @@
 #include "client/backend.h"
 #include "client/inodes/listing.h"
 #include "client/io/open_files.h"
+#include "client/nodes/nodes.h"
 #include "rt/sync.h"
 
 namespace benchfs::client {
@@ -30,8 +31,8 @@ class DirectoryReader {
     std::uint64_t next = 0;  // the position after it
   };
 
-  DirectoryReader(Backend& backend, OpenFiles& open_files, wire::InodeId directory)
-      : backend_(backend), open_files_(open_files), directory_(directory) {}
+  DirectoryReader(Backend& backend, OpenFiles& open_files, Nodes& nodes, wire::InodeId directory)
+      : backend_(backend), open_files_(open_files), nodes_(nodes), directory_(directory) {}
   DirectoryReader(const DirectoryReader&) = delete;
   DirectoryReader& operator=(const DirectoryReader&) = delete;
 
@@ -39,15 +40,17 @@ class DirectoryReader {
 
   // Entries from `position` on, 0 being the start; at least one unless the end is reached, valid
   // until the next read. Reading from the start forgets all earlier positions. A directory that was
-  // removed has no entries. EINVAL: no such position.
-  rt::CoResult<std::span<const Entry>> read(std::uint64_t position);
+  // removed has no entries. EINVAL: no such position. With attributes: what servers are asked for
+  // is learned by the cache of Nodes.
+  rt::CoResult<std::span<const Entry>> read(std::uint64_t position, bool with_attributes = false);
 
  private:
   [[nodiscard]] std::span<const Entry> buffered(std::uint64_t position) const;
-  rt::CoStatus fill(std::uint64_t position);
+  rt::CoStatus fill(std::uint64_t position, bool with_attributes);
 
   Backend& backend_;
   OpenFiles& open_files_;
+  Nodes& nodes_;
   wire::InodeId directory_;
   std::vector<std::string> names_;  // position p is the one after names_[p - 1]
   std::vector<Entry> page_;         // as last listed; its positions follow each other

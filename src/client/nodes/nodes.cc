@@ -183,6 +183,27 @@ rt::CoResult<wire::Attr> Nodes::lookup(wire::InodeId parent, std::string_view na
   }
 }
 
+rt::CoResult<std::vector<DirEntry>> Nodes::list(wire::InodeId directory,
+                                                std::string cursor,
+                                                std::size_t max_entries,
+                                                Deadline by) {
+  std::uint16_t flags = cache_.is_enabled() ? wire::kReaddirAttr | wire::kReaddirLease : 0;
+  NodeCache::Question question = cache_.ask();
+  BENCHFS_CO_TRY(
+      std::vector<DirEntry> page,
+      co_await list_page(backend_, directory, std::move(cursor), max_entries, by, flags));
+  for (const DirEntry& entry : page) {
+    wire::ShardId shard = entry.inode.home();  // of the name, too: else there are no attributes
+    if ((entry.flags & wire::kDirEntryLeased) != 0) {
+      cache_.put_name(directory, entry.name, entry.inode, shard, question, lease_of(shard));
+    }
+    if ((entry.flags & wire::kDirEntryAttrLeased) != 0 && entry.attr) {
+      cache_.put_attr(*entry.attr, {}, question, lease_of(shard));
+    }
+  }
+  co_return page;
+}
+
 rt::CoResult<NewInode> Nodes::new_inode(
     wire::InodeId parent, std::uint32_t mode, bool is_directory, Caller caller, Deadline by) {
   auto directory = directories_.find_permissions(parent);

@@ -13,10 +13,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "client/backend.h"
 #include "client/inodes/inodes.h"
+#include "client/inodes/listing.h"
 #include "client/io/open_files.h"
 #include "client/nodes/node_cache.h"
 #include "client/paths/directory_cache.h"
@@ -42,6 +44,12 @@ class Nodes {
 
   rt::CoResult<wire::Attr> lookup(wire::InodeId parent, std::string_view name);
   rt::CoResult<wire::Attr> get_attr(wire::InodeId inode);
+  // As list_page(). With attributes, if the cache is enabled: it learns names and attributes of the
+  // entries as from look-ups.
+  rt::CoResult<std::vector<DirEntry>> list(wire::InodeId directory,
+                                           std::string cursor,
+                                           std::size_t max_entries,
+                                           Deadline by);
   // Asks the server, whatever is known, for a lease that begins now. If there is none because the
   // file is written, it is brought to rest: ask again soon.
   rt::CoStatus renew_attr(wire::InodeId inode);

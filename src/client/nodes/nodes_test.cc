@@ -271,7 +271,7 @@ class DirectoryReaderTest : public NodesTest {
                       wire::DirEntryHeader one{
                           .inode = kFile.value,
                           .type = S_IFREG,
-                          .name_bytes = static_cast<std::uint32_t>(it->size())};
+                          .name_bytes = static_cast<std::uint16_t>(it->size())};
                       std::span<const std::byte> fixed = std::as_bytes(std::span(&one, 1));
                       page.insert(page.end(), fixed.begin(), fixed.end());
                       std::span<const std::byte> text = std::as_bytes(std::span(*it));

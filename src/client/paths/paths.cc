@@ -516,7 +516,8 @@ rt::CoResult<std::shared_ptr<OpenFile>> Paths::open_unnamed(Path path,
 rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
                                                    const Path& path,
                                                    const std::string& cursor,
-                                                   std::size_t max_entries) {
+                                                   std::size_t max_entries,
+                                                   std::uint16_t flags) {
   BENCHFS_CO_TRY(wire::Attr attr, co_await resolve(attempt, path, Follow::kYes));
   if (!attr.is_directory()) {
     co_return fail_errno(ENOTDIR);
@@ -525,17 +526,20 @@ rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
     BENCHFS_CO_TRY_VOID(check_access(attr, *attempt.caller(), R_OK));
   }
   co_return attempt.on_inode(
-      attr.id(), co_await list_page(backend_, attr.id(), cursor, max_entries, attempt.deadline()));
+      attr.id(),
+      co_await list_page(backend_, attr.id(), cursor, max_entries, attempt.deadline(), flags));
 }
 
 rt::CoResult<std::vector<DirEntry>> Paths::list(Path path,
                                                 std::string cursor,
-                                                std::size_t max_entries) {
+                                                std::size_t max_entries,
+                                                std::uint16_t flags) {
   return with_names(backend_.metadata_deadline(),
                     &Paths::do_list,
                     std::move(path),
                     std::move(cursor),
-                    max_entries);
+                    max_entries,
+                    flags);
 }
 
 }  // namespace benchfs::client

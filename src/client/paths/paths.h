@@ -75,7 +75,10 @@ class Paths {
 
   // One page, as list_page() of inodes/listing.h. A directory that was removed since its inode was
   // found has no entries.
-  rt::CoResult<std::vector<DirEntry>> list(Path path, std::string cursor, std::size_t max_entries);
+  rt::CoResult<std::vector<DirEntry>> list(Path path,
+                                           std::string cursor,
+                                           std::size_t max_entries,
+                                           std::uint16_t flags);
 
   [[nodiscard]] DirectoryCache& cache() { return directories_; }
 
@@ -242,7 +245,8 @@ class Paths {
   rt::CoResult<std::vector<DirEntry>> do_list(Attempt& attempt,
                                               const Path& path,
                                               const std::string& cursor,
-                                              std::size_t max_entries);
+                                              std::size_t max_entries,
+                                              std::uint16_t flags);
 
   Backend& backend_;
   Inodes& inodes_;

@@ -544,6 +544,55 @@ rt::Task<void> Entries::unlink(rpc::Request& request) {
   co_await request.reply(removed);
 }
 
+namespace {
+// An entry with attributes is at most this many times as long as without.
+constexpr std::size_t kAttrGrowth = 6;
+static_assert(sizeof(wire::DirEntryHeader) + 1 + sizeof(wire::Attr) <=
+              kAttrGrowth * (sizeof(wire::DirEntryHeader) + 1));
+
+void append(std::vector<std::byte>& page, std::span<const std::byte> part) {
+  page.insert(page.end(), part.begin(), part.end());
+}
+}  // namespace
+
+std::vector<std::byte> Entries::add_attributes(const rpc::Request& request,
+                                               const wire::ReaddirRequest& body,
+                                               std::span<const std::byte> page) {
+  std::uint16_t lookup = (body.flags & wire::kReaddirLease) != 0 ? wire::kLookupLease : 0;
+  std::vector<std::byte> out;
+  out.reserve(body.max_bytes);
+  wire::Reader reader(page);
+  wire::DirEntryHeader header;
+  while (reader.read(header)) {
+    std::string_view name = reader.read_text(header.name_bytes);
+    EntryRef key{wire::InodeId{body.directory}, name};
+    wire::InodeId inode{header.inode};
+    Result<wire::Attr> attr = fail_errno(ENOENT);
+    // A symlink's target would have to come along.
+    if (shared_.peers.is_self(inode.home()) && !S_ISLNK(header.type) && !shared_.is_locked(key)) {
+      auto exact = shared_.inodes.exact_attr(inode, request.deadline());
+      if (exact.await_ready()) {
+        attr = exact.await_resume();
+      }
+    }
+    if (attr) {
+      header.flags = wire::kDirEntryAttr;
+      if (lookup != 0 && shared_.leases.grant(key, request.client_uid(), mono_now())) {
+        header.flags |= wire::kDirEntryLeased;
+      }
+      if (lease_attributes(request, lookup, inode) != 0) {
+        header.flags |= wire::kDirEntryAttrLeased;
+      }
+    }
+    append(out, std::as_bytes(std::span(&header, 1)));
+    append(out, std::as_bytes(std::span(name)));
+    if (attr) {
+      append(out, std::as_bytes(std::span(&*attr, 1)));
+    }
+  }
+  return out;
+}
+
 rt::Task<void> Entries::readdir(rpc::Request& request) {
   wire::ReaddirRequest body;
   wire::Reader reader = request.reader();
@@ -554,11 +603,15 @@ rt::Task<void> Entries::readdir(rpc::Request& request) {
     co_await request.reply_error(malformed());
     co_return;
   }
+  bool has_attributes = (body.flags & wire::kReaddirAttr) != 0;
+  std::size_t room = has_attributes ? body.max_bytes / kAttrGrowth : body.max_bytes;
   std::vector<std::byte> entries;
-  BENCHFS_SERVE_TRY(
-      meta::MetaStore::Page page,
-      request,
-      shared_.store.list(wire::InodeId{body.directory}, cursor, body.max_bytes, entries));
+  BENCHFS_SERVE_TRY(meta::MetaStore::Page page,
+                    request,
+                    shared_.store.list(wire::InodeId{body.directory}, cursor, room, entries));
+  if (has_attributes) {
+    entries = add_attributes(request, body, entries);
+  }
   co_await request.reply(wire::ReaddirReply{page.entry_count, page.at_end ? 1U : 0U}, entries);
 }
 

@@ -6,6 +6,10 @@
 // Thread: the shard's.
 #pragma once
 
+#include <cstddef>
+#include <span>
+#include <vector>
+
 #include "rpc/request.h"
 #include "server/leases/directory_leases.h"
 #include "server/names/shared.h"
@@ -54,6 +58,10 @@ class Entries {
     return chunk_bytes >= wire::kMinChunkBytes && chunk_bytes <= chunk_bytes_ &&
            (chunk_bytes & (chunk_bytes - 1)) == 0;
   }
+  // Adds what is known of the entries of a page, and what the client may keep of it.
+  std::vector<std::byte> add_attributes(const rpc::Request& request,
+                                        const wire::ReaddirRequest& body,
+                                        std::span<const std::byte> page);
   // What the client may keep of the answer (wire::EntryFlags): the name, to be called when the
   // entry is found; the attributes, when they are known.
   std::uint32_t lease_name(const rpc::Request& request,
