@@ -56,8 +56,10 @@ Result<User> own_user() {
   return User{here, *outside};
 }
 
+constexpr std::string_view kDirectoryPrefix = "benchfs-door-";
+
 std::string directory_name(uid_t user_outside) {
-  return fmt::format("benchfs-door-{}", user_outside);
+  return fmt::format("{}{}", kDirectoryPrefix, user_outside);
 }
 
 // SafeDir has checked the owner.
@@ -287,6 +289,14 @@ void remove_doors(std::uint64_t run_id, std::uint32_t shards, const std::string&
       directory->remove(shard);
     }
   }
+}
+
+bool has_doors_of_others(const std::string& base) {
+  Result<SafeDir> root = SafeDir::open(base_directory(base), Owner::kSelfOrSticky);
+  Result<User> own = own_user();
+  return root && own && std::ranges::any_of(root->names(), [&](const std::string& name) {
+           return name.starts_with(kDirectoryPrefix) && name != directory_name(own->outside);
+         });
 }
 
 Result<PeerIdentity> accepted_peer(int socket, uid_t user) {

@@ -90,6 +90,9 @@ class DoorDirectory {
 // when they are empty.
 void remove_doors(std::uint64_t run_id, std::uint32_t shards, const std::string& base = {});
 
+// Whether there are doors that belong to other users.
+bool has_doors_of_others(const std::string& base = {});
+
 struct PeerIdentity {
   pid_t pid = 0;  // 0: not in our PID namespace
   uid_t uid = 0;

@@ -88,7 +88,7 @@ void ChannelLink::on_attached() {
 // The next attempt goes another way, if there is one, when this one led nowhere.
 void ChannelLink::fail(const link::Outcome& why) {
   if (!has_heard_) {
-    links_.note_failure(shard_);
+    links_.note_failure(shard_, wire::NoDoor::kSilent);
   }
   carrier_ = nullptr;
   end_flushes(why);
@@ -116,7 +116,7 @@ void ChannelLink::close(Nanos /*flush*/) {
   }
   if (is_open()) {
     if (!has_heard_ || in_use_ > 0) {
-      links_.note_failure(shard_);
+      links_.note_failure(shard_, wire::NoDoor::kSilent);
     }
     std::exchange(carrier_, nullptr)->remove(*this);
     end_flushes(kLinkClosed);

@@ -39,6 +39,24 @@ bool is_own_lack(const Error& error) {
   return error.posix == EMFILE || error.posix == ENFILE || error.posix == ENOMEM;
 }
 
+wire::NoDoor reason_of(const Error& error) {
+  using wire::NoDoor;
+  if (is_own_lack(error)) {
+    return NoDoor::kOwnLack;
+  }
+  Errc code = error.code;
+  if (code == Errc::kVersion || code == Errc::kStaleRun) {
+    return NoDoor::kOtherVersion;
+  }
+  if (code == Errc::kBusy || code == Errc::kSystem || code == Errc::kLimit) {
+    return NoDoor::kNoRoom;
+  }
+  if (code == Errc::kUnreachable || code == Errc::kDisconnected) {
+    return NoDoor::kNotHere;
+  }
+  return code == Errc::kDeadline ? NoDoor::kSilent : NoDoor::kRefused;
+}
+
 // Of transmit().
 link::Outcome outcome_of(Errc code) {
   if (code == Errc::kOk) {
@@ -95,7 +113,7 @@ void ClientLink::attach() {
 
 void ClientLink::fail_to_attach(const Error& error) {
   text_ = fmt::format("the node door did not open: {}", error.message());
-  links_.note_failure(shard_);
+  links_.note_failure(shard_, reason_of(error));
   BENCHFS_LOG(kInfo, "shard {}: {}", shard_, text_);
   if (is_only_way_ && is_own_lack(error)) {  // the shard is well
     return fail({Errc::kSystem, text_.c_str(), false, error.posix});
@@ -396,7 +414,7 @@ void ClientLink::on_channel_told(std::uint16_t id, std::span<const std::byte> he
   ChannelLink& channel = **found;
   if (outer.id == wire::kChannelEnd) {
     if ((outer.flags & wire::kForwardNoRoom) != 0) {
-      links_.note_failure(channel.shard_);
+      links_.note_failure(channel.shard_, wire::NoDoor::kNoRoom);
     }
     end_channel(channel);
   } else {
@@ -722,6 +740,22 @@ Result<const DoorDirectory*> ClientLinks::directory() const {
 bool ClientLinks::has_door(std::uint32_t shard) const {
   Result<const DoorDirectory*> now = directory();
   return now.has_value() && (*now)->has(shard);
+}
+
+wire::NoDoor ClientLinks::take_failure(std::uint32_t shard) {
+  auto failed = failed_.extract(shard);
+  return failed ? failed.mapped() : wire::NoDoor::kUnsaid;
+}
+
+wire::NoDoor ClientLinks::why_no_door() const {
+  Result<const DoorDirectory*> now = directory();
+  if (now) {
+    return wire::NoDoor::kNotHere;
+  }
+  if (now.error().posix != ENOENT) {
+    return wire::NoDoor::kNotPrivate;
+  }
+  return has_doors_of_others(config_.base) ? wire::NoDoor::kOtherUser : wire::NoDoor::kNone;
 }
 
 void* ClientLinks::hold(const ClientLink& link, std::uint32_t lane) {

@@ -17,7 +17,7 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 #include <vector>
 
 #include "door/channel_link.h"
@@ -25,6 +25,7 @@
 #include "link/link.h"
 #include "rt/poller.h"
 #include "rt/timer.h"
+#include "wire/header.h"
 
 namespace benchfs::door {
 
@@ -210,8 +211,10 @@ class ClientLinks final : private rt::Timer, private link::Keeper, private link:
   // The shard of this node through which `shard` is reached: the shards share the others among
   // them. After a failure it is another one.
   [[nodiscard]] std::optional<std::uint32_t> nearest(std::uint32_t shard) const;
-  // Whether the last attempt to reach it failed; asked once.
-  bool take_failure(std::uint32_t shard) { return failed_.erase(shard) > 0; }
+  // Why the last attempt to reach it failed; told once, kUnsaid if none did.
+  wire::NoDoor take_failure(std::uint32_t shard);
+  // Why there is no door to it, where has_door() is false.
+  [[nodiscard]] wire::NoDoor why_no_door() const;
 
  private:
   friend class ClientLink;
@@ -222,8 +225,8 @@ class ClientLinks final : private rt::Timer, private link::Keeper, private link:
                        bool is_only_way,
                        const SessionShape& shape,
                        bool is_carrier);
-  void note_failure(std::uint32_t shard) {
-    failed_.insert(shard);
+  void note_failure(std::uint32_t shard, wire::NoDoor why) {
+    failed_[shard] = why;
     ++failures_;
   }
   [[nodiscard]] Result<const DoorDirectory*> directory() const;
@@ -243,9 +246,9 @@ class ClientLinks final : private rt::Timer, private link::Keeper, private link:
   mutable std::optional<DoorDirectory> directory_;
   std::vector<std::unique_ptr<ClientLink>> links_;
   std::vector<std::unique_ptr<ChannelLink>> channels_;
-  std::uint64_t numbers_ = 0;                 // given to links and channels
-  std::uint64_t failures_ = 0;                // to attach, and of channels
-  std::unordered_set<std::uint32_t> failed_;  // shards
+  std::uint64_t numbers_ = 0;                               // given to links and channels
+  std::uint64_t failures_ = 0;                              // to attach, and of channels
+  std::unordered_map<std::uint32_t, wire::NoDoor> failed_;  // by shard
 };
 
 }  // namespace benchfs::door

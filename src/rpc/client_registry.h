@@ -31,6 +31,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "net/address.h"
+#include "wire/header.h"
 #include "wire/ids.h"
 
 namespace benchfs::link {
@@ -56,10 +57,12 @@ struct Session {
   ReplyHistory* history = nullptr;  // of the client; not ours
   bool is_forwarded = false;        // has a place of that kind
   bool looks_at_words = false;      // wire::kRegisterLooksAtWords
-  bool is_remembered = false;       // the history was there before the session
-  bool overrun = false;             // left too much unread; the server ends it soon
-  boost::intrusive::list_member_hook<> use_hook;          // among the idle or the busy
-  boost::intrusive::list_member_hook<> age_hook;          // among all, by registration
+  bool is_server = false;           // wire::kRegisterIsServer
+  wire::NoDoor no_door = wire::NoDoor::kUnsaid;
+  bool is_remembered = false;                     // the history was there before the session
+  bool overrun = false;                           // left too much unread; the server ends it soon
+  boost::intrusive::list_member_hook<> use_hook;  // among the idle or the busy
+  boost::intrusive::list_member_hook<> age_hook;  // among all, by registration
   boost::intrusive::unordered_set_member_hook<> id_hook;  // by client id
 };
 

@@ -49,6 +49,7 @@ struct ClientIdentity {
   std::string id;         // as registered, 1..255 bytes
   std::uint64_t uid = 0;  // random, for the life of the client
   std::uint64_t run_id = 0;
+  bool is_server = false;  // of the same file system
   // The secret, for servers that require a proof of it; else the reason why there is none.
   Result<cluster::Secret> secret = fail(Errc::kConfig, "this client has no cluster secret");
 };

@@ -60,7 +60,9 @@ rt::CoStatus Connection::send_registration(Deadline deadline) {
   if (sent.ok() && epoch_ == epoch) {
     state_ = State::kRegistering;
     words_ = observer_.looks_at_words() ? link_->validity_words() : nullptr;
-    header.flags = words_ != nullptr ? wire::kRegisterLooksAtWords : 0U;
+    header.flags = (words_ != nullptr ? wire::kRegisterLooksAtWords : 0U) |
+                   (identity_.is_server ? wire::kRegisterIsServer : 0U);
+    header.no_door = dialer_.no_door(shard_);
     challenge_ = identity_.secret ? link_->take_challenge() : std::nullopt;
     if (challenge_) {
       (void)prove_secret(header);

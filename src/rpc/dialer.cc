@@ -38,8 +38,10 @@ Result<link::Link*> UcxDialer::connect(wire::ShardId /*shard*/,
 Result<link::Link*> NodeDialer::connect(wire::ShardId shard,
                                         const net::SocketAddress& address,
                                         link::Owner& owner) {
-  bool may_enter = !links_.take_failure(shard.value) || ways_.only_node;
+  wire::NoDoor failure = links_.take_failure(shard.value);
+  bool may_enter = failure == wire::NoDoor::kUnsaid || ways_.only_node;
   without_door_.erase(shard.value);
+  no_door_.erase(shard.value);
   if (may_enter && links_.has_door(shard.value)) {
     return links_.connect(shard.value, owner, ways_.only_node);
   }
@@ -54,6 +56,7 @@ Result<link::Link*> NodeDialer::connect(wire::ShardId shard,
   if (ways_.only_node) {  // it has no door
     return links_.connect(shard.value, owner, true);
   }
+  no_door_[shard.value] = may_enter ? links_.why_no_door() : failure;
   return other_.connect(shard, address, owner);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "link/link.h"
 #include "net/address.h"
 #include "net/worker.h"
+#include "wire/header.h"
 #include "wire/ids.h"
 
 namespace benchfs::rpc {
@@ -22,6 +24,10 @@ class Dialer {
   virtual Result<link::Link*> connect(wire::ShardId shard,
                                       const net::SocketAddress& address,
                                       link::Owner& owner) = 0;
+  // Why the last connect() went over the network; kUnsaid if it did not.
+  [[nodiscard]] virtual wire::NoDoor no_door(wire::ShardId /*shard*/) const {
+    return wire::NoDoor::kUnsaid;
+  }
   // A shorter way to it than the one of the last connect() has opened since.
   [[nodiscard]] virtual bool has_shorter_way(wire::ShardId /*shard*/) const { return false; }
 };
@@ -40,6 +46,9 @@ class UcxDialer final : public Dialer {
   Result<link::Link*> connect(wire::ShardId shard,
                               const net::SocketAddress& address,
                               link::Owner& owner) override;
+  [[nodiscard]] wire::NoDoor no_door(wire::ShardId /*shard*/) const override {
+    return wire::NoDoor::kNotWanted;
+  }
 
  private:
   link::Handler& handler_;
@@ -63,6 +72,10 @@ class NodeDialer final : public Dialer {
   Result<link::Link*> connect(wire::ShardId shard,
                               const net::SocketAddress& address,
                               link::Owner& owner) override;
+  [[nodiscard]] wire::NoDoor no_door(wire::ShardId shard) const override {
+    auto found = no_door_.find(shard.value);
+    return found == no_door_.end() ? wire::NoDoor::kUnsaid : found->second;
+  }
   [[nodiscard]] bool has_shorter_way(wire::ShardId shard) const override {
     return without_door_.contains(shard.value) && links_.has_door(shard.value);
   }
@@ -72,6 +85,7 @@ class NodeDialer final : public Dialer {
   Dialer& other_;
   Ways ways_;
   std::unordered_set<std::uint32_t> without_door_;  // when they were last connected to
+  std::unordered_map<std::uint32_t, wire::NoDoor> no_door_;
 };
 
 }  // namespace benchfs::rpc

@@ -91,6 +91,8 @@ void Server::add_session(const Registration& registration, MonoTime now) {
                                    now,
                                    registration.link->way() == link::Way::kForwarded);
   session.looks_at_words = (registration.header.flags & wire::kRegisterLooksAtWords) != 0;
+  session.is_server = (registration.header.flags & wire::kRegisterIsServer) != 0;
+  session.no_door = registration.header.no_door;
   ReplyHistories::Joined joined = histories_.join(session.client_uid, now);
   session.history = joined.history;
   session.is_remembered = joined.is_known;

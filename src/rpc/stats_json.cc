@@ -3,7 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace benchfs::rpc {
@@ -23,7 +28,64 @@ std::int64_t milliseconds(Nanos time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
 }
 
-void write_registry(JsonWriter& json, const ClientRegistry& registry) {
+std::string_view name_of(wire::NoDoor why) {
+  using wire::NoDoor;
+  switch (why) {
+    case NoDoor::kUnsaid:
+      break;
+    case NoDoor::kNotWanted:
+      return "not_wanted";
+    case NoDoor::kNone:
+      return "none";
+    case NoDoor::kOtherUser:
+      return "other_user";
+    case NoDoor::kNotPrivate:
+      return "not_private";
+    case NoDoor::kNotHere:
+      return "not_here";
+    case NoDoor::kRefused:
+      return "refused";
+    case NoDoor::kNoRoom:
+      return "no_room";
+    case NoDoor::kSilent:
+      return "silent";
+    case NoDoor::kOtherVersion:
+      return "other_version";
+    case NoDoor::kOwnLack:
+      return "own_lack";
+  }
+  return "unsaid";
+}
+
+// Which way the clients came that are registered now, and why not through the node door.
+void write_ways(JsonWriter& json, ClientRegistry& registry) {
+  std::array<std::uint32_t, wire::kNoDoorReasons> by_network{};
+  std::uint32_t by_door = 0;
+  std::uint32_t servers = 0;
+  registry.for_each([&](const Session& session) {
+    link::Way way = session.link->way();
+    if (session.is_server) {
+      ++servers;
+    } else if (way == link::Way::kDoor) {
+      ++by_door;
+    } else if (way == link::Way::kNetwork) {
+      auto why = static_cast<std::size_t>(session.no_door);
+      ++by_network[why < by_network.size() ? why : 0];
+    }
+  });
+  json.field("servers", servers);
+  json.field("by_door", by_door);
+  json.field("by_network", std::accumulate(by_network.begin(), by_network.end(), std::uint32_t{0}));
+  json.begin_object("no_door");
+  for (std::size_t why = 0; why < by_network.size(); ++why) {
+    if (by_network[why] > 0) {
+      json.field(name_of(static_cast<wire::NoDoor>(why)), by_network[why]);
+    }
+  }
+  json.end_object();
+}
+
+void write_registry(JsonWriter& json, ClientRegistry& registry) {
   const ClientRegistry::Stats& stats = registry.stats();
   json.begin_object("registry");
   json.field("clients", registry.size() - registry.forwarded());
@@ -36,6 +98,7 @@ void write_registry(JsonWriter& json, const ClientRegistry& registry) {
   json.field("replaced", stats.replaced);
   json.field("rejected", stats.rejected);
   json.field("high_water", stats.high_water);
+  write_ways(json, registry);
   json.end_object();
 }
 

@@ -211,7 +211,8 @@ Status Shard::Parts::open_network() {
   worker = std::move(transport.worker);
   BENCHFS_TRY(region, context->register_memory(buffers->region()));
 
-  rpc::ClientIdentity identity{.id = "shard:" + config.node_id, .uid = random_id()};
+  rpc::ClientIdentity identity{
+      .id = "shard:" + config.node_id, .uid = random_id(), .is_server = true};
   if (config.rpc.secret) {
     identity.secret = *config.rpc.secret;
   }

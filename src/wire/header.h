@@ -49,9 +49,25 @@ static_assert(sizeof(ReplyHeader) == 16 && std::is_trivially_copyable_v<ReplyHea
 
 // Data part: the client id, client_id_len bytes of text. The fields up to `attempt` stay where they
 // are in all versions, so that every version is told apart and gets an answer.
+// Why a client that comes over the network did not come through a node door.
+enum class NoDoor : std::uint32_t {
+  kUnsaid,      // or it came through one
+  kNotWanted,   // it was told to use the network (BENCHFS_TRANSPORT=ucx)
+  kNone,        // no daemon of this run on its node, or a container that does not show its door
+  kOtherUser,   // doors of other users only
+  kNotPrivate,  // the directory of doors can be entered by others, or is not its user's
+  kNotHere,     // there are doors on its node, but this shard has none there
+  kRefused,     // by the daemon, or somebody else was at the door
+  kNoRoom,      // too many at the door, or no memory for it at the daemon
+  kSilent,      // no answer in time
+  kOtherVersion,
+  kOwnLack,  // of descriptors or memory in the program
+};
+inline constexpr std::size_t kNoDoorReasons = 11;
+
 struct RegisterClientRequestHeader {
   std::uint32_t client_id_len = 0;
-  std::uint32_t padding = 0;
+  NoDoor no_door = NoDoor::kUnsaid;  // any number may come
   std::uint32_t version = kProtocolVersion;
   std::uint32_t flags = 0;
   std::uint64_t run_id = 0;           // of the server list; 0 = any
@@ -67,6 +83,8 @@ static_assert(kRegisterFixedBytes == 40);
 enum RegisterFlags : std::uint32_t {
   // The client looks at the validity words of its link: it need not be told what they show.
   kRegisterLooksAtWords = 1U << 0,
+  // It is a server of the same file system.
+  kRegisterIsServer = 1U << 1,
 };
 
 using Challenge = std::array<std::byte, 32>;

@@ -73,6 +73,9 @@ TEST_F(NodeDoor, IsTheWayOfProgramsAndOfDaemonsAmongThemselves) {
     json now = stats(server);
     // The program, the other daemon, and the command that asks.
     EXPECT_EQ(now["door"]["programs"], 3) << now["door"].dump();
+    EXPECT_EQ(now["registry"]["by_door"], 2) << now["registry"].dump();
+    EXPECT_EQ(now["registry"]["servers"], 1);
+    EXPECT_EQ(now["registry"]["by_network"], 0);
     EXPECT_EQ(now["net"]["endpoints"], 0);
     EXPECT_GT(now["door"]["calls"], 8);
   }
@@ -268,6 +271,43 @@ TEST_F(NodeDoor, WhoHasNoneUsesTheNetwork) {
   EXPECT_EQ(misled.connected().result, -EINVAL);
   EXPECT_NE(misled.connected().error.find("BENCHFS_TRANSPORT"), std::string::npos)
       << misled.connected().error;
+}
+
+TEST_F(NodeDoor, TheServersKnowWhyProgramsDidNotComeInByIt) {
+  start_daemons(1);
+  std::vector<std::unique_ptr<ClientProcess>> programs;
+  auto come = [&] {
+    programs.push_back(client());
+    ask(*programs.back(), fmt::format("mkdir /d{}", programs.size()));
+  };
+  come();
+  ::setenv("BENCHFS_TRANSPORT", "ucx", 1);
+  come();
+  come();
+  ::unsetenv("BENCHFS_TRANSPORT");
+  ::setenv("BENCHFS_DOOR_DIR", path("").c_str(), 1);
+  come();
+  fs::create_directories(path("others/benchfs-door-123456"));
+  ::setenv("BENCHFS_DOOR_DIR", path("others").c_str(), 1);
+  come();
+  fs::path open_to_all = path(fmt::format("open/benchfs-door-{}", ::geteuid()));
+  fs::create_directories(open_to_all);
+  fs::permissions(open_to_all, fs::perms::all);
+  ::setenv("BENCHFS_DOOR_DIR", path("open").c_str(), 1);
+  come();
+  ::setenv("BENCHFS_DOOR_DIR", path("doors").c_str(), 1);
+
+  json registry = stats()["registry"];
+  EXPECT_EQ(registry["by_door"], 2) << registry.dump();  // with the command that asks
+  EXPECT_EQ(registry["by_network"], 5);
+  EXPECT_EQ(registry["no_door"],
+            json({{"not_wanted", 2}, {"none", 1}, {"other_user", 1}, {"not_private", 1}}));
+  Ended status = benchfs({"status"});
+  EXPECT_NE(
+      status.out.find("over the network: 2 told to use it (BENCHFS_TRANSPORT=ucx); 1 no daemon"),
+      std::string::npos)
+      << status.out;
+  EXPECT_NE(benchfs({"stats"}).out.find("1 doors of other users only"), std::string::npos);
 }
 
 TEST_F(NodeDoor, ADaemonWithoutOneSaysWhyAndServesOverTheNetwork) {

@@ -34,7 +34,7 @@ std::string bytes_text(const json& stats, const char* pointer) {
 // How many of the clients came through the node door.
 std::string door_text(const json& stats) {
   return stats.value(json::json_pointer("/door/open"), false)
-             ? fmt::format("{}", number(stats, "/door/programs"))
+             ? fmt::format("{}", number(stats, "/registry/by_door"))
              : "closed";
 }
 
@@ -100,6 +100,9 @@ std::string status_remarks(std::span<const ServerStatus> servers) {
     }
     if (std::string owed = status.is_alive() ? owed_text(status.answer) : ""; !owed.empty()) {
       text += fmt::format("{} owes: {}\n", node, owed);
+    }
+    if (std::string why = status.is_alive() ? no_door_text(status.answer) : ""; !why.empty()) {
+      text += fmt::format("{} has clients over the network: {}\n", node, why);
     }
   }
   return text;

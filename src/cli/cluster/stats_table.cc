@@ -198,6 +198,9 @@ void add_summary(std::string& text, const json& a, double seconds) {
       count(a, "/door/refused"),
       count(a, "/door/malformed"),
       rated(a, "/door/rings", seconds));
+  if (std::string why = no_door_text(a); !why.empty()) {
+    text += fmt::format("  network   {}\n", why);
+  }
   text += fmt::format(
       "  requests  {}, {} in flight; {} errors, {} failures; {} overloaded, {} malformed, "
       "{} unattributed, {} replies dropped\n",

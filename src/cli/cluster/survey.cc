@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/random.h"
@@ -252,6 +255,31 @@ double number(const json& answer, const char* pointer) {
 
 bool was_restarted(const ServerStatus& status) {
   return status.is_alive() && status.answer.value("restarted", false);
+}
+
+std::string no_door_text(const json& answer) {
+  constexpr std::pair<std::string_view, std::string_view> kReasons[] = {
+      {"not_wanted", "told to use it (BENCHFS_TRANSPORT=ucx)"},
+      {"none", "no daemon on the node, or a container without the directory of its door"},
+      {"other_user", "doors of other users only"},
+      {"not_private", "a directory of doors that is not private to the user"},
+      {"not_here", "not on this server's node, or its door was gone"},
+      {"refused", "refused at the door"},
+      {"no_room", "no room at the door"},
+      {"silent", "no answer at the door"},
+      {"other_version", "a door of another version or run"},
+      {"own_lack", "no descriptors or memory in the program"},
+      {"unsaid", "for reasons that they did not say"},
+  };
+  const json::json_pointer where("/registry/no_door");
+  std::string text;
+  for (const auto& [name, meaning] : kReasons) {
+    std::uint64_t count = answer.contains(where) ? answer.at(where).value(name, 0U) : 0;
+    if (count > 0) {
+      text += fmt::format("{}{} {}", text.empty() ? "" : "; ", count, meaning);
+    }
+  }
+  return text;
 }
 
 std::string owed_text(const json& answer) {

@@ -70,6 +70,10 @@ bool was_restarted(const ServerStatus& status);
 // "3 files to free, 1 truncation (node_1 silent for 12 s)" from the section `owed`; empty: nothing.
 std::string owed_text(const nlohmann::json& answer);
 
+// Why clients came over the network and not through the node door: "2 were told to use it; ...";
+// empty: none did.
+std::string no_door_text(const nlohmann::json& answer);
+
 // kExitOk when all are alive, kExitFailed when any is dead, else kExitSilent.
 int exit_code_of(std::span<const ServerStatus> servers);
 
