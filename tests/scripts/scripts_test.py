@@ -28,6 +28,7 @@ RUN_BY = {
     "tests/preload/compare.sh": "preload.calls",
     "tests/preload/down.sh": "preload.down",
     "tests/preload/refused.sh": "preload.refused",
+    "tests/preload/shared_locks.sh": "preload.shared_locks",
     "tests/preload/shared_mapping.sh": "preload.shared_mapping",
     "tests/preload/start.sh": "preload.start",
     "tests/science/science.sh": "science.h5py.mount",
