@@ -97,6 +97,16 @@ Status require_filler(F* filler) {
   return filler != nullptr ? Status{} : Status(fail_errno(EINVAL, "the filler is NULL"));
 }
 
+// That may be read. Errors: also ENOTDIR, EACCES.
+Result<wire::Attr> stat_directory(benchfs_context* context, const char* path) {
+  BENCHFS_TRY(wire::Attr directory, stat(context, path));
+  if (!directory.is_directory()) {
+    return fail_errno(ENOTDIR);
+  }
+  BENCHFS_TRY_VOID(context->client->fs().check_access(directory, R_OK));
+  return directory;
+}
+
 // `take` gets each entry, and returns whether to stop.
 template <typename F>
 Result<std::int64_t> list(benchfs_context* context,
@@ -329,8 +339,7 @@ ssize_t benchfs_readdir(benchfs_context_t* context,
                         void* arg) noexcept {
   return capi::answer<ssize_t>({"readdir", path}, [&]() -> Result<std::int64_t> {
     BENCHFS_TRY_VOID(capi::require_filler(filler));
-    BENCHFS_TRY(wire::Attr directory, capi::stat(context, path));
-    BENCHFS_TRY_VOID(context->client->fs().check_access(directory, R_OK));
+    BENCHFS_TRY(wire::Attr directory, capi::stat_directory(context, path));
     return capi::list(context, directory, filler, arg);
   });
 }
@@ -341,7 +350,8 @@ ssize_t benchfs_readdirplus(benchfs_context_t* context,
                             void* arg) noexcept {
   return capi::answer<ssize_t>({"readdirplus", path}, [&]() -> Result<std::int64_t> {
     BENCHFS_TRY_VOID(capi::require_filler(filler));
-    BENCHFS_TRY(wire::Attr directory, capi::stat(context, path));
+    BENCHFS_TRY(wire::Attr directory, capi::stat_directory(context, path));
+    bool may_look = context->client->fs().check_access(directory, X_OK).has_value();
     auto take = [&](const benchfs::client::DirEntry& entry) {
       benchfs_stat_t attributes{};
       if (entry.attr) {
@@ -353,7 +363,7 @@ ssize_t benchfs_readdirplus(benchfs_context_t* context,
                     entry.inode.value,
                     entry.attr ? &attributes : nullptr) != 0;
     };
-    return capi::list(context, directory, wire::kReaddirAttr, take);
+    return capi::list(context, directory, may_look ? wire::kReaddirAttr : 0, take);
   });
 }
 

@@ -27,6 +27,7 @@ struct door {
   int (*open_and_set)(const char* path, int flags, int mode); /* fchmod of what was opened */
   int (*open_and_touch)(const char* path, int flags, int explicitly);
   int (*open_and_write)(const char* path, int flags);
+  int (*open_and_copy)(const char* path, const char* from);
   int (*open_and_tag)(const char* path, int flags);
   int (*openat)(const char* directory, const char* path, int flags, int mode);
   int (*accessat)(const char* directory, const char* path, int mode, int flags);
@@ -59,6 +60,9 @@ static const struct timespec kThen[2] = {{100, 0}, {200, 0}};
 static const struct timespec kOneNow[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}};
 static const struct timespec kBothNow[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}};
 
+/* More than what a client copies by itself. */
+enum { COPIED = 256 << 10 };
+
 /* --- The kernel's ------------------------------------------------------------------------------
  */
 
@@ -84,9 +88,22 @@ static int k_open_and_touch(const char* path, int flags, int explicitly) {
   int fd = open(path, flags);
   return fd < 0 ? -errno : ended(fd, futimens(fd, explicitly ? kThen : NULL));
 }
+static const char kBytes[COPIED] = {1};
 static int k_open_and_write(const char* path, int flags) {
   int fd = open(path, flags);
-  return fd < 0 ? -errno : ended(fd, write(fd, "x", 1));
+  return fd < 0 ? -errno : ended(fd, write(fd, kBytes, sizeof kBytes));
+}
+static int k_open_and_copy(const char* path, const char* from) {
+  int source = open(from, O_RDONLY);
+  int fd = open(path, O_WRONLY);
+  int error = source < 0 || fd < 0 ? -errno : 0;
+  if (error == 0) {
+    loff_t begin = 0;
+    error = result_of(copy_file_range(source, &begin, fd, NULL, COPIED, 0));
+  }
+  close(source);
+  close(fd);
+  return error;
 }
 static int k_open_and_tag(const char* path, int flags) {
   int fd = open(path, flags);
@@ -193,6 +210,7 @@ static const struct door kKernel = {
     .open_and_set = k_open_and_set,
     .open_and_touch = k_open_and_touch,
     .open_and_write = k_open_and_write,
+    .open_and_copy = k_open_and_copy,
     .open_and_tag = k_open_and_tag,
     .openat = k_openat,
     .accessat = k_accessat,
@@ -249,7 +267,17 @@ static int b_open_and_touch(const char* path, int flags, int explicitly) {
 }
 static int b_open_and_write(const char* path, int flags) {
   benchfs_file_t* file = benchfs_open(fs, path, flags, 0);
-  return file == NULL ? -errno : closed(file, benchfs_write(file, "x", 1));
+  return file == NULL ? -errno : closed(file, benchfs_write(file, kBytes, sizeof kBytes));
+}
+static int b_open_and_copy(const char* path, const char* from) {
+  benchfs_file_t* source = benchfs_open(fs, from, O_RDONLY, 0);
+  benchfs_file_t* file = benchfs_open(fs, path, O_WRONLY, 0);
+  int error = source == NULL || file == NULL ? -errno : 0;
+  if (error == 0) {
+    error = positive(benchfs_copy_file_range(source, 0, file, 0, COPIED));
+  }
+  benchfs_close(source);
+  return file == NULL ? error : closed(file, error);
 }
 static int b_open_and_tag(const char* path, int flags) {
   benchfs_file_t* file = benchfs_open(fs, path, flags, 0);
@@ -280,8 +308,23 @@ static int ignore_entry(void* arg, const char* name, uint32_t type, uint64_t ino
   (void)arg, (void)name, (void)type, (void)ino;
   return 0;
 }
+static int look_at_entry(
+    void* arg, const char* name, uint32_t type, uint64_t ino, const benchfs_stat_t* stat) {
+  (void)name, (void)type, (void)ino;
+  *(int*)arg |= stat != NULL;
+  return 0;
+}
+/* With attributes the same, and those only where each may be looked at. */
 static int b_list(const char* path) {
-  return positive(benchfs_readdir(fs, path, ignore_entry, NULL));
+  int error = positive(benchfs_readdir(fs, path, ignore_entry, NULL));
+  int has_told = 0;
+  if (positive(benchfs_readdirplus(fs, path, look_at_entry, &has_told)) != error) {
+    return -EPROTO;
+  }
+  char inside[256];
+  benchfs_stat_t stat;
+  snprintf(inside, sizeof inside, "%s/.", path);
+  return has_told && benchfs_stat(fs, inside, &stat) != 0 ? -EPROTO : error;
 }
 static int b_look(const char* path, struct stat* out) {
   benchfs_stat_t stat;
@@ -365,6 +408,7 @@ static const struct door kLibrary = {
     .open_and_set = b_open_and_set,
     .open_and_touch = b_open_and_touch,
     .open_and_write = b_open_and_write,
+    .open_and_copy = b_open_and_copy,
     .open_and_tag = b_open_and_tag,
     .openat = b_openat,
     .accessat = b_accessat,
@@ -519,6 +563,8 @@ static void opening(void) {
   SAY(open("closed", O_WRONLY, 0));
   SAY(open("closed", O_RDONLY | O_TRUNC, 0));
   SAY(open("closed", O_CREAT | O_WRONLY, 0600));
+  SAY(open("open/deep", O_CREAT | O_RDONLY, 0600));
+  SAY(open("closed", O_CREAT | O_RDONLY, 0600));
   SAY(truncate("file", 3));
   SAY(truncate("closed", 3));
   SAY(access("file", R_OK));
@@ -682,6 +728,12 @@ static void set_ids(void) {
   as_root();
   SAY(open_and_write("program", O_WRONLY));
   show("program");
+  make_file("source", 0644, kOwner, kGroup);
+  SAY(open_and_write("source", O_WRONLY));
+  make_file("program", 04777, kOwner, kGroup);
+  as_stranger();
+  SAY(open_and_copy("program", "source"));
+  show("program");
   make_directory("group", 02777, kOwner, kGroup);
   as_stranger();
   SAY(open("group/program", O_CREAT | O_WRONLY, 02770));
@@ -837,7 +889,7 @@ static int compare(void) {
 int main(int argc, char** argv) {
   if (geteuid() != 0) {
     printf("only root can be several users\n");
-    return 0;
+    return 77;
   }
   char probe[] = "/dev/shm/benchfs-permissions-XXXXXX";
   int fd = mkstemp(probe);

@@ -52,6 +52,9 @@ rt::CoResult<std::size_t> DataIo::copy(OpenFile& from,
   if (from.id() == to.id() && distance < length) {
     co_return fail_errno(EINVAL);
   }
+  if (length > 0 && open_files_.must_clear_set_id(to)) [[unlikely]] {
+    BENCHFS_CO_TRY_VOID(co_await open_files_.clear_set_id(to));
+  }
   length = std::min(length, kMaxCopy);
   std::size_t copied = 0;
   while (copied < length) {

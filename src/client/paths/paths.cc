@@ -524,6 +524,9 @@ rt::CoResult<std::vector<DirEntry>> Paths::do_list(Attempt& attempt,
   }
   if (attempt.caller() != nullptr) [[unlikely]] {
     BENCHFS_CO_TRY_VOID(check_access(attr, *attempt.caller(), R_OK));
+    if (!attempt.caller()->may(attr, X_OK)) {
+      flags &= static_cast<std::uint16_t>(~wire::kReaddirAttr);
+    }
   }
   co_return attempt.on_inode(
       attr.id(),
