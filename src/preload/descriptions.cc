@@ -435,6 +435,7 @@ int install(const Reserved& reserved,
   shared.inode = inode;
   shared.position = 0;
   shared.locked = 0;
+  shared.joining = 0;
   if (file != nullptr) {
     cluster().api->open_id(file, shared.id);
     note_sharer(shared, shared.id[0]);

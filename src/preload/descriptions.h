@@ -40,11 +40,12 @@ struct SharedState {
   std::atomic<int> flags;  // O_ACCMODE, O_APPEND, O_NONBLOCK, O_SYNC, …
   std::uint64_t inode;
   std::atomic<std::int64_t> position;
-  pthread_mutex_t mutex;              // of the position; robust: its owner may be killed
-  std::uint64_t id[2];                // the client that opened it, and the number of its open
-  std::atomic<std::uint32_t> locked;  // what may be locked: LockKinds
-  Sharer sharers[32];                 // by process; a later one may have taken the place
-  char path[PATH_MAX];                // in the file system, when it was opened
+  pthread_mutex_t mutex;               // of the position; robust: its owner may be killed
+  std::uint64_t id[2];                 // the client that opened it, and the number of its open
+  std::atomic<std::uint32_t> locked;   // what may be locked: LockKinds
+  std::atomic<std::uint32_t> joining;  // children that were just forked, and have not joined yet
+  Sharer sharers[32];                  // by process; a later one may have taken the place
+  char path[PATH_MAX];                 // in the file system, when it was opened
 };
 
 struct Description {
@@ -56,6 +57,7 @@ struct Description {
   std::uint32_t spawn_generation = 0;  // when it was opened
   bool is_inherited = false;
   std::atomic<std::uint32_t> sharing{0};  // LockKinds that the servers know this process to have
+  bool is_joining = false;                // in a fork: it counts in `joining`
   bool is_append = false;                 // the handle's state
   std::uint32_t epoch = 0;                // process_epoch() of the handle
   std::atomic<benchfs_file_t*> handle{nullptr};

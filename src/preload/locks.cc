@@ -115,6 +115,16 @@ void join(Description& description, std::uint32_t kinds) {
   note_sharer(shared, own_client(handle));
 }
 
+// Until they have joined; one that was killed meanwhile never does.
+void wait_for_children(SharedState& shared) {
+  constexpr int kMostPauses = 2000;
+  for (int i = 0; i < kMostPauses && shared.joining != 0; ++i) {
+    timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  shared.joining = 0;
+}
+
 // Locks or unlocks for the open file, whoever opened it.
 int lock_shared(Description& description,
                 const Handle& handle,
@@ -128,6 +138,10 @@ int lock_shared(Description& description,
   int error = -handle->lock_shared(handle.file, shared.id, flags_of(kind), &lock);
   if (error == 0 && is_unlock && lock.start == 0 && lock.length == 0) {
     shared.locked &= ~kind;
+  }
+  if (error == 0 && !is_unlock) {
+    shared.locked |=
+        kind;  // somebody else's unlock may have been served before, and ended here later
   }
   if (error != EAGAIN && !is_unlock) {
     description.sharing |= kind;
@@ -349,6 +363,7 @@ void release_own_locks(Description& description) {
     return;
   }
   description.sharing = 0;
+  wait_for_children(*description.shared);
   Cluster here = cluster();
   for (LockKinds kind : kKinds) {
     if ((kinds & kind) != 0 && here) {
@@ -366,6 +381,36 @@ void release_all_locks() {
   }
 }
 
+void announce_child() {
+  for (int fd = 0; fd <= highest_descriptor(); ++fd) {
+    OpenRef open(fd);
+    if (open && open->shared->locked != 0 && !open->is_joining) {
+      open->is_joining = true;
+      ++open->shared->joining;
+    }
+  }
+}
+
+void end_announcement() {
+  for (int fd = 0; fd <= highest_descriptor(); ++fd) {
+    OpenRef open(fd);
+    if (open && open->is_joining) {
+      open->is_joining = false;
+      std::uint32_t others = open->shared->joining;
+      while (others > 0 && !open->shared->joining.compare_exchange_weak(others, others - 1)) {
+      }
+    }
+  }
+}
+
+void note_announced() {
+  for (int fd = 0; fd <= highest_descriptor(); ++fd) {
+    if (OpenRef open(fd); open) {
+      open->is_joining = false;
+    }
+  }
+}
+
 void join_locks() {
   for (int fd = 0; fd <= highest_descriptor(); ++fd) {
     OpenRef open(fd);
@@ -378,11 +423,25 @@ void join_locks() {
   }
 }
 
+namespace {
+
+bool is_handed_on(const Description& description) {
+  for (int fd = 0; fd <= highest_descriptor(); ++fd) {
+    OpenRef open(fd);
+    if (open && &*open == &description && (real().fcntl(fd, F_GETFD, 0) & FD_CLOEXEC) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 void leave_before_exec(const char* path) {
   for (int fd = 0; fd <= highest_descriptor(); ++fd) {
     OpenRef open(fd);
     if (open && (open->sharing | open->shared->locked) != 0 &&
-        (real().fcntl(fd, F_GETFD, 0) & FD_CLOEXEC) != 0 &&
+        (real().fcntl(fd, F_GETFD, 0) & FD_CLOEXEC) != 0 && !is_handed_on(*open) &&
         (path == nullptr || real().access(path, X_OK) == 0)) {
       release_own_locks(*open);
     }

@@ -29,6 +29,10 @@ void forget_locks();
 // Tells the servers that this process has the open files that are locked: when a program starts,
 // and on both sides of a fork().
 void join_locks();
+// Around a fork(): whoever leaves an open file that is locked waits for the child to have joined.
+void announce_child();
+void end_announcement();  // in the child, or when there is none
+void note_announced();    // in the parent
 // Before the program at `path` is executed: the open files that this closes are no longer shared.
 // Those that it hands on are: the new program takes the place of this one.
 // nullptr: one that can be executed.

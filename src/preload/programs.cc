@@ -491,10 +491,22 @@ void fill_list(const char* first, va_list list, char** into) {
 // A child that shares this memory would change the tables of its parent.
 // Joins when all handlers of pthread_atfork() have run, those of libbenchfs among them.
 ENTRY(pid_t, fork) {
+  if (highest_descriptor() < 0) {
+    return real().fork();
+  }
+  announce_child();
   pid_t child = real().fork();
-  if (child >= 0 && highest_descriptor() >= 0) {
+  int error = errno;
+  if (child > 0) {
+    note_announced();
+  }
+  if (child >= 0) {
     join_locks();
   }
+  if (child <= 0) {
+    end_announcement();
+  }
+  errno = error;
   return child;
 }
 ENTRY(pid_t, vfork) {

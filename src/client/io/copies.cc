@@ -87,9 +87,11 @@ rt::CoResult<std::size_t> DataIo::copy_at_servers(Copying& copying) {
     co_return fail(Errc::kCancelled, "the client is closing");
   }
   std::size_t done = std::min({copying.length, copying.end, copying.failed_at});
-  bool is_full = copying.error &&
-                 (copying.error->is_posix(ENOSPC) || copying.error->is_posix(EDQUOT)) && done > 0;
-  if (copying.error && !is_full) {
+  bool has_failed =
+      copying.error && copying.failed_at < copying.end;  // not behind the end of the file
+  bool is_full = has_failed && done > 0 &&
+                 (copying.error->is_posix(ENOSPC) || copying.error->is_posix(EDQUOT));
+  if (has_failed && !is_full) {
     co_return std::unexpected(*std::move(copying.error));
   }
   copying.to.size_hint = std::max(copying.to.size_hint, copying.to_offset + done);
