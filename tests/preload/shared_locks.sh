@@ -108,7 +108,7 @@ for kind in exec fork; do
         sleep 100 &
         echo $! >"$room/child.new"
       else
-        (while [[ ! -e $room/stop ]]; do read -r -t 0.1 <>"$room/fifo" || true; done) &
+        (while [[ -e $room && ! -e $room/stop ]]; do read -r -t 0.1 <>"$room/fifo" || true; done) &
         echo $! >"$room/child.new"
       fi
       disown -a
@@ -134,7 +134,7 @@ for how in exit close; do
     start bash -c '
       exec 9>/bfs/lock
       flock 9
-      (while [[ ! -e $room/stop ]]; do read -r -t 0.1 <>"$room/fifo" || true; done) &
+      (while [[ -e $room && ! -e $room/stop ]]; do read -r -t 0.1 <>"$room/fifo" || true; done) &
       if [[ $1 == close ]]; then
         exec 9>&-
         wait

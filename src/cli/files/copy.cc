@@ -476,7 +476,9 @@ Status Copier::copy_part_at_servers(Transfer& transfer,
   if (copied->has_hole) {
     transfer.has_hole = true;
   }
-  transfer.note_end(copied->end);
+  if (copied->end > offset) {
+    transfer.note_end(copied->end);
+  }
   progress_.on_bytes(copied->end - offset);
   return {};
 }

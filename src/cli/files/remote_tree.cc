@@ -108,12 +108,15 @@ rt::CoResult<File::Copied> copy_data(client::FileSystem* fs,
     }
     return std::min(found.value_or(end), end);
   };
+  const std::uint64_t begin = offset;
   File::Copied copied{.end = end};
   while (offset < end) {
     BENCHFS_CO_TRY(std::uint64_t data, up_to_end(co_await fs->holes().seek_data(from, offset)));
     copied.has_hole = copied.has_hole || data > offset;
     offset = data;
-    if (offset == end) {
+    if (offset == end) {  // a hole up to there, or up to the end of a file that has become shorter
+      BENCHFS_CO_TRY(wire::Attr now, co_await fs->fstat(from));
+      copied.end = std::clamp(now.size, begin, end);
       break;
     }
     BENCHFS_CO_TRY(std::uint64_t hole, up_to_end(co_await fs->holes().seek_hole(from, offset)));
