@@ -118,7 +118,10 @@ void join(Description& description, std::uint32_t kinds) {
 // Until they have joined; one that was killed meanwhile never does.
 void wait_for_children(SharedState& shared) {
   constexpr int kMostPauses = 2000;
-  for (int i = 0; i < kMostPauses && shared.joining != 0; ++i) {
+  for (int i = 0; i < kMostPauses; ++i) {
+    if (shared.joining == 0) {
+      return;
+    }
     timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
     nanosleep(&pause, nullptr);
   }
@@ -140,8 +143,7 @@ int lock_shared(Description& description,
     shared.locked &= ~kind;
   }
   if (error == 0 && !is_unlock) {
-    shared.locked |=
-        kind;  // somebody else's unlock may have been served before, and ended here later
+    shared.locked |= kind;  // an unlock that was served before may have been noted after the above
   }
   if (error != EAGAIN && !is_unlock) {
     description.sharing |= kind;
