@@ -17,7 +17,7 @@ namespace {
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 constexpr int kDefaultSteps = 400;
 #else
-constexpr int kDefaultSteps = 3000;
+constexpr int kDefaultSteps = 1000;
 #endif
 
 struct ClusterShape {
