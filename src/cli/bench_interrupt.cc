@@ -16,7 +16,7 @@
 namespace benchfs::cli {
 namespace {
 
-sigset_t stop_signals() {
+sigset_t interrupt_signals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
@@ -34,7 +34,7 @@ void kill_children() {
 }  // namespace
 
 BenchInterrupt::BenchInterrupt() {
-  sigset_t signals = stop_signals();
+  sigset_t signals = interrupt_signals();
   pthread_sigmask(SIG_BLOCK, &signals, &before_);
   wake_fd_ = eventfd(0, EFD_CLOEXEC);
   watcher_ = std::thread([this] { watch(); });
@@ -48,7 +48,7 @@ BenchInterrupt::~BenchInterrupt() {
 }
 
 void BenchInterrupt::watch() {
-  sigset_t signals = stop_signals();
+  sigset_t signals = interrupt_signals();
   Fd signal(signalfd(-1, &signals, SFD_CLOEXEC));
   for (;;) {
     pollfd fds[2] = {{signal.get(), POLLIN, 0}, {wake_fd_, POLLIN, 0}};

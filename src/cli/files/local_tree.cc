@@ -13,7 +13,7 @@
 namespace benchfs::cli {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kNanosInSecond = 1'000'000'000;
 
 // Users expect to see the kernel's error unchanged, so no context is added.
 std::unexpected<Error> last_error() {
@@ -26,8 +26,8 @@ FileInfo to_info(const struct stat& from) {
   info.uid = from.st_uid;
   info.gid = from.st_gid;
   info.size = static_cast<std::uint64_t>(from.st_size);
-  info.atime_ns = from.st_atim.tv_sec * kSecond + from.st_atim.tv_nsec;
-  info.mtime_ns = from.st_mtim.tv_sec * kSecond + from.st_mtim.tv_nsec;
+  info.atime_ns = from.st_atim.tv_sec * kNanosInSecond + from.st_atim.tv_nsec;
+  info.mtime_ns = from.st_mtim.tv_sec * kNanosInSecond + from.st_mtim.tv_nsec;
   info.device = from.st_dev;
   info.inode = from.st_ino;
   info.links = from.st_nlink;
@@ -36,10 +36,10 @@ FileInfo to_info(const struct stat& from) {
 }
 
 timespec to_timespec(std::int64_t ns) {
-  timespec time{.tv_sec = ns / kSecond, .tv_nsec = ns % kSecond};
+  timespec time{.tv_sec = ns / kNanosInSecond, .tv_nsec = ns % kNanosInSecond};
   if (time.tv_nsec < 0) {
     --time.tv_sec;
-    time.tv_nsec += kSecond;
+    time.tv_nsec += kNanosInSecond;
   }
   return time;
 }

@@ -85,7 +85,7 @@ Status map_file(const std::string& path, Mapped& mapped, struct stat& info) {
   return {};
 }
 
-std::size_t count(std::string_view text, std::string_view wanted) {
+std::size_t occurrences(std::string_view text, std::string_view wanted) {
   std::size_t found = 0;
   for (std::size_t at = text.find(wanted); at != std::string_view::npos;
        at = text.find(wanted, at + wanted.size())) {
@@ -112,7 +112,7 @@ Findings read_segments(const Image& image, const Elf64_Ehdr& header) {
     }
     if (segment->p_type == PT_LOAD && (segment->p_flags & PF_X) != 0 &&
         header.e_machine == EM_X86_64) {
-      findings.system_calls += count(part, "\x0f\x05");
+      findings.system_calls += occurrences(part, "\x0f\x05");
     }
   }
   return findings;
