@@ -495,6 +495,14 @@ bool ClientLink::poll() {
   return worked || is_gone;
 }
 
+bool ClientLink::is_under_way() {
+  if (state_ != State::kOpen || (in_use_ & ~listener_bit()) == 0 || !session_->is_mapped()) {
+    return false;
+  }
+  std::uint64_t before = std::exchange(progress_, session_->progress());
+  return progress_ != before;
+}
+
 void ClientLink::look() {
   if (state_ == State::kOpen && session_->is_mapped()) {
     look_at_all();

@@ -111,6 +111,7 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
 
   bool poll() override;
   bool prepare_to_sleep() override;
+  bool is_under_way() override;
   [[nodiscard]] int fd() const override {
     return session_ != nullptr ? session_->socket() : attachment_->socket();
   }
@@ -172,7 +173,8 @@ class ClientLink final : public link::Link, private rt::Poller, private rt::Time
   std::uint32_t listener_ = kMaxLanes;
   std::uint32_t order_ = 0;
   std::uint32_t polls_ = 0;
-  bool announces_ = false;  // lanes were told that we sleep
+  std::uint64_t progress_ = 0;  // of the shard, when it was last looked at
+  bool announces_ = false;      // lanes were told that we sleep
   Nanos ring_after_ = kFirstQuiet;
   bool is_refused_ = false;    // the shard ends the session
   std::deque<Waiting> ahead_;  // of what waits

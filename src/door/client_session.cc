@@ -372,7 +372,7 @@ Status ClientLane::wait(Deadline deadline) {
     }
     MonoTime now = mono_now();
     since = since == MonoTime{} ? now : since;
-    std::uint64_t seen = session_->page().progress.load(std::memory_order_relaxed);
+    std::uint64_t seen = session_->progress();
     if (seen != progress) {
       progress = seen;
       stood = MonoTime{};

@@ -174,6 +174,10 @@ class ClientSession {
   // Reads announcements. False: the shard is gone.
   bool drain_socket();
 
+  // How often the shard has looked for messages; while it serves one it does not.
+  [[nodiscard]] std::uint64_t progress() const {
+    return page().progress.load(std::memory_order_relaxed);
+  }
   // They may be kept for longer than the session.
   [[nodiscard]] std::shared_ptr<const wire::ValidityWords> validity_words() const {
     return {page_, &page().validity};

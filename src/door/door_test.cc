@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/futex.h"
+#include "door/client_links.h"
 #include "door/testing/door_fixture.h"
 
 namespace benchfs::door {
@@ -47,6 +48,52 @@ class DoorTest : public DoorFixture {
     thread.join();
   }
 };
+
+class Program final : public link::Owner, public link::Handler {
+ public:
+  void on_link_failed(link::Link& link, const link::Outcome& /*why*/) override { link.close(); }
+  link::Disposition on_message(const link::Incoming& /*message*/) override {
+    ++replies;
+    return link::Disposition::kDone;
+  }
+  int replies = 0;
+};
+
+TEST_F(DoorTest, OnAContendedCoreAProgramKeepsItWhileTheShardLooks) {
+  open();
+  auto made = rt::Reactor::create(
+      {.spin = std::chrono::hours(1), .yield = std::chrono::hours(1), .begins_contended = true});
+  ASSERT_TRUE(made.has_value());
+  rt::Reactor& own = **made;
+  Program program;
+  ClientLinks links(own, program, {.run_id = kRun, .base = base});
+  link::Link* link = links.connect(0, program, true);
+  link::Operation send;
+  std::uint64_t id = 1;
+  link->begin_send(send, {.id = kHold, .header = std::as_bytes(std::span(&id, 1)), .data = {}});
+  auto serve_both_until = [&](const std::function<bool()>& done) {
+    return serve_until([&] {
+      rt::Reactor::Binding binding(own);
+      own.step();
+      return done();
+    });
+  };
+  ASSERT_TRUE(serve_both_until([&] { return handler.held.size() == 2; }));
+  for (int i = 0; i < 1000; ++i) {
+    reactor->turn();
+    own.step();
+    ASSERT_TRUE(own.idle().is_spinning());
+  }
+  for (int i = 0; i < 1000 && own.idle().is_spinning(); ++i) {
+    own.step();
+  }
+  EXPECT_FALSE(own.idle().is_spinning()) << "the shard stands still";
+  handler.answer_held();
+  EXPECT_TRUE(serve_both_until([&] { return program.replies == 2; }));
+  link->close();
+  handler.answer_held();
+  EXPECT_TRUE(serve_both_until([&] { return links.size() == 0; }));
+}
 
 TEST(DoorParts, ShortDataFollowsTheHeaderInTheLane) {
   Parts fits(20, kNearBytes - 20);

@@ -7,16 +7,23 @@
 #include "base/cpu_relax.h"
 
 namespace benchfs::rt {
-bool IdleStrategy::on_idle() {
+bool IdleStrategy::on_idle(bool is_under_way) {
   if (idle_passes_++ == 0) {
-    if (yielding_) {  // and then work came
+    if (looks_left_ > 0) {  // and then work came
+      looks_ = std::min(2 * looks_, kMostLooks);
+      vain_looks_ = 0;
+    } else if (yielding_) {
       patience_ = std::min(2 * patience_, config_.yield);
       vain_phases_ = 0;
     }
     yielding_ = contended_ > 0;
+    looks_left_ = yielding_ ? looks_ : 0;
     if (yielding_) {
       now_ = idle_since_ = mono_now();
     }
+  }
+  if (looks_left_ > 0 && look_again(is_under_way)) {
+    return false;
   }
   if (!yielding_) {
     if (idle_passes_ < kBusyPasses) {
@@ -50,6 +57,28 @@ bool IdleStrategy::on_idle() {
     --contended_;
   }
   return false;
+}
+
+// For as long as it would spin on a core of its own.
+bool IdleStrategy::look_again(bool is_under_way) {
+  if (is_under_way) {
+    looks_left_ = looks_;
+  } else if (--looks_left_ == 0) {
+    looks_ = ++vain_looks_ % kProbeEvery == 0 ? kMostLooks : std::max(looks_ / 2, kLeastLooks);
+  }
+  if (idle_passes_ >= kBusyPasses) {
+    cpu_relax();
+  }
+  if (idle_passes_ % kClockEvery == 0) {
+    now_ = mono_now();
+    if (now_ - idle_since_ >= config_.spin) {
+      looks_left_ = 0;
+    }
+  }
+  if (looks_left_ == 0) {
+    now_ = idle_since_ = mono_now();
+  }
+  return looks_left_ > 0;
 }
 
 }  // namespace benchfs::rt

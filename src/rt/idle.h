@@ -10,6 +10,11 @@
 // each cgroup). The peer may belong to another group, which gets the core only when this one
 // sleeps. So on a contended core yielding must pay: a phase that ends without work halves the time
 // that the next one may yield, and a phase that ends with work doubles it.
+//
+// A switch to another process and back takes several times as long as the answer of a peer that
+// runs on another core. So as long as somebody is seen to work on what is waited for, a phase looks
+// and keeps the core, also a contended one. Looking must pay, too: a peer that shares this core
+// does nothing meanwhile.
 #pragma once
 
 #include <chrono>
@@ -38,19 +43,24 @@ class IdleStrategy {
   void on_work() { idle_passes_ = 0; }
 
   // No work was found: spins or yields once. True when it is time to sleep.
-  bool on_idle();
+  // `is_under_way`: as Poller::is_under_way() says; looked at on a contended core only.
+  bool on_idle(bool is_under_way = false);
 
   // If the last step was a yield, the time when it ended. Saves callers a look at the clock, which
   // costs a tenth of a switch between processes.
   [[nodiscard]] std::optional<MonoTime> just_yielded() const {
-    return yielding_ && idle_passes_ > 0 ? std::optional(now_) : std::nullopt;
+    return is_spinning() ? std::nullopt : std::optional(now_);
   }
 
   [[nodiscard]] bool is_contended() const { return contended_ > 0; }
   // The time that a phase may yield on a contended core; at most config.yield.
   [[nodiscard]] Nanos patience() const { return patience_; }
+  // The looks without any progress that end looking, on a contended core.
+  [[nodiscard]] std::uint32_t looks() const { return looks_; }
   // True between work and the first yield, while passes are short.
-  [[nodiscard]] bool is_spinning() const { return idle_passes_ == 0 || !yielding_; }
+  [[nodiscard]] bool is_spinning() const {
+    return idle_passes_ == 0 || !yielding_ || looks_left_ > 0;
+  }
 
  private:
   // A longer yield means that another process ran on the core: an empty yield takes 0.2-0.5 us, two
@@ -63,10 +73,15 @@ class IdleStrategy {
   // When all peers sleep they answer so late that no short yield ever pays, and all would keep
   // sleeping. So after this many vain phases one phase yields for a quarter of config.yield.
   static constexpr std::uint32_t kProbeEvery = 64;
+  // A pass of a shard that finds nothing takes some looks of a client, one that serves several.
+  static constexpr std::uint32_t kMostLooks = 64;
+  static constexpr std::uint32_t kLeastLooks = 2;
   static constexpr std::uint32_t kClockEvery = 32;  // spins between two looks at the clock
   // The first spins, about a microsecond, use neither clock nor pause: each would delay an answer
   // that is already on its way by 50 ns.
   static constexpr std::uint32_t kBusyPasses = 64;
+
+  bool look_again(bool is_under_way);
 
   IdleConfig config_;
   MonoTime idle_since_{};
@@ -76,6 +91,9 @@ class IdleStrategy {
   int contended_;
   std::uint32_t vain_phases_ = 0;  // on a contended core, since the last phase that brought work
   Nanos patience_;
+  std::uint32_t looks_ = kMostLooks;
+  std::uint32_t looks_left_ = 0;  // in this phase, until there is progress again
+  std::uint32_t vain_looks_ = 0;  // phases, since the last one in which looking brought work
 };
 
 }  // namespace benchfs::rt

@@ -82,5 +82,62 @@ TEST(IdleStrategy, AfterManyVainPhasesItTriesALongerOneAgain) {
   EXPECT_EQ(idle.patience(), config.yield / 4);
 }
 
+// Passes of a phase, at most `most`, before it yields.
+std::uint32_t looks_of_phase(IdleStrategy& idle, bool is_under_way, std::uint32_t most) {
+  std::uint32_t looks = 0;
+  while (looks < most) {
+    idle.on_idle(is_under_way);
+    if (!idle.is_spinning()) {
+      break;
+    }
+    ++looks;
+  }
+  return looks;
+}
+
+IdleStrategy contended() {
+  return IdleStrategy(
+      {.spin = std::chrono::hours(1), .yield = kPatience, .begins_contended = true});
+}
+
+TEST(IdleStrategy, OnAContendedCoreItLooksAsLongAsThereIsProgress) {
+  IdleStrategy idle = contended();
+  EXPECT_EQ(looks_of_phase(idle, true, 10'000), 10'000);
+  std::uint32_t most = idle.looks();
+  EXPECT_EQ(looks_of_phase(idle, false, 10'000), most - 1) << "and gives its core away without";
+}
+
+TEST(IdleStrategy, NoLongerThanItWouldSpin) {
+  IdleStrategy idle(
+      {.spin = std::chrono::nanoseconds(1), .yield = kPatience, .begins_contended = true});
+  EXPECT_LT(looks_of_phase(idle, true, 10'000), 10'000);
+}
+
+TEST(IdleStrategy, OnAContendedCoreLookingMustPay) {
+  IdleStrategy idle = contended();
+  std::uint32_t most = idle.looks();
+  for (int phase = 0; phase < 10; ++phase) {
+    looks_of_phase(idle, false, 10'000);
+    idle.on_work();
+  }
+  std::uint32_t least = idle.looks();
+  EXPECT_LT(least, most / 8) << "who works on it shares this core";
+  looks_of_phase(idle, true, 5);
+  idle.on_work();
+  idle.on_idle(true);  // the next phase looks at how the last one ended
+  EXPECT_EQ(idle.looks(), 2 * least);
+}
+
+TEST(IdleStrategy, AfterManyVainLooksItTriesAllOfThemAgain) {
+  IdleStrategy idle = contended();
+  std::uint32_t most = idle.looks();
+  std::uint32_t phases = 0;
+  do {
+    looks_of_phase(idle, false, 10'000);
+    idle.on_work();
+  } while (++phases < 1000 && idle.looks() < most);
+  EXPECT_EQ(idle.looks(), most);
+}
+
 }  // namespace
 }  // namespace benchfs::rt

@@ -15,6 +15,10 @@ class Poller {
   // becomes readable with the next event.
   virtual bool prepare_to_sleep() = 0;
 
+  // What it waits for is under way on another core: who does it has done something since the last
+  // look. So it comes before giving this core away would end.
+  [[nodiscard]] virtual bool is_under_way() { return false; }
+
   // Descriptor for epoll, level triggered; constant for the life of the poller.
   [[nodiscard]] virtual int fd() const = 0;
 };

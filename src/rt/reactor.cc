@@ -231,9 +231,11 @@ void Reactor::step(Deadline deadline) {
 }
 
 bool Reactor::on_idle() {
-  bool may_yield = !idle_.is_spinning() || idle_.is_contended();
+  bool is_contended = idle_.is_contended();
+  bool is_under_way = is_contended && std::ranges::any_of(pollers_, &Poller::is_under_way);
+  bool may_yield = !idle_.is_spinning() || (is_contended && !is_under_way);
   Shared shared(may_yield ? sharing_ : nullptr);
-  return idle_.on_idle();
+  return idle_.on_idle(is_under_way);
 }
 
 bool Reactor::run_until(const bool& done, Deadline deadline) {

@@ -16,6 +16,7 @@
 
 #include "door/client_session.h"
 #include "door/door.h"
+#include "door/server_links.h"
 #include "door/steps.h"
 
 namespace benchfs::door::testing {
@@ -28,7 +29,7 @@ class EchoHandler final : public CallHandler {
  public:
   void on_call(ServerLane& lane) override {
     ++calls;
-    if (lane.id() == kHold) {
+    if (lane.id() == kHold || lane.id() == kListenId) {
       held.push_back(&lane);
       return;
     }
