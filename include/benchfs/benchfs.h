@@ -448,7 +448,8 @@ ssize_t benchfs_freaddir(benchfs_file_t* file, benchfs_filler_t filler, void* ar
    is NULL: then ask benchfs_lstat() if you need them. */
 typedef int (*benchfs_filler_plus_t)(
     void* arg, const char* name, uint32_t type, uint64_t ino, const benchfs_stat_t* stat);
-/* benchfs_readdir() with attributes, at no more requests. They are those of a moment during the
+/* benchfs_readdir() with attributes, in the same requests; a large directory takes more of them,
+   because an entry takes more room. They are those of a moment during the
    call, and are missing for symlinks, for files that are being written and for files whose inode
    is on another server than the name (renamed files, most directories). */
 ssize_t benchfs_readdirplus(benchfs_context_t* context,

@@ -92,7 +92,15 @@ class Request {
   void answer_error(const Error& error);
   [[nodiscard]] bool is_answered() const { return answered_; }
   // Its reply is not kept: its caller gave it up.
-  void detach_from_history() { kept_ = nullptr; }
+  void detach_from_history() {
+    kept_ = nullptr;
+    given_up_ = true;
+  }
+  // Whether somebody still waits for the reply, as far as is known here: the deadline has not
+  // passed, the client is there, and it has not used the request's place for another one.
+  [[nodiscard]] bool is_awaited() const {
+    return !given_up_ && !deadline_.passed() && way_.registry.peek(session_) != nullptr;
+  }
 
   // The progress of the request. A handler reports when it waits for a buffer, and when it has one.
   [[nodiscard]] RequestTrace& trace() { return trace_; }
@@ -155,6 +163,7 @@ class Request {
   RequestTrace trace_;
   ReplyHistory::Slot* kept_ = nullptr;
   bool answered_ = false;
+  bool given_up_ = false;
   bool lost_data_ = false;  // its data did not arrive: it was not executed
   bool is_rendezvous_ = false;
   bool holds_data_ = false;

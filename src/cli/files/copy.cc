@@ -12,6 +12,7 @@
 
 #include "cli/files/remote_path.h"
 #include "cli/files/session.h"
+#include "client/io/data_io.h"
 
 namespace benchfs::cli {
 
@@ -446,7 +447,8 @@ void Copier::help(const std::shared_ptr<Transfer>& transfer, std::span<std::byte
 Status Copier::copy_part(Transfer& transfer, std::uint64_t offset, std::span<std::byte> buffer) {
   const Pair& pair = transfer.pair;
   std::uint64_t length = std::min<std::uint64_t>(buffer.size(), transfer.size - offset);
-  if (pair.source.is_remote() && pair.target.is_remote() && length >= kLeastAtServers) {
+  if (pair.source.is_remote() && pair.target.is_remote() &&
+      length >= client::DataIo::kLeastAtServers) {
     return copy_part_at_servers(transfer, offset, length);
   }
   Result<std::size_t> count = transfer.in->read(offset, buffer.first(length));
@@ -468,9 +470,14 @@ Status Copier::copy_part(Transfer& transfer, std::uint64_t offset, std::span<std
 Status Copier::copy_part_at_servers(Transfer& transfer,
                                     std::uint64_t offset,
                                     std::uint64_t length) {
-  Result<File::Copied> copied = transfer.out->copy_from(*transfer.in, offset, length);
+  bool source_failed = false;
+  Result<File::Copied> copied =
+      transfer.out->copy_from(*transfer.in, offset, length, source_failed);
   if (!copied) {
-    transfer.set_error(transfer.pair.target.argument(transfer.pair.to), copied.error());
+    const Pair& pair = transfer.pair;
+    transfer.set_error(
+        source_failed ? pair.source.argument(pair.from) : pair.target.argument(pair.to),
+        copied.error());
     return std::unexpected(std::move(copied.error()));
   }
   if (copied->has_hole) {

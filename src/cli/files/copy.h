@@ -53,8 +53,6 @@ class Copier {
 
  private:
   static constexpr std::size_t kPartBytes = std::size_t{4} << 20;
-  // The servers copy parts from here on; less is read and written.
-  static constexpr std::uint64_t kLeastAtServers = std::uint64_t{128} << 10;
   static constexpr std::size_t kZeroBlockBytes = std::size_t{64} << 10;  // smallest hole made
   static constexpr std::size_t kMaxWaiting = 1024;                       // jobs
   // Files up to this size are read and written whole, so many of them together.

@@ -25,7 +25,10 @@ Status write_whole(FileTree& tree, WholeFile& file, std::optional<Keep> keep) {
 
 }  // namespace
 
-Result<File::Copied> File::copy_from(File& /*source*/, std::uint64_t, std::uint64_t) {
+Result<File::Copied> File::copy_from(File& /*source*/,
+                                     std::uint64_t,
+                                     std::uint64_t,
+                                     bool& /*source_failed*/) {
   return fail_errno(EOPNOTSUPP);
 }
 

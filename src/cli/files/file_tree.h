@@ -48,7 +48,11 @@ class File {
     bool has_hole = false;
   };
   // The same part of another open file, which is in BenchFS like this one. Holes stay holes.
-  virtual Result<Copied> copy_from(File& source, std::uint64_t offset, std::uint64_t length);
+  // `source_failed` tells which file an error is of.
+  virtual Result<Copied> copy_from(File& source,
+                                   std::uint64_t offset,
+                                   std::uint64_t length,
+                                   bool& source_failed);
   virtual Status truncate(std::uint64_t size) = 0;
   virtual Status set_attributes(const FileInfo& info, Keep keep) = 0;
   // Reports errors that the destructor cannot report.

@@ -100,7 +100,8 @@ rt::CoResult<File::Copied> copy_data(client::FileSystem* fs,
                                      client::OpenFile& from,
                                      client::OpenFile& to,
                                      std::uint64_t offset,
-                                     std::uint64_t end) {
+                                     std::uint64_t end,
+                                     bool& source_failed) {
   // The end also when nothing follows, or the file has become shorter.
   auto up_to_end = [end](Result<std::uint64_t> found) -> Result<std::uint64_t> {
     if (!found && !found.error().is_posix(ENXIO)) {
@@ -111,18 +112,20 @@ rt::CoResult<File::Copied> copy_data(client::FileSystem* fs,
   const std::uint64_t begin = offset;
   File::Copied copied{.end = end};
   while (offset < end) {
+    source_failed = true;
     BENCHFS_CO_TRY(std::uint64_t data, up_to_end(co_await fs->holes().seek_data(from, offset)));
     copied.has_hole = copied.has_hole || data > offset;
     offset = data;
     if (offset == end) {  // a hole up to there, or up to the end of a file that has become shorter
-      BENCHFS_CO_TRY(wire::Attr now, co_await fs->fstat(from));
-      copied.end = std::clamp(now.size, begin, end);
+      copied.end = std::clamp(from.attr.size, begin, end);  // as the search for data has heard
       break;
     }
     BENCHFS_CO_TRY(std::uint64_t hole, up_to_end(co_await fs->holes().seek_hole(from, offset)));
     while (offset < hole) {
-      BENCHFS_CO_TRY(std::size_t got,
-                     co_await fs->data().copy(from, offset, to, offset, hole - offset));
+      source_failed = false;
+      BENCHFS_CO_TRY(
+          std::size_t got,
+          co_await fs->data().copy(from, offset, to, offset, hole - offset, &source_failed));
       if (got == 0) {
         copied.end = offset;
         co_return copied;
@@ -147,9 +150,13 @@ class RemoteFile final : public File {
   Status write(std::uint64_t offset, std::span<const std::byte> from) override {
     return client_.run(client_.fs().write(*file_, offset, from));
   }
-  Result<Copied> copy_from(File& source, std::uint64_t offset, std::uint64_t length) override {
+  Result<Copied> copy_from(File& source,
+                           std::uint64_t offset,
+                           std::uint64_t length,
+                           bool& source_failed) override {
     auto& from = static_cast<RemoteFile&>(source);
-    return client_.run(copy_data(&client_.fs(), *from.file_, *file_, offset, offset + length));
+    return client_.run(
+        copy_data(&client_.fs(), *from.file_, *file_, offset, offset + length, source_failed));
   }
   Status truncate(std::uint64_t size) override {
     wire::SetAttrRequest request;

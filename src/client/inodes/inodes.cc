@@ -4,6 +4,7 @@
 #include <span>
 #include <utility>
 
+#include "client/inodes/check_reply.h"
 #include "client/inodes/lost_file.h"
 #include "cluster/placement.h"
 
@@ -14,6 +15,12 @@ template <typename Request>
 void set_owner(Request& request, const NewInode& inode) {
   request.uid = inode.uid;
   request.gid = inode.gid;
+}
+
+// Whether the request is about a name; what is about an inode is answered by its home.
+bool may_be_remote(wire::Opcode opcode) {
+  return opcode == wire::Opcode::kLookup || opcode == wire::Opcode::kOpen ||
+         opcode == wire::Opcode::kLink;
 }
 
 std::uint16_t length(std::string_view text) {
@@ -42,6 +49,13 @@ Result<Found> Inodes::finish(wire::ShardId shard,
   Result<Found> found(std::in_place);
   Result<wire::EntryReply> entry =
       reply ? reply->as<wire::EntryReply>() : std::unexpected(reply.error());
+  if (entry) {
+    bool is_remote = (entry->flags & wire::kEntryRemote) != 0 && may_be_remote(opcode);
+    Status checked = check_attr(entry->attr, backend_.pool.size(), is_remote);
+    if (!checked) [[unlikely]] {
+      entry = std::unexpected(std::move(checked.error()));
+    }
+  }
   if (entry) {
     found->attr = entry->attr;
     found->flags = entry->flags;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "client/inodes/check_reply.h"
 #include "wire/messages.h"
 
 namespace benchfs::client {
@@ -46,8 +47,17 @@ rt::Task<void> list_shard(Backend& backend,
       header = fail(Errc::kMalformed, "a listing is cut short");
       break;
     }
-    entries.push_back(
-        {std::string(name), wire::InodeId{entry.inode}, entry.type, entry.flags, attr});
+    wire::InodeId inode{entry.inode};
+    Status checked = check_inode(inode, backend.pool.size());
+    if (checked && attr) {
+      checked = attr->id() == inode ? check_attr(*attr, backend.pool.size())
+                                    : fail(Errc::kMalformed, "a listing mixes up two inodes");
+    }
+    if (!checked) {
+      header = std::unexpected(std::move(checked.error()));
+      break;
+    }
+    entries.push_back({std::string(name), inode, entry.type, entry.flags, attr});
   }
   if (!header) {
     *out = std::unexpected(std::move(header.error()));

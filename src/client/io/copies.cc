@@ -16,8 +16,8 @@ namespace {
 constexpr std::size_t kCopyBuffer = std::size_t{4} << 20;
 // A caller that wants more asks again: nobody can end a call in between.
 constexpr std::uint64_t kMaxCopy = std::uint64_t{256} << 20;
-// Less is read and written sooner than it is copied by a server.
-constexpr std::size_t kLeastAtServers = std::size_t{128} << 10;
+// Copies at one server, as a share of the window of requests to it.
+constexpr std::uint32_t kShareOfWindow = 4;
 
 }  // namespace
 
@@ -34,13 +34,15 @@ struct DataIo::Copying {
   // Of the first part that failed: all before it is copied when no part is under way.
   std::optional<Error> error;
   std::uint64_t failed_at = UINT64_MAX;
+  bool source_failed = false;
 };
 
 rt::CoResult<std::size_t> DataIo::copy(OpenFile& from,
                                        std::uint64_t from_offset,
                                        OpenFile& to,
                                        std::uint64_t to_offset,
-                                       std::uint64_t length) {
+                                       std::uint64_t length,
+                                       bool* source_failed) {
   if (from.attr.is_directory() || to.attr.is_directory()) {
     co_return fail_errno(EISDIR);
   }
@@ -63,9 +65,13 @@ rt::CoResult<std::size_t> DataIo::copy(OpenFile& from,
     std::uint64_t expected = from.size_hint > at ? from.size_hint - at : 0;
     bool at_servers = std::min(copying.length, expected) >= kLeastAtServers;
     copying.length = std::min(copying.length, at_servers ? expected : kCopyBuffer);
-    Result<std::size_t> moved = at_servers ? co_await copy_at_servers(copying)
-                                           : co_await copy_through(copying, 0, copying.length);
+    Result<std::size_t> moved =
+        at_servers ? co_await copy_at_servers(copying)
+                   : co_await copy_through(copying, 0, copying.length, copying.source_failed);
     if (!moved && copied == 0) {
+      if (source_failed != nullptr) {
+        *source_failed = copying.source_failed;
+      }
       co_return moved;
     }
     copied += moved.value_or(0);
@@ -107,10 +113,12 @@ rt::Task<void> DataIo::copy_parts(Copying* copying) {
     std::size_t length = std::min(
         {left, from ? from->length : left, to ? to->length : left, std::size_t{max_transfer()}});
     copying->next += length;
+    bool reading = false;
     Result<std::size_t> done = from && to && length >= kLeastAtServers
-                                   ? co_await copy_chunk(*copying, at, *from, *to, length)
-                                   : co_await copy_through(*copying, at, length);
+                                   ? co_await copy_chunk(*copying, at, *from, *to, length, reading)
+                                   : co_await copy_through(*copying, at, length, reading);
     if (!done && at < copying->failed_at) {
+      copying->source_failed = reading;
       copying->failed_at = at;
       copying->error = std::move(done.error());
     } else if (done && *done < length) {
@@ -120,7 +128,7 @@ rt::Task<void> DataIo::copy_parts(Copying* copying) {
 }
 
 rt::CoResult<std::size_t> DataIo::copy_chunk(
-    Copying& copying, std::uint64_t at, Part from, Part to, std::size_t length) {
+    Copying& copying, std::uint64_t at, Part from, Part to, std::size_t length, bool& reading) {
   wire::CopyChunkRequest request;
   request.inode = to.key.inode.value;
   request.index = to.key.index;
@@ -132,7 +140,9 @@ rt::CoResult<std::size_t> DataIo::copy_chunk(
   request.from_shard = from.shard.value;
   rpc::Call call = rpc::make_call(request);
   Deadline by = backend_.data_deadline();
+  BENCHFS_CO_TRY_VOID(co_await begin_copy(to.shard, by));
   Result<rpc::Reply> reply = co_await backend_.pool.call(to.shard, call, by);
+  end_copy(to.shard);
   if (!reply) {
     Error error = name_node(std::move(reply.error()), backend_, to.shard, "copy");
     co_return std::unexpected(co_await open_files_.on_error(copying.to, std::move(error), by));
@@ -142,17 +152,44 @@ rt::CoResult<std::size_t> DataIo::copy_chunk(
     co_return length;
   }
   BENCHFS_CO_TRY(std::size_t rest,
-                 co_await copy_through(copying, at + copied.bytes, length - copied.bytes));
+                 co_await copy_through(copying, at + copied.bytes, length - copied.bytes, reading));
   co_return copied.bytes + rest;
+}
+
+rt::CoStatus DataIo::begin_copy(wire::ShardId shard, Deadline by) {
+  if (shard.value >= copies_.size()) {
+    copies_.resize(shard.value + 1);
+  }
+  for (;;) {
+    std::uint32_t window = backend_.pool.at(shard).grant().window;
+    if (copies_[shard.value] < std::max(1U, window / kShareOfWindow)) {
+      break;
+    }
+    rt::Wake wake = co_await copy_ended_.wait(by, &backend_.scope.cancel_source());
+    if (Status woken = rt::wake_status(wake, ""); !woken) {
+      co_return fail(woken.error().code,
+                     "waiting until earlier copies at " + backend_.node(shard) + " have ended");
+    }
+  }
+  ++copies_[shard.value];
+  co_return Status{};
+}
+
+void DataIo::end_copy(wire::ShardId shard) {
+  --copies_[shard.value];
+  copy_ended_.wake_all();
 }
 
 rt::CoResult<std::size_t> DataIo::copy_through(Copying& copying,
                                                std::uint64_t at,
-                                               std::size_t length) {
+                                               std::size_t length,
+                                               bool& reading) {
   auto buffer = std::make_unique_for_overwrite<std::byte[]>(length);
+  reading = true;
   BENCHFS_CO_TRY(
       std::size_t got,
       co_await read(copying.from, copying.from_offset + at, std::span(buffer.get(), length)));
+  reading = false;
   if (got == 0) {
     co_return 0;
   }

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <span>
 #include <unordered_map>
+#include <vector>
 
 #include "base/error.h"
 #include "client/backend.h"
@@ -19,6 +20,7 @@
 #include "client/io/open_file.h"
 #include "client/io/open_files.h"
 #include "cluster/placement.h"
+#include "rt/sync.h"
 
 namespace benchfs::client {
 
@@ -77,12 +79,15 @@ class DataIo {
   rt::CoResult<Appended> append(OpenFile& file, std::span<const std::byte> from);
   // Bytes copied from one file to another, or within one: fewer than asked at the end of `from`,
   // and when they are many. EINVAL: the ranges overlap. EBADF: also when `to` is for appending. The
-  // servers copy what is long enough (copies.cc).
+  // servers copy what is long enough (copies.cc). `source_failed` tells which file an error is of.
   rt::CoResult<std::size_t> copy(OpenFile& from,
                                  std::uint64_t from_offset,
                                  OpenFile& to,
                                  std::uint64_t to_offset,
-                                 std::uint64_t length);
+                                 std::uint64_t length,
+                                 bool* source_failed = nullptr);
+  // Less is read and written sooner than it is copied by a server.
+  static constexpr std::uint64_t kLeastAtServers = std::uint64_t{128} << 10;
 
  private:
   struct Transfer;
@@ -118,15 +123,25 @@ class DataIo {
   struct Copying;
   rt::CoResult<std::size_t> copy_at_servers(Copying& copying);
   rt::Task<void> copy_parts(Copying* copying);
+  // `reading`: whether an error is the source's.
   rt::CoResult<std::size_t> copy_chunk(
-      Copying& copying, std::uint64_t at, Part from, Part to, std::size_t length);
+      Copying& copying, std::uint64_t at, Part from, Part to, std::size_t length, bool& reading);
   // By a read and a write.
-  rt::CoResult<std::size_t> copy_through(Copying& copying, std::uint64_t at, std::size_t length);
+  rt::CoResult<std::size_t> copy_through(Copying& copying,
+                                         std::uint64_t at,
+                                         std::size_t length,
+                                         bool& reading);
+  // Copies at one server that are under way are bounded: those that wait for another server must
+  // not take up the window that all other requests to it need.
+  rt::CoStatus begin_copy(wire::ShardId shard, Deadline by);
+  void end_copy(wire::ShardId shard);
   [[nodiscard]] std::uint32_t max_transfer() const;
 
   Backend& backend_;
   OpenFiles& open_files_;
   DirectIo direct_;
+  std::vector<std::uint32_t> copies_;  // under way, by the shard that copies
+  rt::WaitQueue copy_ended_;
 };
 
 }  // namespace benchfs::client

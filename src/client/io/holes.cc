@@ -50,6 +50,15 @@ rt::Task<void> Holes::list_shard(OpenFile* file,
   }
   page.chunks.resize(header->count);
   page.at_end = header->at_end != 0;
+  std::uint64_t end = wire::kMaxFileBytes / file->layout().chunk_bytes;
+  std::uint64_t least = first;
+  for (const wire::ChunkEnd& chunk : page.chunks) {
+    if (chunk.index < least || chunk.index >= end) {
+      *out = fail(Errc::kMalformed, "a list of chunks is out of order, or behind the largest file");
+      co_return;
+    }
+    least = chunk.index + 1;
+  }
   *out = std::move(page);
 }
 

@@ -516,6 +516,31 @@ Answer full_from(std::uint64_t index, int why = ENOSPC) {
   };
 }
 
+TEST_F(OpenFilesTest, AListOfChunksThatNoFileHasIsRefused) {
+  auto page = [](std::vector<std::uint64_t> indices) -> Answer {
+    return [indices](rpc::Request& request) -> rt::Task<void> {
+      std::vector<wire::ChunkEnd> chunks;
+      for (std::uint64_t index : indices) {
+        chunks.push_back({.index = index, .end = 1});
+      }
+      co_await request.reply(
+          wire::ListChunksReply{.count = static_cast<std::uint32_t>(chunks.size())},
+          std::as_bytes(std::span(chunks)));
+    };
+  };
+  shard_.script(Opcode::kFsync, {entry(file_attr(kFile, 10U * wire::kMinChunkBytes))});
+  shard_.script(Opcode::kGetAttr, {entry(file_attr(kFile, 10U * wire::kMinChunkBytes))});
+  shard_.script(Opcode::kListChunks, {page({UINT64_MAX}), page({3, 3}), page({0})});
+  ClientUnderTest client({&shard_});
+  std::shared_ptr<OpenFile> file = open(client);
+  for (int i = 0; i < 3; ++i) {
+    Result<std::uint64_t> found =
+        client.run(client.fs().holes().seek_data(*file, 2U * wire::kMinChunkBytes));
+    ASSERT_FALSE(found);
+    EXPECT_EQ(found.error().code, Errc::kMalformed) << found.error().message();
+  }
+}
+
 TEST_F(OpenFilesTest, AWriteThatMeetsAFullServerReturnsWhatIsStoredBeforeIt) {
   ClientUnderTest client({&shard_});
   std::shared_ptr<OpenFile> file = open(client);

@@ -35,7 +35,7 @@ void NodeCache::put_name(wire::InodeId parent,
     found->second = value;
     return;
   }
-  if (has_room(names_, inode.is_valid() ? kMaxKept : kMaxKept / 2)) {
+  if (has_room(names_, inode.is_valid() ? room_for(question) : kMaxKept / 2)) {
     names_.map.emplace(wire::EntryKey{parent, std::string(name)}, value);
   }
 }
@@ -47,7 +47,7 @@ void NodeCache::put_attr(const wire::Attr& attr,
   if (!is_enabled_ || question.version != version_ || is_changing(attr.id())) {
     return;
   }
-  if (attrs_.map.contains(attr.id()) || has_room(attrs_)) {
+  if (attrs_.map.contains(attr.id()) || has_room(attrs_, room_for(question))) {
     attrs_.map.insert_or_assign(
         attr.id(), KnownAttr{attr, std::string(target), question.asked_at + usable(granted)});
   }

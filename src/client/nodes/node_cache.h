@@ -57,6 +57,7 @@ class NodeCache {
   struct Question {
     BootTime asked_at{};
     std::uint64_t version = 0;
+    bool is_listing = false;
   };
   struct KnownName {
     wire::InodeId inode;  // invalid: there is no such name
@@ -87,6 +88,8 @@ class NodeCache {
 
   // To be taken before a request is sent.
   [[nodiscard]] Question ask() const { return {boot_now(), version_}; }
+  // The same for a listing, which fills no more than half of the cache.
+  [[nodiscard]] Question ask_for_listing() const { return {boot_now(), version_, true}; }
   // The answer of `shard`, under a lease of `granted`. An invalid inode: there is no such name.
   void put_name(wire::InodeId parent,
                 std::string_view name,
@@ -147,6 +150,9 @@ class NodeCache {
     Map map;
     BootTime swept_at{};
   };
+  static std::size_t room_for(const Question& question) {
+    return question.is_listing ? kMaxKept / 2 : kMaxKept;
+  }
   // Makes room by dropping what has ended.
   template <typename Map>
   static bool has_room(Kept<Map>& kept, std::size_t room = kMaxKept);

@@ -317,6 +317,20 @@ TEST_F(NodeCacheTest, AMissingNameIsKnownUntilItIsRevokedOrChanged) {
   EXPECT_EQ(cache_.find_name(kParent, "f")->inode, kFile);
 }
 
+TEST_F(NodeCacheTest, ListingsFillNoMoreThanHalfOfTheCache) {
+  NodeCache::Question question = cache_.ask_for_listing();
+  for (std::uint64_t i = 0; i <= NodeCache::kMaxKept / 2; ++i) {
+    cache_.put_name(kParent, std::to_string(i), kFile, kShard, question, kGranted);
+    cache_.put_attr(wire::Attr{.inode = kFirst + i}, {}, question, kGranted);
+  }
+  EXPECT_NE(cache_.find_name(kParent, std::to_string(NodeCache::kMaxKept / 2 - 1)), nullptr);
+  EXPECT_EQ(cache_.find_name(kParent, std::to_string(NodeCache::kMaxKept / 2)), nullptr);
+  EXPECT_NE(cache_.find_attr(wire::InodeId{kFirst + NodeCache::kMaxKept / 2 - 1}), nullptr);
+  EXPECT_EQ(cache_.find_attr(wire::InodeId{kFirst + NodeCache::kMaxKept / 2}), nullptr);
+  put(cache_.ask());
+  EXPECT_TRUE(knows_name());
+}
+
 // There is no end of them: they leave room for names that lead somewhere.
 TEST_F(NodeCacheTest, MissingNamesFillNoMoreThanHalfOfTheCache) {
   NodeCache::Question question = cache_.ask();

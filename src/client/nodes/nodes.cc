@@ -188,7 +188,7 @@ rt::CoResult<std::vector<DirEntry>> Nodes::list(wire::InodeId directory,
                                                 std::size_t max_entries,
                                                 Deadline by) {
   std::uint16_t flags = cache_.is_enabled() ? wire::kReaddirAttr | wire::kReaddirLease : 0;
-  NodeCache::Question question = cache_.ask();
+  NodeCache::Question question = cache_.ask_for_listing();
   BENCHFS_CO_TRY(
       std::vector<DirEntry> page,
       co_await list_page(backend_, directory, std::move(cursor), max_entries, by, flags));

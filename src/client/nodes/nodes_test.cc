@@ -74,6 +74,79 @@ TEST_F(NodesTest, AMissingNameIsAskedForOncePerLease) {
   EXPECT_EQ(shard_.count("lookup"), 3U);
 }
 
+// --- What cannot be ------------------------------------------------------------------------------
+
+wire::InodeId on_no_shard() {
+  return wire::InodeId::make(wire::ShardId{40'000}, 5);
+}
+
+TEST_F(NodesTest, AnEntryOnAShardThatDoesNotExistIsRefused) {
+  for (const Answer& answer : {entry(file_attr(on_no_shard()), wire::kEntryLeased),
+                               entry(directory_attr(on_no_shard())),
+                               remote(file_attr(on_no_shard()))}) {
+    shard_.script(Opcode::kLookup, {answer});
+    shard_.script(Opcode::kOpen, {answer});
+    shard_.script(Opcode::kMkdir, {answer});
+    ClientUnderTest client({&shard_});
+    Nodes& nodes = client.fs().nodes();
+    nodes.cache().enable(nullptr);
+    EXPECT_EQ(errno_of(client.run(nodes.lookup(kDir, "f"))), EPROTO);
+    EXPECT_EQ(errno_of(client.run(client.fs().stat("/f"))), EPROTO);
+    EXPECT_EQ(errno_of(client.run(client.fs().open("/f", kCreate, 0644))), EPROTO);
+    EXPECT_EQ(errno_of(client.run(client.fs().mkdir("/d", 0755))), EPROTO);
+  }
+}
+
+TEST_F(NodesTest, AttributesThatNoInodeHasAreRefused) {
+  wire::Attr unplaced = file_attr(kFile);
+  unplaced.layout = {};
+  wire::Attr too_wide = file_attr(kFile, 0, 2);
+  wire::Attr too_long = file_attr(kFile, wire::kMaxFileBytes + 1);
+  wire::Attr lost = directory_attr(kFile);
+  lost.parent = on_no_shard().value;
+  for (const wire::Attr& attr : {unplaced, too_wide, too_long, lost}) {
+    shard_.script(Opcode::kGetAttr, {entry(attr), entry(attr, wire::kEntryRemote)});
+    ClientUnderTest client({&shard_});
+    Nodes& nodes = client.fs().nodes();
+    EXPECT_EQ(errno_of(client.run(nodes.get_attr(kFile))), EPROTO);
+    EXPECT_EQ(errno_of(client.run(nodes.get_attr(kFile))), EPROTO);
+  }
+}
+
+TEST_F(NodesTest, AListingOfAShardThatDoesNotExistIsRefused) {
+  auto page = [](wire::InodeId inode, const wire::Attr* attr) -> Answer {
+    return [inode, attr](rpc::Request& request) -> rt::Task<void> {
+      wire::DirEntryHeader header;
+      header.inode = inode.value;
+      header.type = S_IFREG;
+      header.name_bytes = 1;
+      header.flags = attr != nullptr ? wire::kDirEntryAttr : 0;
+      std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
+      bytes += "f";
+      if (attr != nullptr) {
+        bytes.append(reinterpret_cast<const char*>(attr), sizeof *attr);
+      }
+      co_await request.reply(wire::ReaddirReply{.entry_count = 1, .at_end = 1},
+                             std::as_bytes(std::span(bytes)));
+    };
+  };
+  const wire::Attr kAttr = file_attr(kFile);
+  const wire::Attr kTooWide = file_attr(kFile, 0, 2);
+  shard_.script(Opcode::kReaddir,
+                {page(kFile, &kAttr),
+                 page(on_no_shard(), nullptr),
+                 page(kOtherFile, &kAttr),
+                 page(kFile, &kTooWide)});
+  ClientUnderTest client({&shard_});
+  auto list = [&] {
+    return errno_of(client.run(client.fs().list(kDir, "", 100, wire::kReaddirAttr)));
+  };
+  EXPECT_EQ(list(), 0);
+  EXPECT_EQ(list(), EPROTO);
+  EXPECT_EQ(list(), EPROTO);
+  EXPECT_EQ(list(), EPROTO);
+}
+
 // --- Gone ----------------------------------------------------------------------------------------
 
 TEST_F(NodesTest, AReplacedNameLeadsToItsNewInode) {

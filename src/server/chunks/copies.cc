@@ -49,6 +49,11 @@ rt::Task<void> ChunkService::copy(rpc::Request& request) {
   Status done = older_.check_write(wire::InodeId{body.inode});
   if (done) {
     done = co_await fetch(request, body, source);
+    if (!done && done.error().code != Errc::kDeadline && done.error().code != Errc::kCancelled) {
+      // Nothing of the target has failed: the client meets the error when it reads by itself.
+      co_await request.reply(wire::CopyChunkReply{});
+      co_return;
+    }
   }
   if (done && !source.bytes.empty()) {
     done = co_await store_copy(request, body, source.bytes);
@@ -97,16 +102,15 @@ rt::CoStatus ChunkService::fetch(rpc::Request& request,
   co_return Status{};
 }
 
-// A cut that overtakes it comes before it: it is written again.
+// A cut that overtakes it comes before it: it is written again. All waiting is done before it is
+// looked whether the caller is still there, and bytes move only then: what a caller that is gone
+// had asked for must not be written over what others have written since.
 rt::CoStatus ChunkService::store_copy(rpc::Request& request,
                                       const wire::CopyChunkRequest& body,
                                       std::span<const std::byte> bytes) {
   wire::InodeId inode{body.inode};
   BufferWait wait(request);
   for (;;) {
-    if (request.deadline().passed()) {  // the caller may have written since
-      co_return fail(Errc::kDeadline, "the bytes to copy came too late");
-    }
     ChunkFiles::Write write = files_.begin_write(inode, wire::kAnyTruncation);
     BENCHFS_CO_TRY(chunk::WriteLease lease,
                    co_await store_.begin_write(wire::ChunkKey{inode, body.index},
@@ -114,9 +118,19 @@ rt::CoStatus ChunkService::store_copy(rpc::Request& request,
                                                static_cast<std::uint32_t>(bytes.size()),
                                                request.deadline(),
                                                &wait));
+    Status known = co_await files_.may_commit(write, request.deadline());
+    if (known && !request.is_awaited()) {
+      co_return request.deadline().passed()
+          ? fail(Errc::kDeadline, "the bytes to copy came too late")
+          : fail(Errc::kNotReady, "the caller of the copy has gone");
+    }
+    if (!known && known.error().code == Errc::kBusy && !request.deadline().passed()) {
+      continue;
+    }
+    BENCHFS_CO_TRY_VOID(std::move(known));
     std::memmove(lease.bytes().data(), bytes.data(), bytes.size());
     Status stored = co_await store(std::move(write), std::move(lease), request.deadline());
-    if (stored || stored.error().code != Errc::kBusy) {
+    if (stored || stored.error().code != Errc::kBusy || !request.is_awaited()) {
       co_return stored;
     }
   }

@@ -20,6 +20,7 @@ using testing::ShardUnderTest;
 using wire::Opcode;
 
 constexpr wire::InodeId kFrom = wire::InodeId::make(wire::ShardId{1}, 77);
+constexpr wire::InodeId kUnmarked = wire::InodeId::make(wire::ShardId{1}, 79);
 constexpr wire::InodeId kTo = wire::InodeId::make(wire::ShardId{1}, 78);
 
 template <typename T>
@@ -94,6 +95,12 @@ class CopiesTest : public ::testing::TestWithParam<Engine> {
   Result<wire::CopyChunkReply> copy(const wire::CopyChunkRequest& body,
                                     Nanos patience = std::chrono::seconds(10)) {
     return shard_.call(body, {}, Deadline::after(patience));
+  }
+  // As in the statistics.
+  std::string clients_now() {
+    std::string text = shard_.stats();
+    std::size_t at = text.find("\"registry\":{\"clients\":");
+    return at == std::string::npos ? "?" : text.substr(at, text.find(',', at) - at + 1);
   }
   std::uint64_t chunks(wire::InodeId inode) {
     wire::QueryChunksRequest body{.inode = inode.value, .chunk_bytes = kChunk};
@@ -197,12 +204,15 @@ TEST_P(CopiesTest, TheErrorNamesTheShardThatDidNotAnswer) {
 }
 
 // The client reads and writes then, and learns whether the file reaches so far.
-TEST_P(CopiesTest, WhatTheSourceMayHaveLostIsLeftToTheClient) {
-  peer().answer_error(Opcode::kReadChunk, Error{Errc::kDataLost, 0, {}});
-  Result<wire::CopyChunkReply> reply = copy(from_shard(1, 1000));
-  ASSERT_TRUE(reply) << reply.error().message();
-  EXPECT_EQ(reply->bytes, 0U);
-  EXPECT_EQ(chunks(kTo), 0U);
+TEST_P(CopiesTest, ASourceThatFailsIsLeftToTheClient) {
+  for (const Error& error :
+       {Error{Errc::kDataLost, 0, {}}, Error::from_errno(EIO), Error::from_errno(ESTALE)}) {
+    peer().answer_error(Opcode::kReadChunk, error);
+    Result<wire::CopyChunkReply> reply = copy(from_shard(1, 1000));
+    ASSERT_TRUE(reply) << reply.error().message();
+    EXPECT_EQ(reply->bytes, 0U);
+    EXPECT_EQ(chunks(kTo), 0U);
+  }
 }
 
 // As of a write: the home knows before anything is stored, and a truncation that overtakes it comes
@@ -265,43 +275,84 @@ TEST_P(FullCopiesTest, AFullServerSaysSo) {
   EXPECT_EQ(chunks(kTo), 0U);
 }
 
-// By hand: the same request comes twice while it runs, and again when it has been answered.
+// A client whose requests the test makes by hand, and which can be gone.
+class Sender {
+ public:
+  Sender(ShardUnderTest& shard, const std::string& id, std::uint64_t client_uid)
+      : peer_(shard.address()) {
+    wire::RegisterClientRequestHeader registration;
+    registration.client_id_len = static_cast<std::uint16_t>(id.size());
+    registration.client_uid = client_uid;
+    EXPECT_EQ(peer_.send(
+                  50, bytes_of(registration), std::as_bytes(std::span(id)), UCP_AM_SEND_FLAG_REPLY),
+              UCS_OK);
+    EXPECT_TRUE(answers(1));
+    wire::RegisterClientResponseHeader response;
+    EXPECT_EQ(peer_.messages()[0].header.size(), sizeof response);
+    std::memcpy(&response, peer_.messages()[0].header.data(), sizeof response);
+    session_ = response.session_id;
+    peer_.messages().clear();
+  }
+  bool send(const wire::CopyChunkRequest& body,
+            std::uint32_t slot = 0,
+            std::uint64_t sequence = 1) {
+    wire::RequestHeader header{
+        .request_id = wire::RequestId::make(slot, wire::ShardId{0}, sequence).value,
+        .session_id = session_};
+    header.deadline_ms = 60'000;
+    std::vector<std::byte> message = bytes_of(header);
+    std::vector<std::byte> bytes = bytes_of(body);
+    message.insert(message.end(), bytes.begin(), bytes.end());
+    return peer_.send(static_cast<unsigned>(Opcode::kCopyChunk), message) == UCS_OK;
+  }
+  bool answers(std::size_t count) {
+    return peer_.wait([&] { return peer_.messages().size() >= count; });
+  }
+
+ private:
+  net::testing::RawPeer peer_;
+  std::uint64_t session_ = 0;
+};
+
+// The same request comes twice while it runs, and again when it has been answered.
 TEST_P(CopiesTest, ARequestThatIsSentAgainIsDoneOnce) {
   peer().answer_reads("first");
   peer().hold(Opcode::kReadChunk);
-  net::testing::RawPeer sender(shard_.address());
-  wire::RegisterClientRequestHeader registration;
-  registration.client_id_len = 6;
-  registration.client_uid = 7;
-  std::string id = "sender";
-  auto registered = [&] { return !sender.messages().empty(); };
-  ASSERT_EQ(
-      sender.send(50, bytes_of(registration), std::as_bytes(std::span(id)), UCP_AM_SEND_FLAG_REPLY),
-      UCS_OK);
-  ASSERT_TRUE(sender.wait(registered));
-  wire::RegisterClientResponseHeader response;
-  ASSERT_EQ(sender.messages()[0].header.size(), sizeof response);
-  std::memcpy(&response, sender.messages()[0].header.data(), sizeof response);
-  sender.messages().clear();
-
-  wire::RequestHeader header{.request_id = wire::RequestId::make(0, wire::ShardId{0}, 1).value,
-                             .session_id = response.session_id};
-  header.deadline_ms = 60'000;
-  std::vector<std::byte> message = bytes_of(header);
-  std::vector<std::byte> body = bytes_of(from_shard(1, 5));
-  message.insert(message.end(), body.begin(), body.end());
-  auto am_id = static_cast<unsigned>(Opcode::kCopyChunk);
-  ASSERT_EQ(sender.send(am_id, message), UCS_OK);
-  ASSERT_EQ(sender.send(am_id, message), UCS_OK);
+  Sender sender(shard_, "sender", 7);
+  ASSERT_TRUE(sender.send(from_shard(1, 5)));
+  ASSERT_TRUE(sender.send(from_shard(1, 5)));
   ASSERT_TRUE(shard_.eventually([&] { return peer().count(Opcode::kReadChunk) > 0; }));
   peer().release(Opcode::kReadChunk);
-  ASSERT_TRUE(sender.wait(registered));
+  ASSERT_TRUE(sender.answers(1));
   EXPECT_EQ(read(kTo, 0), "first");
   ASSERT_TRUE(write(kTo, 0, 0, "newer"));
-  ASSERT_EQ(sender.send(am_id, message), UCS_OK);
-  ASSERT_TRUE(sender.wait([&] { return sender.messages().size() == 2; }));
+  ASSERT_TRUE(sender.send(from_shard(1, 5)));
+  ASSERT_TRUE(sender.answers(2));
   EXPECT_EQ(read(kTo, 0), "newer");
   EXPECT_EQ(peer().count(Opcode::kReadChunk), 1U);
+}
+
+// Whatever the copy waits for: its bytes, or that the home of the target knows of it.
+TEST_P(CopiesTest, NothingIsWrittenForACallerThatIsGone) {
+  for (Opcode wait : {Opcode::kReadChunk, Opcode::kMark}) {
+    SCOPED_TRACE(wire::to_string(wait));
+    ASSERT_TRUE(write(kFrom, 0, 0, "first"));
+    peer().answer_reads("first");
+    std::size_t before = peer().count(wait);
+    std::string clients = clients_now();
+    auto sender = std::make_unique<Sender>(
+        shard_, "sender", static_cast<std::uint64_t>(wait));  // no client twice
+    peer().hold(wait);
+    wire::CopyChunkRequest body = from_shard(wait == Opcode::kReadChunk ? 1 : 0, 5);
+    body.inode = wait == Opcode::kMark ? kUnmarked.value : kTo.value;
+    ASSERT_TRUE(sender->send(body));
+    ASSERT_TRUE(shard_.eventually([&] { return peer().count(wait) > before; }));
+    sender.reset();
+    ASSERT_TRUE(shard_.eventually_in_stats(clients));
+    peer().release(wait);
+    ASSERT_TRUE(shard_.eventually_in_stats("\"in_flight\":1,"));
+    EXPECT_EQ(chunks(wire::InodeId{body.inode}), 0U);
+  }
 }
 
 }  // namespace

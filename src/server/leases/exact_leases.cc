@@ -17,11 +17,19 @@ bool ExactLeases::grant(EntryRef key, std::uint64_t client_uid, MonoTime now) {
 }
 
 bool ExactLeases::grant_missing(EntryRef key, std::uint64_t client_uid, MonoTime now) {
+  return is_half_free(now) && grant(key, client_uid, LeaseKind::kMissingName, now);
+}
+
+bool ExactLeases::grant_listed(EntryRef key, std::uint64_t client_uid, MonoTime now) {
+  return is_half_free(now) && grant(key, client_uid, now);
+}
+
+bool ExactLeases::is_half_free(MonoTime now) {
   std::size_t room = config_.max_leases / 2;
   if (table_.size() >= room) {
     table_.expire(now);
   }
-  return table_.size() < room && grant(key, client_uid, LeaseKind::kMissingName, now);
+  return table_.size() < room;
 }
 
 bool ExactLeases::grant(EntryRef key, std::uint64_t client_uid, LeaseKind kind, MonoTime now) {

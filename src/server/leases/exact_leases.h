@@ -50,6 +50,8 @@ class ExactLeases : public RevocableLeases {
   bool grant(EntryRef key, std::uint64_t client_uid, MonoTime now);
   // The same for the answer that there is no such name.
   bool grant_missing(EntryRef key, std::uint64_t client_uid, MonoTime now);
+  // The same for what nobody has asked for by name, but listed.
+  bool grant_listed(EntryRef key, std::uint64_t client_uid, MonoTime now);
   // The client has made the entry, and uses it in any case: also of a key that others call back,
   // and when the table is full.
   void grant_to_maker(EntryRef key, std::uint64_t client_uid, MonoTime now);
@@ -87,6 +89,8 @@ class ExactLeases : public RevocableLeases {
   rt::CoStatus call_back(EntryKey key, Deadline deadline, std::uint64_t except = 0);
 
  private:
+  // Whether less than half of the table is in use: the other half is for what is looked up.
+  bool is_half_free(MonoTime now);
   bool grant(EntryRef key, std::uint64_t client_uid, LeaseKind kind, MonoTime now);
   [[nodiscard]] const LeaseTable::Lease* find_held(EntryRef key, std::uint64_t except) const;
 

@@ -297,5 +297,18 @@ TEST(ExactLeasesTest, MissingNamesGetHalfOfTheTable) {
   EXPECT_FALSE(leases.grant(key("f"), 1, now));
 }
 
+// A listing is as long as its directory.
+TEST(ExactLeasesTest, ListedNamesAndAttributesGetHalfOfTheTable) {
+  ExactLeases leases({.max_leases = 4});
+  MonoTime now = mono_now();
+  auto key = [](const char* name) { return EntryRef{wire::kRootInode, name}; };
+  EntryRef attributes = ExactLeases::attributes(wire::kRootInode);
+  EXPECT_TRUE(leases.grant_listed(key("a"), 1, now));
+  EXPECT_TRUE(leases.grant_listed(attributes, 1, now));
+  EXPECT_FALSE(leases.grant_listed(key("c"), 1, now));
+  EXPECT_TRUE(leases.grant(key("d"), 1, now));
+  EXPECT_TRUE(leases.grant(key("e"), 1, now));
+}
+
 }  // namespace
 }  // namespace benchfs::server

@@ -577,10 +577,13 @@ std::vector<std::byte> Entries::add_attributes(const rpc::Request& request,
     }
     if (attr) {
       header.flags = wire::kDirEntryAttr;
-      if (lookup != 0 && shared_.leases.grant(key, request.client_uid(), mono_now())) {
+      MonoTime now = mono_now();
+      std::uint64_t client = request.client_uid();
+      if (lookup != 0 && shared_.leases.grant_listed(key, client, now)) {
         header.flags |= wire::kDirEntryLeased;
       }
-      if (lease_attributes(request, lookup, inode) != 0) {
+      if (lookup != 0 && shared_.inodes.is_settled(inode) &&
+          shared_.leases.grant_listed(ExactLeases::attributes(inode), client, now)) {
         header.flags |= wire::kDirEntryAttrLeased;
       }
     }
