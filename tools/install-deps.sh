@@ -39,6 +39,11 @@ test     clang-format-19       layout of the source
 test     fuse3                 fusermount3: the mount for ordinary users
 test     sqlite3               a data base on the mount
 test     rsync                 copies onto the mount, and what it finds changed
+test     fio                   what is written to the mount with four ways of I/O, verified
+test     stress-ng             stressors of file systems on the mount
+test     python3-venv          a virtual environment on the mount
+test     vim-tiny              an editor on the mount and the preload library
+test     postgresql-15         a data base on the mount
 test     openmpi-bin           mpirun: the tests of the MPI programs
 test     libhdf5-openmpi-dev   parallel HDF5: its tests on the mount and the preload library
 test     libpnetcdf-dev        PnetCDF: the same
@@ -51,7 +56,6 @@ test     nftables              nft: cuts, loss and resets in those networks
 test     chromium              opens the report of a benchmark, as a reader does (120 MB)
 bench    libbenchmark-dev      micro benchmarks
 bench    ucx-utils             ucx_perftest: what the network can do without us
-bench    fio                   what the disk can do without us
 ior      autoconf              ./run test-ior --ior: the configure script of IOR
 ior      automake              ./run test-ior --ior: the makefiles of IOR
 '
@@ -142,6 +146,12 @@ fi
 echo "missing packages: ${packages[*]}"
 if [[ $mode == check ]]; then
   exit 1
+fi
+# Debian starts a data base as soon as there is one to serve; the tests make their own.
+if [[ " ${packages[*]} " == *" postgresql-15 "* && ! -e /etc/postgresql-common ]]; then
+  as_root mkdir -p /etc/postgresql-common/createcluster.d
+  echo 'create_main_cluster = false' |
+    as_root tee /etc/postgresql-common/createcluster.d/benchfs.conf >/dev/null
 fi
 echo "reading the package lists"
 apt update -q

@@ -76,6 +76,97 @@ TEST_F(MountPrograms, Bash) {
   )sh");
 }
 
+TEST_F(MountPrograms, Make) {
+  Mounted m = mount();
+  run_script(m.path, R"sh(
+    printf '%s\n' 'CC = clang-19' 'objects = $(patsubst %.c,%.o,$(wildcard *.c))' \
+      'program: $(objects)' '	$(CC) -o $@ $^' '%.o: %.c all.h' '	$(CC) -c -o $@ $<' > Makefile
+    calls=0
+    for i in 1 2 3 4; do
+      echo "int part$i(void) { return $i; }" > part$i.c; echo "int part$i(void);" >> all.h
+      calls="$calls + part$i()"
+    done
+    printf '#include "all.h"\nint main(void) { return %s; }\n' "$calls" > main.c
+    make -s -j2; status=0; ./program || status=$?; test $status = 10; make -q
+    echo 'int part2(void) { return 5; }' > part2.c; ! make -q
+    test "$(make -s -n | grep -c -- '-c -o')" = 1
+    make -s; status=0; ./program || status=$?; test $status = 13
+    touch all.h; test "$(make -n | grep -c -- '-c -o')" = 5
+  )sh");
+}
+
+TEST_F(MountPrograms, FioVerifiesWhatItWroteWithEveryEngine) {
+  Mounted m = mount();
+  run_script(m.path, R"sh(
+    for engine in psync libaio mmap io_uring; do
+      direct=1; test $engine != mmap || direct=0
+      fio --name=$engine --ioengine=$engine --rw=randrw --bs=4k --size=4m --iodepth=8 \
+        --direct=$direct --verify=crc32c --verify_fatal=1 --output=out || { cat out; exit 1; }
+    done
+  )sh");
+}
+
+TEST_F(MountPrograms, AVirtualEnvironment) {
+  Mounted m = mount();
+  run_script(m.path, R"sh(
+    unset PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX PYTHONPATH
+    /usr/bin/python3 -m venv --without-pip environment
+    . environment/bin/activate; site=$(echo environment/lib/python3*/site-packages)
+    mkdir $site/tool; echo 'value = 41' > $site/tool/__init__.py
+    python - <<'END'
+import importlib, os, sys, time
+assert sys.prefix != sys.base_prefix and sys.prefix == os.environ["VIRTUAL_ENV"]
+import tool
+assert tool.value == 41 and tool.__file__.startswith(sys.prefix)
+place = os.path.dirname(tool.__file__)
+for i in range(20):  # modules written while it runs
+    try:
+        importlib.import_module(f"tool.late{i}")
+        assert False
+    except ModuleNotFoundError:
+        pass
+    with open(f"{place}/late{i}.py", "w") as file:
+        file.write(f"number = {i}\n")
+    assert importlib.import_module(f"tool.late{i}").number == i
+END
+    test "$(ls $site/tool/__pycache__ | wc -l)" = 21
+    printf '#!%s\nimport tool\nprint(tool.value)\n' "$PWD/environment/bin/python" > script
+    deactivate; chmod +x script; test "$(./script)" = 41
+  )sh");
+}
+
+TEST_F(MountPrograms, AnEditor) {
+  Mounted m = mount();
+  run_script(m.path, R"sh(
+    edit() { vim.tiny -N -u NONE -i NONE -es -c "set backup backupskip= backupdir=. backupcopy=$1" -c "$2" -c wq \
+      text < /dev/null; }
+    printf 'one\ntwo\n' > text; chmod 640 text; before=$(stat -c %i text)
+    edit yes '%s/two/three/'; test "$(cat text)" = "$(printf 'one\nthree')"
+    test "$(cat text~)" = "$(printf 'one\ntwo')"; test $(stat -c %i text) = $before
+    edit no '1d'; test "$(cat text)" = three; test "$(cat text~)" = "$(printf 'one\nthree')"
+    test $(stat -c %i text) != $before; test $(stat -c %a text) = 640
+    ! vim.tiny -N -u NONE -i NONE -es -c 'set swapfile directory=.' -c '%s/three/four/' -c preserve \
+      -c '!kill -9 $PPID' text < /dev/null
+    test -f .text.swp; test "$(cat text)" = three
+    vim.tiny -N -u NONE -i NONE -es -r -c wq text < /dev/null; test "$(cat text)" = four
+  )sh");
+}
+
+// Short ones; what takes more than a moment on tmpfs is left out.
+TEST_F(MountPrograms, StressorsOfFileSystems) {
+  Mounted m = mount();
+  run_script(m.path, R"sh(
+    stressors=; for name in access chattr chmod chown dir dirdeep dup fallocate fcntl fiemap \
+        file-ioctl flock fstat handle hdd io iomix io-uring lease locka lockofd mknod open rename revio seek \
+        sendfile splice sync-file touch utime aio msync; do
+      stressors="$stressors --$name 1 --$name-ops 10"; done
+    stress-ng --temp-path . --verify --oomable --timeout 60 --hdd-bytes 4m --dir-dirs 64 \
+      --fallocate-bytes 4m --iomix-bytes 4m --aio-requests 4 --seek-size 4m \
+      --dirdeep-inodes 100 --msync-bytes 4m $stressors > out 2>&1 || { cat out; exit 1; }
+    ! grep -i 'fail:' out; rm out; test -z "$(ls -A)"
+  )sh");
+}
+
 TEST_F(MountPrograms, Ninja) {
   Mounted m = mount();
   run_script(m.path, R"sh(

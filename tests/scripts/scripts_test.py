@@ -25,6 +25,7 @@ RUN_BY = {
     "docs/models/run-sizes.sh": "test_the_models_need_spin",
     "run": "test_run_builds_and_counts_tests",
     "tests/capi/install_test.sh": "capi.install",
+    "tests/mount/postgres.sh": "mount.postgres",
     "tests/preload/compare.sh": "preload.calls",
     "tests/preload/down.sh": "preload.down",
     "tests/preload/refused.sh": "preload.refused",
