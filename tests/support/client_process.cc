@@ -96,6 +96,19 @@ void ClientProcess::wait_until_stopped() const {
   ::waitpid(pid_, &status, WUNTRACED);
 }
 
+bool ClientProcess::stops_before_it_answers() const {
+  for (;;) {
+    int status = 0;
+    if (::waitpid(pid_, &status, WUNTRACED | WNOHANG) == pid_) {
+      return WIFSTOPPED(status);
+    }
+    pollfd ready{.fd = output_, .events = POLLIN, .revents = 0};
+    if (::poll(&ready, 1, 1) > 0) {
+      return false;
+    }
+  }
+}
+
 void ClientProcess::go_on() const {
   ::kill(pid_, SIGCONT);
 }

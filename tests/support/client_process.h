@@ -12,7 +12,9 @@
 // (details: bytes in use), truncate PATH SIZE, access, chmod, utimens, unlink, mkdir, rmdir PATH,
 // rename FROM TO, link FROM TO, links PATH (result: its link count), chroot PATH, list PATH
 // (details: names), replace DIRECTORY NAME ROUNDS, repeat ROUNDS OPERATION, child OPERATION (in a
-// child of fork that connects by itself), finalize.
+// child of fork that connects by itself), at-instant NUMBER SIGNAL OPERATION (the signal comes at
+// one of the instants of door/steps.h; -ERANGE when there are fewer), limit-files BYTES
+// (RLIMIT_FSIZE), scribble SEED (scribbler.h; result: mappings that it writes to), finalize.
 #pragma once
 
 #include <sys/types.h>
@@ -57,6 +59,8 @@ class ClientProcess {
   void go_on() const;
   // Until it has stopped itself.
   void wait_until_stopped() const;
+  // True: it has stopped itself. False: an answer is there, or it has ended.
+  [[nodiscard]] bool stops_before_it_answers() const;
   void kill();
 
  private:

@@ -6,9 +6,11 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cinttypes>
 #include <csignal>
@@ -23,12 +25,32 @@
 #include <string>
 #include <vector>
 
+#include "door/steps.h"
+#include "support/scribbler.h"
+
 namespace benchfs::test {
 namespace {
 
 // What a halting transfer must not touch yet.
 char* barred = nullptr;
 std::size_t barred_bytes = 0;
+
+// At which of the instants that come the process gets which signal.
+std::atomic<std::int64_t> instants_left = 0;
+int signal_at_instant = 0;
+
+// Whether the client sleeps before its reply comes, and the shard before it is asked, differs from
+// run to run; what it does in between does not.
+bool comes_in_every_run(door::Step step) {
+  return step != door::Step::kBellRaised && step != door::Step::kMarkedAsleep &&
+         step != door::Step::kBeforeSleep;
+}
+
+void count_instant(door::Step step) {
+  if (comes_in_every_run(step) && --instants_left == 0) {
+    ::raise(signal_at_instant);
+  }
+}
 
 class Interpreter {
  public:
@@ -231,6 +253,25 @@ class Interpreter {
     return 0;
   }
 
+  // Carries out an operation and gets a signal at one of its instants, the first is 1:
+  // at-instant NUMBER SIGNAL OPERATION… Without one there: -ERANGE, after the operation.
+  std::int64_t at_instant() {
+    std::int64_t instant = number();
+    signal_at_instant = static_cast<int>(number());
+    std::string rest((std::istreambuf_iterator<char>(words_)), {});
+    instants_left = instant;
+    door::step_hook = count_instant;
+    std::string answer = carry_out(rest);
+    door::step_hook = nullptr;
+    return instants_left > 0 ? -ERANGE : std::strtoll(answer.c_str(), nullptr, 10);
+  }
+  // Files of this process end there, as pwrite() sees it.
+  std::int64_t limit_files() {
+    rlim_t most = static_cast<rlim_t>(number());
+    rlimit limit{.rlim_cur = most, .rlim_max = RLIM_INFINITY};
+    return ::setrlimit(RLIMIT_FSIZE, &limit) == 0 ? 0 : -errno;
+  }
+
   // In a child of fork, which makes a context of its own: child OPERATION…
   std::int64_t child() {
     std::string rest((std::istreambuf_iterator<char>(words_)), {});
@@ -312,6 +353,10 @@ class Interpreter {
         {"list", [](Interpreter& in) { return in.list(); }},
         {"replace", [](Interpreter& in) { return in.replace(); }},
         {"repeat", [](Interpreter& in) { return in.repeat(); }},
+        {"at-instant", [](Interpreter& in) { return in.at_instant(); }},
+        {"limit-files", [](Interpreter& in) { return in.limit_files(); }},
+        {"scribble",
+         [](Interpreter& in) { return start_scribbling(static_cast<std::uint64_t>(in.number())); }},
         {"child", [](Interpreter& in) { return in.child(); }},
     };
     return kAll;
