@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "preload/descriptions.h"
+#include "preload/left_opens.h"
 #include "preload/locks.h"
 #include "preload/mappings.h"
 #include "preload/real.h"
@@ -114,6 +115,7 @@ void end_files() {
   flush_streams();
   write_back_mappings();
   release_all_locks();
+  end_left_opens();
 }
 
 bool load() {

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <new>
 
+#include "preload/left_opens.h"
 #include "preload/locks.h"
 #include "preload/mappings.h"
 #include "preload/real.h"
@@ -118,11 +119,16 @@ bool make_page(Description& description) {
   if (memory_file < 0) {
     return false;
   }
-  bool is_mapped = make_long(memory_file, kBytes) && map_page(description, memory_file);
   char link[64];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", memory_file);
+  // The kernel does not count the first descriptor of a memory file as one for writing.
+  int writable = make_long(memory_file, kBytes) ? open_own(link, O_RDWR | O_CLOEXEC) : -1;
+  bool is_mapped = writable >= 0 && map_page(description, writable);
   int path_fd = is_mapped ? open_own(link, O_PATH | O_CLOEXEC) : -1;
   int error = errno;
+  if (writable >= 0) {
+    close_own(writable);
+  }
   close_own(memory_file);
   if (path_fd < 0) {
     close_page(description);
@@ -172,13 +178,16 @@ Description* take_description() {
   return description;
 }
 
+bool may_be_shared(const Description& description) {
+  return description.is_inherited || description.spawn_generation != spawns;
+}
+
 void recycle(Description& description) {
   PoolLock lock;
   if (!lock) {
     return;  // lost to a signal handler's close()
   }
-  bool may_be_shared = description.is_inherited || description.spawn_generation != spawns;
-  if (may_be_shared || description.home < 0 || pooled >= kPooled) {
+  if (may_be_shared(description) || description.home < 0 || pooled >= kPooled) {
     close_page(description);
     description.next = empty;
     empty = &description;
@@ -211,6 +220,8 @@ void adopt(int fd) {
       map_page(*description, memory_file) && description->shared->magic == kMagic) {
     description->is_inherited = true;
     description->references = 0;
+    description->home = hide(real().fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    description->shared->executing = 0;
     put(fd, description);
   }
   close_own(memory_file);
@@ -249,9 +260,13 @@ void release(Description* description) {
   release_own_locks(*description);
   benchfs_file_t* file = description->handle.exchange(nullptr);
   if (file != nullptr && description->epoch == process_epoch()) {
+    if (may_be_shared(*description)) [[unlikely]] {
+      leave_to_others(*description);
+    }
     cluster().api->close(file);
   }
   recycle(*description);
+  look_after_left_opens();
   errno = before;
 }
 
@@ -436,6 +451,7 @@ int install(const Reserved& reserved,
   shared.position = 0;
   shared.locked = 0;
   shared.joining = 0;
+  shared.executing = 0;
   if (file != nullptr) {
     cluster().api->open_id(file, shared.id);
     note_sharer(shared, shared.id[0]);
@@ -444,6 +460,7 @@ int install(const Reserved& reserved,
   description->is_append = (flags & O_APPEND) != 0;
   description->epoch = process_epoch();
   description->handle = file;
+  look_after_left_opens();
   TableChange change;
   homes[reserved.fd] = Internal::kNone;
   note_highest(reserved.fd);
@@ -510,7 +527,8 @@ void adopt_inherited() {
                         ? real().readlinkat(directory, entry->d_name, target, sizeof target - 1)
                         : -1;
       if (length >= static_cast<long>(sizeof kLink - 1) &&
-          std::memcmp(target, kLink, sizeof kLink - 1) == 0 && fd < kMaxDescriptors) {
+          std::memcmp(target, kLink, sizeof kLink - 1) == 0 && fd < kMaxDescriptors &&
+          !is_internal(fd)) {
         adopt(fd);
       }
     }

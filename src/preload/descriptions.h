@@ -44,8 +44,10 @@ struct SharedState {
   std::uint64_t id[2];                 // the client that opened it, and the number of its open
   std::atomic<std::uint32_t> locked;   // what may be locked: LockKinds
   std::atomic<std::uint32_t> joining;  // children that were just forked, and have not joined yet
-  Sharer sharers[32];                  // by process; a later one may have taken the place
-  char path[PATH_MAX];                 // in the file system, when it was opened
+  std::atomic<std::int64_t>
+      executing;        // CLOCK_MONOTONIC in ns: a program that inherits it was started; 0: it runs
+  Sharer sharers[32];   // by process; a later one may have taken the place
+  char path[PATH_MAX];  // in the file system, when it was opened
 };
 
 struct Description {

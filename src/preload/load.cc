@@ -6,6 +6,7 @@
 #include "preload/cluster.h"
 #include "preload/descriptions.h"
 #include "preload/entry.h"
+#include "preload/left_opens.h"
 #include "preload/locks.h"
 #include "preload/mappings.h"
 #include "preload/opening.h"
@@ -37,6 +38,7 @@ void in_child() {
   forget_cluster();
   forget_spawn_actions_lock();
   leave_pool_to_parent();
+  forget_left_opens();
   forget_mapping_lock();
   note_fork_of_mappings();
   note_spawn();

@@ -17,6 +17,7 @@
 
 #include "preload/descriptions.h"
 #include "preload/entry.h"
+#include "preload/left_opens.h"
 #include "preload/locks.h"
 #include "preload/mappings.h"
 #include "preload/opening.h"
@@ -300,6 +301,7 @@ void script_arguments(const Program& program, char* const* arguments, char** int
 void leave_locks(const char* path) {
   if (highest_descriptor() >= 0) {
     leave_before_exec(path);
+    note_execution();
   }
 }
 
@@ -429,6 +431,7 @@ int spawn(Counter& counter,
           char* const* arguments,
           char* const* environment) {
   note_spawn();
+  note_execution();
   if (!settings().is_active) {
     return real_spawn(pid, file, actions, attributes, arguments, environment);
   }
@@ -494,6 +497,7 @@ ENTRY(pid_t, fork) {
   if (highest_descriptor() < 0) {
     return real().fork();
   }
+  look_after_left_opens();
   announce_child();
   pid_t child = real().fork();
   int error = errno;
@@ -594,16 +598,19 @@ ENTRY(int,
 
 ENTRY(FILE*, popen, const char* command, const char* mode) {
   note_spawn();
+  note_execution();
   return real().popen(command, mode);
 }
 ENTRY(int, system, const char* command) {
   note_spawn();
+  note_execution();
   return real().system(command);
 }
 
 ENTRY(void, _exit, int status) {
   write_back_mappings();
   release_all_locks();
+  end_left_opens();
   write_report();
   real()._exit(status);
   __builtin_unreachable();

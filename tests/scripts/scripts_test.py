@@ -29,6 +29,7 @@ RUN_BY = {
     "tests/preload/compare.sh": "preload.calls",
     "tests/preload/down.sh": "preload.down",
     "tests/preload/refused.sh": "preload.refused",
+    "tests/preload/left_opens.sh": "preload.left_opens",
     "tests/preload/shared_locks.sh": "preload.shared_locks",
     "tests/preload/shared_mapping.sh": "preload.shared_mapping",
     "tests/preload/start.sh": "preload.start",
