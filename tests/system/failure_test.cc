@@ -40,9 +40,11 @@ class Failure : public FailureTest {
   }
   Status ping() { return client_->run(client_->fs().ping(kFirst)); }
   // Waits until as many clients are registered.
-  bool has_clients(int count) {
+  // `bench`: with this many worker processes. It is a client itself before they begin.
+  bool has_clients(int count, pid_t bench = 0, std::size_t processes = 0) {
     Deadline deadline = patience();
-    while (held(*client_).clients != count) {
+    while (held(*client_).clients != count ||
+           (processes > 0 && workers(bench).size() < processes)) {
       if (deadline.passed()) {
         return false;
       }
@@ -73,7 +75,7 @@ TEST_F(Failure, AKilledClientIsForgottenAtOnceWithAllItHeld) {
       "rpc", "--clients", "2", "--seconds", "600", "--depth", "16", "--payload", "256K"};
   for (const std::vector<std::string>& load : {writers, pings}) {
     Process bench = start_bench(load);
-    ASSERT_TRUE(has_clients(before.clients + 2)) << bench.err();
+    ASSERT_TRUE(has_clients(before.clients + 2, bench.pid(), 2)) << bench.err();
     std::vector<pid_t> clients = workers(bench.pid());
     ASSERT_EQ(clients.size(), 2U);
     MonoTime killed = mono_now();
@@ -148,7 +150,7 @@ TEST_F(Failure, CallsOutliveAServerThatIsFrozenForAFewSeconds) {
 
 TEST_F(Failure, AClientThatWasStoppedItselfDoesNotBlameTheServer) {
   Process bench = start_bench({"rpc", "--seconds", "6", "--depth", "4"});
-  ASSERT_TRUE(has_clients(2)) << bench.err();
+  ASSERT_TRUE(has_clients(2, bench.pid(), 1)) << bench.err();
   std::vector<pid_t> clients = workers(bench.pid());
   ASSERT_EQ(clients.size(), 1U);
   freeze_server();  // so that calls wait
@@ -166,7 +168,7 @@ TEST_F(Failure, ClientsThatReadNothingLeaveTheServerAsleep) {
   ASSERT_TRUE(ping());
   Held before = held_at_rest(*client_);
   Process bench = start_bench({"rpc", "--clients", "4", "--seconds", "4", "--depth", "64"});
-  ASSERT_TRUE(has_clients(before.clients + 4)) << bench.err();
+  ASSERT_TRUE(has_clients(before.clients + 4, bench.pid(), 4)) << bench.err();
   std::vector<pid_t> clients = workers(bench.pid());
   ASSERT_EQ(clients.size(), 4U);
   for (pid_t client : clients) {
