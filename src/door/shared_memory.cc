@@ -40,13 +40,18 @@ Status seal(int fd, int seals) {
 
 Result<Mapping> Mapping::map(int fd, std::size_t bytes, Access access, std::size_t offset) {
   int protection = access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
-  void* data = mmap(nullptr, bytes, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+  // In a program that called mlockall(MCL_FUTURE) all of it would become memory, its holes, too:
+  // the kernel brings in nothing that may not be touched, and nothing that is not locked.
+  void* data = mmap(nullptr, bytes, PROT_NONE, MAP_SHARED, fd, static_cast<off_t>(offset));
   if (data == MAP_FAILED) {
     return fail_system(errno, "mapping shared memory");
   }
   Mapping mapping;
   mapping.data_ = static_cast<std::byte*>(data);
   mapping.bytes_ = bytes;
+  if (munlock(data, bytes) != 0 || mprotect(data, bytes, protection) != 0) {
+    return fail_system(errno, "mapping shared memory");
+  }
   if (madvise(data, bytes, MADV_DONTFORK) != 0) {
     return fail_system(errno, "keeping shared memory from children");
   }

@@ -48,6 +48,39 @@ TEST(SharedMemory, MemoryThatCouldShrinkOrIsTooSmallIsNotMapped) {
   EXPECT_EQ(ftruncate(memory->fd.get(), 2 * kPage), -1);
 }
 
+// A program that locks all that it maps from then on pays for what it touches, not for windows.
+TEST(SharedMemory, AProgramThatLocksItsMemoryDoesNotFillHoles) {
+  constexpr std::size_t kBytes = std::size_t{4} << 20;
+  pid_t child = fork();
+  if (child == 0) {
+    Fd fd(memfd_create("test", MFD_CLOEXEC));
+    struct stat info{};
+    if (ftruncate(fd.get(), kBytes) != 0) {
+      _exit(1);
+    }
+    if (mlockall(MCL_FUTURE) != 0) {
+      _exit(2);
+    }
+    for (Mapping::Access access : {Mapping::Access::kRead, Mapping::Access::kReadWrite}) {
+      auto mapping = Mapping::map(fd.get(), kBytes, access);
+      if (!mapping || fstat(fd.get(), &info) != 0 || info.st_blocks != 0) {
+        _exit(3);
+      }
+    }
+    auto mapping = Mapping::map(fd.get(), kBytes, Mapping::Access::kReadWrite);
+    mapping->data()[0] = std::byte{1};
+    _exit(fstat(fd.get(), &info) == 0 && info.st_blocks > 0 && info.st_blocks * 512 <= 64 << 10
+              ? 0
+              : 4);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 2) {
+    GTEST_SKIP() << "this user may not lock memory";
+  }
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
 TEST(SharedMemory, NobodyWritesOnceNoMappingIsLeft) {
   auto memory = create_session_memory(kPage, kPage);
   ASSERT_TRUE(memory.has_value());

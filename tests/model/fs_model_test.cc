@@ -6,7 +6,9 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <ostream>
+#include <string>
 
 #include "model/fixture.h"
 #include "model/model.h"
@@ -42,7 +44,28 @@ std::string name_of(const ::testing::TestParamInfo<ClusterShape>& info) {
                      shape.clients);
 }
 
-class FsModel : public ::testing::TestWithParam<ClusterShape> {};
+// Programs of a node and clients over the network work on the same files, whichever of them a run
+// would be with.
+class FsModel : public ::testing::TestWithParam<ClusterShape> {
+ protected:
+  FsModel() {
+    if (const char* before = std::getenv(kVariable)) {
+      before_ = before;
+    }
+  }
+  ~FsModel() override {
+    before_ ? ::setenv(kVariable, before_->c_str(), 1) : ::unsetenv(kVariable);
+  }
+  // Every second client goes the other way. The daemons have doors in any case.
+  void choose_way(std::size_t client) const {
+    bool is_over_network = (client % 2 == 0) == (before_ == "ucx");
+    ::setenv(kVariable, is_over_network ? "ucx" : "node", 1);
+  }
+
+ private:
+  static constexpr const char* kVariable = "BENCHFS_TRANSPORT";
+  std::optional<std::string> before_;
+};
 
 // Both trees hang deep below their roots, so that a few ".." stay within what belongs to the test.
 constexpr std::string_view kDeepRoot = "/1/2/3/4/5/6/7/8";
@@ -65,6 +88,7 @@ TEST_P(FsModel, AgreesWithTheKernel) {
   std::vector<ContextPtr> owners;
   std::vector<benchfs_context_t*> contexts;
   for (std::size_t i = 0; i < shape.clients; ++i) {
+    choose_way(i);
     owners.push_back(connect(*cluster));
     ASSERT_NE(owners.back(), nullptr);
     contexts.push_back(owners.back().get());
@@ -97,19 +121,18 @@ constexpr auto kMemory = server::Engine::kMemory;
 constexpr auto kFile = server::Engine::kFile;
 INSTANTIATE_TEST_SUITE_P(Clusters,
                          FsModel,
-                         ::testing::Values(ClusterShape{1, 1, kMemory, 1},
-                                           ClusterShape{1, 1, kFile, 1},
-                                           ClusterShape{1, 2, kMemory, 1},
-                                           ClusterShape{1, 2, kFile, 1},
-                                           ClusterShape{2, 1, kMemory, 1},
-                                           ClusterShape{2, 1, kFile, 1},
-                                           ClusterShape{2, 2, kMemory, 1},
-                                           ClusterShape{2, 2, kFile, 1},
-                                           ClusterShape{4, 1, kMemory, 1},
-                                           ClusterShape{4, 1, kFile, 1},
-                                           ClusterShape{4, 2, kMemory, 1},
-                                           ClusterShape{4, 2, kFile, 1},
-                                           ClusterShape{1, 1, kMemory, 2},
+                         ::testing::Values(ClusterShape{1, 1, kMemory, 2},
+                                           ClusterShape{1, 1, kFile, 2},
+                                           ClusterShape{1, 2, kMemory, 2},
+                                           ClusterShape{1, 2, kFile, 2},
+                                           ClusterShape{2, 1, kMemory, 2},
+                                           ClusterShape{2, 1, kFile, 2},
+                                           ClusterShape{2, 2, kMemory, 2},
+                                           ClusterShape{2, 2, kFile, 2},
+                                           ClusterShape{4, 1, kMemory, 2},
+                                           ClusterShape{4, 1, kFile, 2},
+                                           ClusterShape{4, 2, kMemory, 2},
+                                           ClusterShape{4, 2, kFile, 2},
                                            ClusterShape{2, 1, kFile, 3},
                                            ClusterShape{4, 2, kMemory, 4}),
                          name_of);

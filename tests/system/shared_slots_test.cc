@@ -222,6 +222,24 @@ TEST_F(SharedSlots, NothingIsReadFromTheMemoryOfADaemonThatDied) {
   EXPECT_EQ(answer.result, -EIO) << answer.details;
 }
 
+// Else a job that computes for hours would keep what the next daemon of the node needs.
+TEST_F(SharedSlots, TheMemoryOfADaemonThatDiedIsGivenBackAtTheNextCallToIt) {
+  start_daemons();
+  std::unique_ptr<ClientProcess> reader = client();
+  std::int64_t file = ask(*reader, "open /f bc");
+  ask(*reader, fmt::format("pwrite {} 0 {} a", file, kMiB));
+  EXPECT_EQ(read(*reader, file, kMiB), fmt::format("a*{}", kMiB));
+  auto has_slots = [&] {
+    std::string maps = read_file(fmt::format("/proc/{}/maps", reader->pid()));
+    return maps.find("memfd:benchfs-slots") != std::string::npos;
+  };
+  EXPECT_TRUE(has_slots());
+  daemon(0).signal(SIGKILL);
+  daemon(0).wait(patience());
+  reader->call("stat /f");
+  EXPECT_FALSE(has_slots());
+}
+
 // The first slots of its new memory have the generations that those of the old one had.
 TEST_F(SharedSlots, WhatWasLearntOfADaemonIsNotUsedWithItsNextLife) {
   constexpr int kFiles = 8;
