@@ -333,27 +333,27 @@ void send_unheard(ClientLane& lane) {
 TEST_F(DoorTest, ARingThatTheShardDidNotHearIsSeenAfterAnother) {
   open();
   std::unique_ptr<ClientSession> session;
+  std::unique_ptr<ClientSession> other;
   std::optional<ClientLane> lane;
+  std::optional<ClientLane> ringing;
   serve_thread([&] {
     session = ClientSession::attach(options(), soon()).value();
+    other = ClientSession::attach(options(), soon()).value();
     lane.emplace(session->take_lane().value());
-    ASSERT_TRUE(echo(*lane, 10, 0, 1));
+    ringing.emplace(other->take_lane().value());
+    ASSERT_TRUE(echo(*lane, 10, 0, 1) && echo(*ringing, 10, 0, 1));
   });
   ASSERT_TRUE(serve_until([&] { return door->hot_lanes() == 0; }));
   ++ClientLaneTestPeer::bell(*lane);
-  serve_thread([&] {
-    auto other = ClientSession::attach(options(), soon());
-    auto ringing = (*other)->take_lane();
-    EXPECT_TRUE(echo(*ringing, 10, 0, 1));
-  });
-  std::uint64_t rings = door->stats().rings;
-  EXPECT_GE(rings, 1U);
+  // The last ring of it is heard before its reply comes, or at any time later.
+  serve_thread([&] { EXPECT_TRUE(echo(*ringing, 10, 0, 1)); });
   send_unheard(*lane);
   EXPECT_TRUE(serve_until([&] { return lane->has_reply(); }));
-  EXPECT_EQ(door->stats().rings, rings);
   lane->finish();
   lane.reset();
+  ringing.reset();
   session.reset();
+  other.reset();
   EXPECT_TRUE(everybody_left());
 }
 
