@@ -221,7 +221,6 @@ void adopt(int fd) {
     description->is_inherited = true;
     description->references = 0;
     description->home = hide(real().fcntl(fd, F_DUPFD_CLOEXEC, 0));
-    description->shared->executing = 0;
     put(fd, description);
   }
   close_own(memory_file);
@@ -454,7 +453,6 @@ int install(const Reserved& reserved,
   shared.executing = 0;
   if (file != nullptr) {
     cluster().api->open_id(file, shared.id);
-    note_sharer(shared, shared.id[0]);
   }
   std::strcpy(shared.path, path);
   description->is_append = (flags & O_APPEND) != 0;

@@ -29,8 +29,9 @@ enum LockKinds : std::uint32_t { kFlockLocks = 1, kRecordLocks = 2 };
 
 // A process that the servers know as one that has the open file.
 struct Sharer {
-  std::atomic<pid_t> process;
   std::atomic<std::uint64_t> client;
+  std::atomic<std::uint64_t>
+      seal;  // of the process and the client: two that write at once are nobody
 };
 
 // The shared page. Its layout is known to one version of the library only.

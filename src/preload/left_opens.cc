@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 // Longer than the dynamic linker needs to start a program.
-constexpr std::int64_t kStart = 10 * kSecond;
+constexpr int kStart = 10'000;  // ms
 constexpr std::int64_t kLookEvery = kSecond / 10;
 
 struct LeftOpen {
@@ -33,6 +33,7 @@ struct LeftOpen {
 LeftOpen left[64];
 BENCHFS_TOGETHER std::atomic<std::uint32_t> count{0};
 BENCHFS_TOGETHER std::int64_t looked_at = 0;
+BENCHFS_TOGETHER std::int64_t noted_at = 0;  // the last execution
 BENCHFS_TOGETHER pthread_mutex_t left_mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 
 std::int64_t now() {
@@ -60,14 +61,9 @@ bool is_mapped(int home) {
   return is_refused;
 }
 
-bool is_starting(const SharedState& page) {
-  std::int64_t at = page.executing;
-  return at != 0 && now() - at < kStart && at <= now();
-}
-
 // This process does not have the page mapped for writing.
 bool have_others(const SharedState& page, int home) {
-  return is_starting(page) || is_mapped(home);
+  return is_starting(page, kStart) || is_mapped(home);
 }
 
 const SharedState* map_to_read(int home) {
@@ -119,6 +115,11 @@ void add(const LeftOpen& open) {
 }
 
 }  // namespace
+
+bool is_starting(const SharedState& page, int within_ms) {
+  std::int64_t at = page.executing;
+  return at != 0 && now() - at < std::int64_t{within_ms} * 1'000'000 && at <= now();
+}
 
 void leave_to_others(Description& description) {
   if (description.shared->kind != Kind::kFile || description.home < 0) {
@@ -184,6 +185,24 @@ void note_execution() {
     if (open && (real().fcntl(fd, F_GETFD, 0) & FD_CLOEXEC) == 0) {
       at = at != 0 ? at : now();
       open->shared->executing = at;
+    }
+  }
+  noted_at = at;
+}
+
+void note_no_execution() {
+  for (int fd = 0; fd <= highest_descriptor(); ++fd) {
+    if (OpenRef open(fd); open) {
+      std::int64_t at = noted_at;  // another process may have executed something since
+      open->shared->executing.compare_exchange_strong(at, 0);
+    }
+  }
+}
+
+void note_start() {
+  for (int fd = 0; fd <= highest_descriptor(); ++fd) {
+    if (OpenRef open(fd); open) {
+      open->shared->executing = 0;
     }
   }
 }

@@ -22,5 +22,11 @@ void forget_left_opens();
 // Before a program is executed, here or by a child: until it has mapped the pages that it inherits,
 // nobody can see that it has them.
 void note_execution();
+// It could not be executed.
+void note_no_execution();
+// At the start of a program, when it has joined those that lock what it inherits.
+void note_start();
+// One was executed that recently, and does not know yet what it has.
+bool is_starting(const SharedState& page, int within_ms);
 
 }  // namespace benchfs::preload

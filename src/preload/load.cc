@@ -64,6 +64,7 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   adopt_inherited();
   if (highest_descriptor() >= 0) {  // else nothing of what lies elsewhere in the library is needed
     join_locks();
+    note_start();
   }
   for (int fd = 0; fd <= 2; ++fd) {
     sync_streams(fd);

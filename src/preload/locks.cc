@@ -2,10 +2,12 @@
 
 #include <pthread.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <limits>
@@ -88,14 +90,66 @@ std::uint64_t own_client(const Handle& handle) {
   return id[0];
 }
 
-Sharer& sharer_of(SharedState& shared, pid_t process) {
-  return shared.sharers[static_cast<std::size_t>(process) % std::size(shared.sharers)];
+std::uint64_t mix(std::uint64_t x) {
+  x = (x ^ (x >> 32)) * 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 29)) * 0x9e3779b97f4a7c15;
+  return x ^ (x >> 32);
+}
+
+// The same before and after exec(), and of no other process, in whatever PID namespace: the number
+// there, when it started, and the namespace.
+std::uint64_t process_identity() {
+  static std::atomic<std::uint64_t> identity{0};
+  static std::atomic<std::uint32_t> epoch{0};
+  if (epoch == process_epoch()) {
+    return identity;
+  }
+  std::uint64_t mixed = mix(static_cast<std::uint64_t>(getpid()));
+  char text[1024];
+  int fd = open_own("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  ssize_t bytes = fd >= 0 ? real().read(fd, text, sizeof text - 1) : 0;
+  if (fd >= 0) {
+    close_own(fd);
+  }
+  text[std::max<ssize_t>(bytes, 0)] = '\0';
+  constexpr int kStart = 20;  // fields behind the program's name
+  const char* at = std::strrchr(text, ')');
+  for (int field = 0; field < kStart && at != nullptr; ++field) {
+    at = std::strchr(at + 1, ' ');
+  }
+  if (at != nullptr) {
+    mixed = mix(mixed ^ std::strtoull(at, nullptr, 10));
+  }
+  struct stat space{};
+  if (real().stat("/proc/self/ns/pid", &space) == 0) {
+    mixed = mix(mixed ^ space.st_ino);
+  }
+  identity = mixed;
+  epoch = process_epoch();
+  return mixed;
+}
+
+Sharer& sharer_of(SharedState& shared, std::uint64_t process) {
+  return shared.sharers[process % std::size(shared.sharers)];
+}
+
+std::uint64_t seal_of(std::uint64_t process, std::uint64_t client) {
+  return mix(process ^ mix(client));
 }
 
 // What this process was before it executed its program, or is; 0: not known.
 std::uint64_t noted_client(SharedState& shared) {
-  const Sharer& sharer = sharer_of(shared, getpid());
-  return sharer.process == getpid() ? sharer.client.load() : 0;
+  const Sharer& sharer = sharer_of(shared, process_identity());
+  std::uint64_t client = sharer.client;
+  return sharer.seal == seal_of(process_identity(), client) ? client : 0;
+}
+
+// What the servers know the process by as long as it is one, exec() included.
+void note_sharer(SharedState& shared, std::uint64_t client) {
+  std::uint64_t process = process_identity();
+  Sharer& sharer = sharer_of(shared, process);
+  sharer.client = client;
+  sharer.seal = seal_of(process, client);
 }
 
 // A process that has executed another program is another client.
@@ -115,7 +169,8 @@ void join(Description& description, std::uint32_t kinds) {
   note_sharer(shared, own_client(handle));
 }
 
-// Until they have joined; one that was killed meanwhile never does.
+// Until they have joined; one that was killed meanwhile never does, nor does a program without the
+// library.
 void wait_for_children(SharedState& shared) {
   constexpr int kMostPauses = 2000;
   for (int i = 0; i < kMostPauses; ++i) {
@@ -442,19 +497,16 @@ bool is_handed_on(const Description& description) {
 void leave_before_exec(const char* path) {
   for (int fd = 0; fd <= highest_descriptor(); ++fd) {
     OpenRef open(fd);
-    if (open && (open->sharing | open->shared->locked) != 0 &&
-        (real().fcntl(fd, F_GETFD, 0) & FD_CLOEXEC) != 0 && !is_handed_on(*open) &&
-        (path == nullptr || real().access(path, X_OK) == 0)) {
+    if (!open || (open->sharing | open->shared->locked) == 0) [[likely]] {
+      continue;
+    }
+    bool is_closed = (real().fcntl(fd, F_GETFD, 0) & FD_CLOEXEC) != 0 && !is_handed_on(*open);
+    if (is_closed && (path == nullptr || real().access(path, X_OK) == 0)) {
       release_own_locks(*open);
+    } else if (!is_closed && open->handle != nullptr && open->epoch == process_epoch()) {
+      note_sharer(*open->shared, own_client(handle_of(*open)));
     }
   }
-}
-
-void note_sharer(SharedState& shared, std::uint64_t client) {
-  pid_t process = getpid();
-  Sharer& sharer = sharer_of(shared, process);
-  sharer.client = client;
-  sharer.process = process;
 }
 
 void forget_locks() {

@@ -37,8 +37,6 @@ void note_announced();    // in the parent
 // Those that it hands on are: the new program takes the place of this one.
 // nullptr: one that can be executed.
 void leave_before_exec(const char* path);
-// What the servers know the process by as long as it is one, exec() included.
-void note_sharer(SharedState& shared, std::uint64_t client);
 // Before the process ends by itself: who waits for its end may lock at once. The servers notice any
 // other end a little later.
 void release_all_locks();

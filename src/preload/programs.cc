@@ -305,6 +305,15 @@ void leave_locks(const char* path) {
   }
 }
 
+// The program could not be executed.
+void stay() {
+  if (highest_descriptor() >= 0) {
+    int before = errno;
+    note_no_execution();
+    errno = before;
+  }
+}
+
 int execute(Counter& counter,
             int directory,
             const char* path,
@@ -334,6 +343,7 @@ int execute(Counter& counter,
                 SYS_execveat, program.memory_file, "", arguments, own.get(), AT_EMPTY_PATH);
           }
           int error = errno;
+          stay();
           close_own(program.memory_file);
           return -error;
         }
@@ -348,9 +358,13 @@ int execute(Counter& counter,
       [&](int, const char* theirs) {
         write_back_mappings();
         leave_locks(theirs);
-        Interruptible interruptible;
-        return is_complete(environment) ? real().execve(theirs, arguments, environment)
-                                        : execute_with_own(theirs, arguments, environment);
+        {
+          Interruptible interruptible;
+          (void)(is_complete(environment) ? real().execve(theirs, arguments, environment)
+                                          : execute_with_own(theirs, arguments, environment));
+        }
+        stay();
+        return -1;
       });
 }
 
@@ -442,7 +456,11 @@ int spawn(Counter& counter,
   }
   if (!place.is_ours) {
     counter.passed();
-    return real_spawn(pid, file, actions, attributes, arguments, own.get());
+    int error = real_spawn(pid, file, actions, attributes, arguments, own.get());
+    if (error != 0) {
+      stay();
+    }
+    return error;
   }
   counter.served();
   Program program;

@@ -130,16 +130,21 @@ done
 # Also of a parent that ends, or closes its descriptor, at once.
 for how in exit close; do
   for _ in 1 2 3 4 5; do
-    rm -f "$room/stop"
+    rm -f "$room/stop" "$room/closed"
     start bash -c '
       exec 9>/bfs/lock
       flock 9
       (while [[ -e $room && ! -e $room/stop ]]; do read -r -t 0.1 <>"$room/fifo" || true; done) &
       if [[ $1 == close ]]; then
         exec 9>&-
+        : >"$room/closed"
         wait
       fi' - "$how"
-    sleep 0.3
+    if [[ $how == close ]]; then
+      there closed
+    else
+      wait $!
+    fi
     is_locked || fail "$how: a child that was just forked has lost the lock"
     touch "$room/stop"
     eventually is_free || fail "$how: the lock stays"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 namespace benchfs::server {
 
@@ -35,18 +36,15 @@ Result<std::optional<RangeLock>> FileLocks::carry_out(const wire::LockRequest& w
   std::optional<RangeLock> in_the_way;
   bool is_full = false;
   if ((wanted.flags & wire::kLockLeave) != 0) {
-    leave(file, kind, [&](const Sharer& sharer) {
-      return sharer.open_file == lock.owner && sharer.client_uid == client_uid;
-    });
+    leave(file, kind, lock.owner, client_uid);
     before = locks.size();
   } else if (is_join) {
     is_full = sharers_ >= kMaxLocks;
     if (!is_full) {
       join(kind, lock.owner, client_uid);
-      leave(file, kind, [&](const Sharer& sharer) {
-        return sharer.open_file == lock.owner && sharer.client_uid == wanted.former_uid &&
-               sharer.client_uid != client_uid;
-      });
+      if (wanted.former_uid != client_uid) {
+        leave(file, kind, lock.owner, wanted.former_uid);
+      }
     }
   } else if (mode == wire::LockMode::kNone) {
     locks.clear(lock.owner, lock.begin, lock.end);
@@ -79,36 +77,43 @@ Result<std::optional<RangeLock>> FileLocks::carry_out(const wire::LockRequest& w
 }
 
 void FileLocks::join(Kind& kind, const LockOwner& open_file, std::uint64_t client_uid) {
-  bool is_one = std::ranges::any_of(kind.sharers, [&](const Sharer& sharer) {
-    return sharer.open_file == open_file && sharer.client_uid == client_uid;
-  });
-  if (!is_one) {
-    kind.sharers.push_back({open_file, client_uid});
+  if (kind.sharers[open_file].insert(client_uid).second) {
     ++sharers_;
     add(client_uid, 0, 1);
   }
 }
 
-template <typename IsGone>
-void FileLocks::leave(Locks& file, Kind& kind, IsGone is_gone) {
+void FileLocks::leave(Locks& file,
+                      Kind& kind,
+                      const LockOwner& open_file,
+                      std::uint64_t client_uid) {
+  auto sharers = kind.sharers.find(open_file);
+  if (sharers == kind.sharers.end() || sharers->second.erase(client_uid) == 0) {
+    return;
+  }
+  --sharers_;
+  add(client_uid, 1, 0);
+  if (!sharers->second.empty()) {
+    return;
+  }
+  kind.sharers.erase(sharers);
+  std::size_t before = kind.locks.size();
+  kind.locks.clear(open_file, 0, wire::kLockToEnd);
+  add(open_file.client_uid, before, kind.locks.size());
+  held_ = held_ - before + kind.locks.size();
+  file.ended.wake_all();
+}
+
+template <typename IsLeft>
+void FileLocks::leave_all(Locks& file, Kind& kind, std::uint64_t client_uid, IsLeft is_left) {
   std::vector<LockOwner> left;
-  std::erase_if(kind.sharers, [&](const Sharer& sharer) {
-    if (!is_gone(sharer)) {
-      return false;
+  for (const auto& [open_file, clients] : kind.sharers) {
+    if (is_left(open_file) && clients.contains(client_uid)) {
+      left.push_back(open_file);
     }
-    left.push_back(sharer.open_file);
-    --sharers_;
-    add(sharer.client_uid, 1, 0);
-    return true;
-  });
+  }
   for (const LockOwner& open_file : left) {
-    if (std::ranges::find(kind.sharers, open_file, &Sharer::open_file) == kind.sharers.end()) {
-      std::size_t before = kind.locks.size();
-      kind.locks.clear(open_file, 0, wire::kLockToEnd);
-      add(open_file.client_uid, before, kind.locks.size());
-      held_ = held_ - before + kind.locks.size();
-      file.ended.wake_all();
-    }
+    leave(file, kind, open_file, client_uid);
   }
 }
 
@@ -134,13 +139,30 @@ void FileLocks::on_close(wire::InodeId inode, std::uint64_t client_uid, std::uin
   Locks& file = *found->second;
   LockOwner open_file{.client_uid = client_uid, .number = number, .is_shared = true};
   for (Kind* kind : {&file.records, &file.whole_file}) {
-    leave(file, *kind, [&](const Sharer& sharer) {
-      return sharer.open_file == open_file && sharer.client_uid == client_uid;
-    });
+    leave(file, *kind, open_file, client_uid);
   }
   if (file.is_empty()) {
     files_.erase(found);
   }
+}
+
+void FileLocks::keep_only(std::uint64_t client_uid,
+                          std::uint64_t from,
+                          std::uint64_t to,
+                          std::span<const std::uint64_t> kept) {
+  if (!held_by_.contains(client_uid)) {
+    return;
+  }
+  std::erase_if(files_, [&](const auto& entry) {
+    Locks& file = *entry.second;
+    for (Kind* kind : {&file.records, &file.whole_file}) {
+      leave_all(file, *kind, client_uid, [&](const LockOwner& open_file) {
+        return open_file.client_uid == client_uid && open_file.number >= from &&
+               open_file.number < to && !std::ranges::binary_search(kept, open_file.number);
+      });
+    }
+    return file.is_empty();
+  });
 }
 
 void FileLocks::drop_client(std::uint64_t client_uid) {
@@ -156,7 +178,7 @@ void FileLocks::drop_client(std::uint64_t client_uid) {
       if (ended > 0) {
         file.ended.wake_all();
       }
-      leave(file, *kind, [&](const Sharer& sharer) { return sharer.client_uid == client_uid; });
+      leave_all(file, *kind, client_uid, [](const LockOwner&) { return true; });
     }
     return file.is_empty();
   });
@@ -171,11 +193,13 @@ void FileLocks::drop_file(wire::InodeId inode) {
     for (const RangeLock& lock : kind->locks.all()) {
       add(lock.owner.client_uid, 1, 0);
     }
-    for (const Sharer& sharer : kind->sharers) {
-      add(sharer.client_uid, 1, 0);
+    for (const auto& [open_file, clients] : kind->sharers) {
+      for (std::uint64_t client : clients) {
+        add(client, 1, 0);
+      }
+      sharers_ -= clients.size();
     }
     held_ -= kind->locks.size();
-    sharers_ -= kind->sharers.size();
   }
   found->second->ended.wake_all();
   files_.erase(found);

@@ -12,10 +12,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <unordered_map>
-#include <vector>
+#include <unordered_set>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "rt/sync.h"
 #include "rt/task.h"
 #include "server/files/range_locks.h"
@@ -38,6 +40,12 @@ class FileLocks {
 
   // The client has closed what it had opened under this number.
   void on_close(wire::InodeId inode, std::uint64_t client_uid, std::uint64_t number);
+  // The client has none of the opens from <= number < to any more, but for those in `kept`
+  // (ascending).
+  void keep_only(std::uint64_t client_uid,
+                 std::uint64_t from,
+                 std::uint64_t to,
+                 std::span<const std::uint64_t> kept);
   // The client is gone.
   void drop_client(std::uint64_t client_uid);
   // The file is gone.
@@ -50,13 +58,15 @@ class FileLocks {
   [[nodiscard]] Stats stats() const { return {.held = held_, .waiting = waiting_}; }
 
  private:
-  struct Sharer {
-    LockOwner open_file;
-    std::uint64_t client_uid = 0;
+  struct Hash {
+    std::size_t operator()(const LockOwner& owner) const {
+      return mix64(owner.client_uid ^ mix64(owner.number));
+    }
   };
   struct Kind {
     RangeLocks locks;
-    std::vector<Sharer> sharers;
+    // The clients that have an open file, by open file.
+    std::unordered_map<LockOwner, std::unordered_set<std::uint64_t>, Hash> sharers;
     [[nodiscard]] bool is_empty() const { return locks.size() + sharers.size() == 0; }
   };
   struct Locks {
@@ -66,9 +76,11 @@ class FileLocks {
     [[nodiscard]] bool is_empty() const { return records.is_empty() && whole_file.is_empty(); }
   };
   void join(Kind& kind, const LockOwner& open_file, std::uint64_t client_uid);
-  // Ends the locks of the open files of which a sharer was that `is_gone`, and nobody else is.
-  template <typename IsGone>
-  void leave(Locks& file, Kind& kind, IsGone is_gone);
+  // The last one ends the locks of the open file.
+  void leave(Locks& file, Kind& kind, const LockOwner& open_file, std::uint64_t client_uid);
+  // The client leaves the open files that are `left`.
+  template <typename IsLeft>
+  void leave_all(Locks& file, Kind& kind, std::uint64_t client_uid, IsLeft is_left);
   // Shared with those who wait.
   std::unordered_map<wire::InodeId, std::shared_ptr<Locks>> files_;
   void add(std::uint64_t client_uid, std::size_t before, std::size_t after);

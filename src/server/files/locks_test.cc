@@ -224,6 +224,18 @@ TEST_F(SharedOpenFile, IsNotSharedByAClientThatDoesNotHaveItOpen) {
   EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0,"waiting":0)"));
 }
 
+TEST_F(SharedOpenFile, EndsWhenItsOpenerSaysThatItHasItNoMore) {
+  auto other = another_client();
+  ask(*other, shared(LockMode::kExclusive));
+  other.reset();
+  EXPECT_EQ(others_see(), kExclusive);
+  wire::OpensNotice opens;
+  opens.from = 1;
+  opens.to = 2;
+  ASSERT_TRUE(shard_.notify(opens));
+  EXPECT_TRUE(shard_.eventually_in_stats(R"("held":0,"waiting":0)"));
+}
+
 TEST_F(SharedOpenFile, EndsWithTheFile) {
   auto other = another_client();
   ask(*other, shared(LockMode::kExclusive));

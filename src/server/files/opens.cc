@@ -165,6 +165,7 @@ void Files::on_opens(std::uint64_t client_uid,
                      std::uint64_t from,
                      std::uint64_t to,
                      std::span<const std::uint64_t> kept) {
+  locks_.keep_only(client_uid, from, to, kept);
   for (const meta::Open& open : store_.apply(meta::KeepOnly{client_uid, from, to, kept})) {
     after_close(open);
   }
