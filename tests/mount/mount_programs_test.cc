@@ -138,15 +138,17 @@ END
 TEST_F(MountPrograms, AnEditor) {
   Mounted m = mount();
   run_script(m.path, R"sh(
-    edit() { vim.tiny -N -u NONE -i NONE -es -c "set backup backupskip= backupdir=. backupcopy=$1" -c "$2" -c wq \
-      text < /dev/null; }
+    edit() {
+      vim.tiny -N -u NONE -i NONE -es -c "set backup backupskip= backupdir=. backupcopy=$1" \
+        -c "$2" -c wq text < /dev/null
+    }
     printf 'one\ntwo\n' > text; chmod 640 text; before=$(stat -c %i text)
     edit yes '%s/two/three/'; test "$(cat text)" = "$(printf 'one\nthree')"
     test "$(cat text~)" = "$(printf 'one\ntwo')"; test $(stat -c %i text) = $before
     edit no '1d'; test "$(cat text)" = three; test "$(cat text~)" = "$(printf 'one\nthree')"
     test $(stat -c %i text) != $before; test $(stat -c %a text) = 640
-    ! vim.tiny -N -u NONE -i NONE -es -c 'set swapfile directory=.' -c '%s/three/four/' -c preserve \
-      -c '!kill -9 $PPID' text < /dev/null
+    ! vim.tiny -N -u NONE -i NONE -es -c 'set swapfile directory=.' -c '%s/three/four/' \
+      -c preserve -c '!kill -9 $PPID' text < /dev/null
     test -f .text.swp; test "$(cat text)" = three
     vim.tiny -N -u NONE -i NONE -es -r -c wq text < /dev/null; test "$(cat text)" = four
   )sh");
@@ -156,10 +158,12 @@ TEST_F(MountPrograms, AnEditor) {
 TEST_F(MountPrograms, StressorsOfFileSystems) {
   Mounted m = mount();
   run_script(m.path, R"sh(
-    stressors=; for name in access chattr chmod chown dir dirdeep dup fallocate fcntl fiemap \
-        file-ioctl flock fstat handle hdd io iomix io-uring lease locka lockofd mknod open rename revio seek \
-        sendfile splice sync-file touch utime aio msync; do
-      stressors="$stressors --$name 1 --$name-ops 10"; done
+    stressors=
+    for name in access chattr chmod chown dir dirdeep dup fallocate fcntl fiemap file-ioctl \
+        flock fstat handle hdd io iomix io-uring lease locka lockofd mknod open rename revio \
+        seek sendfile splice sync-file touch utime aio msync; do
+      stressors="$stressors --$name 1 --$name-ops 10"
+    done
     stress-ng --temp-path . --verify --oomable --timeout 60 --hdd-bytes 4m --dir-dirs 64 \
       --fallocate-bytes 4m --iomix-bytes 4m --aio-requests 4 --seek-size 4m \
       --dirdeep-inodes 100 --msync-bytes 4m $stressors > out 2>&1 || { cat out; exit 1; }
