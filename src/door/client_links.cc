@@ -496,7 +496,8 @@ bool ClientLink::poll() {
 }
 
 bool ClientLink::is_under_way() {
-  if (state_ != State::kOpen || (in_use_ & ~listener_bit()) == 0 || !session_->is_mapped()) {
+  bool waits = state_ == State::kOpen && (in_use_ & ~listener_bit()) != 0;
+  if (!waits || is_carrier_ || !session_->is_mapped()) {  // a carrier waits for other nodes
     return false;
   }
   std::uint64_t before = std::exchange(progress_, session_->progress());

@@ -59,26 +59,23 @@ bool IdleStrategy::on_idle(bool is_under_way) {
   return false;
 }
 
-// For as long as it would spin on a core of its own.
+// No longer than it would spin on a core of its own.
 bool IdleStrategy::look_again(bool is_under_way) {
-  if (is_under_way) {
-    looks_left_ = looks_;
-  } else if (--looks_left_ == 0) {
-    looks_ = ++vain_looks_ % kProbeEvery == 0 ? kMostLooks : std::max(looks_ / 2, kLeastLooks);
-  }
+  looks_left_ = is_under_way ? looks_ : looks_left_ - 1;
   if (idle_passes_ >= kBusyPasses) {
     cpu_relax();
   }
-  if (idle_passes_ % kClockEvery == 0) {
-    now_ = mono_now();
-    if (now_ - idle_since_ >= config_.spin) {
-      looks_left_ = 0;
-    }
+  bool is_late = idle_passes_ >= kLooksInAll * looks_;
+  if (!is_late && idle_passes_ % kClockEvery == 0) {
+    is_late = mono_now() - idle_since_ >= config_.spin;
   }
-  if (looks_left_ == 0) {
-    now_ = idle_since_ = mono_now();
+  if (looks_left_ > 0 && !is_late) {
+    return true;
   }
-  return looks_left_ > 0;
+  looks_left_ = 0;
+  looks_ = ++vain_looks_ % kProbeEvery == 0 ? kMostLooks : std::max(looks_ / 2, kLeastLooks);
+  now_ = idle_since_ = mono_now();
+  return false;
 }
 
 }  // namespace benchfs::rt

@@ -55,7 +55,7 @@ class IdleStrategy {
   [[nodiscard]] bool is_contended() const { return contended_ > 0; }
   // The time that a phase may yield on a contended core; at most config.yield.
   [[nodiscard]] Nanos patience() const { return patience_; }
-  // The looks without any progress that end looking, on a contended core.
+  // The looks in a row without any progress that end looking, on a contended core.
   [[nodiscard]] std::uint32_t looks() const { return looks_; }
   // True between work and the first yield, while passes are short.
   [[nodiscard]] bool is_spinning() const {
@@ -76,6 +76,8 @@ class IdleStrategy {
   // A pass of a shard that finds nothing takes some looks of a client, one that serves several.
   static constexpr std::uint32_t kMostLooks = 64;
   static constexpr std::uint32_t kLeastLooks = 2;
+  // With progress all the time: who makes it may wait itself, for somebody who needs this core.
+  static constexpr std::uint32_t kLooksInAll = 16;  // times looks_
   static constexpr std::uint32_t kClockEvery = 32;  // spins between two looks at the clock
   // The first spins, about a microsecond, use neither clock nor pause: each would delay an answer
   // that is already on its way by 50 ns.

@@ -102,9 +102,18 @@ IdleStrategy contended() {
 
 TEST(IdleStrategy, OnAContendedCoreItLooksAsLongAsThereIsProgress) {
   IdleStrategy idle = contended();
-  EXPECT_EQ(looks_of_phase(idle, true, 10'000), 10'000);
   std::uint32_t most = idle.looks();
+  EXPECT_EQ(looks_of_phase(idle, true, 10 * most), 10 * most);
   EXPECT_EQ(looks_of_phase(idle, false, 10'000), most - 1) << "and gives its core away without";
+}
+
+// Who makes progress may wait itself, for somebody who needs this core.
+TEST(IdleStrategy, OnAContendedCoreProgressWithoutAnEndIsLookedAtForLessTimeEachTime) {
+  IdleStrategy idle = contended();
+  std::uint32_t before = looks_of_phase(idle, true, 100'000);
+  EXPECT_LT(before, 100'000);
+  idle.on_work();
+  EXPECT_LT(looks_of_phase(idle, true, 100'000), before);
 }
 
 TEST(IdleStrategy, NoLongerThanItWouldSpin) {
