@@ -2,6 +2,7 @@
 // Each fails with the errno value that programs know from other file systems.
 #include <cstdarg>
 
+#include "preload/addresses.h"
 #include "preload/descriptions.h"
 #include "preload/entry.h"
 #include "preload/opening.h"
@@ -43,8 +44,15 @@ ENTRY(int, ioctl, int fd, unsigned long request, ...) {
     case FIOCLEX:
     case FIONCLEX:
       return real().fcntl(fd, F_SETFD, request == FIOCLEX ? FD_CLOEXEC : 0);
-    case FIONBIO:
-      return 0;
+    case FIONBIO: {
+      if (!is_address(argument)) {
+        return fail_with(EFAULT);
+      }
+      int flags = fcntl(fd, F_GETFL);
+      bool is_wanted = *static_cast<const int*>(argument) != 0;
+      return flags < 0 ? -1
+                       : fcntl(fd, F_SETFL, is_wanted ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+    }
     case TCGETS:
     case TIOCGWINSZ:
       return fail_with(ENOTTY);

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
@@ -1610,6 +1611,11 @@ static void flags_of_calls(void) {
   SAY(fcntl(fd, F_SETFL, O_APPEND));
   SAY(fcntl(fd, F_GETFL));
   SAY(fcntl(fd, F_SETFL, 0));
+  for (int wanted = 1; wanted >= 0; --wanted) {
+    SAY(ioctl(fd, FIONBIO, &wanted));
+    SAY(fcntl(fd, F_GETFL));
+  }
+  SAY(ioctl(fd, FIONBIO, NULL));
   SAY(write(fd, "0123456789", 10));
   SAY(lseek(fd, 2, SEEK_SET));
   struct iovec parts[] = {{"ab", 2}, {"cd", 2}};
