@@ -6,18 +6,10 @@ set -eu
 benchfs=$1
 shift
 
-room=$(mktemp -d)
-export BENCHFS_REGISTRY_DIR=$room/registry
-mkdir "$BENCHFS_REGISTRY_DIR" "$room/work"
-finish() {
-  "$benchfs" down >"$room/down" 2>&1 || cat "$room/down"
-  rm -rf "$room"
-}
-trap finish EXIT
-"$benchfs" up --engine memory --servers 2 >"$room/up" 2>&1 || {
-  cat "$room/up"
-  exit 1
-}
+# shellcheck source=tests/preload/cluster.sh
+. "${0%/*}/cluster.sh"
+start_cluster 2
+mkdir "$room/work"
 
 # Prints the output with the directory's name taken out, and how the program ended.
 run_in() {

@@ -3,18 +3,10 @@
 # has it, and ends with the last one.
 set -eu
 benchfs=$1
-room=$(mktemp -d)
-export BENCHFS_REGISTRY_DIR=$room/registry room
-mkdir "$BENCHFS_REGISTRY_DIR"
-finish() {
-  "$benchfs" down >"$room/down" 2>&1 || cat "$room/down"
-  rm -rf "$room"
-}
-trap finish EXIT
-"$benchfs" up --engine memory --servers 2 >"$room/up" 2>&1 || {
-  cat "$room/up"
-  exit 1
-}
+# shellcheck source=tests/preload/cluster.sh
+. "${0%/*}/cluster.sh"
+start_cluster 2
+export room
 mkfifo "$room/fifo"
 "$benchfs" run -- timeout 100 python3 - <<'END'
 import fcntl, os, sys, time

@@ -2,18 +2,9 @@
 # refused.sh BENCHFS: what cannot be served fails with a clear errno value, and is in the report.
 set -eu
 benchfs=$1
-room=$(mktemp -d)
-export BENCHFS_REGISTRY_DIR=$room/registry
-mkdir "$BENCHFS_REGISTRY_DIR"
-finish() {
-  "$benchfs" down >"$room/down" 2>&1 || cat "$room/down"
-  rm -rf "$room"
-}
-trap finish EXIT
-"$benchfs" up --engine memory --servers 1 >"$room/up" 2>&1 || {
-  cat "$room/up"
-  exit 1
-}
+# shellcheck source=tests/preload/cluster.sh
+. "${0%/*}/cluster.sh"
+start_cluster 1
 cat >"$room/program.py" <<'END'
 import ctypes, errno, os
 libc = ctypes.CDLL(None, use_errno=True)

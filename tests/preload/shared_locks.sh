@@ -4,21 +4,10 @@
 # shellcheck disable=SC2016  # for the shells
 set -eu
 benchfs=$1
-room=$(mktemp -d)
-export BENCHFS_REGISTRY_DIR=$room/registry
-mkdir "$BENCHFS_REGISTRY_DIR"
-started=()
+# shellcheck source=tests/preload/cluster.sh
+. "${0%/*}/cluster.sh"
+start_cluster 2
 counters=()
-finish() {
-  ((${#started[@]} == 0)) || kill -KILL "${started[@]}" 2>/dev/null || true
-  "$benchfs" down >"$room/down" 2>&1 || cat "$room/down"
-  rm -rf "$room"
-}
-trap finish EXIT
-"$benchfs" up --engine memory --servers 2 >"$room/up" 2>&1 || {
-  cat "$room/up"
-  exit 1
-}
 fail() {
   echo "${BASH_LINENO[0]}: $1"
   exit 1

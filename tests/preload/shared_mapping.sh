@@ -3,18 +3,9 @@
 # not see what is written. The index of sqlite3's write-ahead log is one.
 set -eu
 benchfs=$1
-room=$(mktemp -d)
-export BENCHFS_REGISTRY_DIR=$room/registry
-mkdir "$BENCHFS_REGISTRY_DIR"
-finish() {
-  "$benchfs" down >"$room/down" 2>&1 || cat "$room/down"
-  rm -rf "$room"
-}
-trap finish EXIT
-"$benchfs" up --engine memory --servers 1 >"$room/up" 2>&1 || {
-  cat "$room/up"
-  exit 1
-}
+# shellcheck source=tests/preload/cluster.sh
+. "${0%/*}/cluster.sh"
+start_cluster 1
 fail() {
   echo "$1"
   exit 1

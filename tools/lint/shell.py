@@ -53,7 +53,7 @@ def main():
     if not found:
         print(f"no shell script below {root}")
         return 1
-    result = subprocess.run([arguments.program, "--norc", *found], cwd=root, check=False)
+    result = subprocess.run([arguments.program, "--norc", "--external-sources", *found], cwd=root, check=False)
     return 1 if result.returncode != 0 else 0
 
 
